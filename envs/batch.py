@@ -1,0 +1,215 @@
+"""A batch of Procgen games seen in one or two views, with episode ends told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.engine import FORCE_RESET, Engine, read_timeout, without_timeout
+from envs.games import ACTION_KEYS
+from envs.options import ProcgenOptions
+from envs.semantic import NUM_LABELS, LabelReader, semantic_options
+
+View = Literal["pixels", "semantic", "both"]
+VIEWS: tuple[View, ...] = ("pixels", "semantic", "both")
+FRAME_SHAPE = (64, 64)
+
+Observation = np.ndarray | dict[str, np.ndarray]
+
+
+class LockstepError(RuntimeError):
+    """The two drawings of a game no longer show the same state, so the labels would be wrong."""
+
+
+def observation_space(view: View) -> spaces.Space:
+    """Space of one game's observation in a view.
+
+    ``"pixels"`` is an RGB frame, ``"semantic"`` a map of labels, ``"both"`` a dictionary of the two.
+
+    Raises
+    ------
+    ValueError
+        If the view is unknown.
+    """
+    pixels = spaces.Box(0, 255, (*FRAME_SHAPE, 3), np.uint8)
+    semantic = spaces.Box(0, NUM_LABELS - 1, FRAME_SHAPE, np.uint8)
+    known: dict[str, spaces.Space] = {
+        "pixels": pixels,
+        "semantic": semantic,
+        "both": spaces.Dict(pixels=pixels, semantic=semantic),
+    }
+    if view not in known:
+        raise ValueError(f"Unknown view {view!r}: choose one of {', '.join(VIEWS)}.")
+    return known[view]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of a batch of `n` games gave.
+
+    Attributes
+    ----------
+    observations
+        What is seen now: where an episode ended, the first observation of the next one.
+    rewards : numpy.ndarray, shape (n,), float32
+    terminated, truncated : numpy.ndarray, shape (n,), bool
+        Whether the game ended the episode, or Procgen's limit of its length cut it off.
+    level_seeds, previous_level_seeds : numpy.ndarray, shape (n,), int32
+        Level of the observation, and level in which the step was made.
+    level_completes : numpy.ndarray, shape (n,), bool
+        Whether the step completed its level.
+    final_observations
+        From the index of a game to the last observation of the episode that was cut off. Procgen draws only after it has
+        laid out the next level, so the last frame of an episode that the game itself ended does not exist.
+    """
+
+    observations: Observation
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    level_seeds: np.ndarray
+    previous_level_seeds: np.ndarray
+    level_completes: np.ndarray
+    final_observations: dict[int, Observation] = field(default_factory=dict)
+
+
+class ProcgenBatch:
+    """A batch of Procgen games that step together.
+
+    For ``view="both"`` each game runs twice, drawn as usual and drawn as labels, with the same levels and actions. That the
+    two stay in the same state is checked at every step.
+
+    Parameters
+    ----------
+    options
+        The game, its levels and how its pixels are drawn.
+    num_envs
+        Number of games.
+    view
+        ``"pixels"``, ``"semantic"`` or ``"both"``.
+    seed
+        Decides which levels are drawn in which order.
+    num_threads
+        Threads that step the games of each drawing; 0 steps them in the calling thread.
+    """
+
+    def __init__(
+        self, options: ProcgenOptions, num_envs: int, view: View = "pixels", seed: int = 0, num_threads: int = 0
+    ) -> None:
+        self.observation_space = observation_space(view)
+        self.view = view
+        self.num_envs = num_envs
+        drawings = []
+        if view != "semantic":
+            drawings.append(options)
+        if view != "pixels":
+            drawings.append(semantic_options(options))
+        self._read_labels = LabelReader(options.game)
+        self._drawings = drawings
+        self._engines = [Engine(drawing, num_envs, seed, num_threads) for drawing in drawings]
+        self._timeout = read_timeout(self._engines[0].get_state(0))
+        self._elapsed = np.zeros(num_envs, np.int64)
+        self._previews: list[Engine] | None = None
+        self._check_lockstep()
+
+    def observe(self) -> Observation:
+        """What is seen now, as fresh arrays with the games along the first axis."""
+        return self._view_of(self._engines)
+
+    @property
+    def level_seeds(self) -> np.ndarray:
+        """Level that each game is in, shape (num_envs,), int32."""
+        return self._engines[0].level_seeds.copy()
+
+    def _view_of(self, engines: list[Engine]) -> Observation:
+        if self.view == "pixels":
+            return engines[0].frames.copy()
+        labels = self._read_labels(engines[-1].frames)
+        if self.view == "semantic":
+            return labels
+        return {"pixels": engines[0].frames.copy(), "semantic": labels}
+
+    def _advance(self, engines: list[Engine], actions: np.ndarray) -> None:
+        for engine in engines:
+            engine.act(actions)
+        for engine in engines:
+            engine.observe()
+
+    def _check_lockstep(self) -> None:
+        first, *others = self._engines
+        for other in others:
+            for name in ("rewards", "firsts", "level_seeds"):
+                mine, theirs = getattr(first, name), getattr(other, name)
+                if not np.array_equal(mine, theirs):
+                    index = int(np.flatnonzero(mine != theirs)[0])
+                    raise LockstepError(
+                        f"The two drawings of {self._drawings[0].game} differ in {name} of game {index}: "
+                        f"{mine[index]} and {theirs[index]}. Their labels cannot be trusted; please report this."
+                    )
+
+    def _final_views(self, actions: np.ndarray) -> dict[int, Observation]:
+        """Last observations of the episodes whose length runs out with the coming step, had they gone on.
+
+        Procgen overwrites that frame with the next level's first, so the step is made ahead in a spare game without limit.
+        """
+        views: dict[int, Observation] = {}
+        for index in np.flatnonzero(self._elapsed == self._timeout - 1).tolist():
+            if self._previews is None:
+                self._previews = [Engine(drawing, 1, seed=0) for drawing in self._drawings]
+            for engine, preview in zip(self._engines, self._previews, strict=True):
+                preview.set_state(0, without_timeout(engine.get_state(index)))
+            self._advance(self._previews, actions[index : index + 1])
+            if not self._previews[0].firsts[0]:
+                view = self._view_of(self._previews)
+                views[index] = {name: v[0] for name, v in view.items()} if isinstance(view, dict) else view[0]
+        return views
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Advance every game by one action.
+
+        Parameters
+        ----------
+        actions : numpy.ndarray, shape (num_envs,), whole numbers below 15
+
+        Raises
+        ------
+        LockstepError
+            If two drawings of the same game diverge.
+        """
+        final_views = self._final_views(actions)
+        self._advance(self._engines, actions)
+        self._check_lockstep()
+        engine = self._engines[0]
+        ended = engine.firsts.copy()
+        truncated = np.zeros(self.num_envs, bool)
+        truncated[list(final_views)] = True
+        truncated &= ended
+        self._elapsed += 1
+        self._elapsed[ended | engine.level_completes] = 0
+        return Step(
+            observations=self.observe(),
+            rewards=engine.rewards.copy(),
+            terminated=ended & ~truncated,
+            truncated=truncated,
+            level_seeds=engine.level_seeds.copy(),
+            previous_level_seeds=engine.previous_level_seeds.copy(),
+            level_completes=engine.level_completes.copy(),
+            final_observations=final_views,
+        )
+
+    def restart(self) -> None:
+        """End every episode and begin the next."""
+        self._advance(self._engines, np.full(self.num_envs, FORCE_RESET, np.int32))
+        self._check_lockstep()
+        self._elapsed[:] = 0
+
+    def close(self) -> None:
+        """Free the games."""
+        for engine in (*self._engines, *(self._previews or ())):
+            engine.close()
+
+
+ACTION_SPACE = spaces.Discrete(len(ACTION_KEYS))

@@ -1,0 +1,206 @@
+"""Procgen through Gymnasium: ``gymnasium.make("lcd/StarPilot-v0")`` and ``gymnasium.make_vec``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from envs.batch import ACTION_SPACE, ProcgenBatch, View, observation_space
+from envs.games import GAMES
+from envs.options import ProcgenOptions
+from envs.semantic import paint
+
+
+def _draw_seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31 - 1))
+
+
+def _as_frames(observation: Any, view: View) -> np.ndarray:
+    if view == "both":
+        return observation["pixels"]
+    return paint(observation) if view == "semantic" else observation
+
+
+class ProcgenEnv(gymnasium.Env):
+    """One Procgen game.
+
+    Parameters
+    ----------
+    game
+        Name of the game.
+    view
+        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `envs.ProcgenVecEnv`.
+    render_mode
+        ``"rgb_array"`` or None.
+    **options
+        Further fields of `envs.ProcgenOptions`, such as ``num_levels`` and ``distribution_mode``.
+
+    Notes
+    -----
+    The observation that ends an episode is the true last one when the episode was truncated. Procgen never draws the last
+    frame of an episode that the game ended: there the frame before it is returned, and ``info["final_frame"]`` is False.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012 (Gymnasium declares it so)
+
+    def __init__(
+        self, game: str, view: View = "pixels", render_mode: str | None = None, **options: Any
+    ) -> None:
+        self.options = ProcgenOptions(game, **options)
+        self.view = view
+        self.render_mode = render_mode
+        self.observation_space = observation_space(view)
+        self.action_space = ACTION_SPACE
+        self._batch: ProcgenBatch | None = None
+        self._observation: Any = None
+
+    def _first(self, batched: Any) -> Any:
+        return {name: view[0] for name, view in batched.items()} if self.view == "both" else batched[0]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; with a seed, the same sequence of levels begins again."""
+        super().reset(seed=seed)
+        if self._batch is None or seed is not None:
+            self.close()
+            self._batch = ProcgenBatch(self.options, 1, self.view, _draw_seed(self.np_random))
+        elif not self._at_start:
+            self._batch.restart()
+        self._at_start = True
+        self._observation = self._first(self._batch.observe())
+        return self._observation, {"level_seed": int(self._batch.level_seeds[0])}
+
+    def step(self, action: int | np.integer) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Make one step."""
+        if self._batch is None:
+            raise gymnasium.error.ResetNeeded("Call reset() before step().")
+        step = self._batch.step(np.array([action], np.int32))
+        terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
+        if truncated:
+            self._observation = step.final_observations[0]
+        elif not terminated:
+            self._observation = self._first(step.observations)
+        self._at_start = terminated or truncated
+        info = {
+            "level_seed": int(step.previous_level_seeds[0] if terminated or truncated else step.level_seeds[0]),
+            "prev_level_seed": int(step.previous_level_seeds[0]),
+            "prev_level_complete": bool(step.level_completes[0]),
+            "final_frame": not terminated,
+        }
+        return self._observation, float(step.rewards[0]), terminated, truncated, info
+
+    def render(self) -> np.ndarray | None:
+        """The frame of the last observation (label maps in their drawing's colours)."""
+        return _as_frames(self._observation, self.view) if self.render_mode == "rgb_array" else None
+
+    def close(self) -> None:
+        """Free the game."""
+        if self._batch is not None:
+            self._batch.close()
+            self._batch = None
+
+
+class ProcgenVectorEnv(gymnasium.vector.VectorEnv):
+    """A batch of Procgen games that step together; an ended episode gives way to the next in the same step.
+
+    Parameters
+    ----------
+    game, view, render_mode, **options
+        As in `ProcgenEnv`.
+    num_envs
+        Number of games.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+    """
+
+    metadata = {  # noqa: RUF012 (Gymnasium declares it so)
+        "render_modes": ["rgb_array"],
+        "render_fps": 15,
+        "autoreset_mode": AutoresetMode.SAME_STEP,
+    }
+
+    def __init__(
+        self,
+        game: str,
+        num_envs: int = 1,
+        view: View = "pixels",
+        render_mode: str | None = None,
+        num_threads: int = 0,
+        **options: Any,
+    ) -> None:
+        self.options = ProcgenOptions(game, **options)
+        self.num_envs = num_envs
+        self.view = view
+        self.render_mode = render_mode
+        self.single_observation_space = observation_space(view)
+        self.single_action_space = ACTION_SPACE
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._num_threads = num_threads
+        self._batch: ProcgenBatch | None = None
+
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin new episodes; one seed decides the levels of all games."""
+        if isinstance(seed, list):
+            raise ValueError("The games of one Procgen batch draw their levels from one seed: pass a single number.")
+        super().reset(seed=seed)
+        if self._batch is None or seed is not None:
+            self._free()
+            self._batch = ProcgenBatch(
+                self.options, self.num_envs, self.view, _draw_seed(self.np_random), self._num_threads
+            )
+        else:
+            self._batch.restart()
+        return self._batch.observe(), self._info(level_seed=self._batch.level_seeds)
+
+    def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Make one step of every game."""
+        if self._batch is None:
+            raise gymnasium.error.ResetNeeded("Call reset() before step().")
+        step = self._batch.step(np.asarray(actions, np.int32))
+        info = self._info(
+            level_seed=step.level_seeds,
+            prev_level_seed=step.previous_level_seeds,
+            prev_level_complete=step.level_completes,
+        )
+        if step.truncated.any():
+            final = np.full(self.num_envs, None, object)
+            for index in np.flatnonzero(step.truncated).tolist():
+                final[index] = step.final_observations[index]
+            info |= {"final_obs": final, "_final_obs": step.truncated.copy()}
+        return step.observations, step.rewards.astype(np.float64), step.terminated, step.truncated, info
+
+    def _info(self, **columns: np.ndarray) -> dict[str, Any]:
+        everywhere = np.ones(self.num_envs, bool)
+        return {key: value for name, column in columns.items() for key, value in ((name, column), (f"_{name}", everywhere))}
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """The frames of all games (label maps in their drawing's colours)."""
+        if self.render_mode != "rgb_array" or self._batch is None:
+            return None
+        return tuple(_as_frames(self._batch.observe(), self.view))
+
+    def _free(self) -> None:
+        if self._batch is not None:
+            self._batch.close()
+            self._batch = None
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free the games."""
+        self._free()
+
+
+def register() -> None:
+    """Make all games known to Gymnasium as ``lcd/<Title>-v0``; importing `envs` does so."""
+    for game in GAMES.values():
+        gymnasium.register(
+            f"lcd/{game.title}-v0",
+            entry_point="envs.gymnasium_envs:ProcgenEnv",
+            vector_entry_point="envs.gymnasium_envs:ProcgenVectorEnv",
+            kwargs={"game": game.name},
+        )

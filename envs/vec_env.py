@@ -1,0 +1,149 @@
+"""Procgen as a Stable-Baselines3 vector environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
+
+from envs.batch import ACTION_SPACE, ProcgenBatch, View, observation_space
+from envs.options import ProcgenOptions
+
+
+class ProcgenVecEnv(VecEnv):
+    """A batch of Procgen games for Stable-Baselines3, without a Python loop over the games.
+
+    Parameters
+    ----------
+    options
+        The game, its levels and how it is drawn.
+    num_envs
+        Number of games.
+    view
+        ``"pixels"``: RGB frames of shape (64, 64, 3); ``"semantic"``: label maps of shape (64, 64); ``"both"``: a dictionary
+        of the two for the same state.
+    seed
+        Decides which levels are drawn in which order; `seed()` and the next `reset()` replace it.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+
+    Notes
+    -----
+    Every info holds ``level_seed`` (of the observation), ``prev_level_seed`` and ``prev_level_complete`` (of the step's
+    level), ``terminated`` and ``TimeLimit.truncated``. ``terminal_observation`` is there for episodes that were cut off for
+    their length; the last frame of one that the game ended is never drawn by Procgen.
+
+    Examples
+    --------
+    >>> env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), num_envs=2, view="both")
+    >>> sorted((name, view.shape) for name, view in env.reset().items())
+    [('pixels', (2, 64, 64, 3)), ('semantic', (2, 64, 64))]
+    """
+
+    def __init__(
+        self,
+        options: ProcgenOptions,
+        num_envs: int = 64,
+        view: View = "pixels",
+        seed: int = 0,
+        num_threads: int = 0,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
+        self.options = options
+        self.view = view
+        self.render_mode = "rgb_array"
+        self._num_threads = num_threads
+        self._next_seed: int | None = seed
+        self._batch: ProcgenBatch | None = None
+        self._actions = np.zeros(num_envs, np.int32)
+        super().__init__(num_envs, observation_space(view), ACTION_SPACE)
+
+    def seed(self, seed: int | None = None) -> Sequence[int | None]:
+        """Set the seed that the next `reset` starts from."""
+        self._next_seed = int(np.random.default_rng().integers(2**31 - 1)) if seed is None else seed
+        return [self._next_seed] * self.num_envs
+
+    def reset(self) -> VecEnvObs:
+        """Begin new episodes: from the seed if one was set since the last reset, else on the next levels."""
+        if self._next_seed is None and self._batch is not None:
+            self._batch.restart()
+        else:
+            self.close()
+            self._batch = ProcgenBatch(
+                self.options, self.num_envs, self.view, self._next_seed or 0, num_threads=self._num_threads
+            )
+            self._next_seed = None
+        seeds = self._batch.level_seeds.tolist()
+        self.reset_infos = [{"level_seed": level_seed} for level_seed in seeds]
+        return self._batch.observe()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Take the actions of the coming step, shape (num_envs,)."""
+        self._actions = np.asarray(actions, np.int32).reshape(self.num_envs)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Make the step."""
+        if self._batch is None:
+            raise RuntimeError("Call reset() before step().")
+        step = self._batch.step(self._actions)
+        infos: list[dict[str, Any]] = [
+            {
+                "level_seed": level_seed,
+                "prev_level_seed": previous,
+                "prev_level_complete": complete,
+                "terminated": terminated,
+                "TimeLimit.truncated": truncated,
+            }
+            for level_seed, previous, complete, terminated, truncated in zip(
+                step.level_seeds.tolist(),
+                step.previous_level_seeds.tolist(),
+                step.level_completes.tolist(),
+                step.terminated.tolist(),
+                step.truncated.tolist(),
+                strict=True,
+            )
+        ]
+        for index, observation in step.final_observations.items():
+            if step.truncated[index]:
+                infos[index]["terminal_observation"] = observation
+        return step.observations, step.rewards, step.terminated | step.truncated, infos
+
+    def close(self) -> None:
+        """Free the games."""
+        if self._batch is not None:
+            self._batch.close()
+            self._batch = None
+
+    def get_images(self) -> Sequence[np.ndarray | None]:
+        """RGB frames of all games, for `render`."""
+        from envs.semantic import paint
+
+        if self._batch is None:
+            return [None] * self.num_envs
+        observation = self._batch.observe()
+        frames = observation["pixels"] if isinstance(observation, dict) else observation
+        return list(paint(frames) if self.view == "semantic" else frames)
+
+    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """An attribute of this environment, once for every game asked for."""
+        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
+
+    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Set an attribute; the games share it, so it cannot be set for some of them only."""
+        if len(list(self._get_indices(indices))) != self.num_envs:
+            raise ValueError("The games of a ProcgenVecEnv share their attributes: set them for all games.")
+        setattr(self, attr_name, value)
+
+    def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
+        """Call a method of this environment once and give its result for every game asked for."""
+        return [getattr(self, method_name)(*args, **kwargs)] * len(list(self._get_indices(indices)))
+
+    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
+        """Never: there are no single environments to wrap."""
+        targets: Iterable[int] = self._get_indices(indices)
+        return [False for _ in targets]

@@ -1,0 +1,225 @@
+"""Intervals for the demands: where another draw of seeds would have put them.
+
+Every demand is a linear contrast of four independent cell means, so its interval is Welch's: a t interval whose
+variance is the sum of the cells' variances over seeds and whose degrees of freedom are Welch's and Satterthwaite's.
+Seeds are the units; the spread over seeds already holds the noise of the episodes, and is never taken for smaller.
+
+@@WHY@@
+
+The interval is over seeds *given the evaluated levels*: where all runs are evaluated on the same levels, another draw
+of levels is not part of it.
+
+References
+----------
+Welch, B. L. (1947), "The generalization of Student's problem when several different population variances are
+involved", Biometrika 34. Satterthwaite, F. E. (1946), "An approximate distribution of estimates of variance
+components", Biometrics Bulletin 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from lcd.demands import CONTRASTS, Contrast
+from lcd.scores import CELLS, LEVELS, SCORES
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval, in units of the normalised score.
+
+    Attributes
+    ----------
+    estimate, low, high : float
+        The estimate and the limits; the limits are NaN where nothing tells the noise.
+    over : {"seeds", "episodes", "nothing"}
+        What was taken to vary. "episodes" is the interval of one seed: it says nothing about another seed.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    over: Literal["seeds", "episodes", "nothing"] = "seeds"
+
+    def __str__(self) -> str:
+        """Return the form for a sentence, such as ``0.31 [0.22, 0.40]``."""
+        if self.over == "nothing":
+            return f"{self.estimate:.2f} [no interval]"
+        return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def welch_limits(
+    means: ArrayLike, variances: ArrayLike, counts: ArrayLike, contrast: Contrast, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Return the limits of Welch's interval for a contrast of cell means.
+
+    ``t · √V`` either side of the estimate, with ``V = Σ wᵢ² sᵢ² / nᵢ`` and
+    ``ν = V² / Σ[(wᵢ² sᵢ² / nᵢ)² / (nᵢ − 1)]`` (Welch 1947; Satterthwaite 1946).
+
+    Parameters
+    ----------
+    means, variances : array_like, shape (..., 4)
+        Mean and unbiased variance of each cell's score over seeds.
+    counts : array_like, shape (4,) or (..., 4)
+        Seeds of each cell, at least two where the contrast has a weight.
+    contrast : Contrast
+        The quantity wanted.
+    level : float
+        Coverage aimed at.
+
+    Returns
+    -------
+    low, high : numpy.ndarray, shape (...)
+        The limits, equal where no cell varies.
+    """
+    weights = np.asarray(contrast.weights)
+    used = weights != 0
+    weights, count = weights[used], np.asarray(counts, dtype=np.float64)[..., used]
+    parts = weights**2 * np.asarray(variances)[..., used] / count
+    total = parts.sum(-1)
+    spread = np.where(total > 0, total, 1.0)
+    shares = parts / spread[..., None]
+    freedom = 1 / np.where(total > 0, (shares**2 / (count - 1)).sum(-1), 1.0)
+    half = np.where(total > 0, stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(spread), 0.0)
+    estimate = contrast.offset + np.asarray(means)[..., used] @ weights
+    return estimate - half, estimate + half
+
+
+def seed_variances(samples: Sequence[Floats], errors: Sequence[Floats]) -> Floats:
+    """Return each cell's variance over seeds, at least that of its episodes.
+
+    Two seeds can agree by luck, or because returns are few whole numbers; they are never better known than their
+    episodes allow.
+
+    Parameters
+    ----------
+    samples, errors : sequence of numpy.ndarray, each of shape (seeds,)
+        The scores of a cell's seeds, and their standard errors over episodes (NaN where unknown).
+
+    Returns
+    -------
+    numpy.ndarray, shape (cells,)
+        Variances of one seed's score; NaN for a cell of one seed.
+    """
+    seeds = [np.var(cell, ddof=1) if len(cell) > 1 else np.nan for cell in samples]
+    noise = [np.mean(np.nan_to_num(error) ** 2) for error in errors]
+    return np.maximum(seeds, noise)
+
+
+def contrast_interval(
+    samples: Sequence[Floats], errors: Sequence[Floats], contrast: Contrast, level: float = 0.95
+) -> Interval:
+    """Estimate a contrast of the four cells with its interval.
+
+    Parameters
+    ----------
+    samples, errors : sequence of four numpy.ndarray, each of shape (seeds,)
+        The scores of each cell's seeds, and their standard errors over episodes (NaN where unknown).
+    contrast : Contrast
+        The quantity wanted.
+    level : float
+        Coverage aimed at.
+
+    Returns
+    -------
+    Interval
+        Over seeds if every cell with a weight has two seeds or more; otherwise over episodes alone, or without limits
+        if a single seed's episodes tell no error either.
+
+    Raises
+    ------
+    ValueError
+        If a cell that is needed has no seed.
+    """
+    weights = np.asarray(contrast.weights)
+    counts = np.array([len(cell) for cell in samples])
+    if np.any(counts[weights != 0] == 0):
+        raise ValueError(f"the cells have {counts.tolist()} seeds; each one with a weight needs at least one")
+    means = np.array([np.mean(cell) if len(cell) else 0.0 for cell in samples])
+    estimate = float(contrast.offset + weights @ means)
+    if np.all(counts[weights != 0] > 1):
+        low, high = welch_limits(means, seed_variances(samples, errors), counts, contrast, level)
+        return Interval(estimate, float(low), float(high))
+    variance = sum(w**2 * np.mean(error**2) / len(error) for w, error in zip(weights, errors, strict=True) if w)
+    half = float(stats.norm.ppf((1 + level) / 2) * np.sqrt(variance))
+    return Interval(estimate, estimate - half, estimate + half, over="episodes" if np.isfinite(half) else "nothing")
+
+
+def cell_samples(scores: pd.DataFrame, levels: str, score: str) -> tuple[list[Floats], list[Floats]]:
+    """Return the scores of the cells a, b, c, d and their errors, each an array over seeds.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        What :func:`lcd.scores.cell_scores` returned for one game.
+    levels : {"unseen", "training"}
+        Levels of the score family.
+    score : {"area", "final"}
+        Score of the family.
+    """
+    rows = scores[scores["levels"] == levels].sort_values("seed").set_index(["view", "learning"])
+    cells = [rows.loc[[cell]] if cell in rows.index else rows.iloc[:0] for cell in CELLS.values()]
+    samples = [cell[score].to_numpy(dtype=np.float64) for cell in cells]
+    return samples, [cell[f"{score}_error"].to_numpy(dtype=np.float64) for cell in cells]
+
+
+def demand_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Estimate the five quantities on all four score families.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        What :func:`lcd.scores.cell_scores` returned for one game.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (quantity, levels, score): estimate, low, high (95 %) in units of the normalised score, and over (see
+        :class:`Interval`).
+    """
+    rows = []
+    for levels in LEVELS:
+        for score in SCORES:
+            samples, errors = cell_samples(scores, levels, score)
+            for quantity, contrast in CONTRASTS.items():
+                found = contrast_interval(samples, errors, contrast)
+                rows.append((quantity, levels, score, found.estimate, found.low, found.high, found.over))
+    return pd.DataFrame(rows, columns=["quantity", "levels", "score", "estimate", "low", "high", "over"])
+
+
+def seeds_needed(variances: Floats, contrast: Contrast, distance: float, *, more_than: int, at_most: int) -> int | None:
+    """Return the smallest number of seeds a cell at which the interval reaches no further than `distance`.
+
+    It takes the present estimate and spread for the truth, so that the real number may well be half or double.
+
+    Parameters
+    ----------
+    variances : numpy.ndarray, shape (4,)
+        Variance of one seed's score in each cell.
+    contrast : Contrast
+        The quantity wanted.
+    distance : float
+        Half-width wanted, in units of the normalised score.
+    more_than, at_most : int
+        The numbers of seeds that are tried.
+
+    Returns
+    -------
+    int or None
+        None if `at_most` seeds do not do.
+    """
+    counts = np.arange(max(more_than + 1, 2), at_most + 1)
+    shape = (len(counts), 4)
+    centred = Contrast(contrast.weights)
+    _, half = welch_limits(np.zeros(shape), np.broadcast_to(variances, shape), counts[:, None] * np.ones(4), centred)
+    enough = counts[half <= distance]
+    return int(enough[0]) if len(enough) else None

@@ -1,0 +1,268 @@
+"""The verdict on a game, given only where the intervals decide it, and what would decide it where they do not.
+
+A demand is *present* when its whole 95 % interval lies at or above a threshold δ, *absent* when the whole interval
+lies below it, and otherwise open. δ is 0.05 of the normalised range: a twentieth of the way from random to best.
+Each verdict is a claim, and is wrong when that claim is false:
+
+=================== ==================================== ==========================================================
+verdict             claim                                given when
+=================== ==================================== ==========================================================
+perception-limited  P ≥ δ and P > L                      P present, and L absent or the interval of P − L above 0
+policy-limited      L ≥ δ and L > P                      the mirror image
+limited by both     P ≥ δ and L ≥ δ                      both present
+not limited         P < δ, L < δ, headroom small         both absent, the interval of the headroom below 0.25
+inconclusive        none                                 otherwise
+=================== ==================================== ==========================================================
+
+@@WHY@@
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lcd.demands import CONTRASTS, DIFFERENCE
+from lcd.intervals import Interval, seeds_needed
+from lcd.scores import CELLS
+
+VerdictName = Literal["perception-limited", "policy-limited", "limited by both", "not limited", "inconclusive"]
+
+NEGLIGIBLE = 0.05
+"""δ: demands below this share of the normalised range count as absent."""
+
+SMALL_HEADROOM = 0.25
+"""An area of 0.75 is what a learner has that reaches the best score after half of the budget, linearly."""
+
+GOOD_TEACHER = 0.5
+"""A teacher below this score is named as a limit of the diagnosis."""
+
+MOST_SEEDS = 50
+"""Seeds a cell beyond which more seeds are not proposed."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What limits the learner in this game.
+
+    Attributes
+    ----------
+    name : str
+        "perception-limited", "policy-limited", "limited by both", "not limited" or "inconclusive".
+    reason : str
+        One sentence with the numbers it rests on.
+    would_decide : tuple of str
+        Sentences; empty unless the verdict is inconclusive.
+    cautions : tuple of str
+        Sentences on what the verdict does not cover.
+    """
+
+    name: VerdictName
+    reason: str
+    would_decide: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+def classify(
+    perceptual: Interval, policy: Interval, difference: Interval, headroom: Interval, threshold: float = NEGLIGIBLE
+) -> VerdictName:
+    """Apply the rule of this module.
+
+    Parameters
+    ----------
+    perceptual, policy, difference, headroom : Interval
+        P, L, P − L and the headroom, in units of the normalised score.
+    threshold : float
+        δ.
+
+    Returns
+    -------
+    str
+        The name of the verdict; always "inconclusive" if P or L has no interval over seeds.
+    """
+    if perceptual.over != "seeds" or policy.over != "seeds":
+        return "inconclusive"
+    seen, decided = perceptual.low >= threshold, policy.low >= threshold
+    if seen and decided:
+        return "limited by both"
+    if seen and (policy.high < threshold or difference.low > 0):
+        return "perception-limited"
+    if decided and (perceptual.high < threshold or difference.high < 0):
+        return "policy-limited"
+    if perceptual.high < threshold and policy.high < threshold and headroom.high < SMALL_HEADROOM:
+        return "not limited"
+    return "inconclusive"
+
+
+def decide(
+    demands: Mapping[str, Interval],
+    difference: Interval,
+    *,
+    variances: NDArray[np.float64],
+    seeds: int,
+    gains: pd.DataFrame,
+    teacher_score: float | None = None,
+    threshold: float = NEGLIGIBLE,
+) -> Verdict:
+    """Give the verdict with its reason and, when inconclusive, what would decide it.
+
+    Parameters
+    ----------
+    demands : mapping of str to Interval
+        The five quantities of :data:`lcd.demands.CONTRASTS`.
+    difference : Interval
+        Perceptual minus policy demand.
+    variances : numpy.ndarray, shape (4,)
+        Variance of one seed's score in each cell (:func:`lcd.intervals.seed_variances`).
+    seeds : int
+        Seeds of each cell.
+    gains : pandas.DataFrame
+        What :func:`lcd.scores.late_gains` returned.
+    teacher_score : float or None
+        Normalised score of the teacher on unseen levels, None if unknown.
+    threshold : float
+        δ.
+
+    Returns
+    -------
+    Verdict
+        The verdict.
+    """
+    name = classify(demands["perceptual"], demands["policy"], difference, demands["headroom"], threshold)
+    ways: list[str] = []
+    if name == "inconclusive":
+        ways += _more_seeds(demands, difference, variances, seeds, threshold)
+        ways += _more_steps(gains, threshold)
+        ways += _better_teacher(gains, teacher_score)
+    return Verdict(name, _reason(name, demands, difference, threshold), tuple(ways), _cautions(demands, threshold))
+
+
+def _reason(name: VerdictName, demands: Mapping[str, Interval], difference: Interval, threshold: float) -> str:
+    """Say in one sentence what the verdict rests on."""
+    perceptual, policy, headroom = demands["perceptual"], demands["policy"], demands["headroom"]
+    both = f"the perceptual demand is {perceptual} and the policy-learning demand {policy}"
+    if name == "limited by both":
+        side = "perception" if difference.low > 0 else "policy learning" if difference.high < 0 else None
+        which = f"{side} is the larger, by {_size(difference)}" if side else f"which is larger is open ({difference})"
+        return f"Both limit the learner: {both}; {which}."
+    if name in ("perception-limited", "policy-limited"):
+        first, other = (
+            ("Perception", "policy learning") if name == "perception-limited" else ("Policy learning", "perception")
+        )
+        weaker = policy if name == "perception-limited" else perceptual
+        if weaker.high < threshold:
+            return f"{first} limits the learner and {other} hardly does: {both}."
+        return (
+            f"{first} limits the learner more than {other} does, by {_size(difference)}: {both}, "
+            f"so that {other} may limit it too."
+        )
+    if name == "not limited":
+        return f"Neither limits the learner: {both}, both below {threshold:g}, and the headroom is {headroom}."
+    if "nothing" in (perceptual.over, policy.over):
+        return f"One seed with one episode an evaluation tells no noise: {both}."
+    if "episodes" in (perceptual.over, policy.over):
+        return f"One seed cannot tell what another would give: {both}, with intervals over episodes alone."
+    if perceptual.high < threshold and policy.high < threshold:
+        return (
+            f"Neither help is worth {threshold:g} of the normalised range, but even both together leave a headroom of "
+            f"{headroom}, so the teacher or the budget limits what can be seen: {both}."
+        )
+    return f"The intervals do not tell what limits the learner, at a threshold of {threshold:g}: {both}."
+
+
+def _size(difference: Interval) -> str:
+    """Return the difference of the demands without its sign."""
+    if difference.estimate >= 0:
+        return str(difference)
+    return str(Interval(-difference.estimate, -difference.high, -difference.low, difference.over))
+
+
+def _more_seeds(
+    demands: Mapping[str, Interval],
+    difference: Interval,
+    variances: NDArray[np.float64],
+    seeds: int,
+    threshold: float,
+) -> list[str]:
+    """Say how many seeds would decide if the present estimates and spread were the truth."""
+    if seeds < 2:
+        return ["More seeds: at least 3 a cell, since one seed says nothing about the next."]
+    perceptual, policy, headroom = (demands[key].estimate for key in ("perceptual", "policy", "headroom"))
+    larger = "perceptual" if perceptual >= policy else "policy"
+    quantities = {**CONTRASTS, "difference": DIFFERENCE}
+    sides = {"perceptual": perceptual - threshold, "policy": policy - threshold}
+    routes = [sides]
+    if max(perceptual, policy) < threshold:
+        if headroom >= SMALL_HEADROOM:
+            # Both demands are small and the headroom is not: more seeds would only confirm that.
+            return []
+        sides["headroom"] = headroom - SMALL_HEADROOM
+    else:
+        routes.append({larger: sides[larger], "difference": difference.estimate})
+    found = [
+        [
+            seeds_needed(variances, quantities[key], abs(distance), more_than=seeds, at_most=MOST_SEEDS)
+            for key, distance in route.items()
+        ]
+        for route in routes
+    ]
+    enough = [max(count for count in route if count) for route in found if all(route)]
+    if not enough:
+        return [
+            f"More seeds alone would not: at the present estimates and spread, over {MOST_SEEDS} a cell are needed."
+        ]
+    return [f"More seeds: about {min(enough)} a cell instead of {seeds}, if the present estimates and spread hold."]
+
+
+def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
+    """Say whether the curves ask for a larger budget."""
+    best = float(gains["final"].max())
+    if best < threshold:
+        return [f"More steps: all four cells are still near the random score, the best ends at {best:.2f}."]
+    # A straight line makes a third of its gain in the last third; a fifth tells a rising curve from a flattening one.
+    rising = gains[(gains["late_gain"] >= threshold / 2) & (gains["late_gain"] >= gains["gain"] / 5)]
+    if rising.empty:
+        return []
+    names = ", ".join(f"{'/'.join(CELLS[str(letter)])} by {gain:.2f}" for letter, gain in rising["late_gain"].items())
+    return [f"More steps: curves still rise in the last third of the budget ({names})."]
+
+
+def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[str]:
+    """Say whether the teacher bounds what imitation can show."""
+    reached = float(gains.loc["d", "final"])
+    if teacher_score is not None and teacher_score < GOOD_TEACHER:
+        return [
+            f"A better teacher: this one scores {teacher_score:.2f} itself, and imitation shows little beyond that."
+        ]
+    if teacher_score is None and reached < GOOD_TEACHER:
+        return [f"A better teacher, perhaps: its score is unknown, and its best student ends at {reached:.2f}."]
+    if teacher_score is not None and reached < teacher_score / 2:
+        return [
+            f"A larger budget or encoder: semantic/imitation ends at {reached:.2f}, "
+            f"its teacher scores {teacher_score:.2f}."
+        ]
+    return []
+
+
+def _cautions(demands: Mapping[str, Interval], threshold: float) -> tuple[str, ...]:
+    """Say what the verdict leaves out."""
+    found = []
+    for key, help_ in (("perceptual", "The semantic view"), ("policy", "Imitation")):
+        if demands[key].high < -threshold:
+            found.append(f"{help_} makes scores worse ({demands[key]}): check the oracle before trusting the split.")
+    interaction = demands["interaction"]
+    if interaction.low > threshold:
+        found.append(f"The two kinds of help pay mostly together: interaction {interaction}.")
+    if interaction.high < -threshold:
+        found.append(f"Either kind of help makes up for part of the other: interaction {interaction}.")
+    headroom = demands["headroom"]
+    if headroom.estimate > SMALL_HEADROOM:
+        found.append(
+            f"A headroom of {headroom} is explained by neither: there the teacher or the budget limits the diagnosis."
+        )
+    return tuple(found)

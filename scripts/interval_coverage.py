@@ -1,0 +1,231 @@
+"""Simulate how often intervals for the demands cover the truth, and how often a verdict is wrong.
+
+Four cells with known mean scores are drawn again and again, a few seeds each. The tidy result (one row a setting and
+quantity, its rate in percent) is the evidence for the choices in `lcd.intervals` and `lcd.verdict`:
+
+    python scripts/interval_coverage.py --output docs/interval_coverage.csv
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from lcd.demands import CONTRASTS, DIFFERENCE, Contrast, shapley_demands
+from lcd.intervals import Interval, welch_limits
+from lcd.verdict import NEGLIGIBLE, SMALL_HEADROOM, classify
+
+Floats = NDArray[np.float64]
+
+SEEDS = (2, 3, 5, 10)
+SPREADS = {  # standard deviation over seeds of the true score in the cells a, b, c, d
+    "equal": (0.05, 0.05, 0.05, 0.05),
+    "unequal": (0.005, 0.03, 0.03, 0.08),
+    "one cell": (0.002, 0.002, 0.08, 0.002),
+    "episodes only": (0.0, 0.0, 0.0, 0.0),
+}
+EPISODE_ERROR = 0.015  # standard error of one seed's score over its episodes
+QUANTITIES = {**CONTRASTS, "difference": DIFFERENCE}
+TRUTHS = {  # true mean scores of the cells a, b, c, d
+    "P 0.30, L 0.00": (0.1, 0.4, 0.1, 0.4),
+    "P 0.00, L 0.30": (0.1, 0.1, 0.4, 0.4),
+    "P 0.20, L 0.20": (0.1, 0.3, 0.3, 0.5),
+    "P 0.30, L 0.10": (0.1, 0.4, 0.2, 0.5),
+    "P 0.04, L 0.30": (0.1, 0.14, 0.4, 0.44),
+    "P 0.04, L 0.04": (0.8, 0.84, 0.84, 0.88),
+    "P 0.05, L 0.05": (0.8, 0.85, 0.85, 0.9),
+    "P 0.00, L 0.00": (0.9, 0.9, 0.9, 0.9),
+}
+
+
+def standard_draws(shape: str, size: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """Draw deviations of mean 0 and variance 1: normal, uniform, skewed (gamma) or take-off (3 seeds in 10 learn)."""
+    if shape == "normal":
+        return rng.standard_normal(size)
+    if shape == "uniform":
+        return rng.uniform(-np.sqrt(3), np.sqrt(3), size)
+    if shape == "skewed":
+        return (rng.gamma(1.5, size=size) - 1.5) / np.sqrt(1.5)
+    return ((rng.random(size) < 0.3) - 0.3) / np.sqrt(0.21)
+
+
+def draw_scores(
+    shape: str, spread: tuple[float, ...], seeds: int, count: int, rng: np.random.Generator
+) -> tuple[Floats, Floats]:
+    """Draw measured scores around 0 and their estimated squared errors, both (count, cells, seeds)."""
+    size = (count, 4, seeds)
+    scores = standard_draws(shape, size, rng) * np.array(spread)[:, None] + EPISODE_ERROR * rng.standard_normal(size)
+    return scores, EPISODE_ERROR**2 * rng.chisquare(100, size) / 100
+
+
+def floored(scores: Floats, errors: Floats) -> Floats:
+    """Variances over seeds, at least those of the episodes; (count, cells)."""
+    return np.maximum(scores.var(-1, ddof=1), errors.mean(-1))
+
+
+def welch(scores: Floats, errors: Floats, contrast: Contrast, *, floor: bool) -> tuple[Floats, Floats]:
+    """Welch's limits, with or without the floor under the spread over seeds."""
+    variances = floored(scores, errors) if floor else scores.var(-1, ddof=1)
+    return welch_limits(scores.mean(-1), variances, np.full(4, scores.shape[-1]), contrast)
+
+
+def pooled(scores: Floats, contrast: Contrast) -> tuple[Floats, Floats]:
+    """Limits of the t interval that takes the four cells to have one variance."""
+    seeds = scores.shape[-1]
+    weights = np.array(contrast.weights)
+    half = stats.t.ppf(0.975, 4 * (seeds - 1)) * np.sqrt(scores.var(-1, ddof=1).mean(-1) * (weights**2).sum() / seeds)
+    estimate = scores.mean(-1) @ weights + contrast.offset
+    return estimate - half, estimate + half
+
+
+def bootstrap_limits(
+    scores: Floats, errors: Floats, resamples: int, rng: np.random.Generator
+) -> dict[tuple[str, str], tuple[Floats, Floats]]:
+    """Limits of three bootstraps for every quantity; seeds within cells, then episodes within seeds, are resampled.
+
+    The mean of a seed's resampled episodes is drawn as a normal, which it nearly is. The corrected bootstrap stretches
+    the resampled means by √(n / (n − 1)) and takes the percentiles at Hesterberg's small-sample levels (2015, "What
+    teachers should know about the bootstrap", section 5.3); the bootstrap-t takes its seeds' own standard errors.
+    """
+    count, _, seeds = scores.shape
+    means = scores.mean(-1)
+    drawn = np.empty((count, resamples, 4))
+    drawn_variance = np.empty((count, resamples, 4))
+    for cell in range(4):
+        index = rng.integers(seeds, size=(count, resamples, seeds))
+        rows = np.arange(count)[:, None, None]
+        values = scores[rows, cell, index]
+        drawn_variance[..., cell] = values.var(-1, ddof=1) / seeds
+        noise = np.sqrt(errors[rows, cell, index].sum(-1)) / seeds
+        drawn[..., cell] = values.mean(-1) + noise * rng.standard_normal((count, resamples))
+    tail = stats.norm.cdf(-np.sqrt(seeds / (seeds - 1)) * stats.t.ppf(0.975, seeds - 1))
+    limits: dict[tuple[str, str], tuple[Floats, Floats]] = {}
+    for name, contrast in QUANTITIES.items():
+        weights = np.array(contrast.weights)
+        estimate = means @ weights + contrast.offset
+        deviation = (drawn - means[:, None]) @ weights
+        low, high = np.quantile(deviation, [0.025, 0.975], axis=1)
+        limits["percentile bootstrap", name] = estimate + low, estimate + high
+        low, high = np.quantile(deviation * np.sqrt(seeds / (seeds - 1)), [tail, 1 - tail], axis=1)
+        limits["corrected bootstrap", name] = estimate + low, estimate + high
+        error = np.sqrt((scores.var(-1, ddof=1) / seeds) @ weights**2)
+        # A resample of one seed over and over has no error of its own; it is left at a tiny one, as nothing says more.
+        ratio = deviation / np.sqrt(np.maximum(drawn_variance @ weights**2, 1e-12))
+        low, high = np.quantile(ratio, [0.025, 0.975], axis=1)
+        limits["bootstrap-t", name] = estimate - high * error, estimate - low * error
+    return limits
+
+
+def coverage(shape: str, spread: str, seeds: int, count: int, resamples: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return how often each method's interval holds the true value 0 (headroom: 1)."""
+    scores, errors = draw_scores(shape, SPREADS[spread], seeds, count, rng)
+    few = count // 10
+    limits = bootstrap_limits(scores[:few], errors[:few], resamples, rng)
+    for name, contrast in QUANTITIES.items():
+        limits["Welch, floored", name] = welch(scores, errors, contrast, floor=True)
+        limits["Welch", name] = welch(scores, errors, contrast, floor=False)
+        limits["pooled t", name] = pooled(scores, contrast)
+    rows = []
+    for (method, name), (low, high) in limits.items():
+        truth = QUANTITIES[name].offset
+        rate, width = np.mean((low <= truth) & (truth <= high)), np.median(high - low)
+        rows.append(("coverage", method, shape, spread, "", seeds, name, 100 * rate, width, len(low)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+COLUMNS = ["measure", "method", "shape", "spread", "truth", "seeds", "quantity", "percent", "median_width", "draws"]
+
+
+def loose_rule(demands: dict[str, Interval]) -> str:
+    """Return the rule the project began with: present if the interval excludes 0 and the estimate reaches δ."""
+    seen, decided = (demands[k].low > 0 and demands[k].estimate >= NEGLIGIBLE for k in ("perceptual", "policy"))
+    if seen and decided:
+        return "limited by both"
+    if seen and (demands["policy"].high < NEGLIGIBLE or demands["difference"].low > 0):
+        return "perception-limited"
+    if decided and (demands["perceptual"].high < NEGLIGIBLE or demands["difference"].high < 0):
+        return "policy-limited"
+    small = max(demands[k].high for k in ("perceptual", "policy")) < NEGLIGIBLE
+    return "not limited" if small and demands["headroom"].high < SMALL_HEADROOM else "inconclusive"
+
+
+def is_true(verdict: str, perceptual: float, policy: float, headroom: float) -> bool:
+    """Tell whether the claim of a verdict holds (the table in `lcd.verdict`); rounding is forgiven at a boundary."""
+    slack = 1e-9
+    seen, decided = perceptual >= NEGLIGIBLE - slack, policy >= NEGLIGIBLE - slack
+    return {
+        "perception-limited": seen and perceptual > policy + slack,
+        "policy-limited": decided and policy > perceptual + slack,
+        "limited by both": seen and decided,
+        "not limited": not seen and not decided and headroom < SMALL_HEADROOM,
+    }[verdict]
+
+
+def verdicts(shape: str, spread: str, truth: str, seeds: int, count: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Return how often each rule gives a verdict, and a wrong one."""
+    scores, errors = draw_scores(shape, SPREADS[spread], seeds, count, rng)
+    scores += np.array(TRUTHS[truth])[:, None]
+    means = scores.mean(-1)
+    limits = {name: welch(scores, errors, contrast, floor=True) for name, contrast in QUANTITIES.items()}
+    true = shapley_demands(*TRUTHS[truth])
+    claims: dict[str, list[str]] = {"whole interval": [], "estimate and 0": []}
+    for draw in range(count):
+        found = {
+            name: Interval(
+                float(contrast.offset + means[draw] @ np.array(contrast.weights)),
+                float(limits[name][0][draw]),
+                float(limits[name][1][draw]),
+            )
+            for name, contrast in QUANTITIES.items()
+        }
+        four = (found[key] for key in ("perceptual", "policy", "difference", "headroom"))
+        claims["whole interval"].append(classify(*four))
+        claims["estimate and 0"].append(loose_rule(found))
+    rows = []
+    for rule, names in claims.items():
+        given = [name for name in names if name != "inconclusive"]
+        wrong = [n for n in given if not is_true(n, float(true.perceptual), float(true.policy), float(true.headroom))]
+        for quantity, part in (("verdict given", given), ("wrong verdict", wrong)):
+            rate = 100 * len(part) / count
+            rows.append(("verdict", rule, shape, spread, truth, seeds, quantity, rate, np.nan, count))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def main() -> None:
+    """Run both simulations, print their tables and write the tidy result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="CSV file to write")
+    parser.add_argument("--draws", type=int, default=10_000, help="draws a setting; bootstraps get a tenth")
+    parser.add_argument("--resamples", type=int, default=1000, help="resamples a bootstrap")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the simulation")
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    shapes = ("normal", "uniform", "skewed", "take-off")
+    parts = [
+        coverage(shape, spread, seeds, options.draws, options.resamples, rng)
+        for shape, spread, seeds in itertools.product(shapes, SPREADS, SEEDS)
+    ]
+    parts += [
+        verdicts(shape, spread, truth, seeds, options.draws // 5, rng)
+        for shape, spread, truth, seeds in itertools.product(("normal", "skewed"), ("equal", "unequal"), TRUTHS, SEEDS)
+    ]
+    result = pd.concat(parts, ignore_index=True).drop_duplicates()
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        result.round({"percent": 2, "median_width": 4}).to_csv(options.output, index=False)
+    covered = result[result["measure"] == "coverage"]
+    index = ["method", "shape", "spread", "seeds"]
+    with pd.option_context("display.max_rows", None, "display.width", 200, "display.float_format", "{:.1f}".format):
+        print(covered.pivot_table(index=index, columns="quantity", values="percent"))
+        rules = result[result["measure"] == "verdict"]
+        print(rules.pivot_table(index=["truth", "shape", "spread", "seeds"], columns=["quantity", "method"], values="percent"))
+
+
+if __name__ == "__main__":
+    main()
