@@ -98,11 +98,12 @@ def shapley_demands(a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> D
     >>> round(float(result.perceptual), 3), round(float(result.policy), 3)
     (0.45, 0.15)
     """
-    a, b, c, d = np.broadcast_arrays(*(np.asarray(cell, dtype=np.float64) for cell in (a, b, c, d)))
+    cells: list[Floats] = [np.asarray(cell, dtype=np.float64) for cell in (a, b, c, d)]
+    none, view, teacher, both = np.broadcast_arrays(*cells)
     return Demands(
-        perceptual=((b - a) + (d - c)) / 2,
-        policy=((c - a) + (d - b)) / 2,
-        gap=d - a,
-        interaction=d - b - c + a,
-        headroom=1 - d,
+        perceptual=((view - none) + (both - teacher)) / 2,
+        policy=((teacher - none) + (both - view)) / 2,
+        gap=both - none,
+        interaction=both - view - teacher + none,
+        headroom=1.0 - both,
     )

@@ -16,16 +16,7 @@ import pandas as pd
 from lcd.demands import CONTRASTS, DIFFERENCE
 from lcd.generalisation import GeneralisationEstimate, generalisation_estimate
 from lcd.intervals import Interval, cell_samples, contrast_interval, demand_table, seed_variances
-from lcd.scores import (
-    LEVELS,
-    PRIMARY,
-    SCORES,
-    Normalisation,
-    cell_scores,
-    check_episodes,
-    late_gains,
-    learning_curves,
-)
+from lcd.scores import LEVELS, PRIMARY, SCORES, Normalisation, cell_scores, check_episodes, late_gains, learning_curves
 from lcd.verdict import Verdict, decide
 
 if TYPE_CHECKING:
@@ -46,7 +37,7 @@ class TeacherCard:
     steps : int or None
         Environment steps it was trained for, None if unknown.
     training_return, unseen_return : float
-        Its own mean returns on training and on unseen levels, in game points.
+        Its own mean returns on training and on unseen levels, in game points; others than finite ones are refused.
     """
 
     source: str
@@ -54,12 +45,15 @@ class TeacherCard:
     training_return: float
     unseen_return: float
 
+    def __post_init__(self) -> None:
+        for value in (self.training_return, self.unseen_return):
+            if not math.isfinite(value):
+                raise ValueError(f"a teacher's return of {value} is not finite: evaluate {self.source!r} again")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnosis:
-    """How much of a game's difficulty is perceptual and how much is policy learning.
-
-    Build it with :meth:`from_episodes`.
+    """How much of a game's difficulty is perceptual and how much policy learning; built by :meth:`from_episodes`.
 
     Attributes
     ----------
@@ -149,7 +143,7 @@ class Diagnosis:
         verdict = decide(
             {quantity: _interval(demands, quantity) for quantity in CONTRASTS},
             difference,
-            variances=seed_variances(samples, errors),
+            variances=seed_variances(samples),
             seeds=len(samples[0]),
             gains=late_gains(curves),
             teacher_score=None if teacher is None else normalisation.score(teacher.unseen_return),

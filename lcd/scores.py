@@ -87,7 +87,7 @@ def check_episodes(episodes: pd.DataFrame, *, game: str, budget: int) -> pd.Data
     Returns
     -------
     pandas.DataFrame
-        A copy with those rows only, in the order of `COLUMNS`.
+        A copy with those rows only, sorted by run, step and episode, with the columns in the order of `COLUMNS`.
 
     Raises
     ------
@@ -118,7 +118,8 @@ def check_episodes(episodes: pd.DataFrame, *, game: str, budget: int) -> pd.Data
             f"{first['step']} on {first['levels']} levels occurs twice: was a run read twice?"
         )
     _check_runs(table, budget)
-    return table
+    # In one order, so that sums round alike however the runs were read.
+    return table.sort_values([*_RUN, "step", "episode"], ignore_index=True)
 
 
 def _check_runs(table: pd.DataFrame, budget: int) -> None:
@@ -131,19 +132,20 @@ def _check_runs(table: pd.DataFrame, budget: int) -> None:
     if absent := [cell for cell in CELLS.values() if cell not in found]:
         raise ValueError(f"no episode of the cells {absent}: all four are needed, train these too")
     seeds = sorted(set(table["seed"]))
-    runs = table.groupby(["view", "learning", "seed", "levels"])["step"].agg(["min", "max"])
+    steps = table.groupby(["view", "learning", "seed", "levels"])["step"]
+    starts, ends = steps.min().to_dict(), steps.max().to_dict()
     for view, learning in CELLS.values():
         for seed in seeds:
             for levels in LEVELS:
                 name = f"({view}, {learning}) seed {seed} on {levels} levels"
-                if (view, learning, seed, levels) not in runs.index:
+                run = (view, learning, seed, levels)
+                if run not in starts:
                     raise ValueError(
                         f"no episode of {name}, seeds in the table are {seeds}: train it, or drop the seed"
                     )
-                first, last = runs.loc[(view, learning, seed, levels)]
-                if first != 0 or last != budget:
+                if starts[run] != 0 or ends[run] != budget:
                     raise ValueError(
-                        f"the curve of {name} runs from step {first} to {last}, not from 0 to the budget {budget}: "
+                        f"the curve of {name} runs from step {starts[run]} to {ends[run]}, not from 0 to {budget}: "
                         "resume that run, or pass the budget it was trained for"
                     )
 
@@ -165,12 +167,15 @@ def learning_curves(episodes: pd.DataFrame, normalisation: Normalisation) -> pd.
         points), score (normalised), score_error (standard error of the score over its episodes, taken as independent;
         NaN for a single episode), episodes (their number).
     """
-    grouped = episodes.groupby([*_RUN, "step"], as_index=False)["return"]
-    curves = grouped.agg(**{"return": "mean", "deviation": "std", "episodes": "count"})
-    curves["score"] = normalisation.score(curves["return"])
+    returns = episodes.groupby([*_RUN, "step"])["return"]
     scale = normalisation.best - normalisation.random
-    curves["score_error"] = curves["deviation"] / np.sqrt(curves["episodes"]) / scale
-    return curves[[*_RUN, "step", "return", "score", "score_error", "episodes"]]
+    columns = {
+        "return": returns.mean(),
+        "score": normalisation.score(returns.mean()),
+        "score_error": returns.std() / np.sqrt(returns.count()) / scale,
+        "episodes": returns.count(),
+    }
+    return pd.DataFrame(columns).reset_index()
 
 
 def cell_scores(curves: pd.DataFrame, budget: int) -> pd.DataFrame:

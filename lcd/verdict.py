@@ -14,7 +14,12 @@ not limited         P < δ, L < δ, headroom small         both absent, the inte
 inconclusive        none                                 otherwise
 =================== ==================================== ==========================================================
 
-@@WHY@@
+Each side of an interval fails in about 2.5 % of cases, and a wrong verdict needs such a failure. Simulated at nine
+true positions, on and just beside δ among them, with 2 to 10 seeds (`docs/interval_coverage.csv`), a verdict was wrong
+in at most 3 % of diagnoses where several cells vary over seeds. Where a single cell carries all the spread it was 5 %
+for normal seeds, 8 % for skewed ones, and up to 25 % for runs that either take off or do not and a demand right on δ.
+Asking only that the interval exclude 0 and the estimate reach δ decides slightly more often, and was wrong in up to
+28 % even with normal seeds, where a true demand lay just below δ.
 """
 
 from __future__ import annotations
@@ -43,7 +48,7 @@ GOOD_TEACHER = 0.5
 """A teacher below this score is named as a limit of the diagnosis."""
 
 MOST_SEEDS = 50
-"""Seeds a cell beyond which more seeds are not proposed."""
+"""Seeds a cell beyond which more seeds are not proposed, unless they only double those there are."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,7 @@ def decide(
         ways += _more_seeds(demands, difference, variances, seeds, threshold)
         ways += _more_steps(gains, threshold)
         ways += _better_teacher(gains, teacher_score)
+        ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
     return Verdict(name, _reason(name, demands, difference, threshold), tuple(ways), _cautions(demands, threshold))
 
 
@@ -195,6 +201,7 @@ def _more_seeds(
     perceptual, policy, headroom = (demands[key].estimate for key in ("perceptual", "policy", "headroom"))
     larger = "perceptual" if perceptual >= policy else "policy"
     quantities = {**CONTRASTS, "difference": DIFFERENCE}
+    most = max(MOST_SEEDS, 2 * seeds)
     sides = {"perceptual": perceptual - threshold, "policy": policy - threshold}
     routes = [sides]
     if max(perceptual, policy) < threshold:
@@ -206,16 +213,14 @@ def _more_seeds(
         routes.append({larger: sides[larger], "difference": difference.estimate})
     found = [
         [
-            seeds_needed(variances, quantities[key], abs(distance), more_than=seeds, at_most=MOST_SEEDS)
+            seeds_needed(variances, quantities[key], abs(distance), more_than=seeds, at_most=most)
             for key, distance in route.items()
         ]
         for route in routes
     ]
     enough = [max(count for count in route if count) for route in found if all(route)]
     if not enough:
-        return [
-            f"More seeds alone would not: at the present estimates and spread, over {MOST_SEEDS} a cell are needed."
-        ]
+        return [f"More seeds alone would not: at the present estimates and spread, over {most} a cell are needed."]
     return [f"More seeds: about {min(enough)} a cell instead of {seeds}, if the present estimates and spread hold."]
 
 
@@ -234,7 +239,7 @@ def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
 
 def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[str]:
     """Say whether the teacher bounds what imitation can show."""
-    reached = float(gains.loc["d", "final"])
+    reached = float(gains["final"].to_dict()["d"])
     if teacher_score is not None and teacher_score < GOOD_TEACHER:
         return [
             f"A better teacher: this one scores {teacher_score:.2f} itself, and imitation shows little beyond that."
@@ -261,7 +266,9 @@ def _cautions(demands: Mapping[str, Interval], threshold: float) -> tuple[str, .
     if interaction.high < -threshold:
         found.append(f"Either kind of help makes up for part of the other: interaction {interaction}.")
     headroom = demands["headroom"]
-    if headroom.estimate > SMALL_HEADROOM:
+    # With both demands absent the reason itself says so.
+    both_absent = demands["perceptual"].high < threshold and demands["policy"].high < threshold
+    if headroom.estimate > SMALL_HEADROOM and not both_absent:
         found.append(
             f"A headroom of {headroom} is explained by neither: there the teacher or the budget limits the diagnosis."
         )

@@ -41,7 +41,9 @@ TRUTHS = {  # true mean scores of the cells a, b, c, d
     "P 0.04, L 0.04": (0.8, 0.84, 0.84, 0.88),
     "P 0.05, L 0.05": (0.8, 0.85, 0.85, 0.9),
     "P 0.00, L 0.00": (0.9, 0.9, 0.9, 0.9),
+    "P 0.00, L 0.00, headroom 0.27": (0.73, 0.73, 0.73, 0.73),
 }
+ASKED = ("perceptual", "policy", "difference", "headroom")
 
 
 def standard_draws(shape: str, size: tuple[int, ...], rng: np.random.Generator) -> Floats:
@@ -64,15 +66,18 @@ def draw_scores(
     return scores, EPISODE_ERROR**2 * rng.chisquare(100, size) / 100
 
 
-def floored(scores: Floats, errors: Floats) -> Floats:
-    """Variances over seeds, at least those of the episodes; (count, cells)."""
-    return np.maximum(scores.var(-1, ddof=1), errors.mean(-1))
+def chosen(scores: Floats, errors: Floats, contrast: Contrast) -> tuple[Floats, Floats]:
+    """Limits of `lcd.intervals.contrast_interval`: Welch's, at least as far apart as those over episodes."""
+    low, high = plain_welch(scores, contrast)
+    estimate = (low + high) / 2
+    noise = errors.mean(-1) @ np.array(contrast.weights) ** 2 / scores.shape[-1]
+    half = np.maximum(high - estimate, stats.norm.ppf(0.975) * np.sqrt(noise))
+    return estimate - half, estimate + half
 
 
-def welch(scores: Floats, errors: Floats, contrast: Contrast, *, floor: bool) -> tuple[Floats, Floats]:
-    """Welch's limits, with or without the floor under the spread over seeds."""
-    variances = floored(scores, errors) if floor else scores.var(-1, ddof=1)
-    return welch_limits(scores.mean(-1), variances, np.full(4, scores.shape[-1]), contrast)
+def plain_welch(scores: Floats, contrast: Contrast) -> tuple[Floats, Floats]:
+    """Welch's limits, from the spread over seeds alone."""
+    return welch_limits(scores.mean(-1), scores.var(-1, ddof=1), np.full(4, scores.shape[-1]), contrast)
 
 
 def pooled(scores: Floats, contrast: Contrast) -> tuple[Floats, Floats]:
@@ -125,11 +130,12 @@ def bootstrap_limits(
 def coverage(shape: str, spread: str, seeds: int, count: int, resamples: int, rng: np.random.Generator) -> pd.DataFrame:
     """Return how often each method's interval holds the true value 0 (headroom: 1)."""
     scores, errors = draw_scores(shape, SPREADS[spread], seeds, count, rng)
+    # A bootstrap of each draw is dear, and a tenth of the draws already tells 80 % from 95 %.
     few = count // 10
     limits = bootstrap_limits(scores[:few], errors[:few], resamples, rng)
     for name, contrast in QUANTITIES.items():
-        limits["Welch, floored", name] = welch(scores, errors, contrast, floor=True)
-        limits["Welch", name] = welch(scores, errors, contrast, floor=False)
+        limits["chosen", name] = chosen(scores, errors, contrast)
+        limits["Welch", name] = plain_welch(scores, contrast)
         limits["pooled t", name] = pooled(scores, contrast)
     rows = []
     for (method, name), (low, high) in limits.items():
@@ -172,7 +178,7 @@ def verdicts(shape: str, spread: str, truth: str, seeds: int, count: int, rng: n
     scores, errors = draw_scores(shape, SPREADS[spread], seeds, count, rng)
     scores += np.array(TRUTHS[truth])[:, None]
     means = scores.mean(-1)
-    limits = {name: welch(scores, errors, contrast, floor=True) for name, contrast in QUANTITIES.items()}
+    limits = {name: chosen(scores, errors, contrast) for name, contrast in QUANTITIES.items()}
     true = shapley_demands(*TRUTHS[truth])
     claims: dict[str, list[str]] = {"whole interval": [], "estimate and 0": []}
     for draw in range(count):
@@ -184,8 +190,8 @@ def verdicts(shape: str, spread: str, truth: str, seeds: int, count: int, rng: n
             )
             for name, contrast in QUANTITIES.items()
         }
-        four = (found[key] for key in ("perceptual", "policy", "difference", "headroom"))
-        claims["whole interval"].append(classify(*four))
+        perceptual, policy, difference, headroom = (found[key] for key in ASKED)
+        claims["whole interval"].append(classify(perceptual, policy, difference, headroom))
         claims["estimate and 0"].append(loose_rule(found))
     rows = []
     for rule, names in claims.items():
@@ -213,18 +219,18 @@ def main() -> None:
     ]
     parts += [
         verdicts(shape, spread, truth, seeds, options.draws // 5, rng)
-        for shape, spread, truth, seeds in itertools.product(("normal", "skewed"), ("equal", "unequal"), TRUTHS, SEEDS)
+        for shape, spread, truth, seeds in itertools.product(shapes[:1] + shapes[2:], list(SPREADS)[:3], TRUTHS, SEEDS)
     ]
-    result = pd.concat(parts, ignore_index=True).drop_duplicates()
+    result = pd.concat(parts, ignore_index=True)
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         result.round({"percent": 2, "median_width": 4}).to_csv(options.output, index=False)
     covered = result[result["measure"] == "coverage"]
     index = ["method", "shape", "spread", "seeds"]
-    with pd.option_context("display.max_rows", None, "display.width", 200, "display.float_format", "{:.1f}".format):
-        print(covered.pivot_table(index=index, columns="quantity", values="percent"))
-        rules = result[result["measure"] == "verdict"]
-        print(rules.pivot_table(index=["truth", "shape", "spread", "seeds"], columns=["quantity", "method"], values="percent"))
+    rules = result[result["measure"] == "verdict"]
+    setting = ["truth", "shape", "spread", "seeds"]
+    print(covered.pivot_table(index=index, columns="quantity", values="percent").round(1).to_string())
+    print(rules.pivot_table(index=setting, columns=["quantity", "method"], values="percent").round(1).to_string())
 
 
 if __name__ == "__main__":

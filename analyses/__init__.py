@@ -1,0 +1,1 @@
+"""Drawings and explanations of what the LCD measured."""

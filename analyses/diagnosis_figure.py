@@ -1,0 +1,252 @@
+"""The figure of a diagnosis: four learning curves on unseen and training levels, and the gap split into its demands.
+
+Nothing is estimated here; every number comes from the :class:`lcd.diagnosis.Diagnosis`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import EngFormatter
+
+from lcd.diagnosis import Diagnosis
+from lcd.intervals import Interval, two_places
+from lcd.scores import CELLS, LEVELS, mean_curves
+
+
+class Look(NamedTuple):
+    """How one cell is drawn."""
+
+    name: str
+    colour: str
+    style: Literal["-"] | tuple[int, tuple[int, int]]
+
+
+# Okabe and Ito's colours, safe for colour-blind readers: warm for pixels, cold for semantic, dashed for imitation.
+LOOKS = {
+    "a": Look("pixels, rl", "#D55E00", "-"),
+    "b": Look("semantic, rl", "#0072B2", "-"),
+    "c": Look("pixels, imitation", "#E69F00", (0, (5, 2))),
+    "d": Look("semantic, imitation", "#56B4E9", (0, (5, 2))),
+}
+PERCEPTUAL, POLICY, NEUTRAL = "#009E73", "#CC79A7", "#555555"
+WIDTH = 12.0  # inches; 1200 pixels at 100 dots an inch
+LINE = 0.19  # inches a line of the texts above and below the panels
+CHARACTERS = 165
+
+
+def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
+    """Draw curves, decomposition and verdict of one game.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+        What to draw.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        1200 pixels wide at 100 dots an inch; it belongs to no window and is not saved.
+    """
+    verdict = diagnosis.verdict
+    above = textwrap.wrap(verdict.reason, CHARACTERS)
+    notes = [f"Would decide: {way}" for way in verdict.would_decide] + [f"Caution: {note}" for note in verdict.cautions]
+    below = [line for note in notes for line in textwrap.wrap(note, CHARACTERS, subsequent_indent="    ")]
+    top, bottom = 0.75 + LINE * len(above), 1.0 + LINE * len(below)
+    height = top + 3.9 + bottom
+    figure = Figure(figsize=(WIDTH, height), dpi=100)
+    figure.text(0.015, 1 - 0.12 / height, f"{diagnosis.game}: {verdict.name}", fontsize=14, weight="bold", va="top")
+    figure.text(0.015, 1 - 0.43 / height, "\n".join(above), fontsize=10, va="top", linespacing=1.25)
+    figure.text(0.015, 0.1 / height, "\n".join(below), fontsize=9, va="bottom", color="#333333", linespacing=1.3)
+
+    grid = figure.add_gridspec(
+        2, 3, width_ratios=(1, 1, 1.15), height_ratios=(3, 1), left=0.068, right=0.985, wspace=0.16, hspace=0.42
+    )
+    grid.update(top=1 - top / height, bottom=bottom / height)
+    curves = mean_curves(diagnosis.curves)
+    unseen = figure.add_subplot(grid[:, 0])
+    training = figure.add_subplot(grid[:, 1], sharex=unseen, sharey=unseen)
+    for axes, levels in zip((unseen, training), LEVELS, strict=True):
+        _draw_curves(axes, curves[curves["levels"] == levels], levels, diagnosis)
+    unseen.set_ylabel("normalised score")
+    training.tick_params(labelleft=False)
+    _draw_legend(figure, 0.068, bottom / height - 0.72 / height, int(curves["seeds"].max()))
+    _draw_decomposition(figure.add_subplot(grid[0, 2]), diagnosis)
+    _draw_rest(figure.add_subplot(grid[1, 2]), diagnosis)
+    return figure
+
+
+def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagnosis) -> None:
+    """Draw the four cells on one kind of level, with the reference lines that fit."""
+    ends = {}
+    for letter, (view, learning) in CELLS.items():
+        cell = curves[(curves["view"] == view) & (curves["learning"] == learning)]
+        look = LOOKS[letter]
+        axes.plot(cell["step"], cell["mean"], color=look.colour, linestyle=look.style, linewidth=2)
+        axes.fill_between(cell["step"], cell["low"], cell["high"], color=look.colour, alpha=0.16, linewidth=0)
+        ends[letter] = float(cell["mean"].iloc[-1])
+    low, high = _score_range(diagnosis)
+    axes.set_xlim(0, diagnosis.budget * 1.07)
+    axes.set_ylim(low, high)
+    axes.set_title(f"{levels.capitalize()} levels", loc="left", fontsize=11)
+    axes.set_xlabel("environment steps")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.spines[["top", "right"]].set_visible(False)
+    references = {"random": 0.0, "best": 1.0}
+    if diagnosis.teacher is not None:
+        own = diagnosis.teacher.unseen_return if levels == "unseen" else diagnosis.teacher.training_return
+        references["teacher"] = diagnosis.normalisation.score(own)
+    outside = []
+    for name, score in references.items():
+        if not low <= score <= high:
+            outside.append(f"{name} at {score:.2f}")
+            continue
+        style = (0, (8, 4)) if name == "teacher" else (0, (1, 2))
+        axes.axhline(score, color=NEUTRAL, linestyle=style, linewidth=1, zorder=1)
+        # Under its line, "random" keeps clear of the curves, and "teacher" of a "best" just above it.
+        under = name == "random" or (name == "teacher" and 0 <= 1 - score < 0.06 * (high - low))
+        axes.annotate(
+            f"{name} {score:.2f}" if name == "teacher" else name,
+            (diagnosis.budget * 0.02, score),
+            (0, -3 if under else 2),
+            textcoords="offset points",
+            va="top" if under else "bottom",
+            fontsize=8,
+            color=NEUTRAL,
+        )
+    if outside:
+        text = f"above this range: {', '.join(outside)}"
+        axes.text(0.02, 0.985, text, transform=axes.transAxes, fontsize=8, color=NEUTRAL, va="top")
+    for letter, place in _spread_labels(ends, 0.05 * (high - low)).items():
+        axes.text(
+            diagnosis.budget * 1.02, place, letter, color=LOOKS[letter].colour, fontsize=11, weight="bold", va="center"
+        )
+
+
+def _score_range(diagnosis: Diagnosis) -> tuple[float, float]:
+    """Return the limits of the score axis: the curves fill it, however small they are."""
+    curves = mean_curves(diagnosis.curves)
+    low, high = min(0.0, float(curves["low"].min())), max(0.02, float(curves["high"].max()))
+    references = [1.0]
+    if diagnosis.teacher is not None:
+        references += [diagnosis.normalisation.score(diagnosis.teacher.unseen_return)]
+        references += [diagnosis.normalisation.score(diagnosis.teacher.training_return)]
+    # A reference line is worth up to half as much room again, not more.
+    high = max([high, *(score for score in references if high < score <= 1.5 * high)])
+    room = high - low
+    return low - 0.06 * room, high + 0.1 * room
+
+
+def _spread_labels(ends: dict[str, float], gap: float) -> dict[str, float]:
+    """Move labels that would overlap apart, keeping their order and their middle."""
+    letters = sorted(ends, key=lambda letter: ends[letter])
+    wanted = np.array([ends[letter] for letter in letters])
+    places = wanted.copy()
+    for _ in range(50):
+        for i in range(len(places) - 1):
+            overlap = gap - (places[i + 1] - places[i])
+            if overlap > 1e-9:
+                places[i] -= overlap / 2
+                places[i + 1] += overlap / 2
+    return dict(zip(letters, places.tolist(), strict=True))
+
+
+def _draw_legend(figure: Figure, left: float, bottom: float, seeds: int) -> None:
+    """Name the letters of the cells in a strip under the curves."""
+    lines: list[Line2D | Patch] = [
+        Line2D([], [], color=look.colour, linestyle=look.style, linewidth=2, label=f"{letter}  {look.name}")
+        for letter, look in LOOKS.items()
+    ]
+    if seeds > 1:
+        lines.append(Patch(color=NEUTRAL, alpha=0.16, label=f"range of {seeds} seeds"))
+    figure.legend(
+        handles=lines,
+        loc="lower left",
+        bbox_to_anchor=(left - 0.008, bottom),
+        ncol=len(lines),
+        fontsize=9,
+        frameon=False,
+        handlelength=2.2,
+        columnspacing=1.3,
+        borderpad=0,
+    )
+
+
+def _draw_decomposition(axes: Axes, diagnosis: Diagnosis) -> None:
+    """Draw the way from a to d as a waterfall of the two demands."""
+    perceptual, policy = diagnosis.perceptual, diagnosis.policy
+    d = 1 - diagnosis.headroom.estimate
+    a = d - diagnosis.gap.estimate
+    bars = [
+        (0.0, a, LOOKS["a"].colour, "a\nno help"),
+        (a, perceptual.estimate, PERCEPTUAL, "P\nperceptual"),
+        (a + perceptual.estimate, policy.estimate, POLICY, "L\npolicy"),
+        (0.0, d, LOOKS["d"].colour, "d\nboth helps"),
+    ]
+    for place, (start, length, colour, _) in enumerate(bars):
+        axes.bar(place, length, bottom=start, color=colour, width=0.62, alpha=0.85)
+        if place < 3:
+            axes.plot([place + 0.31, place + 0.69], [start + length] * 2, color=NEUTRAL, linewidth=0.8)
+    tops = [max(0.0, a), max(0.0, d)]
+    lows = [0.0, a, d]
+    for place, start, demand in ((1, a, perceptual), (2, a + perceptual.estimate, policy)):
+        ends = [start, start + demand.estimate]
+        if demand.over != "nothing":
+            ends += [start + demand.low, start + demand.high]
+            axes.plot([place, place], ends[2:], color="black", linewidth=1.4, marker="_", markersize=9)
+        tops.append(max(ends))
+        lows.append(min(ends))
+    room = max(max(tops) - min(lows), 0.02)
+    places = {0: tops[0], 1: tops[2], 2: tops[3], 3: tops[1]}
+    texts = (two_places(a), _lines(perceptual), _lines(policy), two_places(d))
+    for (place, top), text in zip(places.items(), texts, strict=True):
+        axes.text(place, top + 0.03 * room, text, ha="center", va="bottom", fontsize=9)
+    axes.axhline(0, color=NEUTRAL, linewidth=0.8)
+    axes.set_ylim(min(lows) - 0.06 * room, max(tops) + 0.24 * room)
+    axes.set_xticks(range(4), [name for *_, name in bars], fontsize=9)
+    axes.tick_params(axis="x", length=0)
+    axes.set_title("From a to d: area under the unseen-level curves", loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_rest(axes: Axes, diagnosis: Diagnosis) -> None:
+    """Draw interaction and headroom on their own scale, since headroom can dwarf the demands."""
+    words: dict[str, Any] = {
+        "fontsize": 9,
+        "va": "bottom",
+        "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},
+    }
+    for place, (name, found) in enumerate((("headroom", diagnosis.headroom), ("interaction", diagnosis.interaction))):
+        if found.over != "nothing":
+            axes.plot([found.low, found.high], [place, place], color="black", linewidth=1.4, marker="|", markersize=8)
+        axes.plot(found.estimate, place, "o", color=NEUTRAL, markersize=6)
+        axes.text(0.0, place + 0.28, f"{name} {found}", transform=axes.get_yaxis_transform(), **words)
+    limits = [
+        x for found in (diagnosis.headroom, diagnosis.interaction) for x in (found.low, found.high) if np.isfinite(x)
+    ]
+    axes.set_xlim(min([-0.1, *limits]) - 0.03, max([1.0, *limits]) + 0.03)
+    axes.axvline(0, color=NEUTRAL, linewidth=0.8)
+    axes.set_ylim(-0.5, 2.0)
+    axes.set_yticks([])
+    axes.set_xlabel(f"normalised score, {_over(diagnosis.perceptual)}")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _lines(found: Interval) -> str:
+    """Return a demand on two lines, signed."""
+    estimate, limits = str(found).split(" ", 1)
+    return f"{'' if estimate.startswith('-') else '+'}{estimate}\n{limits}"
+
+
+def _over(found: Interval) -> str:
+    """Name the whiskers."""
+    return {"seeds": "95 % intervals", "episodes": "95 % intervals over episodes", "nothing": "no intervals"}[
+        found.over
+    ]

@@ -1,0 +1,1 @@
+"""Learning Challenge Diagnosticator."""

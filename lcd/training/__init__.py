@@ -1,0 +1,1 @@
+"""Training of the cells of a diagnosis."""

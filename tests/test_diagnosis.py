@@ -1,0 +1,114 @@
+import json
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from test_scores import BUDGET, episode_table
+
+from analyses.diagnosis_figure import draw_diagnosis
+from lcd import diagnosis as diagnosis_module
+from lcd.diagnosis import Diagnosis, TeacherCard
+from lcd.intervals import demand_table
+from lcd.scores import Normalisation
+
+mpl.use("Agg")
+FINAL = {"a": 0.1, "b": 0.9, "c": 0.15, "d": 0.95}
+TEACHER = TeacherCard(source="trained", steps=5000, training_return=9.5, unseen_return=9.0)
+
+
+def diagnose(table, **changes):
+    keywords = {
+        "game": "toy",
+        "budget": BUDGET,
+        "normalisation": Normalisation(0, 10, "measured"),
+        "teacher": TEACHER,
+        "settings": {"preset": "smoke", "seeds": [0, 1, 2]},
+    }
+    return Diagnosis.from_episodes(table, **{**keywords, **changes})
+
+
+@pytest.fixture(scope="module")
+def found():
+    return diagnose(episode_table(FINAL))
+
+
+def test_known_demands_are_found(found):
+    # Areas of straight lines are half their ends.
+    assert found.perceptual.low < 0.4 < found.perceptual.high
+    assert found.policy.low < 0.025 < found.policy.high
+    assert found.gap.estimate == pytest.approx(found.perceptual.estimate + found.policy.estimate)
+    assert found.headroom.low < 1 - 0.95 / 2 < found.headroom.high
+    assert found.verdict.name == "perception-limited"
+
+
+def test_same_episodes_give_the_same_diagnosis(found):
+    assert diagnose(episode_table(FINAL).sample(frac=1, random_state=0)).to_json() == found.to_json()
+
+
+def test_json_round_trip_restores_tables_and_verdict(found, tmp_path):
+    written = found.to_json(tmp_path / "diagnosis.json")
+    read = json.loads((tmp_path / "diagnosis.json").read_text(), parse_constant=pytest.fail)
+    assert read == written
+    assert list(tmp_path.iterdir()) == [tmp_path / "diagnosis.json"]
+    again = demand_table(pd.DataFrame(read["scores"]))
+    pd.testing.assert_frame_equal(again, pd.DataFrame(read["demands"]))
+    assert read["verdict"]["reason"] == found.verdict.reason
+    assert TeacherCard(**read["teacher"]) == TEACHER
+    assert Normalisation(**read["normalisation"]) == found.normalisation
+
+
+def test_json_of_a_diagnosis_without_intervals_has_nulls_and_no_nan():
+    lone = diagnose(episode_table(FINAL, seeds=1, episodes=1), teacher=None, settings=None)
+    text = json.dumps(lone.to_json(), allow_nan=False)
+    assert json.loads(text)["demands"][0]["low"] is None
+    assert lone.verdict.name == "inconclusive"
+
+
+def test_settings_that_are_no_json_are_refused():
+    with pytest.raises(ValueError, match="settings"):
+        diagnose(episode_table(FINAL), settings={"encoder": np.zeros(2)})
+
+
+def test_a_teacher_without_a_finite_return_is_refused():
+    with pytest.raises(ValueError, match="nan is not finite"):
+        TeacherCard("trained", 5000, 9.5, float("nan"))
+
+
+def test_summary_and_notebook_form_tell_the_verdict(found):
+    assert found.summary().loc["perceptual", "unseen area"] == str(found.perceptual)
+    assert list(found.summary().index) == ["perceptual", "policy", "gap", "interaction", "headroom"]
+    assert "perception-limited" in repr(found)
+    assert "perception-limited" in found._repr_html_()
+
+
+def test_demands_of_a_game_do_not_depend_on_the_scale_of_its_returns(found):
+    table = episode_table(FINAL)
+    other = diagnose(
+        table.assign(**{"return": table["return"] * 3 + 1}),
+        normalisation=Normalisation(1, 31, "measured"),
+        teacher=TeacherCard("trained", 5000, 29.5, 28.0),
+    )
+    pd.testing.assert_frame_equal(other.demands, found.demands)
+    assert other.verdict == found.verdict
+
+
+def test_plot_without_an_installed_figure_says_what_to_do(found, monkeypatch):
+    monkeypatch.setattr(diagnosis_module, "entry_points", lambda **_: ())
+    with pytest.raises(RuntimeError, match="pip install"):
+        found.plot()
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_figure_shows_both_kinds_of_level_and_the_verdict(seeds):
+    figure = draw_diagnosis(diagnose(episode_table(FINAL, seeds=seeds), teacher=TEACHER if seeds > 1 else None))
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert titles[:2] == ["Unseen levels", "Training levels"]
+    texts = " ".join(text.get_text() for text in figure.texts)
+    assert ("perception-limited" if seeds > 1 else "inconclusive") in texts
+
+
+def test_figure_is_drawn_without_touching_pyplot_state(found):
+    before = mpl._pylab_helpers.Gcf.get_all_fig_managers()
+    draw_diagnosis(found)
+    assert mpl._pylab_helpers.Gcf.get_all_fig_managers() == before

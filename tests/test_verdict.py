@@ -1,0 +1,153 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from lcd.demands import CONTRASTS, DIFFERENCE
+from lcd.intervals import Interval, contrast_interval, seed_variances
+from lcd.verdict import classify, decide
+
+FLAT = {"gain": 0.5, "late_gain": 0.01}
+
+
+def around(value, half=0.02, over="seeds"):
+    return Interval(value, value - half, value + half, over)
+
+
+def verdict_of(a, b, c, d, *, half=0.02, seeds=3, variance=1e-4, gains=None, teacher=0.9, over="seeds"):
+    means = np.array([a, b, c, d])
+    demands = {k: around(q.offset + means @ np.array(q.weights), half, over) for k, q in CONTRASTS.items()}
+    if gains is None:
+        gains = pd.DataFrame({letter: {"final": v, **FLAT} for letter, v in zip("abcd", means, strict=True)}).T
+    variances = np.full(4, variance)
+    return decide(
+        demands, around(b - c, half, over), variances=variances, seeds=seeds, gains=gains, teacher_score=teacher
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "name"),
+    [
+        ((0.2, 0.8, 0.2, 0.8), "perception-limited"),
+        ((0.2, 0.2, 0.8, 0.8), "policy-limited"),
+        ((0.2, 0.5, 0.5, 0.8), "limited by both"),
+        ((0.9, 0.9, 0.9, 0.9), "not limited"),
+        ((0.1, 0.1, 0.1, 0.1), "inconclusive"),
+        ((0.8, 0.85, 0.85, 0.9), "inconclusive"),
+    ],
+)
+def test_known_verdicts(cells, name):
+    verdict = verdict_of(*cells)
+    assert verdict.name == name
+    assert (name == "inconclusive") == bool(verdict.would_decide)
+
+
+def test_a_larger_demand_is_named_even_if_the_smaller_one_is_open():
+    wide = Interval(0.06, -0.04, 0.16)
+    assert classify(around(0.4), wide, around(0.34, 0.1), around(0.3)) == "perception-limited"
+    assert classify(wide, around(0.4), around(-0.34, 0.1), around(0.3)) == "policy-limited"
+    assert classify(around(0.4), wide, around(0.05, 0.1), around(0.3)) == "inconclusive"
+
+
+def test_exchanging_the_demands_mirrors_the_verdict():
+    mirror = {"perception-limited": "policy-limited", "policy-limited": "perception-limited"}
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        see, act, half = *rng.uniform(-0.2, 0.5, 2), rng.uniform(0, 0.1)
+        one = classify(around(see, half), around(act, half), around(see - act, half), around(0.1))
+        other = classify(around(act, half), around(see, half), around(act - see, half), around(0.1))
+        assert other == mirror.get(one, one)
+
+
+@pytest.mark.parametrize("over", ["episodes", "nothing"])
+def test_one_seed_is_always_inconclusive(over):
+    verdict = verdict_of(0.1, 0.9, 0.1, 0.9, seeds=1, over=over)
+    assert verdict.name == "inconclusive"
+    assert "ne seed" in verdict.reason
+    assert "at least 3" in verdict.would_decide[0]
+
+
+@pytest.mark.parametrize(
+    "cells", [(0.2, 0.8, 0.2, 0.8), (0.2, 0.2, 0.8, 0.8), (0.2, 0.5, 0.5, 0.8), (0.9,) * 4, (0.1,) * 4]
+)
+def test_reason_is_one_sentence_with_its_numbers(cells):
+    reason = verdict_of(*cells).reason
+    means = np.array(cells)
+    for key in ("perceptual", "policy"):
+        assert str(around(means @ np.array(CONTRASTS[key].weights))) in reason
+    assert reason.count(". ") == 0
+    assert reason.endswith(".")
+
+
+def test_the_larger_of_two_demands_is_named_only_if_that_is_decided():
+    assert "perception is the larger, by 0.30" in verdict_of(0.1, 0.6, 0.3, 0.8).reason
+    assert "policy learning is the larger, by 0.30 [0.28, 0.32]" in verdict_of(0.1, 0.3, 0.6, 0.8).reason
+    assert "open" in verdict_of(0.1, 0.5, 0.5, 0.9).reason
+
+
+def test_seeds_that_it_asks_for_do_decide_at_the_same_spread():
+    rng = np.random.default_rng(4)
+    truth = np.array([0.1, 0.22, 0.1, 0.22])
+
+    def outcome(seeds):
+        draws = rng.standard_normal((4, seeds))
+        draws = (draws - draws.mean(1, keepdims=True)) / draws.std(1, ddof=1, keepdims=True)
+        samples = list(truth[:, None] + 0.06 * draws)
+        zeros = [np.zeros(seeds)] * 4
+        demands = {k: contrast_interval(samples, zeros, q) for k, q in CONTRASTS.items()}
+        gains = pd.DataFrame({letter: {"final": v, **FLAT} for letter, v in zip("abcd", truth, strict=True)}).T
+        difference = contrast_interval(samples, zeros, DIFFERENCE)
+        return decide(demands, difference, variances=seed_variances(samples), seeds=seeds, gains=gains)
+
+    few = outcome(3)
+    assert few.name == "inconclusive"
+    asked = int(few.would_decide[0].split("about ")[1].split()[0])
+    assert outcome(asked).name == "perception-limited"
+    assert outcome(asked - 1).name == "inconclusive"
+
+
+def test_an_estimate_at_the_threshold_is_not_answered_with_a_number_of_seeds():
+    verdict = verdict_of(0.39, 0.4405, 0.4405, 0.491, half=0.1, variance=0.01)
+    assert "alone would not" in verdict.would_decide[0]
+
+
+def test_more_seeds_are_not_proposed_where_only_headroom_is_in_the_way():
+    assert not any("seeds" in way for way in verdict_of(0.3, 0.3, 0.3, 0.3).would_decide)
+
+
+def test_curves_near_the_random_score_ask_for_steps_and_a_poor_teacher_for_a_better_one():
+    ways = " ".join(verdict_of(0.01, 0.02, 0.01, 0.03, teacher=0.1).would_decide)
+    assert "More steps: all four cells are still near the random score" in ways
+    assert "this one scores 0.10" in ways
+
+
+def test_rising_curves_ask_for_steps_and_name_the_cells():
+    gains = pd.DataFrame({letter: {"final": 0.3, "gain": 0.3, "late_gain": 0.0} for letter in "abcd"}).T
+    gains.loc["d", "late_gain"] = 0.1
+    ways = verdict_of(0.3, 0.3, 0.3, 0.3, gains=gains).would_decide
+    assert any("semantic/imitation by 0.10" in way and "pixels" not in way for way in ways)
+
+
+def test_unknown_or_unreached_teacher_is_named():
+    assert any("unknown" in way for way in verdict_of(0.3, 0.3, 0.3, 0.3, teacher=None).would_decide)
+    assert any("encoder" in way for way in verdict_of(0.3, 0.3, 0.3, 0.3, teacher=0.9).would_decide)
+
+
+def test_cautions_on_harmful_help_interaction_and_headroom():
+    assert any("semantic view makes scores worse" in c for c in verdict_of(0.5, 0.2, 0.9, 0.6).cautions)
+    assert any("mostly together" in c for c in verdict_of(0.1, 0.1, 0.1, 0.8).cautions)
+    assert any("makes up for" in c for c in verdict_of(0.1, 0.8, 0.8, 0.8).cautions)
+    assert any("explained by neither" in c for c in verdict_of(0.1, 0.3, 0.1, 0.3).cautions)
+    assert not verdict_of(0.3, 0.6, 0.6, 0.9).cautions
+
+
+def test_wrong_verdicts_stay_below_5_percent():
+    rng = np.random.default_rng(5)
+    wrong = 0
+    for truth, right in [((0.1, 0.4, 0.1, 0.4), {"perception-limited"}), ((0.1, 0.14, 0.4, 0.44), {"policy-limited"})]:
+        for _ in range(300):
+            samples = list(np.array(truth)[:, None] + 0.05 * rng.standard_normal((4, 3)))
+            quantities = ("perceptual", "policy", "headroom")
+            see, act, rest = (contrast_interval(samples, [np.zeros(3)] * 4, CONTRASTS[q]) for q in quantities)
+            name = classify(see, act, contrast_interval(samples, [np.zeros(3)] * 4, DIFFERENCE), rest)
+            wrong += name not in right | {"inconclusive"}
+    assert wrong <= 0.05 * 600
