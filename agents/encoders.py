@@ -1,0 +1,205 @@
+"""Visual encoders as Stable-Baselines3 feature extractors, one topology for frames and for label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import nn
+from torch.nn import functional
+
+CHANNELS = 3
+
+
+def is_label_map(space: spaces.Space) -> bool:
+    """Whether observations of the space are maps of labels rather than frames with channels."""
+    return isinstance(space, spaces.Box) and len(space.shape) == 2
+
+
+def label_channels(labels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Label maps as images of three fixed channels, those of Procgen's monochrome drawing.
+
+    A learned embedding of the labels would do the same and train ten times slower, for its gradient scatters over every
+    pixel. The arithmetic is that of ``envs.paint``, which tests hold against it.
+
+    Parameters
+    ----------
+    labels : torch.Tensor, shape (batch, height, width), uint8
+        Label of each pixel, below 65; 0 is empty.
+    dtype
+        Floating type of the result.
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, 3, height, width), channels last in memory
+        Values 0 (empty), ¼, ½, ¾ and 1.
+    """
+    code = labels * 29 & 63
+    digits = torch.stack((code >> 4, code >> 2 & 3, code & 3), dim=-1)
+    levels = (digits + 1) * (labels > 0).unsqueeze(-1)
+    return levels.to(dtype).mul_(0.25).permute(0, 3, 1, 2)
+
+
+class Encoder(BaseFeaturesExtractor):
+    """Maps frames or label maps to features.
+
+    A subclass gives `network`, a module from images of shape (batch, 3, height, width) to features.
+
+    Parameters
+    ----------
+    observation_space
+        Frames, shape (3, height, width), or label maps, shape (height, width), both uint8.
+    features_dim
+        Number of features.
+    """
+
+    def __init__(self, observation_space: spaces.Box, features_dim: int) -> None:
+        self.reads_labels = is_label_map(observation_space)
+        if not self.reads_labels and (len(observation_space.shape) != 3 or observation_space.shape[0] != CHANNELS):
+            raise ValueError(
+                f"An encoder takes frames of shape (3, height, width) or label maps of shape (height, width), "
+                f"not {observation_space.shape}; stable_baselines3's VecTransposeImage brings the channels first."
+            )
+        super().__init__(observation_space, features_dim)
+        self.image_shape: tuple[int, int, int] = (CHANNELS, *observation_space.shape[-2:])  # type: ignore[assignment]
+        self.network: nn.Module = nn.Identity()
+
+    def images(self, observations: torch.Tensor) -> torch.Tensor:
+        """Observations as images with values in [0, 1], in the type that the convolutions compute in.
+
+        Frames may come as bytes or, from Stable-Baselines3's own preprocessing, as numbers in [0, 1] already.
+        """
+        device = observations.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        if self.reads_labels:
+            return label_channels(observations.to(torch.uint8), dtype)
+        if observations.is_floating_point():
+            return observations.to(dtype)
+        return observations.to(dtype).mul_(1 / 255)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Features of shape (batch, features_dim)."""
+        return self.network(self.images(observations))
+
+
+def _flat_size(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    with torch.no_grad():
+        return network(torch.zeros(1, *image_shape)).shape[1]
+
+
+class Nature(Encoder):
+    """The encoder of Mnih et al., *Human-level control through deep reinforcement learning*, Nature 518, 2015."""
+
+    def __init__(self, observation_space: spaces.Box, features_dim: int = 512) -> None:
+        super().__init__(observation_space, features_dim)
+        body = nn.Sequential(
+            nn.Conv2d(CHANNELS, 32, kernel_size=8, stride=4),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, kernel_size=4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 64, kernel_size=3),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        self.network = nn.Sequential(body, nn.Linear(_flat_size(body, self.image_shape), features_dim), nn.ReLU())
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions around which the input is added."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(depth, depth, kernel_size=3, padding=1)
+        self.second = nn.Conv2d(depth, depth, kernel_size=3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The same shape as the input."""
+        return x + self.second(functional.relu(self.first(functional.relu(x))))
+
+
+def _impala_body(depths: Sequence[int]) -> nn.Sequential:
+    stages: list[nn.Module] = []
+    for depth_in, depth in zip((CHANNELS, *depths), depths, strict=False):
+        stages += [
+            nn.Conv2d(depth_in, depth, kernel_size=3, padding=1),
+            nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
+            ResidualBlock(depth),
+            ResidualBlock(depth),
+        ]
+    return nn.Sequential(*stages, nn.ReLU())
+
+
+class Impala(Encoder):
+    """The residual encoder of Espeholt et al., *IMPALA*, 2018 (arXiv:1802.01561).
+
+    Parameters
+    ----------
+    observation_space
+        As in `Encoder`.
+    depths
+        Channels of each stage; there are as many stages as numbers.
+    features_dim
+        Number of features.
+    """
+
+    pooling: type[nn.Module] | None = None
+
+    def __init__(
+        self, observation_space: spaces.Box, depths: Sequence[int] = (16, 32, 32), features_dim: int = 256
+    ) -> None:
+        super().__init__(observation_space, features_dim)
+        pooling = () if self.pooling is None else (self.pooling(1),)
+        body = nn.Sequential(_impala_body(depths), *pooling, nn.Flatten())
+        self.network = nn.Sequential(body, nn.Linear(_flat_size(body, self.image_shape), features_dim), nn.ReLU())
+
+
+class Impoola(Impala):
+    """IMPALA with global average pooling before its linear layer (Trumpp et al., *Impoola*, 2025, arXiv:2503.05546)."""
+
+    pooling = nn.AdaptiveAvgPool2d
+
+
+ENCODERS: dict[str, type[Encoder]] = {"nature": Nature, "impala": Impala, "impoola": Impoola}
+"""Encoders by name; `register_encoder` adds to them."""
+
+
+def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
+    """Class decorator that makes an encoder known by a name.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+
+    def add(encoder: type[Encoder]) -> type[Encoder]:
+        if name in ENCODERS:
+            raise ValueError(f"There is an encoder {name!r} already: choose another name.")
+        ENCODERS[name] = encoder
+        return encoder
+
+    return add
+
+
+def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
+    """Encoder class and its arguments from a text such as ``"nature"`` or ``"impala:32,64,64"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such encoder, or the numbers after the colon are not depths.
+    """
+    name, _, depths = text.partition(":")
+    if name not in ENCODERS:
+        raise ValueError(f"Unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}.")
+    if not depths:
+        return ENCODERS[name], {}
+    if not issubclass(ENCODERS[name], Impala):
+        raise ValueError(f"The encoder {name!r} has no depths to set: write {name!r} alone.")
+    numbers = depths.split(",")
+    if not all(number.isascii() and number.isdigit() and int(number) > 0 for number in numbers):
+        raise ValueError(f"Depths are whole numbers above 0, as in {name}:16,32,32, not {depths!r}.")
+    return ENCODERS[name], {"depths": tuple(int(number) for number in numbers)}

@@ -1,0 +1,203 @@
+"""Imitation of a teacher in the states that the student visits (DAgger)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.common.utils import FloatSchedule
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from agents.ppo import PPO, Statistics
+from agents.rollout import ByteRolloutBuffer
+from agents.teacher import Teacher
+
+
+class TaughtVecEnv(VecEnvWrapper):
+    """Shows a student its own view and keeps the teacher's view of the same states.
+
+    Parameters
+    ----------
+    venv
+        Environment whose observations are either one view for both, or a dictionary of views.
+    student_view, teacher_view
+        Names of the views in a dictionary; ignored for a single view.
+
+    Attributes
+    ----------
+    seen : torch.Tensor
+        What the teacher sees now, uint8.
+    """
+
+    def __init__(self, venv: VecEnv, student_view: str = "pixels", teacher_view: str = "semantic") -> None:
+        self._student_view, self._teacher_view = student_view, teacher_view
+        space = venv.observation_space
+        if isinstance(space, spaces.Dict):
+            for view in (student_view, teacher_view):
+                if view not in space.spaces:
+                    raise ValueError(f"There is no view {view!r} in the environment: it has {', '.join(space.spaces)}.")
+            space = space[student_view]
+        super().__init__(venv, observation_space=space)
+
+    def _split(self, observations: VecEnvObs) -> np.ndarray:
+        if isinstance(observations, dict):
+            student, teacher = observations[self._student_view], observations[self._teacher_view]
+        else:
+            assert isinstance(observations, np.ndarray)
+            student = teacher = observations
+        seen = torch.as_tensor(teacher)
+        self.seen = seen.permute(0, 3, 1, 2) if seen.ndim == 4 else seen
+        return student
+
+    def reset(self) -> np.ndarray:
+        """Begin new episodes."""
+        return self._split(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Make the step; the last observation of an episode is the student's view as well."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for index in np.flatnonzero(dones).tolist():
+            final = infos[index].get("terminal_observation")
+            if isinstance(final, dict):
+                infos[index] = infos[index] | {"terminal_observation": final[self._student_view]}
+        return self._split(observations), rewards, dones, infos
+
+
+class LabelledSamples(NamedTuple):
+    """Observations with the teacher's logarithms of the action probabilities, shape (batch, actions)."""
+
+    observations: torch.Tensor
+    teacher_log_probabilities: torch.Tensor
+
+
+class LabelRolloutBuffer(ByteRolloutBuffer):
+    """A rollout buffer that also keeps what the teacher saw."""
+
+    _seen: torch.Tensor | None = None
+
+    def keep(self, seen: torch.Tensor) -> None:
+        """Store the teacher's view of the coming step."""
+        if self._seen is None:
+            self._seen = torch.empty((self.buffer_size, *seen.shape), dtype=seen.dtype)
+        self._seen[self.pos].copy_(seen)
+
+    @torch.no_grad()
+    def label(self, teacher: Teacher, batch_size: int) -> torch.Tensor:
+        """The teacher's logarithms of the action probabilities in every row of the rollout."""
+        assert self._seen is not None
+        parts = self._seen.flatten(0, 1).split(batch_size)
+        return torch.cat([teacher.log_probabilities(part.to(self.device)) for part in parts])
+
+
+class DAgger(PPO):
+    """Online DAgger: the student acts, and a teacher labels every state that the student visits.
+
+    After Ross, Gordon and Bagnell, *A Reduction of Imitation Learning to No-Regret Online Learning*, 2011, with the labels
+    as whole action distributions and each rollout learned from once, as PPO does, instead of an ever-growing data set.
+    Policy, rollouts, minibatches and optimiser are those of `agents.PPO`, so the two spend the same budget; only the loss
+    differs, and exploration and credit assignment are gone.
+
+    Parameters
+    ----------
+    policy
+        As in `agents.PPO`.
+    env
+        A `TaughtVecEnv`, possibly wrapped further.
+    teacher
+        Gives the labels.
+    mixing
+        Probability that the teacher's action is carried out instead of the student's: a number, or a function of the share
+        of the budget that is left (from 1 to 0). 0, the default, lets the student act always.
+    **kwargs
+        Further arguments of `agents.PPO`; those of the reinforcement loss have no effect.
+    """
+
+    def __init__(
+        self,
+        policy: str | type = "EncoderPolicy",
+        env: GymEnv | str | None = None,
+        *,
+        teacher: Teacher | None = None,
+        mixing: float | Any = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        self.teacher = teacher
+        self.mixing = FloatSchedule(mixing)
+        super().__init__(policy, env, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "teacher"]
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Collect a rollout, keeping what the teacher sees of it."""
+        taught = unwrap_vec_wrapper(env, TaughtVecEnv)
+        if taught is None or self.teacher is None:
+            raise ValueError("DAgger needs a teacher, and an environment in a TaughtVecEnv: pass teacher= and wrap env.")
+        assert isinstance(rollout_buffer, LabelRolloutBuffer)
+        share = self.mixing(self._current_progress_remaining)
+        recorder = _RecordingVecEnv(env, taught, rollout_buffer, self.teacher, share, self.device)
+        return super().collect_rollouts(recorder, callback, rollout_buffer, n_rollout_steps)
+
+    def _minibatches(self) -> Iterator[LabelledSamples]:
+        buffer = self.rollout_buffer
+        assert isinstance(buffer, LabelRolloutBuffer)
+        for rows in buffer.minibatch_rows(self.batch_size):
+            yield LabelledSamples(buffer.frames(rows), self._labels[rows])
+
+    def train(self) -> None:
+        """Move the student towards the teacher on the rollout just collected."""
+        assert isinstance(self.rollout_buffer, LabelRolloutBuffer)
+        assert self.teacher is not None
+        self._labels = self.rollout_buffer.label(self.teacher, self.micro_batch_size)
+        super().train()
+        del self._labels
+
+    def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
+        """Kullback-Leibler divergence from the student's action distribution to the teacher's, mean over states."""
+        student = self.policy.log_probabilities(batch.observations)
+        teacher = batch.teacher_log_probabilities
+        loss = (teacher.exp() * (teacher - student)).sum(dim=1).mean()
+        agreement = (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
+        return loss, {"imitation_loss": loss.detach(), "agreement": agreement, "approx_kl": torch.zeros_like(agreement)}
+
+
+class _RecordingVecEnv(VecEnvWrapper):
+    """Stores the teacher's view before each step and, where mixing asks for it, lets the teacher act."""
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        taught: TaughtVecEnv,
+        buffer: LabelRolloutBuffer,
+        teacher: Teacher,
+        mixing: float,
+        device: torch.device,
+    ) -> None:
+        super().__init__(venv)
+        self._taught, self._buffer, self._teacher = taught, buffer, teacher
+        self._mixing, self._device = mixing, device
+
+    def reset(self) -> VecEnvObs:
+        return self.venv.reset()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._buffer.keep(self._taught.seen)
+        if self._mixing > 0:
+            with torch.no_grad():
+                probabilities = self._teacher.log_probabilities(self._taught.seen.to(self._device)).exp()
+            advised = torch.multinomial(probabilities, 1).squeeze(1).cpu().numpy()
+            taken_over = torch.rand(len(advised)).numpy() < self._mixing
+            actions = np.where(taken_over, advised, actions)
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        return self.venv.step_wait()

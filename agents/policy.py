@@ -1,0 +1,77 @@
+"""The actor-critic policy that every learner here trains: an encoder and two linear heads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
+from torch import nn
+
+from agents.encoders import parse_encoder
+from agents.machine import bfloat16_is_fast
+
+
+class EncoderPolicy(ActorCriticPolicy):
+    """Stable-Baselines3's actor-critic policy, computing its encoder in mixed precision and channels last.
+
+    Parameters
+    ----------
+    observation_space, action_space, lr_schedule
+        As in ``ActorCriticPolicy``.
+    encoder
+        Name of an encoder, see `agents.encoders.parse_encoder`.
+    mixed_precision
+        Whether the encoder computes in bfloat16; by default, where the device has instructions for it. Weights, heads and
+        losses stay in float32.
+    **kwargs
+        Further arguments of ``ActorCriticPolicy``.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        lr_schedule: Schedule,
+        encoder: str = "nature",
+        mixed_precision: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.encoder_name = encoder
+        self.mixed_precision = mixed_precision
+        encoder_class, encoder_arguments = parse_encoder(encoder)
+        kwargs = {
+            "features_extractor_class": encoder_class,
+            "features_extractor_kwargs": encoder_arguments,
+            "net_arch": [],
+            "optimizer_kwargs": {"eps": 1e-5, "fused": True},
+        } | kwargs
+        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        parameters = super()._get_constructor_parameters()
+        for name in ("features_extractor_class", "features_extractor_kwargs"):
+            parameters.pop(name)
+        return parameters | {"encoder": self.encoder_name, "mixed_precision": self.mixed_precision}
+
+    def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> torch.Tensor:
+        """Features of raw observations; bytes are converted where they are used, not before."""
+        enabled = bfloat16_is_fast(self.device) if self.mixed_precision is None else self.mixed_precision
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+            return self.features_extractor(obs).float()
+
+    def get_distribution(self, obs: PyTorchObs) -> Distribution:
+        """Distribution of the actions."""
+        return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(self.extract_features(obs)))
+
+    def predict_values(self, obs: PyTorchObs) -> torch.Tensor:
+        """Estimated values, shape (batch, 1)."""
+        return self.value_net(self.mlp_extractor.forward_critic(self.extract_features(obs)))
+
+    def log_probabilities(self, obs: PyTorchObs) -> torch.Tensor:
+        """Logarithms of the action probabilities, shape (batch, actions)."""
+        return torch.log_softmax(self.action_net(self.mlp_extractor.forward_actor(self.extract_features(obs))), dim=1)

@@ -1,0 +1,179 @@
+"""Proximal policy optimisation: Stable-Baselines3's, fast on a CPU and right on a GPU."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, ClassVar
+
+import numpy as np
+import stable_baselines3
+import torch
+from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples
+from stable_baselines3.common.utils import explained_variance
+from torch.nn import functional
+
+from agents.machine import keep_freed_memory
+from agents.policy import EncoderPolicy
+from agents.rollout import ByteRolloutBuffer
+
+Statistics = dict[str, torch.Tensor]
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss is no longer a number, so nothing that follows would mean anything."""
+
+
+class PPO(stable_baselines3.PPO):
+    """PPO (Schulman et al., 2017, arXiv:1707.06347) on image observations.
+
+    Everything that Stable-Baselines3's users know works: callbacks, loggers, `save`, `load`, `predict`. The defaults are
+    the usual ones for Procgen (Cobbe et al., 2020, arXiv:1912.01588) with 64 environments.
+
+    Parameters
+    ----------
+    policy
+        ``"EncoderPolicy"`` or a policy class of Stable-Baselines3.
+    env
+        Environment with byte frames or label maps.
+    encoder
+        Name of the visual encoder, see `agents.encoders.parse_encoder`.
+    micro_batch_size
+        Largest number of observations that pass the network at once. The gradient of a minibatch is the sum over its
+        parts, so this bounds memory and changes nothing else.
+    **kwargs
+        Further arguments of ``stable_baselines3.PPO``.
+
+    Raises
+    ------
+    TrainingDiverged
+        From `learn`, when a loss is not finite.
+    """
+
+    policy_aliases: ClassVar[dict[str, Any]] = {"EncoderPolicy": EncoderPolicy}
+
+    def __init__(
+        self,
+        policy: str | type = "EncoderPolicy",
+        env: GymEnv | str | None = None,
+        *,
+        encoder: str | None = None,
+        micro_batch_size: int = 2048,
+        **kwargs: Any,
+    ) -> None:
+        self.micro_batch_size = micro_batch_size
+        if encoder is not None:
+            kwargs["policy_kwargs"] = {"encoder": encoder} | (kwargs.get("policy_kwargs") or {})
+        defaults = {
+            "n_steps": 256,
+            "batch_size": 2048,
+            "n_epochs": 3,
+            "learning_rate": 5e-4,
+            "gamma": 0.999,
+            "gae_lambda": 0.95,
+            "clip_range": 0.2,
+            "ent_coef": 0.01,
+            "rollout_buffer_class": ByteRolloutBuffer,
+        }
+        super().__init__(policy, env, **(defaults | kwargs))  # type: ignore[arg-type]
+
+    def _setup_model(self) -> None:
+        if self.use_sde:
+            raise ValueError("agents.PPO has no state-dependent exploration: leave use_sde at False.")
+        super()._setup_model()
+        if self.device.type == "cpu":
+            keep_freed_memory()
+
+    def minibatch_loss(self, batch: RolloutBufferSamples, clip_range: float) -> tuple[torch.Tensor, Statistics]:
+        """Clipped surrogate, value and entropy losses of a minibatch.
+
+        Parameters
+        ----------
+        batch
+            Observations with actions, advantages (normalised) and returns.
+        clip_range
+            Largest change of an action's probability, as a ratio, that is rewarded.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss, a scalar.
+        dict
+            Scalars for the log.
+        """
+        values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions.long().flatten())
+        assert entropy is not None
+        log_ratio = log_prob - batch.old_log_prob
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+        policy_loss = -torch.min(batch.advantages * ratio, batch.advantages * clipped).mean()
+        values = values.flatten()
+        if self.clip_range_vf is not None:
+            limit = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
+            values = batch.old_values + (values - batch.old_values).clamp(-limit, limit)
+        value_loss = functional.mse_loss(batch.returns, values)
+        entropy_loss = -entropy.mean()
+        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
+        return loss, {
+            "policy_gradient_loss": policy_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "entropy_loss": entropy_loss.detach(),
+            "approx_kl": (ratio - 1 - log_ratio).mean().detach(),
+            "clip_fraction": ((ratio - 1).abs() > clip_range).float().mean(),
+            "loss": loss.detach(),
+        }
+
+    def _gradient_step(self, batch: Any, clip_range: float) -> Statistics:
+        """One optimiser step on a minibatch, in parts that fit the memory."""
+        size = len(batch.observations)
+        total: Statistics = defaultdict(lambda: torch.zeros((), device=self.device))
+        self.policy.optimizer.zero_grad()
+        for part in zip(*(column.split(self.micro_batch_size) for column in batch), strict=True):
+            samples = type(batch)(*part)
+            share = len(samples.observations) / size
+            loss, statistics = self.minibatch_loss(samples, clip_range)
+            (loss * share).backward()
+            for name, value in statistics.items():
+                total[name] += value * share
+        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
+        self.policy.optimizer.step()
+        return total
+
+    def _minibatches(self) -> Any:
+        for batch in self.rollout_buffer.get(self.batch_size):
+            if self.normalize_advantage and len(batch.advantages) > 1:
+                centred = batch.advantages - batch.advantages.mean()
+                batch = batch._replace(advantages=centred / (batch.advantages.std() + 1e-8))
+            yield batch
+
+    def train(self) -> None:
+        """Improve the policy on the rollout just collected."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        history: list[Statistics] = []
+        for _ in range(self.n_epochs):
+            for batch in self._minibatches():
+                history.append(self._gradient_step(batch, clip_range))
+                if self.target_kl is not None and history[-1]["approx_kl"] > 1.5 * self.target_kl:
+                    break
+            else:
+                self._n_updates += 1
+                continue
+            break
+        self._log_training(history, clip_range)
+
+    def _log_training(self, history: list[Statistics], clip_range: float) -> None:
+        for name in history[0]:
+            mean = float(torch.stack([statistics[name] for statistics in history]).mean())
+            if not np.isfinite(mean):
+                raise TrainingDiverged(
+                    f"Training diverged after {self.num_timesteps} steps: {name} is {mean}. "
+                    "Lower the learning rate, or check the environment's rewards."
+                )
+            self.logger.record(f"train/{name}", mean)
+        buffer = self.rollout_buffer
+        self.logger.record(
+            "train/explained_variance", explained_variance(buffer.values.flatten(), buffer.returns.flatten())
+        )
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        self.logger.record("train/clip_range", clip_range)

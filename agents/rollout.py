@@ -1,0 +1,84 @@
+"""A rollout buffer that keeps byte observations once and hands out minibatches without copying the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
+
+
+class ByteRolloutBuffer(RolloutBuffer):
+    """Stable-Baselines3's rollout buffer with its observations as one byte tensor on the learner's device.
+
+    Frames keep the memory order that the environment gave them (channels last), so that neither storing nor sampling them
+    rearranges bytes.
+    """
+
+    observation_space: spaces.Box
+    _frames: torch.Tensor | None = None
+
+    def reset(self) -> None:
+        """Begin a new rollout in the same memory."""
+        if self._frames is None:
+            super().reset()
+            shape = self.obs_shape
+            self._has_channels = len(shape) == 3
+            stored = (*shape[1:], shape[0]) if self._has_channels else shape
+            self._frames = torch.empty(
+                (self.buffer_size, self.n_envs, *stored),
+                dtype=torch.as_tensor(np.empty(0, self.observation_space.dtype)).dtype,
+                device=self.device,
+            )
+            self.observations = np.empty(0)  # the array that SB3 keeps them in is not needed
+        self.pos = 0
+        self.full = False
+        self.generator_ready = False
+
+    def add(
+        self,
+        obs: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        episode_start: np.ndarray,
+        value: torch.Tensor,
+        log_prob: torch.Tensor,
+    ) -> None:
+        """Append one step of every environment."""
+        assert self._frames is not None
+        frames = torch.as_tensor(obs)
+        self._frames[self.pos].copy_(frames.permute(0, 2, 3, 1) if self._has_channels else frames)
+        self.actions[self.pos] = action.reshape((self.n_envs, self.action_dim))
+        self.rewards[self.pos] = reward
+        self.episode_starts[self.pos] = episode_start
+        self.values[self.pos] = value.cpu().numpy().flatten()
+        self.log_probs[self.pos] = log_prob.cpu().numpy()
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def _flat(self, array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(array.reshape(self.buffer_size * self.n_envs, -1)).squeeze(1).to(self.device)
+
+    def frames(self, rows: torch.Tensor) -> torch.Tensor:
+        """Observations of the given rows, as the policy takes them; row ``t * n_envs + i`` is step t of environment i."""
+        assert self._frames is not None
+        flat = self._frames.flatten(0, 1).index_select(0, rows)
+        return flat.permute(0, 3, 1, 2) if self._has_channels else flat
+
+    def minibatch_rows(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
+        """Rows of each minibatch of one pass over the buffer, in random order."""
+        assert self.full, "the rollout is not complete"
+        rows = torch.from_numpy(np.random.permutation(self.buffer_size * self.n_envs))  # noqa: NPY002 (SB3's generator)
+        yield from rows.to(self.device).split(batch_size or len(rows))
+
+    def get(self, batch_size: int | None = None) -> Iterator[RolloutBufferSamples]:  # type: ignore[override]
+        """Minibatches of one pass over the buffer, in random order."""
+        columns: list[Any] = [
+            self._flat(array) for array in (self.actions, self.values, self.log_probs, self.advantages, self.returns)
+        ]
+        for rows in self.minibatch_rows(batch_size):
+            yield RolloutBufferSamples(self.frames(rows), *(column[rows] for column in columns))
