@@ -3,10 +3,10 @@
 import envs as _envs  # first: it keeps the old gym's notice, which SB3 would provoke, from the user's terminal
 from agents.encoders import ENCODERS, Encoder, Impala, Impoola, Nature, parse_encoder, register_encoder
 from agents.evaluation import Episodes, evaluate
-from agents.imitation import DAgger, TaughtVecEnv
+from agents.imitation import DAgger, TaughtVecEnv, Teacher
 from agents.policy import EncoderPolicy
+from agents.policy_file import PolicyFileError, load_policy, save_policy
 from agents.ppo import PPO, TrainingDiverged
-from agents.teacher import Teacher, TeacherFileError, load_teacher, save_teacher
 
 __all__ = [
     "ENCODERS",
@@ -18,15 +18,15 @@ __all__ = [
     "Impala",
     "Impoola",
     "Nature",
+    "PolicyFileError",
     "TaughtVecEnv",
     "Teacher",
-    "TeacherFileError",
     "TrainingDiverged",
     "evaluate",
-    "load_teacher",
+    "load_policy",
     "parse_encoder",
     "register_encoder",
-    "save_teacher",
+    "save_policy",
 ]
 
 del _envs

@@ -54,7 +54,15 @@ class Encoder(BaseFeaturesExtractor):
         Frames, shape (3, height, width), or label maps, shape (height, width), both uint8.
     features_dim
         Number of features.
+
+    Attributes
+    ----------
+    images_at_once : int
+        Largest number of images that pass the network in one go during training without the activations growing past
+        some hundred megabytes.
     """
+
+    images_at_once = 2048
 
     def __init__(self, observation_space: spaces.Box, features_dim: int) -> None:
         self.reads_labels = is_label_map(observation_space)
@@ -146,6 +154,7 @@ class Impala(Encoder):
     """
 
     pooling: type[nn.Module] | None = None
+    images_at_once = 256
 
     def __init__(
         self, observation_space: spaces.Box, depths: Sequence[int] = (16, 32, 32), features_dim: int = 256

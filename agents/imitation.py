@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
@@ -17,7 +17,23 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 
 from agents.ppo import PPO, Statistics
 from agents.rollout import ByteRolloutBuffer
-from agents.teacher import Teacher
+
+
+class Teacher(Protocol):
+    """Anything that gives action probabilities for what it sees."""
+
+    def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
+        """Logarithms of the action probabilities.
+
+        Parameters
+        ----------
+        observations : torch.Tensor, shape (batch, height, width) or (batch, 3, height, width), uint8
+
+        Returns
+        -------
+        torch.Tensor, shape (batch, actions)
+        """
+        ...
 
 
 class TaughtVecEnv(VecEnvWrapper):
@@ -141,7 +157,9 @@ class DAgger(PPO):
         """Collect a rollout, keeping what the teacher sees of it."""
         taught = unwrap_vec_wrapper(env, TaughtVecEnv)
         if taught is None or self.teacher is None:
-            raise ValueError("DAgger needs a teacher, and an environment in a TaughtVecEnv: pass teacher= and wrap env.")
+            raise ValueError(
+                "DAgger needs a teacher, and an environment in a TaughtVecEnv: pass teacher= and wrap env."
+            )
         assert isinstance(rollout_buffer, LabelRolloutBuffer)
         share = self.mixing(self._current_progress_remaining)
         recorder = _RecordingVecEnv(env, taught, rollout_buffer, self.teacher, share, self.device)

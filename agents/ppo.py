@@ -39,7 +39,7 @@ class PPO(stable_baselines3.PPO):
         Name of the visual encoder, see `agents.encoders.parse_encoder`.
     micro_batch_size
         Largest number of observations that pass the network at once. The gradient of a minibatch is the sum over its
-        parts, so this bounds memory and changes nothing else.
+        parts, so this bounds memory and changes nothing else. By default, what suits the encoder.
     **kwargs
         Further arguments of ``stable_baselines3.PPO``.
 
@@ -57,7 +57,7 @@ class PPO(stable_baselines3.PPO):
         env: GymEnv | str | None = None,
         *,
         encoder: str | None = None,
-        micro_batch_size: int = 2048,
+        micro_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.micro_batch_size = micro_batch_size
@@ -82,6 +82,8 @@ class PPO(stable_baselines3.PPO):
         super()._setup_model()
         if self.device.type == "cpu":
             keep_freed_memory()
+        if self.micro_batch_size is None:
+            self.micro_batch_size = getattr(self.policy.features_extractor, "images_at_once", self.batch_size)
 
     def minibatch_loss(self, batch: RolloutBufferSamples, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """Clipped surrogate, value and entropy losses of a minibatch.

@@ -1,1 +1,15 @@
-"""Training of the cells of a diagnosis."""
+"""Training of the cells of a diagnosis: settings in, tables of evaluated episodes and weights out."""
+
+from lcd.training.run import Progress, RunResult, TeacherScore, learner, train
+from lcd.training.settings import Evaluation, Hyperparameters, RunSettings
+
+__all__ = [
+    "Evaluation",
+    "Hyperparameters",
+    "Progress",
+    "RunResult",
+    "RunSettings",
+    "TeacherScore",
+    "learner",
+    "train",
+]

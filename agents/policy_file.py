@@ -1,0 +1,89 @@
+"""Policies as files that hold no code: weights in safetensors format, with a card."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from agents.policy import EncoderPolicy
+
+FORMAT = "lcd-policy-1"
+
+
+class PolicyFileError(ValueError):
+    """A file that cannot be read as a policy."""
+
+
+def _weights(policy: EncoderPolicy) -> dict[str, torch.Tensor]:
+    """The policy's weights, without the second and third name that SB3 gives the one encoder."""
+    aliases = ("pi_features_extractor.", "vf_features_extractor.")
+    return {name: value.contiguous() for name, value in policy.state_dict().items() if not name.startswith(aliases)}
+
+
+def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any]) -> None:
+    """Write a policy with a card that says what it is.
+
+    Parameters
+    ----------
+    policy
+        The policy; its weights are written as they are.
+    path
+        File to write.
+    card
+        What a reader should know, as JSON data: the game, how the policy was made, its scores.
+    """
+    space = policy.observation_space
+    metadata = {
+        "format": FORMAT,
+        "encoder": policy.encoder_name,
+        "observation_shape": json.dumps(list(space.shape or ())),
+        "actions": str(int(policy.action_space.n)),  # type: ignore[attr-defined]
+        "card": json.dumps(card),
+    }
+    save_file(_weights(policy), path, metadata=metadata)
+
+
+def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
+    """Read a policy and its card.
+
+    Returns
+    -------
+    EncoderPolicy
+        The policy, in evaluation mode.
+    dict
+        The card.
+
+    Raises
+    ------
+    PolicyFileError
+        If the file is missing, cut short or something else; the message says which.
+    """
+    if not path.is_file():
+        raise PolicyFileError(f"There is no policy file {path}: check the path.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError) as error:
+        raise PolicyFileError(f"{path} is not a whole safetensors file ({error}): write it again.") from error
+    if metadata.get("format") != FORMAT:
+        raise PolicyFileError(
+            f"{path} holds no policy of the LCD: its format is {metadata.get('format')!r}, not {FORMAT!r}."
+        )
+    space = spaces.Box(0, 255, tuple(json.loads(metadata["observation_shape"])), np.uint8)
+    policy = EncoderPolicy(space, spaces.Discrete(int(metadata["actions"])), lambda _: 0.0, encoder=metadata["encoder"])
+    try:
+        if weights.keys() != _weights(policy).keys():
+            raise RuntimeError("other names")
+        policy.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise PolicyFileError(f"The weights in {path} do not fit the encoder {metadata['encoder']!r}.") from error
+    policy.set_training_mode(False)
+    return policy, json.loads(metadata["card"])

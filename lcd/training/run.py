@@ -1,0 +1,261 @@
+"""One training run: from its settings to tables of evaluated episodes and weights."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+
+from agents import PPO, DAgger, Episodes, TaughtVecEnv, Teacher, evaluate, save_policy
+from envs import ProcgenVecEnv
+from lcd.training.settings import RunSettings
+
+LEVELS = ("training", "unseen")
+CHECK_SEED = 10_000
+"""Added to the seed to draw levels and actions that no earlier evaluation of the run has seen."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes
+    ----------
+    step, steps
+        Environment steps done, and in all.
+    seconds
+        Time since the run began.
+    training_return, unseen_return
+        Means of the last evaluation.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    training_return: float
+    unseen_return: float
+
+
+@dataclass(frozen=True)
+class TeacherScore:
+    """Mean returns of the kept weights on fresh episodes, and the step that they come from."""
+
+    step: int
+    training_return: float
+    unseen_return: float
+    episodes: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind.
+
+    Attributes
+    ----------
+    episodes
+        One row an evaluated episode: game, view, learning, seed, step, levels, episode, level_seed, return, length.
+    seconds
+        Time it took.
+    teacher
+        Scores of the kept weights, for a run that keeps them.
+    """
+
+    episodes: pd.DataFrame
+    seconds: float
+    teacher: TeacherScore | None
+
+
+def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_threads: int) -> tuple[PPO, VecEnv]:
+    """The untrained learner of a run, and its environment.
+
+    Parameters
+    ----------
+    settings
+        The run.
+    teacher
+        Labels for an imitation run, else None.
+    device
+        Where torch computes.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+    """
+    hyper = settings.hyperparameters
+    both = settings.learning == "imitation" and settings.view == "pixels"
+    view = "both" if both else settings.view
+    env: VecEnv = ProcgenVecEnv(
+        settings.training_options, hyper.num_envs, view, settings.seed, num_threads  # type: ignore[arg-type]
+    )
+    if teacher is not None:
+        env = TaughtVecEnv(env, student_view=settings.view)
+    env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
+    arguments: dict[str, Any] = {
+        "env": env,
+        "encoder": settings.encoder,
+        "n_steps": hyper.rollout_steps,
+        "batch_size": hyper.rollout // hyper.minibatches,
+        "n_epochs": hyper.epochs,
+        "learning_rate": hyper.learning_rate,
+        "gamma": hyper.gamma,
+        "gae_lambda": hyper.gae_lambda,
+        "clip_range": hyper.clip_range,
+        "ent_coef": hyper.entropy,
+        "seed": settings.seed,
+        "device": device,
+    }
+    if teacher is None:
+        return PPO(**arguments), env
+    return DAgger(teacher=teacher, mixing=hyper.mixing, **arguments), env
+
+
+class EvaluationCallback(BaseCallback):
+    """Evaluates the policy on training and on unseen levels as often as the settings ask.
+
+    Every evaluation of a run plays the same levels, and so do runs of the same game and seed: what differs between two
+    points or two cells is then the policy, not the luck of the draw.
+    """
+
+    def __init__(self, settings: RunSettings, report: Callable[[Progress], None], num_threads: int) -> None:
+        super().__init__()
+        self._settings = settings
+        self._report = report
+        options = settings.training_options
+        self._envs = {
+            levels: ProcgenVecEnv(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)  # type: ignore[arg-type]
+            for levels, chosen in zip(LEVELS, (options, options.unseen_levels(settings.num_levels)), strict=True)
+        }
+        self._tables: list[pd.DataFrame] = []
+        self._last = dict.fromkeys(LEVELS, float("nan"))
+        self._started = time.perf_counter()
+        self._best = -np.inf
+        self.best_weights: dict[str, torch.Tensor] | None = None
+        self.best_step = 0
+
+    def episodes(self, seed: int, episodes_per_env: int) -> dict[str, Episodes]:
+        """Evaluate the policy as it is now."""
+        return {
+            levels: evaluate(self.model.policy, env, episodes_per_env, seed)  # type: ignore[arg-type]
+            for levels, env in self._envs.items()
+        }
+
+    def _evaluate(self) -> None:
+        settings = self._settings
+        for levels, played in self.episodes(settings.seed, settings.evaluation.episodes_per_env).items():
+            self._tables.append(
+                pd.DataFrame(
+                    {
+                        "game": settings.game,
+                        "view": settings.view,
+                        "learning": settings.learning,
+                        "seed": settings.seed,
+                        "step": self.num_timesteps,
+                        "levels": levels,
+                        "episode": np.arange(played.returns.size),
+                        "level_seed": played.level_seeds.ravel(),
+                        "return": played.returns.ravel(),
+                        "length": played.lengths.ravel(),
+                    }
+                )
+            )
+            self._last[levels] = float(played.returns.mean())
+        if settings.keep_best and self._last["training"] > self._best:
+            self._best = self._last["training"]
+            self.best_weights = copy.deepcopy(self.model.policy.state_dict())
+            self.best_step = self.num_timesteps
+
+    def _tell(self) -> None:
+        seconds = time.perf_counter() - self._started
+        self._report(
+            Progress(
+                self.num_timesteps, self._settings.steps, seconds, self._last["training"], self._last["unseen"]
+            )
+        )
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps % self._settings.evaluation.every == 0:
+            self._evaluate()
+        self._tell()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self._evaluate()
+        self._tell()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All evaluated episodes so far."""
+        return pd.concat(self._tables, ignore_index=True)
+
+    def close(self) -> None:
+        """Free the games."""
+        for env in self._envs.values():
+            env.close()
+
+
+def train(
+    settings: RunSettings,
+    folder: Path,
+    *,
+    teacher: Teacher | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    device: str = "auto",
+    num_threads: int = 0,
+) -> RunResult:
+    """Carry out a run and write its training log and weights.
+
+    Parameters
+    ----------
+    settings
+        The run.
+    folder
+        Existing folder for ``progress.csv``, ``policy.safetensors`` and, for a run that keeps its best weights,
+        ``teacher.safetensors``.
+    teacher
+        Labels for an imitation run.
+    report
+        Called after every rollout.
+    device
+        Where torch computes.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+
+    Raises
+    ------
+    agents.TrainingDiverged
+        If a loss is not finite.
+    """
+    started = time.perf_counter()
+    model, env = learner(settings, teacher, device, num_threads)
+    model.set_logger(configure(str(folder), ["csv"]))
+    evaluation = EvaluationCallback(settings, report, num_threads)
+    try:
+        model.learn(settings.steps, callback=evaluation)
+        card = {"run": settings.as_dict()}
+        save_policy(model.policy, folder / "policy.safetensors", card | {"step": settings.steps})  # type: ignore[arg-type]
+        score = None
+        if evaluation.best_weights is not None:
+            model.policy.load_state_dict(evaluation.best_weights)
+            played = evaluation.episodes(settings.seed + CHECK_SEED, 2 * settings.evaluation.episodes_per_env)
+            score = TeacherScore(
+                evaluation.best_step,
+                float(played["training"].returns.mean()),
+                float(played["unseen"].returns.mean()),
+                played["unseen"].returns.size,
+            )
+            save_policy(model.policy, folder / "teacher.safetensors", card | {"score": asdict(score)})  # type: ignore[arg-type]
+        return RunResult(evaluation.table, time.perf_counter() - started, score)
+    finally:
+        evaluation.close()
+        env.close()
+        model.logger.close()

@@ -1,0 +1,175 @@
+"""The settings of one training run: everything that decides its outcome, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from agents import parse_encoder
+from envs import ProcgenOptions
+
+TRAINING_VERSION = 1
+"""Raised when a change of the code changes what a run with the same settings learns; old runs are then not reused."""
+
+VIEWS = ("pixels", "semantic")
+LEARNINGS = ("rl", "imitation")
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Settings of the learner, the same for reinforcement learning and imitation.
+
+    The defaults are the usual ones for Procgen's easy mode (Cobbe et al., 2020, arXiv:1912.01588).
+    """
+
+    num_envs: int = 64
+    rollout_steps: int = 256
+    minibatches: int = 8
+    epochs: int = 3
+    learning_rate: float = 5e-4
+    gamma: float = 0.999
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    entropy: float = 0.01
+    mixing: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "rollout_steps", "minibatches", "epochs", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
+        if self.rollout % self.minibatches:
+            raise ValueError(
+                f"{self.minibatches} minibatches do not divide a rollout of {self.num_envs} x {self.rollout_steps} steps: "
+                "choose a divisor."
+            )
+
+    @property
+    def rollout(self) -> int:
+        """Environment steps between two updates, over all environments."""
+        return self.num_envs * self.rollout_steps
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """When and how long a policy is evaluated.
+
+    Attributes
+    ----------
+    every
+        Environment steps between evaluations; a multiple of the rollout.
+    num_envs
+        Environments, on training and on unseen levels each.
+    episodes_per_env
+        Episodes in each of them.
+    """
+
+    every: int
+    num_envs: int = 64
+    episodes_per_env: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("every", "num_envs", "episodes_per_env"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} of the evaluation must be at least 1, not {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One cell of the factorial on one game with one seed.
+
+    Attributes
+    ----------
+    game, distribution_mode, num_levels
+        The game, and how many training levels it has.
+    view
+        ``"pixels"`` or ``"semantic"``.
+    learning
+        ``"rl"`` or ``"imitation"``.
+    seed
+        Decides initial weights, training levels' order, actions and evaluated levels.
+    steps
+        Environment steps; a multiple of the rollout.
+    encoder
+        Name of the visual encoder.
+    evaluation, hyperparameters
+        As their classes say.
+    teacher
+        What identifies the teacher of an imitation run: the identity of the run that made it, or the checksum of its file.
+    keep_best
+        Whether the weights of the best evaluation on training levels are kept, to serve as a teacher.
+    """
+
+    game: str
+    view: str
+    learning: str
+    seed: int
+    steps: int
+    evaluation: Evaluation
+    encoder: str = "nature"
+    distribution_mode: str = "easy"
+    num_levels: int = 200
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    teacher: str | None = None
+    keep_best: bool = False
+
+    def __post_init__(self) -> None:
+        self.training_options.unseen_levels(self.num_levels)
+        parse_encoder(self.encoder)
+        if self.view not in VIEWS:
+            raise ValueError(f"Unknown view {self.view!r}: choose one of {', '.join(VIEWS)}.")
+        if self.learning not in LEARNINGS:
+            raise ValueError(f"Unknown kind of learning {self.learning!r}: choose one of {', '.join(LEARNINGS)}.")
+        if (self.teacher is None) != (self.learning == "rl"):
+            raise ValueError(f"A teacher goes with imitation and with nothing else, not with {self.learning!r}.")
+        for name, value in (("steps", self.steps), ("evaluation.every", self.evaluation.every)):
+            if value < 1 or value % self.hyperparameters.rollout:
+                raise ValueError(
+                    f"{name} must be a multiple of the rollout of {self.hyperparameters.rollout} steps, not {value}."
+                )
+        if self.steps % self.evaluation.every:
+            raise ValueError(f"steps {self.steps} must be a multiple of evaluation.every {self.evaluation.every}.")
+
+    @property
+    def training_options(self) -> ProcgenOptions:
+        """The game on its training levels."""
+        return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels)
+
+    @property
+    def identity(self) -> str:
+        """A short text that two runs share exactly if all their settings do."""
+        text = json.dumps({"training_version": TRAINING_VERSION} | self.as_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """A name for people, unique by its last part."""
+        role = "-teacher" if self.keep_best else ""
+        return f"{self.game}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data; `from_dict` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunSettings:
+        """The settings that `as_dict` wrote.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing, unknown or impossible.
+        """
+        unknown = set(data) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"Unknown settings of a run: {', '.join(sorted(unknown))}.")
+        try:
+            nested = {
+                "evaluation": Evaluation(**data["evaluation"]),
+                "hyperparameters": Hyperparameters(**data["hyperparameters"]),
+            }
+            return cls(**{**data, **nested})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"The settings of a run are incomplete: {error}.") from error
