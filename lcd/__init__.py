@@ -11,7 +11,7 @@ notices.notices.clear()  # Stable-Baselines3 imports the old gym, whose notice i
 
 __version__ = "0.1.0"
 
-_HOMES = {"diagnose": "lcd.diagnose", "Diagnosis": "lcd.diagnosis", "Plan": "lcd.plan", "Store": "lcd.store"}
+_HOMES = {"diagnose": "lcd.pipeline", "Diagnosis": "lcd.diagnosis", "Plan": "lcd.plan", "Store": "lcd.store"}
 
 __all__ = ["Diagnosis", "Plan", "Store", "__version__", "diagnose"]
 

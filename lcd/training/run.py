@@ -93,7 +93,11 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     both = settings.learning == "imitation" and settings.view == "pixels"
     view = "both" if both else settings.view
     env: VecEnv = ProcgenVecEnv(
-        settings.training_options, hyper.num_envs, view, settings.seed, num_threads  # type: ignore[arg-type]
+        settings.training_options,
+        hyper.num_envs,
+        view,
+        settings.seed,
+        num_threads,  # type: ignore[arg-type]
     )
     if teacher is not None:
         env = TaughtVecEnv(env, student_view=settings.view)
@@ -175,9 +179,7 @@ class EvaluationCallback(BaseCallback):
     def _tell(self) -> None:
         seconds = time.perf_counter() - self._started
         self._report(
-            Progress(
-                self.num_timesteps, self._settings.steps, seconds, self._last["training"], self._last["unseen"]
-            )
+            Progress(self.num_timesteps, self._settings.steps, seconds, self._last["training"], self._last["unseen"])
         )
 
     def _on_rollout_start(self) -> None:

@@ -1,0 +1,190 @@
+"""The command ``lcd``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import lcd
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Tells how much of a game's difficulty for a deep RL agent is perceptual, and how much is policy learning.",
+)
+
+UNITS = {"k": 1_000, "m": 1_000_000}
+
+
+def count(text: str) -> int:
+    """A number of steps such as ``500000``, ``500k`` or ``1.5M``.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the text is no such number, or below 1.
+    """
+    digits, unit = (text[:-1], UNITS[text[-1].lower()]) if text[-1:].lower() in UNITS else (text, 1)
+    try:
+        number = float(digits) * unit
+        whole = round(number)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{text!r} is no number of steps: write one such as 500000, 500k or 1.5M.") from None
+    if whole < 1 or abs(whole - number) > 1e-6:
+        raise typer.BadParameter(f"{text!r} must be a whole number of at least 1.")
+    return whole
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    """Print the version if asked."""
+    if show:
+        print(lcd.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def games() -> None:
+    """List the games that can be diagnosed, with their returns of a random policy and best returns."""
+    from envs import GAMES
+
+    table = Table()
+    for name in ("game", "Gymnasium", "random, best (easy)", "random, best (hard)"):
+        table.add_column(name)
+    for game in GAMES.values():
+        ranges = [f"{low:g}, {high:g}" for low, high in (game.easy, game.hard)]
+        table.add_row(game.name, f"lcd/{game.title}-v0", *ranges)
+    Console().print(table)
+
+
+@app.command()
+def diagnose(
+    game: Annotated[str, typer.Argument(help="A Procgen game, such as starpilot; `lcd games` lists them.")],
+    preset: Annotated[
+        str, typer.Option(help="How much to spend: smoke (seconds), quick (minutes), standard (hours), paper (GPU).")
+    ] = "standard",
+    steps: Annotated[
+        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each cell, such as 500k.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each cell.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Visual encoder: nature, impala, impoola, or impala:32,64,64 for other depths.")
+    ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="File of a teacher to imitate, instead of training one.")] = None,
+    teacher_factor: Annotated[
+        int | None, typer.Option(min=1, help="Budget of a trained teacher, as a multiple of --steps.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="Procgen's distribution mode, easy or hard.")] = "easy",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
+    ] = None,
+    store: Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")] = Path("lcd-runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default what is fastest.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
+    device: Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")] = False,
+) -> None:
+    """Diagnose a game: is its difficulty one of seeing or one of deciding?
+
+    Trains the four cells of the factorial (pixels or labels, reward or a teacher's advice) and the teacher, and decomposes
+    the gap between the unaided and the fully aided learner. Runs are kept: the same command goes on where it stopped.
+    """
+    from lcd.display import PlanDisplay, demand_rows, duration, plan_table, steps_text
+    from lcd.execution import default_workers, execute
+    from lcd.output import OutputFolder
+    from lcd.pipeline import adjusted_preset, check_teacher, read_diagnosis
+    from lcd.plan import GivenTeacher, Plan, plan_game
+    from lcd.store import Store
+
+    device = resolve_device(device)
+    changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
+    chosen = adjusted_preset(preset, **changes)
+    given = None if teacher is None else GivenTeacher.from_file(teacher)
+    game_plan = plan_game(game, chosen, distribution_mode=mode, teacher=given)
+    if given is not None:
+        check_teacher(given, game_plan.game)
+    plan = Plan((game_plan,))
+    folder = OutputFolder(out or Path("diagnoses") / f"{game_plan.game}-{preset}")
+    folder.check(plan)
+    usual = default_workers(device)
+    workers, threads = workers or usual[0], threads or usual[1]
+
+    if dry_run:
+        from lcd.timing import expected_seconds, measured_rates
+
+        rates = measured_rates(plan)
+        console = Console()
+        console.print(plan_table(plan, rates))
+        seconds = expected_seconds(plan, rates, workers)
+        console.print(
+            f"{len(plan.runs)} runs, {steps_text(plan.steps)} steps, about {duration(seconds)} in {workers} workers, "
+            f"besides evaluations. The budget of each cell is {game_plan.budget:,} steps."
+        )
+        return
+
+    folder.claim(plan)
+    runs = Store(store)
+    with PlanDisplay(plan) as display:
+        execute(plan, runs, workers=workers, threads=threads, device=device, listener=display)
+    diagnosis = read_diagnosis(game_plan, runs, {"preset": preset})
+    folder.write(diagnosis)
+    console = Console()
+    console.print(demand_rows(diagnosis))
+    console.print(f"[bold]{diagnosis.verdict.name}[/bold]: {diagnosis.verdict.reason}", highlight=False)
+    for title, sentences in (
+        ("What would decide it", diagnosis.verdict.would_decide),
+        ("Mind", diagnosis.verdict.cautions),
+    ):
+        for sentence in sentences:
+            console.print(f"  {title}: {sentence}", highlight=False)
+    console.print(f"Figure, tables and JSON are in {folder.path}.", highlight=False, soft_wrap=True)
+
+
+def resolve_device(device: str) -> str:
+    """The device to compute on.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown or not there.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and torch.cuda.is_available():
+        return device
+    there = "there is no GPU that torch can use" if device == "cuda" else "it is unknown"
+    raise ValueError(f"The device {device!r} cannot be used, for {there}: choose cpu or auto.")
+
+
+def main() -> None:
+    """Run the command, with one sentence and a status instead of a traceback.
+
+    The exit status is 0 after success, 2 for bad input, 1 for a failure while running, 130 after Ctrl-C.
+    """
+    from lcd.errors import exit_status
+
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("Interrupted. Finished runs are kept; the same command goes on from there.", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        status = exit_status(error)
+        if status is None:
+            raise
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

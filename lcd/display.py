@@ -1,0 +1,163 @@
+"""What a terminal shows while a plan is carried out, and of its diagnosis."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+
+from lcd.diagnosis import Diagnosis
+from lcd.execution import Event
+from lcd.plan import Plan
+from lcd.training.settings import RunSettings
+
+LINE_SECONDS = 30.0
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people, such as ``2 h 05 min``."""
+    minutes = int(seconds + 59) // 60
+    if seconds < 60:
+        return f"{max(0, round(seconds))} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def steps_text(steps: float) -> str:
+    """A number of steps for people, such as ``500k`` or ``1.5M``."""
+    if steps >= 1e6:
+        return f"{steps / 1e6:.3g}M"
+    return f"{steps / 1e3:.3g}k" if steps >= 1e3 else f"{steps:.0f}"
+
+
+def run_title(run: RunSettings) -> str:
+    """A run in a few words."""
+    role = " (teacher)" if run.keep_best else ""
+    return f"{run.game} {run.view} + {run.learning}{role}, seed {run.seed}"
+
+
+class PlanDisplay:
+    """Live progress over a whole plan: what runs, steps per second, returns so far, time left.
+
+    On a terminal the lines move; elsewhere a line is printed for every run that begins or ends, and every half minute.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    console
+        Where to print; messages go to the standard error stream by default, results to the standard output.
+    """
+
+    def __init__(self, plan: Plan, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._plan = plan
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._total: TaskID = self._progress.add_task("whole plan", total=plan.steps, note="")
+        self._tasks: dict[str, TaskID] = {}
+        self._steps: dict[str, int] = {}
+        self._done = 0
+        self._trained_before = 0
+        self._started = time.monotonic()
+        self._last_line = 0.0
+
+    def __enter__(self) -> PlanDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def _line(self, text: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(text, highlight=False)
+
+    def _overall(self) -> str:
+        trained = self._done + sum(self._steps.values())
+        seconds = time.monotonic() - self._started
+        rate = (trained - self._trained_before) / max(seconds, 1e-9)
+        left = f"{duration((self._plan.steps - trained) / rate)} left" if rate > 0 else ""
+        note = f"{steps_text(trained)} of {steps_text(self._plan.steps)} steps  {rate:,.0f} steps/s  {left}"
+        self._progress.update(self._total, completed=trained, note=note)
+        return note
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        run, title = event.run, run_title(event.run)
+        if event.kind == "reused":
+            self._done += run.steps
+            self._trained_before += run.steps
+            self._line(f"{title}: found in the store")
+        elif event.kind == "started":
+            self._steps[run.name] = 0
+            self._tasks[run.name] = self._progress.add_task(f"  {title}", total=run.steps, note="starting")
+            self._line(f"{title}: started")
+        elif event.kind == "progress":
+            state = event.progress
+            self._steps[run.name] = state.step
+            note = (
+                f"{state.step / max(state.seconds, 1e-9):,.0f} steps/s  return {state.training_return:.2f} on training, "
+                f"{state.unseen_return:.2f} on unseen levels"
+            )
+            self._progress.update(self._tasks[run.name], completed=state.step, note=note)
+            if time.monotonic() - self._last_line > LINE_SECONDS:
+                self._last_line = time.monotonic()
+                self._line(f"{title}: {steps_text(state.step)} steps, {note}; {self._overall()}")
+        elif event.kind == "finished":
+            self._done += run.steps
+            del self._steps[run.name]
+            self._progress.remove_task(self._tasks.pop(run.name))
+            self._line(f"{title}: finished; {self._overall()}")
+        self._overall()
+
+
+def plan_table(plan: Plan, rates: dict[tuple[str, str], float]) -> Table:
+    """The cells of a plan with their budgets and the time that they take at the given steps per second."""
+    table = Table(title="Plan")
+    for name in ("game", "view", "learning", "seeds", "steps each", "steps/s here", "worker time"):
+        table.add_column(name, justify="right" if name not in ("game", "view", "learning") else "left")
+    groups: dict[tuple[str, str, str, int], list[RunSettings]] = {}
+    for run in plan.runs:
+        role = f"{run.learning} (teacher)" if run.keep_best else run.learning
+        groups.setdefault((run.game, run.view, role, run.steps), []).append(run)
+    for (game, view, role, steps), runs in groups.items():
+        rate = rates[runs[0].view, runs[0].learning]
+        table.add_row(
+            game,
+            view,
+            role,
+            ", ".join(str(run.seed) for run in runs),
+            steps_text(steps),
+            f"{rate:,.0f}",
+            duration(len(runs) * steps / rate),
+        )
+    return table
+
+
+def demand_rows(diagnosis: Diagnosis) -> Table:
+    """The demands of a diagnosis with their intervals, as a table."""
+    table = Table(title=f"{diagnosis.game}: share of the normalised score, with 95 % intervals")
+    table.add_column("quantity")
+    table.add_column("estimate", justify="right")
+    table.add_column("95 % interval", justify="right")
+    rows = {
+        "perceptual demand P": diagnosis.perceptual,
+        "policy-learning demand L": diagnosis.policy,
+        "learning gap G = P + L": diagnosis.gap,
+        "interaction I": diagnosis.interaction,
+        "headroom 1 - d": diagnosis.headroom,
+    }
+    for name, interval in rows.items():
+        table.add_row(name, f"{interval.estimate:.3f}", f"{interval.low:.3f} to {interval.high:.3f}")
+    return table

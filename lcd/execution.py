@@ -1,0 +1,288 @@
+"""Carrying out a plan: worker processes, one run each, until every run is in the store."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from lcd.plan import Plan
+from lcd.store import Store, teacher_record
+from lcd.training.settings import RunSettings
+
+POLL_SECONDS = 0.5
+
+
+class RunFailed(RuntimeError):
+    """A run ended without a result; finished runs are kept."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a run.
+
+    Attributes
+    ----------
+    kind
+        ``"reused"``, ``"started"``, ``"progress"`` or ``"finished"``.
+    run
+        The run.
+    progress
+        `lcd.training.Progress`, for the kind ``"progress"``.
+    """
+
+    kind: str
+    run: RunSettings
+    progress: Any = None
+
+
+Listener = Callable[[Event], None]
+
+
+def default_workers(device: str) -> tuple[int, int]:
+    """Number of worker processes and of torch threads in each.
+
+    On processors two processes of one thread each get through a plan faster than one process of two threads
+    (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them. A GPU
+    takes one run at a time.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if device == "cpu":
+        return cores, 1
+    import torch
+
+    return (1, cores) if torch.cuda.is_available() else (cores, 1)
+
+
+def _end_with_parent() -> None:
+    """Leave when the process that planned the run is gone: its result could not be kept any more."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(
+    settings: RunSettings,
+    workspace: Path,
+    store_root: Path,
+    teacher_file: Path | None,
+    device: str,
+    threads: int,
+    connection: Connection,
+) -> None:
+    """Body of a worker process: one run, from settings to the store."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the planning process decides when work ends
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import torch
+
+    from agents import load_policy
+    from lcd.training.run import train
+
+    torch.set_num_threads(threads)
+    try:
+        teacher = None if teacher_file is None else load_policy(teacher_file)[0]
+        result = train(
+            settings,
+            workspace,
+            teacher=teacher,
+            report=lambda progress: connection.send(("progress", progress)),
+            device=device,
+            num_threads=0 if threads == 1 else threads,
+        )
+        machine = {"platform": platform.platform(), "device": device, "threads": threads, "cores": os.cpu_count()}
+        Store(store_root).finish(
+            settings, workspace, result.episodes, result.seconds, teacher_record(result.teacher), machine
+        )
+    except BrokenPipeError:
+        sys.exit(1)
+    except Exception as error:  # whatever it is, the planning process must learn of it
+        connection.send(("failed", _sentence(error)))
+        sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "There is no space left on the disk: free some and start the same command again."
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "The memory is exhausted: use fewer --workers."
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if text.endswith(".") else f"{type(error).__name__}: {text}."
+
+
+@dataclass
+class _Worker:
+    run: RunSettings
+    process: BaseProcess
+    connection: Connection
+    failure: str | None = None
+
+
+def _teacher_of(plan: Plan, store: Store) -> dict[str, Path]:
+    """Where the weights of each teacher lie, or will lie, by the teacher's identity."""
+    files: dict[str, Path] = {}
+    for game in plan.games:
+        if game.given_teacher is not None:
+            files[game.given_teacher.checksum] = game.given_teacher.path
+        if game.teacher_run is not None:
+            files[game.teacher_run.identity] = store.folder(game.teacher_run) / "teacher.safetensors"
+    return files
+
+
+class _Pool:
+    """The worker processes of one execution."""
+
+    def __init__(self, store: Store, device: str, threads: int, listener: Listener) -> None:
+        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        self._context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            self._context.set_forkserver_preload(["lcd.training.run"])
+        self._store, self._device, self._threads, self._listener = store, device, threads, listener
+        self.workers: list[_Worker] = []
+
+    def start(self, run: RunSettings, workspace: Path, teacher_file: Path | None) -> None:
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(
+            target=_work,
+            args=(run, workspace, self._store.root, teacher_file, self._device, self._threads, sender),
+            name=run.name,
+        )
+        process.start()
+        sender.close()
+        self.workers.append(_Worker(run, process, receiver))
+        self._listener(Event("started", run))
+
+    def _read(self, worker: _Worker) -> None:
+        try:
+            while worker.connection.poll():
+                kind, content = worker.connection.recv()
+                if kind == "failed":
+                    worker.failure = content
+                else:
+                    self._listener(Event("progress", worker.run, content))
+        except EOFError:
+            pass
+
+    def wait(self) -> list[_Worker]:
+        """Pass on what workers report, and give those that ended."""
+        wait([worker.process.sentinel for worker in self.workers], timeout=POLL_SECONDS)
+        for worker in self.workers:
+            self._read(worker)
+        ended = [worker for worker in self.workers if not worker.process.is_alive()]
+        for worker in ended:
+            self._read(worker)
+            worker.process.join()
+            worker.connection.close()
+            self.workers.remove(worker)
+        return ended
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.process.terminate()
+        for worker in self.workers:
+            worker.process.join(timeout=10)
+            if worker.process.is_alive():
+                worker.process.kill()
+                worker.process.join()
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that workers are ended and workspaces removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(signum: int, frame: Any) -> None:
+        raise SystemExit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def execute(
+    plan: Plan,
+    store: Store,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    listener: Listener = lambda event: None,
+) -> None:
+    """Carry out the runs of a plan that the store does not hold yet.
+
+    Parameters
+    ----------
+    plan
+        What to run.
+    store
+        Where finished runs are and go.
+    workers, threads
+        Worker processes, and torch threads in each; by default what is fastest here.
+    device
+        Where torch computes.
+    listener
+        Is told what happens, in the calling thread.
+
+    Raises
+    ------
+    RunFailed
+        If a run failed or its process died. Finished runs are kept, and the same call goes on from there.
+    """
+    usual = default_workers(device)
+    workers, threads = workers or usual[0], threads or usual[1]
+    teachers = _teacher_of(plan, store)
+    waiting: list[RunSettings] = []
+    for run in plan.runs:
+        if store.has(run):
+            store.load(run)  # a damaged run must be known before hours are spent
+            listener(Event("reused", run))
+        else:
+            waiting.append(run)
+    if not waiting:
+        return
+    store.root.mkdir(parents=True, exist_ok=True)
+    store.clear_unfinished()
+    pool = _Pool(store, device, threads, listener)
+    with _terminable():
+        try:
+            while waiting or pool.workers:
+                for run in list(waiting):
+                    if len(pool.workers) >= workers:
+                        break
+                    teacher_file = None if run.teacher is None else teachers[run.teacher]
+                    if teacher_file is not None and not teacher_file.is_file():
+                        continue
+                    waiting.remove(run)
+                    pool.start(run, store.workspace(run), teacher_file)
+                for ended in pool.wait():
+                    if not store.has(ended.run):
+                        raise RunFailed(_failure(ended))
+                    listener(Event("finished", ended.run))
+        finally:
+            pool.end()
+            store.clear_unfinished()
+
+
+def _failure(worker: _Worker) -> str:
+    kept = "Finished runs are kept."
+    if worker.failure is not None:
+        return f"The run {worker.run.name} failed: {worker.failure} {kept}"
+    code = worker.process.exitcode or 0
+    cause = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit status {code}"
+    hint = " Perhaps the memory ran out: use fewer --workers." if code == -signal.SIGKILL else ""
+    return f"The worker of the run {worker.run.name} died with {cause}.{hint} {kept}"

@@ -1,0 +1,98 @@
+"""The folder that a diagnosis is written to."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lcd.diagnosis import Diagnosis
+from lcd.plan import Plan
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(a, b, f"{path}[{index}]")
+    elif old != new:
+        show = [str(len(value)) + " entries" if isinstance(value, list) else repr(value) for value in (old, new)]
+        yield f"{path} was {show[0]} and is {show[1]}"
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` when it is written whole."""
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+class OutputFolder:
+    """A folder for the diagnosis that one plan gives.
+
+    Parameters
+    ----------
+    path
+        The folder; made if need be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def check(self, plan: Plan) -> None:
+        """Refuse a folder that belongs to another plan or to somebody else.
+
+        Raises
+        ------
+        ValueError
+            If it does; the message says what differs.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{self.path} is a file: choose a folder with --out.")
+        if not self.path.exists() or not any(self.path.iterdir()):
+            return
+        try:
+            old = json.loads((self.path / "plan.json").read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"The folder {self.path} holds something that is no diagnosis: choose another with --out."
+            ) from error
+        differences = sorted(_differences(old, json.loads(json.dumps(plan.as_dict()))))
+        if differences:
+            raise ValueError(
+                f"The folder {self.path} belongs to another plan ({differences[0]}): choose another with --out, or remove it."
+            )
+
+    def claim(self, plan: Plan) -> None:
+        """Check the folder and write the plan into it."""
+        self.check(plan)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with _replacing(self.path / "plan.json") as path:
+            path.write_text(json.dumps(plan.as_dict(), indent=1) + "\n")
+
+    def write(self, diagnosis: Diagnosis) -> None:
+        """Write the diagnosis: JSON, figure and tables."""
+        with _replacing(self.path / "diagnosis.json") as path:
+            diagnosis.to_json(path)
+        tables = {
+            "curves.csv": diagnosis.curves,
+            "scores.csv": diagnosis.scores,
+            "demands.csv": diagnosis.demands,
+            "episodes.csv.gz": diagnosis.episodes,
+        }
+        for name, table in tables.items():
+            with _replacing(self.path / name) as path:
+                compression: Any = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
+                table.to_csv(path, index=False, compression=compression)
+        figure = diagnosis.plot()
+        with _replacing(self.path / "diagnosis.png") as path:
+            figure.savefig(path)

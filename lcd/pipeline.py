@@ -1,0 +1,178 @@
+"""Diagnosing a game: from a plan to the diagnosis, through the runs of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.diagnosis import Diagnosis, TeacherCard
+from lcd.execution import Event, execute
+from lcd.plan import GamePlan, GivenTeacher, Plan, plan_game
+from lcd.presets import PRESETS, Preset
+from lcd.store import Store
+
+DEFAULT_STORE = Path("lcd-runs")
+
+
+def adjusted_preset(name: str, **changes: Any) -> Preset:
+    """A preset with some of its numbers replaced; None leaves a number as it is.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"Unknown preset {name!r}: choose one of {', '.join(PRESETS)}.")
+    return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})
+
+
+def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None = None) -> Diagnosis:
+    """Put the finished runs of a game's plan together.
+
+    Parameters
+    ----------
+    plan
+        The game's plan.
+    store
+        Where its runs are.
+    settings
+        What to note in the diagnosis beside the plan.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    lcd.store.StoreError
+        If a run is missing or damaged.
+    """
+    tables = [store.load(run).episodes for run in plan.cells]
+    card = None
+    if plan.teacher_run is not None:
+        made = store.load(plan.teacher_run)
+        tables.append(made.episodes[made.episodes["step"] <= plan.budget])
+        assert made.teacher is not None
+        card = TeacherCard(
+            "trained", made.teacher["step"], made.teacher["training_return"], made.teacher["unseen_return"]
+        )
+    elif plan.given_teacher is not None:
+        card = _evaluate_given(plan, plan.given_teacher)
+    return Diagnosis.from_episodes(
+        pd.concat(tables, ignore_index=True),
+        game=plan.game,
+        budget=plan.budget,
+        normalisation=plan.normalisation,
+        teacher=card,
+        settings={"plan": Plan((plan,)).as_dict()} | (settings or {}),
+    )
+
+
+def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
+    """A given teacher's own returns, measured as those of the cells are."""
+    from agents import evaluate, load_policy
+    from envs import ProcgenVecEnv
+
+    policy, _ = load_policy(teacher.path)
+    run = plan.cells[0]
+    returns = []
+    for options in (run.training_options, run.training_options.unseen_levels(run.num_levels)):
+        env = ProcgenVecEnv(options, run.evaluation.num_envs, "semantic")
+        returns.append(float(evaluate(policy, env, 2 * run.evaluation.episodes_per_env).returns.mean()))
+        env.close()
+    return TeacherCard(str(teacher.path), None, *returns)
+
+
+def check_teacher(teacher: GivenTeacher, game: str) -> None:
+    """Refuse a teacher that cannot act in the game, before anything is trained.
+
+    Raises
+    ------
+    ValueError
+        If the file is no policy, its input is no label map, or its card names another game.
+    """
+    from agents import load_policy
+    from envs.batch import ACTION_SPACE, FRAME_SHAPE
+
+    policy, card = load_policy(teacher.path)
+    if policy.observation_space.shape != FRAME_SHAPE or policy.action_space.n != ACTION_SPACE.n:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"The teacher {teacher.path} takes observations of shape {policy.observation_space.shape}; a teacher sees the "
+            f"semantic view, label maps of shape {FRAME_SHAPE}, and chooses among {ACTION_SPACE.n} actions."
+        )
+    made_for = card.get("run", {}).get("game", game)
+    if made_for != game:
+        raise ValueError(f"The teacher {teacher.path} was made for {made_for}, not for {game}: choose another.")
+
+
+def diagnose(
+    game: str,
+    preset: str = "standard",
+    *,
+    steps: int | None = None,
+    seeds: int | None = None,
+    encoder: str | None = None,
+    teacher: Path | str | None = None,
+    teacher_factor: int | None = None,
+    distribution_mode: str = "easy",
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    listener: Callable[[Event], None] = lambda event: None,
+) -> Diagnosis:
+    """Diagnose a Procgen game: train the four cells and the teacher, and decompose what they score.
+
+    Runs that the store holds already are not trained again, so an interrupted call goes on where it stopped.
+
+    Parameters
+    ----------
+    game
+        Name of the game.
+    preset
+        ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.presets`.
+    steps, seeds, encoder, teacher_factor
+        Replace the preset's numbers.
+    teacher
+        File of a teacher to imitate; by default one is trained.
+    distribution_mode
+        ``"easy"`` or ``"hard"``.
+    store
+        Folder of the runs.
+    workers, threads
+        Worker processes, and torch threads in each; by default what is fastest here.
+    device
+        Where torch computes.
+    listener
+        Is told what happens, see `lcd.execution.Event`.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ValueError
+        If an argument is impossible; the message says what would do.
+    lcd.execution.RunFailed
+        If a run failed; the same call goes on from the finished ones.
+
+    Examples
+    --------
+    >>> import lcd
+    >>> diagnosis = lcd.diagnose("starpilot", "quick")  # doctest: +SKIP
+    >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
+    """
+    chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
+    given = None if teacher is None else GivenTeacher.from_file(Path(teacher))
+    plan = plan_game(game, chosen, distribution_mode=distribution_mode, teacher=given)
+    if given is not None:
+        check_teacher(given, plan.game)
+    runs = Store(store)
+    execute(Plan((plan,)), runs, workers=workers, threads=threads, device=device, listener=listener)
+    return read_diagnosis(plan, runs, {"preset": preset})

@@ -1,0 +1,199 @@
+"""The plan of a diagnosis: which runs it needs, as data that can be read before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from envs import get_game
+from lcd.presets import Preset
+from lcd.scores import CELLS, Normalisation
+from lcd.training.settings import Evaluation, RunSettings
+
+FORMAT = "lcd.plan/1"
+
+
+@dataclass(frozen=True)
+class GivenTeacher:
+    """A teacher that comes as a file.
+
+    Attributes
+    ----------
+    path
+        The file, as `agents.save_policy` writes it.
+    checksum
+        SHA-256 of its content; runs taught by another content are other runs.
+    """
+
+    path: Path
+    checksum: str
+
+    @classmethod
+    def from_file(cls, path: Path) -> GivenTeacher:
+        """Read the checksum of a file.
+
+        Raises
+        ------
+        ValueError
+            If there is no such file.
+        """
+        if not path.is_file():
+            raise ValueError(f"There is no teacher file {path}: check the path.")
+        return cls(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+@dataclass(frozen=True)
+class GamePlan:
+    """The runs that diagnose one game.
+
+    Attributes
+    ----------
+    game
+        The game.
+    budget
+        Environment steps of each cell.
+    normalisation
+        Returns that count as 0 and 1.
+    teacher_run
+        The run that makes the teacher, or None where one is given. Its first part, up to the budget, is the curve of
+        (semantic, rl) with the same seed.
+    given_teacher
+        The teacher, where one is given.
+    cells
+        All other runs.
+    """
+
+    game: str
+    budget: int
+    normalisation: Normalisation
+    teacher_run: RunSettings | None
+    given_teacher: GivenTeacher | None
+    cells: tuple[RunSettings, ...]
+
+    @property
+    def runs(self) -> tuple[RunSettings, ...]:
+        """All runs, in an order in which they can be carried out; the longest first."""
+        return (*(() if self.teacher_run is None else (self.teacher_run,)), *self.cells)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Games × cells × seeds, with the budget of each.
+
+    Attributes
+    ----------
+    games
+        The plan of each game.
+    """
+
+    games: tuple[GamePlan, ...]
+
+    @property
+    def runs(self) -> tuple[RunSettings, ...]:
+        """All runs: teachers first, for others wait for them, and imitation last."""
+        runs = [run for game in self.games for run in game.runs]
+        return tuple(sorted(dict.fromkeys(runs), key=lambda run: (not run.keep_best, run.learning == "imitation")))
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of all runs."""
+        return sum(run.steps for run in self.runs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data that says everything the plan would do."""
+        return {
+            "format": FORMAT,
+            "games": [
+                {
+                    "game": plan.game,
+                    "budget": plan.budget,
+                    "normalisation": asdict(plan.normalisation),
+                    "teacher": None if plan.given_teacher is None else plan.given_teacher.checksum,
+                    "runs": [run.as_dict() for run in plan.runs],
+                }
+                for plan in self.games
+            ],
+        }
+
+
+def _rounded_up(steps: int, evaluations: int, rollout: int) -> tuple[int, int]:
+    """Budget of whole evaluations that are whole rollouts, and the steps between two of them."""
+    evaluations = min(evaluations, -(-steps // rollout))
+    every = -(-steps // (evaluations * rollout)) * rollout
+    return every * evaluations, every
+
+
+def _cells(base: RunSettings, seeds: Sequence[int], teacher: str, teacher_seed: int | None) -> Iterator[RunSettings]:
+    for view, learning in CELLS.values():
+        for seed in seeds:
+            if (view, learning) == ("semantic", "rl") and seed == teacher_seed:
+                continue  # the teacher's early curve
+            taught = teacher if learning == "imitation" else None
+            yield replace(base, view=view, learning=learning, seed=seed, teacher=taught)
+
+
+def plan_game(
+    game: str,
+    preset: Preset,
+    *,
+    distribution_mode: str = "easy",
+    teacher: GivenTeacher | None = None,
+) -> GamePlan:
+    """Lay out the runs that diagnose a game.
+
+    Parameters
+    ----------
+    game
+        Name of a Procgen game.
+    preset
+        What to spend.
+    distribution_mode
+        ``"easy"`` or ``"hard"``.
+    teacher
+        A teacher to imitate; by default one is trained.
+
+    Returns
+    -------
+    GamePlan
+
+    Raises
+    ------
+    ValueError
+        If the game is unknown, a number is impossible, or the mode has no published returns to count between.
+    """
+    known = get_game(game)
+    for name in ("steps", "seeds", "evaluations", "evaluation_episodes", "teacher_factor"):
+        value = getattr(preset, name)
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}.")
+    constants = known.normalisation(distribution_mode)
+    if constants is None:
+        raise ValueError(
+            f"There are no published returns for {known.name} in the mode {distribution_mode!r}: choose easy or hard."
+        )
+    budget, every = _rounded_up(preset.steps, preset.evaluations, preset.hyperparameters.rollout)
+    base = RunSettings(
+        game=known.name,
+        view="semantic",
+        learning="rl",
+        seed=0,
+        steps=budget,
+        evaluation=Evaluation(every, num_envs=preset.evaluation_episodes),
+        encoder=preset.encoder,
+        distribution_mode=distribution_mode,
+        num_levels=preset.num_levels,
+        hyperparameters=preset.hyperparameters,
+    )
+    making = None if teacher else replace(base, steps=budget * preset.teacher_factor, keep_best=True)
+    identity = teacher.checksum if teacher else making.identity if making else ""
+    return GamePlan(
+        game=known.name,
+        budget=budget,
+        normalisation=Normalisation(*constants, source="published"),
+        teacher_run=making,
+        given_teacher=teacher,
+        cells=tuple(_cells(base, range(preset.seeds), identity, None if making is None else making.seed)),
+    )

@@ -1,0 +1,68 @@
+"""Presets: how much a diagnosis spends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from lcd.training.settings import Hyperparameters
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What a diagnosis spends on each cell.
+
+    Attributes
+    ----------
+    steps
+        Budget of environment steps for each cell and seed; rounded up to whole evaluations.
+    seeds
+        Seeds for each cell.
+    evaluations
+        Evaluations along the budget, after the one at step 0.
+    evaluation_episodes
+        Episodes of each evaluation, on training and on unseen levels each.
+    teacher_factor
+        Budget of a teacher that has to be trained, as a multiple of `steps`.
+    encoder
+        Visual encoder.
+    num_levels
+        Training levels.
+    hyperparameters
+        Settings of the learner.
+    """
+
+    steps: int
+    seeds: int
+    evaluations: int = 10
+    evaluation_episodes: int = 64
+    teacher_factor: int = 5
+    encoder: str = "nature"
+    num_levels: int = 200
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "smoke": Preset(
+            steps=4_096,
+            seeds=2,
+            evaluations=2,
+            evaluation_episodes=16,
+            teacher_factor=2,
+            hyperparameters=Hyperparameters(rollout_steps=16),
+        ),
+        "quick": Preset(
+            steps=100_000,
+            seeds=2,
+            evaluations=5,
+            evaluation_episodes=64,
+            teacher_factor=4,
+            hyperparameters=Hyperparameters(rollout_steps=64),
+        ),
+        "standard": Preset(steps=1_000_000, seeds=3),
+        "paper": Preset(steps=25_000_000, seeds=5, evaluations=25, evaluation_episodes=128, encoder="impala"),
+    }
+)
+"""Presets by name: ``smoke`` proves the plumbing, ``quick`` fits into a coffee break, ``paper`` wants a GPU."""
