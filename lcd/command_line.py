@@ -90,10 +90,11 @@ def diagnose(
     device: Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")] = False,
 ) -> None:
-    """Diagnose a game: is its difficulty one of seeing or one of deciding?
+    """Tell whether a game is hard to see or hard to decide.
 
-    Trains the four cells of the factorial (pixels or labels, reward or a teacher's advice) and the teacher, and decomposes
-    the gap between the unaided and the fully aided learner. Runs are kept: the same command goes on where it stopped.
+    Trains the four cells of the factorial (pixels or labels, reward or a teacher's advice) and the teacher, and
+    decomposes the gap between the unaided and the fully aided learner. Runs are kept: the same command goes on where it
+    stopped.
     """
     from lcd.display import PlanDisplay, demand_rows, duration, plan_table, steps_text
     from lcd.execution import default_workers, execute

@@ -107,8 +107,8 @@ class PlanDisplay:
             state = event.progress
             self._steps[run.name] = state.step
             note = (
-                f"{state.step / max(state.seconds, 1e-9):,.0f} steps/s  return {state.training_return:.2f} on training, "
-                f"{state.unseen_return:.2f} on unseen levels"
+                f"{state.step / max(state.seconds, 1e-9):,.0f} steps/s  "
+                f"return {state.training_return:.2f} on training, {state.unseen_return:.2f} on unseen levels"
             )
             self._progress.update(self._tasks[run.name], completed=state.step, note=note)
             if time.monotonic() - self._last_line > LINE_SECONDS:

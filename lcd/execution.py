@@ -54,8 +54,8 @@ def default_workers(device: str) -> tuple[int, int]:
     """Number of worker processes and of torch threads in each.
 
     On processors two processes of one thread each get through a plan faster than one process of two threads
-    (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them. A GPU
-    takes one run at a time.
+    (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them.
+    A GPU takes one run at a time.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if device == "cpu":
@@ -145,7 +145,7 @@ class _Pool:
 
     def __init__(self, store: Store, device: str, threads: int, listener: Listener) -> None:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        self._context = multiprocessing.get_context(method)
+        self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
             self._context.set_forkserver_preload(["lcd.training.run"])
         self._store, self._device, self._threads, self._listener = store, device, threads, listener

@@ -69,7 +69,8 @@ class OutputFolder:
         differences = sorted(_differences(old, json.loads(json.dumps(plan.as_dict()))))
         if differences:
             raise ValueError(
-                f"The folder {self.path} belongs to another plan ({differences[0]}): choose another with --out, or remove it."
+                f"The folder {self.path} belongs to another plan ({differences[0]}): "
+                "choose another with --out, or remove it."
             )
 
     def claim(self, plan: Plan) -> None:

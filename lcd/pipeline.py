@@ -102,8 +102,9 @@ def check_teacher(teacher: GivenTeacher, game: str) -> None:
     policy, card = load_policy(teacher.path)
     if policy.observation_space.shape != FRAME_SHAPE or policy.action_space.n != ACTION_SPACE.n:  # type: ignore[attr-defined]
         raise ValueError(
-            f"The teacher {teacher.path} takes observations of shape {policy.observation_space.shape}; a teacher sees the "
-            f"semantic view, label maps of shape {FRAME_SHAPE}, and chooses among {ACTION_SPACE.n} actions."
+            f"The teacher {teacher.path} takes observations of shape {policy.observation_space.shape}; "
+            f"a teacher sees the semantic view, label maps of shape {FRAME_SHAPE}, "
+            f"and chooses among {ACTION_SPACE.n} actions."
         )
     made_for = card.get("run", {}).get("game", game)
     if made_for != game:

@@ -87,9 +87,9 @@ class StoredRun:
 class Store:
     """A folder of finished runs.
 
-    A run is written beside the finished ones and moved to its place when it is whole, so whatever stops a computation, a
-    folder with a run's name is a finished run. The name ends in a checksum of all settings: changed settings are another
-    run.
+    A run is written beside the finished ones and moved to its place when it is whole, so whatever stops a computation,
+    a folder with a run's name is a finished run. The name ends in a checksum of all settings: changed settings are
+    another run.
 
     Parameters
     ----------

@@ -90,15 +90,8 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         Threads that step the games; 0 steps them in the calling thread.
     """
     hyper = settings.hyperparameters
-    both = settings.learning == "imitation" and settings.view == "pixels"
-    view = "both" if both else settings.view
-    env: VecEnv = ProcgenVecEnv(
-        settings.training_options,
-        hyper.num_envs,
-        view,
-        settings.seed,
-        num_threads,  # type: ignore[arg-type]
-    )
+    view: Any = "both" if settings.learning == "imitation" and settings.view == "pixels" else settings.view
+    env: VecEnv = ProcgenVecEnv(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)
     if teacher is not None:
         env = TaughtVecEnv(env, student_view=settings.view)
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)

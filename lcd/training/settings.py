@@ -42,8 +42,8 @@ class Hyperparameters:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
         if self.rollout % self.minibatches:
             raise ValueError(
-                f"{self.minibatches} minibatches do not divide a rollout of {self.num_envs} x {self.rollout_steps} steps: "
-                "choose a divisor."
+                f"{self.minibatches} minibatches do not divide a rollout of {self.num_envs} x {self.rollout_steps} "
+                "steps: choose a divisor."
             )
 
     @property
@@ -97,7 +97,8 @@ class RunSettings:
     evaluation, hyperparameters
         As their classes say.
     teacher
-        What identifies the teacher of an imitation run: the identity of the run that made it, or the checksum of its file.
+        What identifies the teacher of an imitation run: the identity of the run that made it, or the checksum of its
+        file.
     keep_best
         Whether the weights of the best evaluation on training levels are kept, to serve as a teacher.
     """

@@ -1,0 +1,51 @@
+# Two commands on a fresh machine that has only Python:
+#   make diagnose [GAME=starpilot]   set up, then diagnose a game at the `quick` preset
+#   make test                        set up, then pass the checks and the tests
+# Everything stays inside this folder: the environment in .venv, caches and temporary files in .cache.
+
+PYTHON ?= python3
+GAME ?= starpilot
+PRESET ?= quick
+
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export TMPDIR := $(CURDIR)/.cache/tmp
+export RUFF_CACHE_DIR := $(CURDIR)/.cache/ruff
+export MYPY_CACHE_DIR := $(CURDIR)/.cache/mypy
+export PYTHONDONTWRITEBYTECODE := 1
+export OMP_NUM_THREADS := 1
+
+BIN := .venv/bin
+
+.PHONY: diagnose test install clean
+
+diagnose: .venv/installed
+	$(BIN)/lcd diagnose $(GAME) --preset $(PRESET)
+
+test: .venv/installed-for-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+install: .venv/installed
+
+.venv/python: 
+	@mkdir -p $(TMPDIR)
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' || \
+	  { echo "Procgen runs on Python 3.10 to 3.12, and $(PYTHON) is another: use make PYTHON=python3.11." >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/python pyproject.toml constraints.txt
+	@mkdir -p $(TMPDIR)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-for-tests: .venv/python pyproject.toml constraints.txt
+	@mkdir -p $(TMPDIR)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/installed
+
+clean:
+	rm -rf .venv .cache build *.egg-info

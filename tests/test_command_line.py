@@ -1,0 +1,90 @@
+import subprocess
+import sys
+
+import pytest
+
+from lcd.execution import _sentence
+
+
+def lcd(*arguments, cwd):
+    command = [sys.executable, "-m", "lcd.command_line", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["diagnose", "starpilto"], ["starpilto", "did you mean starpilot"]),
+        (["diagnose", "maze", "--steps", "many"], ["many", "500k"]),
+        (["diagnose", "maze", "--steps", "0"], ["0", "at least 1"]),
+        (["diagnose", "maze", "--steps", "-5k"], ["at least 1"]),
+        (["diagnose", "maze", "--steps", "nan"], ["nan"]),
+        (["diagnose", "maze", "--seeds", "0"], ["--seeds"]),
+        (["diagnose", "maze", "--preset", "slow"], ["slow", "quick"]),
+        (["diagnose", "maze", "--encoder", "resnet"], ["resnet", "impala"]),
+        (["diagnose", "maze", "--encoder", "impala:16,x"], ["16,x"]),
+        (["diagnose", "maze", "--teacher", "nowhere.safetensors"], ["nowhere.safetensors", "check the path"]),
+        (["diagnose", "maze", "--mode", "memory"], ["memory", "easy or hard"]),
+        (["diagnose", "maze", "--device", "tpu"], ["tpu", "cpu"]),
+    ],
+)
+def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):
+    result = lcd(*arguments, cwd=tmp_path)
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert all(word in result.stderr for word in words), result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_another_plan_or_of_somebody_else_is_refused(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    result = lcd("diagnose", "maze", "--preset", "smoke", "--out", "mine", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "mine" in result.stderr
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
+
+    from lcd.output import OutputFolder
+    from lcd.plan import Plan, plan_game
+    from lcd.presets import PRESETS
+
+    OutputFolder(tmp_path / "old").claim(Plan((plan_game("maze", PRESETS["standard"]),)))
+    result = lcd("diagnose", "maze", "--preset", "smoke", "--out", "old", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "belongs to another plan" in result.stderr
+    assert "1146880" in result.stderr or "budget" in result.stderr, result.stderr
+
+
+def test_a_pickle_as_teacher_is_refused_without_being_read_as_one(tmp_path):
+    import pickle
+
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    (tmp_path / "teacher.safetensors").write_bytes(pickle.dumps(Bomb()))
+    result = lcd("diagnose", "maze", "--teacher", "teacher.safetensors", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "teacher.safetensors" in result.stderr
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_dry_run_prints_the_plan_with_its_time_and_writes_nothing(tmp_path):
+    result = lcd("diagnose", "maze", "--preset", "smoke", "--dry-run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "8 runs" in result.stdout
+    assert "imitation" in result.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_and_games_are_quick_and_quiet(tmp_path):
+    assert "diagnose" in lcd("--help", cwd=tmp_path).stdout
+    games = lcd("games", cwd=tmp_path)
+    assert games.stderr == ""
+    assert games.stdout.count("lcd/") == 16
+
+
+def test_no_disk_space_is_said_plainly():
+    import errno
+
+    assert "no space left on the disk" in _sentence(OSError(errno.ENOSPC, "No space left on device"))

@@ -1,0 +1,88 @@
+import json
+from dataclasses import replace
+
+import pytest
+from tiny import TINY
+
+from lcd.plan import GivenTeacher, Plan, plan_game
+from lcd.presets import PRESETS
+from lcd.scores import CELLS
+from lcd.training.settings import RunSettings
+
+
+def test_every_cell_and_seed_is_trained_once():
+    plan = plan_game("maze", TINY)
+    trained = [(run.view, run.learning, run.seed) for run in plan.runs]
+    assert sorted(trained) == sorted((*cell, seed) for cell in CELLS.values() for seed in range(TINY.seeds))
+
+
+def test_teacher_is_the_longer_run_of_its_cell():
+    plan = plan_game("maze", TINY)
+    assert plan.teacher_run is not None
+    assert (plan.teacher_run.view, plan.teacher_run.learning) == ("semantic", "rl")
+    assert plan.teacher_run.steps == plan.budget * TINY.teacher_factor
+    sibling = next(run for run in plan.cells if (run.view, run.learning) == ("semantic", "rl"))
+    assert replace(plan.teacher_run, steps=sibling.steps, keep_best=False, seed=sibling.seed) == sibling
+
+
+def test_teachers_come_first_and_imitation_last():
+    plan = Plan((plan_game("maze", TINY), plan_game("heist", TINY)))
+    kinds = ["teacher" if run.keep_best else run.learning for run in plan.runs]
+    assert kinds == sorted(kinds, key=["teacher", "rl", "imitation"].index)
+    assert kinds.count("teacher") == 2
+
+
+def test_a_given_teacher_replaces_the_trained_one(tmp_path):
+    path = tmp_path / "teacher.safetensors"
+    path.write_bytes(b"weights")
+    teacher = GivenTeacher.from_file(path)
+    plan = plan_game("maze", TINY, teacher=teacher)
+    assert plan.teacher_run is None
+    assert {run.teacher for run in plan.cells if run.learning == "imitation"} == {teacher.checksum}
+    path.write_bytes(b"other weights")
+    other = plan_game("maze", TINY, teacher=GivenTeacher.from_file(path))
+    assert {run.name for run in plan.cells} & {run.name for run in other.cells} == {
+        run.name for run in plan.cells if run.learning == "rl"
+    }
+
+
+def test_budget_is_rounded_up_to_whole_evaluations():
+    for steps in (1, 500_000, 999_999, 1_000_000):
+        plan = plan_game("starpilot", replace(PRESETS["standard"], steps=steps))
+        assert plan.budget >= steps
+        for run in plan.runs:
+            assert run.steps % run.evaluation.every == 0
+            assert run.evaluation.every % run.hyperparameters.rollout == 0
+
+
+def test_settings_survive_json_and_any_change_is_another_run():
+    run = plan_game("starpilot", TINY).cells[0]
+    assert RunSettings.from_dict(json.loads(json.dumps(run.as_dict()))) == run
+    changed = [
+        replace(run, seed=run.seed + 1),
+        replace(run, encoder="impala"),
+        replace(run, game="maze"),
+        replace(run, num_levels=100),
+        replace(run, distribution_mode="hard"),
+        replace(run, hyperparameters=replace(run.hyperparameters, learning_rate=1e-4)),
+        replace(run, evaluation=replace(run.evaluation, num_envs=3)),
+    ]
+    assert len({run.identity, *(other.identity for other in changed)}) == len(changed) + 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"game": "starpilto"}, "starpilot"),
+        ({"preset": replace(TINY, steps=0)}, "steps must be at least 1, not 0"),
+        ({"preset": replace(TINY, seeds=-1)}, "seeds must be at least 1, not -1"),
+        ({"preset": replace(TINY, encoder="vgg")}, "vgg"),
+        ({"preset": replace(TINY, num_levels=0)}, "num_levels"),
+        ({"distribution_mode": "memory"}, "memory"),
+        ({"distribution_mode": "impossible"}, "impossible"),
+    ],
+)
+def test_impossible_plans_are_refused_in_a_sentence(arguments, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        plan_game(**({"game": "maze", "preset": TINY} | arguments))
+    assert "\n" not in str(caught.value)
