@@ -119,11 +119,18 @@ class Plan:
         }
 
 
-def _rounded_up(steps: int, evaluations: int, rollout: int) -> tuple[int, int]:
-    """Budget of whole evaluations that are whole rollouts, and the steps between two of them."""
-    evaluations = min(evaluations, -(-steps // rollout))
-    every = -(-steps // (evaluations * rollout)) * rollout
-    return every * evaluations, every
+def _evaluated_steps(steps: int, evaluations: int, rollout: int) -> tuple[int, ...]:
+    """Steps of evenly spread evaluations after whole rollouts, up to the first end of a rollout past `steps`."""
+    rollouts = -(-steps // rollout)
+    evaluations = min(evaluations, rollouts)
+    return tuple(round(index * rollouts / evaluations) * rollout for index in range(evaluations + 1))
+
+
+def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
+    """The same evaluations, and as many again for each further length of the run."""
+    budget = evaluation.steps[-1]
+    further = (part * budget + step for part in range(1, factor) for step in evaluation.steps[1:])
+    return replace(evaluation, steps=(*evaluation.steps, *further))
 
 
 def _cells(base: RunSettings, seeds: Sequence[int], teacher: str, teacher_seed: int | None) -> Iterator[RunSettings]:
@@ -174,20 +181,24 @@ def plan_game(
         raise ValueError(
             f"There are no published returns for {known.name} in the mode {distribution_mode!r}: choose easy or hard."
         )
-    budget, every = _rounded_up(preset.steps, preset.evaluations, preset.hyperparameters.rollout)
+    evaluated = _evaluated_steps(preset.steps, preset.evaluations, preset.hyperparameters.rollout)
+    budget = evaluated[-1]
     base = RunSettings(
         game=known.name,
         view="semantic",
         learning="rl",
         seed=0,
         steps=budget,
-        evaluation=Evaluation(every, num_envs=preset.evaluation_episodes),
+        evaluation=Evaluation(evaluated, num_envs=preset.evaluation_episodes),
         encoder=preset.encoder,
         distribution_mode=distribution_mode,
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
     )
-    making = None if teacher else replace(base, steps=budget * preset.teacher_factor, keep_best=True)
+    making = None
+    if teacher is None:
+        longer = _continued(base.evaluation, preset.teacher_factor)
+        making = replace(base, steps=budget * preset.teacher_factor, evaluation=longer, keep_best=True)
     identity = teacher.checksum if teacher else making.identity if making else ""
     return GamePlan(
         game=known.name,

@@ -16,7 +16,7 @@ class Preset:
     Attributes
     ----------
     steps
-        Budget of environment steps for each cell and seed; rounded up to whole evaluations.
+        Budget of environment steps for each cell and seed; rounded up to whole rollouts.
     seeds
         Seeds for each cell.
     evaluations

@@ -123,7 +123,7 @@ class Store:
             episodes = pd.read_csv(folder / "episodes.csv", dtype=COLUMN_TYPES)  # type: ignore[arg-type]
         except (OSError, ValueError, pd.errors.ParserError) as error:
             raise StoreError(f"The run {settings.name} cannot be read ({error}): {remedy}.") from error
-        if record.get("format") != FORMAT or record.get("settings") != json.loads(json.dumps(settings.as_dict())):
+        if record.get("format") != FORMAT or record.get("settings") != settings.as_dict():
             raise StoreError(f"The run {settings.name} has other settings than its name says: {remedy}.")
         if len(episodes) != record["rows"] or episodes["step"].max() != settings.steps:
             raise StoreError(f"The table of the run {settings.name} is cut short: {remedy}.")

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from tiny import TINY
@@ -22,7 +23,11 @@ def test_teacher_is_the_longer_run_of_its_cell():
     assert (plan.teacher_run.view, plan.teacher_run.learning) == ("semantic", "rl")
     assert plan.teacher_run.steps == plan.budget * TINY.teacher_factor
     sibling = next(run for run in plan.cells if (run.view, run.learning) == ("semantic", "rl"))
-    assert replace(plan.teacher_run, steps=sibling.steps, keep_best=False, seed=sibling.seed) == sibling
+    early = tuple(step for step in plan.teacher_run.evaluation.steps if step <= plan.budget)
+    assert early == sibling.evaluation.steps
+    evaluation = replace(plan.teacher_run.evaluation, steps=early)
+    shortened = replace(plan.teacher_run, steps=sibling.steps, evaluation=evaluation, keep_best=False)
+    assert replace(shortened, seed=sibling.seed) == sibling
 
 
 def test_teachers_come_first_and_imitation_last():
@@ -46,13 +51,17 @@ def test_a_given_teacher_replaces_the_trained_one(tmp_path):
     }
 
 
-def test_budget_is_rounded_up_to_whole_evaluations():
+def test_budget_is_rounded_up_to_whole_rollouts():
     for steps in (1, 500_000, 999_999, 1_000_000):
         plan = plan_game("starpilot", replace(PRESETS["standard"], steps=steps))
-        assert plan.budget >= steps
+        rollout = plan.cells[0].hyperparameters.rollout
+        assert steps <= plan.budget < steps + rollout
         for run in plan.runs:
-            assert run.steps % run.evaluation.every == 0
-            assert run.evaluation.every % run.hyperparameters.rollout == 0
+            assert run.evaluation.steps[0] == 0
+            assert run.evaluation.steps[-1] == run.steps
+            gaps = [later - sooner for sooner, later in pairwise(run.evaluation.steps)]
+            assert all(gap > 0 and gap % rollout == 0 for gap in gaps)
+            assert max(gaps) - min(gaps) <= rollout
 
 
 def test_settings_survive_json_and_any_change_is_another_run():

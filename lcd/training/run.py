@@ -176,7 +176,7 @@ class EvaluationCallback(BaseCallback):
         )
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps % self._settings.evaluation.every == 0:
+        if self.num_timesteps in self._settings.evaluation.steps:
             self._evaluate()
         self._tell()
 

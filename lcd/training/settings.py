@@ -58,20 +58,23 @@ class Evaluation:
 
     Attributes
     ----------
-    every
-        Environment steps between evaluations; a multiple of the rollout.
+    steps
+        Environment steps done at each evaluation: from 0 to the end of the run, multiples of the rollout.
     num_envs
         Environments, on training and on unseen levels each.
     episodes_per_env
         Episodes in each of them.
     """
 
-    every: int
+    steps: tuple[int, ...]
     num_envs: int = 64
     episodes_per_env: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("every", "num_envs", "episodes_per_env"):
+        object.__setattr__(self, "steps", tuple(self.steps))
+        if list(self.steps) != sorted(set(self.steps)) or not self.steps or self.steps[0] != 0:
+            raise ValueError(f"The steps of the evaluations must begin with 0 and rise, not be {self.steps}.")
+        for name in ("num_envs", "episodes_per_env"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} of the evaluation must be at least 1, not {getattr(self, name)}.")
 
@@ -125,13 +128,15 @@ class RunSettings:
             raise ValueError(f"Unknown kind of learning {self.learning!r}: choose one of {', '.join(LEARNINGS)}.")
         if (self.teacher is None) != (self.learning == "rl"):
             raise ValueError(f"A teacher goes with imitation and with nothing else, not with {self.learning!r}.")
-        for name, value in (("steps", self.steps), ("evaluation.every", self.evaluation.every)):
-            if value < 1 or value % self.hyperparameters.rollout:
+        if self.steps < 1 or self.evaluation.steps[-1] != self.steps:
+            raise ValueError(
+                f"The last evaluation, at {self.evaluation.steps[-1]}, must be at the end of the run, at {self.steps}."
+            )
+        for step in self.evaluation.steps:
+            if step % self.hyperparameters.rollout:
                 raise ValueError(
-                    f"{name} must be a multiple of the rollout of {self.hyperparameters.rollout} steps, not {value}."
+                    f"A run is evaluated after whole rollouts of {self.hyperparameters.rollout} steps, not at {step}."
                 )
-        if self.steps % self.evaluation.every:
-            raise ValueError(f"steps {self.steps} must be a multiple of evaluation.every {self.evaluation.every}.")
 
     @property
     def training_options(self) -> ProcgenOptions:
@@ -151,8 +156,10 @@ class RunSettings:
         return f"{self.game}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data; `from_dict` reads it."""
-        return asdict(self)
+        """Plain JSON data; `from_dict` reads it."""
+        data = asdict(self)
+        data["evaluation"]["steps"] = list(self.evaluation.steps)
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RunSettings:
