@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 from gymnasium import spaces
 
-from envs.engine import FORCE_RESET, Engine, read_timeout, without_timeout
+from envs.engine import FORCE_RESET, Engine
 from envs.games import ACTION_KEYS
 from envs.options import ProcgenOptions
-from envs.semantic import NUM_LABELS, LabelReader, semantic_options
+from envs.saved_state import SavedState
+from envs.semantic import NUM_LABELS
+from envs.twin import SemanticEngine
 
 View = Literal["pixels", "semantic", "both"]
 VIEWS: tuple[View, ...] = ("pixels", "semantic", "both")
@@ -62,8 +64,9 @@ class Step:
     level_completes : numpy.ndarray, shape (n,), bool
         Whether the step completed its level.
     final_observations
-        From the index of a game to the last observation of the episode that was cut off. Procgen draws only after it has
-        laid out the next level, so the last frame of an episode that the game itself ended does not exist.
+        From the index of a game to the last observation of the episode that was cut off (none of generated assets,
+        whose games Procgen cannot save). Procgen draws only after it has laid out the next level, so the last frame of
+        an episode that the game itself ended does not exist.
     """
 
     observations: Observation
@@ -79,8 +82,8 @@ class Step:
 class ProcgenBatch:
     """A batch of Procgen games that step together.
 
-    For ``view="both"`` each game runs twice, drawn as usual and drawn as labels, with the same levels and actions. That the
-    two stay in the same state is checked at every step.
+    For ``view="both"`` each game runs twice, drawn as usual and drawn as labels, with the same levels and actions. That
+    the two stay in the same state is checked at every step.
 
     Parameters
     ----------
@@ -102,15 +105,14 @@ class ProcgenBatch:
         self.observation_space = observation_space(view)
         self.view = view
         self.num_envs = num_envs
-        drawings = []
+        self.options = options
+        self._drawings: list[type[Engine]] = []
         if view != "semantic":
-            drawings.append(options)
+            self._drawings.append(Engine)
         if view != "pixels":
-            drawings.append(semantic_options(options))
-        self._read_labels = LabelReader(options.game)
-        self._drawings = drawings
-        self._engines = [Engine(drawing, num_envs, seed, num_threads) for drawing in drawings]
-        self._timeout = read_timeout(self._engines[0].get_state(0))
+            self._drawings.append(SemanticEngine)
+        self._engines = [drawing(options, num_envs, seed, num_threads) for drawing in self._drawings]
+        self._timeout = self._read_timeout()
         self._elapsed = np.zeros(num_envs, np.int64)
         self._previews: list[Engine] | None = None
         self._check_lockstep()
@@ -125,12 +127,8 @@ class ProcgenBatch:
         return self._engines[0].level_seeds.copy()
 
     def _view_of(self, engines: list[Engine]) -> Observation:
-        if self.view == "pixels":
-            return engines[0].frames.copy()
-        labels = self._read_labels(engines[-1].frames)
-        if self.view == "semantic":
-            return labels
-        return {"pixels": engines[0].frames.copy(), "semantic": labels}
+        views = [engine.labels() if isinstance(engine, SemanticEngine) else engine.frames.copy() for engine in engines]
+        return {"pixels": views[0], "semantic": views[1]} if self.view == "both" else views[0]
 
     def _advance(self, engines: list[Engine], actions: np.ndarray) -> None:
         for engine in engines:
@@ -146,21 +144,30 @@ class ProcgenBatch:
                 if not np.array_equal(mine, theirs):
                     index = int(np.flatnonzero(mine != theirs)[0])
                     raise LockstepError(
-                        f"The two drawings of {self._drawings[0].game} differ in {name} of game {index}: "
+                        f"The two drawings of {self.options.game} differ in {name} of game {index}: "
                         f"{mine[index]} and {theirs[index]}. Their labels cannot be trusted; please report this."
                     )
 
-    def _final_views(self, actions: np.ndarray) -> dict[int, Observation]:
-        """Last observations of the episodes whose length runs out with the coming step, had they gone on.
+    def _read_timeout(self) -> int:
+        if not self.options.use_generated_assets:
+            return SavedState(self._engines[0].get_state(0)).timeout
+        spare = Engine(replace(self.options, use_generated_assets=False), 1, seed=0)
+        timeout = SavedState(spare.get_state(0)).timeout
+        spare.close()
+        return timeout
 
-        Procgen overwrites that frame with the next level's first, so the step is made ahead in a spare game without limit.
+    def _final_views(self, indices: np.ndarray, actions: np.ndarray) -> dict[int, Observation]:
+        """What the coming step would show in games whose length runs out with it, where they would go on.
+
+        Procgen overwrites that frame with the next level's first, so the step is made ahead in a spare game without
+        limit.
         """
         views: dict[int, Observation] = {}
-        for index in np.flatnonzero(self._elapsed == self._timeout - 1).tolist():
+        for index in indices.tolist():
             if self._previews is None:
-                self._previews = [Engine(drawing, 1, seed=0) for drawing in self._drawings]
+                self._previews = [drawing(self.options, 1, 0) for drawing in self._drawings]
             for engine, preview in zip(self._engines, self._previews, strict=True):
-                preview.set_state(0, without_timeout(engine.get_state(index)))
+                preview.look_at(0, engine, index)
             self._advance(self._previews, actions[index : index + 1])
             if not self._previews[0].firsts[0]:
                 view = self._view_of(self._previews)
@@ -179,14 +186,17 @@ class ProcgenBatch:
         LockstepError
             If two drawings of the same game diverge.
         """
-        final_views = self._final_views(actions)
+        cut_off = self._elapsed == self._timeout - 1
+        final_views: dict[int, Observation] = {}
+        if not self.options.use_generated_assets:  # Procgen cannot save the state of such games
+            final_views = self._final_views(np.flatnonzero(cut_off), actions)
+            cut_off[:] = False
+            cut_off[list(final_views)] = True
         self._advance(self._engines, actions)
         self._check_lockstep()
         engine = self._engines[0]
         ended = engine.firsts.copy()
-        truncated = np.zeros(self.num_envs, bool)
-        truncated[list(final_views)] = True
-        truncated &= ended
+        truncated = cut_off & ended
         self._elapsed += 1
         self._elapsed[ended | engine.level_completes] = 0
         return Step(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 import warnings
 
 import numpy as np
 from gym_notices import notices
 
 from envs.options import ProcgenOptions
+from envs.saved_state import INT32_MAX, SavedState
 
 notices.notices.clear()  # else importing procgen prints the old gym's notice on every user's stderr
 with warnings.catch_warnings():
@@ -17,8 +17,6 @@ with warnings.catch_warnings():
 
 FORCE_RESET = -1
 """The action that ends an episode whatever its state (Procgen's ``Game::step``)."""
-
-_INT32_MAX = 2**31 - 1
 
 
 class Engine:
@@ -56,7 +54,7 @@ class Engine:
             del settings["num_levels"], settings["start_level"]
         game = settings.pop("game")
         self._env = ProcgenGym3Env(
-            num=num_envs, env_name=game, rand_seed=seed % _INT32_MAX, num_threads=num_threads, **settings
+            num=num_envs, env_name=game, rand_seed=seed % INT32_MAX, num_threads=num_threads, **settings
         )
         self.num_envs = num_envs
         self.frames: np.ndarray = self._env._ob["rgb"]
@@ -65,7 +63,7 @@ class Engine:
         self.level_seeds: np.ndarray = self._env._info["level_seed"]
         self.previous_level_seeds: np.ndarray = self._env._info["prev_level_seed"]
         self.level_completes: np.ndarray = self._env._info["prev_level_complete"].view(bool)
-        self.observe()
+        Engine.observe(self)
 
     def act(self, actions: np.ndarray) -> None:
         """Begin a step of every game; returns at once when the engine has threads."""
@@ -84,35 +82,15 @@ class Engine:
         return bytes(self._env._ffi.buffer(buffer, used))
 
     def set_state(self, index: int, state: bytes) -> None:
-        """Put one game into a saved state; its arrays follow at the next step."""
+        """Put one game into a saved state; its frame and arrays follow at once."""
         self._env.call_c_func("set_state", index, state, len(state))
+
+    def look_at(self, index: int, other: Engine, other_index: int) -> None:
+        """Put a game into the present state of a game of another engine, with no limit to its episode's length."""
+        state = SavedState(other.get_state(other_index))
+        state.timeout = INT32_MAX
+        self.set_state(index, state.to_bytes())
 
     def close(self) -> None:
         """End the engine's threads and free its games."""
         self._env.close()
-
-
-def _timeout_offset(state: bytes) -> int:
-    """Where the length limit stands in a saved state.
-
-    The layout is that of ``Game::serialize`` in Procgen's ``game.cpp``: version, name, 12 options, 5 numbers, two random
-    generators (a flag and a text each), reward, done, completed, action, and then the limit.
-    """
-    position = 4
-    position += 4 + struct.unpack_from("<i", state, position)[0]
-    position += 4 * (12 + 5)
-    for _ in range(2):
-        position += 4
-        position += 4 + struct.unpack_from("<i", state, position)[0]
-    return position + 4 * 4
-
-
-def read_timeout(state: bytes) -> int:
-    """Number of steps after which Procgen cuts an episode off."""
-    return int(struct.unpack_from("<i", state, _timeout_offset(state))[0])
-
-
-def without_timeout(state: bytes) -> bytes:
-    """The same state, in which the episode is never cut off for its length."""
-    offset = _timeout_offset(state)
-    return state[:offset] + struct.pack("<i", _INT32_MAX) + state[offset + 4 :]

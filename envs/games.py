@@ -48,10 +48,16 @@ class Game:
         Object types whose theme decides play (the colour of a key): each theme is a class of its own.
     merged_themes
         Object types that keep several themes of one meaning in the semantic drawing.
+    sized_themes
+        Object types whose themes differ in shape, and so in play; see `envs.twin`.
+    replaced_themes
+        Themed types with the themes whose colour another type has too; see `envs.twin`.
     hand_drawn
         Colours (red, green, blue) of what Procgen paints without an asset, such as bars and a compass.
-    can_restrict_themes
-        Whether the game plays the same with its themes switched off; where not, a theme changes an object's size.
+    glaze
+        Name of what Procgen paints in translucent white over other things.
+    has_front
+        Whether label maps also show which way the player points; see `envs.heading`.
     modes
         Distribution modes that the game supports beside ``easy`` and ``hard``.
     """
@@ -63,8 +69,11 @@ class Game:
     classes: Mapping[int, str]
     themed: Mapping[int, int] = field(default_factory=dict)
     merged_themes: Mapping[int, int] = field(default_factory=dict)
+    sized_themes: Mapping[int, int] = field(default_factory=dict)
+    replaced_themes: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     hand_drawn: Mapping[tuple[int, int, int], str] = field(default_factory=dict)
-    can_restrict_themes: bool = True
+    glaze: str | None = None
+    has_front: bool = False
     modes: tuple[str, ...] = ()
 
     def normalisation(self, distribution_mode: str) -> tuple[float, float] | None:
@@ -72,7 +81,8 @@ class Game:
         return {"easy": self.easy, "hard": self.hard}.get(distribution_mode)
 
 
-_EXPLOSIONS = {54 + i: "explosion" for i in range(5)} | {59: "trail"}
+_EXPLOSIONS = {54 + i: "explosion" for i in range(5)}
+_TRAIL = {59: "trail"}
 _WALKER = {0: "player", 9: "player jumping", 12: "player walking", 13: "player walking"}
 
 _GAMES = (
@@ -82,8 +92,7 @@ _GAMES = (
         easy=(1, 40),
         hard=(0, 40),
         classes={0: "player", 2: "fish"},
-        merged_themes={2: 3},
-        can_restrict_themes=False,
+        sized_themes={2: 3},
     ),
     Game(
         "bossfight",
@@ -96,13 +105,10 @@ _GAMES = (
             2: "boss",
             3: "shields",
             4: "enemy bullet",
-            5: "laser trail",
-            6: "reflected bullet",
             7: "barrier",
         }
         | _EXPLOSIONS,
-        merged_themes={0: 4, 1: 3, 2: 4, 4: 3, 7: 8},
-        can_restrict_themes=False,
+        sized_themes={0: 4, 1: 3, 2: 4, 4: 3, 7: 8},
     ),
     Game(
         "caveflyer",
@@ -120,6 +126,7 @@ _GAMES = (
             9: "exhaust",
         }
         | _EXPLOSIONS,
+        has_front=True,
         modes=("memory", "exploration"),
     ),
     Game(
@@ -166,7 +173,8 @@ _GAMES = (
             17: "lava",
             18: "lava top",
             20: "crate",
-        },
+        }
+        | _TRAIL,
         modes=("exploration",),
     ),
     Game(
@@ -184,8 +192,8 @@ _GAMES = (
             7: "open door",
             8: "dust cloud",
             10: "outer wall",
-        }
-        | _EXPLOSIONS,
+        },
+        has_front=True,
         modes=("extreme", "memory"),
     ),
     Game(
@@ -204,8 +212,7 @@ _GAMES = (
             11: "lock",
             12: "present",
         },
-        merged_themes={4: 6, 7: 6, 12: 3},
-        can_restrict_themes=False,
+        sized_themes={4: 6, 7: 6, 12: 3},
     ),
     Game(
         "heist",
@@ -222,8 +229,10 @@ _GAMES = (
         easy=(3, 10),
         hard=(1, 10),
         classes=_WALKER
-        | {10: "player walking left", 11: "player walking left", 1: "goal", 2: "spike", 6: "wall", 7: "wall top"},
+        | {10: "player walking left", 11: "player walking left", 1: "goal", 2: "spike", 6: "wall", 7: "wall top"}
+        | _TRAIL,
         hand_drawn={(168, 166, 158): "compass", (252, 186, 3): "compass needle"},
+        glaze="air jump",
         modes=("memory", "exploration"),
     ),
     Game(
@@ -258,6 +267,7 @@ _GAMES = (
         hard=(2, 10),
         classes=_WALKER | {1: "goal", 6: "bomb", 7: "throwing star", 14: "fire", 20: "wall"} | _EXPLOSIONS,
         hand_drawn={(66, 245, 135): "jump charge"},
+        has_front=True,
         modes=("exploration",),
     ),
     Game(
@@ -265,8 +275,9 @@ _GAMES = (
         "Plunder",
         easy=(4.5, 30),
         hard=(3, 30),
-        classes={0: "player", 1: "player bullet", 3: "target background", 6: "panel", 7: "ship"} | _EXPLOSIONS,
+        classes={1: "player bullet", 3: "target background", 6: "panel", 7: "ship"} | _EXPLOSIONS,
         themed={7: 6},
+        replaced_themes={7: (1, 4)},
         hand_drawn={(66, 245, 135): "time left", (245, 66, 144): "progress"},
     ),
     Game(

@@ -41,15 +41,14 @@ class ProcgenEnv(gymnasium.Env):
 
     Notes
     -----
-    The observation that ends an episode is the true last one when the episode was truncated. Procgen never draws the last
-    frame of an episode that the game ended: there the frame before it is returned, and ``info["final_frame"]`` is False.
+    The observation that ends an episode is the true last one when the episode was truncated. Procgen never draws the
+    last frame of an episode that the game ended: there the frame before it is returned, and ``info["final_frame"]`` is
+    False.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012 (Gymnasium declares it so)
 
-    def __init__(
-        self, game: str, view: View = "pixels", render_mode: str | None = None, **options: Any
-    ) -> None:
+    def __init__(self, game: str, view: View = "pixels", render_mode: str | None = None, **options: Any) -> None:
         self.options = ProcgenOptions(game, **options)
         self.view = view
         self.render_mode = render_mode
@@ -57,6 +56,7 @@ class ProcgenEnv(gymnasium.Env):
         self.action_space = ACTION_SPACE
         self._batch: ProcgenBatch | None = None
         self._observation: Any = None
+        self._next_is_laid_out = False
 
     def _first(self, batched: Any) -> Any:
         return {name: view[0] for name, view in batched.items()} if self.view == "both" else batched[0]
@@ -67,9 +67,9 @@ class ProcgenEnv(gymnasium.Env):
         if self._batch is None or seed is not None:
             self.close()
             self._batch = ProcgenBatch(self.options, 1, self.view, _draw_seed(self.np_random))
-        elif not self._at_start:
+        elif not self._next_is_laid_out:
             self._batch.restart()
-        self._at_start = True
+        self._next_is_laid_out = False
         self._observation = self._first(self._batch.observe())
         return self._observation, {"level_seed": int(self._batch.level_seeds[0])}
 
@@ -79,16 +79,17 @@ class ProcgenEnv(gymnasium.Env):
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
         step = self._batch.step(np.array([action], np.int32))
         terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
-        if truncated:
-            self._observation = step.final_observations[0]
-        elif not terminated:
+        ended = terminated or truncated
+        if not ended:
             self._observation = self._first(step.observations)
-        self._at_start = terminated or truncated
+        elif step.final_observations:
+            self._observation = step.final_observations[0]
+        self._next_is_laid_out = ended
         info = {
-            "level_seed": int(step.previous_level_seeds[0] if terminated or truncated else step.level_seeds[0]),
+            "level_seed": int(step.previous_level_seeds[0] if ended else step.level_seeds[0]),
             "prev_level_seed": int(step.previous_level_seeds[0]),
             "prev_level_complete": bool(step.level_completes[0]),
-            "final_frame": not terminated,
+            "final_frame": not ended or bool(step.final_observations),
         }
         return self._observation, float(step.rewards[0]), terminated, truncated, info
 
@@ -171,13 +172,13 @@ class ProcgenVectorEnv(gymnasium.vector.VectorEnv):
         if step.truncated.any():
             final = np.full(self.num_envs, None, object)
             for index in np.flatnonzero(step.truncated).tolist():
-                final[index] = step.final_observations[index]
-            info |= {"final_obs": final, "_final_obs": step.truncated.copy()}
+                final[index] = step.final_observations.get(index)
+            info |= {"final_obs": final, "_final_obs": np.array([observation is not None for observation in final])}
         return step.observations, step.rewards.astype(np.float64), step.terminated, step.truncated, info
 
     def _info(self, **columns: np.ndarray) -> dict[str, Any]:
         everywhere = np.ones(self.num_envs, bool)
-        return {key: value for name, column in columns.items() for key, value in ((name, column), (f"_{name}", everywhere))}
+        return columns | {f"_{name}": everywhere for name in columns}
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """The frames of all games (label maps in their drawing's colours)."""

@@ -22,14 +22,15 @@ class ProcgenOptions:
     distribution_mode
         ``"easy"``, ``"hard"`` and, where the game has them, ``"extreme"``, ``"memory"`` and ``"exploration"``.
     num_levels, start_level
-        Levels are drawn from ``start_level`` up to, and without, ``start_level + num_levels``; ``num_levels=0`` means all.
+        Levels are drawn from ``start_level`` up to, and without, ``start_level + num_levels``; ``num_levels=0`` means
+        all.
     use_sequential_levels
         Whether a completed level leads into the next without ending the episode.
     center_agent
         Whether the camera follows the agent (games that never do so ignore it).
     use_backgrounds, use_monochrome_assets, restrict_themes, use_generated_assets
-        How the game is drawn; none of them changes play, except where a theme changes an object's size
-        (bigfish, bossfight and fruitbot).
+        How the game is drawn. The first two never change play; restricted themes do where a theme changes an object's
+        shape (bigfish, bossfight and fruitbot), generated assets wherever a sprite does.
     paint_vel_info
         Whether the agent's velocity is painted into a corner of the frame (games with jumps).
     """

@@ -22,39 +22,59 @@ OTHER = 64
 NUM_LABELS = 65
 """Labels run from 0 up to, and without, this number; a game uses a few of them."""
 
+FRONT = "player front"
+"""Name of the part of the player that points ahead, in games where that decides play."""
+
 _IMAGE_TYPES = 64
 _TYPE_STEP, _THEME_STEP = 29, 19  # p1 and p2 of color_for_type
-_TYPE_INVERSE = pow(_TYPE_STEP, -1, _IMAGE_TYPES)
+
+_GLAZE_ALPHA = 120  # of the white ellipse in jumper.cpp
+
+_Colour = tuple[int, int, int]
 
 
-def _colour_code(image_type: int, theme: int) -> int:
-    return (_TYPE_STEP * (image_type + 1) + _THEME_STEP * theme) % _IMAGE_TYPES
-
-
-def _colour(image_type: int, theme: int) -> tuple[int, int, int]:
-    code = _colour_code(image_type, theme)
+def _colour(image_type: int, theme: int = 0) -> _Colour:
+    code = (_TYPE_STEP * (image_type + 1) + _THEME_STEP * theme) % _IMAGE_TYPES
     return 64 * (code // 16 + 1) - 1, 64 * (code // 4 % 4 + 1) - 1, 64 * (code % 4 + 1) - 1
 
 
-def _label(image_type: int, theme: int) -> int:
-    """A label for each colour; without a theme it is the image type plus one."""
-    return (_TYPE_INVERSE * _colour_code(image_type, theme) - 1) % _IMAGE_TYPES + 1
+def _glazed(colour: _Colour) -> _Colour:
+    red, green, blue = ((_GLAZE_ALPHA * 255 + (255 - _GLAZE_ALPHA) * channel + 127) // 255 for channel in colour)
+    return red, green, blue
 
 
-def _class_table(game: Game) -> dict[tuple[int, int, int], tuple[int, str]]:
-    """Label and class name of every colour that the game's semantic drawing can hold."""
-    table: dict[tuple[int, int, int], tuple[int, str]] = {}
+def _labels_and_colours(game: Game) -> tuple[dict[str, int], dict[_Colour, str]]:
+    """Label of every class, and class of every colour that the game's semantic drawing can hold."""
     labels: dict[str, int] = {}
+    colours: dict[_Colour, str] = {}
+    unnumbered: list[str] = []
+
+    def add(colour: _Colour, name: str) -> None:
+        if colours.setdefault(colour, name) != name:
+            raise ValueError(f"{game.name}: {colours[colour]} and {name} are both drawn in {colour}.")
+
     for image_type, name in game.classes.items():
-        for theme in range(game.themed.get(image_type, game.merged_themes.get(image_type, 1))):
-            full_name = f"{name} {theme + 1}" if image_type in game.themed else name
-            label = labels.setdefault(full_name, _label(image_type, theme))
-            colour = _colour(image_type, theme)
-            table.setdefault(colour, (label, full_name))
-    free = (label for label in range(OTHER - 1, EMPTY, -1) if label not in labels.values())
+        themes = game.themed.get(image_type, 1)
+        names = [f"{name} {theme + 1}" for theme in range(themes)] if themes > 1 else [name]
+        labels.setdefault(names[0], image_type + 1)
+        unnumbered += names[1:]
+        for theme in range(max(themes, game.merged_themes.get(image_type, 1))):
+            if theme not in game.replaced_themes.get(image_type, ()):
+                add(_colour(image_type, theme), names[theme % themes])
     for colour, name in game.hand_drawn.items():
-        table[colour] = labels.setdefault(name, next(free)), name
-    return table
+        add(colour, name)
+        unnumbered.append(name)
+    if game.glaze:
+        for colour in [(0, 0, 0), *colours]:
+            colours.setdefault(_glazed(colour), game.glaze)
+        unnumbered.append(game.glaze)
+    if game.has_front:
+        unnumbered.append(FRONT)
+    free = (label for label in range(OTHER - 1, EMPTY, -1) if label not in labels.values())
+    for name in unnumbered:
+        if name not in labels:
+            labels[name] = next(free)
+    return labels, colours
 
 
 def class_names(game: str) -> dict[int, str]:
@@ -75,8 +95,8 @@ def class_names(game: str) -> dict[int, str]:
     >>> class_names("maze")
     {0: 'empty', 1: 'player', 3: 'goal', 52: 'wall', 64: 'other'}
     """
-    names = {EMPTY: "empty", OTHER: "other"} | dict(_class_table(get_game(game)).values())
-    return dict(sorted(names.items()))
+    labels, _ = _labels_and_colours(get_game(game))
+    return dict(sorted({EMPTY: "empty", OTHER: "other", **{label: name for name, label in labels.items()}}.items()))
 
 
 def semantic_options(options: ProcgenOptions) -> ProcgenOptions:
@@ -85,16 +105,19 @@ def semantic_options(options: ProcgenOptions) -> ProcgenOptions:
     Raises
     ------
     ValueError
-        If the options paint the velocity into the frame, which a label map cannot hold.
+        If the options paint the velocity into the frame, which a label map cannot hold, or draw generated assets, whose
+        shapes change play and which the semantic drawing does not have.
     """
     if options.paint_vel_info:
         raise ValueError("The semantic view cannot hold paint_vel_info's shades of grey: set paint_vel_info=False.")
+    if options.use_generated_assets:
+        raise ValueError("The semantic view cannot follow games with generated assets: set use_generated_assets=False.")
     return replace(
         options,
         use_backgrounds=False,
         use_monochrome_assets=True,
         use_generated_assets=False,
-        restrict_themes=get_game(options.game).can_restrict_themes,
+        restrict_themes=not get_game(options.game).sized_themes,
     )
 
 
@@ -105,27 +128,29 @@ class LabelReader:
     ----------
     game
         Name of a Procgen game.
+
+    Notes
+    -----
+    Each pixel's three bytes are read as one number and hashed into a table by one multiplication. The multiplier is
+    chosen so that all colours of all object types and all hand-drawn colours have slots of their own.
     """
 
     def __init__(self, game: str) -> None:
-        table = _class_table(get_game(game))
-        # Each channel value that occurs gets a digit below 8, so that a colour is one number below 512; digit 0 is a
-        # value that no class has.
-        digits: list[dict[int, int]] = [
-            {value: digit for digit, value in enumerate(sorted({0, *(colour[channel] for colour in table)}), start=1)}
-            for channel in range(3)
-        ]
-        self._channel_digits = np.zeros((3, 256), np.uint16)
-        for channel, shift in enumerate((6, 3, 0)):
-            for value, digit in digits[channel].items():
-                self._channel_digits[channel, value] = digit << shift
-        self._labels = np.full(512, OTHER, np.uint8)
-        self._labels[self._colour_number((0, 0, 0))] = EMPTY
-        for colour, (label, _) in table.items():
-            self._labels[self._colour_number(colour)] = label
-
-    def _colour_number(self, colour: tuple[int, int, int]) -> int:
-        return int(sum(digits[value] for digits, value in zip(self._channel_digits, colour, strict=True)))
+        labels, names = _labels_and_colours(get_game(game))
+        known = {(0, 0, 0): EMPTY}
+        known |= {_colour(image_type): OTHER for image_type in range(_IMAGE_TYPES)}
+        known |= {colour: labels[name] for colour, name in names.items()}
+        colours = np.array(list(known), np.uint32) @ np.array([1, 2**8, 2**16], np.uint32)
+        rng = np.random.default_rng(0)
+        while True:
+            # A multiple of 256 pushes the fourth byte, the next pixel's red, out of the 32 bits.
+            self._multiplier = np.uint32(256 * int(rng.integers(2**24)))
+            slots = (colours * self._multiplier) >> np.uint32(16)
+            if len(set(slots.tolist())) == len(known):
+                break
+        self._table = np.full(2**16, OTHER, np.uint8)
+        self._table[slots] = list(known.values())
+        self._bytes = np.zeros(1, np.uint8)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Labels of monochrome frames.
@@ -139,11 +164,12 @@ class LabelReader:
         numpy.ndarray, shape (..., height, width), uint8
             One label a pixel; `class_names` says what they mean.
         """
-        red, green, blue = self._channel_digits
-        number = red.take(frames[..., 0])
-        number |= green.take(frames[..., 1])
-        number |= blue.take(frames[..., 2])
-        return self._labels.take(number)
+        if self._bytes.size != frames.size + 1:  # one spare byte, so that the last pixel too has four
+            self._bytes = np.zeros(frames.size + 1, np.uint8)
+        self._bytes[:-1].reshape(frames.shape)[...] = frames
+        pixels: np.ndarray = np.ndarray((frames.size // 3,), "<u4", self._bytes, strides=(3,))
+        slots = ((pixels * self._multiplier) >> np.uint32(16)).astype(np.uint16)
+        return self._table.take(slots).reshape(frames.shape[:-1])
 
 
 def paint(labels: np.ndarray) -> np.ndarray:
@@ -159,7 +185,7 @@ def paint(labels: np.ndarray) -> np.ndarray:
     """
     palette = np.zeros((NUM_LABELS, 3), np.uint8)
     for label in range(1, NUM_LABELS):
-        palette[label] = _colour(label - 1, 0)
+        palette[label] = _colour(label - 1)
     return palette[labels]
 
 

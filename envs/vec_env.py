@@ -24,8 +24,8 @@ class ProcgenVecEnv(VecEnv):
     num_envs
         Number of games.
     view
-        ``"pixels"``: RGB frames of shape (64, 64, 3); ``"semantic"``: label maps of shape (64, 64); ``"both"``: a dictionary
-        of the two for the same state.
+        ``"pixels"``: RGB frames of shape (64, 64, 3); ``"semantic"``: label maps of shape (64, 64); ``"both"``: a
+        dictionary of the two for the same state.
     seed
         Decides which levels are drawn in which order; `seed()` and the next `reset()` replace it.
     num_threads
@@ -34,8 +34,8 @@ class ProcgenVecEnv(VecEnv):
     Notes
     -----
     Every info holds ``level_seed`` (of the observation), ``prev_level_seed`` and ``prev_level_complete`` (of the step's
-    level), ``terminated`` and ``TimeLimit.truncated``. ``terminal_observation`` is there for episodes that were cut off for
-    their length; the last frame of one that the game ended is never drawn by Procgen.
+    level), ``terminated`` and ``TimeLimit.truncated``. ``terminal_observation`` is there for episodes that were cut off
+    for their length; the last frame of one that the game ended is never drawn by Procgen.
 
     Examples
     --------

@@ -1,0 +1,133 @@
+"""The layout of Procgen's saved states, as far as it is read or changed here.
+
+Procgen writes 4-byte fields one after the other (``serialize`` in its ``game.cpp``, ``basic-abstract-game.cpp`` and
+``entity.cpp``); texts and lists follow their length.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+
+OPTIONS = (
+    "paint_vel_info",
+    "use_generated_assets",
+    "use_monochrome_assets",
+    "restrict_themes",
+    "use_backgrounds",
+    "center_agent",
+    "debug_mode",
+    "distribution_mode",
+    "use_sequential_levels",
+    "use_easy_jump",
+    "plain_assets",
+    "physics_mode",
+)
+"""The drawing and level options that a state carries, in their order."""
+
+ENTITY = np.dtype(
+    [
+        (name, kind)
+        for kind, names in (
+            ("<f4", "x y vx vy rx ry"),
+            ("<i4", "type image_type image_theme render_z will_erase collides_with_entities"),
+            ("<f4", "collision_margin rotation vrot"),
+            ("<i4", "is_reflected fire_time spawn_time life_time expire_time use_abs_coords"),
+            ("<f4", "friction"),
+            ("<i4", "smart_step avoids_collisions auto_erase"),
+            ("<f4", "alpha health theta grow_rate alpha_decay climber_spawn_x"),
+        )
+        for name in names.split()
+    ]
+)
+"""One object of a game."""
+
+INT32_MAX = 2**31 - 1
+
+_NUMBERS_AFTER_OPTIONS = 5  # grid step, two level bounds, game type, game number
+_NUMBERS_BEFORE_TIMEOUT = 4  # reward, done, level complete, action
+_NUMBERS_BEFORE_ENTITIES = 1 + 10 + 1  # the timeout, the rest of Game::serialize, the grid's size
+_NUMBERS_AFTER_ENTITIES = 19  # background, last actions, speeds, centre
+_NUMBERS_BEFORE_GRID = 3 + 6 + 2  # the world's size and border, camera, the grid's width and height
+
+
+class SavedState:
+    """One saved state, taken apart.
+
+    Parameters
+    ----------
+    data
+        What Procgen's ``get_state`` gave.
+
+    Attributes
+    ----------
+    entities : numpy.ndarray of ENTITY
+        The objects of the game in the order in which they are drawn; the array may be replaced.
+    camera : numpy.ndarray, shape (4,), float32
+        Pixels per unit of length, units across the frame, and the frame's horizontal and vertical offset in pixels.
+    grid : numpy.ndarray, shape (height, width), int32
+        Object types of the cells; row 0 is at the bottom.
+    own : numpy.ndarray, int32
+        The 4-byte fields that only this game has; writing to it changes the state.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        name_length = self._read_int(data, 4)
+        self._options_at = 4 + 4 + name_length
+        position = self._options_at + 4 * (len(OPTIONS) + _NUMBERS_AFTER_OPTIONS)
+        for _ in range(2):
+            position = self._skip_generator(data, position)
+        self._timeout_at = position + 4 * _NUMBERS_BEFORE_TIMEOUT
+        position = self._timeout_at + 4 * _NUMBERS_BEFORE_ENTITIES
+        count = self._read_int(data, position)
+        self._head = bytearray(data[:position])
+        self.entities = np.frombuffer(data, ENTITY, count, position + 4).copy()
+        start = position = position + 4 + count * ENTITY.itemsize
+        position = self._skip_generator(data, position + 4 * _NUMBERS_AFTER_ENTITIES)
+        self.camera = np.frombuffer(data, "<f4", 4, position + 12).copy()
+        position += 4 * _NUMBERS_BEFORE_GRID
+        width, height = struct.unpack_from("<2i", data, position - 8)
+        self.grid = np.frombuffer(data, "<i4", width * height, position + 4).reshape(height, width)
+        position += 4 + 4 * width * height
+        self._middle = data[start:position]
+        self.own = np.frombuffer(data, "<i4", offset=position).copy()
+
+    @staticmethod
+    def _read_int(data: bytes | bytearray, position: int) -> int:
+        return int(struct.unpack_from("<i", data, position)[0])
+
+    @classmethod
+    def _skip_generator(cls, data: bytes, position: int) -> int:
+        return position + 8 + cls._read_int(data, position + 4)  # a flag, then a text
+
+    @property
+    def timeout(self) -> int:
+        """Number of steps after which Procgen cuts an episode off."""
+        return self._read_int(self._head, self._timeout_at)
+
+    @timeout.setter
+    def timeout(self, steps: int) -> None:
+        struct.pack_into("<i", self._head, self._timeout_at, steps)
+
+    def option(self, name: str) -> int:
+        """Value of one of `OPTIONS`."""
+        return self._read_int(self._head, self._options_at + 4 * OPTIONS.index(name))
+
+    def set_option(self, name: str, value: int) -> None:
+        """Change one of `OPTIONS`."""
+        struct.pack_into("<i", self._head, self._options_at + 4 * OPTIONS.index(name), value)
+
+    def own_lists(self, *, after: int, count: int) -> list[np.ndarray]:
+        """The first lists among the game's own fields, as views of `own`, when `after` single fields precede them."""
+        lists, position = [], after
+        for _ in range(count):
+            length = int(self.own[position])
+            lists.append(self.own[position + 1 : position + 1 + length])
+            position += 1 + length
+        return lists
+
+    def to_bytes(self) -> bytes:
+        """The state as Procgen's ``set_state`` takes it."""
+        count = struct.pack("<i", len(self.entities))
+        return b"".join((bytes(self._head), count, self.entities.tobytes(), self._middle, self.own.tobytes()))

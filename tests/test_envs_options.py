@@ -1,0 +1,66 @@
+"""What may be asked of Procgen, and what importing the package prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from envs import GAMES, ProcgenBatch, ProcgenOptions, ProcgenVecEnv, class_names, get_game
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"game": "starpilto"}, "Unknown game 'starpilto': did you mean starpilot"),
+        ({"game": "chess"}, "Unknown game 'chess'"),
+        ({"game": "maze", "distribution_mode": "medium"}, "'medium': choose one of easy, hard"),
+        ({"game": "bigfish", "distribution_mode": "memory"}, "bigfish has no 'memory' mode: choose one of easy, hard"),
+        ({"game": "maze", "num_levels": -1}, "num_levels must be a whole number from 0 to .*, not -1"),
+        ({"game": "maze", "num_levels": 2.5}, "num_levels must be a whole number .*, not 2.5"),
+        ({"game": "maze", "start_level": 2**31}, "start_level must be a whole number"),
+        ({"game": "maze", "start_level": 2**31 - 5, "num_levels": 10}, "lower one of them"),
+        ({"game": "maze", "start_level": 5}, "start_level 5 has no effect with num_levels=0"),
+        (
+            {"game": "maze", "distribution_mode": "exploration", "num_levels": 3},
+            "leave num_levels and start_level at 0",
+        ),
+    ],
+)
+def test_a_wrong_option_is_named_with_its_remedy(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ProcgenOptions(**wrong)
+
+
+def test_wrong_views_and_counts_are_named():
+    options = ProcgenOptions("maze")
+    with pytest.raises(ValueError, match="Unknown view 'depth': choose one of pixels, semantic, both"):
+        ProcgenBatch(options, 1, "depth")
+    with pytest.raises(ValueError, match="num_envs must be at least 1, not 0"):
+        ProcgenVecEnv(options, num_envs=0)
+    with pytest.raises(ValueError, match="set paint_vel_info=False"):
+        ProcgenBatch(ProcgenOptions("ninja", paint_vel_info=True), 1, "semantic")
+    with pytest.raises(ValueError, match="set use_generated_assets=False"):
+        ProcgenBatch(ProcgenOptions("ninja", use_generated_assets=True), 1, "both")
+    with pytest.raises(ValueError, match="none is unseen: set num_levels"):
+        options.unseen_levels(0)
+
+
+def test_a_game_is_found_in_any_case():
+    assert get_game("StarPilot") is GAMES["starpilot"]
+    assert ProcgenOptions("BigFish").game == "bigfish"
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_every_class_has_one_label(game):
+    names = class_names(game)
+    assert len(set(names.values())) == len(names)
+    assert names[0] == "empty"
+    assert max(names) == 64
+
+
+def test_importing_prints_nothing():
+    code = "import envs; envs.ProcgenBatch(envs.ProcgenOptions('maze'), 1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("", "")
