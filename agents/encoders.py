@@ -57,6 +57,8 @@ class Encoder(BaseFeaturesExtractor):
 
     Attributes
     ----------
+    image_shape : tuple of int
+        Shape of the images that the network sees; a subclass that leaves out the last rows or columns shrinks it.
     images_at_once : int
         Largest number of images that pass the network in one go during training without the activations growing past
         some hundred megabytes.
@@ -64,55 +66,85 @@ class Encoder(BaseFeaturesExtractor):
 
     images_at_once = 2048
 
-    def __init__(self, observation_space: spaces.Box, features_dim: int) -> None:
+    def __init__(self, observation_space: spaces.Space, features_dim: int) -> None:
         self.reads_labels = is_label_map(observation_space)
-        if not self.reads_labels and (len(observation_space.shape) != 3 or observation_space.shape[0] != CHANNELS):
+        shape = observation_space.shape if isinstance(observation_space, spaces.Box) else None
+        if shape is None or not (self.reads_labels or (len(shape) == 3 and shape[0] == CHANNELS)):
             raise ValueError(
                 f"An encoder takes frames of shape (3, height, width) or label maps of shape (height, width), "
-                f"not {observation_space.shape}; stable_baselines3's VecTransposeImage brings the channels first."
+                f"not {shape or observation_space}; stable_baselines3's VecTransposeImage brings the channels first."
             )
         super().__init__(observation_space, features_dim)
-        self.image_shape: tuple[int, int, int] = (CHANNELS, *observation_space.shape[-2:])  # type: ignore[assignment]
+        self.image_shape: tuple[int, int, int] = (CHANNELS, *shape[-2:])  # type: ignore[assignment]
         self.network: nn.Module = nn.Identity()
+
+    def flat_size(self, body: nn.Module) -> int:
+        """Number of features that a body, which ends flat, has for one image."""
+        try:
+            with torch.no_grad():
+                return body(torch.zeros(1, *self.image_shape)).shape[1]
+        except RuntimeError as error:
+            raise ValueError(
+                f"Observations of shape {self._observation_space.shape} are too small for this encoder."
+            ) from error
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
         """Observations as images with values in [0, 1], in the type that the convolutions compute in.
 
         Frames may come as bytes or, from Stable-Baselines3's own preprocessing, as numbers in [0, 1] already.
         """
+        observations = observations[..., : self.image_shape[1], : self.image_shape[2]]
         device = observations.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         if self.reads_labels:
             return label_channels(observations.to(torch.uint8), dtype)
         if observations.is_floating_point():
             return observations.to(dtype)
-        return observations.to(dtype).mul_(1 / 255)
+        return observations.to(dtype, memory_format=torch.channels_last).mul_(1 / 255)
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Features of shape (batch, features_dim)."""
         return self.network(self.images(observations))
 
 
-def _flat_size(network: nn.Module, image_shape: tuple[int, int, int]) -> int:
-    with torch.no_grad():
-        return network(torch.zeros(1, *image_shape)).shape[1]
+class StridedConv2d(nn.Conv2d):
+    """A convolution of few channels whose stride divides its kernel, computed on whole strides of columns.
+
+    Channels last, neighbouring columns are one run of numbers: to take them as channels of one moves nothing, and
+    fills the processor's vectors, which three channels leave half empty.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What ``torch.nn.Conv2d`` computes, for widths that are multiples of the stride."""
+        rows, columns = self.stride
+        images, weight = (_columns_as_channels(tensor, columns) for tensor in (x, self.weight))
+        return functional.conv2d(images, weight, self.bias, stride=(rows, 1))
+
+
+def _columns_as_channels(images: torch.Tensor, together: int) -> torch.Tensor:
+    batch, channels, height, width = images.shape
+    rows = images.permute(0, 2, 3, 1).reshape(batch, height, width // together, together * channels)
+    return rows.permute(0, 3, 1, 2)
 
 
 class Nature(Encoder):
     """The encoder of Mnih et al., *Human-level control through deep reinforcement learning*, Nature 518, 2015."""
 
-    def __init__(self, observation_space: spaces.Box, features_dim: int = 512) -> None:
+    def __init__(self, observation_space: spaces.Space, features_dim: int = 512) -> None:
         super().__init__(observation_space, features_dim)
+        height, width = self.image_shape[1:]
+        # The first two layers never reach the last 4 of 64 rows and columns: that is left out beforehand.
+        self.image_shape = (CHANNELS, 12 + (height - 12) // 8 * 8, 12 + (width - 12) // 8 * 8)
         body = nn.Sequential(
-            nn.Conv2d(CHANNELS, 32, kernel_size=8, stride=4),
-            nn.ReLU(),
+            StridedConv2d(CHANNELS, 32, kernel_size=8, stride=4),
+            nn.ReLU(inplace=True),
             nn.Conv2d(32, 64, kernel_size=4, stride=2),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(64, 64, kernel_size=3),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Flatten(),
         )
-        self.network = nn.Sequential(body, nn.Linear(_flat_size(body, self.image_shape), features_dim), nn.ReLU())
+        self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
 
 
 class ResidualBlock(nn.Module):
@@ -157,12 +189,12 @@ class Impala(Encoder):
     images_at_once = 256
 
     def __init__(
-        self, observation_space: spaces.Box, depths: Sequence[int] = (16, 32, 32), features_dim: int = 256
+        self, observation_space: spaces.Space, depths: Sequence[int] = (16, 32, 32), features_dim: int = 256
     ) -> None:
         super().__init__(observation_space, features_dim)
         pooling = () if self.pooling is None else (self.pooling(1),)
         body = nn.Sequential(_impala_body(depths), *pooling, nn.Flatten())
-        self.network = nn.Sequential(body, nn.Linear(_flat_size(body, self.image_shape), features_dim), nn.ReLU())
+        self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
 
 
 class Impoola(Impala):
@@ -181,8 +213,10 @@ def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
     Raises
     ------
     ValueError
-        If the name is taken.
+        If the name is taken, or has a colon, which begins the depths in `parse_encoder`.
     """
+    if ":" in name:
+        raise ValueError(f"The name of an encoder has no colon: {name!r} does.")
 
     def add(encoder: type[Encoder]) -> type[Encoder]:
         if name in ENCODERS:
@@ -201,10 +235,10 @@ def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
     ValueError
         If there is no such encoder, or the numbers after the colon are not depths.
     """
-    name, _, depths = text.partition(":")
+    name, colon, depths = text.partition(":")
     if name not in ENCODERS:
         raise ValueError(f"Unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}.")
-    if not depths:
+    if not colon:
         return ENCODERS[name], {}
     if not issubclass(ENCODERS[name], Impala):
         raise ValueError(f"The encoder {name!r} has no depths to set: write {name!r} alone.")

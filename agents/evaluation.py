@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -54,10 +55,25 @@ def evaluate(
     Returns
     -------
     Episodes
+
+    Raises
+    ------
+    ValueError
+        If no episode is asked for, or the environment shows several views.
     """
     if episodes_per_env < 1:
         raise ValueError(f"episodes_per_env must be at least 1, not {episodes_per_env}.")
-    training, _ = policy.training, policy.set_training_mode(False)
+    if not isinstance(env.observation_space, spaces.Box):
+        raise ValueError(f"A policy is evaluated on the one view that it sees, not on {env.observation_space}.")
+    training = policy.training
+    policy.set_training_mode(False)
+    try:
+        return _play(policy, env, episodes_per_env, seed, deterministic)
+    finally:
+        policy.set_training_mode(training)
+
+
+def _play(policy: ActorCriticPolicy, env: VecEnv, episodes_per_env: int, seed: int, deterministic: bool) -> Episodes:
     generator = torch.Generator(policy.device).manual_seed(seed)
     shape = (env.num_envs, episodes_per_env)
     returns, lengths, level_seeds = np.zeros(shape), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
@@ -81,5 +97,4 @@ def evaluate(
         for index in playing[dones[playing]].tolist():
             level_seeds[index, episode[index]] = infos[index].get("prev_level_seed", -1)
         episode[playing] += dones[playing]
-    policy.set_training_mode(training)
     return Episodes(returns, lengths, level_seeds)

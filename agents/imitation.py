@@ -15,8 +15,9 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from agents.policy import EncoderPolicy
 from agents.ppo import PPO, Statistics
-from agents.rollout import ByteRolloutBuffer
+from agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 
 
 class Teacher(Protocol):
@@ -68,8 +69,7 @@ class TaughtVecEnv(VecEnvWrapper):
         else:
             assert isinstance(observations, np.ndarray)
             student = teacher = observations
-        seen = torch.as_tensor(teacher)
-        self.seen = seen.permute(0, 3, 1, 2) if seen.ndim == 4 else seen
+        self.seen = channels_first(torch.as_tensor(teacher))
         return student
 
     def reset(self) -> np.ndarray:
@@ -100,6 +100,7 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
 
     def keep(self, seen: torch.Tensor) -> None:
         """Store the teacher's view of the coming step."""
+        seen = channels_last(seen)
         if self._seen is None:
             self._seen = torch.empty((self.buffer_size, *seen.shape), dtype=seen.dtype)
         self._seen[self.pos].copy_(seen)
@@ -108,17 +109,17 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
     def label(self, teacher: Teacher, batch_size: int) -> torch.Tensor:
         """The teacher's logarithms of the action probabilities in every row of the rollout."""
         assert self._seen is not None
-        parts = self._seen.flatten(0, 1).split(batch_size)
+        parts = channels_first(self._seen.flatten(0, 1)).split(batch_size)
         return torch.cat([teacher.log_probabilities(part.to(self.device)) for part in parts])
 
 
 class DAgger(PPO):
     """Online DAgger: the student acts, and a teacher labels every state that the student visits.
 
-    After Ross, Gordon and Bagnell, *A Reduction of Imitation Learning to No-Regret Online Learning*, 2011, with the labels
-    as whole action distributions and each rollout learned from once, as PPO does, instead of an ever-growing data set.
-    Policy, rollouts, minibatches and optimiser are those of `agents.PPO`, so the two spend the same budget; only the loss
-    differs, and exploration and credit assignment are gone.
+    After Ross, Gordon and Bagnell, *A Reduction of Imitation Learning to No-Regret Online Learning*, 2011, with whole
+    action distributions as labels, and each rollout learned from once, as PPO does, instead of a growing data set.
+    Policy, rollouts, minibatches and optimiser are those of `agents.PPO`, so the two spend the same budget; only the
+    loss differs, and exploration and credit assignment are gone.
 
     Parameters
     ----------
@@ -129,11 +130,13 @@ class DAgger(PPO):
     teacher
         Gives the labels.
     mixing
-        Probability that the teacher's action is carried out instead of the student's: a number, or a function of the share
-        of the budget that is left (from 1 to 0). 0, the default, lets the student act always.
+        Probability that the teacher's action is carried out instead of the student's: a number, or a function of the
+        share of the budget that is left (from 1 to 0). 0, the default, lets the student act always.
     **kwargs
         Further arguments of `agents.PPO`; those of the reinforcement loss have no effect.
     """
+
+    policy: EncoderPolicy
 
     def __init__(
         self,
@@ -162,6 +165,8 @@ class DAgger(PPO):
             )
         assert isinstance(rollout_buffer, LabelRolloutBuffer)
         share = self.mixing(self._current_progress_remaining)
+        if not 0 <= share <= 1:
+            raise ValueError(f"mixing is a probability: it must lie between 0 and 1, not {share}.")
         recorder = _RecordingVecEnv(env, taught, rollout_buffer, self.teacher, share, self.device)
         return super().collect_rollouts(recorder, callback, rollout_buffer, n_rollout_steps)
 
@@ -175,7 +180,7 @@ class DAgger(PPO):
         """Move the student towards the teacher on the rollout just collected."""
         assert isinstance(self.rollout_buffer, LabelRolloutBuffer)
         assert self.teacher is not None
-        self._labels = self.rollout_buffer.label(self.teacher, self.micro_batch_size)
+        self._labels = self.rollout_buffer.label(self.teacher, self.micro_batch_size or self.batch_size)
         super().train()
         del self._labels
 
@@ -183,9 +188,11 @@ class DAgger(PPO):
         """Kullback-Leibler divergence from the student's action distribution to the teacher's, mean over states."""
         student = self.policy.log_probabilities(batch.observations)
         teacher = batch.teacher_log_probabilities
-        loss = (teacher.exp() * (teacher - student)).sum(dim=1).mean()
+        chances = teacher.exp()
+        cross_entropy = -(chances * student).sum(dim=1)
+        loss = (cross_entropy - torch.special.entr(chances).sum(dim=1)).mean()  # entr is right at 0, for a sure teacher
         agreement = (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
-        return loss, {"imitation_loss": loss.detach(), "agreement": agreement, "approx_kl": torch.zeros_like(agreement)}
+        return loss, {"loss": loss.detach(), "imitation_loss": loss.detach(), "agreement": agreement}
 
 
 class _RecordingVecEnv(VecEnvWrapper):

@@ -17,7 +17,8 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch cannot tell
+        # Older versions of torch cannot tell.
+        capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return False
 
@@ -27,8 +28,8 @@ def keep_freed_memory() -> bool:
     """Ask the C library to keep freed blocks for the next allocation instead of returning them to the kernel.
 
     Training allocates and frees the same large activations at every minibatch. glibc gives blocks of this size back at
-    once, and the page faults of getting them anew cost a third of the time with the Nature encoder and more than half with
-    IMPALA. Has no effect on other C libraries, or when done twice.
+    once, and the page faults of getting them anew cost a third of the time with the Nature encoder and more than half
+    with IMPALA. Has no effect on other C libraries, or when done twice.
 
     Returns
     -------
@@ -39,4 +40,6 @@ def keep_freed_memory() -> bool:
         return False
     m_trim_threshold, m_mmap_threshold = -1, -3  # names and values from malloc.h
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(m_mmap_threshold, 1 << 30)) and bool(libc.mallopt(m_trim_threshold, 2**31 - 1))
+    largest_in_old_versions = 1 << 25
+    kept = libc.mallopt(m_mmap_threshold, 1 << 30) or libc.mallopt(m_mmap_threshold, largest_in_old_versions)
+    return bool(kept) and bool(libc.mallopt(m_trim_threshold, 2**31 - 1))

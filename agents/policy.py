@@ -25,8 +25,8 @@ class EncoderPolicy(ActorCriticPolicy):
     encoder
         Name of an encoder, see `agents.encoders.parse_encoder`.
     mixed_precision
-        Whether the encoder computes in bfloat16; by default, where the device has instructions for it. Weights, heads and
-        losses stay in float32.
+        Whether the encoder computes in bfloat16; by default, where the device has instructions for it. Weights, heads
+        and losses stay in float32.
     **kwargs
         Further arguments of ``ActorCriticPolicy``.
     """
@@ -40,16 +40,20 @@ class EncoderPolicy(ActorCriticPolicy):
         mixed_precision: bool | None = None,
         **kwargs: Any,
     ) -> None:
+        if not kwargs.get("share_features_extractor", True):
+            raise ValueError(
+                "An EncoderPolicy has one encoder for its actor and critic: share_features_extractor=True."
+            )
         self.encoder_name = encoder
         self.mixed_precision = mixed_precision
         encoder_class, encoder_arguments = parse_encoder(encoder)
-        kwargs = {
+        arguments: dict[str, Any] = {
             "features_extractor_class": encoder_class,
             "features_extractor_kwargs": encoder_arguments,
             "net_arch": [],
             "optimizer_kwargs": {"eps": 1e-5, "fused": True},
         } | kwargs
-        super().__init__(observation_space, action_space, lr_schedule, **kwargs)
+        super().__init__(observation_space, action_space, lr_schedule, **arguments)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
@@ -63,6 +67,29 @@ class EncoderPolicy(ActorCriticPolicy):
         enabled = bfloat16_is_fast(self.device) if self.mixed_precision is None else self.mixed_precision
         with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
             return self.features_extractor(obs).float()
+
+    def forward(
+        self, obs: torch.Tensor, deterministic: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Actions, shape (batch,), with their values and the logarithms of their probabilities."""
+        log_probabilities, values = self._heads(obs)
+        if deterministic:
+            actions = log_probabilities.argmax(dim=1, keepdim=True)
+        else:
+            actions = torch.multinomial(log_probabilities.exp(), 1)
+        return actions.squeeze(1), values, log_probabilities.gather(1, actions).squeeze(1)
+
+    def evaluate_actions(
+        self, obs: PyTorchObs, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Values, logarithms of the actions' probabilities, and entropies of the distributions they come from."""
+        log_probabilities, values = self._heads(obs)
+        entropies = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+        return values, log_probabilities.gather(1, actions.unsqueeze(1)).squeeze(1), entropies
+
+    def _heads(self, obs: PyTorchObs) -> tuple[torch.Tensor, torch.Tensor]:
+        actor, critic = self.mlp_extractor(self.extract_features(obs))
+        return torch.log_softmax(self.action_net(actor), dim=1), self.value_net(critic)
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
         """Distribution of the actions."""

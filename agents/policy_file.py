@@ -12,6 +12,7 @@ from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from agents.encoders import parse_encoder
 from agents.policy import EncoderPolicy
 
 FORMAT = "lcd-policy-1"
@@ -38,7 +39,17 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any]) -> None
         File to write.
     card
         What a reader should know, as JSON data: the game, how the policy was made, its scores.
+
+    Raises
+    ------
+    ValueError
+        If the policy is more than an encoder, as the file names it, and two linear heads.
     """
+    if policy.net_arch or policy.features_extractor_kwargs != parse_encoder(policy.encoder_name)[1]:
+        raise ValueError(
+            "A policy file describes an encoder by its name and two linear heads: it cannot hold "
+            f"net_arch={policy.net_arch!r}, features_extractor_kwargs={policy.features_extractor_kwargs!r}."
+        )
     space = policy.observation_space
     metadata = {
         "format": FORMAT,
@@ -77,8 +88,14 @@ def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
         raise PolicyFileError(
             f"{path} holds no policy of the LCD: its format is {metadata.get('format')!r}, not {FORMAT!r}."
         )
-    space = spaces.Box(0, 255, tuple(json.loads(metadata["observation_shape"])), np.uint8)
-    policy = EncoderPolicy(space, spaces.Discrete(int(metadata["actions"])), lambda _: 0.0, encoder=metadata["encoder"])
+    try:
+        card = json.loads(metadata["card"])
+        space = spaces.Box(0, 255, tuple(json.loads(metadata["observation_shape"])), np.uint8)
+        actions = spaces.Discrete(int(metadata["actions"]))
+        with torch.random.fork_rng(devices=[]):  # the weights to be replaced are drawn; reading a file draws nothing
+            policy = EncoderPolicy(space, actions, lambda _: 0.0, encoder=metadata["encoder"])
+    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        raise PolicyFileError(f"The description in {path} makes no policy ({error}): write the file again.") from error
     try:
         if weights.keys() != _weights(policy).keys():
             raise RuntimeError("other names")
@@ -86,4 +103,4 @@ def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
     except RuntimeError as error:
         raise PolicyFileError(f"The weights in {path} do not fit the encoder {metadata['encoder']!r}.") from error
     policy.set_training_mode(False)
-    return policy, json.loads(metadata["card"])
+    return policy, card

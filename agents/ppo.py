@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import stable_baselines3
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples
 from stable_baselines3.common.utils import explained_variance
 from torch.nn import functional
@@ -20,14 +21,14 @@ Statistics = dict[str, torch.Tensor]
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss is no longer a number, so nothing that follows would mean anything."""
+    """A loss or a gradient is no longer a number; the weights are those from before it."""
 
 
 class PPO(stable_baselines3.PPO):
     """PPO (Schulman et al., 2017, arXiv:1707.06347) on image observations.
 
-    Everything that Stable-Baselines3's users know works: callbacks, loggers, `save`, `load`, `predict`. The defaults are
-    the usual ones for Procgen (Cobbe et al., 2020, arXiv:1912.01588) with 64 environments.
+    Everything that Stable-Baselines3's users know works: callbacks, loggers, `save`, `load`, `predict`. The defaults
+    are the usual ones for Procgen (Cobbe et al., 2020, arXiv:1912.01588) with 64 environments.
 
     Parameters
     ----------
@@ -74,11 +75,15 @@ class PPO(stable_baselines3.PPO):
             "ent_coef": 0.01,
             "rollout_buffer_class": ByteRolloutBuffer,
         }
+        if not kwargs.get("_init_setup_model", True):
+            defaults["batch_size"] = defaults["n_steps"]  # SB3's load replaces it, but would first warn of its size
         super().__init__(policy, env, **(defaults | kwargs))  # type: ignore[arg-type]
 
     def _setup_model(self) -> None:
-        if self.use_sde:
-            raise ValueError("agents.PPO has no state-dependent exploration: leave use_sde at False.")
+        if not isinstance(self.action_space, spaces.Discrete):
+            raise ValueError(f"agents.PPO chooses among a number of actions: {self.action_space} is not Discrete.")
+        if not isinstance(self.observation_space, spaces.Box):
+            raise ValueError(f"agents.PPO sees one image at a time: {self.observation_space} is not a Box.")
         super()._setup_model()
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -124,8 +129,8 @@ class PPO(stable_baselines3.PPO):
             "loss": loss.detach(),
         }
 
-    def _gradient_step(self, batch: Any, clip_range: float) -> Statistics:
-        """One optimiser step on a minibatch, in parts that fit the memory."""
+    def _gradient(self, batch: Any, clip_range: float) -> Statistics:
+        """Leave a minibatch's gradient in the parameters, computed in parts that fit the memory."""
         size = len(batch.observations)
         total: Statistics = defaultdict(lambda: torch.zeros((), device=self.device))
         self.policy.optimizer.zero_grad()
@@ -136,9 +141,20 @@ class PPO(stable_baselines3.PPO):
             (loss * share).backward()
             for name, value in statistics.items():
                 total[name] += value * share
-        torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
-        self.policy.optimizer.step()
+        total["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.max_grad_norm)
         return total
+
+    def _check(self, statistics: Statistics) -> None:
+        for name in ("loss", "grad_norm"):
+            value = float(statistics[name])
+            if not np.isfinite(value):
+                raise TrainingDiverged(
+                    f"Training diverged after {self.num_timesteps} steps: {name} is {value}. "
+                    "Lower the learning rate, or check the environment's rewards."
+                )
+
+    def _went_too_far(self, statistics: Statistics) -> bool:
+        return self.target_kl is not None and float(statistics.get("approx_kl", 0.0)) > 1.5 * self.target_kl
 
     def _minibatches(self) -> Any:
         for batch in self.rollout_buffer.get(self.batch_size):
@@ -154,24 +170,20 @@ class PPO(stable_baselines3.PPO):
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
         history: list[Statistics] = []
         for _ in range(self.n_epochs):
+            self._n_updates += 1
             for batch in self._minibatches():
-                history.append(self._gradient_step(batch, clip_range))
-                if self.target_kl is not None and history[-1]["approx_kl"] > 1.5 * self.target_kl:
+                history.append(self._gradient(batch, clip_range))
+                self._check(history[-1])
+                if self._went_too_far(history[-1]):
                     break
-            else:
-                self._n_updates += 1
-                continue
-            break
+                self.policy.optimizer.step()
+            if self._went_too_far(history[-1]):
+                break
         self._log_training(history, clip_range)
 
     def _log_training(self, history: list[Statistics], clip_range: float) -> None:
         for name in history[0]:
             mean = float(torch.stack([statistics[name] for statistics in history]).mean())
-            if not np.isfinite(mean):
-                raise TrainingDiverged(
-                    f"Training diverged after {self.num_timesteps} steps: {name} is {mean}. "
-                    "Lower the learning rate, or check the environment's rewards."
-                )
             self.logger.record(f"train/{name}", mean)
         buffer = self.rollout_buffer
         self.logger.record(
@@ -179,3 +191,5 @@ class PPO(stable_baselines3.PPO):
         )
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
         self.logger.record("train/clip_range", clip_range)
+        if self.clip_range_vf is not None:
+            self.logger.record("train/clip_range_vf", self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]

@@ -12,10 +12,20 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 
+def channels_last(frames: torch.Tensor) -> torch.Tensor:
+    """Frames of shape (batch, channels, height, width) as (batch, height, width, channels); label maps as they are."""
+    return frames.movedim(-3, -1) if frames.ndim == 4 else frames
+
+
+def channels_first(frames: torch.Tensor) -> torch.Tensor:
+    """The reverse of `channels_last`."""
+    return frames.movedim(-1, -3) if frames.ndim == 4 else frames
+
+
 class ByteRolloutBuffer(RolloutBuffer):
     """Stable-Baselines3's rollout buffer with its observations as one byte tensor on the learner's device.
 
-    Frames keep the memory order that the environment gave them (channels last), so that neither storing nor sampling them
+    Frames keep the memory order that the environment gave them (channels last), so that neither storing nor sampling
     rearranges bytes.
     """
 
@@ -27,8 +37,7 @@ class ByteRolloutBuffer(RolloutBuffer):
         if self._frames is None:
             super().reset()
             shape = self.obs_shape
-            self._has_channels = len(shape) == 3
-            stored = (*shape[1:], shape[0]) if self._has_channels else shape
+            stored = (*shape[1:], shape[0]) if len(shape) == 3 else shape
             self._frames = torch.empty(
                 (self.buffer_size, self.n_envs, *stored),
                 dtype=torch.as_tensor(np.empty(0, self.observation_space.dtype)).dtype,
@@ -50,8 +59,7 @@ class ByteRolloutBuffer(RolloutBuffer):
     ) -> None:
         """Append one step of every environment."""
         assert self._frames is not None
-        frames = torch.as_tensor(obs)
-        self._frames[self.pos].copy_(frames.permute(0, 2, 3, 1) if self._has_channels else frames)
+        self._frames[self.pos].copy_(channels_last(torch.as_tensor(obs)))
         self.actions[self.pos] = action.reshape((self.n_envs, self.action_dim))
         self.rewards[self.pos] = reward
         self.episode_starts[self.pos] = episode_start
@@ -64,10 +72,9 @@ class ByteRolloutBuffer(RolloutBuffer):
         return torch.from_numpy(array.reshape(self.buffer_size * self.n_envs, -1)).squeeze(1).to(self.device)
 
     def frames(self, rows: torch.Tensor) -> torch.Tensor:
-        """Observations of the given rows, as the policy takes them; row ``t * n_envs + i`` is step t of environment i."""
+        """Observations of the given rows, as the policy takes them: ``t * n_envs + i`` is step t of environment i."""
         assert self._frames is not None
-        flat = self._frames.flatten(0, 1).index_select(0, rows)
-        return flat.permute(0, 3, 1, 2) if self._has_channels else flat
+        return channels_first(self._frames.flatten(0, 1).index_select(0, rows))
 
     def minibatch_rows(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
         """Rows of each minibatch of one pass over the buffer, in random order."""

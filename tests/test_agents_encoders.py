@@ -1,0 +1,133 @@
+"""Encoders: one topology for both views, fixed label channels, and Stable-Baselines3's own PPO."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import stable_baselines3
+import torch
+from gymnasium import spaces
+from toy_games import ColourGame
+
+from agents import ENCODERS, Encoder, EncoderPolicy, Impala, Impoola, Nature, parse_encoder, register_encoder
+from agents.encoders import label_channels
+from envs import NUM_LABELS, paint
+
+FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+LABELS = spaces.Box(0, NUM_LABELS - 1, (64, 64), np.uint8)
+
+
+def shapes(module):
+    return [tuple(parameter.shape) for parameter in module.parameters()]
+
+
+@pytest.mark.parametrize("text", [*ENCODERS, "impala:8,16", "impoola:4,4,4,4"])
+def test_frames_and_label_maps_pass_the_same_topology(text):
+    encoder_class, arguments = parse_encoder(text)
+    seeing, reading = encoder_class(FRAMES, **arguments), encoder_class(LABELS, **arguments)
+    assert shapes(seeing) == shapes(reading)
+    reading.load_state_dict(seeing.state_dict())
+    labels = torch.as_tensor(np.random.default_rng(0).integers(0, NUM_LABELS, (5, 64, 64)), dtype=torch.uint8)
+    frames = torch.as_tensor(paint(labels.numpy())).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        features = seeing(frames)
+        assert features.shape == (5, seeing.features_dim)
+        # painted levels are 63, 127, 191 and 255 of 255, channels 1/4, 2/4, 3/4 and 1: the same up to 0.3 %
+        assert torch.allclose(features, reading(labels), atol=0.02 * float(features.abs().max()))
+
+
+def test_label_channels_are_the_monochrome_drawing():
+    labels = torch.arange(NUM_LABELS, dtype=torch.uint8).reshape(1, 1, NUM_LABELS)
+    channels = label_channels(labels, torch.float32)
+    assert channels.shape == (1, 3, 1, NUM_LABELS)
+    painted = paint(labels.numpy()).astype(np.float32)
+    levels = np.where(painted > 0, (painted + 1) / 256, 0)
+    assert np.array_equal(channels.permute(0, 2, 3, 1).numpy(), levels)
+    assert len({tuple(pixel) for pixel in levels.reshape(-1, 3).tolist()}) == NUM_LABELS
+    assert torch.equal(label_channels(labels, torch.bfloat16).float(), channels)  # the levels are exact in bfloat16
+
+
+def test_depths_set_the_stages_and_their_channels():
+    encoder_class, arguments = parse_encoder("impala:4,8,16,32")
+    assert (encoder_class, arguments) == (Impala, {"depths": (4, 8, 16, 32)})
+    convolutions = [m for m in encoder_class(FRAMES, **arguments).modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) == 4 * 5
+    assert [m.out_channels for m in convolutions[::5]] == [4, 8, 16, 32]
+    assert parse_encoder("nature") == (Nature, {})
+
+
+def test_impoola_is_impala_with_one_number_a_channel_before_its_linear_layer():
+    pooled, flat = Impoola(FRAMES), Impala(FRAMES)
+    assert shapes(pooled)[:-2] == shapes(flat)[:-2]
+    assert shapes(pooled)[-2] == (256, 32)
+    assert shapes(flat)[-2] == (256, 32 * 8 * 8)
+    larger = Impoola(spaces.Box(0, 255, (3, 96, 80), np.uint8))
+    assert shapes(larger) == shapes(pooled)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "vgg", "Nature", "nature:32", "impala:", "impala:16,,32", "impala:0", "impala:-1", "impala:a", "impala:²"],
+)
+def test_bad_specifications_are_one_clear_error(text):
+    with pytest.raises(ValueError, match=r"^[^\n]{20,200}$"):
+        parse_encoder(text)
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Box(0, 255, (64, 64, 3), np.uint8),
+        spaces.Box(0, 255, (4, 64, 64), np.uint8),
+        spaces.Box(0, 255, (64,), np.uint8),
+        spaces.Box(0, 255, (3, 20, 20), np.uint8),
+        spaces.Dict(pixels=FRAMES, semantic=LABELS),
+        spaces.Discrete(3),
+    ],
+)
+def test_spaces_that_hold_no_images_are_one_clear_error(space):
+    with pytest.raises(ValueError, match=r"(?i)^[^\n]*encoder[^\n]*$"):
+        Nature(space)
+
+
+def test_a_registered_encoder_is_found_by_its_name_once():
+    class Tiny(Encoder):
+        def __init__(self, observation_space, features_dim=8):
+            super().__init__(observation_space, features_dim)
+            self.network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(features_dim))
+            self.network(torch.zeros(1, *self.image_shape))
+
+    try:
+        assert register_encoder("tiny")(Tiny) is Tiny
+        policy = EncoderPolicy(LABELS, spaces.Discrete(5), lambda _: 1e-3, encoder="tiny")
+        assert policy.log_probabilities(torch.zeros(2, 64, 64, dtype=torch.uint8)).shape == (2, 5)
+        with pytest.raises(ValueError, match="already"):
+            register_encoder("tiny")(Tiny)
+        with pytest.raises(ValueError, match="colon"):
+            register_encoder("ti:ny")
+    finally:
+        ENCODERS.pop("tiny", None)
+
+
+@pytest.mark.parametrize("view", ["pixels", "semantic"])
+def test_encoders_serve_plain_stable_baselines3(view):
+    model = stable_baselines3.PPO(
+        "CnnPolicy" if view == "pixels" else "MlpPolicy",  # what SB3 calls them: either takes any extractor
+        ColourGame(2, view),
+        n_steps=4,
+        batch_size=8,
+        n_epochs=1,
+        device="cpu",
+        policy_kwargs={"features_extractor_class": Impoola, "features_extractor_kwargs": {"depths": (4, 4)}},
+    )
+    before = [p.clone() for p in model.policy.features_extractor.parameters()]
+    model.learn(8)
+    after = list(model.policy.features_extractor.parameters())
+    assert all(not torch.equal(b, a) for b, a in zip(before, after, strict=True))
+
+
+def test_bytes_and_stable_baselines3s_scaled_floats_give_the_same_features():
+    encoder = Nature(FRAMES)
+    frames = torch.as_tensor(np.random.default_rng(1).integers(0, 256, (3, 3, 64, 64)), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.allclose(encoder(frames), encoder(frames.float() / 255), atol=1e-5)

@@ -1,0 +1,140 @@
+"""DAgger: labels belong to their states, the student comes to agree, and the teacher stays outside of the student."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from toy_games import COLOURS, ColourGame, ColourTeacher, colour_of_frame
+
+from agents import PPO, DAgger, TaughtVecEnv
+from envs import ProcgenOptions, ProcgenVecEnv
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def dagger(env, teacher, **kwargs):
+    defaults = {"n_steps": 16, "batch_size": 16, "n_epochs": 3, "device": "cpu", "seed": 0, "learning_rate": 2e-3}
+    return DAgger(env=env, teacher=teacher, **(defaults | kwargs))
+
+
+@pytest.mark.parametrize("view", ["pixels", "semantic", "both"])
+def test_the_student_comes_to_agree_with_its_teacher(view, tmp_path):
+    game = ColourGame(8, view)
+    model = dagger(VecNormalize(VecMonitor(TaughtVecEnv(game)), norm_obs=False), ColourTeacher(), learning_rate=2e-4)
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(10 * 8 * 16)
+    table = pd.read_csv(tmp_path / "progress.csv")
+    agreement, loss = table["train/agreement"].dropna(), table["train/imitation_loss"].dropna()
+    assert agreement.iloc[0] < 0.7
+    assert agreement.iloc[-1] > 0.97
+    assert loss.iloc[-1] < 0.1 * loss.iloc[0]
+    earned = [episode["r"] for episode in model.ep_info_buffer]
+    assert np.mean(earned[-8:]) > 4  # of 5: what it learned is the game
+    assert game.num_envs * len(game.played) == model.num_timesteps  # no step beyond PPO's budget
+
+
+@pytest.mark.parametrize("view", ["pixels", "semantic", "both"])
+def test_labels_belong_to_the_states_they_are_learned_with(view):
+    teacher = ColourTeacher()
+    model = dagger(TaughtVecEnv(ColourGame(3, view, lengths=[2, 3, 16])), teacher, n_epochs=1)
+    batches = []
+    loss = model.minibatch_loss
+    model.minibatch_loss = lambda batch, clip_range: batches.append(batch) or loss(batch, clip_range)
+    model.learn(3 * 16 * 3)
+    assert sum(len(batch.observations) for batch in batches) == 3 * 16 * 3
+    for batch in batches:
+        seen = batch.observations
+        colours = seen[:, 5, 5].long() - 1 if view == "semantic" else colour_of_frame(seen)
+        assert torch.equal(batch.teacher_log_probabilities.argmax(dim=1), colours)
+        assert torch.allclose(batch.teacher_log_probabilities.exp().sum(dim=1), torch.ones(len(seen)))
+
+
+def test_each_sees_its_own_view_only():
+    teacher = ColourTeacher()
+    env = TaughtVecEnv(ColourGame(3, "both"))
+    model = dagger(env, teacher).learn(48)
+    assert teacher.shapes == {(36, 36)}
+    assert model.observation_space.shape == (3, 36, 36)
+    assert env.observation_space.shape == (36, 36, 3)
+    model = dagger(TaughtVecEnv(ColourGame(3, "both"), "semantic", "pixels"), teacher).learn(48)
+    assert teacher.shapes == {(36, 36), (3, 36, 36)}
+    assert model.observation_space.shape == (36, 36)
+
+
+def test_last_observations_are_the_students_view():
+    env = TaughtVecEnv(ColourGame(2, "both", lengths=[2, 3], truncates=True))
+    env.reset()
+    finals = [info["terminal_observation"] for _ in range(6) for info in env.step([0, 0])[3] if len(info) > 1]
+    assert [final.shape for final in finals] == [(36, 36, 3)] * 5
+    dagger(TaughtVecEnv(ColourGame(2, "both", lengths=[2, 3], truncates=True)), ColourTeacher()).learn(32)
+
+
+@pytest.mark.parametrize(("mixing", "share"), [(1.0, 1.0), (0.0, 1 / COLOURS), (lambda left: left, 0.66)])
+def test_mixing_is_the_share_of_steps_in_which_the_teacher_acts(mixing, share):
+    game = ColourGame(32, "semantic")
+    dagger(TaughtVecEnv(game), ColourTeacher(1.0), mixing=mixing, learning_rate=0.0, n_steps=8).learn(32 * 8 * 8)
+    colours = [observation[:, 0, 0].astype(int) - 1 for observation in game.history]
+    right = np.array([np.mean(played == shown) for played, shown in zip(game.played, colours, strict=False)])
+    # the untrained student is right once in four; the schedule goes from 1 at the start to 1/8 in the last rollout
+    assert right.mean() == pytest.approx(share, abs=0.04)
+    if callable(mixing):
+        assert right[:8].mean() == 1.0
+        assert right[-8:].mean() == pytest.approx(1 / 8 + 7 / 8 / COLOURS, abs=0.1)
+
+
+@pytest.mark.parametrize("mixing", [-0.1, 1.5, float("nan")])
+def test_mixing_must_be_a_probability(mixing):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        dagger(TaughtVecEnv(ColourGame(2)), ColourTeacher(), mixing=mixing).learn(8)
+
+
+def test_it_does_not_run_without_a_teacher_or_its_view():
+    with pytest.raises(ValueError, match="needs a teacher"):
+        dagger(TaughtVecEnv(ColourGame(2)), None).learn(8)
+    with pytest.raises(ValueError, match="needs a teacher"):
+        dagger(ColourGame(2), ColourTeacher()).learn(8)
+    with pytest.raises(ValueError, match="no view 'sound'"):
+        TaughtVecEnv(ColourGame(2, "both"), teacher_view="sound")
+
+
+def test_the_teacher_is_not_in_the_saved_file(tmp_path):
+    class Unpicklable(ColourTeacher):
+        def __reduce__(self):
+            raise TypeError("a teacher was pickled")
+
+    teacher = Unpicklable()
+    model = dagger(TaughtVecEnv(ColourGame(2)), teacher).learn(32)
+    model.save(tmp_path / "student")
+    loaded = DAgger.load(tmp_path / "student", env=TaughtVecEnv(ColourGame(2)), device="cpu")
+    assert loaded.teacher is None
+    observations = model.env.reset()
+    assert np.array_equal(
+        loaded.predict(observations, deterministic=True)[0], model.predict(observations, deterministic=True)[0]
+    )
+    with pytest.raises(ValueError, match="needs a teacher"):
+        loaded.learn(32)
+    loaded.teacher = teacher
+    loaded.learn(32)
+
+
+def test_students_of_procgen_learn_from_a_policy_that_reads_labels():
+    options = ProcgenOptions("starpilot", num_levels=5)
+    reader = PPO(
+        env=ProcgenVecEnv(options, 4, "semantic"), encoder="impoola:4,4", n_steps=4, batch_size=16, device="cpu", seed=1
+    )
+    weights = []
+    for _ in range(2):
+        env = VecMonitor(TaughtVecEnv(ProcgenVecEnv(options, 4, "both")))
+        student = dagger(env, reader.policy, encoder="impoola:4,4").learn(128)
+        weights.append(torch.cat([p.detach().flatten() for p in student.policy.parameters()]))
+    assert torch.equal(*weights)  # the same seed gives the same student

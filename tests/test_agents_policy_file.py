@@ -1,0 +1,134 @@
+"""Policy files come back as they were written, hold no code, and say in a sentence what is wrong with them."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from agents import EncoderPolicy, PolicyFileError, load_policy, save_policy
+
+FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
+
+
+def policy_of(space=LABELS, encoder="impoola:4,8", seed=0):
+    torch.manual_seed(seed)
+    policy = EncoderPolicy(space, spaces.Discrete(15), lambda _: 1e-3, encoder=encoder)
+    with torch.no_grad():
+        policy.action_net.weight.normal_()
+    return policy
+
+
+@pytest.fixture
+def path(tmp_path):
+    save_policy(policy_of(), tmp_path / "policy.safetensors", {"game": "maze", "returns": [1.5, None]})
+    return tmp_path / "policy.safetensors"
+
+
+def rewritten(path, **changes):
+    """The file with other metadata; None takes an entry out."""
+    with safe_open(path, "pt") as file:
+        metadata = {name: text for name, text in (file.metadata() | changes).items() if text is not None}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata)
+    return path
+
+
+@pytest.mark.parametrize(("space", "encoder"), [(LABELS, "impoola:4,8"), (FRAMES, "impala:4"), (FRAMES, "nature")])
+def test_a_policy_comes_back_with_its_card(space, encoder, tmp_path):
+    policy, card = policy_of(space, encoder), {"game": "maze", "scores": {"training": 7.5}, "note": "ünicode\n"}
+    save_policy(policy, tmp_path / "p.safetensors", card)
+    random = torch.get_rng_state().clone()
+    loaded, loaded_card = load_policy(tmp_path / "p.safetensors")
+    assert torch.equal(torch.get_rng_state(), random)  # reading a file draws no random numbers
+    assert loaded_card == card
+    assert (loaded.encoder_name, loaded.training) == (encoder, False)
+    observations = torch.randint(65, (6, *space.shape), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(loaded.log_probabilities(observations), policy.log_probabilities(observations))
+        assert torch.equal(loaded.predict_values(observations), policy.predict_values(observations))
+
+
+def test_every_weight_is_written_once(path):
+    with safe_open(path, "pt") as file:
+        size = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
+    assert size == sum(parameter.numel() for parameter in policy_of().parameters())
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.5, -1])
+def test_a_file_cut_short_is_refused(path, kept):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(kept * len(data)) if isinstance(kept, float) else kept])
+    with pytest.raises(PolicyFileError, match=r"^[^\n]*not a whole safetensors file[^\n]*$"):
+        load_policy(path)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "ran"), "w"))
+
+    path = tmp_path / "policy.safetensors"
+    for write in (lambda: path.write_bytes(pickle.dumps(Bomb())), lambda: torch.save(Bomb(), path)):
+        write()
+        with pytest.raises(PolicyFileError, match="not a whole safetensors file"):
+            load_policy(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "lcd-policy-99"}, "lcd-policy-99"),
+        ({"format": None}, "holds no policy"),
+        ({"encoder": "vgg"}, "vgg"),
+        ({"encoder": "impoola:4,16"}, "do not fit"),
+        ({"encoder": "impala:4,8"}, "do not fit"),
+        ({"encoder": None}, "encoder"),
+        ({"observation_shape": "[2, 64, 64]"}, "frames"),
+        ({"observation_shape": "64"}, "policy"),
+        ({"observation_shape": '["a", 64]'}, "policy"),
+        ({"observation_shape": "[-1, 64]"}, "policy"),
+        ({"actions": "many"}, "many"),
+        ({"actions": "0"}, "policy"),
+        ({"actions": "4"}, "do not fit"),
+        ({"card": "{"}, "policy"),
+    ],
+)
+def test_a_wrong_description_is_refused_in_a_sentence(path, changes, message):
+    with pytest.raises(PolicyFileError, match=rf"^[^\n]*{message}[^\n]*$") as caught:
+        load_policy(rewritten(path, **changes))
+    assert str(path) in str(caught.value)
+
+
+def test_other_tensors_are_refused(tmp_path, path):
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in list(file.keys())[1:]}
+    save_file(tensors, path, metadata)
+    with pytest.raises(PolicyFileError, match="do not fit"):
+        load_policy(path)
+    save_file({"x": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(PolicyFileError, match="holds no policy"):
+        load_policy(tmp_path / "other.safetensors")
+
+
+def test_a_missing_file_or_a_folder_is_refused(tmp_path):
+    for path in (tmp_path / "nothing.safetensors", tmp_path):
+        with pytest.raises(PolicyFileError, match="There is no policy file"):
+            load_policy(path)
+
+
+def test_a_policy_that_the_file_cannot_describe_is_not_written(tmp_path):
+    policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 1e-3, encoder="impoola:4", net_arch=[8])
+    with pytest.raises(ValueError, match="net_arch"):
+        save_policy(policy, tmp_path / "p.safetensors", {})
+    with pytest.raises(TypeError):
+        save_policy(policy_of(), tmp_path / "p.safetensors", {"card": object()})
+    assert not list(tmp_path.iterdir())

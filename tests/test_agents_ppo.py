@@ -1,0 +1,267 @@
+"""PPO: equal to Stable-Baselines3's in float32, whatever the size of its parts, with everything SB3's users know."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import stable_baselines3
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from toy_games import ColourGame
+
+from agents import PPO, EncoderPolicy, TrainingDiverged
+
+EXACT = {"mixed_precision": False}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def ppo(env, **kwargs):
+    defaults = {"n_steps": 16, "batch_size": 16, "n_epochs": 2, "device": "cpu", "seed": 0, "policy_kwargs": EXACT}
+    return PPO(env=env, **(defaults | kwargs))
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.policy.parameters()])
+
+
+def optimiser_steps(model, timesteps):
+    steps = []
+    hook = model.policy.optimizer.register_step_post_hook(lambda *_: steps.append(1))
+    model.learn(timesteps)
+    hook.remove()
+    return len(steps)
+
+
+def peers(num_envs=1, **settings):
+    """agents.PPO and Stable-Baselines3's on the same game with the same weights and settings."""
+    settings = {"n_steps": 32, "batch_size": 16, "n_epochs": 2, "seed": 0, "device": "cpu"} | settings
+    settings |= {"learning_rate": 1e-3, "gamma": 0.99, "gae_lambda": 0.9, "ent_coef": 0.02}
+    ours = PPO(env=ColourGame(num_envs), policy_kwargs=EXACT, **settings)
+    theirs = stable_baselines3.PPO("CnnPolicy", ColourGame(num_envs), **settings)
+    with torch.no_grad():
+        for mine, other in zip(ours.policy.parameters(), theirs.policy.parameters(), strict=True):
+            other.copy_(mine)
+    return ours, theirs
+
+
+@pytest.mark.filterwarnings("ignore:You have specified a mini-batch size of 12")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"clip_range_vf": 0.05},
+        {"normalize_advantage": False, "vf_coef": 1.0},
+        {"batch_size": 12},  # leaves a smaller last minibatch
+        {"micro_batch_size": 5},
+        {"max_grad_norm": 0.01},
+        {"num_envs": 4, "batch_size": 128},  # one minibatch, for the two buffers order their rows differently
+    ],
+    ids=lambda settings: ",".join(settings) or "defaults",
+)
+def test_an_update_in_float32_is_that_of_stable_baselines3(settings):
+    settings = dict(settings)
+    part = settings.pop("micro_batch_size", None)
+    ours, theirs = peers(**settings)
+    ours.micro_batch_size = part or ours.micro_batch_size
+    before, moved = weights(ours), []
+    for model in (ours, theirs):
+        model.set_random_seed(1)  # the two drew different numbers to initialise their weights
+        model.learn(32 * model.n_envs)
+        moved.append(weights(model) - before)
+    for name in ("rewards", "values", "log_probs", "advantages", "returns"):
+        rows = [getattr(model.rollout_buffer, name) for model in (ours, theirs)]
+        # Stable-Baselines3 has flattened some of its columns, environment after environment, to draw from them
+        theirs_by_step = rows[1] if rows[1].shape == rows[0].shape else rows[1].reshape(model.n_envs, -1).T
+        assert np.allclose(rows[0], theirs_by_step, atol=1e-5), name
+    assert float(moved[0].norm()) > 1e-3
+    assert float((moved[0] - moved[1]).norm() / moved[1].norm()) < 0.01
+
+
+def test_parts_of_a_minibatch_give_the_gradient_of_the_whole():
+    model = ppo(ColourGame(4), batch_size=64, n_epochs=1)
+    model.learn(64)
+    batch = next(iter(model._minibatches()))
+    gradients = []
+    for size in (64, 10, 1):
+        model.micro_batch_size = size
+        model._gradient(batch, 0.2)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.policy.parameters()]))
+    assert float(gradients[0].norm()) > 1e-4
+    for gradient in gradients[1:]:
+        assert torch.allclose(gradient, gradients[0], atol=1e-6, rtol=1e-4)
+
+
+def test_mixed_precision_changes_little():
+    model = ppo(ColourGame(4))
+    observations = model.policy.obs_to_tensor(model.env.reset())[0]
+    with torch.no_grad():
+        exact = model.policy.log_probabilities(observations)
+        model.policy.mixed_precision = True
+        mixed = model.policy.log_probabilities(observations)
+    assert mixed.dtype == torch.float32
+    assert torch.allclose(mixed, exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("encoder", ["nature", "impoola:4,8"])
+@pytest.mark.parametrize("view", ["pixels", "semantic"])
+def test_it_learns_to_name_the_colour(encoder, view):
+    env = VecMonitor(ColourGame(8, view))
+    model = ppo(env, encoder=encoder, n_steps=32, batch_size=64, gamma=0.5, learning_rate=2e-3, policy_kwargs={})
+    model.learn(8 * 32 * 8)
+    assert np.mean([episode["r"] for episode in model.ep_info_buffer]) > 4  # of 5; chance is 1.25
+
+
+def test_saved_and_loaded_it_predicts_the_same_and_trains_on(tmp_path):
+    env = ColourGame(4)
+    model = ppo(env, encoder="impoola:4,8", micro_batch_size=7).learn(64)
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", env=env, device="cpu")
+    assert torch.equal(weights(loaded), weights(model))
+    assert (loaded.micro_batch_size, loaded.policy.encoder_name) == (7, "impoola:4,8")
+    observations = env.reset()
+    assert np.array_equal(
+        loaded.predict(observations, deterministic=True)[0], model.predict(observations, deterministic=True)[0]
+    )
+    moved = []
+    for one in (model, loaded):
+        one.set_env(env)  # both begin new episodes
+        one.set_random_seed(3)
+        one.learn(64, reset_num_timesteps=False)
+        assert one.num_timesteps == 128
+        moved.append(weights(one))
+    assert torch.equal(*moved)  # the optimiser's moments came along
+
+
+def test_a_policy_alone_saves_and_loads_as_stable_baselines3s(tmp_path):
+    model = ppo(ColourGame(2), encoder="impala:4").learn(32)
+    model.policy.save(tmp_path / "policy")
+    policy = EncoderPolicy.load(tmp_path / "policy", device="cpu")
+    assert policy.encoder_name == "impala:4"
+    observations = model.policy.obs_to_tensor(model.env.reset())[0]
+    with torch.no_grad():
+        assert torch.equal(policy.log_probabilities(observations), model.policy.log_probabilities(observations))
+
+
+def test_callbacks_are_called_and_can_stop_it(tmp_path):
+    class Count(BaseCallback):
+        def __init__(self):
+            super().__init__()
+            self.calls = {"start": 0, "step": 0, "rollout": 0, "end": 0}
+
+        def _on_training_start(self):
+            self.calls["start"] += 1
+
+        def _on_step(self):
+            self.calls["step"] += 1
+            assert len(self.locals["rewards"]) == 4
+            return self.num_timesteps < 160
+
+        def _on_rollout_end(self):
+            self.calls["rollout"] += 1
+
+        def _on_training_end(self):
+            self.calls["end"] += 1
+
+    count = Count()
+    model = ppo(ColourGame(4)).learn(10_000, callback=[count, CheckpointCallback(16, str(tmp_path))])
+    assert count.calls == {"start": 1, "step": 40, "rollout": 2, "end": 1}
+    assert model.num_timesteps == 160
+    assert len(list(tmp_path.glob("*.zip"))) == 2
+
+
+def test_it_logs_to_csv_and_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    model = ppo(VecMonitor(ColourGame(4)), clip_range_vf=0.2)
+    model.set_logger(configure(str(tmp_path), ["csv", "tensorboard"]))
+    model.learn(3 * 64)
+    table = pd.read_csv(tmp_path / "progress.csv")
+    assert table["time/total_timesteps"].tolist() == [64, 128, 192]
+    peer = stable_baselines3.PPO("CnnPolicy", VecMonitor(ColourGame(4)), n_steps=16, batch_size=16, clip_range_vf=0.2)
+    (tmp_path / "peer").mkdir()
+    peer.set_logger(configure(str(tmp_path / "peer"), ["csv"]))
+    peer.learn(2 * 64)
+    assert set(pd.read_csv(tmp_path / "peer" / "progress.csv").columns) <= set(table.columns)
+    assert np.isfinite(table.filter(like="train/").to_numpy()[1:]).all()  # SB3 writes a row before its update
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_the_same_seed_gives_the_same_weights():
+    first, second, other = (
+        weights(ppo(VecNormalize(ColourGame(4), norm_obs=False), seed=seed, policy_kwargs={}).learn(192))
+        for seed in (5, 5, 6)
+    )
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("reward", [np.nan, np.inf])
+def test_rewards_that_are_no_numbers_stop_it_with_one_sentence(reward):
+    model = ppo(ColourGame(4, rewards=reward))
+    before = weights(model)
+    with pytest.raises(TrainingDiverged, match=r"^Training diverged after 64 steps[^\n]*$"):
+        model.learn(1000)
+    assert torch.equal(weights(model), before)  # nothing that is no number reached them
+
+
+def test_weights_that_explode_stop_it():
+    model = ppo(ColourGame(4), learning_rate=1e30)
+    with pytest.raises(TrainingDiverged):
+        model.learn(1000)
+
+
+@pytest.mark.parametrize("target_kl", [None, 1e-4, 10.0])
+def test_target_kl_stops_where_stable_baselines3_stops(target_kl):
+    ours, theirs = peers(target_kl=target_kl)
+    steps = []
+    for model in (ours, theirs):
+        model.set_random_seed(1)
+        steps.append(optimiser_steps(model, 32))
+    assert steps[0] == steps[1] == (1 if target_kl == 1e-4 else 4)
+    assert ours._n_updates == theirs._n_updates
+
+
+def test_an_episode_cut_off_is_valued_by_its_last_observation():
+    games = [ColourGame(2, lengths=[3, 5], rewards=0.0, truncates=truncates) for truncates in (True, False)]
+    cut, ended = (ppo(game, n_steps=6, batch_size=12, learning_rate=0.0, gamma=0.9) for game in games)
+    for model in (cut, ended):
+        model.learn(12)
+    expected = np.zeros((6, 2), np.float32)
+    assert [(step, index) for step, index, _ in games[0].finals] == [(2, 0), (4, 1), (5, 0)]
+    for step, index, final in games[0].finals:
+        with torch.no_grad():
+            expected[step, index] = 0.9 * cut.policy.predict_values(cut.policy.obs_to_tensor(final)[0])
+    assert np.abs(expected).max() > 1e-3
+    assert np.allclose(cut.rollout_buffer.rewards, expected, atol=1e-6)
+    assert (ended.rollout_buffer.rewards == 0).all()
+
+
+def test_stable_baselines3s_own_policy_class_can_be_given():
+    model = PPO(ActorCriticCnnPolicy, ColourGame(2), n_steps=4, batch_size=8, device="cpu", seed=0)
+    before = weights(model)
+    assert not torch.equal(weights(model.learn(8)), before)
+
+
+def test_what_it_cannot_learn_is_refused_in_a_sentence():
+    game = ColourGame(2)
+    game.action_space = spaces.Box(-1, 1, (2,))
+    with pytest.raises(ValueError, match="not Discrete"):
+        ppo(game)
+    with pytest.raises(ValueError, match="not a Box"):
+        ppo(ColourGame(2, "both"))
+    with pytest.raises(ValueError, match="share_features_extractor"):
+        ppo(ColourGame(2), policy_kwargs={"share_features_extractor": False})
+    with pytest.raises(ValueError, match="Unknown encoder"):
+        ppo(ColourGame(2), encoder="vgg")
