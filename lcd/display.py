@@ -81,7 +81,7 @@ class PlanDisplay:
 
     def _line(self, text: str) -> None:
         if not self._console.is_terminal:
-            self._console.print(text, highlight=False)
+            self._console.print(text, highlight=False, soft_wrap=True)
 
     def _overall(self) -> str:
         trained = self._done + sum(self._steps.values())

@@ -46,10 +46,10 @@ class Preset:
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "smoke": Preset(
-            steps=4_096,
+            steps=2_048,
             seeds=2,
             evaluations=2,
-            evaluation_episodes=16,
+            evaluation_episodes=8,
             teacher_factor=2,
             hyperparameters=Hyperparameters(rollout_steps=16),
         ),
