@@ -113,7 +113,7 @@ def _work(
 
 
 def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if os.strerror(errno.ENOSPC) in str(error):  # safetensors wraps the system's error in one of its own
         return "There is no space left on the disk: free some and start the same command again."
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "The memory is exhausted: use fewer --workers."
