@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lcd.plan import Plan
@@ -121,6 +122,17 @@ def _sentence(error: Exception) -> str:
     return text if text.endswith(".") else f"{type(error).__name__}: {text}."
 
 
+@contextmanager
+def _hidden_script() -> Iterator[None]:
+    """Keep a new process from importing the user's script, which would carry out the plan once more from there."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
 @dataclass
 class _Worker:
     run: RunSettings
@@ -158,7 +170,8 @@ class _Pool:
             args=(run, workspace, self._store.root, teacher_file, self._device, self._threads, sender),
             name=run.name,
         )
-        process.start()
+        with _hidden_script():
+            process.start()
         sender.close()
         self.workers.append(_Worker(run, process, receiver))
         self._listener(Event("started", run))

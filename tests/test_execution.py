@@ -151,6 +151,25 @@ def test_a_worker_that_dies_is_reported_and_finished_runs_are_kept(copied, game_
     assert list((copied.root / ".unfinished").iterdir()) == []
 
 
+def test_a_plain_script_can_diagnose(copied, game_plan, tmp_path):
+    """Without the guard for the main module, which notebooks do not have and scripts forget."""
+    run = game_plan.cells[0]
+    shutil.rmtree(copied.folder(run))
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import tiny, lcd\n"
+        "from lcd.execution import execute\n"
+        "from lcd.plan import plan_game\n"
+        f"plan = plan_game({GAME!r}, tiny.TINY)\n"
+        f"execute(lcd.Plan((plan,)), lcd.Store({str(copied.root)!r}), workers=1)\n"
+        "print('done')\n"
+    )
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert result.stdout == "done\n", result.stderr
+    assert copied.has(run)
+
+
 def _command(folder: Path) -> list[str]:
     """The command line of the tiny plan, in a process of its own."""
     code = (
