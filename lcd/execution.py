@@ -159,7 +159,7 @@ class _Pool:
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
-            self._context.set_forkserver_preload(["lcd.training.run"])
+            self._context.set_forkserver_preload(["lcd.training.warm_start"])
         self._store, self._device, self._threads, self._listener = store, device, threads, listener
         self.workers: list[_Worker] = []
 
