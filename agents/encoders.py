@@ -108,10 +108,10 @@ class Encoder(BaseFeaturesExtractor):
 
 
 class StridedConv2d(nn.Conv2d):
-    """A convolution of few channels whose stride divides its kernel, computed on whole strides of columns.
+    """A convolution whose stride divides its kernel, computed on whole strides of columns.
 
     Channels last, neighbouring columns are one run of numbers: to take them as channels of one moves nothing, and
-    fills the processor's vectors, which three channels leave half empty.
+    fills the processor's vectors, which few channels leave half empty.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -138,11 +138,11 @@ class Nature(Encoder):
         body = nn.Sequential(
             StridedConv2d(CHANNELS, 32, kernel_size=8, stride=4),
             nn.ReLU(inplace=True),
-            nn.Conv2d(32, 64, kernel_size=4, stride=2),
+            StridedConv2d(32, 64, kernel_size=4, stride=2),
             nn.ReLU(inplace=True),
             nn.Conv2d(64, 64, kernel_size=3),
+            nn.Flatten(),  # before the last ReLU, whose gradient then comes in the memory order of its output
             nn.ReLU(inplace=True),
-            nn.Flatten(),
         )
         self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
 

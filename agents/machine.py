@@ -9,6 +9,7 @@ from functools import cache
 import torch
 
 
+@cache
 def bfloat16_is_fast(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 numbers in hardware, so that mixed precision pays.
 

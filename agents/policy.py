@@ -64,8 +64,9 @@ class EncoderPolicy(ActorCriticPolicy):
 
     def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> torch.Tensor:
         """Features of raw observations; bytes are converted where they are used, not before."""
-        enabled = bfloat16_is_fast(self.device) if self.mixed_precision is None else self.mixed_precision
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=enabled):
+        assert isinstance(obs, torch.Tensor)
+        enabled = bfloat16_is_fast(obs.device) if self.mixed_precision is None else self.mixed_precision
+        with torch.autocast(obs.device.type, torch.bfloat16, enabled=enabled):
             return self.features_extractor(obs).float()
 
     def forward(
