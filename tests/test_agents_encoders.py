@@ -45,6 +45,11 @@ def test_label_channels_are_the_monochrome_drawing():
     assert np.array_equal(channels.permute(0, 2, 3, 1).numpy(), levels)
     assert len({tuple(pixel) for pixel in levels.reshape(-1, 3).tolist()}) == NUM_LABELS
     assert torch.equal(label_channels(labels, torch.bfloat16).float(), channels)  # the levels are exact in bfloat16
+    for width in (16, 15):  # even and odd, and cut out of something larger
+        maps = torch.randint(NUM_LABELS, (3, 8, 20), dtype=torch.uint8)[:, 2:, :width]
+        images = label_channels(maps, torch.float32)
+        assert torch.equal(images, channels[0, :, 0][:, maps.long()].transpose(0, 1))
+        assert images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_depths_set_the_stages_and_their_channels():
