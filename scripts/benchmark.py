@@ -1,0 +1,324 @@
+"""Measure how fast the agents learn against their peers, all in one interleaved run.
+
+    python scripts/benchmark.py --output docs/benchmark.csv
+
+Every contender trains in a fresh process, for the memory settings of one would help or hurt the next. A round measures
+each contender once, and rounds follow one another (A B C A B C ...), so that a machine that drifts drifts for all of
+them; a ratio is taken within each round and between the medians over rounds. What comes before the clock starts, the
+first rollout and its updates, is not counted. Nothing else should run meanwhile: two programs of two threads on two
+cores slow each other tenfold. Processor time is in the CSV to tell.
+
+All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
+Nature encoder a rollout has 256 steps. With IMPALA it has 32 and one minibatch: the work a step is the same, and 256
+steps would take Stable-Baselines3 four minutes each; ``--whole`` measures 256 there too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import envs  # first: it keeps the old gym's notice off the terminal
+
+# isort: split
+import stable_baselines3
+import torch
+from plain_ppo import PlainImpala, PlainPPO
+from rich.console import Console
+from rich.table import Table
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from torch.utils.flop_counter import FlopCounterMode
+
+from agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
+
+NUM_ENVS = 64
+SHORT, LONG = 32, 256
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something whose speed is measured.
+
+    Attributes
+    ----------
+    library
+        ``"agents"``, ``"dagger"``, ``"sb3"``, ``"plain"`` or ``"product"`` (nothing but matrix products).
+    encoder
+        ``"nature"`` or ``"impala"``.
+    view
+        What the learner sees.
+    alone
+        Whether one process has all threads, or as many processes as threads run at once.
+    """
+
+    library: str
+    encoder: str = "nature"
+    view: str = "pixels"
+    alone: bool = True
+
+
+CONTENDERS = {
+    "agents, nature": Contender("agents"),
+    "SB3, nature": Contender("sb3"),
+    "plain PPO, nature": Contender("plain"),
+    "agents, nature, semantic": Contender("agents", view="semantic"),
+    "DAgger, nature": Contender("dagger"),
+    "agents, nature, processes": Contender("agents", alone=False),
+    "agents, impala": Contender("agents", "impala"),
+    "SB3, impala": Contender("sb3", "impala"),
+    "plain PPO, impala": Contender("plain", "impala"),
+    "bf16 matrix product": Contender("product"),
+}
+
+
+class Comparison(NamedTuple):
+    """A ratio of two speeds, and the bound that it should keep."""
+
+    name: str
+    numerator: str
+    denominator: str
+    target: str = ""
+
+
+COMPARISONS = (
+    Comparison("speed against SB3, nature", "agents, nature", "SB3, nature", ">= 3.5"),
+    Comparison("speed against SB3, impala", "agents, impala", "SB3, impala", ">= 3.5"),
+    Comparison("speed against a plain PPO, nature", "agents, nature", "plain PPO, nature"),
+    Comparison("speed against a plain PPO, impala", "agents, impala", "plain PPO, impala"),
+    Comparison("cost of the semantic view", "agents, nature", "agents, nature, semantic", "<= 1.3"),
+    Comparison("cost of imitation", "agents, nature", "DAgger, nature", "<= 1.2"),
+    Comparison("a process for each thread", "agents, nature, processes", "agents, nature"),
+)
+MEMORY_TARGET_MB = 1500
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One process's result.
+
+    Attributes
+    ----------
+    steps_per_second
+        Environment steps; for the matrix product, 0.
+    seconds, cpu_seconds
+        Time on the clock and of the processor's cores.
+    peak_mb
+        Largest resident memory of the process.
+    gflops
+        Billions of floating-point operations of the network a second; 0 where not counted.
+    """
+
+    steps_per_second: float
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    gflops: float
+
+
+def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
+    """An untrained learner with ``learn(steps)``."""
+    imitates = contender.library == "dagger"
+    view: Any = "both" if imitates else contender.view
+    game_threads = threads if threads > 1 else 0
+    env: VecEnv = envs.ProcgenVecEnv(
+        envs.ProcgenOptions(game, num_levels=200), NUM_ENVS, view, num_threads=game_threads
+    )
+    if imitates:
+        env = TaughtVecEnv(env)
+    env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=0.999)
+    settings: dict[str, Any] = {
+        "n_steps": n_steps,
+        "batch_size": 2048,
+        "n_epochs": 3,
+        "learning_rate": 5e-4,
+        "gamma": 0.999,
+        "gae_lambda": 0.95,
+        "clip_range": 0.2,
+        "ent_coef": 0.01,
+    }
+    if contender.library == "plain":
+        return PlainPPO(env, contender.encoder, **settings)
+    settings |= {"env": env, "seed": 0, "device": "cpu"}
+    if contender.library == "agents":
+        return PPO(encoder=contender.encoder, **settings)
+    if imitates:
+        labels = envs.ProcgenVecEnv(envs.ProcgenOptions(game), 1, "semantic")
+        teacher = EncoderPolicy(labels.observation_space, labels.action_space, lambda _: 0.0, contender.encoder)
+        return DAgger(encoder=contender.encoder, teacher=teacher, **settings)
+    extractor = {"features_extractor_class": PlainImpala, "net_arch": []} if contender.encoder == "impala" else {}
+    return stable_baselines3.PPO("CnnPolicy", policy_kwargs=extractor, **settings)
+
+
+def flops_a_step(model: Any) -> float:
+    """Floating-point operations of the network for one environment step: one pass to act, three epochs to learn."""
+    shape = model.observation_space.shape
+    frames = torch.zeros((64, *shape), dtype=torch.uint8)
+    with FlopCounterMode(display=False) as acting, torch.no_grad():
+        model.policy(frames)
+    with FlopCounterMode(display=False) as learning:
+        model.policy.evaluate_actions(frames, torch.zeros(64, dtype=torch.long))[1].sum().backward()
+    return (acting.get_total_flops() + model.n_epochs * learning.get_total_flops()) / 64
+
+
+def products() -> tuple[float, Callable[[int], Any]]:
+    """Operations of one bfloat16 matrix product, and a function that computes as many as it is told."""
+    size = 2048
+    matrix = torch.rand(size, size).bfloat16()
+    return 2.0 * size**3, lambda count: [matrix @ matrix for _ in range(count)]
+
+
+def measure(contender: Contender, game: str, steps: int, n_steps: int, threads: int) -> Measurement:
+    """Measure in this process, once the parent says that all are ready."""
+    torch.set_num_threads(threads)
+    if contender.library == "product":
+        flops, work = products()
+        amount = 300
+        work(20)
+        counted = flops * amount
+    else:
+        rollout = n_steps * NUM_ENVS
+        amount = max(1, round(steps / rollout)) * rollout
+        model = learner(contender, game, n_steps, threads)
+        model.learn(rollout)
+        counted = flops_a_step(model) * amount if contender.library == "agents" else 0.0
+
+        def work(count: int) -> Any:
+            keep_on = {} if contender.library == "plain" else {"reset_num_timesteps": False}
+            model.learn(count, **keep_on)
+
+    print("ready", flush=True)
+    sys.stdin.readline()
+    before, started = time.process_time(), time.perf_counter()
+    work(amount)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - before
+    steps_done = 0 if contender.library == "product" else amount
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return Measurement(steps_done / seconds, seconds, cpu, peak, counted / seconds / 1e9)
+
+
+def run(name: str, options: argparse.Namespace) -> Measurement:
+    """Measure a contender in fresh processes that start their clocks together."""
+    count, threads = (1, options.threads) if CONTENDERS[name].alone else (options.threads, 1)
+    command = [sys.executable, __file__, "--game", options.game, "--steps", str(options.steps), "--measure", name]
+    command += ["--threads", str(threads), *["--whole"] * options.whole]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        for _ in range(count)
+    ]
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            if process.stdout.readline().strip() != "ready":
+                raise SystemExit(f"Measuring {name!r} failed before it began; its message is above.")
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        answers = [process.communicate()[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    if any(process.returncode for process in processes):
+        raise SystemExit(f"Measuring {name!r} failed; its message is above.")
+    parts = [Measurement(**json.loads(answer)) for answer in answers]
+    return Measurement(
+        sum(part.steps_per_second for part in parts),
+        max(part.seconds for part in parts),
+        sum(part.cpu_seconds for part in parts),
+        max(part.peak_mb for part in parts),
+        sum(part.gflops for part in parts),
+    )
+
+
+def spread(values: list[float], digits: int = 0) -> str:
+    """Smallest, median and largest value."""
+    return " / ".join(f"{value:,.{digits}f}" for value in (min(values), median(values), max(values)))
+
+
+def report(measured: dict[str, list[Measurement]]) -> None:
+    """Print the speeds and their ratios."""
+    console = Console()
+    peak = median([m.gflops for m in measured.get("bf16 matrix product", ())] or [0.0])
+    speeds = Table("contender", "steps/s (min / median / max)", "peak memory, MB", "GFLOP/s", "of bf16 product")
+    for name, results in measured.items():
+        gflops = median(m.gflops for m in results)
+        cells = [spread([m.steps_per_second for m in results]), f"{max(m.peak_mb for m in results):,.0f}"]
+        speeds.add_row(
+            name, *cells, f"{gflops:,.0f}" if gflops else "", f"{gflops / peak:.0%}" if gflops and peak else ""
+        )
+    console.print(speeds)
+    ratios = Table("ratio", "of medians", "of each round (min / median / max)", "target", "")
+    for name, numerator, denominator, target in COMPARISONS:
+        if numerator not in measured or denominator not in measured:
+            continue
+        pairs = zip(measured[numerator], measured[denominator], strict=False)
+        each = [a.steps_per_second / b.steps_per_second for a, b in pairs]
+        over, under = (median(m.steps_per_second for m in measured[key]) for key in (numerator, denominator))
+        value = over / under
+        met = ""
+        if target:
+            sign, bound = target.split()
+            met = "met" if (value >= float(bound) if sign == ">=" else value <= float(bound)) else "missed"
+        ratios.add_row(name, f"{value:.2f}", spread(each, 2), target, met)
+    if "agents, nature" in measured:
+        memory = max(m.peak_mb for m in measured["agents, nature"])
+        met = "met" if memory <= MEMORY_TARGET_MB else "missed"
+        ratios.add_row("peak memory of agents, nature", f"{memory:,.0f} MB", "", f"<= {MEMORY_TARGET_MB}", met)
+    console.print(ratios)
+
+
+def main() -> None:
+    """Measure the contenders in turn and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--game", default="coinrun")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="contenders whose name contains one of these")
+    parser.add_argument("--steps", type=int, default=32_768, help="environment steps a measurement, to whole rollouts")
+    parser.add_argument("--threads", type=int, default=2, help="threads that a contender may use")
+    parser.add_argument("--whole", action="store_true", help="measure 256 steps a rollout with IMPALA too")
+    parser.add_argument("--output", type=Path, help="CSV file to write, one row a measurement")
+    parser.add_argument("--measure", choices=CONTENDERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        contender = CONTENDERS[options.measure]
+        short = contender.encoder == "impala" and not options.whole
+        steps = min(options.steps, SHORT * NUM_ENVS) if short else options.steps
+        n_steps = SHORT if short else LONG
+        print(json.dumps(asdict(measure(contender, options.game, steps, n_steps, options.threads))))
+        return
+    names = [name for name in CONTENDERS if not options.only or any(text in name for text in options.only)]
+    if not names:
+        parser.error(f"No contender's name contains any of {options.only}: there are {', '.join(CONTENDERS)}.")
+    measured: dict[str, list[Measurement]] = {name: [] for name in names}
+    rows = []
+    try:  # an interrupted run reports what it has measured
+        for repeat in range(options.repeats):
+            for name in names:
+                print(f"round {repeat + 1} of {options.repeats}: {name}", file=sys.stderr, flush=True)
+                measured[name].append(run(name, options))
+                print(f"    {measured[name][-1].steps_per_second:,.0f} steps/s", file=sys.stderr, flush=True)
+                row = {"round": repeat, "contender": name, "game": options.game} | asdict(CONTENDERS[name])
+                rows.append(row | {key: round(value, 2) for key, value in asdict(measured[name][-1]).items()})
+                if options.output:
+                    with options.output.open("w", newline="") as file:
+                        writer = csv.DictWriter(file, rows[0])
+                        writer.writeheader()
+                        writer.writerows(rows)
+    finally:
+        report({name: results for name, results in measured.items() if results})
+
+
+if __name__ == "__main__":
+    main()
