@@ -99,17 +99,14 @@ def diagnose(
     from lcd.display import PlanDisplay, demand_rows, duration, plan_table, steps_text
     from lcd.execution import default_workers, execute
     from lcd.output import OutputFolder
-    from lcd.pipeline import adjusted_preset, check_teacher, read_diagnosis
-    from lcd.plan import GivenTeacher, Plan, plan_game
+    from lcd.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
+    from lcd.plan import Plan
     from lcd.store import Store
 
     device = resolve_device(device)
     changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
     chosen = adjusted_preset(preset, **changes)
-    given = None if teacher is None else GivenTeacher.from_file(teacher)
-    game_plan = plan_game(game, chosen, distribution_mode=mode, teacher=given)
-    if given is not None:
-        check_teacher(given, game_plan.game)
+    game_plan = plan_diagnosis(game, chosen, distribution_mode=mode, teacher=teacher)
     plan = Plan((game_plan,))
     folder = OutputFolder(out or Path("diagnoses") / f"{game_plan.game}-{preset}")
     folder.check(plan)

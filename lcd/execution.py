@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from lcd.plan import Plan
-from lcd.store import Store, teacher_record
+from lcd.store import Store
 from lcd.training.settings import RunSettings
 
 POLL_SECONDS = 0.5
@@ -103,9 +103,8 @@ def _work(
             num_threads=0 if threads == 1 else threads,
         )
         machine = {"platform": platform.platform(), "device": device, "threads": threads, "cores": os.cpu_count()}
-        Store(store_root).finish(
-            settings, workspace, result.episodes, result.seconds, teacher_record(result.teacher), machine
-        )
+        teacher_score = None if result.teacher is None else asdict(result.teacher)
+        Store(store_root).finish(settings, workspace, result.episodes, result.seconds, teacher_score, machine)
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:  # whatever it is, the planning process must learn of it
@@ -148,7 +147,7 @@ def _teacher_of(plan: Plan, store: Store) -> dict[str, Path]:
         if game.given_teacher is not None:
             files[game.given_teacher.checksum] = game.given_teacher.path
         if game.teacher_run is not None:
-            files[game.teacher_run.identity] = store.folder(game.teacher_run) / "teacher.safetensors"
+            files[game.teacher_run.identity] = store.teacher_file(game.teacher_run)
     return files
 
 

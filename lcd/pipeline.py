@@ -111,6 +111,21 @@ def check_teacher(teacher: GivenTeacher, game: str) -> None:
         raise ValueError(f"The teacher {teacher.path} was made for {made_for}, not for {game}: choose another.")
 
 
+def plan_diagnosis(game: str, preset: Preset, *, distribution_mode: str, teacher: Path | str | None) -> GamePlan:
+    """Lay out the runs that diagnose a game, after a look at the teacher's file where one is given.
+
+    Raises
+    ------
+    ValueError
+        If an argument is impossible, or the teacher cannot act in the game.
+    """
+    given = None if teacher is None else GivenTeacher.from_file(Path(teacher))
+    plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given)
+    if given is not None:
+        check_teacher(given, plan.game)
+    return plan
+
+
 def diagnose(
     game: str,
     preset: str = "standard",
@@ -170,10 +185,7 @@ def diagnose(
     >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
     """
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
-    given = None if teacher is None else GivenTeacher.from_file(Path(teacher))
-    plan = plan_game(game, chosen, distribution_mode=distribution_mode, teacher=given)
-    if given is not None:
-        check_teacher(given, plan.game)
+    plan = plan_diagnosis(game, chosen, distribution_mode=distribution_mode, teacher=teacher)
     runs = Store(store)
     execute(Plan((plan,)), runs, workers=workers, threads=threads, device=device, listener=listener)
     return read_diagnosis(plan, runs, {"preset": preset})

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -78,11 +78,6 @@ class StoredRun:
     teacher: dict[str, Any] | None
     folder: Path
 
-    @property
-    def teacher_file(self) -> Path:
-        """Weights of the best evaluation on training levels."""
-        return self.folder / "teacher.safetensors"
-
 
 class Store:
     """A folder of finished runs.
@@ -103,6 +98,10 @@ class Store:
     def folder(self, settings: RunSettings) -> Path:
         """Where a run lies once it is finished."""
         return self.root / settings.name
+
+    def teacher_file(self, settings: RunSettings) -> Path:
+        """Where the best weights of a run that keeps them lie once it is finished."""
+        return self.folder(settings) / "teacher.safetensors"
 
     def has(self, settings: RunSettings) -> bool:
         """Whether the run is finished."""
@@ -127,7 +126,7 @@ class Store:
             raise StoreError(f"The run {settings.name} has other settings than its name says: {remedy}.")
         if len(episodes) != record["rows"] or episodes["step"].max() != settings.steps:
             raise StoreError(f"The table of the run {settings.name} is cut short: {remedy}.")
-        if settings.keep_best and not (folder / "teacher.safetensors").is_file():
+        if settings.keep_best and not self.teacher_file(settings).is_file():
             raise StoreError(f"The run {settings.name} has lost its teacher's weights: {remedy}.")
         return StoredRun(settings, episodes, record["seconds"], record["teacher"], folder)
 
@@ -184,8 +183,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def teacher_record(teacher: Any) -> dict[str, Any] | None:
-    """A `lcd.training.TeacherScore` as plain data."""
-    return None if teacher is None else asdict(teacher)
