@@ -39,8 +39,9 @@ def keep_freed_memory() -> bool:
     """
     if platform.libc_ver()[0] != "glibc":
         return False
-    m_trim_threshold, m_mmap_threshold = -1, -3  # names and values from malloc.h
+    m_trim_threshold, m_mmap_threshold, m_arena_max = -1, -3, -8  # names and values from malloc.h
     libc = ctypes.CDLL(None)
     largest_in_old_versions = 1 << 25
     kept = libc.mallopt(m_mmap_threshold, 1 << 30) or libc.mallopt(m_mmap_threshold, largest_in_old_versions)
+    libc.mallopt(m_arena_max, 1)  # the other threads' own heaps are too small for such blocks
     return bool(kept) and bool(libc.mallopt(m_trim_threshold, 2**31 - 1))

@@ -66,7 +66,7 @@ class EncoderPolicy(ActorCriticPolicy):
         """Features of raw observations; bytes are converted where they are used, not before."""
         assert isinstance(obs, torch.Tensor)
         enabled = bfloat16_is_fast(obs.device) if self.mixed_precision is None else self.mixed_precision
-        with torch.autocast(obs.device.type, torch.bfloat16, enabled=enabled):
+        with torch.autocast(obs.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
             return self.features_extractor(obs).float()
 
     def forward(

@@ -130,7 +130,7 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     """An untrained learner with ``learn(steps)``."""
     imitates = contender.library == "dagger"
     view: Any = "both" if imitates else contender.view
-    game_threads = threads if threads > 1 else 0
+    game_threads = 3 * threads if threads > 1 else 0  # more than cores: they wait for one another
     env: VecEnv = envs.ProcgenVecEnv(
         envs.ProcgenOptions(game, num_levels=200), NUM_ENVS, view, num_threads=game_threads
     )

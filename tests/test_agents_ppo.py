@@ -103,6 +103,23 @@ def test_parts_of_a_minibatch_give_the_gradient_of_the_whole():
         assert torch.allclose(gradient, gradients[0], atol=1e-6, rtol=1e-4)
 
 
+def test_threads_side_by_side_repeat_the_gradient_of_one():
+    model = ppo(ColourGame(4), batch_size=64, n_epochs=1)
+    model.learn(64)
+    batch = next(iter(model._minibatches()))
+    before, gradients = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3, 3):
+            torch.set_num_threads(threads)
+            model._gradient(batch, 0.2)
+            gradients.append(torch.cat([p.grad.flatten() for p in model.policy.parameters()]))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(gradients[1], gradients[2])
+    assert torch.allclose(gradients[1], gradients[0], atol=1e-6, rtol=1e-4)
+    assert torch.get_num_threads() == before
+
+
 def test_mixed_precision_changes_little():
     model = ppo(ColourGame(4))
     observations = model.policy.obs_to_tensor(model.env.reset())[0]

@@ -1,0 +1,47 @@
+"""Work side by side: in order, on one thread each, and loud about errors."""
+
+import threading
+
+import pytest
+import torch
+
+from agents.parallel import side_by_side
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_parts_run_at_once_each_on_one_thread_and_come_back_in_order():
+    together = threading.Barrier(3, timeout=30)  # broken, unless three parts are under way at the same time
+
+    def part(number: int) -> tuple[int, int]:
+        together.wait()
+        return number, torch.get_num_threads()
+
+    assert list(side_by_side(part, range(6), CPU)) == [(number, 1) for number in range(6)]
+    assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_an_error_in_a_part_reaches_the_caller():
+    with pytest.raises(ZeroDivisionError):
+        list(side_by_side(lambda number: 1 // number, [1, 0, 1], CPU))
+
+
+@pytest.mark.parametrize(("device", "threads"), [("cpu", 1), ("meta", 3)])
+def test_elsewhere_the_caller_computes_all_parts(device, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        workers = set(side_by_side(lambda _: threading.get_ident(), range(3), torch.device(device)))
+    finally:
+        torch.set_num_threads(before)
+    assert workers == {threading.get_ident()}
