@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,6 +22,18 @@ from agents.rollout import ByteRolloutBuffer
 
 Statistics = dict[str, torch.Tensor]
 
+PROCGEN_SETTINGS: Mapping[str, Any] = {
+    "n_steps": 256,
+    "batch_size": 2048,
+    "n_epochs": 3,
+    "learning_rate": 5e-4,
+    "gamma": 0.999,
+    "gae_lambda": 0.95,
+    "clip_range": 0.2,
+    "ent_coef": 0.01,
+}
+"""The usual hyperparameters for Procgen with 64 environments (Cobbe et al., 2020, arXiv:1912.01588)."""
+
 
 class TrainingDiverged(RuntimeError):
     """A loss or a gradient is no longer a number; the weights are those from before it."""
@@ -30,7 +43,7 @@ class PPO(stable_baselines3.PPO):
     """PPO (Schulman et al., 2017, arXiv:1707.06347) on image observations.
 
     Everything that Stable-Baselines3's users know works: callbacks, loggers, `save`, `load`, `predict`. The defaults
-    are the usual ones for Procgen (Cobbe et al., 2020, arXiv:1912.01588) with 64 environments.
+    are `PROCGEN_SETTINGS`.
 
     Parameters
     ----------
@@ -67,17 +80,7 @@ class PPO(stable_baselines3.PPO):
         self.micro_batch_size = micro_batch_size
         if encoder is not None:
             kwargs["policy_kwargs"] = {"encoder": encoder} | (kwargs.get("policy_kwargs") or {})
-        defaults = {
-            "n_steps": 256,
-            "batch_size": 2048,
-            "n_epochs": 3,
-            "learning_rate": 5e-4,
-            "gamma": 0.999,
-            "gae_lambda": 0.95,
-            "clip_range": 0.2,
-            "ent_coef": 0.01,
-            "rollout_buffer_class": ByteRolloutBuffer,
-        }
+        defaults = {**PROCGEN_SETTINGS, "rollout_buffer_class": ByteRolloutBuffer}
         if not kwargs.get("_init_setup_model", True):
             defaults["batch_size"] = defaults["n_steps"]  # SB3's load replaces it, but would first warn of its size
         super().__init__(policy, env, **(defaults | kwargs))  # type: ignore[arg-type]

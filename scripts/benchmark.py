@@ -41,6 +41,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from torch.utils.flop_counter import FlopCounterMode
 
 from agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
+from agents.ppo import PROCGEN_SETTINGS
 
 NUM_ENVS = 64
 SHORT, LONG = 32, 256
@@ -137,16 +138,7 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     if imitates:
         env = TaughtVecEnv(env)
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=0.999)
-    settings: dict[str, Any] = {
-        "n_steps": n_steps,
-        "batch_size": 2048,
-        "n_epochs": 3,
-        "learning_rate": 5e-4,
-        "gamma": 0.999,
-        "gae_lambda": 0.95,
-        "clip_range": 0.2,
-        "ent_coef": 0.01,
-    }
+    settings = {**PROCGEN_SETTINGS, "n_steps": n_steps}
     if contender.library == "plain":
         return PlainPPO(env, contender.encoder, **settings)
     settings |= {"env": env, "seed": 0, "device": "cpu"}

@@ -33,6 +33,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from agents import PPO, evaluate
+from agents.ppo import PROCGEN_SETTINGS
 
 LIBRARIES = {  # Okabe and Ito's colours, safe for colour-blind readers
     "agents": ("agents.PPO", "#0072B2", "-"),
@@ -40,19 +41,8 @@ LIBRARIES = {  # Okabe and Ito's colours, safe for colour-blind readers
 }
 NUM_ENVS, NUM_LEVELS = 64, 200
 EVALUATION_SEED = 10_000
-SETTINGS: dict[str, Any] = {
-    "n_steps": 256,
-    "batch_size": 2048,
-    "n_epochs": 3,
-    "learning_rate": 5e-4,
-    "gamma": 0.999,
-    "gae_lambda": 0.95,
-    "clip_range": 0.2,
-    "ent_coef": 0.01,
-    "vf_coef": 0.5,
-    "max_grad_norm": 0.5,
-    "device": "cpu",
-}  # of both; Adam's epsilon is 1e-5 in both by default
+SETTINGS = {**PROCGEN_SETTINGS, "vf_coef": 0.5, "max_grad_norm": 0.5, "device": "cpu"}
+"""Of both; Adam's epsilon is 1e-5 in both by default."""
 COLUMNS = ["game", "library", "seed", "budget", "levels", "step", "mean_return", "episodes"]
 
 
