@@ -49,6 +49,7 @@ _NUMBERS_AFTER_OPTIONS = 5  # grid step, two level bounds, game type, game numbe
 _NUMBERS_BEFORE_TIMEOUT = 4  # reward, done, level complete, action
 _NUMBERS_BEFORE_ENTITIES = 1 + 10 + 1  # the timeout, the rest of Game::serialize, the grid's size
 _NUMBERS_AFTER_ENTITIES = 19  # background, last actions, speeds, centre
+_ACTION_FIELDS = (5, 6, 7, 11, 12, 13)  # among those after the entities; the first is the last move's direction
 _NUMBERS_BEFORE_GRID = 3 + 6 + 2  # the world's size and border, camera, the grid's width and height
 
 
@@ -90,7 +91,7 @@ class SavedState:
         width, height = struct.unpack_from("<2i", data, position - 8)
         self.grid = np.frombuffer(data, "<i4", width * height, position + 4).reshape(height, width)
         position += 4 + 4 * width * height
-        self._middle = data[start:position]
+        self._middle = bytearray(data[start:position])
         self.own = np.frombuffer(data, "<i4", offset=position).copy()
 
     @staticmethod
@@ -118,6 +119,18 @@ class SavedState:
         """Change one of `OPTIONS`."""
         struct.pack_into("<i", self._head, self._options_at + 4 * OPTIONS.index(name), value)
 
+    def forget_action(self, *, with_last_move: bool = False) -> None:
+        """Blank what records the action just made, so that the states after different actions can be compared.
+
+        Parameters
+        ----------
+        with_last_move
+            Whether to keep the last direction in which the player moved.
+        """
+        struct.pack_into("<i", self._head, self._timeout_at - 4, 0)
+        for field in _ACTION_FIELDS[with_last_move:]:
+            struct.pack_into("<i", self._middle, 4 * field, 0)
+
     def own_lists(self, *, after: int, count: int) -> list[np.ndarray]:
         """The first lists among the game's own fields, as views of `own`, when `after` single fields precede them."""
         lists, position = [], after
@@ -130,4 +143,4 @@ class SavedState:
     def to_bytes(self) -> bytes:
         """The state as Procgen's ``set_state`` takes it."""
         count = struct.pack("<i", len(self.entities))
-        return b"".join((bytes(self._head), count, self.entities.tobytes(), self._middle, self.own.tobytes()))
+        return b"".join((bytes(self._head), count, self.entities.tobytes(), bytes(self._middle), self.own.tobytes()))

@@ -1,0 +1,146 @@
+"""Planning in the true simulator: the general recipe for an expert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.actions import NUM_ACTIONS, action_classes
+from envs.options import ProcgenOptions
+from envs.simulator import Outcomes, Simulator
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How far and how widely a search looks ahead.
+
+    Attributes
+    ----------
+    horizon
+        Steps of a plan.
+    num_plans
+        Plans tried at each decision; at least one more than the game has different actions.
+    discount
+        Worth of a reward one step later.
+    death_cost
+        Return lost when an episode ends before its level is completed.
+    hold
+        Mean number of steps for which a random plan holds an action.
+    """
+
+    horizon: int = 20
+    num_plans: int = 24
+    discount: float = 0.98
+    death_cost: float = 5.0
+    hold: float = 6.0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a search found in one state.
+
+    Attributes
+    ----------
+    plan : numpy.ndarray, shape (horizon,), int
+        The best plan.
+    values : numpy.ndarray, shape (15,)
+        Value of the best plan that begins with each action, or with one that does the same.
+    """
+
+    plan: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+class PlanSearch:
+    """An expert that tries plans in copies of the game and follows the best.
+
+    At each decision it tries the rest of its last plan, every action held, changes of the last plan at random places
+    and random plans (random shooting with a warm start, as in model-predictive control).
+
+    Parameters
+    ----------
+    options
+        The game.
+    settings
+        How far and how widely to look.
+    seed
+        Of the random plans.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer plans than it takes to try every action.
+    """
+
+    def __init__(self, options: ProcgenOptions, settings: SearchSettings | None = None, seed: int = 0) -> None:
+        self.settings = settings or SearchSettings()
+        classes = action_classes(options.game)
+        self._actions = np.array([members[0] for members in classes])
+        self._class_of = np.zeros(NUM_ACTIONS, np.int64)
+        for number, members in enumerate(classes):
+            self._class_of[list(members)] = number
+        if self.settings.num_plans <= len(classes):
+            raise ValueError(
+                f"{self.settings.num_plans} plans cannot try the {len(classes)} different actions of {options.game}: "
+                f"num_plans must be at least {len(classes) + 1}."
+            )
+        self._simulator = Simulator(options, self.settings.num_plans)
+        self._random = np.random.default_rng(seed)
+        self._discounts = self.settings.discount ** np.arange(self.settings.horizon)
+
+    def decide(self, state: bytes, last: NDArray[np.integer] | None = None, elapsed: int = 1) -> Decision:
+        """Search from a state.
+
+        Parameters
+        ----------
+        state
+            What ``Engine.get_state`` gave.
+        last : numpy.ndarray, shape (horizon,), or None
+            The plan found `elapsed` steps before, if the episode has gone on since.
+        elapsed
+            Steps of it that were carried out.
+
+        Returns
+        -------
+        Decision
+        """
+        plans = self._plans(last, elapsed)
+        values = self._values(self._simulator.try_plans(state, plans))
+        best_by_class = np.full(len(self._actions), -np.inf)
+        np.maximum.at(best_by_class, self._class_of[plans[:, 0]], values)
+        return Decision(plans[int(values.argmax())], best_by_class[self._class_of])
+
+    def _plans(self, last: NDArray[np.integer] | None, elapsed: int) -> NDArray[np.int64]:
+        """Plans to try; the first is preferred among equals."""
+        horizon, count = self.settings.horizon, self.settings.num_plans
+        plans = self._actions[self._random.integers(len(self._actions), size=(count, horizon))]
+        holds = self._random.random((count, horizon)) >= 1 / self.settings.hold
+        for time in range(1, horizon):
+            plans[:, time] = np.where(holds[:, time], plans[:, time - 1], plans[:, time])
+        held = len(self._actions)
+        if last is None:
+            plans[:held] = self._actions[:, None]
+            return plans
+        rest = np.concatenate([last[elapsed:], np.repeat(last[-1:], elapsed)])
+        plans[0] = rest
+        plans[1 : held + 1] = self._actions[:, None]
+        for plan in plans[held + 1 : (held + 1 + count) // 2]:
+            begin = int(self._random.integers(horizon))
+            end = begin + 1 + int(self._random.geometric(1 / self.settings.hold))
+            action = plan[begin]
+            plan[:] = rest
+            plan[begin:end] = action
+        return plans
+
+    def _values(self, outcomes: Outcomes) -> NDArray[np.float64]:
+        """Discounted return of each plan, less what dying costs."""
+        died = outcomes.ended & ~outcomes.completed
+        return outcomes.rewards @ self._discounts - np.where(
+            died, self.settings.death_cost * self._discounts[outcomes.lengths - 1], 0.0
+        )
+
+    def close(self) -> None:
+        """Free the simulator."""
+        self._simulator.close()

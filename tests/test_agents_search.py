@@ -1,0 +1,74 @@
+"""Search in the true simulator: what it does is what it promised, and it plays far better than chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents.search import PlanSearch, SearchSettings
+from envs import ProcgenOptions
+from envs.actions import action_classes
+from envs.engine import Engine
+
+
+def play(game, settings, seed, steps):
+    """Rewards and ends of one game that follows the search, decided anew at each step."""
+    options = ProcgenOptions(game)
+    live, search = Engine(options, 1, seed), PlanSearch(options, settings)
+    rewards, firsts, last = [], [], None
+    for _ in range(steps):
+        decision = search.decide(live.get_state(0), last)
+        live.act(decision.plan[:1].astype(np.int32))
+        live.observe()
+        rewards.append(float(live.rewards[0]))
+        firsts.append(bool(live.firsts[0]))
+        last = None if firsts[-1] else decision.plan
+    live.close()
+    search.close()
+    return np.array(rewards), np.array(firsts)
+
+
+def random_play(game, steps):
+    """Mean reward and mean number of ends of games that play at random."""
+    live, random = Engine(ProcgenOptions(game), 32, 0), np.random.default_rng(0)
+    rewards = ends = 0.0
+    for _ in range(steps):
+        live.act(random.integers(15, size=32).astype(np.int32))
+        live.observe()
+        rewards += live.rewards.mean()
+        ends += live.firsts.mean()
+    live.close()
+    return rewards, ends
+
+
+def test_it_plays_far_better_than_chance():
+    rewards, firsts = play("bigfish", SearchSettings(horizon=16, num_plans=16), seed=0, steps=200)
+    by_chance, ends_by_chance = random_play("bigfish", 200)
+    assert ends_by_chance > 1
+    assert not firsts.any()
+    assert rewards.sum() > 3 * by_chance
+
+
+def test_values_belong_to_classes_and_the_plan_is_the_best():
+    options = ProcgenOptions("starpilot")
+    live, search = Engine(options, 1, 1), PlanSearch(options, SearchSettings(horizon=10))
+    decision = search.decide(live.get_state(0))
+    for members in action_classes("starpilot"):
+        assert len(set(decision.values[list(members)])) == 1
+    assert np.isfinite(decision.values).all()
+    assert decision.values[decision.plan[0]] == decision.values.max()
+    live.close()
+    search.close()
+
+
+def test_the_same_seed_finds_the_same_plan():
+    options = ProcgenOptions("bigfish")
+    state = Engine(options, 1, 2).get_state(0)
+    found = [PlanSearch(options, seed=7).decide(state, np.arange(20) % 9, elapsed=3) for _ in range(2)]
+    assert np.array_equal(found[0].plan, found[1].plan)
+    assert np.array_equal(found[0].values, found[1].values)
+
+
+def test_too_few_plans_are_refused():
+    with pytest.raises(ValueError, match="must be at least 12"):
+        PlanSearch(ProcgenOptions("starpilot"), SearchSettings(num_plans=11))
