@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from envs.actions import NUM_ACTIONS, action_classes
 from envs.options import ProcgenOptions
+from envs.routes import TERRAINS, Route, position
+from envs.saved_state import SavedState
 from envs.simulator import Outcomes, Simulator
 
 
@@ -28,6 +30,8 @@ class SearchSettings:
         Return lost when an episode ends before its level is completed.
     hold
         Mean number of steps for which a random plan holds an action.
+    route_weight
+        Return that a step less to go is worth at the end of a plan; 0 looks at rewards alone.
     """
 
     horizon: int = 20
@@ -35,6 +39,7 @@ class SearchSettings:
     discount: float = 0.98
     death_cost: float = 5.0
     hold: float = 6.0
+    route_weight: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class PlanSearch:
     Raises
     ------
     ValueError
-        If there are fewer plans than it takes to try every action.
+        If there are fewer plans than it takes to try every action, or no routes are known in the game.
     """
 
     def __init__(self, options: ProcgenOptions, settings: SearchSettings | None = None, seed: int = 0) -> None:
@@ -86,6 +91,9 @@ class PlanSearch:
                 f"{self.settings.num_plans} plans cannot try the {len(classes)} different actions of {options.game}: "
                 f"num_plans must be at least {len(classes) + 1}."
             )
+        if self.settings.route_weight and options.game not in TERRAINS:
+            raise ValueError(f"Nothing is known of routes in {options.game}: route_weight must be 0.")
+        self._game = options.game
         self._simulator = Simulator(options, self.settings.num_plans)
         self._random = np.random.default_rng(seed)
         self._discounts = self.settings.discount ** np.arange(self.settings.horizon)
@@ -107,7 +115,10 @@ class PlanSearch:
         Decision
         """
         plans = self._plans(last, elapsed)
-        values = self._values(self._simulator.try_plans(state, plans))
+        outcomes = self._simulator.try_plans(state, plans)
+        values = self._values(outcomes)
+        if self.settings.route_weight:
+            values -= self.settings.route_weight * self._to_go(state, outcomes)
         best_by_class = np.full(len(self._actions), -np.inf)
         np.maximum.at(best_by_class, self._class_of[plans[:, 0]], values)
         return Decision(plans[int(values.argmax())], best_by_class[self._class_of])
@@ -140,6 +151,17 @@ class PlanSearch:
         return outcomes.rewards @ self._discounts - np.where(
             died, self.settings.death_cost * self._discounts[outcomes.lengths - 1], 0.0
         )
+
+    def _to_go(self, state: bytes, outcomes: Outcomes) -> NDArray[np.float64]:
+        """Length of the way that is left after each plan, nothing for a completed level."""
+        root = SavedState(state)
+        route = Route(self._game, root)
+        to_go = np.full(len(outcomes.ended), route.remaining(*position(root)))
+        to_go[outcomes.completed] = 0
+        for index, leaf in enumerate(self._simulator.states(len(to_go))):
+            if not outcomes.ended[index]:
+                to_go[index] = route.remaining(*position(SavedState(leaf)))
+        return to_go
 
     def close(self) -> None:
         """Free the simulator."""

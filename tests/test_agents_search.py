@@ -49,6 +49,13 @@ def test_it_plays_far_better_than_chance():
     assert rewards.sum() > 3 * by_chance
 
 
+def test_a_route_leads_where_rewards_are_rare():
+    settings = SearchSettings(horizon=6, num_plans=16, route_weight=0.1)
+    rewards, firsts = play("maze", settings, seed=0, steps=100)
+    assert firsts.sum() >= 3
+    assert rewards.sum() == 10 * firsts.sum()
+
+
 def test_values_belong_to_classes_and_the_plan_is_the_best():
     options = ProcgenOptions("starpilot")
     live, search = Engine(options, 1, 1), PlanSearch(options, SearchSettings(horizon=10))
@@ -67,6 +74,11 @@ def test_the_same_seed_finds_the_same_plan():
     found = [PlanSearch(options, seed=7).decide(state, np.arange(20) % 9, elapsed=3) for _ in range(2)]
     assert np.array_equal(found[0].plan, found[1].plan)
     assert np.array_equal(found[0].values, found[1].values)
+
+
+def test_a_route_in_an_open_game_is_refused():
+    with pytest.raises(ValueError, match="bigfish"):
+        PlanSearch(ProcgenOptions("bigfish"), SearchSettings(route_weight=0.1))
 
 
 def test_too_few_plans_are_refused():

@@ -1,0 +1,156 @@
+"""How far the player still has to go: distances around the walls, from a saved state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.saved_state import SavedState
+
+PLAYER = 0
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """What a game's player walks on and towards, by Procgen's object types.
+
+    Attributes
+    ----------
+    targets
+        Types of cells and objects to be reached, the nearest of them first.
+    walls
+        Types of cells that no way leads through.
+    last
+        Types that become targets when none of `targets` is left.
+    """
+
+    targets: frozenset[int]
+    walls: frozenset[int]
+    last: frozenset[int] = frozenset()
+
+
+def _terrain(targets: set[int], walls: set[int], last: set[int] | None = None) -> Terrain:
+    return Terrain(frozenset(targets), frozenset(walls), frozenset(last or ()))
+
+
+TERRAINS: Mapping[str, Terrain] = MappingProxyType(
+    {
+        "caveflyer": _terrain({1}, {8, 51}),
+        "chaser": _terrain({2, 1002}, {5, 51}),
+        "climber": _terrain({1}, {15, 16}),
+        "coinrun": _terrain({1}, {15, 16, 17, 18}),
+        "heist": _terrain({2}, {51}, {9}),
+        "jumper": _terrain({1}, {6, 7, 51}),
+        "leaper": _terrain({5}, set()),
+        "maze": _terrain({2}, {51}),
+        "miner": _terrain({2, 4}, {1, 3, 10}, {6}),
+        "ninja": _terrain({1}, {20, 51}),
+    }
+)
+"""The games in which a way to go says more than the reward does."""
+
+
+def distances_to(targets: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Steps from each cell to the nearest target, moving up, down, left and right.
+
+    Parameters
+    ----------
+    targets, free : numpy.ndarray, shape (height, width), bool
+        Cells to be reached, and cells that can be entered; targets always can.
+
+    Returns
+    -------
+    numpy.ndarray, shape (height, width)
+        Infinite where no way leads to a target.
+    """
+    height, width = targets.shape
+    enterable = np.zeros((height + 2, width + 2), bool)
+    enterable[1:-1, 1:-1] = free | targets
+    front = np.zeros_like(enterable)
+    front[1:-1, 1:-1] = targets
+    distances = np.full(enterable.shape, np.inf)
+    steps = 0
+    while front.any():
+        distances[front] = steps
+        enterable &= ~front
+        spread = np.zeros_like(front)
+        spread[1:] |= front[:-1]
+        spread[:-1] |= front[1:]
+        spread[:, 1:] |= front[:, :-1]
+        spread[:, :-1] |= front[:, 1:]
+        front = spread & enterable
+        steps += 1
+    return distances[1:-1, 1:-1]
+
+
+class Route:
+    """Distances from every place of a level to where its player should go next.
+
+    Parameters
+    ----------
+    game
+        A name in `TERRAINS`.
+    state
+        The state that decides the targets.
+    """
+
+    def __init__(self, game: str, state: SavedState) -> None:
+        terrain = TERRAINS[game]
+        free = ~np.isin(state.grid, list(terrain.walls))
+        locked = np.zeros_like(free)
+        if game == "heist":
+            locked = self._cells(_locked_doors(state), free.shape)
+        for types in (terrain.targets, terrain.last):
+            found = np.isin(state.entities["type"], list(types)) & (state.entities["will_erase"] == 0)
+            targets = np.isin(state.grid, list(types)) | self._cells(state.entities[found], free.shape)
+            self._distances = distances_to(targets, free & ~locked)
+            row, column = _cell(*position(state))
+            if np.isfinite(self._distances[row % free.shape[0], column % free.shape[1]]):
+                break
+
+    @staticmethod
+    def _cells(entities: np.ndarray, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+        cells = np.zeros(shape, bool)
+        for entity in entities:
+            row, column = _cell(entity["x"], entity["y"])
+            if 0 <= row < shape[0] and 0 <= column < shape[1]:
+                cells[row, column] = True
+        return cells
+
+    def remaining(self, x: float, y: float) -> float:
+        """Length of the way from a place, in cells.
+
+        Between the centres of cells it changes gradually; where no way is known it is that of the farthest place.
+        """
+        row, column = _cell(x, y)
+        height, width = self._distances.shape
+        best = np.inf
+        for down, right in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
+            r, c = row + down, column + right
+            if 0 <= r < height and 0 <= c < width:
+                best = min(best, self._distances[r, c] + abs(x - c - 0.5) + abs(y - r - 0.5))
+        if np.isfinite(best):
+            return float(best)
+        known = self._distances[np.isfinite(self._distances)]
+        return float(known.max(initial=0)) + 1
+
+
+def position(state: SavedState) -> tuple[float, float]:
+    """Where the player is."""
+    player = state.entities[np.flatnonzero(state.entities["type"] == PLAYER)[0]]
+    return float(player["x"]), float(player["y"])
+
+
+def _cell(x: float, y: float) -> tuple[int, int]:
+    return int(np.floor(y)), int(np.floor(x))
+
+
+def _locked_doors(state: SavedState) -> np.ndarray:
+    """Doors in heist whose key the player does not have."""
+    has_keys = state.own[3 : 3 + int(state.own[2])]
+    doors = state.entities[state.entities["type"] == 1]
+    return doors[has_keys[doors["image_theme"]] == 0]

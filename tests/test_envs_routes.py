@@ -1,0 +1,75 @@
+"""Ways through levels: known distances, and steps that are what the route promised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from envs import ProcgenOptions
+from envs.engine import Engine
+from envs.routes import TERRAINS, Route, distances_to, position
+from envs.saved_state import SavedState
+
+
+def test_distances_go_around_walls():
+    free = np.array([[1, 1, 1], [0, 0, 1], [1, 1, 1], [0, 0, 0]], bool)
+    target = np.zeros_like(free)
+    target[2, 0] = True
+    expected = [[6, 5, 4], [np.inf, np.inf, 3], [0, 1, 2], [np.inf] * 3]
+    assert np.array_equal(distances_to(target, free), np.array(expected))
+
+
+def test_a_target_in_a_wall_can_be_reached_and_no_target_cannot():
+    assert distances_to(np.array([[False, True]]), np.array([[True, False]])).tolist() == [[1, 0]]
+    assert np.isinf(distances_to(np.zeros((2, 2), bool), np.ones((2, 2), bool))).all()
+
+
+@pytest.mark.parametrize("game", TERRAINS)
+def test_every_level_begins_with_a_way_to_go(game):
+    engine = Engine(ProcgenOptions(game), 16, seed=0)
+    for index in range(16):
+        state = SavedState(engine.get_state(index))
+        assert 0 <= Route(game, state).remaining(*position(state)) < state.grid.size
+    engine.close()
+
+
+def test_in_the_maze_the_route_is_the_number_of_steps():
+    options = ProcgenOptions("maze")
+    live, trial = Engine(options, 1, seed=0), Engine(options, 1, seed=1)
+    promised = taken = levels = 0
+    while levels < 5:
+        before = live.get_state(0)
+        route = Route("maze", SavedState(before))
+        promised = promised or route.remaining(*position(SavedState(before)))
+        left = {}
+        for action in (1, 7, 3, 5):
+            trial.set_state(0, before)
+            trial.act(np.array([action], np.int32))
+            trial.observe()
+            left[action] = 0.0 if trial.firsts[0] else route.remaining(*position(SavedState(trial.get_state(0))))
+        live.act(np.array([min(left, key=left.__getitem__)], np.int32))
+        live.observe()
+        taken += 1
+        if live.firsts[0]:
+            assert live.level_completes[0]
+            assert taken == promised
+            promised = taken = 0
+            levels += 1
+
+
+def test_in_heist_a_locked_door_is_in_the_way_until_its_key_is_there():
+    engine = Engine(ProcgenOptions("heist"), 32, seed=0)
+    states = [SavedState(engine.get_state(index)) for index in range(32)]
+    locked = [state for state in states if state.own[2] > 0]
+    assert locked
+    for state in locked:
+        keys = state.entities[state.entities["type"] == 2]
+        route = Route("heist", state)
+        to_keys = [route.remaining(key["x"], key["y"]) for key in keys]
+        assert min(to_keys) < 1  # a key is the target ...
+        exit_ = state.entities[state.entities["type"] == 9][0]
+        assert route.remaining(exit_["x"], exit_["y"]) >= 1  # ... and the exit is not
+        state.own[3 : 3 + state.own[2]] = 1
+        state.entities = state.entities[state.entities["type"] != 2]
+        assert Route("heist", state).remaining(exit_["x"], exit_["y"]) < 1
+    engine.close()
