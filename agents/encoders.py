@@ -91,6 +91,17 @@ class Encoder(BaseFeaturesExtractor):
         self.image_shape: tuple[int, int, int] = (CHANNELS, *shape[-2:])  # type: ignore[assignment]
         self.network: nn.Module = nn.Identity()
 
+    @classmethod
+    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
+        """What the numbers after the colon of an encoder's name set, see `parse_encoder`.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing, or not so much, to set.
+        """
+        raise ValueError("it has no size to set: write its name alone")
+
     def flat_size(self, body: nn.Module) -> int:
         """Number of features that a body, which ends flat, has for one image."""
         try:
@@ -159,6 +170,13 @@ class Nature(Encoder):
         )
         self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
 
+    @classmethod
+    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
+        """The number of features."""
+        if len(numbers) != 1:
+            raise ValueError("it has one number of features")
+        return {"features_dim": numbers[0]}
+
 
 class ResidualBlock(nn.Module):
     """Two convolutions around which the input is added."""
@@ -201,6 +219,11 @@ class Impala(Encoder):
     pooling: type[nn.Module] | None = None
     images_at_once = 256
 
+    @classmethod
+    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
+        """The depths."""
+        return {"depths": numbers}
+
     def __init__(
         self, observation_space: spaces.Space, depths: Sequence[int] = (16, 32, 32), features_dim: int = 256
     ) -> None:
@@ -241,21 +264,24 @@ def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
 
 
 def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
-    """Encoder class and its arguments from a text such as ``"nature"`` or ``"impala:32,64,64"``.
+    """Encoder class and its arguments from a text such as ``"nature"``, ``"nature:256"`` or ``"impala:32,64,64"``.
+
+    The number after Nature's name is that of its features; those after IMPALA's are the depths of its stages.
 
     Raises
     ------
     ValueError
-        If there is no such encoder, or the numbers after the colon are not depths.
+        If there is no such encoder, or the numbers after the colon are not such numbers.
     """
-    name, colon, depths = text.partition(":")
+    name, colon, sizes = text.partition(":")
     if name not in ENCODERS:
         raise ValueError(f"Unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}.")
     if not colon:
         return ENCODERS[name], {}
-    if not issubclass(ENCODERS[name], Impala):
-        raise ValueError(f"The encoder {name!r} has no depths to set: write {name!r} alone.")
-    numbers = depths.split(",")
+    numbers = sizes.split(",")
     if not all(number.isascii() and number.isdigit() and int(number) > 0 for number in numbers):
-        raise ValueError(f"Depths are whole numbers above 0, as in {name}:16,32,32, not {depths!r}.")
-    return ENCODERS[name], {"depths": tuple(int(number) for number in numbers)}
+        raise ValueError(f"Sizes of an encoder are whole numbers above 0, as in impala:16,32,32, not {sizes!r}.")
+    try:
+        return ENCODERS[name], ENCODERS[name].arguments(tuple(int(number) for number in numbers))
+    except ValueError as error:
+        raise ValueError(f"The encoder {text!r} does not exist: {error}.") from None

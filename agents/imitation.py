@@ -15,8 +15,9 @@ from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from agents.gradient import Statistics
 from agents.policy import EncoderPolicy
-from agents.ppo import PPO, Statistics
+from agents.ppo import PPO
 from agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 
 

@@ -22,10 +22,19 @@ def side_by_side(function: Callable[[Part], Result], parts: Iterable[Part], devi
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
-        return map(function, parts)
-    return _pool(threads).map(function, parts)
+        yield from map(function, parts)
+        return
+
+    def alone(part: Part) -> Result:
+        torch.set_num_threads(1)  # every time, for MKL has one setting for all threads
+        return function(part)
+
+    try:
+        yield from _pool(threads).map(alone, parts)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "lcd-part", initializer=torch.set_num_threads, initargs=(1,))
+    return ThreadPoolExecutor(threads, "lcd-part")

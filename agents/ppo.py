@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,12 +13,10 @@ from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples
 from stable_baselines3.common.utils import explained_variance
 from torch.nn import functional
 
+from agents.gradient import Statistics, leave_gradient
 from agents.machine import keep_freed_memory
-from agents.parallel import side_by_side
 from agents.policy import EncoderPolicy
 from agents.rollout import ByteRolloutBuffer
-
-Statistics = dict[str, torch.Tensor]
 
 PROCGEN_SETTINGS: Mapping[str, Any] = {
     "n_steps": 256,
@@ -55,8 +51,7 @@ class PPO(stable_baselines3.PPO):
         Name of the visual encoder, see `agents.encoders.parse_encoder`.
     micro_batch_size
         Largest number of observations that pass the network at once; by default, what suits the encoder. The gradient
-        of a minibatch is the sum over its parts, so this bounds memory and changes nothing but rounding. On a CPU the
-        parts are at most the minibatch's share of a thread, and the threads compute them side by side.
+        of a minibatch is the sum over its parts, so this bounds memory and changes nothing but rounding.
     **kwargs
         Further arguments of ``stable_baselines3.PPO``.
 
@@ -95,12 +90,6 @@ class PPO(stable_baselines3.PPO):
             keep_freed_memory()
         if self.micro_batch_size is None:
             self.micro_batch_size = getattr(self.policy.features_extractor, "images_at_once", self.batch_size)
-
-    @property
-    def _part_size(self) -> int:
-        """Observations in one part of a minibatch: few enough for the memory, and a part at least for each thread."""
-        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-        return min(self.micro_batch_size or self.batch_size, math.ceil(self.batch_size / threads))
 
     def minibatch_loss(self, batch: RolloutBufferSamples, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """Clipped surrogate, value and entropy losses of a minibatch.
@@ -142,28 +131,14 @@ class PPO(stable_baselines3.PPO):
         }
 
     def _gradient(self, batch: Any, clip_range: float) -> Statistics:
-        """Leave a minibatch's gradient in the parameters, the sum of its parts' gradients in their order."""
+        """Leave a minibatch's gradient in the parameters."""
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
-        size = len(batch.observations)
-
-        def gradient_of(columns: tuple[torch.Tensor, ...]) -> tuple[Any, Statistics]:
-            samples = type(batch)(*columns)
-            share = len(samples.observations) / size
-            loss, statistics = self.minibatch_loss(samples, clip_range)
-            gradients = torch.autograd.grad(loss * share, parameters, allow_unused=True)
-            return gradients, {name: value * share for name, value in statistics.items()}
-
-        parts = zip(*(column.split(self._part_size) for column in batch), strict=True)
-        total: Statistics = defaultdict(lambda: torch.zeros((), device=self.device))
-        self.policy.optimizer.zero_grad()
-        for gradients, statistics in side_by_side(gradient_of, parts, self.device):
-            for parameter, gradient in zip(parameters, gradients, strict=True):
-                if gradient is not None:
-                    parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)
-            for name, value in statistics.items():
-                total[name] += value
-        total["grad_norm"] = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
-        return total
+        part_size = self.micro_batch_size or self.batch_size
+        statistics = leave_gradient(
+            parameters, batch, part_size, lambda samples: self.minibatch_loss(samples, clip_range)
+        )
+        statistics["grad_norm"] = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        return statistics
 
     def _check(self, statistics: Statistics) -> None:
         for name in ("loss", "grad_norm"):

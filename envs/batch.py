@@ -126,6 +126,10 @@ class ProcgenBatch:
         """Level that each game is in, shape (num_envs,), int32."""
         return self._engines[0].level_seeds.copy()
 
+    def saved_state(self, index: int) -> bytes:
+        """Everything that decides how one game goes on, as Procgen saves it."""
+        return self._engines[0].get_state(index)
+
     def _view_of(self, engines: list[Engine]) -> Observation:
         views = [engine.labels() if isinstance(engine, SemanticEngine) else engine.frames.copy() for engine in engines]
         return {"pixels": views[0], "semantic": views[1]} if self.view == "both" else views[0]

@@ -54,7 +54,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             hyperparameters=Hyperparameters(rollout_steps=16),
         ),
         "quick": Preset(
-            steps=100_000,
+            steps=80_000,
             seeds=2,
             evaluations=5,
             evaluation_episodes=64,

@@ -59,6 +59,7 @@ def test_depths_set_the_stages_and_their_channels():
     assert len(convolutions) == 4 * 5
     assert [m.out_channels for m in convolutions[::5]] == [4, 8, 16, 32]
     assert parse_encoder("nature") == (Nature, {})
+    assert parse_encoder("nature:256") == (Nature, {"features_dim": 256})
 
 
 def test_impoola_is_impala_with_one_number_a_channel_before_its_linear_layer():
@@ -72,7 +73,19 @@ def test_impoola_is_impala_with_one_number_a_channel_before_its_linear_layer():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "vgg", "Nature", "nature:32", "impala:", "impala:16,,32", "impala:0", "impala:-1", "impala:a", "impala:²"],
+    [
+        "",
+        "vgg",
+        "Nature",
+        "nature:32,32",
+        "nature:0",
+        "impala:",
+        "impala:16,,32",
+        "impala:0",
+        "impala:-1",
+        "impala:a",
+        "impala:²",
+    ],
 )
 def test_bad_specifications_are_one_clear_error(text):
     with pytest.raises(ValueError, match=r"^[^\n]{20,200}$"):

@@ -1,0 +1,1 @@
+"""Reference teachers: experts made with every privilege, distilled into policies of the semantic view."""
