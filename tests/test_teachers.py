@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from agents import EncoderPolicy
+from agents import EncoderPolicy, load_policy
 from agents.search import SearchSettings
 from envs import GAMES, ProcgenOptions
 from envs.actions import action_classes
 from envs.batch import observation_space
 from envs.vec_env import ACTION_SPACE
-from lcd.teachers import distillation
+from lcd.teachers import distillation, making
 from lcd.teachers.demonstrations import Demonstrations, demonstrate
 from lcd.teachers.distillation import class_chances, class_log_probabilities, distil
+from lcd.teachers.making import make_teacher
 from lcd.teachers.recipes import RECIPES, Recipe
 
 TINY = Recipe(SearchSettings(horizon=4, num_plans=12, route_weight=0.1))
@@ -92,3 +93,21 @@ def test_a_policy_learns_what_the_labels_say(monkeypatch):
     reached = distil(student, [shown], "maze", temperature=0.1, epochs=16)
     assert reached["agreement"] > 0.95
     assert reached["loss"] < 0.5
+
+
+def test_a_teacher_is_made_in_rounds_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "EPISODES", 2)
+    recipe = replace(TINY, states=32, rounds=2, epochs=1, last_epochs=1, encoder="impoola:4")
+    told = []
+    file = make_teacher("maze", recipe, tmp_path, report=told.append)
+    assert [line.split(":")[0] for line in told] == ["maze, round 1 of 2"] * 2 + ["maze, round 2 of 2"] * 2
+    assert load_policy(file)[1]["round"]["states"] == 64
+    made = load_policy(file)[0].state_dict()
+    for lost in (file, tmp_path / "round-1-0.npz"):
+        lost.unlink()
+    told.clear()
+    assert make_teacher("maze", recipe, tmp_path, report=told.append) == file
+    assert len(told) == 2  # the lost shard and the student that learned from it
+    assert all(torch.equal(value, made[name]) for name, value in load_policy(file)[0].state_dict().items())
+    with pytest.raises(ValueError, match="another recipe for maze"):
+        make_teacher("maze", replace(recipe, stride=3), tmp_path)

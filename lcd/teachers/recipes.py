@@ -29,6 +29,8 @@ class Recipe:
         Share of the games in which the expert acts rather than the student; in the first round it acts in all.
     slips
         Share of the expert's decisions that are replaced by a random action, so that it shows how to recover.
+    epochs, last_epochs
+        Passes over all states so far in each round, and in the last.
     encoder
         Encoder of the student.
     """
@@ -40,6 +42,8 @@ class Recipe:
     states: int = 32_768
     expert_share: float = 0.25
     slips: float = 0.1
+    epochs: int = 3
+    last_epochs: int = 8
     encoder: str = "nature:256"
 
 
