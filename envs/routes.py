@@ -28,27 +28,23 @@ class Terrain:
         Types that become targets when none of `targets` is left.
     """
 
-    targets: frozenset[int]
-    walls: frozenset[int]
-    last: frozenset[int] = frozenset()
-
-
-def _terrain(targets: set[int], walls: set[int], last: set[int] | None = None) -> Terrain:
-    return Terrain(frozenset(targets), frozenset(walls), frozenset(last or ()))
+    targets: tuple[int, ...]
+    walls: tuple[int, ...]
+    last: tuple[int, ...] = ()
 
 
 TERRAINS: Mapping[str, Terrain] = MappingProxyType(
     {
-        "caveflyer": _terrain({1}, {8, 51}),
-        "chaser": _terrain({2, 1002}, {5, 51}),
-        "climber": _terrain({1}, {15, 16}),
-        "coinrun": _terrain({1}, {15, 16, 17, 18}),
-        "heist": _terrain({2}, {51}, {9}),
-        "jumper": _terrain({1}, {6, 7, 51}),
-        "leaper": _terrain({5}, set()),
-        "maze": _terrain({2}, {51}),
-        "miner": _terrain({2, 4}, {1, 3, 10}, {6}),
-        "ninja": _terrain({1}, {20, 51}),
+        "caveflyer": Terrain((1,), (8, 51)),
+        "chaser": Terrain((2, 1002), (5, 51)),
+        "climber": Terrain((1,), (15, 16)),
+        "coinrun": Terrain((1,), (15, 16, 17, 18)),
+        "heist": Terrain((2,), (51,), (9,)),
+        "jumper": Terrain((1,), (6, 7, 51)),
+        "leaper": Terrain((5,), ()),
+        "maze": Terrain((2,), (51,)),
+        "miner": Terrain((2, 4), (1, 3, 10), (6,)),
+        "ninja": Terrain((1,), (20, 51)),
     }
 )
 """The games in which a way to go says more than the reward does."""
@@ -100,13 +96,13 @@ class Route:
 
     def __init__(self, game: str, state: SavedState) -> None:
         terrain = TERRAINS[game]
-        free = ~np.isin(state.grid, list(terrain.walls))
+        free = ~np.isin(state.grid, terrain.walls)
         locked = np.zeros_like(free)
         if game == "heist":
             locked = self._cells(_locked_doors(state), free.shape)
         for types in (terrain.targets, terrain.last):
-            found = np.isin(state.entities["type"], list(types)) & (state.entities["will_erase"] == 0)
-            targets = np.isin(state.grid, list(types)) | self._cells(state.entities[found], free.shape)
+            found = np.isin(state.entities["type"], types) & (state.entities["will_erase"] == 0)
+            targets = np.isin(state.grid, types) | self._cells(state.entities[found], free.shape)
             self._distances = distances_to(targets, free & ~locked)
             row, column = _cell(*position(state))
             if np.isfinite(self._distances[row % free.shape[0], column % free.shape[1]]):
@@ -151,6 +147,6 @@ def _cell(x: float, y: float) -> tuple[int, int]:
 
 def _locked_doors(state: SavedState) -> np.ndarray:
     """Doors in heist whose key the player does not have."""
-    has_keys = state.own[3 : 3 + int(state.own[2])]
+    (has_keys,) = state.own_lists(after=2, count=1)
     doors = state.entities[state.entities["type"] == 1]
     return doors[has_keys[doors["image_theme"]] == 0]

@@ -76,7 +76,7 @@ class Simulator:
         if count > self.num_copies:
             raise ValueError(f"{count} plans do not fit into {self.num_copies} copies: give the simulator more.")
         start = _cheap_to_draw(state)
-        for index in range(self.num_copies):
+        for index in range(count):
             self._engine.set_state(index, start)
         rewards = np.zeros((count, horizon), np.float32)
         lengths = np.full(count, horizon)

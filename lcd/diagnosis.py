@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lcd.demands import CONTRASTS, DIFFERENCE
+from lcd.files import replacing
 from lcd.generalisation import GeneralisationEstimate, generalisation_estimate
 from lcd.intervals import Interval, cell_samples, contrast_interval, demand_table, seed_variances
 from lcd.scores import LEVELS, PRIMARY, SCORES, Normalisation, cell_scores, check_episodes, late_gains, learning_curves
@@ -235,10 +236,8 @@ class Diagnosis:
             }
         )
         if path is not None:
-            target = Path(path)
-            partial = target.with_name(f".{target.name}.partial")
-            partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            partial.replace(target)
+            with replacing(Path(path)) as partial:
+                partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         return result
 
     def plot(self) -> Figure:

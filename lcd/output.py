@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lcd.diagnosis import Diagnosis
+from lcd.files import replacing
 from lcd.plan import Plan
 
 
@@ -23,17 +22,6 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     elif old != new:
         show = [str(len(value)) + " entries" if isinstance(value, list) else repr(value) for value in (old, new)]
         yield f"{path} was {show[0]} and is {show[1]}"
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when it is written whole."""
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class OutputFolder:
@@ -77,12 +65,12 @@ class OutputFolder:
         """Check the folder and write the plan into it."""
         self.check(plan)
         self.path.mkdir(parents=True, exist_ok=True)
-        with _replacing(self.path / "plan.json") as path:
+        with replacing(self.path / "plan.json") as path:
             path.write_text(json.dumps(plan.as_dict(), indent=1) + "\n")
 
     def write(self, diagnosis: Diagnosis) -> None:
         """Write the diagnosis: JSON, figure and tables."""
-        with _replacing(self.path / "diagnosis.json") as path:
+        with replacing(self.path / "diagnosis.json") as path:
             diagnosis.to_json(path)
         tables = {
             "curves.csv": diagnosis.curves,
@@ -91,9 +79,9 @@ class OutputFolder:
             "episodes.csv.gz": diagnosis.episodes,
         }
         for name, table in tables.items():
-            with _replacing(self.path / name) as path:
+            with replacing(self.path / name) as path:
                 compression: Any = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
                 table.to_csv(path, index=False, compression=compression)
         figure = diagnosis.plot()
-        with _replacing(self.path / "diagnosis.png") as path:
+        with replacing(self.path / "diagnosis.png") as path:
             figure.savefig(path)

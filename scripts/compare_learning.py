@@ -34,6 +34,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from agents import PPO, evaluate
 from agents.ppo import PROCGEN_SETTINGS
+from lcd.files import replacing
 
 LIBRARIES = {  # Okabe and Ito's colours, safe for colour-blind readers
     "agents": ("agents.PPO", "#0072B2", "-"),
@@ -107,9 +108,8 @@ def append(path: Path, rows: pd.DataFrame) -> None:
     """Add a run's rows; whoever reads the file sees all of them or none."""
     parts = [part for part in (read(path), rows) if len(part)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    pd.concat(parts).sort_values(COLUMNS[:6]).round({"mean_return": 4}).to_csv(unfinished, index=False)
-    unfinished.replace(path)
+    with replacing(path) as partial:
+        pd.concat(parts).sort_values(COLUMNS[:6]).round({"mean_return": 4}).to_csv(partial, index=False)
 
 
 def smoothed(curves: pd.DataFrame, rollouts: int) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from agents import EncoderPolicy
 from agents.search import PlanSearch
 from envs import ProcgenBatch, ProcgenOptions
 from envs.actions import action_classes
+from lcd.files import replacing
 from lcd.teachers.recipes import Recipe
 
 NUM_GAMES = 16
@@ -40,14 +40,10 @@ class Demonstrations:
 
     def save(self, path: Path) -> None:
         """Write the states to a file, whole or not at all."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
-        try:
+        with replacing(path) as partial:
             np.savez_compressed(
                 partial, observations=self.observations, values=self.values, expert_returns=self.expert_returns
             )
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: Path) -> Demonstrations:
@@ -89,10 +85,9 @@ def demonstrate(
     values: list[NDArray[np.float32]] = []
     finished: list[float] = []
     returns = np.zeros(NUM_GAMES)
+    seen = np.asarray(batch.observe())
     try:
         while len(observations) * NUM_GAMES < count:
-            seen = batch.observe()
-            assert isinstance(seen, np.ndarray)
             decisions = [
                 expert.decide(batch.saved_state(index), plans[index], recipe.stride) for index in range(NUM_GAMES)
             ]
@@ -105,9 +100,10 @@ def demonstrate(
             for time in range(recipe.stride):
                 actions = ahead[:, time]
                 if student is not None and not led.all():
-                    own = _sample(student, np.asarray(batch.observe()), generator)
+                    own = _sample(student, seen, generator)
                     actions = np.where(led, actions, own)
                 step = batch.step(actions.astype(np.int32))
+                seen = np.asarray(step.observations)
                 returns += step.rewards
                 for index in np.flatnonzero(step.terminated | step.truncated).tolist():
                     if led[index]:

@@ -18,6 +18,7 @@ import torch
 from agents import EncoderPolicy, evaluate, load_policy, save_policy
 from envs import ProcgenOptions, ProcgenVecEnv
 from envs.batch import ACTION_SPACE, observation_space
+from lcd.files import replacing
 from lcd.teachers.demonstrations import Demonstrations, demonstrate
 from lcd.teachers.distillation import distil
 from lcd.teachers.recipes import Recipe
@@ -112,7 +113,8 @@ def _claim(folder: Path, game: str, recipe: Recipe) -> None:
     claim = folder / "recipe.json"
     if claim.exists() and claim.read_text() != text:
         raise ValueError(f"{folder} holds the work of another recipe for {game}: choose another folder or remove it.")
-    claim.write_text(text)
+    with replacing(claim) as partial:
+        partial.write_text(text)
 
 
 def _collect(
@@ -183,9 +185,8 @@ def _learn(
         time.perf_counter() - started,
     )
     card: dict[str, Any] = {"game": game, "recipe": asdict(recipe), "round": asdict(outcome)}
-    partial = file.with_suffix(".partial")
-    save_policy(policy, partial, card)
-    partial.replace(file)
+    with replacing(file) as partial:
+        save_policy(policy, partial, card)
     return (
         f"{game}, round {number + 1} of {recipe.rounds}: {outcome.states:,} states, loss {outcome.loss:.3f}, agreement "
         f"{outcome.agreement:.2f}, expert {outcome.expert_return:.2f} ({outcome.expert_episodes} episodes), student "
