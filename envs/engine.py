@@ -18,6 +18,8 @@ with warnings.catch_warnings():
 FORCE_RESET = -1
 """The action that ends an episode whatever its state (Procgen's ``Game::step``)."""
 
+_STATE_SIZE = 2**20  # more than any saved state needs
+
 
 class Engine:
     """A batch of Procgen games that step together.
@@ -63,6 +65,7 @@ class Engine:
         self.level_seeds: np.ndarray = self._env._info["level_seed"]
         self.previous_level_seeds: np.ndarray = self._env._info["prev_level_seed"]
         self.level_completes: np.ndarray = self._env._info["prev_level_complete"].view(bool)
+        self._state_buffer = self._env._ffi.new(f"char[{_STATE_SIZE}]")
         Engine.observe(self)
 
     def act(self, actions: np.ndarray) -> None:
@@ -76,10 +79,8 @@ class Engine:
 
     def get_state(self, index: int) -> bytes:
         """The saved state of one game."""
-        size = 2**20
-        buffer = self._env._ffi.new(f"char[{size}]")
-        used = self._env.call_c_func("get_state", index, buffer, size)
-        return bytes(self._env._ffi.buffer(buffer, used))
+        used = self._env.call_c_func("get_state", index, self._state_buffer, _STATE_SIZE)
+        return bytes(self._env._ffi.buffer(self._state_buffer, used))
 
     def set_state(self, index: int, state: bytes) -> None:
         """Put one game into a saved state; its frame and arrays follow at once."""

@@ -51,6 +51,8 @@ _NUMBERS_BEFORE_ENTITIES = 1 + 10 + 1  # the timeout, the rest of Game::serializ
 _NUMBERS_AFTER_ENTITIES = 19  # background, last actions, speeds, centre
 _ACTION_FIELDS = (5, 6, 7, 11, 12, 13)  # among those after the entities; the first is the last move's direction
 _NUMBERS_BEFORE_GRID = 3 + 6 + 2  # the world's size and border, camera, the grid's width and height
+_NUMBERS_BEFORE_VISIBILITY = 3 + 4  # of those
+_NO_TEXT = struct.pack("<i", 0)
 
 
 class SavedState:
@@ -76,9 +78,8 @@ class SavedState:
     def __init__(self, data: bytes) -> None:
         name_length = self._read_int(data, 4)
         self._options_at = 4 + 4 + name_length
-        position = self._options_at + 4 * (len(OPTIONS) + _NUMBERS_AFTER_OPTIONS)
-        for _ in range(2):
-            position = self._skip_generator(data, position)
+        self._generators_at = self._options_at + 4 * (len(OPTIONS) + _NUMBERS_AFTER_OPTIONS)
+        position = self._skip_generator(data, self._skip_generator(data, self._generators_at))
         self._timeout_at = position + 4 * _NUMBERS_BEFORE_TIMEOUT
         position = self._timeout_at + 4 * _NUMBERS_BEFORE_ENTITIES
         count = self._read_int(data, position)
@@ -86,6 +87,7 @@ class SavedState:
         self.entities = np.frombuffer(data, ENTITY, count, position + 4).copy()
         start = position = position + 4 + count * ENTITY.itemsize
         position = self._skip_generator(data, position + 4 * _NUMBERS_AFTER_ENTITIES)
+        self._visibility_at = position - start + 4 * _NUMBERS_BEFORE_VISIBILITY
         self.camera = np.frombuffer(data, "<f4", 4, position + 12).copy()
         position += 4 * _NUMBERS_BEFORE_GRID
         width, height = struct.unpack_from("<2i", data, position - 8)
@@ -130,6 +132,28 @@ class SavedState:
         struct.pack_into("<i", self._head, self._timeout_at - 4, 0)
         for field in _ACTION_FIELDS[with_last_move:]:
             struct.pack_into("<i", self._middle, 4 * field, 0)
+
+    @property
+    def visibility(self) -> float:
+        """Units of length across the frame, where the camera follows the player."""
+        return float(struct.unpack_from("<f", self._middle, self._visibility_at)[0])
+
+    @visibility.setter
+    def visibility(self, units: float) -> None:
+        struct.pack_into("<f", self._middle, self._visibility_at, units)
+
+    def drop_idle_generators(self) -> None:
+        """Leave out the random generators of level seeds and images, which no step within an episode draws from.
+
+        A game that is put into the state keeps its own, and is put into it in two thirds of the time.
+        """
+        level_seeds = slice(self._generators_at + 4, self._skip_generator(self._head, self._generators_at))
+        self._timeout_at -= level_seeds.stop - level_seeds.start - 4
+        self._head[level_seeds] = _NO_TEXT
+        at = 4 * _NUMBERS_AFTER_ENTITIES
+        images = slice(at + 4, self._skip_generator(self._middle, at))
+        self._visibility_at -= images.stop - images.start - 4
+        self._middle[images] = _NO_TEXT
 
     def own_lists(self, *, after: int, count: int) -> list[np.ndarray]:
         """The first lists among the game's own fields, as views of `own`, when `after` single fields precede them."""

@@ -75,7 +75,7 @@ class Simulator:
         count, horizon = plans.shape
         if count > self.num_copies:
             raise ValueError(f"{count} plans do not fit into {self.num_copies} copies: give the simulator more.")
-        start = _cheap_to_draw(state)
+        start = _cheap(state)
         for index in range(count):
             self._engine.set_state(index, start)
         rewards = np.zeros((count, horizon), np.float32)
@@ -102,9 +102,16 @@ class Simulator:
         self._engine.close()
 
 
-def _cheap_to_draw(state: bytes) -> bytes:
-    """The same state drawn without background and images, which takes a third of the time of a step."""
-    drawn = SavedState(state)
-    drawn.set_option("use_backgrounds", 0)
-    drawn.set_option("use_monochrome_assets", 1)
-    return drawn.to_bytes()
+_CLOSE_UP = 0.2
+"""Units of length across the frame when next to nothing is to be drawn; the games' rules do not depend on it."""
+
+
+def _cheap(state: bytes) -> bytes:
+    """The same state, faster to enter and to step: its frame shows little more than the player, in flat colours."""
+    cheap = SavedState(state)
+    cheap.set_option("use_backgrounds", 0)
+    cheap.set_option("use_monochrome_assets", 1)
+    cheap.set_option("center_agent", 1)
+    cheap.visibility = _CLOSE_UP
+    cheap.drop_idle_generators()
+    return cheap.to_bytes()
