@@ -1,6 +1,7 @@
 """Agents: PPO and imitation on one policy with swappable visual encoders."""
 
 import envs as _envs  # first: it keeps the old gym's notice, which SB3 would provoke, from the user's terminal
+from agents.egocentric import Egocentric
 from agents.encoders import ENCODERS, Encoder, Impala, Impoola, Nature, parse_encoder, register_encoder
 from agents.evaluation import Episodes, evaluate
 from agents.imitation import DAgger, TaughtVecEnv, Teacher
@@ -12,6 +13,7 @@ __all__ = [
     "ENCODERS",
     "PPO",
     "DAgger",
+    "Egocentric",
     "Encoder",
     "EncoderPolicy",
     "Episodes",

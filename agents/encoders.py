@@ -75,9 +75,12 @@ class Encoder(BaseFeaturesExtractor):
     images_at_once : int
         Largest number of images that pass the network in one go during training without the activations growing past
         some hundred megabytes.
+    reads_frames : bool
+        Whether frames will do, or only label maps.
     """
 
     images_at_once = 2048
+    reads_frames = True
 
     def __init__(self, observation_space: spaces.Space, features_dim: int) -> None:
         self.reads_labels = is_label_map(observation_space)
@@ -87,6 +90,8 @@ class Encoder(BaseFeaturesExtractor):
                 f"An encoder takes frames of shape (3, height, width) or label maps of shape (height, width), "
                 f"not {shape or observation_space}; stable_baselines3's VecTransposeImage brings the channels first."
             )
+        if not (self.reads_labels or self.reads_frames):
+            raise ValueError(f"The encoder {type(self).__name__} reads label maps only: use it with the semantic view.")
         super().__init__(observation_space, features_dim)
         self.image_shape: tuple[int, int, int] = (CHANNELS, *shape[-2:])  # type: ignore[assignment]
         self.network: nn.Module = nn.Identity()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.distributions import Distribution
+from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
@@ -24,6 +25,9 @@ class EncoderPolicy(ActorCriticPolicy):
         As in ``ActorCriticPolicy``.
     encoder
         Name of an encoder, see `agents.encoders.parse_encoder`.
+    action_classes
+        Groups of actions that do the same, every action in one of them. The policy then prefers one group to another,
+        never one action of a group to another, and its entropy is that of the groups. By default all actions differ.
     mixed_precision
         Whether the encoder computes in bfloat16; by default, where the device has instructions for it. Weights, heads
         and losses stay in float32.
@@ -38,6 +42,7 @@ class EncoderPolicy(ActorCriticPolicy):
         lr_schedule: Schedule,
         encoder: str = "nature",
         mixed_precision: bool | None = None,
+        action_classes: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
     ) -> None:
         if not kwargs.get("share_features_extractor", True):
@@ -45,6 +50,7 @@ class EncoderPolicy(ActorCriticPolicy):
                 "An EncoderPolicy has one encoder for its actor and critic: share_features_extractor=True."
             )
         self.encoder_name = encoder
+        self.action_classes = None if action_classes is None else tuple(tuple(members) for members in action_classes)
         self.mixed_precision = mixed_precision
         encoder_class, encoder_arguments = parse_encoder(encoder)
         arguments: dict[str, Any] = {
@@ -60,7 +66,17 @@ class EncoderPolicy(ActorCriticPolicy):
         parameters = super()._get_constructor_parameters()
         for name in ("features_extractor_class", "features_extractor_kwargs"):
             parameters.pop(name)
-        return parameters | {"encoder": self.encoder_name, "mixed_precision": self.mixed_precision}
+        return parameters | {
+            "encoder": self.encoder_name,
+            "mixed_precision": self.mixed_precision,
+            "action_classes": self.action_classes,
+        }
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        if self.action_classes is not None:
+            assert isinstance(self.action_space, spaces.Discrete)
+            self.action_dist = _ClassDistribution(int(self.action_space.n), self.action_classes)
+        super()._build(lr_schedule)
 
     def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> torch.Tensor:
         """Features of raw observations; bytes are converted where they are used, not before."""
@@ -85,7 +101,10 @@ class EncoderPolicy(ActorCriticPolicy):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Values, logarithms of the actions' probabilities, and entropies of the distributions they come from."""
         log_probabilities, values = self._heads(obs)
-        entropies = -(log_probabilities.exp() * log_probabilities).sum(dim=1)
+        of_classes = log_probabilities
+        if isinstance(self.action_net, _ClassLinear):
+            of_classes = log_probabilities + self.action_net.log_sizes
+        entropies = -(log_probabilities.exp() * of_classes).sum(dim=1)
         return values, log_probabilities.gather(1, actions.unsqueeze(1)).squeeze(1), entropies
 
     def _heads(self, obs: PyTorchObs) -> tuple[torch.Tensor, torch.Tensor]:
@@ -103,3 +122,34 @@ class EncoderPolicy(ActorCriticPolicy):
     def log_probabilities(self, obs: PyTorchObs) -> torch.Tensor:
         """Logarithms of the action probabilities, shape (batch, actions)."""
         return torch.log_softmax(self.action_net(self.mlp_extractor.forward_actor(self.extract_features(obs))), dim=1)
+
+
+class _ClassLinear(nn.Linear):
+    """Logits of all actions from one number a class, such that the members of a class share its probability."""
+
+    class_of: torch.Tensor
+    log_sizes: torch.Tensor
+
+    def __init__(self, features: int, class_of: torch.Tensor) -> None:
+        sizes = class_of.bincount()
+        super().__init__(features, len(sizes))
+        self.register_buffer("class_of", class_of, persistent=False)
+        self.register_buffer("log_sizes", sizes.float().log()[class_of], persistent=False)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return super().forward(features)[:, self.class_of] - self.log_sizes
+
+
+class _ClassDistribution(CategoricalDistribution):
+    """Distribution of actions that treats the members of a class alike."""
+
+    def __init__(self, actions: int, classes: Sequence[Sequence[int]]) -> None:
+        super().__init__(actions)
+        if sorted(action for members in classes for action in members) != list(range(actions)):
+            raise ValueError(f"Action classes hold each of the {actions} actions once, unlike {classes}.")
+        self._class_of = torch.zeros(actions, dtype=torch.int64)
+        for number, members in enumerate(classes):
+            self._class_of[list(members)] = number
+
+    def proba_distribution_net(self, latent_dim: int) -> nn.Module:
+        return _ClassLinear(latent_dim, self._class_of)

@@ -56,6 +56,7 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any]) -> None
         "encoder": policy.encoder_name,
         "observation_shape": json.dumps(list(space.shape or ())),
         "actions": str(int(policy.action_space.n)),  # type: ignore[attr-defined]
+        "action_classes": json.dumps(policy.action_classes),
         "card": json.dumps(card),
     }
     save_file(_weights(policy), path, metadata=metadata)
@@ -93,7 +94,8 @@ def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
         space = spaces.Box(0, 255, tuple(json.loads(metadata["observation_shape"])), np.uint8)
         actions = spaces.Discrete(int(metadata["actions"]))
         with torch.random.fork_rng(devices=[]):  # the weights to be replaced are drawn; reading a file draws nothing
-            policy = EncoderPolicy(space, actions, lambda _: 0.0, encoder=metadata["encoder"])
+            classes = json.loads(metadata.get("action_classes", "null"))
+            policy = EncoderPolicy(space, actions, lambda _: 0.0, metadata["encoder"], action_classes=classes)
     except (KeyError, TypeError, ValueError, AssertionError) as error:
         raise PolicyFileError(f"The description in {path} makes no policy ({error}): write the file again.") from error
     try:

@@ -115,42 +115,48 @@ class PlanSearch:
         Decision
         """
         plans = self._plans(last, elapsed)
-        outcomes = self._simulator.try_plans(state, plans)
-        values = self._values(outcomes)
-        if self.settings.route_weight:
-            values -= self.settings.route_weight * self._to_go(state, outcomes)
+        values = self._values(state, plans)
+        if last is None:  # a first search is a blind one: a second goes on from the best that it found
+            again = self._plans(plans[int(values.argmax())], 0)
+            plans, values = np.concatenate([plans, again]), np.concatenate([values, self._values(state, again)])
         best_by_class = np.full(len(self._actions), -np.inf)
         np.maximum.at(best_by_class, self._class_of[plans[:, 0]], values)
         return Decision(plans[int(values.argmax())], best_by_class[self._class_of])
 
     def _plans(self, last: NDArray[np.integer] | None, elapsed: int) -> NDArray[np.int64]:
-        """Plans to try; the first is preferred among equals."""
+        """Plans to try, every action first in one of them; the first is preferred among equals."""
         horizon, count = self.settings.horizon, self.settings.num_plans
-        plans = self._actions[self._random.integers(len(self._actions), size=(count, horizon))]
-        holds = self._random.random((count, horizon)) >= 1 / self.settings.hold
+        different = len(self._actions)
+        plans = self._actions[self._random.integers(different, size=(count, horizon))]
+        changes = self._random.random((count, horizon)) < 1 / self.settings.hold
         for time in range(1, horizon):
-            plans[:, time] = np.where(holds[:, time], plans[:, time - 1], plans[:, time])
-        held = len(self._actions)
+            plans[:, time] = np.where(changes[:, time], plans[:, time], plans[:, time - 1])
         if last is None:
-            plans[:held] = self._actions[:, None]
+            plans[:different] = self._actions[:, None]
             return plans
         rest = np.concatenate([last[elapsed:], np.repeat(last[-1:], elapsed)])
-        plans[0] = rest
-        plans[1 : held + 1] = self._actions[:, None]
-        for plan in plans[held + 1 : (held + 1 + count) // 2]:
-            begin = int(self._random.integers(horizon))
-            end = begin + 1 + int(self._random.geometric(1 / self.settings.hold))
+        changed = plans[1 : (1 + different + count) // 2]
+        begins = np.zeros(len(changed), np.int64)
+        begins[different:] = self._random.integers(horizon, size=len(changed) - different)
+        changed[:different, 0] = self._actions
+        for plan, begin in zip(changed, begins, strict=True):
+            end = begin + int(self._random.geometric(1 / self.settings.hold))
             action = plan[begin]
             plan[:] = rest
             plan[begin:end] = action
+        plans[0] = rest
         return plans
 
-    def _values(self, outcomes: Outcomes) -> NDArray[np.float64]:
-        """Discounted return of each plan, less what dying costs."""
+    def _values(self, state: bytes, plans: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Discounted return of each plan, less what dying and the way still to go cost."""
+        outcomes = self._simulator.try_plans(state, plans)
         died = outcomes.ended & ~outcomes.completed
-        return outcomes.rewards @ self._discounts - np.where(
+        values = outcomes.rewards @ self._discounts - np.where(
             died, self.settings.death_cost * self._discounts[outcomes.lengths - 1], 0.0
         )
+        if self.settings.route_weight:
+            values -= self.settings.route_weight * self._to_go(state, outcomes)
+        return values
 
     def _to_go(self, state: bytes, outcomes: Outcomes) -> NDArray[np.float64]:
         """Length of the way that is left after each plan, nothing for a completed level."""

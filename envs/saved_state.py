@@ -101,7 +101,7 @@ class SavedState:
         return int(struct.unpack_from("<i", data, position)[0])
 
     @classmethod
-    def _skip_generator(cls, data: bytes, position: int) -> int:
+    def _skip_generator(cls, data: bytes | bytearray, position: int) -> int:
         return position + 8 + cls._read_int(data, position + 4)  # a flag, then a text
 
     @property

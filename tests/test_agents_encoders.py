@@ -21,7 +21,10 @@ def shapes(module):
     return [tuple(parameter.shape) for parameter in module.parameters()]
 
 
-@pytest.mark.parametrize("text", [*ENCODERS, "impala:8,16", "impoola:4,4,4,4"])
+READ_BOTH = [name for name, encoder in ENCODERS.items() if encoder.reads_frames]
+
+
+@pytest.mark.parametrize("text", [*READ_BOTH, "impala:8,16", "impoola:4,4,4,4"])
 def test_frames_and_label_maps_pass_the_same_topology(text):
     encoder_class, arguments = parse_encoder(text)
     seeing, reading = encoder_class(FRAMES, **arguments), encoder_class(LABELS, **arguments)
