@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from agents import EncoderPolicy
-from agents.search import PlanSearch
+from agents.search import PlanSearch, SearchSettings
 from envs import ProcgenBatch, ProcgenOptions
 from envs.actions import action_classes
 from lcd.files import replacing
-from lcd.teachers.recipes import Recipe
+from lcd.teachers.recipes import Advice
 
 NUM_GAMES = 16
 NO_MOVE = 4
@@ -53,16 +53,24 @@ class Demonstrations:
 
 
 def demonstrate(
-    options: ProcgenOptions, recipe: Recipe, count: int, student: EncoderPolicy | None = None, *, seed: int = 0
+    options: ProcgenOptions,
+    search: SearchSettings,
+    advice: Advice,
+    count: int,
+    student: EncoderPolicy | None = None,
+    *,
+    seed: int = 0,
 ) -> Demonstrations:
-    """Play some games, asking the expert about every `recipe.stride`-th state.
+    """Play some games, asking the expert about every `advice.stride`-th state.
 
     Parameters
     ----------
     options
         The game and its levels.
-    recipe
-        The expert, and how often it acts itself.
+    search
+        The expert.
+    advice
+        How it is asked, and how often it acts itself.
     count
         States to label.
     student
@@ -77,9 +85,9 @@ def demonstrate(
     random = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     batch = ProcgenBatch(options, NUM_GAMES, "semantic", seed)
-    expert = PlanSearch(options, recipe.search, seed)
+    expert = PlanSearch(options, search, seed)
     first_of_class = np.array([members[0] for members in action_classes(options.game)])
-    led = np.arange(NUM_GAMES) < (NUM_GAMES if student is None else round(recipe.expert_share * NUM_GAMES))
+    led = np.arange(NUM_GAMES) < (NUM_GAMES if student is None else round(advice.expert_share * NUM_GAMES))
     plans: list[NDArray[np.int64] | None] = [None] * NUM_GAMES
     observations: list[NDArray[np.uint8]] = []
     values: list[NDArray[np.float32]] = []
@@ -89,15 +97,15 @@ def demonstrate(
     try:
         while len(observations) * NUM_GAMES < count:
             decisions = [
-                expert.decide(batch.saved_state(index), plans[index], recipe.stride) for index in range(NUM_GAMES)
+                expert.decide(batch.saved_state(index), plans[index], advice.stride) for index in range(NUM_GAMES)
             ]
             observations.append(seen)
             values.append(np.array([decision.values for decision in decisions], np.float32))
             plans = [decision.plan for decision in decisions]
-            ahead = np.array([decision.plan[: recipe.stride] for decision in decisions])
-            slips = random.random(NUM_GAMES) < recipe.slips
+            ahead = np.array([decision.plan[: advice.stride] for decision in decisions])
+            slips = random.random(NUM_GAMES) < advice.slips
             ahead[slips] = first_of_class[random.integers(len(first_of_class), size=int(slips.sum()))][:, None]
-            for time in range(recipe.stride):
+            for time in range(advice.stride):
                 actions = ahead[:, time]
                 if student is not None and not led.all():
                     own = _sample(student, seen, generator)

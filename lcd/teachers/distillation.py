@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from agents import EncoderPolicy
 from agents.gradient import Statistics, leave_gradient
-from envs.actions import action_classes
+from envs.actions import NUM_ACTIONS, ActionClasses
 from lcd.teachers.demonstrations import Demonstrations
 
-BATCH_SIZE = 2048
+BATCH_SIZE = 256
 LEARNING_RATE = 1e-3
 
 
@@ -25,15 +25,15 @@ class LabelledClasses(NamedTuple):
     chances: torch.Tensor
 
 
-def class_chances(values: NDArray[np.floating], game: str, temperature: float) -> torch.Tensor:
+def class_chances(values: NDArray[np.floating], classes: ActionClasses, temperature: float) -> torch.Tensor:
     """What an expert would do that prefers the better action, the more so the better it is.
 
     Parameters
     ----------
     values : numpy.ndarray, shape (n, 15)
         Expected return of each action.
-    game
-        Decides which actions are the same.
+    classes
+        Groups of actions that do the same.
     temperature
         Difference in return that makes a factor of e.
 
@@ -42,21 +42,18 @@ def class_chances(values: NDArray[np.floating], game: str, temperature: float) -
     torch.Tensor, shape (n, classes), float32
         Chances that sum to 1.
     """
-    first_of_class = [members[0] for members in action_classes(game)]
+    first_of_class = [members[0] for members in classes]
     return torch.softmax(torch.from_numpy(np.asarray(values)[:, first_of_class]).float() / temperature, dim=1)
 
 
-def class_log_probabilities(log_probabilities: torch.Tensor, game: str) -> torch.Tensor:
+def class_log_probabilities(log_probabilities: torch.Tensor, classes: ActionClasses) -> torch.Tensor:
     """Logarithms of the chances of doing what each class of actions does, shape (batch, classes)."""
-    return torch.stack(
-        [log_probabilities[:, list(members)].logsumexp(dim=1) for members in action_classes(game)], dim=1
-    )
+    return torch.stack([log_probabilities[:, list(members)].logsumexp(dim=1) for members in classes], dim=1)
 
 
 def distil(
     policy: EncoderPolicy,
     demonstrations: Sequence[Demonstrations],
-    game: str,
     *,
     temperature: float,
     epochs: int,
@@ -70,11 +67,9 @@ def distil(
     Parameters
     ----------
     policy
-        Is changed in place.
+        Is changed in place; it says which actions do the same.
     demonstrations
         The states.
-    game
-        Decides which actions are the same.
     temperature
         See `class_chances`.
     epochs
@@ -89,7 +84,8 @@ def distil(
         pass, each state seen before the update that it takes part in.
     """
     observations = torch.from_numpy(np.concatenate([shown.observations for shown in demonstrations]))
-    chances = class_chances(np.concatenate([shown.values for shown in demonstrations]), game, temperature)
+    classes = policy.action_classes or tuple((action,) for action in range(NUM_ACTIONS))
+    chances = class_chances(np.concatenate([shown.values for shown in demonstrations]), classes, temperature)
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, LEARNING_RATE, eps=1e-5, fused=True)
     batches = -(-len(observations) // BATCH_SIZE)
@@ -97,7 +93,7 @@ def distil(
     part_size = getattr(policy.features_extractor, "images_at_once", BATCH_SIZE)
 
     def loss(batch: LabelledClasses) -> tuple[torch.Tensor, Statistics]:
-        student = class_log_probabilities(policy.log_probabilities(batch.observations), game)
+        student = class_log_probabilities(policy.log_probabilities(batch.observations), classes)
         divergence = (torch.special.xlogy(batch.chances, batch.chances) - batch.chances * student).sum(dim=1).mean()
         agreement = (student.argmax(dim=1) == batch.chances.argmax(dim=1)).float().mean()
         return divergence, {"loss": divergence.detach(), "agreement": agreement}

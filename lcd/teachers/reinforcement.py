@@ -1,0 +1,208 @@
+"""Learning from reward, in legs: each goes on from what the one before left in a file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+
+from agents import PPO, EncoderPolicy
+from envs import ProcgenOptions, ProcgenVecEnv
+from envs.actions import action_classes
+from lcd.files import replacing
+from lcd.teachers.student import untaught
+from lcd.training.settings import Hyperparameters
+
+LEG = 2**18
+"""Environment steps of a leg: what an interruption can cost."""
+
+COOL_DOWN = 0.25
+"""Last share of all steps, over which the learning rate falls to nothing."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """How long and with which settings a teacher learns from reward.
+
+    Attributes
+    ----------
+    steps
+        Environment steps, rounded up to whole legs.
+    hyperparameters
+        Settings of PPO.
+    encoder
+        Visual encoder.
+    """
+
+    steps: int
+    hyperparameters: Hyperparameters
+    encoder: str
+
+    @property
+    def legs(self) -> int:
+        """Number of legs."""
+        return -(-self.steps // LEG)
+
+    def learning_rate(self, leg: int, left: float) -> float:
+        """Learning rate when a share of a leg is left."""
+        done = (leg + 1 - left) / self.legs
+        return self.hyperparameters.learning_rate * min(1.0, (1 - done) / COOL_DOWN)
+
+    def cools(self, leg: int) -> bool:
+        """Whether the learning rate falls in a leg, so that what it leaves depends on how many legs there are."""
+        return leg + 1 > (1 - COOL_DOWN) * self.legs
+
+
+class _Returns(BaseCallback):
+    """Keeps the returns of the episodes that end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.returns: list[float] = []
+
+    def _on_step(self) -> bool:
+        self.returns += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
+        return True
+
+
+def reinforce(
+    options: ProcgenOptions,
+    course: Course,
+    folder: Path,
+    *,
+    begin: dict[str, torch.Tensor] | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> EncoderPolicy:
+    """Train a policy on the semantic view by PPO.
+
+    Parameters
+    ----------
+    options
+        The game and its training levels.
+    course
+        How.
+    folder
+        Existing folder for what the legs leave, ``leg-0.pt`` and so on, and for their table, ``legs.csv``. The same
+        call goes on after the last leg there, to the same weights; one with more steps goes on from where the shorter
+        course began to cool down.
+    begin
+        Weights to begin with; by default those that the first leg draws.
+    report
+        Is told of every finished leg.
+
+    Returns
+    -------
+    EncoderPolicy
+        The trained policy.
+
+    Raises
+    ------
+    agents.TrainingDiverged
+        If a loss is not finite.
+    """
+    left = _last_leg(course, folder)
+    for number in range(left["number"] + 1, course.legs):
+        left = _leg(options, course, number, left, begin)
+        with replacing(folder / f"leg-{number}.pt") as partial:
+            torch.save(left, partial)
+        row = left["table"][-1]
+        report(
+            f"{options.game}: {row['steps']:,} of {course.legs * LEG:,} steps, return {row['mean_return']:.2f} "
+            f"({row['episodes']} episodes), entropy {row['entropy']:.2f}, {row['steps_per_second']:.0f} steps/s"
+        )
+    with replacing(folder / "legs.csv") as partial:
+        pd.DataFrame(left["table"]).to_csv(partial, index=False)
+    policy = untaught(options.game, course.encoder)
+    policy.load_state_dict(left["policy"])
+    policy.set_training_mode(False)
+    return policy
+
+
+def _last_leg(course: Course, folder: Path) -> dict[str, Any]:
+    """What the last finished leg of a course left."""
+    for number in reversed(range(course.legs)):
+        file = folder / f"leg-{number}.pt"
+        if file.exists():
+            left: dict[str, Any] = torch.load(file, weights_only=True)
+            if left["cooled"] in (0, course.legs) and bool(left["cooled"]) == course.cools(number):
+                return left
+    return {"number": -1, "table": []}
+
+
+def _learner(
+    options: ProcgenOptions,
+    course: Course,
+    number: int,
+    left: dict[str, Any] | None,
+    begin: dict[str, torch.Tensor] | None,
+) -> tuple[PPO, VecNormalize]:
+    """The learner at the beginning of a leg, and its environment."""
+    hyper = course.hyperparameters
+    games = ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number)
+    env = VecNormalize(VecMonitor(games), norm_obs=False, gamma=hyper.gamma)
+    model = PPO(
+        env=env,
+        encoder=course.encoder,
+        policy_kwargs={"action_classes": action_classes(options.game)},
+        n_steps=hyper.rollout_steps,
+        batch_size=hyper.rollout // hyper.minibatches,
+        n_epochs=hyper.epochs,
+        learning_rate=lambda left: course.learning_rate(number, left),
+        gamma=hyper.gamma,
+        gae_lambda=hyper.gae_lambda,
+        clip_range=hyper.clip_range,
+        ent_coef=hyper.entropy,
+        seed=number,
+        device="cpu",
+    )
+    if left is not None and number > 0:
+        model.policy.load_state_dict(left["policy"])
+        model.policy.optimizer.load_state_dict(left["optimizer"])
+        statistics = env.ret_rms
+        statistics.mean, statistics.var = (np.asarray(value) for value in left["returns"][:2])
+        statistics.count = left["returns"][2]
+    elif begin is not None:
+        model.policy.load_state_dict(begin)
+    return model, env
+
+
+def _leg(
+    options: ProcgenOptions,
+    course: Course,
+    number: int,
+    left: dict[str, Any],
+    begin: dict[str, torch.Tensor] | None,
+) -> dict[str, Any]:
+    """Carry out one leg and give what the next one needs."""
+    started, processor = time.perf_counter(), time.process_time()
+    model, env = _learner(options, course, number, left, begin)
+    seen = _Returns()
+    try:
+        model.learn(LEG, callback=seen)
+    finally:
+        env.close()
+    row = {
+        "steps": (number + 1) * LEG,
+        "mean_return": float(np.mean(seen.returns)) if seen.returns else float("nan"),
+        "episodes": len(seen.returns),
+        "entropy": -float(model.logger.name_to_value.get("train/entropy_loss", float("nan"))),
+        "steps_per_second": LEG / (time.perf_counter() - started),
+        "core_hours": (time.process_time() - processor) / 3600,
+    }
+    statistics = env.ret_rms
+    return {
+        "number": number,
+        "cooled": course.legs if course.cools(number) else 0,
+        "table": [*left["table"], row],
+        "policy": model.policy.state_dict(),
+        "optimizer": model.policy.optimizer.state_dict(),
+        "returns": [float(statistics.mean), float(statistics.var), float(statistics.count)],
+    }
