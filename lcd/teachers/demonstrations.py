@@ -28,28 +28,31 @@ class Demonstrations:
     ----------
     observations : numpy.ndarray, shape (n, 64, 64), uint8
         Label maps.
-    values : numpy.ndarray, shape (n, 15), float32
+    action_values : numpy.ndarray, shape (n, 15), float32
         Return that the expert expects when it begins with each action.
     expert_returns : numpy.ndarray, shape (m,), float32
         Returns of the episodes that the expert played from beginning to end, slips included.
     """
 
     observations: NDArray[np.uint8]
-    values: NDArray[np.float32]
+    action_values: NDArray[np.float32]
     expert_returns: NDArray[np.float32]
 
     def save(self, path: Path) -> None:
         """Write the states to a file, whole or not at all."""
         with replacing(path) as partial:
             np.savez_compressed(
-                partial, observations=self.observations, values=self.values, expert_returns=self.expert_returns
+                partial,
+                observations=self.observations,
+                action_values=self.action_values,
+                expert_returns=self.expert_returns,
             )
 
     @classmethod
     def load(cls, path: Path) -> Demonstrations:
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as data:
-            return cls(data["observations"], data["values"], data["expert_returns"])
+            return cls(data["observations"], data["action_values"], data["expert_returns"])
 
 
 def demonstrate(

@@ -85,7 +85,7 @@ def distil(
     """
     observations = torch.from_numpy(np.concatenate([shown.observations for shown in demonstrations]))
     classes = policy.action_classes or tuple((action,) for action in range(NUM_ACTIONS))
-    chances = class_chances(np.concatenate([shown.values for shown in demonstrations]), classes, temperature)
+    chances = class_chances(np.concatenate([shown.action_values for shown in demonstrations]), classes, temperature)
     parameters = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(parameters, LEARNING_RATE, eps=1e-5, fused=True)
     batches = -(-len(observations) // BATCH_SIZE)
