@@ -70,7 +70,7 @@ def test_the_same_seed_shows_the_same(student):
     options = ProcgenOptions("starpilot")
     shown = [demonstrate(options, SearchSettings(4, 12), Advice(), 64, student, seed=2) for _ in range(2)]
     assert np.array_equal(shown[0].observations, shown[1].observations)
-    assert np.array_equal(shown[0].values, shown[1].values)
+    assert np.array_equal(shown[0].action_values, shown[1].action_values)
 
 
 def test_the_expert_alone_finishes_mazes():
