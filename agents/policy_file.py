@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from agents.encoders import parse_encoder
 from agents.policy import EncoderPolicy
@@ -28,17 +28,19 @@ def _weights(policy: EncoderPolicy) -> dict[str, torch.Tensor]:
     return {name: value.contiguous() for name, value in policy.state_dict().items() if not name.startswith(aliases)}
 
 
-def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any]) -> None:
+def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half: bool = False) -> None:
     """Write a policy with a card that says what it is.
 
     Parameters
     ----------
     policy
-        The policy; its weights are written as they are.
+        The policy.
     path
         File to write.
     card
         What a reader should know, as JSON data: the game, how the policy was made, its scores.
+    half
+        Whether to write the weights in half precision.
 
     Raises
     ------
@@ -59,7 +61,17 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any]) -> None
         "action_classes": json.dumps(policy.action_classes),
         "card": json.dumps(card),
     }
-    save_file(_weights(policy), path, metadata=metadata)
+    weights = _weights(policy)
+    data = save({name: value.half() for name, value in weights.items()} if half else weights, metadata)
+    path.write_bytes(_in_order(data))
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same safetensors file with its header sorted, which the library writes in an order of its own each time."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[end:]
 
 
 def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:

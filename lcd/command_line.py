@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 import lcd
+from lcd.arguments import count
+from lcd.teachers.command_line import teachers
 
 app = typer.Typer(
     add_completion=False,
@@ -19,26 +21,7 @@ app = typer.Typer(
     help="Tells how much of a game's difficulty for a deep RL agent is perceptual, and how much is policy learning.",
 )
 
-UNITS = {"k": 1_000, "m": 1_000_000}
-
-
-def count(text: str) -> int:
-    """A number of steps such as ``500000``, ``500k`` or ``1.5M``.
-
-    Raises
-    ------
-    typer.BadParameter
-        If the text is no such number, or below 1.
-    """
-    digits, unit = (text[:-1], UNITS[text[-1].lower()]) if text[-1:].lower() in UNITS else (text, 1)
-    try:
-        number = float(digits) * unit
-        whole = round(number)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(f"{text!r} is no number of steps: write one such as 500000, 500k or 1.5M.") from None
-    if whole < 1 or abs(whole - number) > 1e-6:
-        raise typer.BadParameter(f"{text!r} must be a whole number of at least 1.")
-    return whole
+app.add_typer(teachers)
 
 
 @app.callback(invoke_without_command=True)
@@ -142,6 +125,32 @@ def diagnose(
         for sentence in sentences:
             console.print(f"  {title}: {sentence}", highlight=False)
     console.print(f"Figure, tables and JSON are in {folder.path}.", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def watch(
+    teacher: Annotated[str, typer.Option(metavar="GAME", help="The game whose reference teacher is to play.")],
+    out: Annotated[Path | None, typer.Option(help="The film; by default GAME.gif.")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3,
+    max_steps: Annotated[int, typer.Option(min=1, help="Steps after which the film ends.")] = 600,
+    seed: Annotated[int, typer.Option(help="Of levels and actions.")] = 0,
+) -> None:
+    """Write a film of a reference teacher at play, in both views, on levels that it never saw."""
+    from agents import load_policy
+    from envs import ProcgenOptions
+    from lcd.figures import registered
+    from lcd.files import replacing
+    from lcd.replay import record
+    from lcd.teachers.library import shipped_teacher
+    from lcd.teachers.making import TRAINING_LEVELS
+
+    path, card = shipped_teacher(teacher)
+    options = ProcgenOptions(card.game, card.distribution_mode).unseen_levels(TRAINING_LEVELS)
+    replay = record(load_policy(path)[0], options, episodes=episodes, max_steps=max_steps, seed=seed)
+    film = out or Path(f"{card.game}.gif")
+    with replacing(film) as partial:
+        registered("replay")(replay, partial)
+    Console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
 
 
 def resolve_device(device: str) -> str:

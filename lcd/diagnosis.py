@@ -7,13 +7,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from lcd.demands import CONTRASTS, DIFFERENCE
+from lcd.figures import registered
 from lcd.files import replacing
 from lcd.generalisation import GeneralisationEstimate, generalisation_estimate
 from lcd.intervals import Interval, cell_samples, contrast_interval, demand_table, seed_variances
@@ -253,13 +253,7 @@ class Diagnosis:
         RuntimeError
             If no such figure is registered, because the package is not installed.
         """
-        found = entry_points(group="lcd.figures", name="diagnosis")
-        if not found:
-            raise RuntimeError(
-                "no figure 'diagnosis' is registered in the entry points 'lcd.figures': "
-                "install the package (pip install -e .) rather than only putting it on the path"
-            )
-        figure: Figure = next(iter(found)).load()(self)
+        figure: Figure = registered("diagnosis")(self)
         return figure
 
     def __repr__(self) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from envs import get_game
+from lcd.files import checksum
 from lcd.presets import Preset
 from lcd.scores import CELLS, Normalisation
 from lcd.training.settings import Evaluation, RunSettings
@@ -42,7 +42,7 @@ class GivenTeacher:
         """
         if not path.is_file():
             raise ValueError(f"There is no teacher file {path}: check the path.")
-        return cls(path, hashlib.sha256(path.read_bytes()).hexdigest())
+        return cls(path, checksum(path))
 
 
 @dataclass(frozen=True)

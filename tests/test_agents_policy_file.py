@@ -55,6 +55,20 @@ def test_a_policy_comes_back_with_its_card(space, encoder, tmp_path):
         assert torch.equal(loaded.predict_values(observations), policy.predict_values(observations))
 
 
+def test_the_same_policy_makes_the_same_file(path, tmp_path):
+    for _ in range(8):  # the library's own order of the header changes from call to call
+        save_policy(policy_of(), tmp_path / "again.safetensors", {"game": "maze", "returns": [1.5, None]})
+        assert (tmp_path / "again.safetensors").read_bytes() == path.read_bytes()
+
+
+def test_half_precision_halves_the_file_and_rounds_the_weights(path, tmp_path):
+    policy = policy_of()
+    save_policy(policy, tmp_path / "half.safetensors", {}, half=True)
+    assert (tmp_path / "half.safetensors").stat().st_size < 0.6 * path.stat().st_size
+    loaded = load_policy(tmp_path / "half.safetensors")[0].state_dict()
+    assert all(torch.equal(loaded[name], value.half().float()) for name, value in policy.state_dict().items())
+
+
 def test_every_weight_is_written_once(path):
     with safe_open(path, "pt") as file:
         size = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118

@@ -7,21 +7,35 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from agents import EncoderPolicy
+import pandas as pd
+
+from agents import load_policy, save_policy
 from envs import ProcgenOptions
-from lcd.files import replacing
+from lcd.files import checksum, replacing
+from lcd.store import versions
 from lcd.teachers.advice import take_advice
+from lcd.teachers.examination import examine, examine_expert, sharpest
+from lcd.teachers.library import Card
 from lcd.teachers.recipes import Recipe
 from lcd.teachers.reinforcement import Course, reinforce
 
 TRAINING_LEVELS = 100_000
 """A teacher learns on these levels; all others are unseen."""
 
+EXPERT_STRIDE = 2
+SEEDS = {"sharpness": 1, "training": 2, "unseen": 3, "expert": 3}
+
 
 def make_teacher(
-    options: ProcgenOptions, recipe: Recipe, folder: Path, *, report: Callable[[str], None] = lambda line: None
-) -> EncoderPolicy:
-    """Carry out a recipe.
+    options: ProcgenOptions,
+    recipe: Recipe,
+    folder: Path,
+    *,
+    episodes: int = 512,
+    expert_episodes: int = 64,
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[Path, Card]:
+    """Carry out a recipe and examine what came of it.
 
     Everything finished is kept in the folder, and the same call goes on from there.
 
@@ -32,14 +46,18 @@ def make_teacher(
     recipe
         How its teacher is made.
     folder
-        Where states and students go; made if need be.
+        Where states, students and the teacher go; made if need be.
+    episodes, expert_episodes
+        Of each examination of the teacher, and of the one of the expert.
     report
         Is told of every finished step.
 
     Returns
     -------
-    EncoderPolicy
-        The teacher.
+    Path
+        The teacher's file, named after the game, with half-precision weights.
+    Card
+        Its card, which is written beside it.
 
     Raises
     ------
@@ -51,7 +69,33 @@ def make_teacher(
     _claim(folder, options, recipe)
     begin = None if recipe.advice is None else take_advice(options, recipe, folder, report=report).state_dict()
     course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder)
-    return reinforce(options, course, folder, begin=begin, report=report)
+    policy = reinforce(options, course, folder, begin=begin, report=report)
+    sharpness = sharpest(policy, options, episodes // 2, SEEDS["sharpness"])
+    file = folder / f"{options.game}.safetensors"
+    with replacing(file) as partial:
+        save_policy(policy, partial, {"game": options.game, "recipe": asdict(recipe)}, half=True)
+    teacher = load_policy(file)[0]
+    unseen = options.unseen_levels(TRAINING_LEVELS)
+    legs = pd.read_csv(folder / "legs.csv")
+    card = Card(
+        game=options.game,
+        distribution_mode=options.distribution_mode,
+        recipe=asdict(recipe),
+        steps=int(legs["steps"].iloc[-1]),
+        core_hours=round(float(legs["core_hours"].sum()), 2),
+        sharpness=sharpness,
+        training=examine(teacher, options, episodes, SEEDS["training"]),
+        unseen=examine(teacher, unseen, episodes, SEEDS["unseen"]),
+        expert=examine_expert(unseen, recipe.expert, EXPERT_STRIDE, expert_episodes, SEEDS["expert"]),
+        versions=versions(),
+        checksum=checksum(file),
+    )
+    card.write(file.with_suffix(".json"))
+    report(
+        f"{options.game}: {card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}] on unseen levels, "
+        f"{card.share_of_long_training(card.unseen):.0%} of long training; the expert {card.expert.mean:.2f}"
+    )
+    return file, card
 
 
 def _claim(folder: Path, options: ProcgenOptions, recipe: Recipe) -> None:

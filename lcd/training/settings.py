@@ -121,9 +121,11 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         self.training_options.unseen_levels(self.num_levels)
-        parse_encoder(self.encoder)
+        encoder, _ = parse_encoder(self.encoder)
         if self.view not in VIEWS:
             raise ValueError(f"Unknown view {self.view!r}: choose one of {', '.join(VIEWS)}.")
+        if self.view == "pixels" and not encoder.reads_frames:
+            raise ValueError(f"The encoder {self.encoder!r} reads label maps only, not pixels: choose another.")
         if self.learning not in LEARNINGS:
             raise ValueError(f"Unknown kind of learning {self.learning!r}: choose one of {', '.join(LEARNINGS)}.")
         if (self.teacher is None) != (self.learning == "rl"):

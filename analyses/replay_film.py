@@ -1,0 +1,50 @@
+"""A film of a replay: both views side by side, with the action, the value and the return so far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from envs import paint
+from envs.games import ACTION_KEYS
+from lcd.replay import Replay
+
+SCALE, GAP, CAPTION = 4, 8, 34
+MILLISECONDS = 66
+"""Of one step, about the 15 steps a second at which people play Procgen."""
+
+BACKGROUND, INK = (24, 24, 28), (235, 235, 235)
+
+
+def write_film(replay: Replay, path: Path) -> None:
+    """Write a replay as an animated GIF.
+
+    Parameters
+    ----------
+    replay
+        What was recorded.
+    path
+        The file.
+    """
+    returns = replay.returns
+    pictures = [_picture(replay, step, returns[step]) for step in range(len(returns))]
+    shared = pictures[len(pictures) // 2].quantize(128)
+    frames = [picture.quantize(palette=shared, dither=Image.Dither.NONE) for picture in pictures]
+    frames[0].save(
+        path, format="GIF", save_all=True, append_images=frames[1:], duration=MILLISECONDS, loop=0, optimize=False
+    )
+
+
+def _picture(replay: Replay, step: int, so_far: float) -> Image.Image:
+    small = (replay.frames[step], paint(replay.labels[step]))
+    views = [frame.repeat(SCALE, axis=0).repeat(SCALE, axis=1) for frame in small]
+    height, width = views[0].shape[:2]
+    canvas = Image.new("RGB", (2 * width + GAP, height + CAPTION), BACKGROUND)
+    for number, view in enumerate(views):
+        canvas.paste(Image.fromarray(view), (number * (width + GAP), CAPTION))
+    keys = "+".join(ACTION_KEYS[int(replay.actions[step])]) or "no key"
+    draw = ImageDraw.Draw(canvas)
+    draw.text((6, 3), f"{replay.game}   step {step}   {keys}", INK)
+    draw.text((6, 17), f"return {so_far:.1f}   value {replay.values[step]:+.2f}", INK)
+    return canvas

@@ -1,0 +1,25 @@
+"""The seam to what draws: lcd stands below analyses, so it finds drawings by name instead of importing them."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+GROUP = "lcd.figures"
+
+
+def registered(name: str) -> Any:
+    """What is registered under a name in the entry points ``lcd.figures``.
+
+    Raises
+    ------
+    RuntimeError
+        If nothing is, because the package is not installed.
+    """
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        raise RuntimeError(
+            f"no figure {name!r} is registered in the entry points {GROUP!r}: "
+            "install the package (pip install -e .) rather than only putting it on the path"
+        )
+    return next(iter(found)).load()

@@ -1,0 +1,79 @@
+"""The commands ``lcd teachers``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lcd.arguments import count
+
+teachers = typer.Typer(name="teachers", help="List the reference teachers, or make one again.")
+
+
+@teachers.callback(invoke_without_command=True)
+def list_teachers(context: typer.Context) -> None:
+    """List the reference teachers that come with the package."""
+    if context.invoked_subcommand is not None:
+        return
+    from lcd.teachers.library import shipped_games, shipped_teacher
+
+    table = Table(caption="Returns on levels that were not learned on; shares of what 50 M steps of PPO reach.")
+    for name in ("game", "return", "95 % interval", "share", "on training levels", "expert", "steps", "core-hours"):
+        table.add_column(name, justify="left" if name == "game" else "right")
+    for game in shipped_games():
+        card = shipped_teacher(game)[1]
+        table.add_row(
+            game,
+            f"{card.unseen.mean:.2f}",
+            f"{card.unseen.low:.2f} to {card.unseen.high:.2f}",
+            f"{card.share_of_long_training(card.unseen):.0%}",
+            f"{card.training.mean:.2f}",
+            f"{card.expert.mean:.2f}",
+            f"{card.steps / 1e6:.1f}M",
+            f"{card.core_hours:.1f}",
+        )
+    Console().print(table)
+
+
+@teachers.command()
+def train(
+    game: Annotated[str, typer.Argument(help="A Procgen game; `lcd games` lists them.")],
+    steps: Annotated[
+        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of PPO, instead of the recipe's.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of what is made; by default lcd-runs/teachers/GAME.")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads; two processes of one thread make two teachers faster.")
+    ] = 1,
+    episodes: Annotated[int, typer.Option(min=4, help="Episodes of each examination.")] = 512,
+) -> None:
+    """Make a game's reference teacher again.
+
+    What is finished is kept: the same command goes on where it stopped.
+    """
+    import torch
+
+    from envs import ProcgenOptions, get_game
+    from lcd.teachers.making import TRAINING_LEVELS, make_teacher
+    from lcd.teachers.recipes import RECIPES
+
+    name = get_game(game).name
+    recipe = RECIPES[name] if steps is None else replace(RECIPES[name], steps=steps)
+    torch.set_num_threads(threads)
+    console = Console()
+    path, _ = make_teacher(
+        ProcgenOptions(name, num_levels=TRAINING_LEVELS),
+        recipe,
+        folder or Path("lcd-runs") / "teachers" / name,
+        episodes=episodes,
+        expert_episodes=min(64, episodes),
+        report=lambda line: console.print(line, highlight=False, soft_wrap=True),
+    )
+    console.print(f"The teacher is {path}, its card beside it.", highlight=False, soft_wrap=True)

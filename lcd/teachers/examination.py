@@ -1,0 +1,159 @@
+"""What a teacher, and the expert behind it, are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+from torch import nn
+
+from agents import EncoderPolicy, evaluate
+from agents.search import PlanSearch, SearchSettings
+from envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
+
+NUM_ENVS = 64
+SHARPNESSES = (1.0, 1.5, 2.5, 4.0)
+NO_MOVE = 4
+
+LONG_TRAINED: Mapping[str, float] = MappingProxyType(
+    {
+        "bigfish": 29.2,
+        "bossfight": 11.4,
+        "caveflyer": 9.5,
+        "chaser": 11.5,
+        "climber": 11.2,
+        "coinrun": 9.7,
+        "dodgeball": 16.8,
+        "fruitbot": 29.9,
+        "heist": 10.0,
+        "jumper": 8.7,
+        "leaper": 7.7,
+        "maze": 10.0,
+        "miner": 12.6,
+        "ninja": 9.4,
+        "plunder": 26.0,
+        "starpilot": 55.3,
+    }
+)
+"""Returns of PPO after 50 M steps on unlimited easy levels, from the card of a public set of expert trajectories
+(https://huggingface.co/datasets/EpicPinkPenguin/procgen)."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean return.
+
+    Attributes
+    ----------
+    mean
+        Mean return.
+    low, high
+        Its 95 % interval, by Student's t over episodes.
+    episodes
+        Number of episodes.
+    """
+
+    mean: float
+    low: float
+    high: float
+    episodes: int
+
+    @classmethod
+    def of(cls, returns: NDArray[np.floating]) -> Score:
+        """Score of some episodes, at least two."""
+        returns = np.asarray(returns, np.float64).ravel()
+        mean, error = float(returns.mean()), float(stats.sem(returns))
+        margin = error * float(stats.t.ppf(0.975, returns.size - 1))
+        return cls(mean, mean - margin, mean + margin, returns.size)
+
+
+def examine(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> Score:
+    """Let a policy of the semantic view play some levels, each drawn anew.
+
+    Parameters
+    ----------
+    policy
+        The policy; its actions are drawn from its distribution.
+    options
+        The game and the levels.
+    episodes
+        Number of episodes, rounded up to the same number in each of 64 games.
+    seed
+        Of levels and actions.
+    """
+    num_envs = min(NUM_ENVS, episodes)
+    env = ProcgenVecEnv(options, num_envs, "semantic")
+    try:
+        return Score.of(evaluate(policy, env, -(-episodes // num_envs), seed).returns)
+    finally:
+        env.close()
+
+
+def sharpest(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> float:
+    """Make a policy as sure of itself as is best for its return, and give the factor of its logits.
+
+    PPO keeps a policy undecided so that it explores, which a teacher need not do.
+
+    Parameters
+    ----------
+    policy
+        Is changed in place.
+    options
+        The game and its training levels: the choice must not see others.
+    episodes, seed
+        Of each trial, see `examine`.
+    """
+    plain = [parameter.detach().clone() for parameter in policy.action_net.parameters()]
+    returns = {}
+    for factor in SHARPNESSES:
+        _scale(policy.action_net, plain, factor)
+        returns[factor] = examine(policy, options, episodes, seed).mean
+    best = max(returns, key=lambda factor: returns[factor])
+    _scale(policy.action_net, plain, best)
+    return best
+
+
+@torch.no_grad()
+def _scale(layer: nn.Module, plain: list[torch.Tensor], factor: float) -> None:
+    for parameter, value in zip(layer.parameters(), plain, strict=True):
+        parameter.copy_(factor * value)
+
+
+def examine_expert(options: ProcgenOptions, search: SearchSettings, stride: int, episodes: int, seed: int) -> Score:
+    """Let a search play some levels from beginning to end.
+
+    Parameters
+    ----------
+    options
+        The game and the levels.
+    search
+        How it looks ahead.
+    stride
+        Steps from one decision to the next.
+    episodes
+        Number of episodes, played at once.
+    seed
+        Of levels and of the search.
+    """
+    batch, expert = ProcgenBatch(options, episodes, "semantic", seed), PlanSearch(options, search, seed)
+    returns, playing = np.zeros(episodes), np.ones(episodes, bool)
+    plans: list[NDArray[np.int64] | None] = [None] * episodes
+    try:
+        while playing.any():
+            ahead = np.full((episodes, stride), NO_MOVE)
+            for index in np.flatnonzero(playing).tolist():
+                plan = expert.decide(batch.saved_state(index), plans[index], stride).plan
+                plans[index], ahead[index] = plan, plan[:stride]
+            for actions in ahead.T:
+                step = batch.step(actions.astype(np.int32))
+                returns[playing] += step.rewards[playing]
+                playing &= ~(step.terminated | step.truncated)
+    finally:
+        expert.close()
+        batch.close()
+    return Score.of(returns)

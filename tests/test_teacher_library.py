@@ -1,0 +1,156 @@
+"""Teachers that are made, examined, shipped, listed and watched."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from agents import load_policy
+from agents.search import SearchSettings
+from analyses.replay_film import write_film
+from envs import ProcgenOptions
+from lcd.command_line import app
+from lcd.replay import Replay, record
+from lcd.teachers import library, making, recipes, reinforcement
+from lcd.teachers.examination import LONG_TRAINED, Score, examine, examine_expert, sharpest
+from lcd.teachers.library import Card, shipped_games, shipped_teacher
+from lcd.teachers.student import untaught
+from lcd.training.settings import Hyperparameters
+
+SMALL = Hyperparameters(num_envs=4, rollout_steps=16, minibatches=2)
+RECIPE = recipes.Recipe(SearchSettings(6, 12, route_weight=0.1), steps=128, encoder="impoola:4", hyperparameters=SMALL)
+
+
+@pytest.fixture(scope="module")
+def library_folder(tmp_path_factory):
+    """A folder with a teacher of maze, made in a moment."""
+    folder = tmp_path_factory.mktemp("teachers") / "maze"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reinforcement, "LEG", 64)
+        options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
+        making.make_teacher(options, RECIPE, folder, episodes=4, expert_episodes=3)
+    return folder
+
+
+def test_a_teacher_is_small_and_its_card_says_how_it_was_made(library_folder):
+    path, card = shipped_teacher("maze", library_folder)
+    policy, inside = load_policy(path)
+    assert inside["game"] == card.game == "maze"
+    assert {parameter.dtype for parameter in policy.parameters()} == {torch.float32}
+    weights = sum(parameter.numel() for parameter in policy.parameters())
+    assert path.stat().st_size < 2 * weights + 10_000
+    assert card.steps == 128
+    assert card.recipe["encoder"] == "impoola:4"
+    assert card.expert == Score(10.0, 10.0, 10.0, 3)
+    assert card.unseen.low <= card.unseen.mean <= card.unseen.high
+    assert Card.read(path.with_suffix(".json")) == card
+    assert card.share_of_long_training(Score(7.5, 7, 8, 9)) == pytest.approx(0.5)  # 5 by chance, 10 at most
+    assert card.share_of_long_training(card.expert) == 1
+
+
+def test_a_file_that_its_card_does_not_describe_is_refused(library_folder, tmp_path):
+    for suffix in ("safetensors", "json"):
+        (tmp_path / f"maze.{suffix}").write_bytes((library_folder / f"maze.{suffix}").read_bytes())
+    assert shipped_games(tmp_path) == ["maze"]
+    with (tmp_path / "maze.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(ValueError, match="not the file that its card describes"):
+        shipped_teacher("maze", tmp_path)
+    (tmp_path / "maze.json").write_text(json.dumps({"format": "other"}))
+    with pytest.raises(ValueError, match="no card of a teacher"):
+        shipped_teacher("maze", tmp_path)
+    with pytest.raises(ValueError, match="lcd teachers train starpilot"):
+        shipped_teacher("starpilot", tmp_path)
+
+
+def test_scores_have_the_interval_of_their_episodes():
+    returns = np.array([[0.0, 10.0], [10.0, 10.0]])
+    score = Score.of(returns)
+    assert (score.mean, score.episodes) == (7.5, 4)
+    assert score.high - score.mean == pytest.approx(3.182 * 5 / 2, rel=1e-3)  # t(3), deviation 5, 4 episodes
+
+
+def test_a_policy_is_made_as_sure_as_pays_off(monkeypatch):
+    policy = untaught("maze", "impoola:4")
+    weight = policy.action_net.weight.detach().clone()
+    seen = []
+
+    def examined(policy, options, episodes, seed):
+        factor = float((policy.action_net.weight.detach() / weight).mean())
+        seen.append(round(factor, 3))
+        return Score(-abs(factor - 2.5), 0, 0, episodes)
+
+    monkeypatch.setattr("lcd.teachers.examination.examine", examined)
+    assert sharpest(policy, ProcgenOptions("maze"), 8, 0) == 2.5
+    assert seen == [1.0, 1.5, 2.5, 4.0]
+    assert torch.allclose(policy.action_net.weight, 2.5 * weight)
+
+
+def test_examinations_play_as_many_episodes_as_asked():
+    score = examine(untaught("maze", "impoola:4"), ProcgenOptions("maze"), 3, seed=0)
+    assert score.episodes == 3
+    assert 0 <= score.mean <= 10
+    expert = examine_expert(ProcgenOptions("maze"), RECIPE.expert, 2, episodes=3, seed=0)
+    assert expert == Score(10.0, 10.0, 10.0, 3)
+
+
+def test_every_game_has_a_reference_above_chance():
+    from envs import GAMES
+
+    assert set(LONG_TRAINED) == set(GAMES)
+    assert all(LONG_TRAINED[name] > game.easy[0] for name, game in GAMES.items())
+
+
+def test_a_recording_holds_whole_episodes_in_both_views():
+    replay = record(untaught("bigfish", "impoola:4"), ProcgenOptions("bigfish"), episodes=2, seed=1)
+    steps = len(replay.actions)
+    assert replay.frames.shape == (steps, 64, 64, 3)
+    assert replay.labels.shape == (steps, 64, 64)
+    assert replay.ended.sum() == 2
+    assert replay.ended[-1]
+    assert replay.returns[-1] == replay.rewards[np.flatnonzero(replay.ended)[0] + 1 :].sum()
+    short = record(untaught("bigfish", "impoola:4"), ProcgenOptions("bigfish"), episodes=2, max_steps=5, seed=1)
+    assert np.array_equal(short.actions, replay.actions[:5])
+
+
+def test_returns_begin_anew_with_every_episode():
+    zeros = np.zeros(5)
+    rewards, ended = np.array([1.0, 2, 0, 4, 1]), np.array([False, True, False, False, True])
+    replay = Replay(
+        "maze", np.zeros((5, 64, 64, 3), np.uint8), np.zeros((5, 64, 64), np.uint8), zeros, zeros, rewards, ended
+    )
+    assert replay.returns.tolist() == [1, 3, 0, 4, 5]
+
+
+def test_a_film_shows_every_step(tmp_path):
+    replay = record(untaught("maze", "impoola:4"), ProcgenOptions("maze"), max_steps=7)
+    write_film(replay, tmp_path / "film.gif")
+    film = Image.open(tmp_path / "film.gif")
+    assert film.n_frames == 7
+    assert film.size == (2 * 256 + 8, 256 + 34)
+
+
+def test_commands_list_make_and_show_teachers(library_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(library.shipped_games, "__defaults__", (library_folder,))
+    monkeypatch.setattr(library.shipped_teacher, "__defaults__", (library_folder,))
+    monkeypatch.setattr(reinforcement, "LEG", 64)
+    monkeypatch.setattr(recipes, "RECIPES", {"maze": RECIPE})
+    listed = CliRunner().invoke(app, ["teachers"], env={"COLUMNS": "160"})
+    assert listed.exit_code == 0, listed.output
+    assert "maze" in listed.output
+    shown = CliRunner().invoke(app, ["watch", "--teacher", "maze", "--max-steps", "4"])
+    assert shown.exit_code == 0, shown.output
+    assert Image.open(tmp_path / "maze.gif").n_frames <= 4
+    arguments = ["teachers", "train", "maze", "--episodes", "4", "--folder", "made"]
+    made = CliRunner().invoke(app, arguments)
+    assert made.exit_code == 0, made.output
+    again = shipped_teacher("maze", tmp_path / "made")[1]
+    first = shipped_teacher("maze", library_folder)[1]
+    assert replace(again, core_hours=0, expert=first.expert) == replace(first, core_hours=0)
