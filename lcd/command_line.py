@@ -59,7 +59,12 @@ def diagnose(
     encoder: Annotated[
         str | None, typer.Option(help="Visual encoder: nature, impala, impoola, or impala:32,64,64 for other depths.")
     ] = None,
-    teacher: Annotated[Path | None, typer.Option(help="File of a teacher to imitate, instead of training one.")] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(help="File of a teacher to imitate, instead of the reference.")
+    ] = None,
+    train_teacher: Annotated[
+        bool, typer.Option("--train-teacher", help="Train a teacher, even where a reference comes with the package.")
+    ] = False,
     teacher_factor: Annotated[
         int | None, typer.Option(min=1, help="Budget of a trained teacher, as a multiple of --steps.")
     ] = None,
@@ -75,9 +80,9 @@ def diagnose(
 ) -> None:
     """Tell whether a game is hard to see or hard to decide.
 
-    Trains the four cells of the factorial (pixels or labels, reward or a teacher's advice) and the teacher, and
-    decomposes the gap between the unaided and the fully aided learner. Runs are kept: the same command goes on where it
-    stopped.
+    Trains the four cells of the factorial (pixels or labels, reward or a teacher's advice), and a teacher where none
+    comes with the package, and decomposes the gap between the unaided and the fully aided learner. Runs are kept: the
+    same command goes on where it stopped.
     """
     from lcd.display import PlanDisplay, demand_rows, duration, plan_table, steps_text
     from lcd.execution import default_workers, execute
@@ -89,7 +94,7 @@ def diagnose(
     device = resolve_device(device)
     changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
     chosen = adjusted_preset(preset, **changes)
-    game_plan = plan_diagnosis(game, chosen, distribution_mode=mode, teacher=teacher)
+    game_plan = plan_diagnosis(game, chosen, distribution_mode=mode, teacher=teacher, train_teacher=train_teacher)
     plan = Plan((game_plan,))
     folder = OutputFolder(out or Path("diagnoses") / f"{game_plan.game}-{preset}")
     folder.check(plan)

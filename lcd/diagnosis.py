@@ -34,7 +34,7 @@ class TeacherCard:
     Attributes
     ----------
     source : str
-        "trained", or the path of the teacher that was given.
+        "trained", "reference", or the path of the teacher that was given.
     steps : int or None
         Environment steps it was trained for, None if unknown.
     training_return, unseen_return : float

@@ -85,7 +85,7 @@ def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
         env = ProcgenVecEnv(options, run.evaluation.num_envs, "semantic")
         returns.append(float(evaluate(policy, env, 2 * run.evaluation.episodes_per_env).returns.mean()))
         env.close()
-    return TeacherCard(str(teacher.path), None, *returns)
+    return TeacherCard(teacher.name, None, *returns)
 
 
 def check_teacher(teacher: GivenTeacher, game: str) -> None:
@@ -106,20 +106,48 @@ def check_teacher(teacher: GivenTeacher, game: str) -> None:
             f"a teacher sees the semantic view, label maps of shape {FRAME_SHAPE}, "
             f"and chooses among {ACTION_SPACE.n} actions."
         )
-    made_for = card.get("run", {}).get("game", game)
+    made_for = card.get("game", card.get("run", {}).get("game", game))
     if made_for != game:
         raise ValueError(f"The teacher {teacher.path} was made for {made_for}, not for {game}: choose another.")
 
 
-def plan_diagnosis(game: str, preset: Preset, *, distribution_mode: str, teacher: Path | str | None) -> GamePlan:
-    """Lay out the runs that diagnose a game, after a look at the teacher's file where one is given.
+def reference_teacher(game: str, distribution_mode: str) -> GivenTeacher | None:
+    """The teacher of a game that comes with the package, if there is one for the mode.
+
+    Raises
+    ------
+    ValueError
+        If its file is damaged.
+    """
+    from envs import get_game
+    from lcd.teachers.library import shipped_games, shipped_teacher
+
+    if get_game(game).name not in shipped_games():
+        return None
+    path, card = shipped_teacher(game)
+    return GivenTeacher(path, card.checksum, "reference") if card.distribution_mode == distribution_mode else None
+
+
+def plan_diagnosis(
+    game: str,
+    preset: Preset,
+    *,
+    distribution_mode: str,
+    teacher: Path | str | None,
+    train_teacher: bool = False,
+) -> GamePlan:
+    """Lay out the runs that diagnose a game, after a look at the teacher's file.
 
     Raises
     ------
     ValueError
         If an argument is impossible, or the teacher cannot act in the game.
     """
+    if teacher is not None and train_teacher:
+        raise ValueError(f"A teacher is given, {teacher}, and to be trained as well: choose one of the two.")
     given = None if teacher is None else GivenTeacher.from_file(Path(teacher))
+    if given is None and not train_teacher:
+        given = reference_teacher(game, distribution_mode)
     plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given)
     if given is not None:
         check_teacher(given, plan.game)
@@ -134,6 +162,7 @@ def diagnose(
     seeds: int | None = None,
     encoder: str | None = None,
     teacher: Path | str | None = None,
+    train_teacher: bool = False,
     teacher_factor: int | None = None,
     distribution_mode: str = "easy",
     store: Path | str = DEFAULT_STORE,
@@ -155,7 +184,10 @@ def diagnose(
     steps, seeds, encoder, teacher_factor
         Replace the preset's numbers.
     teacher
-        File of a teacher to imitate; by default one is trained.
+        File of a teacher to imitate; by default the game's reference teacher, see `lcd.teachers`, and where none comes
+        with the package, one that is trained.
+    train_teacher
+        Whether to train a teacher in any case.
     distribution_mode
         ``"easy"`` or ``"hard"``.
     store
@@ -185,7 +217,9 @@ def diagnose(
     >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
     """
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
-    plan = plan_diagnosis(game, chosen, distribution_mode=distribution_mode, teacher=teacher)
+    plan = plan_diagnosis(
+        game, chosen, distribution_mode=distribution_mode, teacher=teacher, train_teacher=train_teacher
+    )
     runs = Store(store)
     execute(Plan((plan,)), runs, workers=workers, threads=threads, device=device, listener=listener)
     return read_diagnosis(plan, runs, {"preset": preset})

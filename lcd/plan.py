@@ -26,14 +26,17 @@ class GivenTeacher:
         The file, as `agents.save_policy` writes it.
     checksum
         SHA-256 of its content; runs taught by another content are other runs.
+    name
+        What reports call it.
     """
 
     path: Path
     checksum: str
+    name: str
 
     @classmethod
-    def from_file(cls, path: Path) -> GivenTeacher:
-        """Read the checksum of a file.
+    def from_file(cls, path: Path, name: str | None = None) -> GivenTeacher:
+        """Read the checksum of a file; without a name the teacher is called by its path.
 
         Raises
         ------
@@ -42,7 +45,7 @@ class GivenTeacher:
         """
         if not path.is_file():
             raise ValueError(f"There is no teacher file {path}: check the path.")
-        return cls(path, checksum(path))
+        return cls(path, checksum(path), name or str(path))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import TINY
 from typer.testing import CliRunner
 
 from agents import load_policy
@@ -16,6 +17,8 @@ from agents.search import SearchSettings
 from analyses.replay_film import write_film
 from envs import ProcgenOptions
 from lcd.command_line import app
+from lcd.pipeline import plan_diagnosis
+from lcd.plan import GivenTeacher
 from lcd.replay import Replay, record
 from lcd.teachers import library, making, recipes, reinforcement
 from lcd.teachers.examination import LONG_TRAINED, Score, examine, examine_expert, sharpest
@@ -136,10 +139,32 @@ def test_a_film_shows_every_step(tmp_path):
     assert film.size == (2 * 256 + 8, 256 + 34)
 
 
-def test_commands_list_make_and_show_teachers(library_folder, tmp_path, monkeypatch):
+@pytest.fixture
+def shipped(library_folder, monkeypatch):
+    """The made teacher takes the place of those that come with the package."""
+    for function in (library.shipped_games, library.shipped_teacher):
+        monkeypatch.setattr(function, "__defaults__", (library_folder,))
+    return library_folder
+
+
+def test_a_diagnosis_imitates_the_reference_teacher_unless_told_otherwise(shipped):
+    def plan(game="maze", mode="easy", **teacher):
+        return plan_diagnosis(game, TINY, distribution_mode=mode, **({"teacher": None} | teacher))
+
+    card = shipped_teacher("maze")[1]
+    assert plan().given_teacher == GivenTeacher(shipped / "maze.safetensors", card.checksum, "reference")
+    assert plan().teacher_run is None
+    for other in (plan(train_teacher=True), plan(mode="hard"), plan("starpilot")):
+        assert other.given_teacher is None
+        assert other.teacher_run.keep_best
+    own = shipped / "maze.safetensors"
+    assert plan(teacher=own).given_teacher.name == str(own)
+    with pytest.raises(ValueError, match="choose one of the two"):
+        plan(teacher=own, train_teacher=True)
+
+
+def test_commands_list_make_and_show_teachers(shipped, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(library.shipped_games, "__defaults__", (library_folder,))
-    monkeypatch.setattr(library.shipped_teacher, "__defaults__", (library_folder,))
     monkeypatch.setattr(reinforcement, "LEG", 64)
     monkeypatch.setattr(recipes, "RECIPES", {"maze": RECIPE})
     listed = CliRunner().invoke(app, ["teachers"], env={"COLUMNS": "160"})
@@ -152,5 +177,5 @@ def test_commands_list_make_and_show_teachers(library_folder, tmp_path, monkeypa
     made = CliRunner().invoke(app, arguments)
     assert made.exit_code == 0, made.output
     again = shipped_teacher("maze", tmp_path / "made")[1]
-    first = shipped_teacher("maze", library_folder)[1]
+    first = shipped_teacher("maze")[1]
     assert replace(again, core_hours=0, expert=first.expert) == replace(first, core_hours=0)
