@@ -60,6 +60,43 @@ class Egocentric(Encoder):
         return label_channels(around_player(observations.to(torch.uint8)), dtype)
 
 
+@register_encoder("egocentric-plunder")
+class PlunderEgocentric(Egocentric):
+    """The same for plunder, whose label maps name ships by their kind: here by their part in the game."""
+
+    def images(self, observations: torch.Tensor) -> torch.Tensor:
+        """Label maps around the player's ship, with one label for the kind to hit and one for all others."""
+        return super().images(ships_by_part(observations.to(torch.uint8)))
+
+
+SHIPS = (8, 59, 60, 61, 62, 63)
+TARGET, SPARED = SHIPS[:2]
+"""Labels of plunder's ships, and what two of them mean where ships are told by their part."""
+
+_LEGEND = (57, 5)
+_HARBOUR = (slice(50, None), slice(14, None))
+"""Where plunder shows the kind to hit, and where only the player's ship can be; rows and columns."""
+
+
+def ships_by_part(labels: torch.Tensor) -> torch.Tensor:
+    """Plunder's label maps with `PLAYER`, `TARGET` and `SPARED` in place of the six kinds of ship.
+
+    Parameters
+    ----------
+    labels : torch.Tensor, shape (batch, 64, 64), uint8
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, 64, 64), uint8
+    """
+    ships = torch.isin(labels, labels.new_tensor(SHIPS))
+    wanted = labels[:, _LEGEND[0], _LEGEND[1]][:, None, None]
+    parts = torch.where(ships, torch.where(labels == wanted, TARGET, SPARED).to(torch.uint8), labels)
+    harbour = (slice(None), *_HARBOUR)
+    parts[harbour] = parts[harbour].masked_fill(ships[harbour], PLAYER)
+    return parts
+
+
 def around_player(labels: torch.Tensor) -> torch.Tensor:
     """Label maps at half their resolution, moved so that the player is in the middle.
 

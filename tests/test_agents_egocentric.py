@@ -8,8 +8,19 @@ import torch
 from gymnasium import spaces
 
 from agents import Egocentric
-from agents.egocentric import OUTSIDE, PLAYER, _windows, _windows_in_memory, around_player
-from envs import GAMES, NUM_LABELS, class_names
+from agents.egocentric import (
+    OUTSIDE,
+    PLAYER,
+    SHIPS,
+    SPARED,
+    TARGET,
+    _windows,
+    _windows_in_memory,
+    around_player,
+    ships_by_part,
+)
+from envs import GAMES, NUM_LABELS, ProcgenBatch, ProcgenOptions, class_names
+from envs.saved_state import SavedState
 
 LABELS = spaces.Box(0, NUM_LABELS - 1, (64, 64), np.uint8)
 
@@ -71,3 +82,34 @@ def test_the_players_label_is_the_players_in_every_game():
     names = {game: class_names(game).get(PLAYER) for game in GAMES}
     assert {game for game, name in names.items() if name != "player"} == {"plunder"}
     assert names["plunder"] is None
+
+
+def test_plunders_ships_are_told_by_their_part():
+    names = class_names("plunder")
+    assert {label for label, name in names.items() if name.startswith("ship ")} == set(SHIPS)
+    batch = ProcgenBatch(ProcgenOptions("plunder"), 16, "semantic", seed=3)
+    random = np.random.default_rng(0)
+    for _ in range(80):
+        labels = batch.step(random.integers(15, size=16).astype(np.int32)).observations
+    seen = torch.as_tensor(labels)
+    parts = ships_by_part(seen)
+    others = ~torch.isin(seen, torch.tensor(SHIPS))
+    assert torch.equal(seen[others], parts[others])
+    compared = []
+    states = [SavedState(batch.saved_state(index)) for index in range(16)]
+    for state, map_ in zip(states, parts, strict=True):
+        player = state.entities[state.entities["type"] == 0][0]
+        rows, columns = (map_ == PLAYER).nonzero(as_tuple=True)
+        scale = 64 / 20
+        assert abs(float(columns.float().mean()) + 0.5 - player["x"] * scale) <= 2
+        assert abs(63.5 - float(rows.float().mean()) - player["y"] * scale) <= 2
+        targets = state.own_lists(after=1, count=4)[1]
+        ships = state.entities[(state.entities["image_type"] == 7) & (state.entities["y"] > 6)]
+        for ship in ships:
+            column, row = int(ship["x"] * scale), 63 - int(ship["y"] * scale)
+            if 1 < column < 62 and int(map_[row, column]) in (TARGET, SPARED):  # an explosion may cover it
+                compared.append((int(map_[row, column]), TARGET if targets[ship["image_theme"]] else SPARED))
+    batch.close()
+    found, true = np.array(compared).T
+    assert (found == true).all()
+    assert set(true.tolist()) == {TARGET, SPARED}

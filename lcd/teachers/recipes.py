@@ -97,7 +97,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "maze": Recipe(_led(6, 12), advice=Advice()),
         "miner": Recipe(_led(8, 16)),
         "ninja": Recipe(_led(24, 24)),
-        "plunder": _open(40, 16),
+        "plunder": replace(_open(40, 16), encoder="egocentric-plunder:256"),
         "starpilot": _open(20, 24),
     }
 )
