@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from agents import load_policy
 from agents.search import SearchSettings
 from analyses.replay_film import write_film
+from analyses.teachers_figure import draw_teachers, teacher_table
 from envs import ProcgenOptions
 from lcd.command_line import app
 from lcd.pipeline import plan_diagnosis
@@ -179,3 +180,21 @@ def test_commands_list_make_and_show_teachers(shipped, tmp_path, monkeypatch):
     again = shipped_teacher("maze", tmp_path / "made")[1]
     first = shipped_teacher("maze")[1]
     assert replace(again, core_hours=0, expert=first.expert) == replace(first, core_hours=0)
+
+
+def test_the_figure_shows_every_teacher_against_the_same_references(shipped):
+    card = shipped_teacher("maze")[1]
+    cards = [card, replace(card, game="heist")]
+    table = teacher_table(cards, {"maze": 7.5, "heist": 3.5})
+    scores = table.pivot_table(index="game", columns="quantity", values="score")
+    assert scores.loc["maze"].to_dict() | {"teacher": 0, "teacher, training": 0} == {
+        "PPO 25M": 0.5,
+        "PPO 50M": 1,
+        "expert": 1,
+        "teacher": 0,
+        "teacher, training": 0,
+    }
+    assert scores.loc["heist", "PPO 25M"] == 0
+    assert scores.loc["maze", "teacher"] == pytest.approx((card.unseen.mean - 5) / 5)
+    (axes,) = draw_teachers(table).axes
+    assert {label.get_text() for label in axes.get_yticklabels()} == {"maze", "heist"}
