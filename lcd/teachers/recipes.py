@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from agents.search import SearchSettings
 from lcd.training.settings import Hyperparameters
 
-ENCODER = "egocentric:256"
+FIXED, FOLLOWING = "egocentric:256", "nature:256"
+"""Encoders for games whose camera is fixed, and for those whose camera keeps the player in the middle already."""
 
 HYPERPARAMETERS = Hyperparameters(rollout_steps=64, minibatches=4, gamma=0.99)
 """Shorter rollouts and smaller minibatches than usual: in starpilot they learn twice as fast from the same steps."""
@@ -54,26 +55,21 @@ class Recipe:
     ----------
     expert
         The search that gives the advice, and the score to compare the teacher with.
-    steps
-        Environment steps of PPO.
-    advice
-        How the student is taught first, if at all.
     encoder
         Encoder of the student.
+    advice
+        How the student is taught first, if at all.
+    steps
+        Environment steps of PPO.
     hyperparameters
         Settings of PPO.
     """
 
     expert: SearchSettings
-    steps: int = 4_000_000
+    encoder: str = FIXED
     advice: Advice | None = None
-    encoder: str = ENCODER
+    steps: int = 4_000_000
     hyperparameters: Hyperparameters = field(default_factory=lambda: HYPERPARAMETERS)
-
-
-def _open(horizon: int, num_plans: int, **settings: float) -> Recipe:
-    """Rewards are dense: PPO alone."""
-    return Recipe(replace(SearchSettings(horizon, num_plans), **settings))  # type: ignore[arg-type]
 
 
 def _led(horizon: int, num_plans: int) -> SearchSettings:
@@ -83,22 +79,22 @@ def _led(horizon: int, num_plans: int) -> SearchSettings:
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "bigfish": _open(16, 16),
-        "bossfight": _open(14, 18),
-        "caveflyer": Recipe(_led(20, 24)),
+        "bigfish": Recipe(SearchSettings(16, 16)),
+        "bossfight": Recipe(SearchSettings(14, 18)),
+        "caveflyer": Recipe(_led(20, 24), FOLLOWING),
         "chaser": Recipe(_led(12, 16)),
-        "climber": Recipe(_led(20, 24)),
-        "coinrun": Recipe(_led(20, 24)),
-        "dodgeball": _open(20, 32),
-        "fruitbot": _open(36, 32, hold=4.0, death_cost=1.0),
+        "climber": Recipe(_led(20, 24), FOLLOWING),
+        "coinrun": Recipe(_led(20, 24), FOLLOWING),
+        "dodgeball": Recipe(SearchSettings(20, 32)),
+        "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING),
         "heist": Recipe(_led(8, 16), advice=Advice()),
-        "jumper": Recipe(_led(20, 24), advice=Advice()),
+        "jumper": Recipe(_led(20, 24), FOLLOWING, Advice()),
         "leaper": Recipe(_led(16, 16)),
         "maze": Recipe(_led(6, 12), advice=Advice()),
         "miner": Recipe(_led(8, 16)),
-        "ninja": Recipe(_led(24, 24)),
-        "plunder": replace(_open(40, 16), encoder="egocentric-plunder:256"),
-        "starpilot": _open(20, 24),
+        "ninja": Recipe(_led(24, 24), FOLLOWING),
+        "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256"),
+        "starpilot": Recipe(SearchSettings(20, 24)),
     }
 )
 """Recipes of the 16 games."""
