@@ -7,7 +7,7 @@ import pytest
 from test_scores import BUDGET, episode_table
 
 from analyses.diagnosis_figure import draw_diagnosis
-from lcd import diagnosis as diagnosis_module
+from lcd import figures
 from lcd.diagnosis import Diagnosis, TeacherCard
 from lcd.intervals import demand_table
 from lcd.scores import Normalisation
@@ -94,7 +94,7 @@ def test_demands_of_a_game_do_not_depend_on_the_scale_of_its_returns(found):
 
 
 def test_plot_without_an_installed_figure_says_what_to_do(found, monkeypatch):
-    monkeypatch.setattr(diagnosis_module, "entry_points", lambda **_: ())
+    monkeypatch.setattr(figures, "entry_points", lambda **_: ())
     with pytest.raises(RuntimeError, match="pip install"):
         found.plot()
 
