@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 import stable_baselines3
 import torch
+import typer
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 from stable_baselines3.common.callbacks import BaseCallback
@@ -34,6 +35,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from agents import PPO, evaluate
 from agents.ppo import PROCGEN_SETTINGS
+from lcd.arguments import count
 from lcd.files import replacing
 
 LIBRARIES = {  # Okabe and Ito's colours, safe for colour-blind readers
@@ -148,8 +150,10 @@ def draw(table: pd.DataFrame, rollouts: int = 3) -> Figure:
 
 def number(text: str) -> int:
     """A number of steps such as 500k or 2M."""
-    scale = {"k": 1_000, "m": 1_000_000}.get(text[-1:].lower(), 1)
-    return int(float(text[:-1] if scale > 1 else text) * scale)
+    try:
+        return count(text)
+    except typer.BadParameter as error:
+        raise argparse.ArgumentTypeError(error.message) from None
 
 
 def missing(table: pd.DataFrame, options: argparse.Namespace) -> Iterator[Run]:
