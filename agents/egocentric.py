@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from agents.encoders import Encoder, StridedConv2d, label_channels, register_encoder
+from agents.encoders import CHANNELS, SizedEncoder, StridedConv2d, register_encoder
 
 PLAYER, OUTSIDE = 1, 64
 """Label of the player in every Procgen game that shows it apart, and of nothing that a game draws."""
 
 
 @register_encoder("egocentric")
-class Egocentric(Encoder):
+class Egocentric(SizedEncoder):
     """Three convolutions over the whole label map at half its resolution, with the player always in the middle.
 
     Where things are relative to the player is then the same wherever both are, so a policy learns from a tenth of the
@@ -36,7 +34,7 @@ class Egocentric(Encoder):
     def __init__(self, observation_space: spaces.Space, features_dim: int = 256) -> None:
         super().__init__(observation_space, features_dim)
         body = nn.Sequential(
-            StridedConv2d(3, 32, kernel_size=4, stride=4),
+            StridedConv2d(CHANNELS, 32, kernel_size=4, stride=4),
             nn.ReLU(inplace=True),
             StridedConv2d(32, 64, kernel_size=4, stride=2),
             nn.ReLU(inplace=True),
@@ -46,27 +44,18 @@ class Egocentric(Encoder):
         )
         self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
 
-    @classmethod
-    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
-        """The number of features."""
-        if len(numbers) != 1:
-            raise ValueError("it has one number of features")
-        return {"features_dim": numbers[0]}
-
-    def images(self, observations: torch.Tensor) -> torch.Tensor:
-        """Label maps around the player, at half their resolution, as images with values in [0, 1]."""
-        device = observations.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
-        return label_channels(around_player(observations.to(torch.uint8)), dtype)
+    def arranged(self, labels: torch.Tensor) -> torch.Tensor:
+        """Label maps around the player, at half their resolution."""
+        return around_player(labels)
 
 
 @register_encoder("egocentric-plunder")
 class PlunderEgocentric(Egocentric):
     """The same for plunder, whose label maps name ships by their kind: here by their part in the game."""
 
-    def images(self, observations: torch.Tensor) -> torch.Tensor:
+    def arranged(self, labels: torch.Tensor) -> torch.Tensor:
         """Label maps around the player's ship, with one label for the kind to hit and one for all others."""
-        return super().images(ships_by_part(observations.to(torch.uint8)))
+        return super().arranged(ships_by_part(labels))
 
 
 SHIPS = (8, 59, 60, 61, 62, 63)

@@ -117,6 +117,10 @@ class Encoder(BaseFeaturesExtractor):
                 f"Observations of shape {self._observation_space.shape} are too small for this encoder."
             ) from error
 
+    def arranged(self, labels: torch.Tensor) -> torch.Tensor:
+        """Label maps as the network is to see them; here as they are."""
+        return labels
+
     def images(self, observations: torch.Tensor) -> torch.Tensor:
         """Observations as images with values in [0, 1], in the type that the convolutions compute in.
 
@@ -126,7 +130,7 @@ class Encoder(BaseFeaturesExtractor):
         device = observations.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         if self.reads_labels:
-            return label_channels(observations.to(torch.uint8), dtype)
+            return label_channels(self.arranged(observations.to(torch.uint8)), dtype)
         if observations.is_floating_point():
             return observations.to(dtype)
         return observations.to(dtype, memory_format=torch.channels_last).mul_(1 / 255)
@@ -156,7 +160,18 @@ def _columns_as_channels(images: torch.Tensor, together: int) -> torch.Tensor:
     return rows.permute(0, 3, 1, 2)
 
 
-class Nature(Encoder):
+class SizedEncoder(Encoder):
+    """An encoder whose number of features can be set in its name."""
+
+    @classmethod
+    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
+        """The number of features."""
+        if len(numbers) != 1:
+            raise ValueError("it has one number of features")
+        return {"features_dim": numbers[0]}
+
+
+class Nature(SizedEncoder):
     """The encoder of Mnih et al., *Human-level control through deep reinforcement learning*, Nature 518, 2015."""
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 512) -> None:
@@ -174,13 +189,6 @@ class Nature(Encoder):
             nn.ReLU(inplace=True),
         )
         self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
-
-    @classmethod
-    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
-        """The number of features."""
-        if len(numbers) != 1:
-            raise ValueError("it has one number of features")
-        return {"features_dim": numbers[0]}
 
 
 class ResidualBlock(nn.Module):

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from envs import get_game
+from lcd.scores import Normalisation
 from lcd.teachers.examination import LONG_TRAINED
 from lcd.teachers.library import Card
 
@@ -35,13 +36,13 @@ def teacher_table(cards: Sequence[Card], published: Mapping[str, float]) -> pd.D
     for card in cards:
         constants = get_game(card.game).normalisation(card.distribution_mode)
         assert constants is not None
-        random, best = constants
-        scores = {"teacher": card.unseen, "teacher, training": card.training, "expert": card.expert}
-        ranges = {quantity: (score.mean, score.low, score.high) for quantity, score in scores.items()}
+        score_of = Normalisation(*constants, source="published").score
+        examined = {"teacher": card.unseen, "teacher, training": card.training, "expert": card.expert}
+        ranges = {quantity: (score.mean, score.low, score.high) for quantity, score in examined.items()}
         ranges["PPO 25M"] = (published[card.game],) * 3
         ranges["PPO 50M"] = (LONG_TRAINED[card.game],) * 3
         for quantity, returns in ranges.items():
-            rows.append((card.game, quantity, *returns, *((value - random) / (best - random) for value in returns)))
+            rows.append((card.game, quantity, *returns, *map(score_of, returns)))
     columns = ["game", "quantity", "return", "low", "high", "score", "score_low", "score_high"]
     return pd.DataFrame(rows, columns=columns)
 

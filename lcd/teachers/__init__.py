@@ -1,1 +1,1 @@
-"""Reference teachers: experts made with every privilege, distilled into policies of the semantic view."""
+"""Reference teachers: policies of the semantic view, made with every privilege."""

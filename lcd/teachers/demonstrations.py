@@ -13,11 +13,11 @@ from agents import EncoderPolicy
 from agents.search import PlanSearch, SearchSettings
 from envs import ProcgenBatch, ProcgenOptions
 from envs.actions import action_classes
+from envs.heading import NO_MOVE
 from lcd.files import replacing
 from lcd.teachers.recipes import Advice
 
 NUM_GAMES = 16
-NO_MOVE = 4
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from torch import nn
 from agents import EncoderPolicy, evaluate
 from agents.search import PlanSearch, SearchSettings
 from envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
+from envs.heading import NO_MOVE
 
 NUM_ENVS = 64
 SHARPNESSES = (1.0, 1.5, 2.5, 4.0)
-NO_MOVE = 4
 
 LONG_TRAINED: Mapping[str, float] = MappingProxyType(
     {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from agents.search import SearchSettings
@@ -69,7 +69,7 @@ class Recipe:
     encoder: str = FIXED
     advice: Advice | None = None
     steps: int = 4_000_000
-    hyperparameters: Hyperparameters = field(default_factory=lambda: HYPERPARAMETERS)
+    hyperparameters: Hyperparameters = HYPERPARAMETERS
 
 
 def _led(horizon: int, num_plans: int) -> SearchSettings:

@@ -141,7 +141,7 @@ def _learner(
     options: ProcgenOptions,
     course: Course,
     number: int,
-    left: dict[str, Any] | None,
+    left: dict[str, Any],
     begin: dict[str, torch.Tensor] | None,
 ) -> tuple[PPO, VecNormalize]:
     """The learner at the beginning of a leg, and its environment."""
@@ -152,18 +152,11 @@ def _learner(
         env=env,
         encoder=course.encoder,
         policy_kwargs={"action_classes": action_classes(options.game)},
-        n_steps=hyper.rollout_steps,
-        batch_size=hyper.rollout // hyper.minibatches,
-        n_epochs=hyper.epochs,
-        learning_rate=lambda left: course.learning_rate(number, left),
-        gamma=hyper.gamma,
-        gae_lambda=hyper.gae_lambda,
-        clip_range=hyper.clip_range,
-        ent_coef=hyper.entropy,
         seed=number,
         device="cpu",
+        **hyper.for_ppo() | {"learning_rate": lambda left: course.learning_rate(number, left)},
     )
-    if left is not None and number > 0:
+    if number > 0:
         model.policy.load_state_dict(left["policy"])
         model.policy.optimizer.load_state_dict(left["optimizer"])
         statistics = env.ret_rms

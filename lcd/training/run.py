@@ -98,16 +98,9 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     arguments: dict[str, Any] = {
         "env": env,
         "encoder": settings.encoder,
-        "n_steps": hyper.rollout_steps,
-        "batch_size": hyper.rollout // hyper.minibatches,
-        "n_epochs": hyper.epochs,
-        "learning_rate": hyper.learning_rate,
-        "gamma": hyper.gamma,
-        "gae_lambda": hyper.gae_lambda,
-        "clip_range": hyper.clip_range,
-        "ent_coef": hyper.entropy,
         "seed": settings.seed,
         "device": device,
+        **hyper.for_ppo(),
     }
     if teacher is None:
         return PPO(**arguments), env

@@ -51,6 +51,19 @@ class Hyperparameters:
         """Environment steps between two updates, over all environments."""
         return self.num_envs * self.rollout_steps
 
+    def for_ppo(self) -> dict[str, Any]:
+        """The settings by the names of Stable-Baselines3's PPO, those of the environment and of imitation left out."""
+        return {
+            "n_steps": self.rollout_steps,
+            "batch_size": self.rollout // self.minibatches,
+            "n_epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "gamma": self.gamma,
+            "gae_lambda": self.gae_lambda,
+            "clip_range": self.clip_range,
+            "ent_coef": self.entropy,
+        }
+
 
 @dataclass(frozen=True)
 class Evaluation:
