@@ -77,10 +77,13 @@ class Encoder(BaseFeaturesExtractor):
         some hundred megabytes.
     reads_frames : bool
         Whether frames will do, or only label maps.
+    byte_scale : float
+        What the bytes of a frame are multiplied by before the network sees them: 1 where its first layer does that.
     """
 
     images_at_once = 2048
     reads_frames = True
+    byte_scale = 1 / 255
 
     def __init__(self, observation_space: spaces.Space, features_dim: int) -> None:
         self.reads_labels = is_label_map(observation_space)
@@ -122,7 +125,7 @@ class Encoder(BaseFeaturesExtractor):
         return labels
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
-        """Observations as images with values in [0, 1], in the type that the convolutions compute in.
+        """Observations as images in the type that the convolutions compute in: label maps in [0, 1], frames scaled.
 
         Frames may come as bytes or, from Stable-Baselines3's own preprocessing, as numbers in [0, 1] already.
         """
@@ -132,8 +135,10 @@ class Encoder(BaseFeaturesExtractor):
         if self.reads_labels:
             return label_channels(self.arranged(observations.to(torch.uint8)), dtype)
         if observations.is_floating_point():
-            return observations.to(dtype)
-        return observations.to(dtype, memory_format=torch.channels_last).mul_(1 / 255)
+            return observations.to(dtype) * (255 * self.byte_scale)
+        rows = observations.movedim(-3, -1)  # as they lie in memory: to convert them so takes half the time
+        images = rows.to(dtype, memory_format=torch.contiguous_format).movedim(-1, -3)
+        return images if self.byte_scale == 1 else images.mul_(self.byte_scale)
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Features of shape (batch, features_dim)."""
@@ -145,12 +150,26 @@ class StridedConv2d(nn.Conv2d):
 
     Channels last, neighbouring columns are one run of numbers: to take them as channels of one moves nothing, and
     fills the processor's vectors, which few channels leave half empty.
+
+    Parameters
+    ----------
+    channels_in, channels_out, kernel_size, stride
+        As in ``torch.nn.Conv2d``.
+    scale
+        Factor of the images. It is the weights that are multiplied by it, for they are fewer.
     """
 
+    def __init__(
+        self, channels_in: int, channels_out: int, *, kernel_size: int, stride: int, scale: float = 1.0
+    ) -> None:
+        super().__init__(channels_in, channels_out, kernel_size, stride)
+        self.scale = scale
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What ``torch.nn.Conv2d`` computes, for widths that are multiples of the stride."""
+        """What ``torch.nn.Conv2d`` computes of the scaled images, for widths that are multiples of the stride."""
         rows, columns = self.stride
-        images, weight = (_columns_as_channels(tensor, columns) for tensor in (x, self.weight))
+        weight = self.weight if self.scale == 1 else self.weight * self.scale
+        images, weight = (_columns_as_channels(tensor, columns) for tensor in (x, weight))
         return functional.conv2d(images, weight, self.bias, stride=(rows, 1))
 
 
@@ -174,13 +193,16 @@ class SizedEncoder(Encoder):
 class Nature(SizedEncoder):
     """The encoder of Mnih et al., *Human-level control through deep reinforcement learning*, Nature 518, 2015."""
 
+    byte_scale = 1.0
+
     def __init__(self, observation_space: spaces.Space, features_dim: int = 512) -> None:
         super().__init__(observation_space, features_dim)
         height, width = self.image_shape[1:]
         # The first two layers never reach the last 4 of 64 rows and columns: that is left out beforehand.
         self.image_shape = (CHANNELS, 12 + (height - 12) // 8 * 8, 12 + (width - 12) // 8 * 8)
+        scale = 1.0 if self.reads_labels else Encoder.byte_scale
         body = nn.Sequential(
-            StridedConv2d(CHANNELS, 32, kernel_size=8, stride=4),
+            StridedConv2d(CHANNELS, 32, kernel_size=8, stride=4, scale=scale),
             nn.ReLU(inplace=True),
             StridedConv2d(32, 64, kernel_size=4, stride=2),
             nn.ReLU(inplace=True),

@@ -34,6 +34,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from agents import PPO, evaluate
+from agents.machine import keep_freed_memory
 from agents.ppo import PROCGEN_SETTINGS
 from lcd.arguments import count
 from lcd.files import replacing
@@ -79,6 +80,7 @@ class TrainingReturns(BaseCallback):
 def train(run: Run, episodes: int) -> pd.DataFrame:
     """Train once and return the curve, with a row for each of the two evaluations at the end."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # for both: it changes no number, and this compares what they learn, not how fast
     options = envs.ProcgenOptions(run.game, num_levels=NUM_LEVELS)
     games = envs.ProcgenVecEnv(options, NUM_ENVS, seed=run.seed)
     env = VecNormalize(VecMonitor(games), norm_obs=False, gamma=SETTINGS["gamma"])
@@ -96,7 +98,7 @@ def train(run: Run, episodes: int) -> pd.DataFrame:
 
 
 def train_apart(run: Run, episodes: int) -> pd.DataFrame:
-    """Train in a process of its own: in a shared one, memory settings of agents.PPO would speed up its peer."""
+    """Train in a process of its own, as two of one thread are faster than one of two."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(train, run, episodes).result()
 

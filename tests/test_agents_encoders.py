@@ -7,6 +7,7 @@ import pytest
 import stable_baselines3
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.torch_layers import NatureCNN
 from toy_games import ColourGame
 
 from agents import ENCODERS, Encoder, EncoderPolicy, Impala, Impoola, Nature, parse_encoder, register_encoder
@@ -147,8 +148,19 @@ def test_encoders_serve_plain_stable_baselines3(view):
     assert all(not torch.equal(b, a) for b, a in zip(before, after, strict=True))
 
 
-def test_bytes_and_stable_baselines3s_scaled_floats_give_the_same_features():
-    encoder = Nature(FRAMES)
+@pytest.mark.parametrize("text", ["nature", "impoola:4,4"])
+def test_bytes_and_stable_baselines3s_scaled_floats_give_the_same_features(text):
+    encoder_class, arguments = parse_encoder(text)
+    encoder = encoder_class(FRAMES, **arguments)
     frames = torch.as_tensor(np.random.default_rng(1).integers(0, 256, (3, 3, 64, 64)), dtype=torch.uint8)
     with torch.no_grad():
         assert torch.allclose(encoder(frames), encoder(frames.float() / 255), atol=1e-5)
+
+
+def test_nature_is_stable_baselines3s_network():
+    encoder, reference = Nature(FRAMES), NatureCNN(FRAMES)
+    mine = encoder.state_dict()
+    reference.load_state_dict(dict(zip(reference.state_dict(), mine.values(), strict=True)))
+    frames = torch.as_tensor(np.random.default_rng(2).integers(0, 256, (3, 3, 64, 64)), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.allclose(encoder(frames), reference(frames / 255), atol=1e-5)
