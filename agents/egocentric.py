@@ -44,7 +44,8 @@ class Egocentric(SizedEncoder):
         )
         self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
 
-    def arranged(self, labels: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def arranged(labels: torch.Tensor) -> torch.Tensor:
         """Label maps around the player, at half their resolution."""
         return around_player(labels)
 
@@ -53,9 +54,10 @@ class Egocentric(SizedEncoder):
 class PlunderEgocentric(Egocentric):
     """The same for plunder, whose label maps name ships by their kind: here by their part in the game."""
 
-    def arranged(self, labels: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def arranged(labels: torch.Tensor) -> torch.Tensor:
         """Label maps around the player's ship, with one label for the kind to hit and one for all others."""
-        return super().arranged(ships_by_part(labels))
+        return around_player(ships_by_part(labels))
 
 
 SHIPS = (8, 59, 60, 61, 62, 63)

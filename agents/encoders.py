@@ -79,11 +79,14 @@ class Encoder(BaseFeaturesExtractor):
         Whether frames will do, or only label maps.
     byte_scale : float
         What the bytes of a frame are multiplied by before the network sees them: 1 where its first layer does that.
+    arranges : bool
+        Whether label maps are still to be arranged, see `arranged`; a learner that keeps them arranged says no.
     """
 
     images_at_once = 2048
     reads_frames = True
     byte_scale = 1 / 255
+    arranges = True
 
     def __init__(self, observation_space: spaces.Space, features_dim: int) -> None:
         self.reads_labels = is_label_map(observation_space)
@@ -120,8 +123,9 @@ class Encoder(BaseFeaturesExtractor):
                 f"Observations of shape {self._observation_space.shape} are too small for this encoder."
             ) from error
 
-    def arranged(self, labels: torch.Tensor) -> torch.Tensor:
-        """Label maps as the network is to see them; here as they are."""
+    @staticmethod
+    def arranged(labels: torch.Tensor) -> torch.Tensor:
+        """Label maps as the network is to see them, of the same shape; here as they are."""
         return labels
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
@@ -133,7 +137,8 @@ class Encoder(BaseFeaturesExtractor):
         device = observations.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
         if self.reads_labels:
-            return label_channels(self.arranged(observations.to(torch.uint8)), dtype)
+            labels = observations.to(torch.uint8)
+            return label_channels(self.arranged(labels) if self.arranges else labels, dtype)
         if observations.is_floating_point():
             return observations.to(dtype) * (255 * self.byte_scale)
         rows = observations.movedim(-3, -1)  # as they lie in memory: to convert them so takes half the time

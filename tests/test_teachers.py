@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from agents import load_policy
+from agents.egocentric import Egocentric
 from agents.search import SearchSettings
 from envs import GAMES, ProcgenOptions
 from envs.actions import action_classes
@@ -163,6 +164,19 @@ def test_a_longer_course_goes_on_from_where_the_shorter_one_cooled_down(tmp_path
     assert len(told) == 8 - 3  # of the four legs of the shorter course, the last had cooled down
     (tmp_path / "fresh").mkdir()
     assert same_weights(reinforce(options, Course(512, SMALL, "impoola:4"), tmp_path / "fresh"), longer)
+
+
+@pytest.mark.usefixtures("_short_legs")
+def test_arranging_maps_once_and_in_every_epoch_train_the_same(tmp_path, monkeypatch):
+    options, course = ProcgenOptions("bigfish", num_levels=50), Course(128, SMALL, "egocentric:8")
+    folders = [tmp_path / name for name in ("once", "always")]
+    for folder in folders:
+        folder.mkdir()
+    once = reinforce(options, course, folders[0])
+    monkeypatch.setattr(reinforcement, "_Arranged", lambda games, encoder: games)
+    monkeypatch.setattr(Egocentric, "arranges", property(lambda encoder: True, lambda encoder, value: None))
+    assert same_weights(reinforce(options, course, folders[1]), once)
+    assert not same_weights(once, untaught("bigfish", "egocentric:8"))
 
 
 def test_the_learning_rate_falls_over_the_last_quarter():

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents import PPO, EncoderPolicy
+from agents import PPO, Encoder, EncoderPolicy, parse_encoder
 from envs import ProcgenOptions, ProcgenVecEnv
 from envs.actions import action_classes
 from lcd.files import replacing
@@ -71,6 +72,27 @@ class _Returns(BaseCallback):
     def _on_step(self) -> bool:
         self.returns += [info["episode"]["r"] for info in self.locals["infos"] if "episode" in info]
         return True
+
+
+class _Arranged(VecEnvWrapper):
+    """Label maps as an encoder arranges them: once for each step, and not again in every epoch."""
+
+    def __init__(self, venv: VecEnv, encoder: type[Encoder]) -> None:
+        super().__init__(venv)
+        self._encoder = encoder
+
+    def _arranged(self, observations: VecEnvObs) -> VecEnvObs:
+        return self._encoder.arranged(torch.as_tensor(observations)).numpy()
+
+    def reset(self) -> VecEnvObs:
+        return self._arranged(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for info in infos:
+            if "terminal_observation" in info:
+                info["terminal_observation"] = self._arranged(info["terminal_observation"][None])[0]  # type: ignore[index]
+        return self._arranged(observations), rewards, dones, infos
 
 
 def reinforce(
@@ -146,7 +168,8 @@ def _learner(
 ) -> tuple[PPO, VecNormalize]:
     """The learner at the beginning of a leg, and its environment."""
     hyper = course.hyperparameters
-    games = ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number)
+    encoder = parse_encoder(course.encoder)[0]
+    games = _Arranged(ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number), encoder)
     env = VecNormalize(VecMonitor(games), norm_obs=False, gamma=hyper.gamma)
     model = PPO(
         env=env,
@@ -156,6 +179,9 @@ def _learner(
         device="cpu",
         **hyper.for_ppo() | {"learning_rate": lambda left: course.learning_rate(number, left)},
     )
+    network = model.policy.features_extractor
+    assert isinstance(network, Encoder)
+    network.arranges = False
     if number > 0:
         model.policy.load_state_dict(left["policy"])
         model.policy.optimizer.load_state_dict(left["optimizer"])
