@@ -2,6 +2,7 @@
 
 from envs import engine as _engine  # first: it keeps the old gym's notice from the user's terminal
 from envs.batch import LockstepError, ProcgenBatch, View
+from envs.calibration.adaptors import register as _register_calibration
 from envs.games import GAMES, Game, get_game
 from envs.gymnasium_envs import ProcgenEnv, ProcgenVectorEnv, register
 from envs.options import ProcgenOptions
@@ -28,3 +29,4 @@ __all__ = [
 
 del _engine
 register()
+_register_calibration()

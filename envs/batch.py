@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -77,6 +77,31 @@ class Step:
     previous_level_seeds: np.ndarray
     level_completes: np.ndarray
     final_observations: dict[int, Observation] = field(default_factory=dict)
+
+
+class Batch(Protocol):
+    """Games that step together, each going on to its next level in the step that ends an episode."""
+
+    @property
+    def level_seeds(self) -> np.ndarray:
+        """Level that each game is in, shape (n,)."""
+        ...
+
+    def observe(self) -> Observation:
+        """What is seen now, as fresh arrays with the games along the first axis."""
+        ...
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Advance every game by one action."""
+        ...
+
+    def restart(self) -> None:
+        """End every episode and begin the next."""
+        ...
+
+    def close(self) -> None:
+        """Free the games."""
+        ...
 
 
 class ProcgenBatch:

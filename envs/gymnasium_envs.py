@@ -1,15 +1,17 @@
-"""Procgen through Gymnasium: ``gymnasium.make("lcd/StarPilot-v0")`` and ``gymnasium.make_vec``."""
+"""Games through Gymnasium: ``gymnasium.make("lcd/StarPilot-v0")`` and ``gymnasium.make_vec``."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.batch import ACTION_SPACE, ProcgenBatch, View, observation_space
+from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, observation_space
 from envs.games import GAMES
 from envs.options import ProcgenOptions
 from envs.semantic import paint
@@ -25,38 +27,33 @@ def _as_frames(observation: Any, view: View) -> np.ndarray:
     return paint(observation) if view == "semantic" else observation
 
 
-class ProcgenEnv(gymnasium.Env):
-    """One Procgen game.
+class GameEnv(gymnasium.Env):
+    """One game; a subclass says how it is laid out.
 
     Parameters
     ----------
-    game
-        Name of the game.
     view
-        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `envs.ProcgenVecEnv`.
+        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `envs.GameVecEnv`.
+    action_space
+        What can be done.
     render_mode
         ``"rgb_array"`` or None.
-    **options
-        Further fields of `envs.ProcgenOptions`, such as ``num_levels`` and ``distribution_mode``.
-
-    Notes
-    -----
-    The observation that ends an episode is the true last one when the episode was truncated. Procgen never draws the
-    last frame of an episode that the game ended: there the frame before it is returned, and ``info["final_frame"]`` is
-    False.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012 (Gymnasium declares it so)
 
-    def __init__(self, game: str, view: View = "pixels", render_mode: str | None = None, **options: Any) -> None:
-        self.options = ProcgenOptions(game, **options)
+    def __init__(self, view: View, action_space: spaces.Space, render_mode: str | None) -> None:
         self.view = view
         self.render_mode = render_mode
         self.observation_space = observation_space(view)
-        self.action_space = ACTION_SPACE
-        self._batch: ProcgenBatch | None = None
+        self.action_space = action_space
+        self._batch: Batch | None = None
         self._observation: Any = None
         self._next_is_laid_out = False
+
+    @abstractmethod
+    def _lay_out(self, num_envs: int, seed: int) -> Batch:
+        """Begin so many games."""
 
     def _first(self, batched: Any) -> Any:
         return {name: view[0] for name, view in batched.items()} if self.view == "both" else batched[0]
@@ -66,7 +63,7 @@ class ProcgenEnv(gymnasium.Env):
         super().reset(seed=seed)
         if self._batch is None or seed is not None:
             self.close()
-            self._batch = ProcgenBatch(self.options, 1, self.view, _draw_seed(self.np_random))
+            self._batch = self._lay_out(1, _draw_seed(self.np_random))
         elif not self._next_is_laid_out:
             self._batch.restart()
         self._next_is_laid_out = False
@@ -104,17 +101,17 @@ class ProcgenEnv(gymnasium.Env):
             self._batch = None
 
 
-class ProcgenVectorEnv(gymnasium.vector.VectorEnv):
-    """A batch of Procgen games that step together; an ended episode gives way to the next in the same step.
+class GameVectorEnv(gymnasium.vector.VectorEnv):
+    """A batch of games that step together; an ended episode gives way to the next in the same step.
+
+    A subclass says how the batch is laid out.
 
     Parameters
     ----------
-    game, view, render_mode, **options
-        As in `ProcgenEnv`.
     num_envs
         Number of games.
-    num_threads
-        Threads that step the games; 0 steps them in the calling thread.
+    view, action_space, render_mode
+        As in `GameEnv`.
     """
 
     metadata = {  # noqa: RUF012 (Gymnasium declares it so)
@@ -123,38 +120,30 @@ class ProcgenVectorEnv(gymnasium.vector.VectorEnv):
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
-    def __init__(
-        self,
-        game: str,
-        num_envs: int = 1,
-        view: View = "pixels",
-        render_mode: str | None = None,
-        num_threads: int = 0,
-        **options: Any,
-    ) -> None:
-        self.options = ProcgenOptions(game, **options)
+    def __init__(self, num_envs: int, view: View, action_space: spaces.Space, render_mode: str | None) -> None:
         self.num_envs = num_envs
         self.view = view
         self.render_mode = render_mode
         self.single_observation_space = observation_space(view)
-        self.single_action_space = ACTION_SPACE
+        self.single_action_space = action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._num_threads = num_threads
-        self._batch: ProcgenBatch | None = None
+        self._batch: Batch | None = None
+
+    @abstractmethod
+    def _lay_out(self, num_envs: int, seed: int) -> Batch:
+        """Begin so many games."""
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Begin new episodes; one seed decides the levels of all games."""
         if isinstance(seed, list):
-            raise ValueError("The games of one Procgen batch draw their levels from one seed: pass a single number.")
+            raise ValueError("The games of one batch draw their levels from one seed: pass a single number.")
         super().reset(seed=seed)
         if self._batch is None or seed is not None:
             self._free()
-            self._batch = ProcgenBatch(
-                self.options, self.num_envs, self.view, _draw_seed(self.np_random), self._num_threads
-            )
+            self._batch = self._lay_out(self.num_envs, _draw_seed(self.np_random))
         else:
             self._batch.restart()
         return self._batch.observe(), self._info(level_seed=self._batch.level_seeds)
@@ -194,6 +183,65 @@ class ProcgenVectorEnv(gymnasium.vector.VectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         """Free the games."""
         self._free()
+
+
+class ProcgenEnv(GameEnv):
+    """One Procgen game.
+
+    Parameters
+    ----------
+    game
+        Name of the game.
+    view
+        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `envs.ProcgenVecEnv`.
+    render_mode
+        ``"rgb_array"`` or None.
+    **options
+        Further fields of `envs.ProcgenOptions`, such as ``num_levels`` and ``distribution_mode``.
+
+    Notes
+    -----
+    The observation that ends an episode is the true last one when the episode was truncated. Procgen never draws the
+    last frame of an episode that the game ended: there the frame before it is returned, and ``info["final_frame"]`` is
+    False.
+    """
+
+    def __init__(self, game: str, view: View = "pixels", render_mode: str | None = None, **options: Any) -> None:
+        self.options = ProcgenOptions(game, **options)
+        super().__init__(view, ACTION_SPACE, render_mode)
+
+    def _lay_out(self, num_envs: int, seed: int) -> ProcgenBatch:
+        return ProcgenBatch(self.options, num_envs, self.view, seed)
+
+
+class ProcgenVectorEnv(GameVectorEnv):
+    """A batch of Procgen games that step together; an ended episode gives way to the next in the same step.
+
+    Parameters
+    ----------
+    game, view, render_mode, **options
+        As in `ProcgenEnv`.
+    num_envs
+        Number of games.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+    """
+
+    def __init__(
+        self,
+        game: str,
+        num_envs: int = 1,
+        view: View = "pixels",
+        render_mode: str | None = None,
+        num_threads: int = 0,
+        **options: Any,
+    ) -> None:
+        self.options = ProcgenOptions(game, **options)
+        self._num_threads = num_threads
+        super().__init__(num_envs, view, ACTION_SPACE, render_mode)
+
+    def _lay_out(self, num_envs: int, seed: int) -> ProcgenBatch:
+        return ProcgenBatch(self.options, num_envs, self.view, seed, self._num_threads)
 
 
 def register() -> None:

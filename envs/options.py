@@ -3,16 +3,65 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from envs.games import DISTRIBUTION_MODES, get_game
+
+Options = TypeVar("Options", bound="LevelRange")
 
 LEVEL_SEEDS = 2**31 - 1
 """Procgen draws level seeds from 0 up to, and without, this number."""
 
 
+class LevelRange:
+    """What options of games with numbered levels share: dataclasses with the fields `num_levels` and `start_level`.
+
+    Levels are drawn from ``start_level`` up to, and without, ``start_level + num_levels``; ``num_levels=0`` means all.
+    """
+
+    num_levels: int
+    start_level: int
+
+    def _check_levels(self) -> None:
+        for name in ("num_levels", "start_level"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LEVEL_SEEDS:
+                raise ValueError(f"{name} must be a whole number from 0 to {LEVEL_SEEDS - 1}, not {value!r}.")
+        if self.start_level + self.num_levels > LEVEL_SEEDS:
+            raise ValueError(
+                f"start_level {self.start_level} + num_levels {self.num_levels} exceeds {LEVEL_SEEDS}, "
+                "the number of level seeds: lower one of them."
+            )
+        if self.num_levels == 0 and self.start_level != 0:
+            raise ValueError(
+                f"start_level {self.start_level} has no effect with num_levels=0, which means all levels: "
+                "use unseen_levels(start_level), or set num_levels."
+            )
+
+    def training_levels(self: Options, num_levels: int) -> Options:
+        """The same options on the first `num_levels` levels (0 for all levels)."""
+        return replace(self, start_level=0, num_levels=num_levels)  # type: ignore[type-var]
+
+    def unseen_levels(self: Options, num_training_levels: int) -> Options:
+        """The same options on every level that is not among the first `num_training_levels`.
+
+        Raises
+        ------
+        ValueError
+            If all levels are training levels, so that none is unseen.
+        """
+        if num_training_levels == 0:
+            raise ValueError("With num_levels=0 every level is a training level and none is unseen: set num_levels.")
+        rest = LEVEL_SEEDS - num_training_levels
+        return replace(self, start_level=num_training_levels, num_levels=rest)  # type: ignore[type-var]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for records."""
+        return asdict(self)  # type: ignore[call-overload]
+
+
 @dataclass(frozen=True)
-class ProcgenOptions:
+class ProcgenOptions(LevelRange):
     """Every option of a Procgen game, under Procgen's own names.
 
     Attributes
@@ -59,39 +108,6 @@ class ProcgenOptions:
                 f"{game.name} has no {self.distribution_mode!r} mode: choose one of easy, hard"
                 f"{''.join(', ' + mode for mode in game.modes)}."
             )
-        for name in ("num_levels", "start_level"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LEVEL_SEEDS:
-                raise ValueError(f"{name} must be a whole number from 0 to {LEVEL_SEEDS - 1}, not {value!r}.")
-        if self.start_level + self.num_levels > LEVEL_SEEDS:
-            raise ValueError(
-                f"start_level {self.start_level} + num_levels {self.num_levels} exceeds {LEVEL_SEEDS}, "
-                "the number of level seeds: lower one of them."
-            )
-        if self.num_levels == 0 and self.start_level != 0:
-            raise ValueError(
-                f"start_level {self.start_level} has no effect with num_levels=0, which means all levels: "
-                "use unseen_levels(start_level), or set num_levels."
-            )
+        self._check_levels()
         if self.distribution_mode == "exploration" and (self.num_levels or self.start_level):
             raise ValueError("The exploration mode is one fixed level: leave num_levels and start_level at 0.")
-
-    def training_levels(self, num_levels: int) -> ProcgenOptions:
-        """The same options on the first `num_levels` levels (0 for all levels)."""
-        return replace(self, start_level=0, num_levels=num_levels)
-
-    def unseen_levels(self, num_training_levels: int) -> ProcgenOptions:
-        """The same options on every level that is not among the first `num_training_levels`.
-
-        Raises
-        ------
-        ValueError
-            If all levels are training levels, so that none is unseen.
-        """
-        if num_training_levels == 0:
-            raise ValueError("With num_levels=0 every level is a training level and none is unseen: set num_levels.")
-        return replace(self, start_level=num_training_levels, num_levels=LEVEL_SEEDS - num_training_levels)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, for records."""
-        return asdict(self)

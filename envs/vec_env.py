@@ -1,67 +1,52 @@
-"""Procgen as a Stable-Baselines3 vector environment."""
+"""A batch of games as a Stable-Baselines3 vector environment."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from envs.batch import ACTION_SPACE, ProcgenBatch, View, observation_space
+from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, observation_space
 from envs.options import ProcgenOptions
 
 
-class ProcgenVecEnv(VecEnv):
-    """A batch of Procgen games for Stable-Baselines3, without a Python loop over the games.
+class GameVecEnv(VecEnv):
+    """A batch of games for Stable-Baselines3, without a Python loop over the games.
+
+    A subclass says how the batch is laid out.
 
     Parameters
     ----------
-    options
-        The game, its levels and how it is drawn.
     num_envs
         Number of games.
     view
         ``"pixels"``: RGB frames of shape (64, 64, 3); ``"semantic"``: label maps of shape (64, 64); ``"both"``: a
         dictionary of the two for the same state.
+    action_space
+        Of one game.
     seed
         Decides which levels are drawn in which order; `seed()` and the next `reset()` replace it.
-    num_threads
-        Threads that step the games; 0 steps them in the calling thread.
-
-    Notes
-    -----
-    Every info holds ``level_seed`` (of the observation), ``prev_level_seed`` and ``prev_level_complete`` (of the step's
-    level), ``terminated`` and ``TimeLimit.truncated``. ``terminal_observation`` is there for episodes that were cut off
-    for their length; the last frame of one that the game ended is never drawn by Procgen.
-
-    Examples
-    --------
-    >>> env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), num_envs=2, view="both")
-    >>> sorted((name, view.shape) for name, view in env.reset().items())
-    [('pixels', (2, 64, 64, 3)), ('semantic', (2, 64, 64))]
     """
 
-    def __init__(
-        self,
-        options: ProcgenOptions,
-        num_envs: int = 64,
-        view: View = "pixels",
-        seed: int = 0,
-        num_threads: int = 0,
-    ) -> None:
+    def __init__(self, num_envs: int, view: View, action_space: spaces.Space, seed: int) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
-        self.options = options
         self.view = view
         self.render_mode = "rgb_array"
-        self._num_threads = num_threads
         self._next_seed: int | None = seed
-        self._batch: ProcgenBatch | None = None
+        self._batch: Batch | None = None
         self._actions = np.zeros(num_envs, np.int32)
-        super().__init__(num_envs, observation_space(view), ACTION_SPACE)
+        super().__init__(num_envs, observation_space(view), action_space)
+
+    @abstractmethod
+    def _lay_out(self, seed: int) -> Batch:
+        """Begin the games."""
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Set the seed that the next `reset` starts from."""
@@ -74,9 +59,7 @@ class ProcgenVecEnv(VecEnv):
             self._batch.restart()
         else:
             self.close()
-            self._batch = ProcgenBatch(
-                self.options, self.num_envs, self.view, self._next_seed or 0, num_threads=self._num_threads
-            )
+            self._batch = self._lay_out(self._next_seed or 0)
             self._next_seed = None
         seeds = self._batch.level_seeds.tolist()
         self.reset_infos = [{"level_seed": level_seed} for level_seed in seeds]
@@ -136,7 +119,7 @@ class ProcgenVecEnv(VecEnv):
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Set an attribute; the games share it, so it cannot be set for some of them only."""
         if len(list(self._get_indices(indices))) != self.num_envs:
-            raise ValueError("The games of a ProcgenVecEnv share their attributes: set them for all games.")
+            raise ValueError("The games of a batch share their attributes: set them for all games.")
         setattr(self, attr_name, value)
 
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
@@ -147,3 +130,49 @@ class ProcgenVecEnv(VecEnv):
         """Never: there are no single environments to wrap."""
         targets: Iterable[int] = self._get_indices(indices)
         return [False for _ in targets]
+
+
+class ProcgenVecEnv(GameVecEnv):
+    """A batch of Procgen games for Stable-Baselines3, without a Python loop over the games.
+
+    Parameters
+    ----------
+    options
+        The game, its levels and how it is drawn.
+    num_envs
+        Number of games.
+    view
+        ``"pixels"``: RGB frames of shape (64, 64, 3); ``"semantic"``: label maps of shape (64, 64); ``"both"``: a
+        dictionary of the two for the same state.
+    seed
+        Decides which levels are drawn in which order; `seed()` and the next `reset()` replace it.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+
+    Notes
+    -----
+    Every info holds ``level_seed`` (of the observation), ``prev_level_seed`` and ``prev_level_complete`` (of the step's
+    level), ``terminated`` and ``TimeLimit.truncated``. ``terminal_observation`` is there for episodes that were cut off
+    for their length; the last frame of one that the game ended is never drawn by Procgen.
+
+    Examples
+    --------
+    >>> env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), num_envs=2, view="both")
+    >>> sorted((name, view.shape) for name, view in env.reset().items())
+    [('pixels', (2, 64, 64, 3)), ('semantic', (2, 64, 64))]
+    """
+
+    def __init__(
+        self,
+        options: ProcgenOptions,
+        num_envs: int = 64,
+        view: View = "pixels",
+        seed: int = 0,
+        num_threads: int = 0,
+    ) -> None:
+        self.options = options
+        self._num_threads = num_threads
+        super().__init__(num_envs, view, ACTION_SPACE, seed)
+
+    def _lay_out(self, seed: int) -> ProcgenBatch:
+        return ProcgenBatch(self.options, self.num_envs, self.view, seed, self._num_threads)

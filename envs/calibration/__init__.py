@@ -1,0 +1,1 @@
+"""Games whose difficulty is known, to hold the instrument against: image games with dials."""

@@ -1,0 +1,97 @@
+"""A batch of games of Courier, seen in one or two views."""
+
+from __future__ import annotations
+
+import numpy as np
+from gymnasium import spaces
+
+from envs.batch import Observation, Step, View, observation_space
+from envs.calibration.courier import MOVES, Courier
+from envs.calibration.drawing import Drawing
+from envs.calibration.options import CourierOptions
+from envs.options import LEVEL_SEEDS
+
+ACTION_SPACE = spaces.Discrete(len(MOVES))
+
+
+class CourierBatch:
+    """A batch of games of Courier that step together.
+
+    Parameters
+    ----------
+    options
+        The dials and the levels.
+    num_envs
+        Number of games.
+    view
+        ``"pixels"``, ``"semantic"`` or ``"both"``.
+    seed
+        Decides which levels are drawn in which order.
+    """
+
+    def __init__(self, options: CourierOptions, num_envs: int, view: View = "pixels", seed: int = 0) -> None:
+        self.observation_space = observation_space(view)
+        self.view = view
+        self.num_envs = num_envs
+        self.options = options
+        self._everyone = np.arange(num_envs)
+        self._generator = np.random.default_rng(seed)
+        self._drawing = Drawing(options.dials)
+        self._courier = Courier(options.dials, self._draw_levels(num_envs))
+
+    def _draw_levels(self, count: int) -> np.ndarray:
+        first, number = self.options.start_level, self.options.num_levels or LEVEL_SEEDS
+        return self._generator.integers(first, first + number, count)
+
+    @property
+    def level_seeds(self) -> np.ndarray:
+        """Level that each game is in, shape (num_envs,), int64."""
+        return self._courier.levels.copy()
+
+    def observe(self) -> Observation:
+        """What is seen now, as fresh arrays with the games along the first axis."""
+        return self._view_of(self._everyone)
+
+    def _view_of(self, games: np.ndarray) -> Observation:
+        if self.view == "semantic":
+            return self._drawing.labels(self._courier, games)
+        frames = self._drawing.frames(self._courier, games)
+        if self.view == "pixels":
+            return frames
+        return {"pixels": frames, "semantic": self._drawing.labels(self._courier, games)}
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Advance every game by one action.
+
+        Parameters
+        ----------
+        actions : numpy.ndarray, shape (num_envs,), whole numbers below 5
+        """
+        previous = self.level_seeds
+        rewards, over = self._courier.step(actions)
+        final_views: dict[int, Observation] = {}
+        ended = np.flatnonzero(over)
+        if ended.size:
+            last = self._view_of(ended)
+            for place, index in enumerate(ended.tolist()):
+                final_views[index] = (
+                    {name: view[place] for name, view in last.items()} if isinstance(last, dict) else last[place]
+                )
+            self._courier.begin(ended, self._draw_levels(ended.size))
+        return Step(
+            observations=self.observe(),
+            rewards=rewards,
+            terminated=np.zeros_like(over),
+            truncated=over,
+            level_seeds=self.level_seeds,
+            previous_level_seeds=previous,
+            level_completes=np.zeros_like(over),
+            final_observations=final_views,
+        )
+
+    def restart(self) -> None:
+        """End every episode and begin the next."""
+        self._courier.begin(self._everyone, self._draw_levels(self.num_envs))
+
+    def close(self) -> None:
+        """Nothing to free."""

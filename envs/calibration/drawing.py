@@ -1,0 +1,222 @@
+"""Courier: the pictures, as frames and as label maps."""
+
+from __future__ import annotations
+
+import colorsys
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.calibration.chance import uniform
+from envs.calibration.courier import EPISODE, MAX_ITEMS, SIZE, Courier
+from envs.calibration.dials import Dials
+
+CELL = 8
+"""Pixels along each side of a cell."""
+
+MIDDLE = SIZE // 2
+"""Row and column of the player's cell."""
+
+GROUND_LABEL, PLAYER_LABEL, FIRST_ITEM_LABEL, OTHER_LABEL = 0, 1, 2, 2 + MAX_ITEMS
+LABEL_NAMES = {
+    GROUND_LABEL: "ground",
+    PLAYER_LABEL: "player",
+    **{FIRST_ITEM_LABEL + number: f"item {number + 1}" for number in range(MAX_ITEMS)},
+    OTHER_LABEL: "decoy or distractor",
+}
+
+_SHAPES = (
+    "........ ..####.. .######. .######. .######. .######. ..####.. ........",  # disc: the first item
+    "........ .######. .######. .######. .######. .######. .######. ........",  # square
+    "........ ...##... ...##... ..####.. ..####.. .######. .######. ........",  # triangle
+    "........ ..####.. ..####.. .######. .######. ..####.. ..####.. ........",  # barrel
+    "........ .##..##. .##..##. .######. .######. .##..##. .##..##. ........",  # letter H: the fifth item
+    "........ ...##... ...##... .######. .######. ...##... ...##... ........",  # cross: a decoy
+    "........ .##..##. ..####.. ...##... ...##... ..####.. .##..##. ........",  # X
+    "........ .######. .##..##. .#....#. .#....#. .##..##. .######. ........",  # ring
+    "######## #......# #.####.# #.#..#.# #.#..#.# #.####.# #......# ########",  # the player
+    "........ ........ ........ ........ ........ ........ ........ ........",  # nothing
+)
+PLAYER_SHAPE = len(_SHAPES) - 2
+OTHER_SHAPES = range(MAX_ITEMS, PLAYER_SHAPE)
+NO_SHAPE = len(_SHAPES) - 1
+
+ITEM_HUES = np.arange(MAX_ITEMS) * 0.15
+"""Hues of the items in their order, as in a rainbow: red, yellow, green, cyan, blue."""
+
+OTHER_HUES = 0.78 + 0.04 * np.arange(len(OTHER_SHAPES))
+"""Hues of decoys and distractors, by their shape: purple to pink."""
+
+_OWN_HUES = np.concatenate([ITEM_HUES, OTHER_HUES])
+
+GROUND_BRIGHTNESS, PLAYER_BRIGHTNESS, TEXTURE = 64, 230, 12
+"""Greys of the ground and of the player, and by how much the texture differs from both."""
+
+MAX_CLUTTER, LEAST_CONTRAST, MAX_NOISE = 0.7, 0.04, 0.9
+
+_ROWS = np.arange(CELL)[:, None]
+_CLUTTER, _DRIFT, _NOISE = range(10, 13)  # what random numbers are for; the rules use those below 10
+
+
+@cache
+def _masks(channels: int) -> NDArray[np.uint64]:
+    """Masks of the pixels that each shape covers, shape (rows of a cell, shapes, channels).
+
+    A row of a cell is ``8 * channels`` bytes, all bits set where the shape is: eight bytes a number, so that whole rows
+    are copied and masked rather than pixels.
+    """
+    masks = [[[255 * (pixel == "#") for pixel in row] for row in text.split()] for text in _SHAPES]
+    return np.repeat(np.array(masks, np.uint8).transpose(1, 0, 2), channels, axis=2).view(np.uint64)
+
+
+@cache
+def _colours() -> NDArray[np.uint8]:
+    """Bright colours around the circle, shape (256, 3)."""
+    circle = [colorsys.hsv_to_rgb(hue / 256, 0.8, 0.9) for hue in range(256)]
+    return np.rint(255 * np.array(circle)).astype(np.uint8)
+
+
+@cache
+def _texture() -> NDArray[np.uint64]:
+    """What the texture adds to each byte of the world, modulo 256, eight bytes a number, shape (8, 8, 8, 3)."""
+    side = SIZE * CELL
+    grain = np.round((2 * uniform(np.arange(side)[:, None], np.arange(side)) - 1) * TEXTURE).astype(np.int8)
+    return np.repeat(grain.view(np.uint8), 3, axis=1).view(np.uint64).reshape(SIZE, CELL, SIZE, 3)
+
+
+@cache
+def _noise() -> NDArray[np.uint8]:
+    """Random bytes, of which each noisy frame takes a piece."""
+    return np.random.default_rng(0).integers(0, 256, 2**22, np.uint8)
+
+
+class Drawing:
+    """Draws what the player sees.
+
+    Parameters
+    ----------
+    dials
+        Of difficulty; the perceptual ones matter here.
+    """
+
+    def __init__(self, dials: Dials) -> None:
+        self.dials = dials
+        self.contrast = LEAST_CONTRAST**dials.camouflage
+
+    def frames(self, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Frames of some of the games, shape (n, 64, 64, 3)."""
+        cells = self._lay(courier, games)
+        colours = np.tile(self._coloured(cells) ^ GROUND_BRIGHTNESS, CELL).view(np.uint64)
+        rows = _masks(3)[_ROWS, cells.shapes[:, :, None]]
+        rows &= colours[:, :, None]
+        rows ^= np.full(8, GROUND_BRIGHTNESS, np.uint8).view(np.uint64)
+        pixels = rows.view(np.uint8)
+        pixels += _texture_of(courier.travelled[games]).view(np.uint8)
+        return self._blurred(pixels.reshape(-1, SIZE * CELL, SIZE * CELL, 3), courier, games)
+
+    def labels(self, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Label maps of some of the games, shape (n, 64, 64); `LABEL_NAMES` says what the labels mean."""
+        cells = self._lay(courier, games, with_clutter=False)
+        labels = np.repeat(cells.labels, 8, axis=2).view(np.uint64)
+        rows = _masks(1)[_ROWS, cells.shapes[:, :, None], 0] & labels[:, :, None]
+        return rows.view(np.uint8).reshape(-1, SIZE * CELL, SIZE * CELL)
+
+    def _lay(self, courier: Courier, games: NDArray[np.int64], *, with_clutter: bool = True) -> _Cells:
+        """What lies where: clutter, then things of no use, then items with the next on top, then the player."""
+        levels, time = courier.levels[games], courier.time[games]
+        cells = _Cells(len(games))
+        if self.dials.clutter and with_clutter:
+            self._strew(cells, levels, courier.travelled[games])
+        for things in (courier.decoys, courier.distractors):
+            for number in range(things.shape[1]):
+                kind = number % len(OTHER_SHAPES)
+                hues = OTHER_HUES[kind] + self._drift(levels, MAX_ITEMS + kind, time)
+                cells.put(things[games, number], OTHER_SHAPES[kind], hues, OTHER_LABEL)
+        for number in reversed(range(courier.rules.items)):
+            there = courier.fetched[games] <= number
+            hues = ITEM_HUES[number] + self._drift(levels, number, time)
+            cells.put(courier.items[games, number], number, hues, FIRST_ITEM_LABEL + number, there)
+        cells.put(np.zeros((len(games), 2), np.int64), PLAYER_SHAPE, np.zeros(len(games)), PLAYER_LABEL)
+        return cells
+
+    def _strew(self, cells: _Cells, levels: NDArray[np.int64], travelled: NDArray[np.int64]) -> None:
+        """Strew the ground with shapes of items and decoys, none in its own hue."""
+        rows, columns = _world_rows_and_columns(travelled)
+        drawn = [uniform(levels[:, None, None], _CLUTTER, rows, columns, number) for number in range(3)]
+        there = drawn[0] < MAX_CLUTTER * self.dials.clutter
+        shapes = (PLAYER_SHAPE * drawn[1]).astype(np.int64)
+        cells.shapes[there] = shapes[there]
+        cells.hues[there] = (_OWN_HUES[shapes] + 0.12 + 0.76 * drawn[2])[there]
+
+    def _drift(self, levels: NDArray[np.int64], kind: int, time: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How far the hue of a kind of thing is from its own."""
+        if not self.dials.change:
+            return np.zeros(len(levels))
+        start, way = (uniform(levels, _DRIFT, kind, number) for number in range(2))
+        return self.dials.change * (start - 0.5 + np.where(way < 0.5, -1, 1) * time / EPISODE)
+
+    def _coloured(self, cells: _Cells) -> NDArray[np.uint8]:
+        """Colour of each cell's thing, shape (n, 8, 8, 3)."""
+        colours = _colours()[(256 * cells.hues).astype(np.int64) & 255]
+        if self.contrast < 1:
+            colours = np.rint(GROUND_BRIGHTNESS + self.contrast * (colours - float(GROUND_BRIGHTNESS))).astype(np.uint8)
+        colours[cells.labels == PLAYER_LABEL] = PLAYER_BRIGHTNESS
+        return colours
+
+    def _blurred(self, frames: NDArray[np.uint8], courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The frames with their share of noise."""
+        share = round(256 * MAX_NOISE * self.dials.noise)
+        if not share:
+            return frames
+        size = frames[0].size
+        starts = (len(_noise()) - size) * uniform(courier.levels[games], _NOISE, courier.time[games])
+        noise = np.stack([_noise()[start : start + size] for start in starts.astype(int).tolist()])
+        mixed = np.multiply(frames, 256 - share, dtype=np.uint16)
+        mixed += np.multiply(noise.reshape(frames.shape), share, dtype=np.uint16)
+        return (mixed >> 8).astype(np.uint8)
+
+
+class _Cells:
+    """What lies in each cell, as the camera sees it.
+
+    Attributes
+    ----------
+    shapes, labels : numpy.ndarray, shape (n, 8, 8)
+        Number of the shape, and its label.
+    hues : numpy.ndarray, shape (n, 8, 8), float64
+        Its hue, of which only the fraction counts.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.shapes = np.full((count, SIZE, SIZE), NO_SHAPE)
+        self.labels = np.zeros((count, SIZE, SIZE), np.uint8)
+        self.hues = np.zeros((count, SIZE, SIZE))
+
+    def put(
+        self,
+        places: NDArray[np.int64],
+        shape: int,
+        hues: NDArray[np.float64],
+        label: int,
+        there: NDArray[np.bool_] | slice = slice(None),
+    ) -> None:
+        """Put one thing into every game where it is there; places are relative to the player."""
+        rows, columns = ((places[there] + MIDDLE) % SIZE).T
+        games = np.arange(len(places))[there]
+        self.shapes[games, rows, columns] = shape
+        self.hues[games, rows, columns] = hues[there]
+        self.labels[games, rows, columns] = label
+
+
+def _world_rows_and_columns(travelled: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the cells of the frame are in the world, shapes (n, 8, 1) and (n, 1, 8)."""
+    first = travelled - MIDDLE
+    along = np.arange(SIZE)
+    return (first[:, 0, None, None] + along[:, None]) % SIZE, (first[:, 1, None, None] + along) % SIZE
+
+
+def _texture_of(travelled: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """What the ground's texture adds to each byte, modulo 256, eight bytes a number, shape (n, 8, 8, 8, 3)."""
+    rows, columns = _world_rows_and_columns(travelled)
+    return _texture()[rows[..., None], _ROWS, columns[:, :, None]]

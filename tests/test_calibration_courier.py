@@ -1,0 +1,191 @@
+"""Courier, the calibration game: rules, pictures, exact returns, and what each dial leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+from stable_baselines3.common.env_checker import check_env as check_sb3_env
+
+from envs.calibration.adaptors import CourierVecEnv
+from envs.calibration.chance import uniform
+from envs.calibration.courier import EPISODE, MOVES, SIZE, Courier, Rules
+from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from envs.calibration.drawing import CELL, LABEL_NAMES, Drawing
+from envs.calibration.expert import CourierExpert
+from envs.calibration.optimum import expected_returns
+from envs.calibration.options import CourierOptions
+
+SETTINGS = [
+    Dials(),
+    Dials(horizon=0.5),
+    Dials(horizon=1, clutter=1, distractors=1, change=1, noise=1, camouflage=1),
+    Dials(subgoals=1, horizon=0.2),
+    Dials(delay=0.5, sparsity=1, horizon=0.3),
+    Dials(slip=1),
+    Dials(slip=0.6, subgoals=0.5, horizon=0.3, distractors=0.5),
+]
+
+
+def actions_of_nobody(count):
+    generator = np.random.default_rng(0)
+    while True:
+        yield generator.integers(len(MOVES), size=count)
+
+
+def returns(env, policy):
+    """Returns of one episode in every game, and what was seen on the way."""
+    observations, total, seen = env.reset(), np.zeros(env.num_envs), []
+    for _ in range(EPISODE):
+        seen.append(observations)
+        observations, rewards, dones, _ = env.step(policy(observations))
+        total += rewards
+    assert dones.all()
+    return total, seen
+
+
+def test_dials_are_either_perceptual_or_of_policy():
+    assert set(PERCEPTUAL).isdisjoint(POLICY)
+    assert {*PERCEPTUAL, *POLICY} == {field.name for field in fields(Dials)}
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), "0.5", True, None])
+def test_an_impossible_dial_is_one_clear_sentence(value):
+    with pytest.raises(ValueError, match=r"^The dial noise goes from 0 to 1, not to .*\.$"):
+        Dials(noise=value)
+
+
+def test_random_numbers_depend_on_every_key_and_are_even():
+    numbers = uniform(np.arange(200)[:, None], 3, np.arange(200))
+    assert numbers.shape == (200, 200)
+    assert np.unique(numbers).size == numbers.size
+    assert not np.intersect1d(numbers, uniform(np.arange(200)[:, None], 4, np.arange(200))).size
+    assert np.array_equal(numbers[7], uniform(7, 3, np.arange(200)))
+    counts = np.histogram(numbers, bins=20, range=(0, 1))[0]
+    assert (np.abs(counts - 2000) < 5 * np.sqrt(2000)).all()
+    assert abs(np.corrcoef(numbers[:-1].ravel(), numbers[1:].ravel())[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize("dials", SETTINGS)
+def test_the_expert_returns_what_planning_expects_and_chance_what_chance_does(dials):
+    expected = expected_returns(dials)
+    expert, generator = CourierExpert(dials), torch.Generator().manual_seed(0)
+
+    def best(labels):
+        chances = expert.log_probabilities(torch.as_tensor(labels)).exp()
+        return torch.multinomial(chances, 1, generator=generator).squeeze(1).numpy()
+
+    nobody = actions_of_nobody(600)
+    for policy, mean in ((best, expected.best), (lambda labels: next(nobody), expected.random)):
+        played, _ = returns(CourierVecEnv(CourierOptions(dials), 600, "semantic", seed=1), policy)
+        assert played.mean() == pytest.approx(mean, abs=4 * max(played.std(), 0.01) / np.sqrt(600))
+
+
+def test_without_slips_the_best_return_is_the_number_of_jobs_that_fit():
+    for dials in (Dials(horizon=0.5), Dials(horizon=1, subgoals=0.25), Dials(subgoals=1)):
+        rules = Rules.of(dials)
+        assert expected_returns(dials).best == EPISODE // (rules.distance * rules.items)
+
+
+@pytest.mark.parametrize("dial", ["delay", "sparsity"])
+def test_when_rewards_are_paid_changes_no_return(dial):
+    totals, first_rewards = [], []
+    for value in (0, 0.3, 1):
+        courier = Courier(Dials(**{dial: value}), np.arange(100))
+        nobody = actions_of_nobody(100)
+        paid = np.array([courier.step(next(nobody))[0] for _ in range(EPISODE)])
+        totals.append(paid.sum(axis=0))
+        first_rewards.append(np.argmax(paid > 0, axis=0))
+    assert np.array_equal(totals[0], totals[1])
+    assert np.array_equal(totals[0], totals[2])
+    assert (first_rewards[0] <= first_rewards[1]).all()
+    assert first_rewards[0].mean() < first_rewards[1].mean() < first_rewards[2].mean()
+
+
+@pytest.mark.parametrize("dial", PERCEPTUAL)
+def test_perceptual_dials_change_the_frames_and_not_the_game(dial):
+    outcomes = []
+    for value in (0.0, 1.0):
+        env = CourierVecEnv(CourierOptions(Dials(horizon=0.3, **{dial: value})), 8, "both", seed=3)
+        nobody = actions_of_nobody(8)
+        total, seen = returns(env, lambda _, nobody=nobody: next(nobody))
+        outcomes.append((total, seen))
+    (easy, plain), (hard, changed) = outcomes
+    assert np.array_equal(easy, hard)
+    useful = [name for name in LABEL_NAMES if LABEL_NAMES[name].startswith(("player", "item"))]
+    for before, after in zip(plain, changed, strict=True):
+        assert not np.array_equal(before["pixels"], after["pixels"])
+        for label in useful:
+            where = before["semantic"] == label
+            moved_over = after["semantic"] == max(LABEL_NAMES)  # a distractor may lie beneath an item, never on it
+            assert not (where & moved_over).any()
+            assert np.array_equal(where, after["semantic"] == label)
+
+
+@pytest.mark.parametrize("dial", POLICY)
+def test_policy_dials_change_nothing_in_how_a_state_is_drawn(dial):
+    courier = Courier(Dials(), np.arange(6))
+    drawings = [Drawing(Dials(**{dial: value})) for value in (0.0, 1.0)]
+    everyone = np.arange(6)
+    assert np.array_equal(*(drawing.frames(courier, everyone) for drawing in drawings))
+    assert np.array_equal(*(drawing.labels(courier, everyone) for drawing in drawings))
+
+
+def test_the_frame_follows_the_player_around_the_torus():
+    courier, drawing, everyone = Courier(Dials(clutter=1, horizon=0.5), np.arange(4)), Drawing(Dials()), np.arange(4)
+    before = drawing.frames(courier, everyone)
+    items = courier.items.copy()
+    courier.step(np.full(4, 2))  # down
+    after = drawing.frames(courier, everyone)
+    assert np.array_equal(courier.items[..., 0], (items[..., 0] - 1) % SIZE)
+    middle = slice(4 * CELL, 5 * CELL)
+    moved = np.roll(before, -CELL, axis=1)
+    moved[:, :, middle] = after[:, :, middle]  # the player's column is all that differs
+    assert np.array_equal(moved, after)
+
+
+def test_a_level_decides_everything_but_the_actions():
+    dials = Dials(clutter=1, noise=0.5, distractors=1, slip=0.5, change=1)
+    options = CourierOptions(dials, num_levels=3, start_level=7)
+    one, many = CourierVecEnv(options, 1, seed=5), CourierVecEnv(options, 40, seed=0)
+    frames, firsts = many.reset(), {}
+    for seed, frame in zip(many.reset_infos, frames, strict=True):
+        assert seed["level_seed"] in (7, 8, 9)
+        assert np.array_equal(firsts.setdefault(seed["level_seed"], frame), frame)
+    assert np.array_equal(one.reset()[0], firsts[one.reset_infos[0]["level_seed"]])
+    assert len(firsts) == 3
+    runs = []
+    for _ in range(2):
+        env, nobody = CourierVecEnv(options, 4, seed=9), actions_of_nobody(4)
+        runs.append(np.array(returns(env, lambda _, nobody=nobody: next(nobody))[1]))
+    assert np.array_equal(*runs)
+
+
+@pytest.mark.filterwarnings("ignore:Your observation")
+@pytest.mark.parametrize("view", ["pixels", "semantic", "both"])
+def test_checkers_of_gymnasium_and_sb3_pass(view):
+    env = gymnasium.make("lcd/Courier-v0", view=view, render_mode="rgb_array", num_levels=100, clutter=0.5)
+    check_env(env.unwrapped)
+    check_sb3_env(env)
+    assert env.render().shape == (64, 64, 3)
+
+
+def test_the_last_frame_of_an_episode_is_there():
+    envs = gymnasium.make_vec("lcd/Courier-v0", num_envs=3, view="both", horizon=1.0)
+    observations, _ = envs.reset(seed=1)
+    for _ in range(EPISODE - 1):
+        observations, _, _, truncated, info = envs.step(np.zeros(3, int))
+        assert not truncated.any()
+    before = observations["semantic"]
+    observations, _, terminated, truncated, info = envs.step(np.full(3, 4))  # right: all else moves left
+    assert truncated.all()
+    assert not terminated.any()
+    others = np.r_[: 4 * CELL, 5 * CELL : SIZE * CELL]  # rows without the player
+    for game, final in enumerate(info["final_obs"]):
+        assert envs.single_observation_space.contains(final)
+        assert np.array_equal(final["semantic"][others], np.roll(before[game], -CELL, axis=1)[others])
+        assert not np.array_equal(final["semantic"], observations["semantic"][game])
