@@ -11,11 +11,11 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_sb3_env
 
-from envs.calibration.adaptors import CourierVecEnv
+from envs.calibration.adaptors import CalibrationVecEnv
 from envs.calibration.chance import uniform
 from envs.calibration.courier import EPISODE, MOVES, SIZE, Courier, Rules
+from envs.calibration.courier_drawing import CELL, LABEL_NAMES, CourierDrawing
 from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
-from envs.calibration.drawing import CELL, LABEL_NAMES, Drawing
 from envs.calibration.expert import CourierExpert
 from envs.calibration.optimum import expected_returns
 from envs.calibration.options import CourierOptions
@@ -81,7 +81,7 @@ def test_the_expert_returns_what_planning_expects_and_chance_what_chance_does(di
 
     nobody = actions_of_nobody(600)
     for policy, mean in ((best, expected.best), (lambda labels: next(nobody), expected.random)):
-        played, _ = returns(CourierVecEnv(CourierOptions(dials), 600, "semantic", seed=1), policy)
+        played, _ = returns(CalibrationVecEnv(CourierOptions(dials), 600, "semantic", seed=1), policy)
         assert played.mean() == pytest.approx(mean, abs=4 * max(played.std(), 0.01) / np.sqrt(600))
 
 
@@ -110,7 +110,7 @@ def test_when_rewards_are_paid_changes_no_return(dial):
 def test_perceptual_dials_change_the_frames_and_not_the_game(dial):
     outcomes = []
     for value in (0.0, 1.0):
-        env = CourierVecEnv(CourierOptions(Dials(horizon=0.3, **{dial: value})), 8, "both", seed=3)
+        env = CalibrationVecEnv(CourierOptions(Dials(horizon=0.3, **{dial: value})), 8, "both", seed=3)
         nobody = actions_of_nobody(8)
         total, seen = returns(env, lambda _, nobody=nobody: next(nobody))
         outcomes.append((total, seen))
@@ -129,14 +129,18 @@ def test_perceptual_dials_change_the_frames_and_not_the_game(dial):
 @pytest.mark.parametrize("dial", POLICY)
 def test_policy_dials_change_nothing_in_how_a_state_is_drawn(dial):
     courier = Courier(Dials(), np.arange(6))
-    drawings = [Drawing(Dials(**{dial: value})) for value in (0.0, 1.0)]
+    drawings = [CourierDrawing(Dials(**{dial: value})) for value in (0.0, 1.0)]
     everyone = np.arange(6)
     assert np.array_equal(*(drawing.frames(courier, everyone) for drawing in drawings))
     assert np.array_equal(*(drawing.labels(courier, everyone) for drawing in drawings))
 
 
 def test_the_frame_follows_the_player_around_the_torus():
-    courier, drawing, everyone = Courier(Dials(clutter=1, horizon=0.5), np.arange(4)), Drawing(Dials()), np.arange(4)
+    courier, drawing, everyone = (
+        Courier(Dials(clutter=1, horizon=0.5), np.arange(4)),
+        CourierDrawing(Dials()),
+        np.arange(4),
+    )
     before = drawing.frames(courier, everyone)
     items = courier.items.copy()
     courier.step(np.full(4, 2))  # down
@@ -151,7 +155,7 @@ def test_the_frame_follows_the_player_around_the_torus():
 def test_a_level_decides_everything_but_the_actions():
     dials = Dials(clutter=1, noise=0.5, distractors=1, slip=0.5, change=1)
     options = CourierOptions(dials, num_levels=3, start_level=7)
-    one, many = CourierVecEnv(options, 1, seed=5), CourierVecEnv(options, 40, seed=0)
+    one, many = CalibrationVecEnv(options, 1, seed=5), CalibrationVecEnv(options, 40, seed=0)
     frames, firsts = many.reset(), {}
     for seed, frame in zip(many.reset_infos, frames, strict=True):
         assert seed["level_seed"] in (7, 8, 9)
@@ -160,7 +164,7 @@ def test_a_level_decides_everything_but_the_actions():
     assert len(firsts) == 3
     runs = []
     for _ in range(2):
-        env, nobody = CourierVecEnv(options, 4, seed=9), actions_of_nobody(4)
+        env, nobody = CalibrationVecEnv(options, 4, seed=9), actions_of_nobody(4)
         runs.append(np.array(returns(env, lambda _, nobody=nobody: next(nobody))[1]))
     assert np.array_equal(*runs)
 

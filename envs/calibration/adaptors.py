@@ -1,4 +1,4 @@
-"""Courier through Stable-Baselines3 and Gymnasium."""
+"""The calibration games through Stable-Baselines3 and Gymnasium."""
 
 from __future__ import annotations
 
@@ -7,97 +7,110 @@ from typing import Any
 import gymnasium
 
 from envs.batch import View
-from envs.calibration.batch import ACTION_SPACE, CourierBatch
+from envs.calibration.batch import ACTION_SPACE, CalibrationBatch, CalibrationOptions
 from envs.calibration.dials import Dials
-from envs.calibration.options import CourierOptions
+from envs.calibration.options import CourierOptions, TrackerOptions
 from envs.gymnasium_envs import GameEnv, GameVectorEnv
 from envs.vec_env import GameVecEnv
 
 
-class CourierVecEnv(GameVecEnv):
-    """A batch of games of Courier for Stable-Baselines3.
+class CalibrationVecEnv(GameVecEnv):
+    """A batch of calibration games for Stable-Baselines3.
 
     Parameters
     ----------
     options
-        The dials and the levels.
+        The game, what makes it hard, and its levels.
     num_envs, view, seed
         As in `envs.GameVecEnv`.
 
     Examples
     --------
-    >>> env = CourierVecEnv(CourierOptions(Dials(clutter=0.5)), num_envs=2, view="both")
+    >>> env = CalibrationVecEnv(CourierOptions(Dials(clutter=0.5)), num_envs=2, view="both")
     >>> sorted((name, view.shape) for name, view in env.reset().items())
     [('pixels', (2, 64, 64, 3)), ('semantic', (2, 64, 64))]
     """
 
-    def __init__(self, options: CourierOptions, num_envs: int = 64, view: View = "pixels", seed: int = 0) -> None:
+    def __init__(self, options: CalibrationOptions, num_envs: int = 64, view: View = "pixels", seed: int = 0) -> None:
         self.options = options
         super().__init__(num_envs, view, ACTION_SPACE, seed)
 
-    def _lay_out(self, seed: int) -> CourierBatch:
-        return CourierBatch(self.options, self.num_envs, self.view, seed)
+    def _lay_out(self, seed: int) -> CalibrationBatch:
+        return CalibrationBatch(self.options, self.num_envs, self.view, seed)
 
 
-class CourierEnv(GameEnv):
-    """One game of Courier.
+def _options(game: str, num_levels: int, start_level: int, settings: dict[str, Any]) -> CalibrationOptions:
+    """Options from the keywords of Gymnasium's ``make``."""
+    if game == "courier":
+        return CourierOptions(Dials(**settings), num_levels, start_level)
+    return TrackerOptions(num_levels=num_levels, start_level=start_level, **settings)
+
+
+class CalibrationEnv(GameEnv):
+    """One calibration game.
 
     Parameters
     ----------
+    game
+        ``"courier"`` or ``"tracker"``.
     view, render_mode
         As in `envs.ProcgenEnv`.
     num_levels, start_level
         As in `CourierOptions`.
-    **dials
-        Fields of `Dials`.
+    **settings
+        Fields of `Dials`, or the other fields of `TrackerOptions`.
     """
 
     def __init__(
         self,
+        game: str,
         view: View = "pixels",
         render_mode: str | None = None,
         num_levels: int = 0,
         start_level: int = 0,
-        **dials: float,
+        **settings: Any,
     ) -> None:
-        self.options = CourierOptions(Dials(**dials), num_levels, start_level)
+        self.options = _options(game, num_levels, start_level, settings)
         super().__init__(view, ACTION_SPACE, render_mode)
 
-    def _lay_out(self, num_envs: int, seed: int) -> CourierBatch:
-        return CourierBatch(self.options, num_envs, self.view, seed)
+    def _lay_out(self, num_envs: int, seed: int) -> CalibrationBatch:
+        return CalibrationBatch(self.options, num_envs, self.view, seed)
 
 
-class CourierVectorEnv(GameVectorEnv):
-    """A batch of games of Courier that step together; an ended episode gives way to the next in the same step.
+class CalibrationVectorEnv(GameVectorEnv):
+    """A batch of calibration games that step together; an ended episode gives way to the next in the same step.
 
     Parameters
     ----------
     num_envs
         Number of games.
-    view, render_mode, num_levels, start_level, **dials
-        As in `CourierEnv`.
+    game, view, render_mode, num_levels, start_level, **settings
+        As in `CalibrationEnv`.
     """
 
     def __init__(
         self,
+        game: str,
         num_envs: int = 1,
         view: View = "pixels",
         render_mode: str | None = None,
         num_levels: int = 0,
         start_level: int = 0,
-        **dials: Any,
+        **settings: Any,
     ) -> None:
-        self.options = CourierOptions(Dials(**dials), num_levels, start_level)
+        self.options = _options(game, num_levels, start_level, settings)
         super().__init__(num_envs, view, ACTION_SPACE, render_mode)
 
-    def _lay_out(self, num_envs: int, seed: int) -> CourierBatch:
-        return CourierBatch(self.options, num_envs, self.view, seed)
+    def _lay_out(self, num_envs: int, seed: int) -> CalibrationBatch:
+        return CalibrationBatch(self.options, num_envs, self.view, seed)
 
 
 def register() -> None:
-    """Make Courier known to Gymnasium as ``lcd/Courier-v0``; importing `envs` does so."""
-    gymnasium.register(
-        "lcd/Courier-v0",
-        entry_point="envs.calibration.adaptors:CourierEnv",
-        vector_entry_point="envs.calibration.adaptors:CourierVectorEnv",
-    )
+    """Make the games known to Gymnasium, as ``lcd/Courier-v0`` and ``lcd/Tracker-v0``; importing `envs` does so."""
+    for game in ("courier", "tracker"):
+        gymnasium.register(
+            f"lcd/{game.title()}-v0",
+            entry_point="envs.calibration.adaptors:CalibrationEnv",
+            vector_entry_point="envs.calibration.adaptors:CalibrationVectorEnv",
+            kwargs={"game": game},
+        )

@@ -1,26 +1,57 @@
-"""A batch of games of Courier, seen in one or two views."""
+"""A batch of calibration games, seen in one or two views."""
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from envs.batch import Observation, Step, View, observation_space
-from envs.calibration.courier import MOVES, Courier
-from envs.calibration.drawing import Drawing
-from envs.calibration.options import CourierOptions
+from envs.calibration.courier import Courier
+from envs.calibration.courier_drawing import CourierDrawing
+from envs.calibration.options import CourierOptions, TrackerOptions
+from envs.calibration.tracker import Tracker
+from envs.calibration.tracker_drawing import TrackerDrawing
 from envs.options import LEVEL_SEEDS
 
-ACTION_SPACE = spaces.Discrete(len(MOVES))
+ACTIONS = ("stay", "up", "down", "left", "right")
+ACTION_SPACE = spaces.Discrete(len(ACTIONS))
+CalibrationOptions = CourierOptions | TrackerOptions
 
 
-class CourierBatch:
-    """A batch of games of Courier that step together.
+class _Rules(Protocol):
+    """Many games without a picture."""
+
+    levels: NDArray[np.int64]
+
+    def begin(self, games: NDArray[np.int64], levels: NDArray[np.int64]) -> None: ...
+
+    def step(self, actions: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]: ...
+
+
+class _Drawing(Protocol):
+    """What the player sees of some of the games."""
+
+    def frames(self, rules: Any, games: NDArray[np.int64]) -> NDArray[np.uint8]: ...
+
+    def labels(self, rules: Any, games: NDArray[np.int64]) -> NDArray[np.uint8]: ...
+
+
+def _lay_out(options: CalibrationOptions, levels: NDArray[np.int64]) -> tuple[_Rules, _Drawing]:
+    if isinstance(options, CourierOptions):
+        return Courier(options.dials, levels), CourierDrawing(options.dials)
+    return Tracker(options.distractors, levels), TrackerDrawing(options)
+
+
+class CalibrationBatch:
+    """A batch of calibration games that step together.
 
     Parameters
     ----------
     options
-        The dials and the levels.
+        The game, what makes it hard, and its levels.
     num_envs
         Number of games.
     view
@@ -29,15 +60,14 @@ class CourierBatch:
         Decides which levels are drawn in which order.
     """
 
-    def __init__(self, options: CourierOptions, num_envs: int, view: View = "pixels", seed: int = 0) -> None:
+    def __init__(self, options: CalibrationOptions, num_envs: int, view: View = "pixels", seed: int = 0) -> None:
         self.observation_space = observation_space(view)
         self.view = view
         self.num_envs = num_envs
         self.options = options
         self._everyone = np.arange(num_envs)
         self._generator = np.random.default_rng(seed)
-        self._drawing = Drawing(options.dials)
-        self._courier = Courier(options.dials, self._draw_levels(num_envs))
+        self._rules, self._drawing = _lay_out(options, self._draw_levels(num_envs))
 
     def _draw_levels(self, count: int) -> np.ndarray:
         first, number = self.options.start_level, self.options.num_levels or LEVEL_SEEDS
@@ -46,7 +76,7 @@ class CourierBatch:
     @property
     def level_seeds(self) -> np.ndarray:
         """Level that each game is in, shape (num_envs,), int64."""
-        return self._courier.levels.copy()
+        return self._rules.levels.copy()
 
     def observe(self) -> Observation:
         """What is seen now, as fresh arrays with the games along the first axis."""
@@ -54,11 +84,11 @@ class CourierBatch:
 
     def _view_of(self, games: np.ndarray) -> Observation:
         if self.view == "semantic":
-            return self._drawing.labels(self._courier, games)
-        frames = self._drawing.frames(self._courier, games)
+            return self._drawing.labels(self._rules, games)
+        frames = self._drawing.frames(self._rules, games)
         if self.view == "pixels":
             return frames
-        return {"pixels": frames, "semantic": self._drawing.labels(self._courier, games)}
+        return {"pixels": frames, "semantic": self._drawing.labels(self._rules, games)}
 
     def step(self, actions: np.ndarray) -> Step:
         """Advance every game by one action.
@@ -68,7 +98,7 @@ class CourierBatch:
         actions : numpy.ndarray, shape (num_envs,), whole numbers below 5
         """
         previous = self.level_seeds
-        rewards, over = self._courier.step(actions)
+        rewards, over = self._rules.step(actions)
         final_views: dict[int, Observation] = {}
         ended = np.flatnonzero(over)
         if ended.size:
@@ -77,7 +107,7 @@ class CourierBatch:
                 final_views[index] = (
                     {name: view[place] for name, view in last.items()} if isinstance(last, dict) else last[place]
                 )
-            self._courier.begin(ended, self._draw_levels(ended.size))
+            self._rules.begin(ended, self._draw_levels(ended.size))
         return Step(
             observations=self.observe(),
             rewards=rewards,
@@ -91,7 +121,7 @@ class CourierBatch:
 
     def restart(self) -> None:
         """End every episode and begin the next."""
-        self._courier.begin(self._everyone, self._draw_levels(self.num_envs))
+        self._rules.begin(self._everyone, self._draw_levels(self.num_envs))
 
     def close(self) -> None:
         """Nothing to free."""

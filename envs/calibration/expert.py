@@ -1,4 +1,4 @@
-"""The best player of Courier, as a teacher that reads label maps."""
+"""The best players of the calibration games, as teachers that read label maps."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import torch
 from numpy.typing import NDArray
 
 from envs.calibration.courier import MAX_ITEMS, SIZE
+from envs.calibration.courier_drawing import CELL, FIRST_ITEM_LABEL, MIDDLE
 from envs.calibration.dials import Dials
-from envs.calibration.drawing import CELL, FIRST_ITEM_LABEL, MIDDLE
 from envs.calibration.optimum import best_actions
+from envs.calibration.tracker import MOVES, STRIDE
+from envs.calibration.tracker_drawing import CURSOR_LABEL, TARGET_LABEL
 
 
 class CourierExpert:
@@ -44,3 +46,36 @@ class CourierExpert:
         items = np.where((cells >= FIRST_ITEM_LABEL) & (cells < FIRST_ITEM_LABEL + MAX_ITEMS), cells, 255)
         rows, columns = np.divmod(items.argmin(axis=1), SIZE)
         return (rows - MIDDLE) % SIZE * SIZE + (columns - MIDDLE) % SIZE
+
+
+class TrackerExpert:
+    """Moves towards the middle of the target, along the axis along which it is farther away.
+
+    It acts on nothing but the label map. The cursor keeps up with the target, so it returns 1, all there is.
+    """
+
+    def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
+        """Logarithms of the action probabilities, shape (batch, actions).
+
+        Parameters
+        ----------
+        observations : torch.Tensor, shape (batch, 64, 64), uint8
+            Label maps.
+        """
+        labels = observations.cpu().numpy()
+        way = _middles(labels == TARGET_LABEL) - _middles(labels == CURSOR_LABEL)
+        axis = np.abs(way).argmax(axis=1)
+        farthest = np.take_along_axis(way, axis[:, None], axis=1)[:, 0]
+        actions = np.where(np.abs(farthest) < STRIDE / 2, 0, 1 + 2 * axis + (farthest > 0))
+        chances = np.full((len(labels), len(MOVES)), 1e-8)
+        chances[np.arange(len(labels)), actions] = 1
+        return torch.from_numpy(np.log(chances)).float().to(observations.device)
+
+
+def _middles(where: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Middles of the boxes around what is marked, as rows and columns, shape (n, 2)."""
+    sides = []
+    for other in (2, 1):
+        marked = where.any(axis=other)
+        sides.append((marked.argmax(axis=1) + marked.shape[1] - 1 - marked[:, ::-1].argmax(axis=1)) / 2)
+    return np.stack(sides, axis=1)

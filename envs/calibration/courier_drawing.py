@@ -71,7 +71,7 @@ def _masks(channels: int) -> NDArray[np.uint64]:
 
 
 @cache
-def _colours() -> NDArray[np.uint8]:
+def bright_colours() -> NDArray[np.uint8]:
     """Bright colours around the circle, shape (256, 3)."""
     circle = [colorsys.hsv_to_rgb(hue / 256, 0.8, 0.9) for hue in range(256)]
     return np.rint(255 * np.array(circle)).astype(np.uint8)
@@ -91,7 +91,7 @@ def _noise() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, 2**22, np.uint8)
 
 
-class Drawing:
+class CourierDrawing:
     """Draws what the player sees.
 
     Parameters
@@ -158,7 +158,7 @@ class Drawing:
 
     def _coloured(self, cells: _Cells) -> NDArray[np.uint8]:
         """Colour of each cell's thing, shape (n, 8, 8, 3)."""
-        colours = _colours()[(256 * cells.hues).astype(np.int64) & 255]
+        colours = bright_colours()[(256 * cells.hues).astype(np.int64) & 255]
         if self.contrast < 1:
             colours = np.rint(GROUND_BRIGHTNESS + self.contrast * (colours - float(GROUND_BRIGHTNESS))).astype(np.uint8)
         colours[cells.labels == PLAYER_LABEL] = PLAYER_BRIGHTNESS
