@@ -20,7 +20,7 @@ from typing import Any
 
 from lcd.plan import Plan
 from lcd.store import Store
-from lcd.training.settings import RunSettings
+from lcd.training.settings import EXPERT, RunSettings
 
 POLL_SECONDS = 0.5
 
@@ -88,16 +88,14 @@ def _work(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
-    from agents import load_policy
-    from lcd.training.run import train
+    from lcd.training.run import teacher_of, train
 
     torch.set_num_threads(threads)
     try:
-        teacher = None if teacher_file is None else load_policy(teacher_file)[0]
         result = train(
             settings,
             workspace,
-            teacher=teacher,
+            teacher=teacher_of(settings, teacher_file),
             report=lambda progress: connection.send(("progress", progress)),
             device=device,
             num_threads=0 if threads == 1 else threads,
@@ -276,7 +274,7 @@ def execute(
                 for run in list(waiting):
                     if len(pool.workers) >= workers:
                         break
-                    teacher_file = None if run.teacher is None else teachers[run.teacher]
+                    teacher_file = None if run.teacher in (None, EXPERT) else teachers[run.teacher]
                     if teacher_file is not None and not teacher_file.is_file():
                         continue
                     waiting.remove(run)

@@ -76,13 +76,13 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
 def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
     """A given teacher's own returns, measured as those of the cells are."""
     from agents import evaluate, load_policy
-    from envs import ProcgenVecEnv
+    from envs.making import make_vec_env
 
     policy, _ = load_policy(teacher.path)
     run = plan.cells[0]
     returns = []
     for options in (run.training_options, run.training_options.unseen_levels(run.num_levels)):
-        env = ProcgenVecEnv(options, run.evaluation.num_envs, "semantic")
+        env = make_vec_env(options, run.evaluation.num_envs, "semantic")
         returns.append(float(evaluate(policy, env, 2 * run.evaluation.episodes_per_env).returns.mean()))
         env.close()
     return TeacherCard(teacher.name, None, *returns)

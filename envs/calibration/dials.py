@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 PERCEPTUAL = ("clutter", "camouflage", "distractors", "change", "noise")
 """Dials that change what the frame shows and nothing that the label map shows of the player and its items."""
@@ -61,3 +61,8 @@ class Dials:
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise ValueError(f"The dial {field.name} goes from 0 to 1, not to {value!r}.")
+
+    @property
+    def turned(self) -> dict[str, float]:
+        """The dials that are not at 0."""
+        return {name: value for name, value in asdict(self).items() if value}

@@ -16,9 +16,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from agents import PPO, DAgger, Episodes, TaughtVecEnv, Teacher, evaluate, save_policy
-from envs import ProcgenVecEnv
-from lcd.training.settings import RunSettings
+from agents import PPO, DAgger, Episodes, TaughtVecEnv, Teacher, evaluate, load_policy, save_policy
+from envs.calibration.expert import CourierExpert
+from envs.making import make_vec_env
+from lcd.training.settings import EXPERT, RunSettings
 
 LEVELS = ("training", "unseen")
 CHECK_SEED = 10_000
@@ -75,6 +76,13 @@ class RunResult:
     teacher: TeacherScore | None
 
 
+def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
+    """The teacher of a run: the planner of a calibration game, what a file holds, or none."""
+    if settings.dials is not None and settings.teacher == EXPERT:
+        return CourierExpert(settings.dials)
+    return None if file is None else load_policy(file)[0]
+
+
 def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_threads: int) -> tuple[PPO, VecEnv]:
     """The untrained learner of a run, and its environment.
 
@@ -91,7 +99,7 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     """
     hyper = settings.hyperparameters
     view: Any = "both" if settings.learning == "imitation" and settings.view == "pixels" else settings.view
-    env: VecEnv = ProcgenVecEnv(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)
+    env: VecEnv = make_vec_env(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)
     if teacher is not None:
         env = TaughtVecEnv(env, student_view=settings.view)
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
@@ -120,7 +128,7 @@ class EvaluationCallback(BaseCallback):
         self._report = report
         options = settings.training_options
         self._envs = {
-            levels: ProcgenVecEnv(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)  # type: ignore[arg-type]
+            levels: make_vec_env(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)  # type: ignore[arg-type]
             for levels, chosen in zip(LEVELS, (options, options.unseen_levels(settings.num_levels)), strict=True)
         }
         self._tables: list[pd.DataFrame] = []

@@ -10,9 +10,17 @@ from typing import Any
 
 from agents import parse_encoder
 from envs import ProcgenOptions
+from envs.calibration.dials import Dials
+from envs.calibration.options import CourierOptions
+from envs.making import GameOptions
 
 TRAINING_VERSION = 1
 """Raised when a change of the code changes what a run with the same settings learns; old runs are then not reused."""
+
+CALIBRATION_GAME = "courier"
+
+EXPERT = "expert"
+"""Teacher of a calibration game: the policy that planning gives, which needs no file."""
 
 VIEWS = ("pixels", "semantic")
 LEARNINGS = ("rl", "imitation")
@@ -113,10 +121,12 @@ class RunSettings:
     evaluation, hyperparameters
         As their classes say.
     teacher
-        What identifies the teacher of an imitation run: the identity of the run that made it, or the checksum of its
-        file.
+        What identifies the teacher of an imitation run: the identity of the run that made it, the checksum of its
+        file, or `EXPERT`.
     keep_best
         Whether the weights of the best evaluation on training levels are kept, to serve as a teacher.
+    dials
+        Difficulty of the game ``"courier"``, which alone has dials.
     """
 
     game: str
@@ -131,8 +141,11 @@ class RunSettings:
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     teacher: str | None = None
     keep_best: bool = False
+    dials: Dials | None = None
 
     def __post_init__(self) -> None:
+        if (self.dials is None) == (self.game == CALIBRATION_GAME):
+            raise ValueError(f"Dials go with the game {CALIBRATION_GAME} and with no other, not with {self.game!r}.")
         self.training_options.unseen_levels(self.num_levels)
         encoder, _ = parse_encoder(self.encoder)
         if self.view not in VIEWS:
@@ -154,8 +167,10 @@ class RunSettings:
                 )
 
     @property
-    def training_options(self) -> ProcgenOptions:
+    def training_options(self) -> GameOptions:
         """The game on its training levels."""
+        if self.dials is not None:
+            return CourierOptions(self.dials, self.num_levels)
         return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels)
 
     @property
@@ -168,12 +183,15 @@ class RunSettings:
     def name(self) -> str:
         """A name for people, unique by its last part."""
         role = "-teacher" if self.keep_best else ""
-        return f"{self.game}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
+        turned = "" if self.dials is None else "".join(f"-{name}{value:g}" for name, value in self.dials.turned.items())
+        return f"{self.game}{turned}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` reads it."""
         data = asdict(self)
         data["evaluation"]["steps"] = list(self.evaluation.steps)
+        if self.dials is None:
+            del data["dials"]
         return data
 
     @classmethod
@@ -189,10 +207,12 @@ class RunSettings:
         if unknown:
             raise ValueError(f"Unknown settings of a run: {', '.join(sorted(unknown))}.")
         try:
-            nested = {
+            nested: dict[str, Any] = {
                 "evaluation": Evaluation(**data["evaluation"]),
                 "hyperparameters": Hyperparameters(**data["hyperparameters"]),
             }
+            if data.get("dials") is not None:
+                nested["dials"] = Dials(**data["dials"])
             return cls(**{**data, **nested})
         except (KeyError, TypeError) as error:
             raise ValueError(f"The settings of a run are incomplete: {error}.") from error

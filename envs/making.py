@@ -1,0 +1,30 @@
+"""One way to make a batch of any game that the project knows."""
+
+from __future__ import annotations
+
+from envs.batch import View
+from envs.calibration.adaptors import CalibrationVecEnv
+from envs.calibration.batch import CalibrationOptions
+from envs.options import ProcgenOptions
+from envs.vec_env import GameVecEnv, ProcgenVecEnv
+
+GameOptions = ProcgenOptions | CalibrationOptions
+
+
+def make_vec_env(
+    options: GameOptions, num_envs: int = 64, view: View = "pixels", seed: int = 0, num_threads: int = 0
+) -> GameVecEnv:
+    """A batch of games for Stable-Baselines3.
+
+    Parameters
+    ----------
+    options
+        The game and its levels.
+    num_envs, view, seed
+        As in `envs.GameVecEnv`.
+    num_threads
+        Threads that step Procgen's games; the calibration games need none.
+    """
+    if isinstance(options, ProcgenOptions):
+        return ProcgenVecEnv(options, num_envs, view, seed, num_threads)
+    return CalibrationVecEnv(options, num_envs, view, seed)
