@@ -218,6 +218,21 @@ class Nature(SizedEncoder):
         self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
 
 
+class Small(SizedEncoder):
+    """Two strided convolutions, a quarter of Nature's work: for games that are simple to look at."""
+
+    def __init__(self, observation_space: spaces.Space, features_dim: int = 128) -> None:
+        super().__init__(observation_space, features_dim)
+        body = nn.Sequential(
+            StridedConv2d(CHANNELS, 16, kernel_size=4, stride=4),
+            nn.ReLU(inplace=True),
+            StridedConv2d(16, 32, kernel_size=4, stride=2),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+        )
+        self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions around which the input is added."""
 
@@ -279,7 +294,7 @@ class Impoola(Impala):
     pooling = nn.AdaptiveAvgPool2d
 
 
-ENCODERS: dict[str, type[Encoder]] = {"nature": Nature, "impala": Impala, "impoola": Impoola}
+ENCODERS: dict[str, type[Encoder]] = {"nature": Nature, "small": Small, "impala": Impala, "impoola": Impoola}
 """Encoders by name; `register_encoder` adds to them."""
 
 

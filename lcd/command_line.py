@@ -12,6 +12,7 @@ from rich.table import Table
 
 import lcd
 from lcd.arguments import count
+from lcd.calibration.command_line import calibrate
 from lcd.teachers.command_line import teachers
 
 app = typer.Typer(
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 
 app.add_typer(teachers)
+app.command()(calibrate)
 
 
 @app.callback(invoke_without_command=True)

@@ -122,7 +122,7 @@ class Plan:
         }
 
 
-def _evaluated_steps(steps: int, evaluations: int, rollout: int) -> tuple[int, ...]:
+def evaluated_steps(steps: int, evaluations: int, rollout: int) -> tuple[int, ...]:
     """Steps of evenly spread evaluations after whole rollouts, up to the first end of a rollout past `steps`."""
     rollouts = -(-steps // rollout)
     evaluations = min(evaluations, rollouts)
@@ -136,7 +136,22 @@ def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
     return replace(evaluation, steps=(*evaluation.steps, *further))
 
 
-def _cells(base: RunSettings, seeds: Sequence[int], teacher: str, teacher_seed: int | None) -> Iterator[RunSettings]:
+def cells_of(
+    base: RunSettings, seeds: Sequence[int], teacher: str, teacher_seed: int | None = None
+) -> Iterator[RunSettings]:
+    """Every cell with every seed, but for the one that the teacher's early curve is.
+
+    Parameters
+    ----------
+    base
+        What the cells share.
+    seeds
+        Their seeds.
+    teacher
+        What identifies the teacher.
+    teacher_seed
+        Seed of the run that makes it, if one does.
+    """
     for view, learning in CELLS.values():
         for seed in seeds:
             if (view, learning) == ("semantic", "rl") and seed == teacher_seed:
@@ -184,7 +199,7 @@ def plan_game(
         raise ValueError(
             f"There are no published returns for {known.name} in the mode {distribution_mode!r}: choose easy or hard."
         )
-    evaluated = _evaluated_steps(preset.steps, preset.evaluations, preset.hyperparameters.rollout)
+    evaluated = evaluated_steps(preset.steps, preset.evaluations, preset.hyperparameters.rollout)
     budget = evaluated[-1]
     base = RunSettings(
         game=known.name,
@@ -209,5 +224,5 @@ def plan_game(
         normalisation=Normalisation(*constants, source="published"),
         teacher_run=making,
         given_teacher=teacher,
-        cells=tuple(_cells(base, range(preset.seeds), identity, None if making is None else making.seed)),
+        cells=tuple(cells_of(base, range(preset.seeds), identity, None if making is None else making.seed)),
     )

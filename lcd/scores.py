@@ -43,7 +43,7 @@ class Normalisation:
         Mean return of a random policy; becomes score 0.
     best : float
         Return that becomes score 1.
-    source : {"published", "measured"}
+    source : {"published", "measured", "computed"}
         Where the two come from.
 
     Raises
@@ -54,7 +54,7 @@ class Normalisation:
 
     random: float
     best: float
-    source: Literal["published", "measured"]
+    source: Literal["published", "measured", "computed"]
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.random) and np.isfinite(self.best)):
@@ -64,8 +64,8 @@ class Normalisation:
                 f"best={self.best} must exceed random={self.random}: no score can be counted between them; "
                 "measure the random policy again or name a better reference"
             )
-        if self.source not in ("published", "measured"):
-            raise ValueError(f"source={self.source!r} must be 'published' or 'measured'")
+        if self.source not in ("published", "measured", "computed"):
+            raise ValueError(f"source={self.source!r} must be 'published', 'measured' or 'computed'")
 
     def score(self, value: Value) -> Value:
         """Return ``(value − random) / (best − random)``, in the shape of `value`."""

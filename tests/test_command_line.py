@@ -30,6 +30,11 @@ def lcd(*arguments, cwd):
         (["diagnose", "maze", "--teacher", "nowhere.safetensors"], ["nowhere.safetensors", "check the path"]),
         (["diagnose", "maze", "--mode", "memory"], ["memory", "easy or hard"]),
         (["diagnose", "maze", "--device", "tpu"], ["tpu", "cpu"]),
+        (["calibrate", "--dials", "colour"], ["Unknown dial 'colour'", "clutter"]),
+        (["calibrate", "--values", "0,2"], ["clutter", "from 0 to 1, not to 2.0"]),
+        (["calibrate", "--values", "a"], ["numbers from 0 to 1", "'a'"]),
+        (["calibrate", "--values", "0"], ["at least two settings"]),
+        (["calibrate", "--encoder", "vgg"], ["vgg", "small"]),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):

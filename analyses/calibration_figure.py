@@ -1,0 +1,68 @@
+"""How the demands answer to the dials of the calibration game, in one figure."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from envs.calibration.dials import PERCEPTUAL, POLICY
+
+QUANTITIES = {  # Okabe and Ito's colours, safe for colour-blind readers, and another line each
+    "perceptual": ("perceptual demand P", "#009E73", "o-"),
+    "policy": ("policy-learning demand L", "#CC79A7", "s--"),
+}
+
+
+def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Figure:
+    """Draw a panel for each dial: demands with their intervals, and the cells without help and with both.
+
+    Parameters
+    ----------
+    responses
+        What `lcd.calibration.response.response_table` returned.
+    dissociations
+        What `lcd.calibration.response.dissociation` returned for the same family of scores and split.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    rows = [[dial for dial in family if dial in set(responses["dial"])] for family in (PERCEPTUAL, POLICY)]
+    rows = [row for row in rows if row]
+    width = max(len(row) for row in rows)
+    figure = Figure(figsize=(2.6 * width + 0.6, 3.0 * len(rows) + 0.9), layout="constrained")
+    panels = figure.subplots(len(rows), width, sharex=True, sharey=True, squeeze=False)
+    for of_row, dials in zip(panels, rows, strict=True):
+        for panel in of_row[len(dials) :]:
+            panel.set_visible(False)
+        for panel, dial in zip(of_row, dials, strict=False):
+            found = dissociations[dissociations["dial"] == dial].iloc[0]
+            _draw_dial(panel, responses[responses["dial"] == dial])
+            panel.set_title(
+                f"{dial}\nSpearman {found['spearman']:.2f}, leak {found['leak']:.0%} "
+                f"[{found['leak_low']:.0%}, {found['leak_high']:.0%}]",
+                fontsize=9,
+            )
+        of_row[0].set_ylabel("normalised score")
+    for panel in panels[-1]:
+        panel.set_xlabel("dial")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 * width, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_dial(panel: Axes, responses: pd.DataFrame) -> None:
+    tables = {name: rows.sort_values("value") for name, rows in responses.groupby("quantity")}
+    for name, style in (("headroom", "-."), ("floor", ":")):
+        table = tables[name]
+        scores = 1 - table["estimate"] if name == "headroom" else table["estimate"]
+        label = "d, both helps" if name == "headroom" else "a, no help"
+        panel.plot(table["value"], scores, style, color="0.6", lw=1, label=label)
+    for name, (label, colour, style) in QUANTITIES.items():
+        table = tables[name]
+        panel.plot(table["value"], table["estimate"], style, color=colour, ms=4, label=label)
+        panel.fill_between(table["value"], table["low"], table["high"], color=colour, alpha=0.2, lw=0)
+    panel.axhline(0, color="0.8", lw=0.8, zorder=0)
+    panel.set_ylim(-0.3, 1.1)
+    panel.spines[["top", "right"]].set_visible(False)

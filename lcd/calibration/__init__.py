@@ -1,0 +1,1 @@
+"""Holding the instrument against games whose difficulty is known."""

@@ -1,0 +1,136 @@
+"""The runs of a calibration: every dial of Courier turned alone, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from envs.calibration.optimum import expected_returns
+from lcd.plan import GamePlan, Plan, cells_of, evaluated_steps
+from lcd.presets import Preset
+from lcd.scores import Normalisation, cell_scores, check_episodes, learning_curves
+from lcd.store import Store
+from lcd.training.settings import CALIBRATION_GAME, EXPERT, Evaluation, Hyperparameters, RunSettings
+
+FORMAT = "lcd.sweep/1"
+
+PRESET = Preset(
+    steps=98_304,
+    seeds=3,
+    evaluations=8,
+    evaluation_episodes=64,
+    encoder="small",
+    num_levels=100_000,
+    hyperparameters=Hyperparameters(rollout_steps=32, minibatches=4, gamma=0.99),
+)
+"""What calibration spends on each cell of each setting."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Dials turned one at a time, all others left where they are.
+
+    Attributes
+    ----------
+    dials
+        Names of the dials to turn.
+    values
+        Settings of each.
+    base
+        Where the dials are that are not turned.
+    preset
+        What to spend on each cell of each setting.
+    """
+
+    dials: tuple[str, ...] = (*PERCEPTUAL, *POLICY)
+    values: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    base: Dials = field(default_factory=lambda: Dials(horizon=0.2))
+    preset: Preset = PRESET
+
+    def __post_init__(self) -> None:
+        known = (*PERCEPTUAL, *POLICY)
+        for dial in self.dials:
+            if dial not in known:
+                raise ValueError(f"Unknown dial {dial!r}: choose among {', '.join(known)}.")
+        if len(set(self.values)) < 2:
+            raise ValueError(f"A dial needs at least two settings to be swept, not {list(self.values)}.")
+
+    def settings(self) -> Iterator[tuple[str, float, Dials]]:
+        """Each dial at each value, with all dials as they are then."""
+        for dial in self.dials:
+            for value in self.values:
+                yield dial, value, replace(self.base, **{dial: value})
+
+    def plan(self) -> Plan:
+        """All runs; settings that several dials share, and their runs, are there once."""
+        return Plan(
+            tuple(plan_setting(dials, self.preset) for dials in dict.fromkeys(row[2] for row in self.settings()))
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data that says everything the sweep would do."""
+        return {"format": FORMAT} | asdict(self)
+
+
+def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
+    """Lay out the four cells of one setting of the dials.
+
+    The teacher is the planner, and returns are counted between chance and the planner's, both computed.
+    """
+    evaluated = evaluated_steps(preset.steps, preset.evaluations, preset.hyperparameters.rollout)
+    expected = expected_returns(dials)
+    base = RunSettings(
+        game=CALIBRATION_GAME,
+        view="semantic",
+        learning="rl",
+        seed=0,
+        steps=evaluated[-1],
+        evaluation=Evaluation(evaluated, num_envs=preset.evaluation_episodes),
+        encoder=preset.encoder,
+        num_levels=preset.num_levels,
+        hyperparameters=preset.hyperparameters,
+        dials=dials,
+    )
+    return GamePlan(
+        game=CALIBRATION_GAME,
+        budget=evaluated[-1],
+        normalisation=Normalisation(expected.random, expected.best, source="computed"),
+        teacher_run=None,
+        given_teacher=None,
+        cells=tuple(cells_of(base, range(preset.seeds), EXPERT)),
+    )
+
+
+def sweep_scores(sweep: Sweep, store: Store) -> pd.DataFrame:
+    """Score every run of a sweep.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (dial, value, view, learning, seed, levels): the columns of `lcd.scores.cell_scores` behind the dial
+        and its value. A setting that several dials share is there for each of them.
+
+    Raises
+    ------
+    lcd.store.StoreError
+        If a run is missing or damaged.
+    """
+    of_settings: dict[Dials, pd.DataFrame] = {}
+    parts: list[pd.DataFrame] = []
+    for dial, value, dials in sweep.settings():
+        if dials not in of_settings:
+            of_settings[dials] = _scores(plan_setting(dials, sweep.preset), store)
+        parts.append(of_settings[dials].assign(dial=dial, value=value))
+    table = pd.concat(parts, ignore_index=True).drop(columns="game")
+    first: Sequence[str] = ("dial", "value")
+    return table[[*first, *(name for name in table.columns if name not in first)]]
+
+
+def _scores(plan: GamePlan, store: Store) -> pd.DataFrame:
+    episodes = pd.concat([store.load(run).episodes for run in plan.cells], ignore_index=True)
+    checked = check_episodes(episodes, game=plan.game, budget=plan.budget)
+    return cell_scores(learning_curves(checked, plan.normalisation), plan.budget)
