@@ -1,0 +1,81 @@
+"""Draws docs/calibration-games.png: what every dial of Courier does at 0, ½ and 1, and Tracker as time goes by."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from envs import paint
+from envs.calibration.batch import CalibrationBatch, CalibrationOptions
+from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from envs.calibration.options import CourierOptions, TrackerOptions
+
+VALUES = (0.0, 0.5, 1.0)
+LEVEL = 12
+TRACKED = {
+    "all change": TrackerOptions(),
+    "none change": TrackerOptions(change=0.0),
+    "held-out colours": TrackerOptions(colours="held-out"),
+    "held-out shapes": TrackerOptions(shapes="held-out"),
+}
+TIMES = (0, 40, 80, 120)
+
+
+def seen(options: CalibrationOptions, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frame and label map of one level after some steps of standing still."""
+    batch = CalibrationBatch(options, 1, "both")
+    for _ in range(steps):
+        batch.step(np.zeros(1, np.int64))
+    observation = batch.observe()
+    assert isinstance(observation, dict)
+    return observation["pixels"][0], paint(observation["semantic"][0])
+
+
+def on_level(options: CalibrationOptions) -> CalibrationOptions:
+    """The same options on one level only."""
+    return type(options)(**{**vars(options), "num_levels": 1, "start_level": LEVEL})
+
+
+def show(panel: Axes, image: np.ndarray, title: str = "", side: str = "") -> None:
+    """Draw an image without axes."""
+    panel.imshow(image, interpolation="nearest")
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.spines[:].set_visible(False)
+    panel.set_title(title, fontsize=8)
+    panel.set_ylabel(side, fontsize=8)
+
+
+def main(path: Path) -> None:
+    """Draw the figure."""
+    figure = Figure(figsize=(13.5, 9), layout="constrained")
+    courier, tracker = figure.subfigures(1, 2, width_ratios=[2 * len(VALUES), len(TIMES) + 0.4])
+    columns = courier.subfigures(1, 2)
+    for column, family, name in zip(columns, (PERCEPTUAL, POLICY), ("perceptual dials", "policy dials"), strict=True):
+        column.suptitle(f"Courier: {name}", fontsize=10)
+        for row, dial in zip(column.subplots(len(family), len(VALUES)), family, strict=True):
+            for panel, value in zip(row, VALUES, strict=True):
+                options = CourierOptions(Dials(**{"horizon": 0.4, dial: value}))
+                show(panel, seen(on_level(options), 12)[0], f"{value:g}", dial if not value else "")
+    tracker.suptitle("Tracker, after so many steps", fontsize=10)
+    panels = tracker.subplots(len(TRACKED) + 1, len(TIMES))
+    for row, (name, options) in zip(panels, TRACKED.items(), strict=False):
+        for panel, time in zip(row, TIMES, strict=True):
+            show(panel, seen(on_level(options), time)[0], str(time), name if not time else "")
+    label_maps = {
+        "Courier's label map": (CourierOptions(Dials(horizon=0.4)), 12),
+        "the same,\nfive subgoals": (CourierOptions(Dials(horizon=0.4, subgoals=1)), 12),
+        "the same,\nall distractors": (CourierOptions(Dials(horizon=0.4, distractors=1)), 12),
+        "Tracker's label map": (TrackerOptions(), 40),
+    }
+    for panel, (name, (shown, steps)) in zip(panels[-1], label_maps.items(), strict=True):
+        show(panel, seen(on_level(shown), steps)[1], name)
+    figure.savefig(path, dpi=90)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/calibration-games.png"))
