@@ -109,6 +109,19 @@ class Route:
                 break
 
     @staticmethod
+    def key(game: str, state: SavedState) -> bytes:
+        """What decides the route but for the player: where the walls, the targets and the locked doors are."""
+        terrain = TERRAINS[game]
+        found = np.isin(state.entities["type"], (*terrain.targets, *terrain.last))
+        found &= state.entities["will_erase"] == 0
+        goals = state.entities[found]
+        parts = [state.grid, goals["x"], goals["y"], goals["type"]]
+        if game == "heist":
+            doors = _locked_doors(state)
+            parts += [doors["x"], doors["y"]]
+        return b"".join(part.tobytes() for part in parts)
+
+    @staticmethod
     def _cells(entities: np.ndarray, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         cells = np.zeros(shape, bool)
         for entity in entities:

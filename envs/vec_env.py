@@ -176,3 +176,10 @@ class ProcgenVecEnv(GameVecEnv):
 
     def _lay_out(self, seed: int) -> ProcgenBatch:
         return ProcgenBatch(self.options, self.num_envs, self.view, seed, self._num_threads)
+
+    def saved_state(self, index: int) -> bytes:
+        """Everything that decides how one game goes on, as Procgen saves it; see `envs.saved_state`."""
+        if self._batch is None:
+            raise RuntimeError("Call reset() before saved_state().")
+        assert isinstance(self._batch, ProcgenBatch)
+        return self._batch.saved_state(index)

@@ -68,7 +68,7 @@ def make_teacher(
     """
     _claim(folder, options, recipe)
     begin = None if recipe.advice is None else take_advice(options, recipe, folder, report=report).state_dict()
-    course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder)
+    course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance)
     policy = reinforce(options, course, folder, begin=begin, report=report)
     sharpness = sharpest(policy, options, episodes // 2, SEEDS["sharpness"])
     file = folder / f"{options.game}.safetensors"

@@ -63,6 +63,8 @@ class Recipe:
         Environment steps of PPO.
     hyperparameters
         Settings of PPO.
+    guidance
+        Reward for every cell that the way to the goal becomes shorter by, see `lcd.teachers.guidance`.
     """
 
     expert: SearchSettings
@@ -70,6 +72,7 @@ class Recipe:
     advice: Advice | None = None
     steps: int = 4_000_000
     hyperparameters: Hyperparameters = HYPERPARAMETERS
+    guidance: float = 0.0
 
 
 def _led(horizon: int, num_plans: int) -> SearchSettings:
@@ -77,22 +80,25 @@ def _led(horizon: int, num_plans: int) -> SearchSettings:
     return SearchSettings(horizon, num_plans, hold=5, route_weight=0.1)
 
 
+_TO_THE_GOAL = 0.2
+"""Guidance where a goal pays 10 and is some 20 cells away."""
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "bigfish": Recipe(SearchSettings(16, 16)),
         "bossfight": Recipe(SearchSettings(14, 18)),
-        "caveflyer": Recipe(_led(20, 24), FOLLOWING),
+        "caveflyer": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "chaser": Recipe(_led(12, 16)),
-        "climber": Recipe(_led(20, 24), FOLLOWING),
-        "coinrun": Recipe(_led(20, 24), FOLLOWING),
+        "climber": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
+        "coinrun": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32)),
         "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING),
-        "heist": Recipe(_led(8, 16), advice=Advice()),
-        "jumper": Recipe(_led(20, 24), FOLLOWING, Advice()),
-        "leaper": Recipe(_led(16, 16)),
-        "maze": Recipe(_led(6, 12), advice=Advice()),
-        "miner": Recipe(_led(8, 16)),
-        "ninja": Recipe(_led(24, 24), FOLLOWING),
+        "heist": Recipe(_led(8, 16), advice=Advice(), guidance=_TO_THE_GOAL),
+        "jumper": Recipe(_led(20, 24), FOLLOWING, Advice(), guidance=_TO_THE_GOAL),
+        "leaper": Recipe(_led(16, 16), guidance=_TO_THE_GOAL),
+        "maze": Recipe(_led(6, 12), advice=Advice(), guidance=_TO_THE_GOAL),
+        "miner": Recipe(_led(8, 16), guidance=0.05),
+        "ninja": Recipe(_led(24, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256"),
         "starpilot": Recipe(SearchSettings(20, 24)),
     }

@@ -19,6 +19,7 @@ from agents import PPO, Encoder, EncoderPolicy, parse_encoder
 from envs import ProcgenOptions, ProcgenVecEnv
 from envs.actions import action_classes
 from lcd.files import replacing
+from lcd.teachers.guidance import GuidedVecEnv
 from lcd.teachers.student import untaught
 from lcd.training.settings import Hyperparameters
 
@@ -41,11 +42,14 @@ class Course:
         Settings of PPO.
     encoder
         Visual encoder.
+    guidance
+        Reward for every cell less to go, see `lcd.teachers.guidance`.
     """
 
     steps: int
     hyperparameters: Hyperparameters
     encoder: str
+    guidance: float = 0.0
 
     @property
     def legs(self) -> int:
@@ -169,8 +173,10 @@ def _learner(
     """The learner at the beginning of a leg, and its environment."""
     hyper = course.hyperparameters
     encoder = parse_encoder(course.encoder)[0]
-    games = _Arranged(ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number), encoder)
-    env = VecNormalize(VecMonitor(games), norm_obs=False, gamma=hyper.gamma)
+    games = ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number)
+    counted = VecMonitor(games)  # before any guidance: the returns in the table are the game's own
+    guided = GuidedVecEnv(counted, games, course.guidance) if course.guidance else counted
+    env = VecNormalize(_Arranged(guided, encoder), norm_obs=False, gamma=hyper.gamma)
     model = PPO(
         env=env,
         encoder=course.encoder,
