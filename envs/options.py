@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from envs.games import DISTRIBUTION_MODES, get_game
@@ -58,6 +60,16 @@ class LevelRange:
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for records."""
         return asdict(self)  # type: ignore[call-overload]
+
+
+APPEARANCES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
+    {
+        "no-backgrounds": {"use_backgrounds": False},
+        "restricted-themes": {"restrict_themes": True},
+        "monochrome": {"use_monochrome_assets": True},
+    }
+)
+"""Ways to draw a game that make it easier to see, as `ProcgenOptions`; the rules stay the same."""
 
 
 @dataclass(frozen=True)

@@ -24,3 +24,8 @@ def count(text: str) -> int:
     if whole < 1 or abs(whole - number) > 1e-6:
         raise typer.BadParameter(f"{text!r} must be a whole number of at least 1.")
     return whole
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names that are separated by commas, such as ``noise,delay``; none for an empty text."""
+    return tuple(name for name in text.replace(" ", "").split(",") if name)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import lcd
-from lcd.arguments import count
+from lcd.arguments import count, names
 from lcd.calibration.command_line import calibrate
 from lcd.teachers.command_line import teachers
 
@@ -71,6 +71,9 @@ def diagnose(
         int | None, typer.Option(min=1, help="Budget of a trained teacher, as a multiple of --steps.")
     ] = None,
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode, easy or hard.")] = "easy",
+    appearance: Annotated[
+        str, typer.Option(metavar="NAMES", help="Draw plainly: no-backgrounds, restricted-themes, monochrome.")
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
     ] = None,
@@ -96,9 +99,16 @@ def diagnose(
     device = resolve_device(device)
     changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
     chosen = adjusted_preset(preset, **changes)
-    game_plan = plan_diagnosis(game, chosen, distribution_mode=mode, teacher=teacher, train_teacher=train_teacher)
+    game_plan = plan_diagnosis(
+        game,
+        chosen,
+        distribution_mode=mode,
+        teacher=teacher,
+        train_teacher=train_teacher,
+        appearance=names(appearance),
+    )
     plan = Plan((game_plan,))
-    folder = OutputFolder(out or Path("diagnoses") / f"{game_plan.game}-{preset}")
+    folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
     folder.check(plan)
     usual = default_workers(device)
     workers, threads = workers or usual[0], threads or usual[1]

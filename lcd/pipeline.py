@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,7 @@ def plan_diagnosis(
     distribution_mode: str,
     teacher: Path | str | None,
     train_teacher: bool = False,
+    appearance: Sequence[str] = (),
 ) -> GamePlan:
     """Lay out the runs that diagnose a game, after a look at the teacher's file.
 
@@ -148,7 +149,7 @@ def plan_diagnosis(
     given = None if teacher is None else GivenTeacher.from_file(Path(teacher))
     if given is None and not train_teacher:
         given = reference_teacher(game, distribution_mode)
-    plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given)
+    plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given, appearance=appearance)
     if given is not None:
         check_teacher(given, plan.game)
     return plan
@@ -165,6 +166,7 @@ def diagnose(
     train_teacher: bool = False,
     teacher_factor: int | None = None,
     distribution_mode: str = "easy",
+    appearance: Sequence[str] = (),
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
     threads: int | None = None,
@@ -190,6 +192,8 @@ def diagnose(
         Whether to train a teacher in any case.
     distribution_mode
         ``"easy"`` or ``"hard"``.
+    appearance
+        How the game is drawn, see `envs.options.APPEARANCES`: ``["no-backgrounds", "monochrome"]``, say.
     store
         Folder of the runs.
     workers, threads
@@ -218,7 +222,12 @@ def diagnose(
     """
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
     plan = plan_diagnosis(
-        game, chosen, distribution_mode=distribution_mode, teacher=teacher, train_teacher=train_teacher
+        game,
+        chosen,
+        distribution_mode=distribution_mode,
+        teacher=teacher,
+        train_teacher=train_teacher,
+        appearance=appearance,
     )
     runs = Store(store)
     execute(Plan((plan,)), runs, workers=workers, threads=threads, device=device, listener=listener)

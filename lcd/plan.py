@@ -166,6 +166,7 @@ def plan_game(
     *,
     distribution_mode: str = "easy",
     teacher: GivenTeacher | None = None,
+    appearance: Sequence[str] = (),
 ) -> GamePlan:
     """Lay out the runs that diagnose a game.
 
@@ -179,6 +180,8 @@ def plan_game(
         ``"easy"`` or ``"hard"``.
     teacher
         A teacher to imitate; by default one is trained.
+    appearance
+        How the game is drawn: names in `envs.options.APPEARANCES`.
 
     Returns
     -------
@@ -212,6 +215,7 @@ def plan_game(
         distribution_mode=distribution_mode,
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
+        appearance=tuple(appearance),
     )
     making = None
     if teacher is None:

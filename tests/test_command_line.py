@@ -30,6 +30,7 @@ def lcd(*arguments, cwd):
         (["diagnose", "maze", "--teacher", "nowhere.safetensors"], ["nowhere.safetensors", "check the path"]),
         (["diagnose", "maze", "--mode", "memory"], ["memory", "easy or hard"]),
         (["diagnose", "maze", "--device", "tpu"], ["tpu", "cpu"]),
+        (["diagnose", "maze", "--appearance", "plain"], ["plain", "no-backgrounds"]),
         (["calibrate", "--dials", "colour"], ["Unknown dial 'colour'", "clutter"]),
         (["calibrate", "--values", "0,2"], ["clutter", "from 0 to 1, not to 2.0"]),
         (["calibrate", "--values", "a"], ["numbers from 0 to 1", "'a'"]),

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from tiny import TINY
@@ -75,8 +76,24 @@ def test_settings_survive_json_and_any_change_is_another_run():
         replace(run, distribution_mode="hard"),
         replace(run, hyperparameters=replace(run.hyperparameters, learning_rate=1e-4)),
         replace(run, evaluation=replace(run.evaluation, num_envs=3)),
+        replace(run, appearance=("monochrome",)),
     ]
     assert len({run.identity, *(other.identity for other in changed)}) == len(changed) + 1
+
+
+def test_how_a_game_is_drawn_reaches_the_game_and_the_runs_names():
+    plan = plan_game("starpilot", TINY, appearance=["monochrome", "no-backgrounds", "monochrome"])
+    for run in plan.runs:
+        assert run.training_options.use_monochrome_assets
+        assert not run.training_options.use_backgrounds
+        assert run.name.startswith("starpilot-monochrome-no-backgrounds-")
+
+
+def test_runs_made_before_keep_their_identity():
+    record = json.loads((Path(__file__).parents[1] / "docs/diagnoses/coinrun/plan.json").read_text())
+    runs = [RunSettings.from_dict(run) for run in record["games"][0]["runs"]]
+    assert [run.as_dict() for run in runs] == record["games"][0]["runs"]
+    assert "coinrun-pixels-rl-seed0-75e726901157" in {run.name for run in runs}
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lcd.arguments import count
+from lcd.arguments import count, names
 
 PRIMARY_SPLIT = "shapley"
 
@@ -49,7 +49,7 @@ def calibrate(
 
     changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
     preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
-    turned = Sweep.dials if dials is None else tuple(dials.replace(" ", "").split(","))
+    turned = Sweep.dials if dials is None else names(dials)
     sweep = Sweep(turned, _numbers(values), preset=preset)
     plan = sweep.plan()
     workers = workers or default_workers("cpu")[0]
@@ -80,11 +80,10 @@ def calibrate(
 
     scores = sweep_scores(sweep, runs)
     families = [(levels, score, split) for levels in LEVELS for score in SCORES for split in SPLITS]
-    names = ["levels", "score", "split"]
     tables = {
         "scores": scores,
-        "responses": _stacked([response_table(scores, *family) for family in families], families, names),
-        "dissociation": _stacked([dissociation(scores, *family) for family in families], families, names),
+        "responses": _stacked([response_table(scores, *family) for family in families], families),
+        "dissociation": _stacked([dissociation(scores, *family) for family in families], families),
     }
     for name, table in tables.items():
         with replacing(out / f"{name}.csv") as path:
@@ -105,11 +104,12 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise ValueError(f"Settings of a dial are numbers from 0 to 1, such as 0,0.5,1, not {text!r}.") from None
 
 
-def _stacked(tables: list[pd.DataFrame], families: list[tuple[str, str, str]], names: list[str]) -> pd.DataFrame:
-    keyed = [
-        table.assign(**dict(zip(names, family, strict=True))) for table, family in zip(tables, families, strict=True)
-    ]
-    return pd.concat(keyed, ignore_index=True)
+def _stacked(tables: list[pd.DataFrame], families: list[tuple[str, str, str]]) -> pd.DataFrame:
+    keys = ("levels", "score", "split")
+    pairs = zip(tables, families, strict=True)
+    return pd.concat(
+        [table.assign(**dict(zip(keys, family, strict=True))) for table, family in pairs], ignore_index=True
+    )
 
 
 def _summary(found: pd.DataFrame) -> Table:

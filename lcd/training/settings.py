@@ -13,6 +13,7 @@ from envs import ProcgenOptions
 from envs.calibration.dials import Dials
 from envs.calibration.options import CourierOptions
 from envs.making import GameOptions
+from envs.options import APPEARANCES
 
 TRAINING_VERSION = 1
 """Raised when a change of the code changes what a run with the same settings learns; old runs are then not reused."""
@@ -127,6 +128,8 @@ class RunSettings:
         Whether the weights of the best evaluation on training levels are kept, to serve as a teacher.
     dials
         Difficulty of the game ``"courier"``, which alone has dials.
+    appearance
+        How a Procgen game is drawn: names in `envs.options.APPEARANCES`.
     """
 
     game: str
@@ -142,10 +145,15 @@ class RunSettings:
     teacher: str | None = None
     keep_best: bool = False
     dials: Dials | None = None
+    appearance: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.dials is None) == (self.game == CALIBRATION_GAME):
             raise ValueError(f"Dials go with the game {CALIBRATION_GAME} and with no other, not with {self.game!r}.")
+        object.__setattr__(self, "appearance", tuple(sorted(set(self.appearance))))
+        for name in self.appearance:
+            if name not in APPEARANCES:
+                raise ValueError(f"Unknown appearance {name!r}: choose among {', '.join(APPEARANCES)}.")
         self.training_options.unseen_levels(self.num_levels)
         encoder, _ = parse_encoder(self.encoder)
         if self.view not in VIEWS:
@@ -171,7 +179,8 @@ class RunSettings:
         """The game on its training levels."""
         if self.dials is not None:
             return CourierOptions(self.dials, self.num_levels)
-        return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels)
+        drawing = {option: value for name in self.appearance for option, value in APPEARANCES[name].items()}
+        return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels, **drawing)
 
     @property
     def identity(self) -> str:
@@ -183,15 +192,18 @@ class RunSettings:
     def name(self) -> str:
         """A name for people, unique by its last part."""
         role = "-teacher" if self.keep_best else ""
-        turned = "" if self.dials is None else "".join(f"-{name}{value:g}" for name, value in self.dials.turned.items())
-        return f"{self.game}{turned}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
+        turned = {} if self.dials is None else self.dials.turned
+        parts = [self.game, *self.appearance, *(f"{name}{value:g}" for name, value in turned.items())]
+        return f"{'-'.join(parts)}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` reads it."""
         data = asdict(self)
         data["evaluation"]["steps"] = list(self.evaluation.steps)
-        if self.dials is None:
-            del data["dials"]
+        data["appearance"] = list(self.appearance)
+        for name in ("dials", "appearance"):  # left out where they say nothing: runs made before keep their identity
+            if not data[name]:
+                del data[name]
         return data
 
     @classmethod

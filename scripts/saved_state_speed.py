@@ -1,0 +1,67 @@
+"""How long the privileged state takes to read, game by game, in microseconds a game.
+
+    python scripts/saved_state_speed.py --output docs/saved_state_speed.csv
+
+Columns: a step of the game (semantic view), saving the state, taking it apart (entities, grid, camera), and, where ways
+are known, finding the way to the goal and looking up how much of it is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from envs import GAMES, ProcgenBatch, ProcgenOptions
+from envs.routes import TERRAINS, Route, position
+from envs.saved_state import SavedState
+
+NUM_ENVS, REPEATS = 64, 9
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """Median time of some repeats in microseconds a game, and what the last one gave."""
+    seconds, result = [], None
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        result = work()
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds)) / NUM_ENVS * 1e6, result
+
+
+def measure(game: str) -> dict[str, Any]:
+    """One row of the table."""
+    batch = ProcgenBatch(ProcgenOptions(game), NUM_ENVS, "semantic", seed=0)
+    random = np.random.default_rng(0)
+    step, _ = timed(lambda: batch.step(random.integers(15, size=NUM_ENVS).astype(np.int32)))
+    save, saved = timed(lambda: [batch.saved_state(index) for index in range(NUM_ENVS)])
+    parse, states = timed(lambda: [SavedState(data) for data in saved])
+    row = {"game": game, "step": step, "save": save, "take_apart": parse}
+    if game in TERRAINS:
+        row["find_way"], routes = timed(lambda: [Route(game, state) for state in states])
+        pairs = list(zip(routes, states, strict=True))
+        row["look_up"], _ = timed(lambda: [route.remaining(*position(state)) for route, state in pairs])
+    row["bytes"] = int(np.mean([len(data) for data in saved]))
+    row["entities"] = round(float(np.mean([len(state.entities) for state in states])), 1)
+    batch.close()
+    return row
+
+
+def main() -> None:
+    """Measure all games and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="CSV file to write")
+    options = parser.parse_args()
+    table = pd.DataFrame([measure(game) for game in GAMES]).round(1)
+    print(table.to_string(index=False))
+    if options.output:
+        table.to_csv(options.output, index=False)
+
+
+if __name__ == "__main__":
+    main()
