@@ -61,12 +61,15 @@ class Contender:
         What the learner sees.
     alone
         Whether one process has all threads, or as many processes as threads run at once.
+    teacher
+        Encoder of the teacher that an imitator asks.
     """
 
     library: str
     encoder: str = "nature"
     view: str = "pixels"
     alone: bool = True
+    teacher: str = "nature"
 
 
 CONTENDERS = {
@@ -75,6 +78,7 @@ CONTENDERS = {
     "plain PPO, nature": Contender("plain"),
     "agents, nature, semantic": Contender("agents", view="semantic"),
     "DAgger, nature": Contender("dagger"),
+    "DAgger, nature, semantic": Contender("dagger", view="semantic", teacher="egocentric:256"),
     "agents, nature, processes": Contender("agents", alone=False),
     "agents, impala": Contender("agents", "impala"),
     "SB3, impala": Contender("sb3", "impala"),
@@ -99,6 +103,9 @@ COMPARISONS = (
     Comparison("speed against a plain PPO, impala", "agents, impala", "plain PPO, impala"),
     Comparison("cost of the semantic view", "agents, nature", "agents, nature, semantic", "<= 1.3"),
     Comparison("cost of imitation", "agents, nature", "DAgger, nature", "<= 1.2"),
+    Comparison(
+        "cost of a reference teacher's labels", "agents, nature, semantic", "DAgger, nature, semantic", "<= 1.15"
+    ),
     Comparison("a process for each thread", "agents, nature, processes", "agents, nature"),
 )
 MEMORY_TARGET_MB = 1500
@@ -130,13 +137,13 @@ class Measurement:
 def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     """An untrained learner with ``learn(steps)``."""
     imitates = contender.library == "dagger"
-    view: Any = "both" if imitates else contender.view
+    view: Any = "both" if imitates and contender.view == "pixels" else contender.view
     game_threads = 3 * threads if threads > 1 else 0  # more than cores: they wait for one another
     env: VecEnv = envs.ProcgenVecEnv(
         envs.ProcgenOptions(game, num_levels=200), NUM_ENVS, view, num_threads=game_threads
     )
     if imitates:
-        env = TaughtVecEnv(env)
+        env = TaughtVecEnv(env, student_view=contender.view)
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=0.999)
     settings = {**PROCGEN_SETTINGS, "n_steps": n_steps}
     if contender.library == "plain":
@@ -146,7 +153,7 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
         return PPO(encoder=contender.encoder, **settings)
     if imitates:
         labels = envs.ProcgenVecEnv(envs.ProcgenOptions(game), 1, "semantic")
-        teacher = EncoderPolicy(labels.observation_space, labels.action_space, lambda _: 0.0, contender.encoder)
+        teacher = EncoderPolicy(labels.observation_space, labels.action_space, lambda _: 0.0, contender.teacher)
         return DAgger(encoder=contender.encoder, teacher=teacher, **settings)
     extractor = {"features_extractor_class": PlainImpala, "net_arch": []} if contender.encoder == "impala" else {}
     return stable_baselines3.PPO("CnnPolicy", policy_kwargs=extractor, **settings)
