@@ -109,13 +109,19 @@ class Route:
                 break
 
     @staticmethod
-    def key(game: str, state: SavedState) -> bytes:
-        """What decides the route but for the player: where the walls, the targets and the locked doors are."""
+    def goals(game: str, state: SavedState) -> bytes:
+        """What is to be reached: as long as it stays the same, so does the end of the way."""
         terrain = TERRAINS[game]
-        found = np.isin(state.entities["type"], (*terrain.targets, *terrain.last))
-        found &= state.entities["will_erase"] == 0
-        goals = state.entities[found]
-        parts = [state.grid, goals["x"], goals["y"], goals["type"]]
+        types = (*terrain.targets, *terrain.last)
+        found = state.entities[np.isin(state.entities["type"], types) & (state.entities["will_erase"] == 0)]
+        cells = np.flatnonzero(np.isin(state.grid, types))
+        parts = [cells, state.grid.flat[cells], found["x"], found["y"], found["type"]]
+        return b"".join(part.tobytes() for part in parts)
+
+    @staticmethod
+    def obstacles(game: str, state: SavedState) -> bytes:
+        """What is in the way: walls and locked doors."""
+        parts = [np.packbits(np.isin(state.grid, TERRAINS[game].walls))]
         if game == "heist":
             doors = _locked_doors(state)
             parts += [doors["x"], doors["y"]]

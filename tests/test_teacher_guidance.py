@@ -11,7 +11,7 @@ from envs.saved_state import SavedState
 from lcd.teachers.guidance import STRIDE, GuidedVecEnv
 from lcd.teachers.recipes import RECIPES
 
-NO_OP, NUM_GAMES = 4, 6
+NO_OP, UP, NUM_GAMES = 4, 5, 6
 WALK = np.random.default_rng(3).integers(0, 9, (400, NUM_GAMES))
 
 
@@ -20,23 +20,60 @@ def ways(games):
     return np.array([Route("maze", state).remaining(*position(state)) for state in states])
 
 
-def test_what_is_added_is_the_way_gained_within_an_episode():
+def test_what_is_added_is_the_way_gained_until_an_episode_fails():
     games = ProcgenVecEnv(ProcgenOptions("maze"), NUM_GAMES, "semantic", seed=1)
     guided = GuidedVecEnv(games, games, 1.0)
     guided.reset()
-    expected, added, to_go, ends = np.zeros(NUM_GAMES), np.zeros(NUM_GAMES), np.full(NUM_GAMES, np.nan), 0
+    first = to_go = ways(games)
+    given, ends = np.zeros(NUM_GAMES), {True: 0, False: 0}
     for time, actions in enumerate(WALK, start=1):
         _, rewards, dones, infos = guided.step(actions)
-        added += rewards - 10.0 * np.array([info["prev_level_complete"] for info in infos])
-        to_go[dones] = np.nan
-        ends += dones.sum()
-        if time % STRIDE == 0:
-            now = ways(games)
-            expected += np.nan_to_num(to_go - now)
-            to_go = now
-    assert ends > 0
-    assert np.abs(expected).max() > 1
-    assert added == pytest.approx(expected, abs=1e-3)
+        completed = np.array([info["prev_level_complete"] for info in infos])
+        given += rewards - 10.0 * completed
+        now = ways(games)
+        assert given[dones & ~completed] == pytest.approx(0, abs=1e-4)
+        assert given[dones & completed] == pytest.approx((first - to_go)[dones & completed], abs=1e-4)
+        for ended in completed[dones]:
+            ends[bool(ended)] += 1
+        given[dones] = 0
+        first = np.where(dones, now, first)
+        to_go = now if time % STRIDE == 0 else np.where(dones, now, to_go)
+        assert given == pytest.approx(first - to_go, abs=1e-4)
+    assert ends[True] > 0
+    assert np.abs(given).max() > 1
+
+
+def test_death_takes_back_what_the_episode_was_given():
+    games = ProcgenVecEnv(ProcgenOptions("leaper"), NUM_GAMES, "semantic", seed=1)
+    guided = GuidedVecEnv(games, games, 1.0)
+    guided.reset()
+    given, deaths = np.zeros(NUM_GAMES), 0
+    for _ in range(300):
+        _, rewards, dones, infos = guided.step(np.full(NUM_GAMES, UP))
+        completed = np.array([info["prev_level_complete"] for info in infos])
+        given += rewards - 10.0 * completed
+        assert given[dones & ~completed] == pytest.approx(0, abs=1e-4)
+        deaths += int((dones & ~completed).sum())
+        given[dones] = 0
+    assert deaths > 5
+
+
+def test_digging_towards_a_diamond_is_paid():
+    games = ProcgenVecEnv(ProcgenOptions("miner"), NUM_GAMES, "semantic", seed=1)
+    guided = GuidedVecEnv(games, games, 1.0)
+    guided.reset()
+    paid = same_goals = 0.0
+    for actions in WALK:
+        before = [Route.goals("miner", SavedState(games.saved_state(index))) for index in range(NUM_GAMES)]
+        grids = [SavedState(games.saved_state(index)).grid.copy() for index in range(NUM_GAMES)]
+        _, rewards, dones, _ = guided.step(actions)
+        for index in np.flatnonzero(~dones):
+            state = SavedState(games.saved_state(index))
+            if Route.goals("miner", state) == before[index] and not np.array_equal(state.grid, grids[index]):
+                same_goals += 1
+                paid += rewards[index] != 0
+    assert same_goals > 20  # earth was dug away, the goals stayed
+    assert paid > 0
 
 
 def test_standing_still_gains_nothing():

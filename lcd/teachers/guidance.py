@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
@@ -19,8 +21,8 @@ class GuidedVecEnv(VecEnvWrapper):
     """Adds to the reward what the way to the goal has become shorter by.
 
     While the goal stays the same, what a detour takes away its way back gives again, so nothing is gained by walking
-    about. The step in which the goal changes, as when a key is found, is not rewarded; nor is an episode's end, which
-    the game rewards itself.
+    about. Where the goal changes between two looks, as when a key is found, they are not compared. An episode that ends
+    without its level being completed takes back all that it was given: running into danger is no way to be paid.
 
     Parameters
     ----------
@@ -42,38 +44,50 @@ class GuidedVecEnv(VecEnvWrapper):
         if games.options.game not in TERRAINS:
             raise ValueError(f"Nothing is known of ways in {games.options.game}: its guidance must be 0.")
         self._games, self._weight = games, weight
-        self._routes: list[tuple[bytes, Route] | None] = [None] * venv.num_envs
-        self._to_go = np.full(venv.num_envs, np.nan)
+        self._goals: list[bytes] = [b""] * venv.num_envs
+        self._obstacles: list[bytes] = [b""] * venv.num_envs
+        self._routes: list[Route | None] = [None] * venv.num_envs
+        self._to_go, self._given = np.zeros(venv.num_envs), np.zeros(venv.num_envs)
         self._time = 0
 
     def reset(self) -> VecEnvObs:
         """Begin new episodes."""
         observations = self.venv.reset()
-        self._to_go[:] = np.nan
         self._time = 0
+        self._given[:] = 0
+        self._look(range(self.num_envs))
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:
         """Make the step; every `STRIDE` steps the rewards say how the way has changed since the last look."""
         observations, rewards, dones, infos = self.venv.step_wait()
-        self._to_go[dones] = np.nan
+        added = np.zeros(self.num_envs)
         self._time += 1
         if self._time % STRIDE == 0:
             before = self._to_go.copy()
-            changed = self._look()
-            progress = np.where(changed, 0.0, before - self._to_go)
-            rewards = rewards + self._weight * np.nan_to_num(progress).astype(np.float32)
-        return observations, rewards, dones, infos
+            same_goal = self._look(range(self.num_envs))
+            added = np.where(same_goal & ~dones, self._weight * (before - self._to_go), 0.0)
+            self._given += added
+        if dones.any():
+            ended = np.flatnonzero(dones)
+            failed = ended[[not infos[index]["prev_level_complete"] for index in ended]]
+            added[failed] = -self._given[failed]
+            self._given[ended] = 0
+            if self._time % STRIDE:
+                self._look(ended.tolist())
+        return observations, rewards + added.astype(np.float32), dones, infos
 
-    def _look(self) -> NDArray[np.bool_]:
-        """Measure all ways, and tell where they lead to another goal than before."""
-        changed = np.zeros(self.num_envs, bool)
-        for index in range(self.num_envs):
+    def _look(self, games: Iterable[int]) -> NDArray[np.bool_]:
+        """Measure the ways in some games, and tell where they still lead to the same goal."""
+        same_goal = np.zeros(self.num_envs, bool)
+        name = self._games.options.game
+        for index in games:
             state = SavedState(self._games.saved_state(index))
-            key = Route.key(self._games.options.game, state)
-            known = self._routes[index]
-            if known is None or known[0] != key:
-                known = self._routes[index] = (key, Route(self._games.options.game, state))
-                changed[index] = True
-            self._to_go[index] = known[1].remaining(*position(state))
-        return changed
+            goals, obstacles = Route.goals(name, state), Route.obstacles(name, state)
+            same_goal[index] = goals == self._goals[index]
+            route = self._routes[index]
+            if route is None or not same_goal[index] or obstacles != self._obstacles[index]:
+                route = self._routes[index] = Route(name, state)
+                self._goals[index], self._obstacles[index] = goals, obstacles
+            self._to_go[index] = route.remaining(*position(state))
+        return same_goal
