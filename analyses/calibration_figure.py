@@ -54,11 +54,8 @@ def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Fi
 
 def _draw_dial(panel: Axes, responses: pd.DataFrame) -> None:
     tables = {name: rows.sort_values("value") for name, rows in responses.groupby("quantity")}
-    for name, style in (("headroom", "-."), ("floor", ":")):
-        table = tables[name]
-        scores = 1 - table["estimate"] if name == "headroom" else table["estimate"]
-        label = "d, both helps" if name == "headroom" else "a, no help"
-        panel.plot(table["value"], scores, style, color="0.6", lw=1, label=label)
+    for name, label, style in (("d", "d, both helps", "-."), ("a", "a, no help", ":")):
+        panel.plot(tables[name]["value"], tables[name]["estimate"], style, color="0.6", lw=1, label=label)
     for name, (label, colour, style) in QUANTITIES.items():
         table = tables[name]
         panel.plot(table["value"], table["estimate"], style, color=colour, ms=4, label=label)

@@ -58,8 +58,8 @@ class Step:
         What is seen now: where an episode ended, the first observation of the next one.
     rewards : numpy.ndarray, shape (n,), float32
     terminated, truncated : numpy.ndarray, shape (n,), bool
-        Whether the game ended the episode, or Procgen's limit of its length cut it off.
-    level_seeds, previous_level_seeds : numpy.ndarray, shape (n,), int32
+        Whether the game ended the episode, or the limit of its length cut it off.
+    level_seeds, previous_level_seeds : numpy.ndarray, shape (n,), int
         Level of the observation, and level in which the step was made.
     level_completes : numpy.ndarray, shape (n,), bool
         Whether the step completed its level.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import Any
 
 import gymnasium
@@ -51,9 +50,9 @@ class GameEnv(gymnasium.Env):
         self._observation: Any = None
         self._next_is_laid_out = False
 
-    @abstractmethod
     def _lay_out(self, num_envs: int, seed: int) -> Batch:
         """Begin so many games."""
+        raise NotImplementedError
 
     def _first(self, batched: Any) -> Any:
         return {name: view[0] for name, view in batched.items()} if self.view == "both" else batched[0]
@@ -130,9 +129,9 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._batch: Batch | None = None
 
-    @abstractmethod
     def _lay_out(self, num_envs: int, seed: int) -> Batch:
         """Begin so many games."""
+        raise NotImplementedError
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None

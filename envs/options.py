@@ -12,7 +12,7 @@ from envs.games import DISTRIBUTION_MODES, get_game
 Options = TypeVar("Options", bound="LevelRange")
 
 LEVEL_SEEDS = 2**31 - 1
-"""Procgen draws level seeds from 0 up to, and without, this number."""
+"""Level seeds go from 0 up to, and without, this number."""
 
 
 class LevelRange:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 import lcd
 from lcd.arguments import count, names
-from lcd.calibration.command_line import calibrate
+from lcd.calibration.command_line import command as calibrate
 from lcd.teachers.command_line import teachers
 
 app = typer.Typer(
@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 app.add_typer(teachers)
-app.command()(calibrate)
+app.command("calibrate")(calibrate)
 
 
 @app.callback(invoke_without_command=True)
@@ -89,7 +89,7 @@ def diagnose(
     comes with the package, and decomposes the gap between the unaided and the fully aided learner. Runs are kept: the
     same command goes on where it stopped.
     """
-    from lcd.display import PlanDisplay, demand_rows, duration, plan_table, steps_text
+    from lcd.display import PlanDisplay, demand_rows, estimate_table
     from lcd.execution import default_workers, execute
     from lcd.output import OutputFolder
     from lcd.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
@@ -114,16 +114,9 @@ def diagnose(
     workers, threads = workers or usual[0], threads or usual[1]
 
     if dry_run:
-        from lcd.timing import expected_seconds, measured_rates
-
-        rates = measured_rates(plan)
         console = Console()
-        console.print(plan_table(plan, rates))
-        seconds = expected_seconds(plan, rates, workers)
-        console.print(
-            f"{len(plan.runs)} runs, {steps_text(plan.steps)} steps, about {duration(seconds)} in {workers} workers, "
-            f"besides evaluations. The budget of each cell is {game_plan.budget:,} steps."
-        )
+        console.print(*estimate_table(plan, workers), sep="\n")
+        console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
         return
 
     folder.claim(plan)

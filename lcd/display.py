@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from types import TracebackType
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.table import Table
 from lcd.diagnosis import Diagnosis
 from lcd.execution import Event
 from lcd.plan import Plan
+from lcd.timing import expected_seconds, measured_rates
 from lcd.training.settings import RunSettings
 
 LINE_SECONDS = 30.0
@@ -35,7 +37,7 @@ def steps_text(steps: float) -> str:
 def run_title(run: RunSettings) -> str:
     """A run in a few words."""
     role = " (teacher)" if run.keep_best else ""
-    return f"{run.game} {run.view} + {run.learning}{role}, seed {run.seed}"
+    return f"{run.game_as_set} {run.view} + {run.learning}{role}, seed {run.seed}"
 
 
 class PlanDisplay:
@@ -122,27 +124,22 @@ class PlanDisplay:
         self._overall()
 
 
-def plan_table(plan: Plan, rates: dict[tuple[str, str], float]) -> Table:
-    """The cells of a plan with their budgets and the time that they take at the given steps per second."""
+def estimate_table(plan: Plan, workers: int) -> tuple[Table, str]:
+    """The cells of a plan with their budgets and times on this machine, which it measures, and a sentence on all."""
+    rates = measured_rates(plan)
     table = Table(title="Plan")
-    for name in ("game", "view", "learning", "seeds", "steps each", "steps/s here", "worker time"):
+    for name in ("game", "view", "learning", "runs", "steps each", "steps/s here", "worker time"):
         table.add_column(name, justify="right" if name not in ("game", "view", "learning") else "left")
-    groups: dict[tuple[str, str, str, int], list[RunSettings]] = {}
+    groups: dict[tuple[str, str, str, int], int] = defaultdict(int)
     for run in plan.runs:
-        role = f"{run.learning} (teacher)" if run.keep_best else run.learning
-        groups.setdefault((run.game, run.view, role, run.steps), []).append(run)
-    for (game, view, role, steps), runs in groups.items():
-        rate = rates[runs[0].view, runs[0].learning]
-        table.add_row(
-            game,
-            view,
-            role,
-            ", ".join(str(run.seed) for run in runs),
-            steps_text(steps),
-            f"{rate:,.0f}",
-            duration(len(runs) * steps / rate),
-        )
-    return table
+        groups[run.game, run.view, run.learning + " (teacher)" * run.keep_best, run.steps] += 1
+    for (game, view, role, steps), count in groups.items():
+        rate = rates[view, role.removesuffix(" (teacher)")]
+        table.add_row(game, view, role, str(count), steps_text(steps), f"{rate:,.0f}", duration(count * steps / rate))
+    return table, (
+        f"{len(plan.runs)} runs, {steps_text(plan.steps)} steps, about "
+        f"{duration(expected_seconds(plan, rates, workers))} in {workers} workers, besides evaluations."
+    )
 
 
 def demand_rows(diagnosis: Diagnosis) -> Table:

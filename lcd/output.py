@@ -1,15 +1,17 @@
-"""The folder that a diagnosis is written to."""
+"""The folder that a result is written to."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from lcd.diagnosis import Diagnosis
 from lcd.files import replacing
-from lcd.plan import Plan
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
@@ -24,8 +26,16 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield f"{path} was {show[0]} and is {show[1]}"
 
 
+class Planned(Protocol):
+    """Something that says what will be done, as plain data."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The data."""
+        ...
+
+
 class OutputFolder:
-    """A folder for the diagnosis that one plan gives.
+    """A folder for what one plan gives.
 
     Parameters
     ----------
@@ -36,7 +46,7 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: Planned) -> None:
         """Refuse a folder that belongs to another plan or to somebody else.
 
         Raises
@@ -52,7 +62,7 @@ class OutputFolder:
             old = json.loads((self.path / "plan.json").read_text())
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"The folder {self.path} holds something that is no diagnosis: choose another with --out."
+                f"The folder {self.path} holds something that the LCD did not write: choose another with --out."
             ) from error
         differences = sorted(_differences(old, json.loads(json.dumps(plan.as_dict()))))
         if differences:
@@ -61,7 +71,7 @@ class OutputFolder:
                 "choose another with --out, or remove it."
             )
 
-    def claim(self, plan: Plan) -> None:
+    def claim(self, plan: Planned) -> None:
         """Check the folder and write the plan into it."""
         self.check(plan)
         self.path.mkdir(parents=True, exist_ok=True)
@@ -72,16 +82,18 @@ class OutputFolder:
         """Write the diagnosis: JSON, figure and tables."""
         with replacing(self.path / "diagnosis.json") as path:
             diagnosis.to_json(path)
-        tables = {
-            "curves.csv": diagnosis.curves,
-            "scores.csv": diagnosis.scores,
-            "demands.csv": diagnosis.demands,
-            "episodes.csv.gz": diagnosis.episodes,
-        }
+        self.write_tables(curves=diagnosis.curves, scores=diagnosis.scores, demands=diagnosis.demands)
+        with replacing(self.path / "episodes.csv.gz") as path:
+            diagnosis.episodes.to_csv(path, index=False, compression={"method": "gzip", "mtime": 0})
+        self.write_figure("diagnosis", diagnosis.plot())
+
+    def write_tables(self, **tables: pd.DataFrame) -> None:
+        """Write tables as CSV under their names."""
         for name, table in tables.items():
-            with replacing(self.path / name) as path:
-                compression: Any = {"method": "gzip", "mtime": 0} if name.endswith(".gz") else None
-                table.to_csv(path, index=False, compression=compression)
-        figure = diagnosis.plot()
-        with replacing(self.path / "diagnosis.png") as path:
+            with replacing(self.path / f"{name}.csv") as path:
+                table.to_csv(path, index=False)
+
+    def write_figure(self, name: str, figure: Figure) -> None:
+        """Write a figure as PNG."""
+        with replacing(self.path / f"{name}.png") as path:
             figure.savefig(path)

@@ -20,13 +20,13 @@ from lcd.training.settings import EXPERT, RunSettings
 VALUES = (0.0, 0.5, 1.0)
 
 
-def score_table(cells, *, noise=0.0, seeds=3, dial="noise"):
+def score_table(cells, *, noise=0.0, seeds=3, dial="noise", seed=0):
     """Scores of a dial whose four cells are given as functions of its value."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     rows = []
-    for value, (letter, (view, learning)), seed in itertools.product(VALUES, CELLS.items(), range(seeds)):
+    for value, (letter, (view, learning)), number in itertools.product(VALUES, CELLS.items(), range(seeds)):
         score = cells[letter](value) + noise * random.standard_normal()
-        rows.append((dial, value, view, learning, seed, "unseen", score, score, 0.0, 0.0))
+        rows.append((dial, value, view, learning, number, "unseen", score, score, 0.0, 0.0))
     names = ["dial", "value", "view", "learning", "seed", "levels", "area", "final", "area_error", "final_error"]
     return pd.DataFrame(rows, columns=names)
 
@@ -61,23 +61,38 @@ def test_a_policy_dial_is_asked_for_the_policy_demand():
     responses = response_table(score_table(cells, dial="delay"), "unseen", "final", "shapley")
     policy = responses[responses["quantity"] == "policy"]
     assert policy["estimate"].tolist() == pytest.approx([0.2, 0.5, 0.8])
-    floor = responses[responses["quantity"] == "floor"]
+    floor = responses[responses["quantity"] == "a"]
     assert floor["estimate"].tolist() == pytest.approx([0.8, 0.5, 0.2])
 
 
-def test_noise_widens_the_limits_and_a_flat_demand_still_seems_to_move():
+def test_limits_hold_what_is_true_and_widen_with_noise():
     cells = {
         "a": lambda dial: 0.8 - 0.6 * dial,
         "b": constant(0.9),
-        "c": lambda dial: 0.8 - 0.6 * dial,
+        "c": lambda dial: 0.8 - 0.5 * dial,
         "d": constant(0.9),
     }
-    exact, noisy = (
-        dissociation(score_table(cells, noise=noise), "unseen", "area", "shapley").iloc[0] for noise in (0.0, 0.05)
-    )
-    assert exact["leak_high"] == pytest.approx(0)
-    assert noisy["leak_low"] > 0
-    assert noisy["movement_low"] < 0.6 < noisy["movement_high"]
+    exact = dissociation(score_table(cells), "unseen", "area", "shapley").iloc[0]
+    assert (exact["movement"], exact["other_movement"], exact["leak"]) == pytest.approx((0.55, 0.05, 1 / 11))
+    assert (exact["leak_low"], exact["leak_high"]) == pytest.approx((1 / 11, 1 / 11))
+    held = dict.fromkeys(("movement", "other_movement", "leak"), 0)
+    widths = []
+    for seed in range(200):
+        found = dissociation(score_table(cells, noise=0.05, seed=seed), "unseen", "area", "shapley").iloc[0]
+        for name in held:
+            held[name] += found[f"{name}_low"] <= exact[name] <= found[f"{name}_high"]
+        widths.append(found["leak_high"] - found["leak_low"])
+    assert all(count >= 0.9 * 200 for count in held.values()), held
+    assert np.median(widths) > 0.05
+
+
+def test_a_single_seed_has_no_limits_and_a_demand_that_stays_has_no_leak():
+    alone = dissociation(
+        score_table({name: constant(0.5) for name in "abcd"}, seeds=1), "unseen", "area", "shapley"
+    ).iloc[0]
+    assert np.isnan(alone[["leak", "leak_low", "leak_high", "movement_low", "spearman_high"]].astype(float)).all()
+    down = {"a": lambda dial: 0.8 - 0.6 * dial, "b": lambda dial: 0.8 - 0.6 * dial, "c": constant(1), "d": constant(1)}
+    assert dissociation(score_table(down), "unseen", "area", "shapley").iloc[0]["leak"] == np.inf
 
 
 def test_a_sweep_turns_one_dial_at_a_time_and_shares_what_it_can():
@@ -87,19 +102,45 @@ def test_a_sweep_turns_one_dial_at_a_time_and_shares_what_it_can():
     assert settings == [base, replace(base, noise=0.25), replace(base, noise=1.0), Dials(), base, Dials(horizon=1.0)]
     plan = sweep.plan()
     assert len(plan.games) == 5
-    assert len(plan.runs) == 5 * 4 * PRESET.seeds
+    assert len(plan.runs) == (3 * 4 + 2 * 2) * PRESET.seeds  # label maps show no noise: their runs are there once
     assert {run.teacher for run in plan.runs if run.learning == "imitation"} == {EXPERT}
     assert set(Sweep().dials) == {*PERCEPTUAL, *POLICY}
+
+
+@pytest.mark.parametrize(("dials", "changes_nothing"), [({"noise": 1}, "semantic"), ({"delay": 1}, "imitation")])
+def test_what_a_run_cannot_depend_on_is_left_out_of_it(dials, changes_nothing):
+    plain, turned = plan_setting(Dials(), PRESET).cells, plan_setting(Dials(**dials), PRESET).cells
+    for before, after in zip(plain, turned, strict=True):
+        assert (before == after) == (changes_nothing in (after.view, after.learning))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"dials": ()}, "Every dial is swept once"),
+        ({"dials": ("noise", "noise")}, "Every dial is swept once"),
+        ({"values": (0, 0.5, 0.5)}, "different settings"),
+        ({"values": (0, 2)}, "The dial clutter goes from 0 to 1"),
+        ({"dials": ("horizon",), "values": (0, 0.05)}, "0 and 0.05 are the same game"),
+    ],
+)
+def test_impossible_sweeps_are_one_clear_sentence(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Sweep(**settings)
 
 
 def test_a_run_of_the_calibration_game_survives_its_own_record():
     run = plan_setting(Dials(noise=0.5, slip=1), PRESET).cells[-1]
     assert RunSettings.from_dict(run.as_dict()) == run
-    assert run.name.startswith("courier-noise0.5-slip1-semantic-imitation-seed2-")
+    assert run.name.startswith("courier-slip1-semantic-imitation-seed2-")
     with pytest.raises(ValueError, match="Dials go with the game courier"):
         replace(run, dials=None)
     with pytest.raises(ValueError, match="Dials go with the game courier"):
         replace(run, game="maze")
+    with pytest.raises(ValueError, match="plays courier only"):
+        replace(run, game="maze", dials=None)
+    with pytest.raises(ValueError, match="has dials instead"):
+        replace(run, appearance=("monochrome",))
 
 
 def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path):
@@ -108,12 +149,12 @@ def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path):
     first = lcd(*arguments, *places, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert set(written) == {"sweep.json", "scores.csv", "responses.csv", "dissociation.csv", "calibration.png"}
+    assert set(written) == {"plan.json", "scores.csv", "responses.csv", "dissociation.csv", "calibration.png"}
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert len(scores) == 2 * 4 * 2  # values, cells, kinds of level
     again = lcd(*arguments, *places, cwd=tmp_path)
-    assert again.stderr.count("found in the store") == 8
+    assert again.stderr.count("found in the store") == 6  # of 8: noise is not in label maps
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == written
     other = lcd(*arguments[:-1], "2", *places, cwd=tmp_path)
     assert other.returncode == 2
-    assert "belongs to another sweep" in other.stderr
+    assert "belongs to another plan" in other.stderr

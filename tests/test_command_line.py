@@ -34,7 +34,7 @@ def lcd(*arguments, cwd):
         (["calibrate", "--dials", "colour"], ["Unknown dial 'colour'", "clutter"]),
         (["calibrate", "--values", "0,2"], ["clutter", "from 0 to 1, not to 2.0"]),
         (["calibrate", "--values", "a"], ["numbers from 0 to 1", "'a'"]),
-        (["calibrate", "--values", "0"], ["at least two settings"]),
+        (["calibrate", "--values", "0"], ["two or more different settings"]),
         (["calibrate", "--encoder", "vgg"], ["vgg", "small"]),
     ],
 )

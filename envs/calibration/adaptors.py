@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import gymnasium
@@ -12,6 +13,8 @@ from envs.calibration.dials import Dials
 from envs.calibration.options import CourierOptions, TrackerOptions
 from envs.gymnasium_envs import GameEnv, GameVectorEnv
 from envs.vec_env import GameVecEnv
+
+GAMES = ("courier", "tracker")
 
 
 class CalibrationVecEnv(GameVecEnv):
@@ -39,11 +42,16 @@ class CalibrationVecEnv(GameVecEnv):
         return CalibrationBatch(self.options, self.num_envs, self.view, seed)
 
 
-def _options(game: str, num_levels: int, start_level: int, settings: dict[str, Any]) -> CalibrationOptions:
+def _options(game: str, settings: dict[str, Any]) -> CalibrationOptions:
     """Options from the keywords of Gymnasium's ``make``."""
-    if game == "courier":
-        return CourierOptions(Dials(**settings), num_levels, start_level)
-    return TrackerOptions(num_levels=num_levels, start_level=start_level, **settings)
+    if game not in GAMES:
+        raise ValueError(f"Unknown calibration game {game!r}: choose one of {', '.join(GAMES)}.")
+    levels = {name: settings.pop(name) for name in ("num_levels", "start_level") if name in settings}
+    known = [field.name for field in fields(Dials if game == "courier" else TrackerOptions)]
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"{game} has no setting {name!r}: it has {', '.join(dict.fromkeys((*known, *levels)))}.")
+    return CourierOptions(Dials(**settings), **levels) if game == "courier" else TrackerOptions(**levels, **settings)
 
 
 class CalibrationEnv(GameEnv):
@@ -55,22 +63,12 @@ class CalibrationEnv(GameEnv):
         ``"courier"`` or ``"tracker"``.
     view, render_mode
         As in `envs.ProcgenEnv`.
-    num_levels, start_level
-        As in `CourierOptions`.
     **settings
-        Fields of `Dials`, or the other fields of `TrackerOptions`.
+        ``num_levels`` and ``start_level`` as for Procgen, and fields of `Dials` or of `TrackerOptions`.
     """
 
-    def __init__(
-        self,
-        game: str,
-        view: View = "pixels",
-        render_mode: str | None = None,
-        num_levels: int = 0,
-        start_level: int = 0,
-        **settings: Any,
-    ) -> None:
-        self.options = _options(game, num_levels, start_level, settings)
+    def __init__(self, game: str, view: View = "pixels", render_mode: str | None = None, **settings: Any) -> None:
+        self.options = _options(game, settings)
         super().__init__(view, ACTION_SPACE, render_mode)
 
     def _lay_out(self, num_envs: int, seed: int) -> CalibrationBatch:
@@ -84,21 +82,14 @@ class CalibrationVectorEnv(GameVectorEnv):
     ----------
     num_envs
         Number of games.
-    game, view, render_mode, num_levels, start_level, **settings
+    game, view, render_mode, **settings
         As in `CalibrationEnv`.
     """
 
     def __init__(
-        self,
-        game: str,
-        num_envs: int = 1,
-        view: View = "pixels",
-        render_mode: str | None = None,
-        num_levels: int = 0,
-        start_level: int = 0,
-        **settings: Any,
+        self, game: str, num_envs: int = 1, view: View = "pixels", render_mode: str | None = None, **settings: Any
     ) -> None:
-        self.options = _options(game, num_levels, start_level, settings)
+        self.options = _options(game, settings)
         super().__init__(num_envs, view, ACTION_SPACE, render_mode)
 
     def _lay_out(self, num_envs: int, seed: int) -> CalibrationBatch:
@@ -107,7 +98,7 @@ class CalibrationVectorEnv(GameVectorEnv):
 
 def register() -> None:
     """Make the games known to Gymnasium, as ``lcd/Courier-v0`` and ``lcd/Tracker-v0``; importing `envs` does so."""
-    for game in ("courier", "tracker"):
+    for game in GAMES:
         gymnasium.register(
             f"lcd/{game.title()}-v0",
             entry_point="envs.calibration.adaptors:CalibrationEnv",

@@ -21,7 +21,7 @@ ACTION_SPACE = spaces.Discrete(len(ACTIONS))
 CalibrationOptions = CourierOptions | TrackerOptions
 
 
-class _Rules(Protocol):
+class _Games(Protocol):
     """Many games without a picture."""
 
     levels: NDArray[np.int64]
@@ -39,7 +39,7 @@ class _Drawing(Protocol):
     def labels(self, rules: Any, games: NDArray[np.int64]) -> NDArray[np.uint8]: ...
 
 
-def _lay_out(options: CalibrationOptions, levels: NDArray[np.int64]) -> tuple[_Rules, _Drawing]:
+def _lay_out(options: CalibrationOptions, levels: NDArray[np.int64]) -> tuple[_Games, _Drawing]:
     if isinstance(options, CourierOptions):
         return Courier(options.dials, levels), CourierDrawing(options.dials)
     return Tracker(options.distractors, levels), TrackerDrawing(options)
@@ -61,13 +61,15 @@ class CalibrationBatch:
     """
 
     def __init__(self, options: CalibrationOptions, num_envs: int, view: View = "pixels", seed: int = 0) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
         self.observation_space = observation_space(view)
         self.view = view
         self.num_envs = num_envs
         self.options = options
         self._everyone = np.arange(num_envs)
         self._generator = np.random.default_rng(seed)
-        self._rules, self._drawing = _lay_out(options, self._draw_levels(num_envs))
+        self._games, self._drawing = _lay_out(options, self._draw_levels(num_envs))
 
     def _draw_levels(self, count: int) -> np.ndarray:
         first, number = self.options.start_level, self.options.num_levels or LEVEL_SEEDS
@@ -76,7 +78,7 @@ class CalibrationBatch:
     @property
     def level_seeds(self) -> np.ndarray:
         """Level that each game is in, shape (num_envs,), int64."""
-        return self._rules.levels.copy()
+        return self._games.levels.copy()
 
     def observe(self) -> Observation:
         """What is seen now, as fresh arrays with the games along the first axis."""
@@ -84,11 +86,11 @@ class CalibrationBatch:
 
     def _view_of(self, games: np.ndarray) -> Observation:
         if self.view == "semantic":
-            return self._drawing.labels(self._rules, games)
-        frames = self._drawing.frames(self._rules, games)
+            return self._drawing.labels(self._games, games)
+        frames = self._drawing.frames(self._games, games)
         if self.view == "pixels":
             return frames
-        return {"pixels": frames, "semantic": self._drawing.labels(self._rules, games)}
+        return {"pixels": frames, "semantic": self._drawing.labels(self._games, games)}
 
     def step(self, actions: np.ndarray) -> Step:
         """Advance every game by one action.
@@ -96,9 +98,17 @@ class CalibrationBatch:
         Parameters
         ----------
         actions : numpy.ndarray, shape (num_envs,), whole numbers below 5
+
+        Raises
+        ------
+        ValueError
+            If they are something else.
         """
+        actions = np.asarray(actions)
+        if actions.shape != (self.num_envs,) or not np.isin(actions, range(len(ACTIONS))).all():
+            raise ValueError(f"The actions of {self.num_envs} games are as many numbers from 0 to 4, not {actions}.")
         previous = self.level_seeds
-        rewards, over = self._rules.step(actions)
+        rewards, over = self._games.step(actions)
         final_views: dict[int, Observation] = {}
         ended = np.flatnonzero(over)
         if ended.size:
@@ -107,7 +117,7 @@ class CalibrationBatch:
                 final_views[index] = (
                     {name: view[place] for name, view in last.items()} if isinstance(last, dict) else last[place]
                 )
-            self._rules.begin(ended, self._draw_levels(ended.size))
+            self._games.begin(ended, self._draw_levels(ended.size))
         return Step(
             observations=self.observe(),
             rewards=rewards,
@@ -121,7 +131,7 @@ class CalibrationBatch:
 
     def restart(self) -> None:
         """End every episode and begin the next."""
-        self._rules.begin(self._everyone, self._draw_levels(self.num_envs))
+        self._games.begin(self._everyone, self._draw_levels(self.num_envs))
 
     def close(self) -> None:
         """Nothing to free."""

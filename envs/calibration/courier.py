@@ -27,7 +27,7 @@ MOVES = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])
 
 NUM_DECOYS = 3
 MAX_ITEMS, MAX_DISTANCE, MAX_DISTRACTORS = 5, 7, 8
-MAX_DELAY, MAX_KEPT, MAX_SLIP = 24, 8, 0.6
+MAX_DELAY, MAX_REWARDS_PER_PAYMENT, MAX_SLIP = 24, 8, 0.6
 
 _LAYOUT, _DECOYS, _DISTRACTORS, _WALK, _SLIP = range(5)  # what random numbers are for
 
@@ -44,7 +44,7 @@ class Rules:
         Items of a job.
     delay
         Steps from earning a reward to its payment.
-    kept
+    rewards_per_payment
         Number of rewards that are paid together.
     slip
         Probability that a move goes in a random direction.
@@ -53,19 +53,24 @@ class Rules:
     distance: int
     items: int
     delay: int
-    kept: int
+    rewards_per_payment: int
     slip: float
 
     @classmethod
     def of(cls, dials: Dials) -> Rules:
-        """The rules that the dials set."""
+        """The rules that the dials set, in the whole numbers that there are."""
         return cls(
             distance=1 + round((MAX_DISTANCE - 1) * dials.horizon),
             items=1 + round((MAX_ITEMS - 1) * dials.subgoals),
             delay=round(MAX_DELAY * dials.delay),
-            kept=1 + round((MAX_KEPT - 1) * dials.sparsity),
+            rewards_per_payment=1 + round((MAX_REWARDS_PER_PAYMENT - 1) * dials.sparsity),
             slip=MAX_SLIP * dials.slip,
         )
+
+
+def num_distractors(dials: Dials) -> int:
+    """How many things move about to no use."""
+    return round(MAX_DISTRACTORS * dials.distractors)
 
 
 @cache
@@ -107,10 +112,10 @@ class Courier:
         self.rules = Rules.of(dials)
         count = len(levels)
         self.levels = np.array(levels, np.int64)
-        self.time, self.fetched, self._jobs, self._kept = (np.zeros(count, np.int64) for _ in range(4))
+        self.time, self.fetched, self._jobs, self._withheld = (np.zeros(count, np.int64) for _ in range(4))
         self.items = np.zeros((count, self.rules.items, 2), np.int64)
         self.decoys = np.zeros((count, NUM_DECOYS, 2), np.int64)
-        self.distractors = np.zeros((count, round(MAX_DISTRACTORS * dials.distractors), 2), np.int64)
+        self.distractors = np.zeros((count, num_distractors(dials), 2), np.int64)
         self.travelled = np.zeros((count, 2), np.int64)
         self._due = np.zeros((count, self.rules.delay + 1), np.int64)  # a column for each step to come
         self.begin(np.arange(count), self.levels)
@@ -118,7 +123,7 @@ class Courier:
     def begin(self, games: NDArray[np.int64], levels: NDArray[np.int64]) -> None:
         """Begin an episode in some of the games."""
         self.levels[games] = levels
-        for counts in (self.time, self.fetched, self._jobs, self._kept, self.travelled, self._due):
+        for counts in (self.time, self.fetched, self._jobs, self._withheld, self.travelled, self._due):
             counts[games] = 0
         for things, purpose in ((self.decoys, _DECOYS), (self.distractors, _DISTRACTORS)):
             numbers = np.arange(things.shape[1] * 2).reshape(1, -1, 2)
@@ -179,11 +184,11 @@ class Courier:
         np.mod(self.distractors + MOVES[1 + (4 * drawn).astype(np.int64)], SIZE, out=self.distractors)
 
     def _paid(self, done: NDArray[np.bool_], over: NDArray[np.bool_]) -> NDArray[np.float32]:
-        self._kept += done
-        payday = self._kept == self.rules.kept
-        self._due[:, -1] += np.where(payday, self._kept, 0)
-        self._kept[payday] = 0
-        rewards = np.where(over, self._due.sum(axis=1) + self._kept, self._due[:, 0])
+        self._withheld += done
+        payday = self._withheld == self.rules.rewards_per_payment
+        self._due[:, -1] += np.where(payday, self._withheld, 0)
+        self._withheld[payday] = 0
+        rewards = np.where(over, self._due.sum(axis=1) + self._withheld, self._due[:, 0])
         self._due[:, :-1] = self._due[:, 1:]
         self._due[:, -1] = 0
         return rewards.astype(np.float32)

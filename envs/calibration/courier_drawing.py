@@ -113,7 +113,7 @@ class CourierDrawing:
         rows ^= np.full(8, GROUND_BRIGHTNESS, np.uint8).view(np.uint64)
         pixels = rows.view(np.uint8)
         pixels += _texture_of(courier.travelled[games]).view(np.uint8)
-        return self._blurred(pixels.reshape(-1, SIZE * CELL, SIZE * CELL, 3), courier, games)
+        return self._noisy(pixels.reshape(-1, SIZE * CELL, SIZE * CELL, 3), courier, games)
 
     def labels(self, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Label maps of some of the games, shape (n, 64, 64); `LABEL_NAMES` says what the labels mean."""
@@ -164,7 +164,7 @@ class CourierDrawing:
         colours[cells.labels == PLAYER_LABEL] = PLAYER_BRIGHTNESS
         return colours
 
-    def _blurred(self, frames: NDArray[np.uint8], courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def _noisy(self, frames: NDArray[np.uint8], courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The frames with their share of noise."""
         share = round(256 * MAX_NOISE * self.dials.noise)
         if not share:

@@ -61,6 +61,7 @@ class Dials:
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise ValueError(f"The dial {field.name} goes from 0 to 1, not to {value!r}.")
+            object.__setattr__(self, field.name, float(value) + 0.0)  # so that 1 and 1.0, 0 and -0 are one setting
 
     @property
     def turned(self) -> dict[str, float]:

@@ -27,6 +27,8 @@ class CourierOptions(LevelRange):
 
     def __post_init__(self) -> None:
         self._check_levels()
+        if not isinstance(self.dials, Dials):
+            raise ValueError(f"dials are Dials, not {self.dials!r}.")
 
 
 PALETTES = ("seen", "held-out")
@@ -63,7 +65,7 @@ class TrackerOptions(LevelRange):
             or not 0 <= self.distractors < 16
         ):
             raise ValueError(f"distractors is a whole number from 0 to 15, not {self.distractors!r}.")
-        if not 0 <= self.change <= 1:
+        if isinstance(self.change, bool) or not isinstance(self.change, int | float) or not 0 <= self.change <= 1:
             raise ValueError(f"change goes from 0 to 1, not to {self.change!r}.")
         for name in ("colours", "shapes"):
             if getattr(self, name) not in PALETTES:

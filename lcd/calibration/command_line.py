@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,10 +13,8 @@ from rich.table import Table
 
 from lcd.arguments import count, names
 
-PRIMARY_SPLIT = "shapley"
 
-
-def calibrate(
+def command(
     dials: Annotated[
         str | None, typer.Option(metavar="NAMES", help="Dials to turn, such as noise,delay; by default all ten.")
     ] = None,
@@ -38,62 +35,33 @@ def calibrate(
     move the perceptual demand and not the other, a policy dial the reverse. Runs are kept: the same command goes on
     where it stopped.
     """
-    from lcd.calibration.response import SPLITS, dissociation, response_table
-    from lcd.calibration.sweep import PRESET, Sweep, sweep_scores
-    from lcd.display import PlanDisplay, duration, plan_table, steps_text
-    from lcd.execution import default_workers, execute
-    from lcd.figures import registered
-    from lcd.files import replacing
-    from lcd.scores import LEVELS, PRIMARY, SCORES
-    from lcd.store import Store
+    from lcd.calibration.calibration import calibrate
+    from lcd.calibration.sweep import PRESET, Sweep
+    from lcd.display import PlanDisplay, estimate_table
+    from lcd.execution import default_workers
+    from lcd.output import OutputFolder
 
     changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
     preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
-    turned = Sweep.dials if dials is None else names(dials)
-    sweep = Sweep(turned, _numbers(values), preset=preset)
+    sweep = Sweep(Sweep.dials if dials is None else names(dials), _numbers(values), preset=preset)
     plan = sweep.plan()
+    folder = OutputFolder(out)
+    folder.check(sweep)
     workers = workers or default_workers("cpu")[0]
     console = Console()
     if dry_run:
-        from lcd.timing import expected_seconds, measured_rates
-
-        rates = measured_rates(plan)
-        console.print(plan_table(plan, rates))
-        seconds = expected_seconds(plan, rates, workers)
-        console.print(
-            f"{len(plan.runs)} runs, {steps_text(plan.steps)} steps, about {duration(seconds)} in {workers} workers, "
-            "besides evaluations."
-        )
+        console.print(*estimate_table(plan, workers), sep="\n")
         return
-    claim = out / "sweep.json"
-    text = json.dumps(sweep.as_dict(), indent=1) + "\n"
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not claim.is_file())):
-        raise ValueError(f"{out} holds something that is no calibration: choose another folder with --out.")
-    if claim.is_file() and claim.read_text() != text:
-        raise ValueError(f"The folder {out} belongs to another sweep: choose another with --out, or remove it.")
-    out.mkdir(parents=True, exist_ok=True)
-    with replacing(claim) as path:
-        path.write_text(text)
-    runs = Store(store)
+    folder.claim(sweep)
     with PlanDisplay(plan) as display:
-        execute(plan, runs, workers=workers, threads=1, listener=display)
-
-    scores = sweep_scores(sweep, runs)
-    families = [(levels, score, split) for levels in LEVELS for score in SCORES for split in SPLITS]
-    tables = {
-        "scores": scores,
-        "responses": _stacked([response_table(scores, *family) for family in families], families),
-        "dissociation": _stacked([dissociation(scores, *family) for family in families], families),
-    }
-    for name, table in tables.items():
-        with replacing(out / f"{name}.csv") as path:
-            table.round(6).to_csv(path, index=False)
-    primary = (*PRIMARY, PRIMARY_SPLIT)
-    found = dissociation(scores, *primary)
-    figure = registered("calibration")(response_table(scores, *primary), found)
-    with replacing(out / "calibration.png") as path:
-        figure.savefig(path, dpi=150)
-    console.print(_summary(found))
+        found = calibrate(sweep, store, workers=workers, listener=display)
+    folder.write_tables(
+        scores=found.scores.round(6),
+        responses=found.every("responses").round(6),
+        dissociation=found.every("dissociation").round(6),
+    )
+    folder.write_figure("calibration", found.plot())
+    console.print(_summary(found.dissociation()))
     console.print(f"Figure and tables are in {out}.", highlight=False, soft_wrap=True)
 
 
@@ -104,18 +72,10 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise ValueError(f"Settings of a dial are numbers from 0 to 1, such as 0,0.5,1, not {text!r}.") from None
 
 
-def _stacked(tables: list[pd.DataFrame], families: list[tuple[str, str, str]]) -> pd.DataFrame:
-    keys = ("levels", "score", "split")
-    pairs = zip(tables, families, strict=True)
-    return pd.concat(
-        [table.assign(**dict(zip(keys, family, strict=True))) for table, family in pairs], ignore_index=True
-    )
-
-
 def _summary(found: pd.DataFrame) -> Table:
     table = Table("dial", "should move", "Spearman", "moves it by", "moves the other by", "leak", title="Dissociation")
     for row in found.to_dict("records"):
-        interval = f"{row['leak']:.0%} [{row['leak_low']:.0%}, {row['leak_high']:.0%}]"
         numbers = (f"{row[name]:.2f}" for name in ("spearman", "movement", "other_movement"))
-        table.add_row(row["dial"], row["own"], *numbers, interval)
+        leak = f"{row['leak']:.0%} [{row['leak_low']:.0%}, {row['leak_high']:.0%}]"
+        table.add_row(row["dial"], row["own"], *numbers, leak)
     return table

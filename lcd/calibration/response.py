@@ -36,6 +36,10 @@ SPLITS: Mapping[str, Split] = MappingProxyType(
 brings to a learner from reward, ``deciding first`` gives policy learning all that solving it brings to a learner from
 pixels, and the Shapley values are the mean of the two."""
 
+CELLS_ALONE = {"a": Contrast((1.0, 0.0, 0.0, 0.0)), "d": Contrast((0.0, 0.0, 0.0, 1.0))}
+"""Floor and ceiling of what can be seen: the cell without help and the one with both."""
+
+LEVEL = 0.95
 DRAWS = 4000
 
 
@@ -55,13 +59,13 @@ def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) ->
     -------
     pandas.DataFrame
         One row a (dial, value, quantity): estimate, low, high (95 %) in units of the normalised score. The quantities
-        are perceptual, policy, gap, interaction, headroom and floor, the score of the cell without help.
+        are those of `lcd.demands.CONTRASTS`, the two demands as the split has them, and the cells a and d.
     """
-    chosen = dict(CONTRASTS) | SPLITS[split]._asdict() | {"floor": Contrast((1.0, 0.0, 0.0, 0.0))}
+    quantities = dict(CONTRASTS) | SPLITS[split]._asdict() | CELLS_ALONE
     rows = []
     for (dial, value), setting in scores.groupby(["dial", "value"], sort=False):
         samples, errors = cell_samples(setting, levels, score)
-        for quantity, contrast in chosen.items():
+        for quantity, contrast in quantities.items():
             found = contrast_interval(samples, errors, contrast)
             rows.append((dial, value, quantity, found.estimate, found.low, found.high))
     return pd.DataFrame(rows, columns=["dial", "value", "quantity", "estimate", "low", "high"])
@@ -70,66 +74,109 @@ def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) ->
 def dissociation(scores: pd.DataFrame, levels: str, score: str, split: str, *, seed: int = 0) -> pd.DataFrame:
     """Whether each dial moves its own demand, and how little the other.
 
+    A demand's movement is the slope of its least-squares line over the settings: from one end of the dial to the other.
+    It is taken seed by seed, for the settings of a seed share runs and levels, and gets a t interval over seeds.
+
     Parameters
     ----------
     scores, levels, score, split
-        As in `response_table`.
+        As in `response_table`; every setting has the same seeds.
     seed
-        Of the draws behind the intervals.
+        Of the draws behind the limits of the rank correlation.
 
     Returns
     -------
     pandas.DataFrame
-        One row a dial: own (the demand that should move), spearman (rank correlation of that demand with the dial),
-        movement and other_movement (largest minus smallest estimate over the settings, of the own and of the other
-        demand), leak (their ratio), each with its 95 % limits ``_low`` and ``_high``. For those, every cell's mean is
-        drawn anew from its t distribution over seeds. The movement of what does not move is never below the noise of
-        its estimates, so a leak errs on the side of the accuser.
+        One row a dial: own (the demand that should move), spearman (rank correlation of that demand, averaged over
+        seeds, with the dial), movement and other_movement (of the own and of the other demand), leak (share of the own
+        movement that the other makes, by its size), each with 95 % limits ``_low`` and ``_high``. Those of the leak are
+        Fieller's; infinite where the own demand may not move at all. All limits are NaN for a single seed.
+
+    References
+    ----------
+    Fieller, E. C. (1954), "Some problems in interval estimation", Journal of the Royal Statistical Society B 16.
     """
-    random = np.random.default_rng(seed)
     rows = []
     for dial, of_dial in scores.groupby("dial", sort=False):
-        means, draws = _cell_means(of_dial, levels, score, random)
-        contrasts = SPLITS[split]
-        own, other = ("perceptual", "policy") if dial in PERCEPTUAL else ("policy", "perceptual")
-        values = np.sort(of_dial["value"].unique())
-        measures = [
-            _measures(values, *(cells @ np.array(getattr(contrasts, name).weights) for name in (own, other)))
-            for cells in (means[None], draws)
-        ]
-        row: dict[str, object] = {"dial": dial, "own": own}
-        for name, estimate, drawn in zip(_Measures._fields, *measures, strict=True):
-            low, high = np.quantile(drawn, (0.025, 0.975))
-            row |= {name: float(estimate[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+        values, cells = _cells_by_seed(of_dial, levels, score)
+        own_name, other_name = ("perceptual", "policy") if dial in PERCEPTUAL else ("policy", "perceptual")
+        own, other = (cells @ np.array(getattr(SPLITS[split], name).weights) for name in (own_name, other_name))
+        slopes = np.stack([_slopes(values, own), _slopes(values, other)])
+        measures = {
+            "spearman": _rank_correlation(values, own, np.random.default_rng(seed)),
+            "movement": _mean_limits(slopes[0]),
+            "other_movement": _mean_limits(slopes[1]),
+            "leak": _leak(*slopes),
+        }
+        row: dict[str, object] = {"dial": dial, "own": own_name}
+        for name, (estimate, low, high) in measures.items():
+            row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-class _Measures(NamedTuple):
-    spearman: Floats
-    movement: Floats
-    other_movement: Floats
-    leak: Floats
+Limits = tuple[float, float, float]
+"""An estimate and its 95 % limits."""
 
 
-def _cell_means(scores: pd.DataFrame, levels: str, score: str, random: np.random.Generator) -> tuple[Floats, Floats]:
-    """Cell means at each setting, shape (settings, 4), and draws of them, shape (draws, settings, 4)."""
-    means, spreads, counts = [], [], []
-    for _, setting in scores.groupby("value"):
-        samples, _ = cell_samples(setting, levels, score)
-        means.append([sample.mean() for sample in samples])
-        counts.append([len(sample) for sample in samples])
-        spreads.append([sample.std(ddof=1) / np.sqrt(len(sample)) if len(sample) > 1 else 0.0 for sample in samples])
-    centre, freedom = np.array(means), np.maximum(np.array(counts) - 1, 1)
-    drawn = stats.t.rvs(freedom, size=(DRAWS, *centre.shape), random_state=random)
-    return centre, centre + drawn * np.array(spreads)
+def _cells_by_seed(scores: pd.DataFrame, levels: str, score: str) -> tuple[Floats, Floats]:
+    """Settings of a dial, and the scores of the four cells, shape (seeds, settings, 4)."""
+    values = np.sort(scores["value"].unique())
+    cells = [np.stack(cell_samples(scores[scores["value"] == value], levels, score)[0], axis=-1) for value in values]
+    return values, np.stack(cells, axis=1)
 
 
-def _measures(values: Floats, own: Floats, other: Floats) -> _Measures:
-    """Measures of each row of own and other demands, both of shape (draws, settings)."""
-    ranks, of_values = stats.rankdata(own, axis=1), stats.rankdata(values)
-    centred, of_dial = ranks - ranks.mean(axis=1, keepdims=True), of_values - of_values.mean()
-    size = np.sqrt((centred**2).sum(axis=1) * (of_dial**2).sum())
-    spearman = np.divide(centred @ of_dial, size, out=np.zeros(len(own)), where=size > 0)
-    movement, other_movement = np.ptp(own, axis=1), np.ptp(other, axis=1)
-    return _Measures(spearman, movement, other_movement, other_movement / np.maximum(movement, 1e-12))
+def _slopes(values: Floats, demands: Floats) -> Floats:
+    """Least-squares slope of each seed's demands, shape (seeds, settings), over the settings."""
+    centred = values - values.mean()
+    return demands @ centred / (centred @ centred)
+
+
+def _mean_limits(samples: Floats) -> Limits:
+    """A mean over seeds with its t limits."""
+    mean = float(samples.mean())
+    if len(samples) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(samples) - 1) * stats.sem(samples))
+    return mean, mean - half, mean + half
+
+
+def _leak(own: Floats, other: Floats) -> Limits:
+    """Size of the ratio of two means over the same seeds, with Fieller's limits.
+
+    The limits are the ratios at which ``mean(other − ratio · own)`` is just significant.
+    """
+    mean, by = float(own.mean()), float(other.mean())
+    if np.isclose(mean, 0, atol=1e-9):
+        return float("inf") if not np.isclose(by, 0, atol=1e-9) else float("nan"), float("nan"), float("nan")
+    if len(own) < 2:
+        return abs(by / mean), float("nan"), float("nan")
+    variance = np.cov(own, other) / len(own) * stats.t.ppf((1 + LEVEL) / 2, len(own) - 1) ** 2
+    squared, mixed, constant = mean**2 - variance[0, 0], mean * by - variance[0, 1], by**2 - variance[1, 1]
+    if squared <= 0:
+        return abs(by / mean), 0.0, float("inf")
+    root = np.sqrt(max(mixed**2 - squared * constant, 0.0))
+    low, high = (mixed - root) / squared, (mixed + root) / squared
+    smallest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
+    return abs(by / mean), float(smallest), float(max(abs(low), abs(high)))
+
+
+def _rank_correlation(values: Floats, demands: Floats, random: np.random.Generator) -> Limits:
+    """Spearman's correlation of the mean demand with the dial; for its limits every setting's mean is drawn anew."""
+    seeds = len(demands)
+    mean = demands.mean(axis=0)
+    estimate = float(_spearman(values, mean[None])[0])
+    if seeds < 2:
+        return estimate, float("nan"), float("nan")
+    drawn = mean + stats.sem(demands, axis=0) * random.standard_t(seeds - 1, (DRAWS, len(values)))
+    low, high = np.quantile(_spearman(values, drawn), ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return estimate, float(low), float(high)
+
+
+def _spearman(values: Floats, demands: Floats) -> Floats:
+    """Spearman's correlation of each row of demands with the dial; 0 for a row that is flat."""
+    ranks = stats.rankdata(np.round(demands, 9), axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    of_dial = stats.rankdata(values) - (len(values) + 1) / 2
+    size = np.sqrt((ranks**2).sum(axis=1) * (of_dial**2).sum())
+    return np.divide(ranks @ of_dial, size, out=np.zeros(len(demands)), where=size > 0)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from envs.calibration.courier import EPISODE, Rules, num_distractors
 from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
 from envs.calibration.optimum import expected_returns
 from lcd.plan import GamePlan, Plan, cells_of, evaluated_steps
@@ -25,9 +26,13 @@ PRESET = Preset(
     evaluation_episodes=64,
     encoder="small",
     num_levels=100_000,
-    hyperparameters=Hyperparameters(rollout_steps=32, minibatches=4, gamma=0.99),
+    hyperparameters=Hyperparameters(rollout_steps=EPISODE, minibatches=8, gamma=0.99),
 )
-"""What calibration spends on each cell of each setting."""
+"""What calibration spends on each cell of each setting. All games begin together, and so rollouts are whole episodes:
+halves would differ in their rewards, for debts are paid at the end."""
+
+_UNSEEN_IN_LABELS = ("clutter", "camouflage", "change", "noise")
+_UNFELT_BY_IMITATION = ("delay", "sparsity")
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,19 @@ class Sweep:
         for dial in self.dials:
             if dial not in known:
                 raise ValueError(f"Unknown dial {dial!r}: choose among {', '.join(known)}.")
-        if len(set(self.values)) < 2:
-            raise ValueError(f"A dial needs at least two settings to be swept, not {list(self.values)}.")
+        if len(set(self.dials)) < max(1, len(self.dials)):
+            raise ValueError(f"Every dial is swept once, unlike in {', '.join(self.dials) or 'an empty list'}.")
+        if len(set(self.values)) < max(2, len(self.values)):
+            raise ValueError(f"A dial is swept over two or more different settings, not over {list(self.values)}.")
+        object.__setattr__(self, "values", tuple(float(value) + 0.0 for value in sorted(self.values)))
+        for dial in self.dials:
+            games = [_as_played(replace(self.base, **{dial: value})) for value in self.values]
+            for one, other, sooner, later in zip(games, games[1:], self.values, self.values[1:], strict=False):
+                if one == other:
+                    raise ValueError(
+                        f"The dial {dial} has whole steps, and {sooner:g} and {later:g} are the same game: "
+                        "choose settings farther apart."
+                    )
 
     def settings(self) -> Iterator[tuple[str, float, Dials]]:
         """Each dial at each value, with all dials as they are then."""
@@ -74,6 +90,21 @@ class Sweep:
     def as_dict(self) -> dict[str, Any]:
         """Plain data that says everything the sweep would do."""
         return {"format": FORMAT} | asdict(self)
+
+
+def _as_played(dials: Dials) -> tuple[object, ...]:
+    """What the dials amount to."""
+    seen = tuple(getattr(dials, dial) for dial in PERCEPTUAL if dial != "distractors")
+    return (Rules.of(dials), num_distractors(dials), *seen)
+
+
+def _felt(dials: Dials, run: RunSettings) -> Dials:
+    """The dials without those that a run cannot depend on, so that what several settings share is trained once.
+
+    Label maps show nothing of the perceptual dials but distractors, and imitation never hears of rewards.
+    """
+    off = (*_UNSEEN_IN_LABELS * (run.view == "semantic"), *_UNFELT_BY_IMITATION * (run.learning == "imitation"))
+    return replace(dials, **dict.fromkeys(off, 0.0))
 
 
 def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
@@ -101,7 +132,7 @@ def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
         normalisation=Normalisation(expected.random, expected.best, source="computed"),
         teacher_run=None,
         given_teacher=None,
-        cells=tuple(cells_of(base, range(preset.seeds), EXPERT)),
+        cells=tuple(replace(run, dials=_felt(dials, run)) for run in cells_of(base, range(preset.seeds), EXPERT)),
     )
 
 

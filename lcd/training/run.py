@@ -97,6 +97,8 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     num_threads
         Threads that step the games; 0 steps them in the calling thread.
     """
+    if (teacher is None) != (settings.learning == "rl"):
+        raise ValueError(f"The run {settings.name} has {'no' if teacher is None else 'a'} teacher.")
     hyper = settings.hyperparameters
     view: Any = "both" if settings.learning == "imitation" and settings.view == "pixels" else settings.view
     env: VecEnv = make_vec_env(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)

@@ -150,6 +150,10 @@ class RunSettings:
     def __post_init__(self) -> None:
         if (self.dials is None) == (self.game == CALIBRATION_GAME):
             raise ValueError(f"Dials go with the game {CALIBRATION_GAME} and with no other, not with {self.game!r}.")
+        if self.dials is not None and (self.appearance or self.distribution_mode != "easy"):
+            raise ValueError(f"{self.game} has dials instead of appearances and distribution modes: leave those out.")
+        if self.dials is None and self.teacher == EXPERT:
+            raise ValueError(f"The teacher {EXPERT!r} plays {CALIBRATION_GAME} only, not {self.game}.")
         object.__setattr__(self, "appearance", tuple(sorted(set(self.appearance))))
         for name in self.appearance:
             if name not in APPEARANCES:
@@ -183,6 +187,12 @@ class RunSettings:
         return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels, **drawing)
 
     @property
+    def game_as_set(self) -> str:
+        """The game with its appearance, or the dials that are not at 0."""
+        turned = {} if self.dials is None else self.dials.turned
+        return "-".join([self.game, *self.appearance, *(f"{name}{value:g}" for name, value in turned.items())])
+
+    @property
     def identity(self) -> str:
         """A short text that two runs share exactly if all their settings do."""
         text = json.dumps({"training_version": TRAINING_VERSION} | self.as_dict(), sort_keys=True)
@@ -192,9 +202,7 @@ class RunSettings:
     def name(self) -> str:
         """A name for people, unique by its last part."""
         role = "-teacher" if self.keep_best else ""
-        turned = {} if self.dials is None else self.dials.turned
-        parts = [self.game, *self.appearance, *(f"{name}{value:g}" for name, value in turned.items())]
-        return f"{'-'.join(parts)}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
+        return f"{self.game_as_set}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` reads it."""
