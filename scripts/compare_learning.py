@@ -1,6 +1,6 @@
 """Learning curves of the agents' PPO against Stable-Baselines3's with the same settings and seeds, in one figure.
 
-    python scripts/compare_learning.py --seeds 3 --steps 500k --output docs/learning_comparison.csv
+    python scripts/compare_learning.py --seeds 3 --steps 300k --output docs/learning_comparison.csv
 
 Both train with Nature's encoder on 200 easy levels. The curve is the mean return of the training episodes that end
 during a rollout, as ``VecMonitor`` counts them; at the end both policies play the same evaluation episodes, on training
@@ -172,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", nargs="+", default=["starpilot", "bigfish", "coinrun"], choices=envs.GAMES)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=number, default=500_000, help="steps a run, such as 500k")
+    parser.add_argument("--steps", type=number, default=300_000, help="steps a run, such as 300k")
     parser.add_argument("--episodes", type=int, default=4, help="evaluation episodes of each of 64 games at the end")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread that train at once")
     parser.add_argument("--output", type=Path, default=Path("docs/learning_comparison.csv"))
