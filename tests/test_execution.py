@@ -186,7 +186,13 @@ def _finished_runs(folder: Path) -> int:
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_plan_stopped_in_the_middle_and_resumed_equals_an_uninterrupted_one(finished, game_plan, tmp_path, sent):
-    process = subprocess.Popen(_command(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        _command(tmp_path),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+    )
     deadline = time.monotonic() + 120
     while _finished_runs(tmp_path) < 2:
         assert process.poll() is None, process.communicate()[1]
