@@ -128,7 +128,7 @@ def smoothed(curves: pd.DataFrame, rollouts: int) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, rollouts: int = 3) -> Figure:
-    """Curves with the range over seeds, one panel a game, and the returns on unseen levels at the end."""
+    """Curves of every seed and their median, one panel a game."""
     games = list(dict.fromkeys(table["game"]))
     figure = Figure(figsize=(4 * len(games), 3.8), layout="constrained")
     panels = figure.subplots(1, len(games), squeeze=False)[0]
@@ -139,14 +139,14 @@ def draw(table: pd.DataFrame, rollouts: int = 3) -> Figure:
                 continue
             curves = smoothed(mine[mine["levels"] == "training"], rollouts)
             label = f"{name}, {curves.shape[1]} seed{'s' * (curves.shape[1] > 1)}"
-            panel.plot(curves.index, curves.mean(axis=1), color=colour, linestyle=style, label=label)
-            panel.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), color=colour, alpha=0.2, lw=0)
+            panel.plot(curves.index, curves.median(axis=1), color=colour, linestyle=style, lw=2, label=label)
+            panel.plot(curves.index, curves, color=colour, linestyle=style, lw=0.7, alpha=0.5)
         panel.set_title(game)
         panel.set_xlabel("environment steps")
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, fontsize=8, loc="best")
-    panels[0].set_ylabel("mean return on training levels\n(line: mean over seeds, band: their range)")
+    panels[0].set_ylabel("mean return on training levels\n(thick: median of the seeds, thin: each)")
     return figure
 
 
