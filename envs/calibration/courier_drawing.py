@@ -171,10 +171,11 @@ class CourierDrawing:
             return frames
         size = frames[0].size
         starts = (len(_noise()) - size) * uniform(courier.levels[games], _NOISE, courier.time[games])
-        noise = np.stack([_noise()[start : start + size] for start in starts.astype(int).tolist()])
-        mixed = np.multiply(frames, 256 - share, dtype=np.uint16)
-        mixed += np.multiply(noise.reshape(frames.shape), share, dtype=np.uint16)
-        return (mixed >> 8).astype(np.uint8)
+        for frame, start in zip(frames, starts.astype(int).tolist(), strict=True):  # one frame stays in the cache
+            mixed = np.multiply(frame, 256 - share, dtype=np.uint16)
+            mixed += np.multiply(_noise()[start : start + size].reshape(frame.shape), share, dtype=np.uint16)
+            frame[...] = mixed >> 8
+        return frames
 
 
 class _Cells:
