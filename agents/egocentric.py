@@ -42,7 +42,7 @@ class Egocentric(SizedEncoder):
             nn.Flatten(),
             nn.ReLU(inplace=True),
         )
-        self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
+        self.network = self.with_features(body)
 
     @staticmethod
     def arranged(labels: torch.Tensor) -> torch.Tensor:

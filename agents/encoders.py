@@ -123,6 +123,10 @@ class Encoder(BaseFeaturesExtractor):
                 f"Observations of shape {self._observation_space.shape} are too small for this encoder."
             ) from error
 
+    def with_features(self, body: nn.Module) -> nn.Sequential:
+        """A body that ends flat, and the linear layer from it to the features."""
+        return nn.Sequential(body, nn.Linear(self.flat_size(body), self.features_dim), nn.ReLU(inplace=True))
+
     @staticmethod
     def arranged(labels: torch.Tensor) -> torch.Tensor:
         """Label maps as the network is to see them, of the same shape; here as they are."""
@@ -215,7 +219,7 @@ class Nature(SizedEncoder):
             nn.Flatten(),  # before the last ReLU, whose gradient then comes in the memory order of its output
             nn.ReLU(inplace=True),
         )
-        self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
+        self.network = self.with_features(body)
 
 
 class Small(SizedEncoder):
@@ -230,7 +234,7 @@ class Small(SizedEncoder):
             nn.ReLU(inplace=True),
             nn.Flatten(),
         )
-        self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
+        self.network = self.with_features(body)
 
 
 class ResidualBlock(nn.Module):
@@ -285,7 +289,7 @@ class Impala(Encoder):
         super().__init__(observation_space, features_dim)
         pooling = () if self.pooling is None else (self.pooling(1),)
         body = nn.Sequential(_impala_body(depths), *pooling, nn.Flatten())
-        self.network = nn.Sequential(body, nn.Linear(self.flat_size(body), features_dim), nn.ReLU(inplace=True))
+        self.network = self.with_features(body)
 
 
 class Impoola(Impala):

@@ -48,6 +48,13 @@ def observation_space(view: View) -> spaces.Space:
     return known[view]
 
 
+def one_of(observation: Observation, index: int) -> Observation:
+    """What a single game of a batch shows."""
+    if isinstance(observation, dict):
+        return {name: view[index] for name, view in observation.items()}
+    return observation[index]
+
+
 @dataclass(frozen=True)
 class Step:
     """What one step of a batch of `n` games gave.
@@ -199,8 +206,7 @@ class ProcgenBatch:
                 preview.look_at(0, engine, index)
             self._advance(self._previews, actions[index : index + 1])
             if not self._previews[0].firsts[0]:
-                view = self._view_of(self._previews)
-                views[index] = {name: v[0] for name, v in view.items()} if isinstance(view, dict) else view[0]
+                views[index] = one_of(self._view_of(self._previews), 0)
         return views
 
     def step(self, actions: np.ndarray) -> Step:

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, observation_space
+from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, observation_space, one_of
 from envs.games import GAMES
 from envs.options import ProcgenOptions
 from envs.semantic import paint
@@ -54,9 +54,6 @@ class GameEnv(gymnasium.Env):
         """Begin so many games."""
         raise NotImplementedError
 
-    def _first(self, batched: Any) -> Any:
-        return {name: view[0] for name, view in batched.items()} if self.view == "both" else batched[0]
-
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; with a seed, the same sequence of levels begins again."""
         super().reset(seed=seed)
@@ -66,7 +63,7 @@ class GameEnv(gymnasium.Env):
         elif not self._next_is_laid_out:
             self._batch.restart()
         self._next_is_laid_out = False
-        self._observation = self._first(self._batch.observe())
+        self._observation = one_of(self._batch.observe(), 0)
         return self._observation, {"level_seed": int(self._batch.level_seeds[0])}
 
     def step(self, action: int | np.integer) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -77,7 +74,7 @@ class GameEnv(gymnasium.Env):
         terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
         ended = terminated or truncated
         if not ended:
-            self._observation = self._first(step.observations)
+            self._observation = one_of(step.observations, 0)
         elif step.final_observations:
             self._observation = step.final_observations[0]
         self._next_is_laid_out = ended

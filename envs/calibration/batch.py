@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Observation, Step, View, observation_space
+from envs.batch import Observation, Step, View, observation_space, one_of
 from envs.calibration.courier import Courier
 from envs.calibration.courier_drawing import CourierDrawing
 from envs.calibration.options import CourierOptions, TrackerOptions
@@ -113,10 +113,7 @@ class CalibrationBatch:
         ended = np.flatnonzero(over)
         if ended.size:
             last = self._view_of(ended)
-            for place, index in enumerate(ended.tolist()):
-                final_views[index] = (
-                    {name: view[place] for name, view in last.items()} if isinstance(last, dict) else last[place]
-                )
+            final_views = {index: one_of(last, place) for place, index in enumerate(ended.tolist())}
             self._games.begin(ended, self._draw_levels(ended.size))
         return Step(
             observations=self.observe(),
