@@ -19,7 +19,7 @@ from envs.calibration.courier_drawing import CELL, LABEL_NAMES, CourierDrawing
 from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
 from envs.calibration.expert import CourierExpert
 from envs.calibration.optimum import expected_returns
-from envs.calibration.options import CourierOptions
+from envs.calibration.options import CourierOptions, TrackerOptions
 
 SETTINGS = [
     Dials(),
@@ -137,8 +137,8 @@ def test_policy_dials_change_nothing_in_how_a_state_is_drawn(dial):
 
 def test_the_frame_follows_the_player_around_the_torus():
     courier, drawing, everyone = (
-        Courier(Dials(clutter=1, horizon=0.5), np.arange(4)),
-        CourierDrawing(Dials()),
+        Courier(Dials(horizon=0.5), np.arange(4)),
+        CourierDrawing(Dials(clutter=1)),
         np.arange(4),
     )
     before = drawing.frames(courier, everyone)
@@ -150,6 +150,19 @@ def test_the_frame_follows_the_player_around_the_torus():
     moved = np.roll(before, -CELL, axis=1)
     moved[:, :, middle] = after[:, :, middle]  # the player's column is all that differs
     assert np.array_equal(moved, after)
+
+
+@pytest.mark.parametrize(
+    "options", [CourierOptions(Dials(**dict.fromkeys(PERCEPTUAL + POLICY, 0.7))), TrackerOptions(shapes="held-out")]
+)
+def test_both_views_together_are_those_taken_alone(options):
+    both, pixels, semantic = (CalibrationBatch(options, 5, view, seed=4) for view in ("both", "pixels", "semantic"))
+    nobody = actions_of_nobody(5)
+    for _ in range(20):
+        actions = next(nobody)
+        seen = both.step(actions).observations
+        assert np.array_equal(seen["pixels"], pixels.step(actions).observations)
+        assert np.array_equal(seen["semantic"], semantic.step(actions).observations)
 
 
 def test_a_level_decides_everything_but_the_actions():

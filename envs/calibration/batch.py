@@ -38,6 +38,8 @@ class _Drawing(Protocol):
 
     def labels(self, rules: Any, games: NDArray[np.int64]) -> NDArray[np.uint8]: ...
 
+    def both(self, rules: Any, games: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
+
 
 def _lay_out(options: CalibrationOptions, levels: NDArray[np.int64]) -> tuple[_Games, _Drawing]:
     if isinstance(options, CourierOptions):
@@ -87,10 +89,10 @@ class CalibrationBatch:
     def _view_of(self, games: np.ndarray) -> Observation:
         if self.view == "semantic":
             return self._drawing.labels(self._games, games)
-        frames = self._drawing.frames(self._games, games)
         if self.view == "pixels":
-            return frames
-        return {"pixels": frames, "semantic": self._drawing.labels(self._games, games)}
+            return self._drawing.frames(self._games, games)
+        frames, labels = self._drawing.both(self._games, games)
+        return {"pixels": frames, "semantic": labels}
 
     def step(self, actions: np.ndarray) -> Step:
         """Advance every game by one action.

@@ -106,7 +106,22 @@ class CourierDrawing:
 
     def frames(self, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Frames of some of the games, shape (n, 64, 64, 3)."""
+        return self._painted(self._lay(courier, games), courier, games)
+
+    def labels(self, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Label maps of some of the games, shape (n, 64, 64); `LABEL_NAMES` says what the labels mean."""
+        return self._mapped(self._lay(courier, games))
+
+    def both(self, courier: Courier, games: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Frames and label maps of some of the games, for less than one after the other."""
         cells = self._lay(courier, games)
+        labels = self._mapped(cells)
+        return self._painted(cells, courier, games), labels
+
+    def _painted(self, cells: _Cells, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Frames of what lies in the cells; clutter is added to them."""
+        if self.dials.clutter:
+            self._strew(cells, courier.levels[games], courier.travelled[games])
         colours = np.tile(self._coloured(cells) ^ GROUND_BRIGHTNESS, CELL).view(np.uint64)
         rows = _masks(3)[_ROWS, cells.shapes[:, :, None]]
         rows &= colours[:, :, None]
@@ -115,46 +130,43 @@ class CourierDrawing:
         pixels += _texture_of(courier.travelled[games]).view(np.uint8)
         return self._noisy(pixels.reshape(-1, SIZE * CELL, SIZE * CELL, 3), courier, games)
 
-    def labels(self, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Label maps of some of the games, shape (n, 64, 64); `LABEL_NAMES` says what the labels mean."""
-        cells = self._lay(courier, games, with_clutter=False)
+    @staticmethod
+    def _mapped(cells: _Cells) -> NDArray[np.uint8]:
+        """Label maps of what lies in the cells."""
         labels = np.repeat(cells.labels, 8, axis=2).view(np.uint64)
         rows = _masks(1)[_ROWS, cells.shapes[:, :, None], 0] & labels[:, :, None]
         return rows.view(np.uint8).reshape(-1, SIZE * CELL, SIZE * CELL)
 
-    def _lay(self, courier: Courier, games: NDArray[np.int64], *, with_clutter: bool = True) -> _Cells:
-        """What lies where: clutter, then things of no use, then items with the next on top, then the player."""
-        levels, time = courier.levels[games], courier.time[games]
+    def _lay(self, courier: Courier, games: NDArray[np.int64]) -> _Cells:
+        """What lies where: things of no use, then items with the next on top, then the player."""
+        hues = _OWN_HUES + self._drift(courier.levels[games], courier.time[games])
         cells = _Cells(len(games))
-        if self.dials.clutter and with_clutter:
-            self._strew(cells, levels, courier.travelled[games])
         for things in (courier.decoys, courier.distractors):
             for number in range(things.shape[1]):
-                kind = number % len(OTHER_SHAPES)
-                hues = OTHER_HUES[kind] + self._drift(levels, MAX_ITEMS + kind, time)
-                cells.put(things[games, number], OTHER_SHAPES[kind], hues, OTHER_LABEL)
+                shape = OTHER_SHAPES[number % len(OTHER_SHAPES)]
+                cells.put(things[games, number], shape, hues[:, shape], OTHER_LABEL)
         for number in reversed(range(courier.rules.items)):
             there = courier.fetched[games] <= number
-            hues = ITEM_HUES[number] + self._drift(levels, number, time)
-            cells.put(courier.items[games, number], number, hues, FIRST_ITEM_LABEL + number, there)
+            cells.put(courier.items[games, number], number, hues[:, number], FIRST_ITEM_LABEL + number, there)
         cells.put(np.zeros((len(games), 2), np.int64), PLAYER_SHAPE, np.zeros(len(games)), PLAYER_LABEL)
         return cells
 
     def _strew(self, cells: _Cells, levels: NDArray[np.int64], travelled: NDArray[np.int64]) -> None:
-        """Strew the ground with shapes of items and decoys, none in its own hue."""
+        """Strew empty ground with shapes of items and decoys, none in its own hue."""
         rows, columns = _world_rows_and_columns(travelled)
-        drawn = [uniform(levels[:, None, None], _CLUTTER, rows, columns, number) for number in range(3)]
-        there = drawn[0] < MAX_CLUTTER * self.dials.clutter
-        shapes = (PLAYER_SHAPE * drawn[1]).astype(np.int64)
-        cells.shapes[there] = shapes[there]
-        cells.hues[there] = (_OWN_HUES[shapes] + 0.12 + 0.76 * drawn[2])[there]
+        drawn = uniform(levels[:, None, None], _CLUTTER, rows, columns) / (MAX_CLUTTER * self.dials.clutter)
+        there = (drawn < 1) & (cells.shapes == NO_SHAPE)
+        kinds = PLAYER_SHAPE * drawn[there]  # the whole says the shape, the fraction the hue
+        shapes = kinds.astype(np.int64)
+        cells.shapes[there] = shapes
+        cells.hues[there] = _OWN_HUES[shapes] + 0.12 + 0.76 * (kinds - shapes)
 
-    def _drift(self, levels: NDArray[np.int64], kind: int, time: NDArray[np.int64]) -> NDArray[np.float64]:
-        """How far the hue of a kind of thing is from its own."""
+    def _drift(self, levels: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.float64]:
+        """How far the hue of each shape is from its own, shape (n, shapes)."""
         if not self.dials.change:
-            return np.zeros(len(levels))
-        start, way = (uniform(levels, _DRIFT, kind, number) for number in range(2))
-        return self.dials.change * (start - 0.5 + np.where(way < 0.5, -1, 1) * time / EPISODE)
+            return np.zeros((len(levels), len(_OWN_HUES)))
+        start, way = (uniform(levels[:, None], _DRIFT, np.arange(len(_OWN_HUES)), number) for number in range(2))
+        return self.dials.change * (start - 0.5 + np.where(way < 0.5, -1, 1) * time[:, None] / EPISODE)
 
     def _coloured(self, cells: _Cells) -> NDArray[np.uint8]:
         """Colour of each cell's thing, shape (n, 8, 8, 3)."""

@@ -1,0 +1,59 @@
+"""How fast the calibration games run, in steps a second on one core, 64 games at a time.
+
+    OMP_NUM_THREADS=1 python scripts/calibration_speed.py --output docs/calibration_speed.csv
+
+One row a game and view. Every perceptual dial is also tried at 1 alone, and all ten together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from envs.batch import VIEWS
+from envs.calibration.batch import ACTIONS, CalibrationBatch, CalibrationOptions
+from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from envs.calibration.options import CourierOptions, TrackerOptions
+
+NUM_ENVS, STEPS, REPEATS = 64, 200, 5
+GAMES: dict[str, CalibrationOptions] = {
+    "Courier": CourierOptions(),
+    **{f"Courier, {dial} 1": CourierOptions(Dials(**{dial: 1.0})) for dial in PERCEPTUAL},
+    "Courier, all dials 1": CourierOptions(Dials(**dict.fromkeys(PERCEPTUAL + POLICY, 1.0))),
+    "Tracker": TrackerOptions(),
+    "Tracker, 15 distractors": TrackerOptions(distractors=15),
+}
+
+
+def steps_per_second(options: CalibrationOptions, view: Any) -> float:
+    """The median of some repeats."""
+    batch = CalibrationBatch(options, NUM_ENVS, view)
+    actions = np.random.default_rng(0).integers(len(ACTIONS), size=(REPEATS, STEPS, NUM_ENVS))
+    speeds = []
+    for repeat in actions:
+        started = time.process_time()
+        for step in repeat:
+            batch.step(step)
+        speeds.append(repeat.size / (time.process_time() - started))
+    return float(np.median(speeds))
+
+
+def main() -> None:
+    """Measure all games and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, help="CSV file to write")
+    options = parser.parse_args()
+    rows = [{"game": name} | {view: steps_per_second(game, view) for view in VIEWS} for name, game in GAMES.items()]
+    table = pd.DataFrame(rows).round(-2)
+    print(table.to_string(index=False))
+    if options.output:
+        table.to_csv(options.output, index=False, float_format="%.0f")
+
+
+if __name__ == "__main__":
+    main()
