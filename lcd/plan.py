@@ -122,11 +122,16 @@ class Plan:
         }
 
 
-def evaluated_steps(steps: int, evaluations: int, rollout: int) -> tuple[int, ...]:
-    """Steps of evenly spread evaluations after whole rollouts, up to the first end of a rollout past `steps`."""
-    rollouts = -(-steps // rollout)
-    evaluations = min(evaluations, rollouts)
-    return tuple(round(index * rollouts / evaluations) * rollout for index in range(evaluations + 1))
+def evaluated_steps(preset: Preset) -> tuple[int, ...]:
+    """Steps of the evaluations, after whole rollouts, up to the first end of a rollout past the preset's steps."""
+    rollout = preset.hyperparameters.rollout
+    rollouts = -(-preset.steps // rollout)
+    evaluations = min(preset.evaluations, rollouts)
+    if preset.spacing == "even":
+        ends = [round(index * rollouts / evaluations) for index in range(1, evaluations + 1)]
+    else:
+        ends = [round(rollouts ** (index / max(1, evaluations - 1))) for index in range(evaluations)]
+    return tuple(end * rollout for end in sorted({0, *ends, rollouts}))
 
 
 def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
@@ -202,7 +207,7 @@ def plan_game(
         raise ValueError(
             f"There are no published returns for {known.name} in the mode {distribution_mode!r}: choose easy or hard."
         )
-    evaluated = evaluated_steps(preset.steps, preset.evaluations, preset.hyperparameters.rollout)
+    evaluated = evaluated_steps(preset)
     budget = evaluated[-1]
     base = RunSettings(
         game=known.name,

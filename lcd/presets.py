@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 from lcd.training.settings import Hyperparameters
 
@@ -21,6 +22,8 @@ class Preset:
         Seeds for each cell.
     evaluations
         Evaluations along the budget, after the one at step 0.
+    spacing
+        Whether they come after equal numbers of steps, or each after so many times as many as the one before.
     evaluation_episodes
         Episodes of each evaluation, on training and on unseen levels each.
     teacher_factor
@@ -36,6 +39,7 @@ class Preset:
     steps: int
     seeds: int
     evaluations: int = 10
+    spacing: Literal["even", "geometric"] = "even"
     evaluation_episodes: int = 64
     teacher_factor: int = 5
     encoder: str = "nature"

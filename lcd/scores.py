@@ -25,7 +25,7 @@ CELLS: Mapping[str, Cell] = MappingProxyType(
 """The cells of the factorial, (view, learning), under the letters the formulas use."""
 
 LEVELS = ("unseen", "training")
-SCORES = ("area", "final")
+SCORES = ("area", "log_area", "final")
 PRIMARY = ("unseen", "area")
 """The score family, (levels, score), on which the verdict rests."""
 
@@ -182,7 +182,9 @@ def cell_scores(curves: pd.DataFrame, budget: int) -> pd.DataFrame:
     """Score every run on each kind of level.
 
     The area is the trapezoid of the normalised curve over the steps, divided by the budget, so that a constant curve
-    scores its own height. Errors are propagated through the same weights, evaluations taken as independent.
+    scores its own height. The logarithmic area is the same over the logarithm of the steps, from the first evaluation
+    after the start: what makes a curve rise twice as late costs the same wherever it would have risen. Errors are
+    propagated through the same weights, evaluations taken as independent.
 
     Parameters
     ----------
@@ -194,19 +196,31 @@ def cell_scores(curves: pd.DataFrame, budget: int) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a (game, view, learning, seed, levels): area, final, area_error, final_error (standard errors over
-        episodes), all in units of the normalised score.
+        One row a (game, view, learning, seed, levels): a column for each of `SCORES`, and one with ``_error`` behind it
+        (standard error over episodes), all in units of the normalised score.
     """
     rows = []
     for key, curve in curves.sort_values("step").groupby(_RUN):
         steps = curve["step"].to_numpy(dtype=np.float64)
         score = curve["score"].to_numpy(dtype=np.float64)
         error = curve["score_error"].to_numpy(dtype=np.float64)
-        gaps = np.diff(steps) / budget
-        weights = (np.append(gaps, 0.0) + np.insert(gaps, 0, 0.0)) / 2
-        area, area_error = float(weights @ score), float(np.sqrt(weights**2 @ error**2))
-        rows.append((*key, area, float(score[-1]), area_error, float(error[-1])))
-    return pd.DataFrame(rows, columns=[*_RUN, "area", "final", "area_error", "final_error"])
+        weights = {
+            "area": _trapezoid(steps / budget),
+            "log_area": np.append(0.0, _trapezoid(np.log(steps[1:]))),
+            "final": np.eye(len(steps))[-1],
+        }
+        row = dict(zip(_RUN, key, strict=True))
+        row |= {name: float(weights[name] @ score) for name in SCORES}
+        rows.append(row | {f"{name}_error": float(np.sqrt(weights[name] ** 2 @ error**2)) for name in SCORES})
+    return pd.DataFrame(rows)
+
+
+def _trapezoid(places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of the trapezoid rule for the mean of a curve that is known at some places, in order."""
+    if len(places) == 1:
+        return np.ones(1)
+    gaps = np.diff(places) / (places[-1] - places[0])
+    return (np.append(gaps, 0.0) + np.insert(gaps, 0, 0.0)) / 2
 
 
 def mean_curves(curves: pd.DataFrame) -> pd.DataFrame:

@@ -26,8 +26,8 @@ def score_table(cells, *, noise=0.0, seeds=3, dial="noise", seed=0):
     rows = []
     for value, (letter, (view, learning)), number in itertools.product(VALUES, CELLS.items(), range(seeds)):
         score = cells[letter](value) + noise * random.standard_normal()
-        rows.append((dial, value, view, learning, number, "unseen", score, score, 0.0, 0.0))
-    names = ["dial", "value", "view", "learning", "seed", "levels", "area", "final", "area_error", "final_error"]
+        rows.append((dial, value, view, learning, number, "unseen", score, 0.0))
+    names = ["dial", "value", "view", "learning", "seed", "levels", "area", "area_error"]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -56,9 +56,9 @@ def test_a_dial_that_only_blinds_the_learner_from_reward_leaks_by_the_shapley_va
 
 def test_a_policy_dial_is_asked_for_the_policy_demand():
     cells = {"a": lambda dial: 0.8 - 0.6 * dial, "b": lambda dial: 0.8 - 0.6 * dial, "c": constant(1), "d": constant(1)}
-    found = dissociation(score_table(cells, dial="delay"), "unseen", "final", "shapley").iloc[0]
+    found = dissociation(score_table(cells, dial="delay"), "unseen", "area", "shapley").iloc[0]
     assert (found["own"], found["spearman"], found["leak"]) == ("policy", pytest.approx(1), pytest.approx(0))
-    responses = response_table(score_table(cells, dial="delay"), "unseen", "final", "shapley")
+    responses = response_table(score_table(cells, dial="delay"), "unseen", "area", "shapley")
     policy = responses[responses["quantity"] == "policy"]
     assert policy["estimate"].tolist() == pytest.approx([0.2, 0.5, 0.8])
     floor = responses[responses["quantity"] == "a"]

@@ -3,13 +3,14 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import TINY
 
-from lcd.plan import GivenTeacher, Plan, plan_game
-from lcd.presets import PRESETS
+from lcd.plan import GivenTeacher, Plan, evaluated_steps, plan_game
+from lcd.presets import PRESETS, Preset
 from lcd.scores import CELLS
-from lcd.training.settings import RunSettings
+from lcd.training.settings import Hyperparameters, RunSettings
 
 
 def test_every_cell_and_seed_is_trained_once():
@@ -63,6 +64,19 @@ def test_budget_is_rounded_up_to_whole_rollouts():
             gaps = [later - sooner for sooner, later in pairwise(run.evaluation.steps)]
             assert all(gap > 0 and gap % rollout == 0 for gap in gaps)
             assert max(gaps) - min(gaps) <= rollout
+
+
+@pytest.mark.parametrize(
+    ("spacing", "rollouts"), [("even", [0, 5, 10, 14, 19, 24]), ("geometric", [0, 1, 2, 5, 11, 24])]
+)
+def test_evaluations_are_spread_as_asked_from_the_first_rollout_to_the_last(spacing, rollouts):
+    preset = Preset(
+        steps=24 * 512 - 100, seeds=1, evaluations=5, spacing=spacing, hyperparameters=Hyperparameters(rollout_steps=8)
+    )
+    rollout = preset.hyperparameters.rollout
+    assert evaluated_steps(preset) == tuple(rollout * np.array(rollouts))
+    short = replace(preset, steps=2 * rollout)
+    assert evaluated_steps(short) == (0, rollout, 2 * rollout)
 
 
 def test_settings_survive_json_and_any_change_is_another_run():

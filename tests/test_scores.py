@@ -5,6 +5,7 @@ import pytest
 from lcd.scores import (
     CELLS,
     COLUMNS,
+    SCORES,
     Normalisation,
     cell_scores,
     check_episodes,
@@ -52,8 +53,24 @@ def test_constant_curve_has_its_height_as_area_whatever_the_steps():
     table = episode_table(dict.fromkeys("abcd", 0.5), seed_sd=0, episode_sd=0)
     table = table[~table["step"].isin([200, 600])].assign(**{"return": 7.0})
     scores = scores_of(table)
-    np.testing.assert_allclose(scores["area"], 0.7)
-    np.testing.assert_allclose(scores["final"], 0.7)
+    for score in SCORES:
+        np.testing.assert_allclose(scores[score], 0.7)
+
+
+def test_learning_twice_as_late_costs_the_same_logarithmic_area_wherever_it_happens():
+    steps = np.arange(0, 1025)
+    areas = []
+    for rise in (64, 128, 256, 512):
+        curve = pd.DataFrame({"step": steps, "score": (steps >= rise) * 1.0, "score_error": 0.1})
+        curve = curve.assign(game="one", view="pixels", learning="rl", seed=0, levels="unseen")
+        areas.append(cell_scores(curve, 1024)["log_area"].item())
+    assert np.diff(areas) == pytest.approx(-0.1, abs=0.002)  # an octave of the ten between 1 and 1024
+
+
+def test_a_single_evaluation_is_its_own_logarithmic_area():
+    scores = scores_of(episode_table(dict.fromkeys("abcd", 0.6), seed_sd=0, episode_sd=0, evaluations=2))
+    np.testing.assert_allclose(scores["log_area"], 0.6)
+    np.testing.assert_allclose(scores["log_area_error"], scores["final_error"])
 
 
 def test_straight_line_from_zero_has_half_its_end_as_area():

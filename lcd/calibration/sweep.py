@@ -22,7 +22,8 @@ FORMAT = "lcd.sweep/1"
 PRESET = Preset(
     steps=98_304,
     seeds=3,
-    evaluations=8,
+    evaluations=10,
+    spacing="geometric",
     evaluation_episodes=64,
     encoder="small",
     num_levels=100_000,
@@ -112,7 +113,7 @@ def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
 
     The teacher is the planner, and returns are counted between chance and the planner's, both computed.
     """
-    evaluated = evaluated_steps(preset.steps, preset.evaluations, preset.hyperparameters.rollout)
+    evaluated = evaluated_steps(preset)
     expected = expected_returns(dials)
     base = RunSettings(
         game=CALIBRATION_GAME,
