@@ -3,6 +3,7 @@
 The world is a small torus, eight cells by eight, that the camera follows: the player stays in the middle, and all else
 moves around it. A job is a chain of items. The first lies at a fixed distance from the player, each of the others at
 the same distance from the one before, and they count only in their order. A job done earns 1, and the next is laid out.
+An item waits two steps longer than the way to it takes; then it and those behind it are laid out anew.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ EPISODE = 64
 MOVES = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])
 """Rows and columns by which each action moves the player: stay, up, down, left, right."""
 
+SLACK = 2
+"""Steps for which an item waits beyond those that lead to it."""
+
 NUM_DECOYS = 3
-MAX_ITEMS, MAX_DISTANCE, MAX_DISTRACTORS = 5, 7, 8
-MAX_DELAY, MAX_REWARDS_PER_PAYMENT, MAX_SLIP = 24, 8, 0.6
+MAX_ITEMS, MAX_DISTANCE, MAX_DISTRACTORS = 5, 7, 16
+MAX_DELAY, MAX_REWARDS_PER_PAYMENT, MAX_SLIP = 12, 8, 0.6
 
 _LAYOUT, _DECOYS, _DISTRACTORS, _WALK, _SLIP = range(5)  # what random numbers are for
 
@@ -40,6 +44,8 @@ class Rules:
     ----------
     distance
         Steps from one item to the next.
+    patience
+        Steps for which each item waits.
     items
         Items of a job.
     delay
@@ -51,6 +57,7 @@ class Rules:
     """
 
     distance: int
+    patience: int
     items: int
     delay: int
     rewards_per_payment: int
@@ -59,8 +66,10 @@ class Rules:
     @classmethod
     def of(cls, dials: Dials) -> Rules:
         """The rules that the dials set, in the whole numbers that there are."""
+        distance = 1 + round((MAX_DISTANCE - 1) * dials.horizon)
         return cls(
-            distance=1 + round((MAX_DISTANCE - 1) * dials.horizon),
+            distance=distance,
+            patience=distance + SLACK,
             items=1 + round((MAX_ITEMS - 1) * dials.subgoals),
             delay=round(MAX_DELAY * dials.delay),
             rewards_per_payment=1 + round((MAX_REWARDS_PER_PAYMENT - 1) * dials.sparsity),
@@ -112,7 +121,9 @@ class Courier:
         self.rules = Rules.of(dials)
         count = len(levels)
         self.levels = np.array(levels, np.int64)
-        self.time, self.fetched, self._jobs, self._withheld = (np.zeros(count, np.int64) for _ in range(4))
+        self.time, self.fetched, self._layouts, self._waited, self._withheld = (
+            np.zeros(count, np.int64) for _ in range(5)
+        )
         self.items = np.zeros((count, self.rules.items, 2), np.int64)
         self.decoys = np.zeros((count, NUM_DECOYS, 2), np.int64)
         self.distractors = np.zeros((count, num_distractors(dials), 2), np.int64)
@@ -123,7 +134,7 @@ class Courier:
     def begin(self, games: NDArray[np.int64], levels: NDArray[np.int64]) -> None:
         """Begin an episode in some of the games."""
         self.levels[games] = levels
-        for counts in (self.time, self.fetched, self._jobs, self._withheld, self.travelled, self._due):
+        for counts in (self.time, self.fetched, self._layouts, self._withheld, self.travelled, self._due):
             counts[games] = 0
         for things, purpose in ((self.decoys, _DECOYS), (self.distractors, _DISTRACTORS)):
             numbers = np.arange(things.shape[1] * 2).reshape(1, -1, 2)
@@ -131,12 +142,14 @@ class Courier:
         self._lay_out(games)
 
     def _lay_out(self, games: NDArray[np.int64]) -> None:
-        """Lay out the next job around the player."""
-        choices = offsets_at(self.rules.distance)
-        drawn = uniform(self.levels[games, None], _LAYOUT, self._jobs[games, None], np.arange(self.rules.items))
+        """Lay out around the player what is still to be fetched of the job."""
+        choices, numbers = offsets_at(self.rules.distance), np.arange(self.rules.items)
+        drawn = uniform(self.levels[games, None], _LAYOUT, self._layouts[games, None], numbers)
         steps = choices[(len(choices) * drawn).astype(np.int64)]
+        steps[numbers < self.fetched[games, None]] = 0
         self.items[games] = steps.cumsum(axis=1) % SIZE
-        self.fetched[games] = 0
+        self._layouts[games] += 1
+        self._waited[games] = 0
 
     def step(self, actions: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Make one step of every game; an episode that is over is to be begun anew.
@@ -162,12 +175,14 @@ class Courier:
             self._wander()
         at_item = (self.items[games, self.fetched] == 0).all(axis=1)
         self.fetched += at_item
+        self._waited = np.where(at_item, 0, self._waited + 1)
         done = self.fetched == self.rules.items
-        self._jobs += done
+        self.fetched[done] = 0
         self.time += 1
         over = self.time == EPISODE
-        if done.any():
-            self._lay_out(np.flatnonzero(done))
+        stale = done | (self._waited == self.rules.patience)
+        if stale.any():
+            self._lay_out(np.flatnonzero(stale))
         return self._paid(done, over), over
 
     def _slipped(self, actions: NDArray[np.integer]) -> NDArray[np.integer]:

@@ -50,10 +50,13 @@ OTHER_HUES = 0.78 + 0.04 * np.arange(len(OTHER_SHAPES))
 
 _OWN_HUES = np.concatenate([ITEM_HUES, OTHER_HUES])
 
-GROUND_BRIGHTNESS, PLAYER_BRIGHTNESS, TEXTURE = 64, 230, 12
+GROUND_BRIGHTNESS, PLAYER_BRIGHTNESS, TEXTURE = 24, 230, 6
 """Greys of the ground and of the player, and by how much the texture differs from both."""
 
-MAX_CLUTTER, LEAST_CONTRAST, MAX_NOISE = 0.7, 0.04, 0.9
+COLOURED_GROUND = 0.5
+"""Brightness of the ground as a share of the items', when colours change as far as they can."""
+
+MAX_CLUTTER, LEAST_CONTRAST, MAX_NOISE = 0.5, 0.2, 0.4
 
 _ROWS = np.arange(CELL)[:, None]
 _CLUTTER, _DRIFT, _NOISE = range(10, 13)  # what random numbers are for; the rules use those below 10
@@ -122,10 +125,11 @@ class CourierDrawing:
         """Frames of what lies in the cells; clutter is added to them."""
         if self.dials.clutter:
             self._strew(cells, courier.levels[games], courier.travelled[games])
-        colours = np.tile(self._coloured(cells) ^ GROUND_BRIGHTNESS, CELL).view(np.uint64)
+        ground = self._ground(courier, games)
+        colours = np.tile(self._coloured(cells, ground) ^ ground[:, None, None], CELL).view(np.uint64)
         rows = _masks(3)[_ROWS, cells.shapes[:, :, None]]
         rows &= colours[:, :, None]
-        rows ^= np.full(8, GROUND_BRIGHTNESS, np.uint8).view(np.uint64)
+        rows ^= np.tile(ground, CELL).view(np.uint64)[:, None, None, None]
         pixels = rows.view(np.uint8)
         pixels += _texture_of(courier.travelled[games]).view(np.uint8)
         return self._noisy(pixels.reshape(-1, SIZE * CELL, SIZE * CELL, 3), courier, games)
@@ -139,12 +143,15 @@ class CourierDrawing:
 
     def _lay(self, courier: Courier, games: NDArray[np.int64]) -> _Cells:
         """What lies where: things of no use, then items with the next on top, then the player."""
-        hues = _OWN_HUES + self._drift(courier.levels[games], courier.time[games])
+        hues = _OWN_HUES + self._drift(courier.levels[games], courier.time[games])[:, :-1]
         cells = _Cells(len(games))
-        for things in (courier.decoys, courier.distractors):
-            for number in range(things.shape[1]):
-                shape = OTHER_SHAPES[number % len(OTHER_SHAPES)]
-                cells.put(things[games, number], shape, hues[:, shape], OTHER_LABEL)
+        for number in range(courier.decoys.shape[1]):
+            shape = OTHER_SHAPES[number % len(OTHER_SHAPES)]
+            cells.put(courier.decoys[games, number], shape, hues[:, shape], OTHER_LABEL)
+        for number in range(courier.distractors.shape[1]):
+            shape = OTHER_SHAPES[number % len(OTHER_SHAPES)]
+            like = number % courier.rules.items
+            cells.put(courier.distractors[games, number], shape, hues[:, like], OTHER_LABEL)
         for number in reversed(range(courier.rules.items)):
             there = courier.fetched[games] <= number
             cells.put(courier.items[games, number], number, hues[:, number], FIRST_ITEM_LABEL + number, there)
@@ -162,17 +169,28 @@ class CourierDrawing:
         cells.hues[there] = _OWN_HUES[shapes] + 0.12 + 0.76 * (kinds - shapes)
 
     def _drift(self, levels: NDArray[np.int64], time: NDArray[np.int64]) -> NDArray[np.float64]:
-        """How far the hue of each shape is from its own, shape (n, shapes)."""
+        """How far the hues of all shapes, and of the ground behind them, are from their own, shape (n, shapes + 1)."""
+        kinds = np.arange(len(_OWN_HUES) + 1)
         if not self.dials.change:
-            return np.zeros((len(levels), len(_OWN_HUES)))
-        start, way = (uniform(levels[:, None], _DRIFT, np.arange(len(_OWN_HUES)), number) for number in range(2))
+            return np.zeros((len(levels), len(kinds)))
+        start, way = (uniform(levels[:, None], _DRIFT, kinds, number) for number in range(2))
         return self.dials.change * (start - 0.5 + np.where(way < 0.5, -1, 1) * time[:, None] / EPISODE)
 
-    def _coloured(self, cells: _Cells) -> NDArray[np.uint8]:
+    def _ground(self, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Colours of the ground, shape (n, 3)."""
+        grey = np.full((len(games), 3), GROUND_BRIGHTNESS, np.uint8)
+        if not self.dials.change:
+            return grey
+        hues = self._drift(courier.levels[games], courier.time[games])[:, -1]
+        colours = COLOURED_GROUND * bright_colours()[(256 * hues).astype(np.int64) & 255]
+        return np.rint(grey + self.dials.change * (colours - grey)).astype(np.uint8)
+
+    def _coloured(self, cells: _Cells, ground: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Colour of each cell's thing, shape (n, 8, 8, 3)."""
         colours = bright_colours()[(256 * cells.hues).astype(np.int64) & 255]
         if self.contrast < 1:
-            colours = np.rint(GROUND_BRIGHTNESS + self.contrast * (colours - float(GROUND_BRIGHTNESS))).astype(np.uint8)
+            behind = ground[:, None, None].astype(float)
+            colours = np.rint(behind + self.contrast * (colours - behind)).astype(np.uint8)
         colours[cells.labels == PLAYER_LABEL] = PLAYER_BRIGHTNESS
         return colours
 

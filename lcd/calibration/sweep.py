@@ -54,7 +54,7 @@ class Sweep:
 
     dials: tuple[str, ...] = (*PERCEPTUAL, *POLICY)
     values: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    base: Dials = field(default_factory=lambda: Dials(horizon=0.2))
+    base: Dials = field(default_factory=Dials)
     preset: Preset = PRESET
 
     def __post_init__(self) -> None:
