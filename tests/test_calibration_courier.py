@@ -14,8 +14,8 @@ from stable_baselines3.common.env_checker import check_env as check_sb3_env
 from envs.calibration.adaptors import CalibrationEnv, CalibrationVecEnv
 from envs.calibration.batch import CalibrationBatch
 from envs.calibration.chance import uniform
-from envs.calibration.courier import EPISODE, MOVES, SIZE, Courier, Rules
-from envs.calibration.courier_drawing import CELL, LABEL_NAMES, CourierDrawing
+from envs.calibration.courier import EPISODE, MOVES, PATIENCE, SIZE, Courier, Rules
+from envs.calibration.courier_drawing import CELL, LABEL_NAMES, OTHER_LABEL, CourierDrawing
 from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
 from envs.calibration.expert import CourierExpert
 from envs.calibration.optimum import expected_returns
@@ -30,6 +30,9 @@ SETTINGS = [
     Dials(slip=1),
     Dials(slip=0.6, subgoals=0.5, horizon=0.3, distractors=0.5),
 ]
+
+
+EVERYONE = np.arange(40)
 
 
 def actions_of_nobody(count):
@@ -89,7 +92,37 @@ def test_the_expert_returns_what_planning_expects_and_chance_what_chance_does(di
 def test_without_slips_the_best_return_is_the_number_of_jobs_that_fit():
     for dials in (Dials(horizon=0.5), Dials(horizon=1, subgoals=0.25), Dials(subgoals=1)):
         rules = Rules.of(dials)
-        assert expected_returns(dials).best == EPISODE // (rules.distance * rules.items)
+        assert expected_returns(dials).best == EPISODE // rules.pace // rules.items
+
+
+def test_a_move_takes_as_many_steps_as_the_horizon_says_and_only_the_last_action_counts():
+    slow, fast = Courier(Dials(horizon=0.5), EVERYONE), Courier(Dials(), EVERYONE)
+    assert slow.rules.pace == 4
+    nobody = actions_of_nobody(len(EVERYONE))
+    for step in range(1, EPISODE):
+        actions = next(nobody)
+        paid = slow.step(actions)[0]
+        if step % 4 == 0:
+            assert np.array_equal(paid, fast.step(actions)[0])
+        else:
+            assert not paid.any()
+        assert np.array_equal(slow.items, fast.items)
+
+
+def test_an_item_that_is_not_fetched_is_laid_out_anew_and_those_fetched_are_not_lost():
+    courier = Courier(Dials(subgoals=0.25), EVERYONE)
+    for step in range(1, 2 * PATIENCE + 1):
+        before, fetched = courier.items.copy(), courier.fetched.copy()
+        courier.step(np.zeros(len(EVERYONE), int))
+        assert (courier.items == before).all() == (step % PATIENCE != 0)
+        assert np.array_equal(courier.fetched, fetched)
+    towards = [np.flatnonzero((item[0] == MOVES % SIZE).all(axis=1)).item() for item in courier.items]
+    courier.step(np.array(towards))
+    assert (courier.fetched == 1).all()
+    for _ in range(PATIENCE):
+        courier.step(np.zeros(len(EVERYONE), int))
+    assert (courier.fetched == 1).all()
+    assert all((MOVES[1:] % SIZE == item[1]).all(axis=1).any() for item in courier.items)
 
 
 @pytest.mark.parametrize("dial", ["delay", "sparsity"])
@@ -137,7 +170,7 @@ def test_policy_dials_change_nothing_in_how_a_state_is_drawn(dial):
 
 def test_the_frame_follows_the_player_around_the_torus():
     courier, drawing, everyone = (
-        Courier(Dials(horizon=0.5), np.arange(4)),
+        Courier(Dials(), np.arange(4)),
         CourierDrawing(Dials(clutter=1)),
         np.arange(4),
     )
@@ -192,7 +225,7 @@ def test_checkers_of_gymnasium_and_sb3_pass(view):
 
 
 def test_the_last_frame_of_an_episode_is_there():
-    envs = gymnasium.make_vec("lcd/Courier-v0", num_envs=3, view="both", horizon=1.0)
+    envs = gymnasium.make_vec("lcd/Courier-v0", num_envs=3, view="both", horizon=0.5)
     observations, _ = envs.reset(seed=1)
     for _ in range(EPISODE - 1):
         observations, _, _, truncated, info = envs.step(np.zeros(3, int))
@@ -204,7 +237,9 @@ def test_the_last_frame_of_an_episode_is_there():
     others = np.r_[: 4 * CELL, 5 * CELL : SIZE * CELL]  # rows without the player
     for game, final in enumerate(info["final_obs"]):
         assert envs.single_observation_space.contains(final)
-        assert np.array_equal(final["semantic"][others], np.roll(before[game], -CELL, axis=1)[others])
+        seen = np.where(final["semantic"] == OTHER_LABEL, OTHER_LABEL, 0)
+        moved = np.roll(np.where(before[game] == OTHER_LABEL, OTHER_LABEL, 0), -CELL, axis=1)
+        assert np.array_equal(seen[others], moved[others])
         assert not np.array_equal(final["semantic"], observations["semantic"][game])
 
 

@@ -1,15 +1,14 @@
 """Courier: the rules. Fetch the items in their order, again and again.
 
 The world is a small torus, eight cells by eight, that the camera follows: the player stays in the middle, and all else
-moves around it. A job is a chain of items. The first lies at a fixed distance from the player, each of the others at
-the same distance from the one before, and they count only in their order. A job done earns 1, and the next is laid out.
-An item waits two steps longer than the way to it takes; then it and those behind it are laid out anew.
+moves around it. A job is a chain of items. The first lies beside the player, each of the others beside the one before,
+and they count only in their order. A job done earns 1, and the next is laid out. An item waits for three moves of the
+player; then it and those behind it are laid out anew.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +25,14 @@ EPISODE = 64
 MOVES = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])
 """Rows and columns by which each action moves the player: stay, up, down, left, right."""
 
-SLACK = 2
-"""Steps for which an item waits beyond those that lead to it."""
+BESIDE = MOVES[1:]
+"""Where one item lies as seen from the one before."""
+
+PATIENCE = 3
+"""Moves of the player for which an item waits."""
 
 NUM_DECOYS = 3
-MAX_ITEMS, MAX_DISTANCE, MAX_DISTRACTORS = 5, 7, 16
+MAX_ITEMS, MAX_PACE, MAX_DISTRACTORS = 5, 7, 16
 MAX_DELAY, MAX_REWARDS_PER_PAYMENT, MAX_SLIP = 12, 8, 0.6
 
 _LAYOUT, _DECOYS, _DISTRACTORS, _WALK, _SLIP = range(5)  # what random numbers are for
@@ -42,10 +44,8 @@ class Rules:
 
     Attributes
     ----------
-    distance
-        Steps from one item to the next.
-    patience
-        Steps for which each item waits.
+    pace
+        Steps that a move takes: the last of as many actions counts.
     items
         Items of a job.
     delay
@@ -56,8 +56,7 @@ class Rules:
         Probability that a move goes in a random direction.
     """
 
-    distance: int
-    patience: int
+    pace: int
     items: int
     delay: int
     rewards_per_payment: int
@@ -66,10 +65,8 @@ class Rules:
     @classmethod
     def of(cls, dials: Dials) -> Rules:
         """The rules that the dials set, in the whole numbers that there are."""
-        distance = 1 + round((MAX_DISTANCE - 1) * dials.horizon)
         return cls(
-            distance=distance,
-            patience=distance + SLACK,
+            pace=1 + round((MAX_PACE - 1) * dials.horizon),
             items=1 + round((MAX_ITEMS - 1) * dials.subgoals),
             delay=round(MAX_DELAY * dials.delay),
             rewards_per_payment=1 + round((MAX_REWARDS_PER_PAYMENT - 1) * dials.sparsity),
@@ -80,17 +77,6 @@ class Rules:
 def num_distractors(dials: Dials) -> int:
     """How many things move about to no use."""
     return round(MAX_DISTRACTORS * dials.distractors)
-
-
-@cache
-def offsets_at(distance: int) -> NDArray[np.int64]:
-    """Cells at a distance from cell (0, 0) of the torus, shape (number, 2)."""
-    rows, columns = np.indices((SIZE, SIZE))
-    return np.argwhere(_torus(rows) + _torus(columns) == distance)
-
-
-def _torus(steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.minimum(steps, SIZE - steps)
 
 
 class Courier:
@@ -143,9 +129,9 @@ class Courier:
 
     def _lay_out(self, games: NDArray[np.int64]) -> None:
         """Lay out around the player what is still to be fetched of the job."""
-        choices, numbers = offsets_at(self.rules.distance), np.arange(self.rules.items)
+        numbers = np.arange(self.rules.items)
         drawn = uniform(self.levels[games, None], _LAYOUT, self._layouts[games, None], numbers)
-        steps = choices[(len(choices) * drawn).astype(np.int64)]
+        steps = BESIDE[(len(BESIDE) * drawn).astype(np.int64)]
         steps[numbers < self.fetched[games, None]] = 0
         self.items[games] = steps.cumsum(axis=1) % SIZE
         self._layouts[games] += 1
@@ -167,7 +153,8 @@ class Courier:
             Whether the episode is over.
         """
         games = np.arange(len(self.levels))
-        moves = MOVES[self._slipped(np.asarray(actions))]
+        moving = (self.time + 1) % self.rules.pace == 0
+        moves = MOVES[np.where(moving, self._slipped(np.asarray(actions)), 0)]
         self.travelled = (self.travelled + moves) % SIZE
         for things in (self.items, self.decoys, self.distractors):
             np.mod(things - moves[:, None], SIZE, out=things)
@@ -175,12 +162,12 @@ class Courier:
             self._wander()
         at_item = (self.items[games, self.fetched] == 0).all(axis=1)
         self.fetched += at_item
-        self._waited = np.where(at_item, 0, self._waited + 1)
+        self._waited = np.where(at_item, 0, self._waited + moving)
         done = self.fetched == self.rules.items
         self.fetched[done] = 0
         self.time += 1
         over = self.time == EPISODE
-        stale = done | (self._waited == self.rules.patience)
+        stale = done | (self._waited == PATIENCE)
         if stale.any():
             self._lay_out(np.flatnonzero(stale))
         return self._paid(done, over), over

@@ -22,14 +22,14 @@ class Dials:
     camouflage
         How close the colours of items are to the ground's.
     distractors
-        How many things of no use move about.
+        How many things of no use move about in the colours of items.
     change
-        How far colours drift during an episode, as a share of the whole colour circle, so that shape alone tells an
-        item from other things.
+        How far colours drift during an episode, as a share of the whole colour circle, and how bright the ground is
+        whose colour does the same, so that shape alone tells an item from other things.
     noise
         Share of every pixel that is random in every frame.
     horizon
-        How far away items are.
+        How many steps the way to the next item takes.
     subgoals
         How many items must be fetched, in their order, for one reward.
     delay

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.calibration.courier import EPISODE, MOVES, SIZE, Rules, offsets_at
+from envs.calibration.courier import BESIDE, EPISODE, MOVES, PATIENCE, SIZE, Rules
 from envs.calibration.dials import Dials
 
 
@@ -26,17 +26,15 @@ def expected_returns(dials: Dials) -> ExpectedReturns:
     sparsity change neither return, perceptual dials change nothing.
     """
     rules = Rules.of(dials)
-    of_actions = [
-        _values(rules.distance, rules.patience, rules.items, rules.slip, plan=plan)[0, -1] for plan in (False, True)
-    ]
-    of_cells = of_actions[0].mean(axis=0), of_actions[1].max(axis=0)
-    return ExpectedReturns(*(float(values[_laid_out(rules.distance)].mean()) for values in of_cells))
+    moves = EPISODE // rules.pace
+    random, best = (_values(moves, PATIENCE, rules.items, rules.slip, plan=plan)[0, -1] for plan in (False, True))
+    return ExpectedReturns(_laid_out(random.mean(axis=0)), _laid_out(best.max(axis=0)))
 
 
 def best_actions(dials: Dials) -> NDArray[np.bool_]:
     """Which actions are best, by the cell of the next item, if it waits long enough.
 
-    An episode rarely ends just as a job does, so some steps of it can be wasted for free: a slight discount breaks such
+    An episode rarely ends just as a job does, so some moves of it can be wasted for free: a slight discount breaks such
     ties for the sooner.
 
     Returns
@@ -45,30 +43,29 @@ def best_actions(dials: Dials) -> NDArray[np.bool_]:
         At least one action is best for each cell, given as rows and columns below and right of the player.
     """
     rules = Rules.of(dials)
-    of_actions = _values(rules.distance, EPISODE, rules.items, rules.slip, plan=True, discount=0.99)[0, -1]
+    of_actions = _values(EPISODE, EPISODE, rules.items, rules.slip, plan=True, discount=0.99)[0, -1]
     return np.isclose(of_actions, of_actions.max(axis=0), rtol=0, atol=1e-9)
 
 
-def _laid_out(distance: int) -> tuple[NDArray[np.int64], ...]:
-    """Rows and columns of the cells where an item can be laid out."""
-    return tuple(offsets_at(distance).T)
+def _laid_out(values: NDArray[np.float64]) -> float:
+    """Mean value of the cells where an item is laid out."""
+    return float(values[tuple(BESIDE.T)].mean())
 
 
 @cache
 def _values(
-    distance: int, patience: int, items: int, slip: float, *, plan: bool, discount: float = 1.0
+    moves: int, patience: int, items: int, slip: float, *, plan: bool, discount: float = 1.0
 ) -> NDArray[np.float64]:
-    """Expected return of an episode, shape (items, patience, 5, 8, 8).
+    """Expected return of so many moves, shape (items, patience, 5, 8, 8).
 
-    By the items fetched, the steps but one for which the next one waits yet, the first action and the cell of the next
+    By the items fetched, the moves but one for which the next one waits yet, the first action and the cell of the next
     item. After the first action the best policy goes on, or the random one.
     """
     chances = slip / 4 * np.array([0, 1, 1, 1, 1]) + (1 - slip) * np.eye(len(MOVES))  # of moves, by action
-    rows, columns = _laid_out(distance)
     values = np.zeros((items, patience, SIZE, SIZE))
     of_actions = np.zeros((items, patience, len(MOVES), SIZE, SIZE))
-    for _ in range(EPISODE):
-        begun = values[:, -1, rows, columns].mean(axis=-1)  # by the items fetched, when the next has just been laid out
+    for _ in range(moves):
+        begun = np.array([_laid_out(of_item) for of_item in values[:, -1]])  # when the next has just been laid out
         ahead = np.empty_like(values)
         ahead[:, 0] = begun[:, None, None]
         ahead[:, 1:] = values[:, :-1]
