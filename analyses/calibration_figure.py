@@ -11,6 +11,7 @@ from envs.calibration.dials import PERCEPTUAL, POLICY
 QUANTITIES = {  # Okabe and Ito's colours, safe for colour-blind readers, and another line each
     "perceptual": ("perceptual demand P", "#009E73", "o-"),
     "policy": ("policy-learning demand L", "#CC79A7", "s--"),
+    "joint": ("joint demand J", "#0072B2", "^:"),
 }
 
 

@@ -36,7 +36,7 @@ LOOKS = {
     "c": Look("pixels, imitation", "#E69F00", (0, (5, 2))),
     "d": Look("semantic, imitation", "#56B4E9", (0, (5, 2))),
 }
-PERCEPTUAL, POLICY, NEUTRAL = "#009E73", "#CC79A7", "#555555"
+PERCEPTUAL, POLICY, JOINT, NEUTRAL = "#009E73", "#CC79A7", "#999999", "#555555"
 WIDTH = 12.0  # inches; 1200 pixels at 100 dots an inch
 LINE = 0.19  # inches a line of the texts above and below the panels
 CHARACTERS = 165
@@ -67,7 +67,7 @@ def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
     figure.text(0.015, 0.1 / height, "\n".join(below), fontsize=9, va="bottom", color="#333333", linespacing=1.3)
 
     grid = figure.add_gridspec(
-        2, 3, width_ratios=(1, 1, 1.15), height_ratios=(3, 1), left=0.068, right=0.985, wspace=0.16, hspace=0.42
+        2, 3, width_ratios=(1, 1, 1.25), height_ratios=(2.4, 1), left=0.068, right=0.985, wspace=0.16, hspace=0.42
     )
     grid.update(top=1 - top / height, bottom=bottom / height)
     curves = mean_curves(diagnosis.curves)
@@ -180,60 +180,67 @@ def _draw_legend(figure: Figure, left: float, bottom: float, seeds: int) -> None
 
 
 def _draw_decomposition(axes: Axes, diagnosis: Diagnosis) -> None:
-    """Draw the way from a to d as a waterfall of the two demands."""
-    perceptual, policy = diagnosis.perceptual, diagnosis.policy
+    """Draw the way from a to d as a waterfall of the three demands."""
     d = 1 - diagnosis.headroom.estimate
     a = d - diagnosis.gap.estimate
-    bars = [
-        (0.0, a, LOOKS["a"].colour, "a\nno help"),
-        (a, perceptual.estimate, PERCEPTUAL, "P\nperceptual"),
-        (a + perceptual.estimate, policy.estimate, POLICY, "L\npolicy"),
-        (0.0, d, LOOKS["d"].colour, "d\nboth helps"),
-    ]
-    for place, (start, length, colour, _) in enumerate(bars):
-        axes.bar(place, length, bottom=start, color=colour, width=0.62, alpha=0.85)
-        if place < 3:
-            axes.plot([place + 0.31, place + 0.69], [start + length] * 2, color=NEUTRAL, linewidth=0.8)
-    tops = [max(0.0, a), max(0.0, d)]
-    lows = [0.0, a, d]
-    for place, start, demand in ((1, a, perceptual), (2, a + perceptual.estimate, policy)):
+    steps = (
+        (diagnosis.perceptual, PERCEPTUAL, "P\nseeing"),
+        (diagnosis.policy, POLICY, "L\ndeciding"),
+        (diagnosis.joint, JOINT, "J\nboth at once"),
+    )
+    _draw_bar(axes, 0, 0.0, a, LOOKS["a"].colour)
+    _draw_bar(axes, len(steps) + 1, 0.0, d, LOOKS["d"].colour)
+    tops, lows = {0: max(0.0, a), len(steps) + 1: max(0.0, d)}, [0.0, a, d]
+    texts = {0: two_places(a), len(steps) + 1: two_places(d)}
+    start = a
+    for place, (demand, colour, _) in enumerate(steps, start=1):
+        axes.plot([place - 0.69, place - 0.31], [start] * 2, color=NEUTRAL, linewidth=0.8)
+        _draw_bar(axes, place, start, demand.estimate, colour)
         ends = [start, start + demand.estimate]
         if demand.over != "nothing":
             ends += [start + demand.low, start + demand.high]
             axes.plot([place, place], ends[2:], color="black", linewidth=1.4, marker="_", markersize=9)
-        tops.append(max(ends))
+        tops[place], texts[place] = max(ends), _lines(demand)
         lows.append(min(ends))
-    room = max(max(tops) - min(lows), 0.02)
-    places = {0: tops[0], 1: tops[2], 2: tops[3], 3: tops[1]}
-    texts = (two_places(a), _lines(perceptual), _lines(policy), two_places(d))
-    for (place, top), text in zip(places.items(), texts, strict=True):
-        axes.text(place, top + 0.03 * room, text, ha="center", va="bottom", fontsize=9)
+        start += demand.estimate
+    axes.plot([len(steps) + 0.31, len(steps) + 0.69], [start] * 2, color=NEUTRAL, linewidth=0.8)
+    room = max(max(tops.values()) - min(lows), 0.02)
+    for place, top in tops.items():
+        axes.text(place, top + 0.03 * room, texts[place], ha="center", va="bottom", fontsize=8)
     axes.axhline(0, color=NEUTRAL, linewidth=0.8)
-    axes.set_ylim(min(lows) - 0.06 * room, max(tops) + 0.24 * room)
-    axes.set_xticks(range(4), [name for *_, name in bars], fontsize=9)
+    axes.set_ylim(min(lows) - 0.06 * room, max(tops.values()) + 0.24 * room)
+    names = ["a\nno help", *(name for *_, name in steps), "d\nboth helps"]
+    axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.tick_params(axis="x", length=0)
     axes.set_title("From a to d: area under the unseen-level curves", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _draw_bar(axes: Axes, place: int, start: float, length: float, colour: str) -> None:
+    axes.bar(place, length, bottom=start, color=colour, width=0.62, alpha=0.85)
+
+
 def _draw_rest(axes: Axes, diagnosis: Diagnosis) -> None:
-    """Draw interaction and headroom on their own scale, since headroom can dwarf the demands."""
+    """Draw what either help alone would bring, and the headroom, on their own scale: it can dwarf the demands."""
     words: dict[str, Any] = {
         "fontsize": 9,
         "va": "bottom",
         "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1},
     }
-    for place, (name, found) in enumerate((("headroom", diagnosis.headroom), ("interaction", diagnosis.interaction))):
+    rows = {
+        "headroom": diagnosis.headroom,
+        "better learning alone would bring": diagnosis.policy_gain,
+        "better sight alone would bring": diagnosis.perceptual_gain,
+    }
+    for place, (name, found) in enumerate(rows.items()):
         if found.over != "nothing":
             axes.plot([found.low, found.high], [place, place], color="black", linewidth=1.4, marker="|", markersize=8)
         axes.plot(found.estimate, place, "o", color=NEUTRAL, markersize=6)
-        axes.text(0.0, place + 0.28, f"{name} {found}", transform=axes.get_yaxis_transform(), **words)
-    limits = [
-        x for found in (diagnosis.headroom, diagnosis.interaction) for x in (found.low, found.high) if np.isfinite(x)
-    ]
+        axes.text(0.0, place + 0.25, f"{name} {found}", transform=axes.get_yaxis_transform(), **words)
+    limits = [x for found in rows.values() for x in (found.low, found.high) if np.isfinite(x)]
     axes.set_xlim(min([-0.1, *limits]) - 0.03, max([1.0, *limits]) + 0.03)
     axes.axvline(0, color=NEUTRAL, linewidth=0.8)
-    axes.set_ylim(-0.5, 2.0)
+    axes.set_ylim(-0.5, 2.9)
     axes.set_yticks([])
     axes.set_xlabel(f"normalised score, {_over(diagnosis.perceptual)}")
     axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,13 +1,14 @@
-"""The demands of a game: the Shapley decomposition of the gap between no help and perfect help.
+"""The demands of a game: what seeing costs, what deciding costs, and what only both at once cost.
 
 Four cells are trained, ``a`` without help, ``b`` with perception solved, ``c`` with policy learning solved, ``d`` with
-both. Every quantity here is a linear contrast of the four, which is what :mod:`lcd.intervals` builds on.
+both. The perceptual demand is what perception still costs where policy learning is solved, the policy-learning demand
+what that still costs where perception is solved: each is measured with the other out of the way. What is left of the
+gap is joint: it is paid only by who has to learn both at once. Every quantity here is a linear contrast of the four
+cells, which is what :mod:`lcd.intervals` builds on.
 
-References
-----------
-Shapley, L. S. (1953), "A value for n-person games", Contributions to the Theory of Games II: with two players, a
-player's value is its marginal contribution averaged over the two orders of joining. Its use here is this project's own
-(measurement model, "The demands").
+In the terms of experimental design the two demands are the simple effects of each kind of help in the presence of the
+other, and the joint demand is minus the interaction. Why not the Shapley values, which halve the interaction: see
+`docs/method.md`, for calibration decided it.
 """
 
 from __future__ import annotations
@@ -24,19 +25,22 @@ Floats = NDArray[np.float64]
 
 
 class Demands(NamedTuple):
-    """The five quantities of one decomposition, in units of the normalised score.
+    """The quantities of one decomposition, in units of the normalised score.
 
     Attributes
     ----------
-    perceptual, policy, gap, interaction, headroom : numpy.ndarray
-        All of the shape to which the four cell scores broadcast; ``perceptual + policy == gap``.
+    perceptual, policy, joint, gap, headroom, perceptual_gain, policy_gain : numpy.ndarray
+        All of the shape to which the four cell scores broadcast. ``perceptual + policy + joint == gap``; the gains are
+        what either help brings without the other, ``perceptual + joint`` and ``policy + joint``.
     """
 
     perceptual: Floats
     policy: Floats
+    joint: Floats
     gap: Floats
-    interaction: Floats
     headroom: Floats
+    perceptual_gain: Floats
+    policy_gain: Floats
 
 
 @dataclass(frozen=True)
@@ -57,24 +61,25 @@ class Contrast:
 
 CONTRASTS: Mapping[str, Contrast] = MappingProxyType(
     {
-        "perceptual": Contrast((-0.5, 0.5, -0.5, 0.5)),
-        "policy": Contrast((-0.5, -0.5, 0.5, 0.5)),
+        "perceptual": Contrast((0.0, 0.0, -1.0, 1.0)),
+        "policy": Contrast((0.0, -1.0, 0.0, 1.0)),
+        "joint": Contrast((-1.0, 1.0, 1.0, -1.0)),
         "gap": Contrast((-1.0, 0.0, 0.0, 1.0)),
-        "interaction": Contrast((1.0, -1.0, -1.0, 1.0)),
         "headroom": Contrast((0.0, 0.0, 0.0, -1.0), offset=1.0),
+        "perceptual_gain": Contrast((-1.0, 1.0, 0.0, 0.0)),
+        "policy_gain": Contrast((-1.0, 0.0, 1.0, 0.0)),
     }
 )
-"""The five reported quantities as contrasts of the four cells."""
+"""The reported quantities as contrasts of the four cells."""
 
 DIFFERENCE = Contrast((0.0, 1.0, -1.0, 0.0))
 """Perceptual minus policy demand; a and d cancel, so which is larger rests on b and c alone."""
 
 
-def shapley_demands(a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> Demands:
-    """Split the gap between the unhelped and the fully helped learner into its two demands.
+def demands_of(a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> Demands:
+    """Split the gap between the unhelped and the fully helped learner.
 
-    ``P = ½[(b − a) + (d − c)]``, ``L = ½[(c − a) + (d − b)]``, ``G = d − a = P + L``, ``I = d − b − c + a`` and
-    headroom ``1 − d`` (measurement model, "The demands").
+    ``P = d − c``, ``L = d − b``, ``J = b + c − a − d``, ``G = d − a = P + L + J`` and headroom ``1 − d``.
 
     Parameters
     ----------
@@ -94,16 +99,18 @@ def shapley_demands(a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> D
 
     Examples
     --------
-    >>> result = shapley_demands(a=0.1, b=0.5, c=0.2, d=0.7)
-    >>> round(float(result.perceptual), 3), round(float(result.policy), 3)
-    (0.45, 0.15)
+    >>> result = demands_of(a=0.1, b=0.5, c=0.2, d=0.7)
+    >>> [round(float(value), 3) for value in (result.perceptual, result.policy, result.joint)]
+    [0.5, 0.2, -0.1]
     """
     cells: list[Floats] = [np.asarray(cell, dtype=np.float64) for cell in (a, b, c, d)]
     none, view, teacher, both = np.broadcast_arrays(*cells)
     return Demands(
-        perceptual=((view - none) + (both - teacher)) / 2,
-        policy=((teacher - none) + (both - view)) / 2,
+        perceptual=both - teacher,
+        policy=both - view,
+        joint=view + teacher - none - both,
         gap=both - none,
-        interaction=both - view - teacher + none,
         headroom=1.0 - both,
+        perceptual_gain=view - none,
+        policy_gain=teacher - none,
     )

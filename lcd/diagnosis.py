@@ -175,14 +175,24 @@ class Diagnosis:
         return _interval(self.demands, "policy")
 
     @property
+    def joint(self) -> Interval:
+        """What having to learn both at once costs beside the two; negative where the two overlap."""
+        return _interval(self.demands, "joint")
+
+    @property
     def gap(self) -> Interval:
-        """What both kinds of help together bring; the sum of the two demands."""
+        """What both kinds of help together bring: the sum of the three demands."""
         return _interval(self.demands, "gap")
 
     @property
-    def interaction(self) -> Interval:
-        """Positive when help pays only together, negative when either help does."""
-        return _interval(self.demands, "interaction")
+    def perceptual_gain(self) -> Interval:
+        """What better sight alone would bring to the unhelped learner."""
+        return _interval(self.demands, "perceptual_gain")
+
+    @property
+    def policy_gain(self) -> Interval:
+        """What better policy learning alone would bring to the unhelped learner."""
+        return _interval(self.demands, "policy_gain")
 
     @property
     def headroom(self) -> Interval:

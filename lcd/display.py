@@ -151,9 +151,11 @@ def demand_rows(diagnosis: Diagnosis) -> Table:
     rows = {
         "perceptual demand P": diagnosis.perceptual,
         "policy-learning demand L": diagnosis.policy,
-        "learning gap G = P + L": diagnosis.gap,
-        "interaction I": diagnosis.interaction,
+        "joint demand J": diagnosis.joint,
+        "learning gap G = P + L + J": diagnosis.gap,
         "headroom 1 - d": diagnosis.headroom,
+        "better sight alone brings": diagnosis.perceptual_gain,
+        "better learning alone brings": diagnosis.policy_gain,
     }
     for name, interval in rows.items():
         table.add_row(name, f"{interval.estimate:.3f}", f"{interval.low:.3f} to {interval.high:.3f}")

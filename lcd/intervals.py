@@ -187,7 +187,7 @@ def cell_samples(scores: pd.DataFrame, levels: str, score: str) -> tuple[list[Fl
         What :func:`lcd.scores.cell_scores` returned for one game.
     levels : {"unseen", "training"}
         Levels of the score family.
-    score : {"area", "final"}
+    score : {"area", "log_area", "final"}
         Score of the family.
     """
     rows = scores[scores["levels"] == levels].sort_values("seed")
@@ -197,7 +197,7 @@ def cell_samples(scores: pd.DataFrame, levels: str, score: str) -> tuple[list[Fl
 
 
 def demand_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """Estimate the five quantities on all four score families.
+    """Estimate all quantities on every score family.
 
     Parameters
     ----------

@@ -4,15 +4,16 @@ A demand is *present* when its whole 95 % interval lies at or above a threshold 
 lies below it, and otherwise open. δ is 0.05 of the normalised range: a twentieth of the way from random to best.
 Each verdict is a claim, and is wrong when that claim is false:
 
-=================== ==================================== ==========================================================
-verdict             claim                                given when
-=================== ==================================== ==========================================================
-perception-limited  P ≥ δ and P > L                      P present, and L absent or the interval of P − L above 0
-policy-limited      L ≥ δ and L > P                      the mirror image
-limited by both     P ≥ δ and L ≥ δ                      both present
-not limited         P < δ, L < δ, headroom small         both absent, the interval of the headroom below 0.25
-inconclusive        none                                 otherwise
-=================== ==================================== ==========================================================
+=================== =============================== ===============================================================
+verdict             claim                           given when
+=================== =============================== ===============================================================
+perception-limited  P ≥ δ and P > L                 P present, and L absent or the interval of P − L above 0
+policy-limited      L ≥ δ and L > P                 the mirror image
+limited by both     P ≥ δ and L ≥ δ                 both present
+limited jointly     P < δ, L < δ and J ≥ δ          both absent, J present
+not limited         all three < δ, headroom small   all three absent, the interval of the headroom below 0.25
+inconclusive        none                            otherwise
+=================== =============================== ===============================================================
 
 Each side of an interval fails in about 2.5 % of cases, and a wrong verdict needs such a failure. Simulated at nine
 true positions, on and just beside δ among them, with 2 to 10 seeds (`docs/interval_coverage.csv`), a verdict was wrong
@@ -36,7 +37,9 @@ from lcd.demands import CONTRASTS, DIFFERENCE
 from lcd.intervals import Interval, seeds_needed
 from lcd.scores import CELLS
 
-VerdictName = Literal["perception-limited", "policy-limited", "limited by both", "not limited", "inconclusive"]
+VerdictName = Literal[
+    "perception-limited", "policy-limited", "limited by both", "limited jointly", "not limited", "inconclusive"
+]
 
 NEGLIGIBLE = 0.05
 """δ: demands below this share of the normalised range count as absent."""
@@ -58,7 +61,7 @@ class Verdict:
     Attributes
     ----------
     name : str
-        "perception-limited", "policy-limited", "limited by both", "not limited" or "inconclusive".
+        "perception-limited", "policy-limited", "limited by both", "limited jointly", "not limited" or "inconclusive".
     reason : str
         One sentence with the numbers it rests on.
     would_decide : tuple of str
@@ -73,15 +76,15 @@ class Verdict:
     cautions: tuple[str, ...] = ()
 
 
-def classify(
-    perceptual: Interval, policy: Interval, difference: Interval, headroom: Interval, threshold: float = NEGLIGIBLE
-) -> VerdictName:
+def classify(demands: Mapping[str, Interval], difference: Interval, threshold: float = NEGLIGIBLE) -> VerdictName:
     """Apply the rule of this module.
 
     Parameters
     ----------
-    perceptual, policy, difference, headroom : Interval
-        P, L, P − L and the headroom, in units of the normalised score.
+    demands : mapping of str to Interval
+        At least perceptual, policy, joint and headroom, in units of the normalised score.
+    difference : Interval
+        P − L.
     threshold : float
         δ.
 
@@ -90,6 +93,7 @@ def classify(
     str
         The name of the verdict; always "inconclusive" if P or L has no interval over seeds.
     """
+    perceptual, policy, joint = demands["perceptual"], demands["policy"], demands["joint"]
     if perceptual.over != "seeds" or policy.over != "seeds":
         return "inconclusive"
     seen, decided = perceptual.low >= threshold, policy.low >= threshold
@@ -99,8 +103,11 @@ def classify(
         return "perception-limited"
     if decided and (perceptual.high < threshold or difference.high < 0):
         return "policy-limited"
-    if perceptual.high < threshold and policy.high < threshold and headroom.high < SMALL_HEADROOM:
-        return "not limited"
+    if perceptual.high < threshold and policy.high < threshold:
+        if joint.low >= threshold:
+            return "limited jointly"
+        if joint.high < threshold and demands["headroom"].high < SMALL_HEADROOM:
+            return "not limited"
     return "inconclusive"
 
 
@@ -119,7 +126,7 @@ def decide(
     Parameters
     ----------
     demands : mapping of str to Interval
-        The five quantities of :data:`lcd.demands.CONTRASTS`.
+        The quantities of :data:`lcd.demands.CONTRASTS`.
     difference : Interval
         Perceptual minus policy demand.
     variances : numpy.ndarray, shape (4,)
@@ -138,7 +145,7 @@ def decide(
     Verdict
         The verdict.
     """
-    name = classify(demands["perceptual"], demands["policy"], difference, demands["headroom"], threshold)
+    name = classify(demands, difference, threshold)
     ways: list[str] = []
     if name == "inconclusive":
         ways += _more_seeds(demands, difference, variances, seeds, threshold)
@@ -150,7 +157,7 @@ def decide(
 
 def _reason(name: VerdictName, demands: Mapping[str, Interval], difference: Interval, threshold: float) -> str:
     """Say in one sentence what the verdict rests on."""
-    perceptual, policy, headroom = demands["perceptual"], demands["policy"], demands["headroom"]
+    perceptual, policy, joint, headroom = (demands[key] for key in ("perceptual", "policy", "joint", "headroom"))
     both = f"the perceptual demand is {perceptual} and the policy-learning demand {policy}"
     if name == "limited by both":
         side = "perception" if difference.low > 0 else "policy learning" if difference.high < 0 else None
@@ -167,13 +174,20 @@ def _reason(name: VerdictName, demands: Mapping[str, Interval], difference: Inte
             f"{first} limits the learner more than {other} does, by {_size(difference)}: {both}, "
             f"so that {other} may limit it too."
         )
+    if name == "limited jointly":
+        return f"Either help alone is enough, and only both at once limit the learner, by {joint}: {both}."
     if name == "not limited":
-        return f"Neither limits the learner: {both}, both below {threshold:g}, and the headroom is {headroom}."
+        return (
+            f"Nothing here limits the learner: {both}, the joint demand {joint}, all below {threshold:g}, "
+            f"and the headroom is {headroom}."
+        )
     if "nothing" in (perceptual.over, policy.over):
         return f"One seed with one episode an evaluation tells no noise: {both}."
     if "episodes" in (perceptual.over, policy.over):
         return f"One seed cannot tell what another would give: {both}, with intervals over episodes alone."
     if perceptual.high < threshold and policy.high < threshold:
+        if joint.high >= threshold:
+            return f"Neither alone limits the learner, and whether both at once do is open ({joint}): {both}."
         return (
             f"Neither help is worth {threshold:g} of the normalised range, but even both together leave a headroom of "
             f"{headroom}, so the teacher or the budget limits what can be seen: {both}."
@@ -198,17 +212,21 @@ def _more_seeds(
     """Say how many seeds would decide if the present estimates and spread were the truth."""
     if seeds < 2:
         return ["More seeds: at least 3 a cell, since one seed says nothing about the next."]
-    perceptual, policy, headroom = (demands[key].estimate for key in ("perceptual", "policy", "headroom"))
+    perceptual, policy, joint, headroom = (
+        demands[key].estimate for key in ("perceptual", "policy", "joint", "headroom")
+    )
     larger = "perceptual" if perceptual >= policy else "policy"
     quantities = {**CONTRASTS, "difference": DIFFERENCE}
     most = max(MOST_SEEDS, 2 * seeds)
     sides = {"perceptual": perceptual - threshold, "policy": policy - threshold}
     routes = [sides]
     if max(perceptual, policy) < threshold:
-        if headroom >= SMALL_HEADROOM:
-            # Both demands are small and the headroom is not: more seeds would only confirm that.
-            return []
-        sides["headroom"] = headroom - SMALL_HEADROOM
+        sides["joint"] = joint - threshold
+        if joint < threshold:
+            if headroom >= SMALL_HEADROOM:
+                # All demands are small and the headroom is not: more seeds would only confirm that.
+                return []
+            sides["headroom"] = headroom - SMALL_HEADROOM
     else:
         routes.append({larger: sides[larger], "difference": difference.estimate})
     found = [
@@ -260,11 +278,17 @@ def _cautions(demands: Mapping[str, Interval], threshold: float) -> tuple[str, .
     for key, help_ in (("perceptual", "The semantic view"), ("policy", "Imitation")):
         if demands[key].high < -threshold:
             found.append(f"{help_} makes scores worse ({demands[key]}): check the oracle before trusting the split.")
-    interaction = demands["interaction"]
-    if interaction.low > threshold:
-        found.append(f"The two kinds of help pay mostly together: interaction {interaction}.")
-    if interaction.high < -threshold:
-        found.append(f"Either kind of help makes up for part of the other: interaction {interaction}.")
+    joint = demands["joint"]
+    if joint.low > threshold:
+        found.append(
+            f"Having to learn both at once costs a further {joint}: better sight alone would bring "
+            f"{demands['perceptual_gain']}, better learning alone {demands['policy_gain']}."
+        )
+    if joint.high < -threshold:
+        found.append(
+            f"The demands overlap by {_size(joint)}, for either help pays more where the other is given: better sight "
+            f"alone would bring {demands['perceptual_gain']}, better learning alone {demands['policy_gain']}."
+        )
     headroom = demands["headroom"]
     # With both demands absent the reason itself says so.
     both_absent = demands["perceptual"].high < threshold and demands["policy"].high < threshold

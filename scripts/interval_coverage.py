@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from lcd.demands import CONTRASTS, DIFFERENCE, Contrast, shapley_demands
+from lcd.demands import CONTRASTS, DIFFERENCE, Contrast, Demands, demands_of
 from lcd.intervals import Interval, welch_limits
 from lcd.verdict import NEGLIGIBLE, SMALL_HEADROOM, classify
 
@@ -42,8 +42,9 @@ TRUTHS = {  # true mean scores of the cells a, b, c, d
     "P 0.05, L 0.05": (0.8, 0.85, 0.85, 0.9),
     "P 0.00, L 0.00": (0.9, 0.9, 0.9, 0.9),
     "P 0.00, L 0.00, headroom 0.27": (0.73, 0.73, 0.73, 0.73),
+    "P 0.04, L 0.04, J 0.30": (0.5, 0.84, 0.84, 0.88),
+    "P 0.00, L 0.00, J 0.04": (0.86, 0.9, 0.9, 0.9),
 }
-ASKED = ("perceptual", "policy", "difference", "headroom")
 
 
 def standard_draws(shape: str, size: tuple[int, ...], rng: np.random.Generator) -> Floats:
@@ -150,26 +151,34 @@ COLUMNS = ["measure", "method", "shape", "spread", "truth", "seeds", "quantity",
 
 def loose_rule(demands: dict[str, Interval]) -> str:
     """Return the rule the project began with: present if the interval excludes 0 and the estimate reaches δ."""
-    seen, decided = (demands[k].low > 0 and demands[k].estimate >= NEGLIGIBLE for k in ("perceptual", "policy"))
+    perceptual, policy, joint = (demands[key] for key in ("perceptual", "policy", "joint"))
+    seen, decided, jointly = (found.low > 0 and found.estimate >= NEGLIGIBLE for found in (perceptual, policy, joint))
     if seen and decided:
         return "limited by both"
-    if seen and (demands["policy"].high < NEGLIGIBLE or demands["difference"].low > 0):
+    if seen and (policy.high < NEGLIGIBLE or demands["difference"].low > 0):
         return "perception-limited"
-    if decided and (demands["perceptual"].high < NEGLIGIBLE or demands["difference"].high < 0):
+    if decided and (perceptual.high < NEGLIGIBLE or demands["difference"].high < 0):
         return "policy-limited"
-    small = max(demands[k].high for k in ("perceptual", "policy")) < NEGLIGIBLE
-    return "not limited" if small and demands["headroom"].high < SMALL_HEADROOM else "inconclusive"
+    if max(perceptual.high, policy.high) >= NEGLIGIBLE:
+        return "inconclusive"
+    if jointly:
+        return "limited jointly"
+    return "not limited" if joint.high < NEGLIGIBLE and demands["headroom"].high < SMALL_HEADROOM else "inconclusive"
 
 
-def is_true(verdict: str, perceptual: float, policy: float, headroom: float) -> bool:
+def is_true(verdict: str, truth: Demands) -> bool:
     """Tell whether the claim of a verdict holds (the table in `lcd.verdict`); rounding is forgiven at a boundary."""
     slack = 1e-9
-    seen, decided = perceptual >= NEGLIGIBLE - slack, policy >= NEGLIGIBLE - slack
+    perceptual, policy, joint, headroom = (
+        float(value) for value in (truth.perceptual, truth.policy, truth.joint, truth.headroom)
+    )
+    seen, decided, jointly = (value >= NEGLIGIBLE - slack for value in (perceptual, policy, joint))
     return {
         "perception-limited": seen and perceptual > policy + slack,
         "policy-limited": decided and policy > perceptual + slack,
         "limited by both": seen and decided,
-        "not limited": not seen and not decided and headroom < SMALL_HEADROOM,
+        "limited jointly": not seen and not decided and jointly,
+        "not limited": not seen and not decided and joint < NEGLIGIBLE + slack and headroom < SMALL_HEADROOM,
     }[verdict]
 
 
@@ -179,7 +188,7 @@ def verdicts(shape: str, spread: str, truth: str, seeds: int, count: int, rng: n
     scores += np.array(TRUTHS[truth])[:, None]
     means = scores.mean(-1)
     limits = {name: chosen(scores, errors, contrast) for name, contrast in QUANTITIES.items()}
-    true = shapley_demands(*TRUTHS[truth])
+    true = demands_of(*TRUTHS[truth])
     claims: dict[str, list[str]] = {"whole interval": [], "estimate and 0": []}
     for draw in range(count):
         found = {
@@ -190,13 +199,12 @@ def verdicts(shape: str, spread: str, truth: str, seeds: int, count: int, rng: n
             )
             for name, contrast in QUANTITIES.items()
         }
-        perceptual, policy, difference, headroom = (found[key] for key in ASKED)
-        claims["whole interval"].append(classify(perceptual, policy, difference, headroom))
+        claims["whole interval"].append(classify(found, found["difference"]))
         claims["estimate and 0"].append(loose_rule(found))
     rows = []
     for rule, names in claims.items():
         given = [name for name in names if name != "inconclusive"]
-        wrong = [n for n in given if not is_true(n, float(true.perceptual), float(true.policy), float(true.headroom))]
+        wrong = [name for name in given if not is_true(name, true)]
         for quantity, part in (("verdict given", given), ("wrong verdict", wrong)):
             rate = 100 * len(part) / count
             rows.append(("verdict", rule, shape, spread, truth, seeds, quantity, rate, np.nan, count))

@@ -35,23 +35,29 @@ def constant(value):
     return lambda dial: value
 
 
-def test_every_split_adds_up_to_the_gap():
-    for split in SPLITS.values():
-        total = np.add(split.perceptual.weights, split.policy.weights)
+def test_every_split_but_the_one_with_a_joint_rest_adds_up_to_the_gap():
+    totals = {name: np.add(split.perceptual.weights, split.policy.weights) for name, split in SPLITS.items()}
+    totals["other solved"] += CONTRASTS["joint"].weights
+    for total in totals.values():
         assert np.array_equal(total, CONTRASTS["gap"].weights)
     halves = [np.array(SPLITS[name].perceptual.weights) for name in ("seeing first", "deciding first")]
     assert np.array_equal(sum(halves) / 2, SPLITS["shapley"].perceptual.weights)
 
 
-def test_a_dial_that_only_blinds_the_learner_from_reward_leaks_by_the_shapley_values_and_not_by_seeing_first():
-    cells = {"a": lambda dial: 0.8 - 0.6 * dial, "b": constant(0.9), "c": constant(0.9), "d": constant(0.9)}
-    table = score_table(cells)
-    shapley, seeing = (dissociation(table, "unseen", "area", split).iloc[0] for split in ("shapley", "seeing first"))
-    assert shapley["own"] == "perceptual"
-    assert shapley["leak"] == pytest.approx(1)
-    assert seeing["leak"] == pytest.approx(0)
-    assert seeing["movement"] == pytest.approx(0.6)
-    assert shapley["spearman"] == seeing["spearman"] == pytest.approx(1)
+def leaks(cells, dial):
+    table = score_table(cells, dial=dial)
+    return {split: dissociation(table, "unseen", "area", split).iloc[0]["leak"] for split in SPLITS}
+
+
+@pytest.mark.parametrize(("dial", "untouched"), [("noise", "bd"), ("delay", "cd")])
+def test_a_dial_that_hits_the_unhelped_learner_hardest_leaks_but_where_the_other_demand_is_solved(dial, untouched):
+    """The learner without help is the first to fail, whatever is made harder."""
+    falls = {letter: 0.0 if letter in untouched else 0.2 for letter in "bcd"} | {"a": 0.6}
+    cells = {letter: lambda value, fall=fall: 0.9 - fall * value for letter, fall in falls.items()}
+    found = leaks(cells, dial)
+    assert found["other solved"] == pytest.approx(0)
+    assert found["shapley"] == pytest.approx(0.5)
+    assert sorted((found["seeing first"], found["deciding first"])) == pytest.approx([0, 2])
 
 
 def test_a_policy_dial_is_asked_for_the_policy_demand():

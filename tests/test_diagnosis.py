@@ -8,6 +8,7 @@ from test_scores import BUDGET, episode_table
 
 from analyses.diagnosis_figure import draw_diagnosis
 from lcd import figures
+from lcd.demands import CONTRASTS
 from lcd.diagnosis import Diagnosis, TeacherCard
 from lcd.intervals import demand_table
 from lcd.scores import Normalisation
@@ -37,7 +38,8 @@ def test_known_demands_are_found(found):
     # Areas of straight lines are half their ends.
     assert found.perceptual.low < 0.4 < found.perceptual.high
     assert found.policy.low < 0.025 < found.policy.high
-    assert found.gap.estimate == pytest.approx(found.perceptual.estimate + found.policy.estimate)
+    parts = found.perceptual, found.policy, found.joint
+    assert found.gap.estimate == pytest.approx(sum(part.estimate for part in parts))
     assert found.headroom.low < 1 - 0.95 / 2 < found.headroom.high
     assert found.verdict.name == "perception-limited"
 
@@ -77,7 +79,7 @@ def test_a_teacher_without_a_finite_return_is_refused():
 
 def test_summary_and_notebook_form_tell_the_verdict(found):
     assert found.summary().loc["perceptual", "unseen area"] == str(found.perceptual)
-    assert list(found.summary().index) == ["perceptual", "policy", "gap", "interaction", "headroom"]
+    assert list(found.summary().index) == list(CONTRASTS)
     assert "perception-limited" in repr(found)
     assert "perception-limited" in found._repr_html_()
 

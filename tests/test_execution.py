@@ -104,7 +104,8 @@ def test_all_cells_of_a_seed_are_evaluated_on_the_same_levels(finished, game_pla
 
 def test_the_diagnosis_adds_up(finished, game_plan):
     diagnosis = read_diagnosis(game_plan, finished[0])
-    assert diagnosis.perceptual.estimate + diagnosis.policy.estimate == pytest.approx(diagnosis.gap.estimate)
+    parts = diagnosis.perceptual, diagnosis.policy, diagnosis.joint
+    assert sum(part.estimate for part in parts) == pytest.approx(diagnosis.gap.estimate)
     assert diagnosis.teacher is not None
     assert set(diagnosis.curves["step"]) == {0, 256, 512}
 

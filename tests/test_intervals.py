@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from test_scores import episode_table, scores_of
 
-from lcd.demands import CONTRASTS, DIFFERENCE, Contrast, shapley_demands
+from lcd.demands import CONTRASTS, DIFFERENCE, Contrast, demands_of
 from lcd.generalisation import generalisation_estimate
 from lcd.intervals import (
     Interval,
@@ -13,6 +13,7 @@ from lcd.intervals import (
     seeds_needed,
     welch_limits,
 )
+from lcd.scores import LEVELS, SCORES
 
 FINAL = {"a": 0.1, "b": 0.4, "c": 0.2, "d": 0.8}
 NO_ERRORS = [np.zeros(1)] * 4
@@ -107,16 +108,16 @@ def test_a_cell_without_seeds_is_refused():
 
 def test_table_has_every_quantity_of_every_family_and_demands_sum_to_the_gap():
     table = demand_table(scores_of(episode_table(FINAL)))
-    assert len(table) == 5 * 4
+    assert len(table) == len(CONTRASTS) * len(LEVELS) * len(SCORES)
     wide = table.pivot_table(index=["levels", "score"], columns="quantity", values="estimate")
-    np.testing.assert_allclose(wide["perceptual"] + wide["policy"], wide["gap"])
+    np.testing.assert_allclose(wide["perceptual"] + wide["policy"] + wide["joint"], wide["gap"])
 
 
 def test_table_estimates_are_the_demands_of_the_mean_scores():
     scores = scores_of(episode_table(FINAL))
     samples, _ = cell_samples(scores, "unseen", "final")
     table = demand_table(scores).set_index(["quantity", "levels", "score"])["estimate"]
-    for quantity, value in shapley_demands(*(cell.mean() for cell in samples))._asdict().items():
+    for quantity, value in demands_of(*(cell.mean() for cell in samples))._asdict().items():
         assert table.loc[quantity, "unseen", "final"] == pytest.approx(float(value))
 
 

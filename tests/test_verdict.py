@@ -33,6 +33,8 @@ def verdict_of(a, b, c, d, *, half=0.02, seeds=3, variance=1e-4, gains=None, tea
         ((0.9, 0.9, 0.9, 0.9), "not limited"),
         ((0.1, 0.1, 0.1, 0.1), "inconclusive"),
         ((0.8, 0.85, 0.85, 0.9), "inconclusive"),
+        ((0.1, 0.9, 0.9, 0.9), "limited jointly"),
+        ((0.85, 0.9, 0.9, 0.9), "inconclusive"),
     ],
 )
 def test_known_verdicts(cells, name):
@@ -41,11 +43,29 @@ def test_known_verdicts(cells, name):
     assert (name == "inconclusive") == bool(verdict.would_decide)
 
 
+def name_of(perceptual, policy, difference, joint=None, headroom=None):
+    demands = {
+        "perceptual": perceptual,
+        "policy": policy,
+        "joint": joint or around(0),
+        "headroom": headroom or around(0.1),
+    }
+    return classify(demands, difference)
+
+
 def test_a_larger_demand_is_named_even_if_the_smaller_one_is_open():
     wide = Interval(0.06, -0.04, 0.16)
-    assert classify(around(0.4), wide, around(0.34, 0.1), around(0.3)) == "perception-limited"
-    assert classify(wide, around(0.4), around(-0.34, 0.1), around(0.3)) == "policy-limited"
-    assert classify(around(0.4), wide, around(0.05, 0.1), around(0.3)) == "inconclusive"
+    assert name_of(around(0.4), wide, around(0.34, 0.1)) == "perception-limited"
+    assert name_of(wide, around(0.4), around(-0.34, 0.1)) == "policy-limited"
+    assert name_of(around(0.4), wide, around(0.05, 0.1)) == "inconclusive"
+
+
+def test_a_joint_demand_counts_only_where_neither_is_there_alone():
+    jointly = around(0.4)
+    assert name_of(around(0), around(0), around(0), jointly) == "limited jointly"
+    assert name_of(around(0.3), around(0), around(0.3), jointly) == "perception-limited"
+    assert name_of(around(0), around(0), around(0), around(0.05)) == "inconclusive"
+    assert name_of(around(0), around(0), around(0), around(-0.4)) == "not limited"
 
 
 def test_exchanging_the_demands_mirrors_the_verdict():
@@ -53,8 +73,8 @@ def test_exchanging_the_demands_mirrors_the_verdict():
     rng = np.random.default_rng(0)
     for _ in range(200):
         see, act, half = *rng.uniform(-0.2, 0.5, 2), rng.uniform(0, 0.1)
-        one = classify(around(see, half), around(act, half), around(see - act, half), around(0.1))
-        other = classify(around(act, half), around(see, half), around(act - see, half), around(0.1))
+        one = name_of(around(see, half), around(act, half), around(see - act, half))
+        other = name_of(around(act, half), around(see, half), around(act - see, half))
         assert other == mirror.get(one, one)
 
 
@@ -132,10 +152,10 @@ def test_unknown_or_unreached_teacher_is_named():
     assert any("encoder" in way for way in verdict_of(0.3, 0.3, 0.3, 0.3, teacher=0.9).would_decide)
 
 
-def test_cautions_on_harmful_help_interaction_and_headroom():
+def test_cautions_on_harmful_help_the_joint_demand_and_headroom():
     assert any("semantic view makes scores worse" in c for c in verdict_of(0.5, 0.2, 0.9, 0.6).cautions)
-    assert any("mostly together" in c for c in verdict_of(0.1, 0.1, 0.1, 0.8).cautions)
-    assert any("makes up for" in c for c in verdict_of(0.1, 0.8, 0.8, 0.8).cautions)
+    assert any("overlap by 0.70" in c for c in verdict_of(0.1, 0.1, 0.1, 0.8).cautions)
+    assert any("costs a further 0.50" in c for c in verdict_of(0.1, 0.7, 0.7, 0.8).cautions)
     assert any("explained by neither" in c for c in verdict_of(0.1, 0.3, 0.1, 0.3).cautions)
     assert not verdict_of(0.3, 0.6, 0.6, 0.9).cautions
 
@@ -146,8 +166,9 @@ def test_wrong_verdicts_stay_below_5_percent():
     for truth, right in [((0.1, 0.4, 0.1, 0.4), {"perception-limited"}), ((0.1, 0.14, 0.4, 0.44), {"policy-limited"})]:
         for _ in range(300):
             samples = list(np.array(truth)[:, None] + 0.05 * rng.standard_normal((4, 3)))
-            quantities = ("perceptual", "policy", "headroom")
-            see, act, rest = (contrast_interval(samples, [np.zeros(3)] * 4, CONTRASTS[q]) for q in quantities)
-            name = classify(see, act, contrast_interval(samples, [np.zeros(3)] * 4, DIFFERENCE), rest)
+            found = {
+                key: contrast_interval(samples, [np.zeros(3)] * 4, contrast) for key, contrast in CONTRASTS.items()
+            }
+            name = classify(found, contrast_interval(samples, [np.zeros(3)] * 4, DIFFERENCE))
             wrong += name not in right | {"inconclusive"}
     assert wrong <= 0.05 * 600

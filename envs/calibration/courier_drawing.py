@@ -56,7 +56,7 @@ GROUND_BRIGHTNESS, PLAYER_BRIGHTNESS, TEXTURE = 24, 230, 6
 COLOURED_GROUND = 0.5
 """Brightness of the ground as a share of the items', when colours change as far as they can."""
 
-MAX_CLUTTER, LEAST_CONTRAST, MAX_NOISE = 0.5, 0.2, 0.4
+MAX_CLUTTER, LEAST_CONTRAST, MAX_NOISE = 0.5, 0.3, 0.4
 
 _ROWS = np.arange(CELL)[:, None]
 _CLUTTER, _DRIFT, _NOISE = range(10, 13)  # what random numbers are for; the rules use those below 10

@@ -17,7 +17,8 @@ from lcd.figures import registered
 from lcd.scores import LEVELS, PRIMARY, SCORES
 from lcd.store import Store
 
-PRIMARY_SPLIT = "shapley"
+PRIMARY_SPLIT = "other solved"
+"""That of `lcd.demands`."""
 
 
 @dataclass(frozen=True)

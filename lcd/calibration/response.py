@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 
 class Split(NamedTuple):
-    """One way to divide the gap into two demands; they always add up to it."""
+    """One way to divide the gap into two demands."""
 
     perceptual: Contrast
     policy: Contrast
@@ -27,17 +27,23 @@ class Split(NamedTuple):
 
 SPLITS: Mapping[str, Split] = MappingProxyType(
     {
-        "shapley": Split(CONTRASTS["perceptual"], CONTRASTS["policy"]),
-        "seeing first": Split(Contrast((-1.0, 1.0, 0.0, 0.0)), Contrast((0.0, -1.0, 0.0, 1.0))),
-        "deciding first": Split(Contrast((0.0, 0.0, -1.0, 1.0)), Contrast((-1.0, 0.0, 1.0, 0.0))),
+        "other solved": Split(CONTRASTS["perceptual"], CONTRASTS["policy"]),
+        "shapley": Split(Contrast((-0.5, 0.5, -0.5, 0.5)), Contrast((-0.5, -0.5, 0.5, 0.5))),
+        "seeing first": Split(CONTRASTS["perceptual_gain"], CONTRASTS["policy"]),
+        "deciding first": Split(CONTRASTS["perceptual"], CONTRASTS["policy_gain"]),
     }
 )
-"""Ways to divide the gap, as contrasts of the cells a, b, c, d: ``seeing first`` gives perception all that solving it
-brings to a learner from reward, ``deciding first`` gives policy learning all that solving it brings to a learner from
-pixels, and the Shapley values are the mean of the two."""
+"""Ways to divide the gap, as contrasts of the cells a, b, c, d. ``other solved`` is that of `lcd.demands`: each demand
+with the other help given, and a joint rest. The others leave none: ``seeing first`` gives it to perception, ``deciding
+first`` to policy learning, and the Shapley values give half to each."""
 
-CELLS_ALONE = {"a": Contrast((1.0, 0.0, 0.0, 0.0)), "d": Contrast((0.0, 0.0, 0.0, 1.0))}
-"""Floor and ceiling of what can be seen: the cell without help and the one with both."""
+CELLS_ALONE = {
+    "a": Contrast((1.0, 0.0, 0.0, 0.0)),
+    "b": Contrast((0.0, 1.0, 0.0, 0.0)),
+    "c": Contrast((0.0, 0.0, 1.0, 0.0)),
+    "d": Contrast((0.0, 0.0, 0.0, 1.0)),
+}
+"""Each cell by itself: a dial says something only while none of them lies at the floor or at the ceiling."""
 
 LEVEL = 0.95
 DRAWS = 4000
@@ -59,7 +65,7 @@ def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) ->
     -------
     pandas.DataFrame
         One row a (dial, value, quantity): estimate, low, high (95 %) in units of the normalised score. The quantities
-        are those of `lcd.demands.CONTRASTS`, the two demands as the split has them, and the cells a and d.
+        are those of `lcd.demands.CONTRASTS`, the two demands as the split has them, and the four cells.
     """
     quantities = dict(CONTRASTS) | SPLITS[split]._asdict() | CELLS_ALONE
     rows = []
