@@ -142,7 +142,11 @@ def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
 
 
 def cells_of(
-    base: RunSettings, seeds: Sequence[int], teacher: str, teacher_seed: int | None = None
+    base: RunSettings,
+    seeds: Sequence[int],
+    teacher: str,
+    teacher_seed: int | None = None,
+    appearance: Sequence[str] = (),
 ) -> Iterator[RunSettings]:
     """Every cell with every seed, but for the one that the teacher's early curve is.
 
@@ -156,13 +160,16 @@ def cells_of(
         What identifies the teacher.
     teacher_seed
         Seed of the run that makes it, if one does.
+    appearance
+        How frames are drawn. Label maps are the same in every appearance, and so are the runs that see no frame.
     """
     for view, learning in CELLS.values():
         for seed in seeds:
             if (view, learning) == ("semantic", "rl") and seed == teacher_seed:
                 continue  # the teacher's early curve
             taught = teacher if learning == "imitation" else None
-            yield replace(base, view=view, learning=learning, seed=seed, teacher=taught)
+            drawn = tuple(appearance) if view == "pixels" else ()
+            yield replace(base, view=view, learning=learning, seed=seed, teacher=taught, appearance=drawn)
 
 
 def plan_game(
@@ -220,18 +227,18 @@ def plan_game(
         distribution_mode=distribution_mode,
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
-        appearance=tuple(appearance),
     )
     making = None
     if teacher is None:
         longer = _continued(base.evaluation, preset.teacher_factor)
         making = replace(base, steps=budget * preset.teacher_factor, evaluation=longer, keep_best=True)
     identity = teacher.checksum if teacher else making.identity if making else ""
+    teacher_seed = None if making is None else making.seed
     return GamePlan(
         game=known.name,
         budget=budget,
         normalisation=Normalisation(*constants, source="published"),
         teacher_run=making,
         given_teacher=teacher,
-        cells=tuple(cells_of(base, range(preset.seeds), identity, None if making is None else making.seed)),
+        cells=tuple(cells_of(base, range(preset.seeds), identity, teacher_seed, appearance)),
     )

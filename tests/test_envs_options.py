@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from envs import GAMES, ProcgenBatch, ProcgenOptions, ProcgenVecEnv, class_names, get_game
+from envs.options import APPEARANCES
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,22 @@ def test_importing_prints_nothing():
     code = "import envs; envs.ProcgenBatch(envs.ProcgenOptions('maze'), 1)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_no_appearance_changes_the_game_or_its_label_maps(game):
+    """Runs on label maps are shared between appearances."""
+    drawings = [{}, *APPEARANCES.values()]
+    batches = [
+        ProcgenBatch(ProcgenOptions(game, num_levels=20, **drawing), 4, "semantic", seed=1) for drawing in drawings
+    ]
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        actions = random.integers(15, size=4).astype(np.int32)
+        first, *others = [batch.step(actions) for batch in batches]
+        for other in others:
+            assert np.array_equal(first.observations, other.observations)
+            assert np.array_equal(first.rewards, other.rewards)
+            assert np.array_equal(first.terminated, other.terminated)
+    for batch in batches:
+        batch.close()

@@ -95,12 +95,19 @@ def test_settings_survive_json_and_any_change_is_another_run():
     assert len({run.identity, *(other.identity for other in changed)}) == len(changed) + 1
 
 
-def test_how_a_game_is_drawn_reaches_the_game_and_the_runs_names():
+def test_how_a_game_is_drawn_reaches_the_runs_that_see_it_and_their_names():
     plan = plan_game("starpilot", TINY, appearance=["monochrome", "no-backgrounds", "monochrome"])
     for run in plan.runs:
-        assert run.training_options.use_monochrome_assets
-        assert not run.training_options.use_backgrounds
-        assert run.name.startswith("starpilot-monochrome-no-backgrounds-")
+        seen = run.view == "pixels"
+        assert run.training_options.use_monochrome_assets == seen
+        assert run.training_options.use_backgrounds != seen
+        assert run.name.startswith("starpilot-monochrome-no-backgrounds-") == seen
+
+
+def test_appearances_share_the_runs_that_see_label_maps():
+    plans = [plan_game("starpilot", TINY, appearance=appearance) for appearance in ([], ["monochrome"])]
+    shared = set(plans[0].runs) & set(plans[1].runs)
+    assert shared == {run for run in plans[0].runs if run.view == "semantic"}
 
 
 def test_runs_made_before_keep_their_identity():
