@@ -11,7 +11,7 @@ import pytest
 from test_command_line import lcd
 
 from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
-from lcd.calibration.response import SPLITS, dissociation, response_table
+from lcd.calibration.response import SPLITS, alternatives, dissociation, response_table
 from lcd.calibration.sweep import PRESET, Sweep, plan_setting
 from lcd.demands import CONTRASTS
 from lcd.scores import CELLS
@@ -58,6 +58,24 @@ def test_a_dial_that_hits_the_unhelped_learner_hardest_leaks_but_where_the_other
     assert found["other solved"] == pytest.approx(0)
     assert found["shapley"] == pytest.approx(0.5)
     assert sorted((found["seeing first"], found["deciding first"])) == pytest.approx([0, 2])
+
+
+@pytest.mark.parametrize(
+    ("a", "c", "passes"),
+    [
+        (lambda dial: 0.5 - 0.4 * dial, lambda dial: 0.7 - 0.3 * dial, True),
+        (lambda dial: 0.5 - 0.5 * dial, lambda dial: 0.7 - 0.3 * dial, False),  # never solved at the end
+        (lambda dial: 0.5 - 0.4 * dial, lambda dial: 0.98 - 0.3 * dial, False),  # always solved at the beginning
+        (lambda dial: 0.5 - 0.4 * dial, lambda dial: 0.7 - 0.3 * abs(dial - 0.4), False),  # out of order
+    ],
+)
+def test_a_dial_passes_in_order_without_leak_and_between_floor_and_ceiling(a, c, passes):
+    cells = {"a": a, "b": constant(0.6), "c": c, "d": constant(0.9)}
+    found = dissociation(score_table(cells), "unseen", "area", "other solved")
+    assert found["passes"].tolist() == [passes]
+    family = found.assign(levels="unseen", score="area", split="other solved")
+    summary = alternatives(pd.concat([family, family.assign(dial="clutter", leak=0.5, passes=False)])).iloc[0]
+    assert (summary["passing"], summary["dials"], summary["worst_leak"]) == (passes, 2, 0.5)
 
 
 def test_a_policy_dial_is_asked_for_the_policy_demand():

@@ -59,6 +59,7 @@ def command(
         scores=found.scores.round(6),
         responses=found.every("responses").round(6),
         dissociation=found.every("dissociation").round(6),
+        alternatives=found.alternatives().round(6),
     )
     folder.write_figure("calibration", found.plot())
     console.print(_summary(found.dissociation()))
@@ -73,9 +74,20 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _summary(found: pd.DataFrame) -> Table:
-    table = Table("dial", "should move", "Spearman", "moves it by", "moves the other by", "leak", title="Dissociation")
+    titles = (
+        "dial",
+        "should move",
+        "Spearman",
+        "moves it by",
+        "moves the other by",
+        "leak",
+        "cells from, to",
+        "passes",
+    )
+    table = Table(*titles, title="Dissociation")
     for row in found.to_dict("records"):
         numbers = (f"{row[name]:.2f}" for name in ("spearman", "movement", "other_movement"))
         leak = f"{row['leak']:.0%} [{row['leak_low']:.0%}, {row['leak_high']:.0%}]"
-        table.add_row(row["dial"], row["own"], *numbers, leak)
+        cells = f"{row['lowest']:.2f} and {row['highest']:.2f}"
+        table.add_row(row["dial"], row["own"], *numbers, leak, cells, "yes" if row["passes"] else "no")
     return table

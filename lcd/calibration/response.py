@@ -48,6 +48,12 @@ CELLS_ALONE = {
 LEVEL = 0.95
 DRAWS = 4000
 
+SPEARMAN, LEAK = 0.95, 0.15
+"""The bar for a dial: least rank correlation of its own demand, and the other demand's largest share of movement."""
+
+FLOOR, CEILING = 0.05, 0.95
+"""Scores between which every cell has to stay: learners that never or always succeed answer to no dial."""
+
 
 def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) -> pd.DataFrame:
     """The demands at every setting of every dial.
@@ -117,8 +123,37 @@ def dissociation(scores: pd.DataFrame, levels: str, score: str, split: str, *, s
         row: dict[str, object] = {"dial": dial, "own": own_name}
         for name, (estimate, low, high) in measures.items():
             row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
+        means = cells.mean(axis=0)
+        row |= {"lowest": float(means.min()), "highest": float(means.max())}
+        within = bool(means.min() >= FLOOR and means.max() <= CEILING)
+        row["passes"] = within and measures["spearman"][0] >= SPEARMAN and measures["leak"][0] < LEAK
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def alternatives(found: pd.DataFrame) -> pd.DataFrame:
+    """Compare families of scores and splits by how well they tell the dials apart.
+
+    Parameters
+    ----------
+    found : pandas.DataFrame
+        Tables of `dissociation` with columns levels, score and split.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (levels, score, split): passing and dials (numbers of dials), median_leak, worst_leak and
+        lowest_spearman.
+    """
+    groups = found.groupby(["levels", "score", "split"], sort=False)
+    columns = {
+        "passing": groups["passes"].sum(),
+        "dials": groups["dial"].count(),
+        "median_leak": groups["leak"].median(),
+        "worst_leak": groups["leak"].max(),
+        "lowest_spearman": groups["spearman"].min(),
+    }
+    return pd.DataFrame(columns).reset_index()
 
 
 Limits = tuple[float, float, float]
