@@ -88,6 +88,6 @@ def _summary(found: pd.DataFrame) -> Table:
     for row in found.to_dict("records"):
         numbers = (f"{row[name]:.2f}" for name in ("spearman", "movement", "other_movement"))
         leak = f"{row['leak']:.0%} [{row['leak_low']:.0%}, {row['leak_high']:.0%}]"
-        cells = f"{row['lowest']:.2f} and {row['highest']:.2f}"
-        table.add_row(row["dial"], row["own"], *numbers, leak, cells, "yes" if row["passes"] else "no")
+        ends = f"{row['lowest']:.2f}", f"{row['highest']:.2f}"
+        table.add_row(row["dial"], row["own"], *numbers, leak, *ends, "yes" if row["passes"] else "no")
     return table

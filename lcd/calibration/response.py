@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,8 +51,9 @@ DRAWS = 4000
 SPEARMAN, LEAK = 0.95, 0.15
 """The bar for a dial: least rank correlation of its own demand, and the other demand's largest share of movement."""
 
-FLOOR, CEILING = 0.05, 0.95
-"""Scores between which every cell has to stay: learners that never or always succeed answer to no dial."""
+FLOOR, CEILING = 0.1, 0.95
+"""Least final score and largest area of any cell at any setting: learners that never learn, or that have learned before
+they begin, answer to no dial."""
 
 
 def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) -> pd.DataFrame:
@@ -120,12 +121,12 @@ def dissociation(scores: pd.DataFrame, levels: str, score: str, split: str, *, s
             "other_movement": _mean_limits(slopes[1]),
             "leak": _leak(*slopes),
         }
-        row: dict[str, object] = {"dial": dial, "own": own_name}
+        row: dict[str, Any] = {"dial": dial, "own": own_name}
         for name, (estimate, low, high) in measures.items():
             row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
-        means = cells.mean(axis=0)
-        row |= {"lowest": float(means.min()), "highest": float(means.max())}
-        within = bool(means.min() >= FLOOR and means.max() <= CEILING)
+        finals, areas = (_cells_by_seed(of_dial, levels, name)[1].mean(axis=0) for name in ("final", "area"))
+        row |= {"lowest": float(finals.min()), "highest": float(areas.max())}
+        within = row["lowest"] >= FLOOR and row["highest"] <= CEILING
         row["passes"] = within and measures["spearman"][0] >= SPEARMAN and measures["leak"][0] < LEAK
         rows.append(row)
     return pd.DataFrame(rows)
@@ -142,16 +143,18 @@ def alternatives(found: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a (levels, score, split): passing and dials (numbers of dials), median_leak, worst_leak and
-        lowest_spearman.
+        One row a (levels, score, split): passing and dials (numbers of dials), median_leak, worst_leak,
+        lowest_spearman, and median_error (half-width of the interval of the own movement, as a share of it).
     """
-    groups = found.groupby(["levels", "score", "split"], sort=False)
+    error = (found["movement_high"] - found["movement"]) / found["movement"].abs()
+    groups = found.assign(error=error).groupby(["levels", "score", "split"], sort=False)
     columns = {
         "passing": groups["passes"].sum(),
         "dials": groups["dial"].count(),
         "median_leak": groups["leak"].median(),
         "worst_leak": groups["leak"].max(),
         "lowest_spearman": groups["spearman"].min(),
+        "median_error": groups["error"].median(),
     }
     return pd.DataFrame(columns).reset_index()
 

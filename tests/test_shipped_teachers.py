@@ -1,0 +1,24 @@
+"""The reference teachers that come with the package."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents import load_policy
+from envs import ProcgenOptions, get_game
+from lcd.teachers.examination import examine
+from lcd.teachers.library import shipped_games, shipped_teacher
+
+FRESH = {"num_levels": 1_000_000, "start_level": 1_000_000}
+"""Levels that neither training nor any examination has seen."""
+
+
+@pytest.mark.parametrize("game", shipped_games())
+def test_a_shipped_teacher_is_the_one_of_its_card_and_plays_fresh_levels_as_it_says(game):
+    path, card = shipped_teacher(game)  # refuses a file with another checksum
+    assert card.game == game
+    assert path.stat().st_size <= 1_000_000
+    random, _ = get_game(game).normalisation(card.distribution_mode)
+    found = examine(load_policy(path)[0], ProcgenOptions(game, card.distribution_mode, **FRESH), episodes=64, seed=4)
+    assert found.mean > random + (card.unseen.mean - random) / 2
+    assert found.low > random
