@@ -74,16 +74,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _summary(found: pd.DataFrame) -> Table:
-    titles = (
-        "dial",
-        "should move",
-        "Spearman",
-        "moves it by",
-        "moves the other by",
-        "leak",
-        "cells from, to",
-        "passes",
-    )
+    titles = ("dial", "should move", "Spearman", "by", "other by", "leak", "lowest final", "highest area", "passes")
     table = Table(*titles, title="Dissociation")
     for row in found.to_dict("records"):
         numbers = (f"{row[name]:.2f}" for name in ("spearman", "movement", "other_movement"))
