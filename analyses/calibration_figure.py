@@ -49,7 +49,7 @@ def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Fi
     for panel in panels[-1]:
         panel.set_xlabel("dial")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2 * width, frameon=False, fontsize=9)
+    figure.legend(handles, labels, loc="outside lower center", ncols=max(2, width), frameon=False, fontsize=9)
     return figure
 
 
