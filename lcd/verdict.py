@@ -15,12 +15,12 @@ not limited         all three < δ, headroom small   all three absent, the inter
 inconclusive        none                            otherwise
 =================== =============================== ===============================================================
 
-Each side of an interval fails in about 2.5 % of cases, and a wrong verdict needs such a failure. Simulated at nine
+Each side of an interval fails in about 2.5 % of cases, and a wrong verdict needs such a failure. Simulated at eleven
 true positions, on and just beside δ among them, with 2 to 10 seeds (`docs/interval_coverage.csv`), a verdict was wrong
-in at most 3 % of diagnoses where several cells vary over seeds. Where a single cell carries all the spread it was 5 %
-for normal seeds, 8 % for skewed ones, and up to 25 % for runs that either take off or do not and a demand right on δ.
-Asking only that the interval exclude 0 and the estimate reach δ decides slightly more often, and was wrong in up to
-28 % even with normal seeds, where a true demand lay just below δ.
+in at most 2.6 % of diagnoses with normal seeds. Where several cells vary over seeds it was 3 % for skewed seeds and 5 %
+for runs that either take off or do not; where a single cell carries all the spread, 7 % and, with a true demand right
+at δ, up to 22 %. Asking only that the interval exclude 0 and the estimate reach δ decides slightly more often, and was
+wrong in up to 29 % even with normal seeds, where a true demand lay just below δ.
 """
 
 from __future__ import annotations
