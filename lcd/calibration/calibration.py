@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,9 @@ class Calibration:
         """Whether each dial moves its own demand only, see `lcd.calibration.response.dissociation`."""
         return dissociation(self.scores, levels, score, split)
 
-    def every(self, table: str) -> pd.DataFrame:
-        """A table by every family of scores and every split: ``"responses"`` or ``"dissociation"``."""
-        keys = [(levels, score, split) for levels in LEVELS for score in SCORES for split in SPLITS]
+    def every(self, table: str, splits: Iterable[str] = tuple(SPLITS)) -> pd.DataFrame:
+        """A table by every family of scores and some splits: ``"responses"`` or ``"dissociation"``."""
+        keys = [(levels, score, split) for levels in LEVELS for score in SCORES for split in splits]
         names = ("levels", "score", "split")
         made: list[Any] = [getattr(self, table)(*key).assign(**dict(zip(names, key, strict=True))) for key in keys]
         return pd.concat(made, ignore_index=True)

@@ -35,7 +35,7 @@ def command(
     move the perceptual demand and not the other, a policy dial the reverse. Runs are kept: the same command goes on
     where it stopped.
     """
-    from lcd.calibration.calibration import calibrate
+    from lcd.calibration.calibration import PRIMARY_SPLIT, calibrate
     from lcd.calibration.sweep import PRESET, Sweep
     from lcd.display import PlanDisplay, estimate_table
     from lcd.execution import default_workers
@@ -57,7 +57,7 @@ def command(
         found = calibrate(sweep, store, workers=workers, listener=display)
     folder.write_tables(
         scores=found.scores.round(6),
-        responses=found.every("responses").round(6),
+        responses=found.every("responses", splits=(PRIMARY_SPLIT,)).round(6),
         dissociation=found.every("dissociation").round(6),
         alternatives=found.alternatives().round(6),
     )
@@ -74,11 +74,9 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _summary(found: pd.DataFrame) -> Table:
-    titles = ("dial", "should move", "Spearman", "by", "other by", "leak", "lowest final", "highest area", "passes")
-    table = Table(*titles, title="Dissociation")
+    table = Table("dial", "demand", "Spearman", "moves by", "the other by", "leak", "passes", title="Dissociation")
     for row in found.to_dict("records"):
         numbers = (f"{row[name]:.2f}" for name in ("spearman", "movement", "other_movement"))
         leak = f"{row['leak']:.0%} [{row['leak_low']:.0%}, {row['leak_high']:.0%}]"
-        ends = f"{row['lowest']:.2f}", f"{row['highest']:.2f}"
-        table.add_row(row["dial"], row["own"], *numbers, leak, *ends, "yes" if row["passes"] else "no")
+        table.add_row(row["dial"], row["own"], *numbers, leak, "yes" if row["passes"] else "no")
     return table
