@@ -14,7 +14,7 @@ from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
 from lcd.calibration.response import SPLITS, alternatives, dissociation, response_table
 from lcd.calibration.sweep import PRESET, Sweep, plan_setting
 from lcd.demands import CONTRASTS
-from lcd.scores import CELLS
+from lcd.scores import CELLS, LEVELS, SCORES
 from lcd.training.settings import EXPERT, RunSettings
 
 VALUES = (0.0, 0.5, 1.0)
@@ -173,7 +173,9 @@ def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path):
     first = lcd(*arguments, *places, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert set(written) == {"plan.json", "scores.csv", "responses.csv", "dissociation.csv", "calibration.png"}
+    tables = {"scores.csv", "responses.csv", "dissociation.csv", "alternatives.csv"}
+    assert set(written) == {"plan.json", "calibration.png"} | tables
+    assert len(pd.read_csv(tmp_path / "out" / "alternatives.csv")) == len(SPLITS) * len(SCORES) * len(LEVELS)
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert len(scores) == 2 * 4 * 2  # values, cells, kinds of level
     again = lcd(*arguments, *places, cwd=tmp_path)
