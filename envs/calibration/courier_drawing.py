@@ -125,7 +125,7 @@ class CourierDrawing:
         """Frames of what lies in the cells; clutter is added to them."""
         if self.dials.clutter:
             self._strew(cells, courier.levels[games], courier.travelled[games])
-        ground = self._ground(courier, games)
+        ground = self._ground(cells)
         colours = np.tile(self._coloured(cells, ground) ^ ground[:, None, None], CELL).view(np.uint64)
         rows = _masks(3)[_ROWS, cells.shapes[:, :, None]]
         rows &= colours[:, :, None]
@@ -143,8 +143,9 @@ class CourierDrawing:
 
     def _lay(self, courier: Courier, games: NDArray[np.int64]) -> _Cells:
         """What lies where: things of no use, then items with the next on top, then the player."""
-        hues = _OWN_HUES + self._drift(courier.levels[games], courier.time[games])[:, :-1]
-        cells = _Cells(len(games))
+        drift = self._drift(courier.levels[games], courier.time[games])
+        hues = _OWN_HUES + drift[:, :-1]
+        cells = _Cells(drift[:, -1])
         for number in range(courier.decoys.shape[1]):
             shape = OTHER_SHAPES[number % len(OTHER_SHAPES)]
             cells.put(courier.decoys[games, number], shape, hues[:, shape], OTHER_LABEL)
@@ -176,13 +177,12 @@ class CourierDrawing:
         start, way = (uniform(levels[:, None], _DRIFT, kinds, number) for number in range(2))
         return self.dials.change * (start - 0.5 + np.where(way < 0.5, -1, 1) * time[:, None] / EPISODE)
 
-    def _ground(self, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def _ground(self, cells: _Cells) -> NDArray[np.uint8]:
         """Colours of the ground, shape (n, 3)."""
-        grey = np.full((len(games), 3), GROUND_BRIGHTNESS, np.uint8)
+        grey = np.full((len(cells.ground_hues), 3), GROUND_BRIGHTNESS, np.uint8)
         if not self.dials.change:
             return grey
-        hues = self._drift(courier.levels[games], courier.time[games])[:, -1]
-        colours = COLOURED_GROUND * bright_colours()[(256 * hues).astype(np.int64) & 255]
+        colours = COLOURED_GROUND * bright_colours()[(256 * cells.ground_hues).astype(np.int64) & 255]
         return np.rint(grey + self.dials.change * (colours - grey)).astype(np.uint8)
 
     def _coloured(self, cells: _Cells, ground: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -217,9 +217,13 @@ class _Cells:
         Number of the shape, and its label.
     hues : numpy.ndarray, shape (n, 8, 8), float64
         Its hue, of which only the fraction counts.
+    ground_hues : numpy.ndarray, shape (n,), float64
+        Hue of the ground behind them, where it has one.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, ground_hues: NDArray[np.float64]) -> None:
+        count = len(ground_hues)
+        self.ground_hues = ground_hues
         self.shapes = np.full((count, SIZE, SIZE), NO_SHAPE)
         self.labels = np.zeros((count, SIZE, SIZE), np.uint8)
         self.hues = np.zeros((count, SIZE, SIZE))

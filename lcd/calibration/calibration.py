@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lcd.calibration.response import SPLITS, alternatives, dissociation, response_table
+from lcd.calibration.response import SPLITS, dissociation, response_table
 from lcd.calibration.sweep import Sweep, sweep_scores
 from lcd.execution import Event, execute
 from lcd.figures import registered
@@ -52,10 +52,6 @@ class Calibration:
         names = ("levels", "score", "split")
         made: list[Any] = [getattr(self, table)(*key).assign(**dict(zip(names, key, strict=True))) for key in keys]
         return pd.concat(made, ignore_index=True)
-
-    def alternatives(self) -> pd.DataFrame:
-        """How well each family of scores and each split tell the dials apart."""
-        return alternatives(self.every("dissociation"))
 
     def plot(self) -> Figure:
         """Draw the primary demands against every dial."""

@@ -36,6 +36,7 @@ def command(
     where it stopped.
     """
     from lcd.calibration.calibration import PRIMARY_SPLIT, calibrate
+    from lcd.calibration.response import alternatives
     from lcd.calibration.sweep import PRESET, Sweep
     from lcd.display import PlanDisplay, estimate_table
     from lcd.execution import default_workers
@@ -55,11 +56,12 @@ def command(
     folder.claim(sweep)
     with PlanDisplay(plan) as display:
         found = calibrate(sweep, store, workers=workers, listener=display)
+    dissociations = found.every("dissociation")
     folder.write_tables(
         scores=found.scores.round(6),
         responses=found.every("responses", splits=(PRIMARY_SPLIT,)).round(6),
-        dissociation=found.every("dissociation").round(6),
-        alternatives=found.alternatives().round(6),
+        dissociation=dissociations.round(6),
+        alternatives=alternatives(dissociations).round(6),
     )
     folder.write_figure("calibration", found.plot())
     console.print(_summary(found.dissociation()))
