@@ -12,9 +12,10 @@ from test_command_line import lcd
 
 from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
 from lcd.calibration.response import SPLITS, alternatives, dissociation, response_table
-from lcd.calibration.sweep import PRESET, Sweep, plan_setting
+from lcd.calibration.sweep import PRESET, Sweep, plan_setting, sweep_scores
 from lcd.demands import CONTRASTS
 from lcd.scores import CELLS, LEVELS, SCORES
+from lcd.store import Store
 from lcd.training.settings import EXPERT, RunSettings
 
 VALUES = (0.0, 0.5, 1.0)
@@ -167,8 +168,19 @@ def test_a_run_of_the_calibration_game_survives_its_own_record():
         replace(run, appearance=("monochrome",))
 
 
+def starting_scores(sweep, store):
+    """Normalised scores before any training, in the order of `sweep_scores`."""
+    starts = []
+    for _, _, dials in sweep.settings():
+        plan = plan_setting(dials, sweep.preset)
+        episodes = pd.concat(store.load(run).episodes for run in plan.cells)
+        first = episodes[episodes["step"] == 0].groupby(["view", "learning", "seed", "levels"])["return"].mean()
+        starts.append(plan.normalisation.score(first.to_numpy()))
+    return np.concatenate(starts)
+
+
 def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path):
-    arguments = ["calibrate", "--dials", "noise", "--values", "0,1", "--steps", "2048", "--seeds", "1"]
+    arguments = ["calibrate", "--dials", "noise", "--values", "0,1", "--steps", "8192", "--seeds", "1"]
     places = ["--out", "out", "--store", "runs"]
     first = lcd(*arguments, *places, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -178,6 +190,10 @@ def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "alternatives.csv")) == len(SPLITS) * len(SCORES) * len(LEVELS)
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert len(scores) == 2 * 4 * 2  # values, cells, kinds of level
+    sweep, store = Sweep(("noise",), (0, 1), preset=replace(PRESET, steps=8192, seeds=1)), Store(tmp_path / "runs")
+    assert np.allclose(sweep_scores(sweep, store)["area"], scores["area"], atol=1e-6)
+    half = sweep_scores(sweep, store, 4096)
+    assert half["final"].to_numpy() == pytest.approx(2 * half["area"].to_numpy() - starting_scores(sweep, store))
     again = lcd(*arguments, *places, cwd=tmp_path)
     assert again.stderr.count("found in the store") == 6  # of 8: noise is not in label maps
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == written

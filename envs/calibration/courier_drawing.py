@@ -23,7 +23,7 @@ LABEL_NAMES = {
     GROUND_LABEL: "ground",
     PLAYER_LABEL: "player",
     **{FIRST_ITEM_LABEL + number: f"item {number + 1}" for number in range(MAX_ITEMS)},
-    OTHER_LABEL: "decoy or distractor",
+    OTHER_LABEL: "decoy",
 }
 
 _SHAPES = (
@@ -46,7 +46,7 @@ ITEM_HUES = np.arange(MAX_ITEMS) * 0.15
 """Hues of the items in their order, as in a rainbow: red, yellow, green, cyan, blue."""
 
 OTHER_HUES = 0.78 + 0.04 * np.arange(len(OTHER_SHAPES))
-"""Hues of decoys and distractors, by their shape: purple to pink."""
+"""Hues of decoys, by their shape: purple to pink."""
 
 _OWN_HUES = np.concatenate([ITEM_HUES, OTHER_HUES])
 
@@ -122,7 +122,8 @@ class CourierDrawing:
         return self._painted(cells, courier, games), labels
 
     def _painted(self, cells: _Cells, courier: Courier, games: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Frames of what lies in the cells; clutter is added to them."""
+        """Frames of what lies in the cells; what only the eye meets, distractors and clutter, is added to them."""
+        self._scatter(cells, courier, games)
         if self.dials.clutter:
             self._strew(cells, courier.levels[games], courier.travelled[games])
         ground = self._ground(cells)
@@ -142,22 +143,31 @@ class CourierDrawing:
         return rows.view(np.uint8).reshape(-1, SIZE * CELL, SIZE * CELL)
 
     def _lay(self, courier: Courier, games: NDArray[np.int64]) -> _Cells:
-        """What lies where: things of no use, then items with the next on top, then the player."""
+        """What lies where: decoys, then items with the next on top, then the player."""
         drift = self._drift(courier.levels[games], courier.time[games])
         hues = _OWN_HUES + drift[:, :-1]
         cells = _Cells(drift[:, -1])
         for number in range(courier.decoys.shape[1]):
             shape = OTHER_SHAPES[number % len(OTHER_SHAPES)]
             cells.put(courier.decoys[games, number], shape, hues[:, shape], OTHER_LABEL)
-        for number in range(courier.distractors.shape[1]):
-            shape = OTHER_SHAPES[number % len(OTHER_SHAPES)]
-            like = number % courier.rules.items
-            cells.put(courier.distractors[games, number], shape, hues[:, like], OTHER_LABEL)
         for number in reversed(range(courier.rules.items)):
             there = courier.fetched[games] <= number
             cells.put(courier.items[games, number], number, hues[:, number], FIRST_ITEM_LABEL + number, there)
         cells.put(np.zeros((len(games), 2), np.int64), PLAYER_SHAPE, np.zeros(len(games)), PLAYER_LABEL)
         return cells
+
+    def _scatter(self, cells: _Cells, courier: Courier, games: NDArray[np.int64]) -> None:
+        """Draw the distractors over ground and decoys, in the items' hues."""
+        if not courier.distractors.shape[1]:
+            return
+        hues = ITEM_HUES + self._drift(courier.levels[games], courier.time[games])[:, :MAX_ITEMS]
+        everything = np.arange(len(games))
+        for number in range(courier.distractors.shape[1]):
+            rows, columns = ((courier.distractors[games, number] + MIDDLE) % SIZE).T
+            open_to = np.isin(cells.labels[everything, rows, columns], (GROUND_LABEL, OTHER_LABEL))
+            places = everything[open_to], rows[open_to], columns[open_to]
+            cells.shapes[places] = OTHER_SHAPES[number % len(OTHER_SHAPES)]
+            cells.hues[places] = hues[open_to, number % courier.rules.items]
 
     def _strew(self, cells: _Cells, levels: NDArray[np.int64], travelled: NDArray[np.int64]) -> None:
         """Strew empty ground with shapes of items and decoys, none in its own hue."""

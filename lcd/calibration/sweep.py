@@ -32,7 +32,6 @@ PRESET = Preset(
 """What calibration spends on each cell of each setting. All games begin together, and so rollouts are whole episodes:
 halves would differ in their rewards, for debts are paid at the end."""
 
-_UNSEEN_IN_LABELS = ("clutter", "camouflage", "change", "noise")
 _UNFELT_BY_IMITATION = ("delay", "sparsity")
 
 
@@ -102,9 +101,9 @@ def _as_played(dials: Dials) -> tuple[object, ...]:
 def _felt(dials: Dials, run: RunSettings) -> Dials:
     """The dials without those that a run cannot depend on, so that what several settings share is trained once.
 
-    Label maps show nothing of the perceptual dials but distractors, and imitation never hears of rewards.
+    Label maps show nothing of the perceptual dials, and imitation never hears of rewards.
     """
-    off = (*_UNSEEN_IN_LABELS * (run.view == "semantic"), *_UNFELT_BY_IMITATION * (run.learning == "imitation"))
+    off = (*PERCEPTUAL * (run.view == "semantic"), *_UNFELT_BY_IMITATION * (run.learning == "imitation"))
     return replace(dials, **dict.fromkeys(off, 0.0))
 
 
@@ -137,8 +136,15 @@ def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
     )
 
 
-def sweep_scores(sweep: Sweep, store: Store) -> pd.DataFrame:
+def sweep_scores(sweep: Sweep, store: Store, budget: int | None = None) -> pd.DataFrame:
     """Score every run of a sweep.
+
+    Parameters
+    ----------
+    sweep, store
+        What was turned, and where its runs are.
+    budget
+        Score only the curves' first part, as a sweep with a smaller budget would have; it ends at an evaluated step.
 
     Returns
     -------
@@ -155,14 +161,15 @@ def sweep_scores(sweep: Sweep, store: Store) -> pd.DataFrame:
     parts: list[pd.DataFrame] = []
     for dial, value, dials in sweep.settings():
         if dials not in of_settings:
-            of_settings[dials] = _scores(plan_setting(dials, sweep.preset), store)
+            of_settings[dials] = _scores(plan_setting(dials, sweep.preset), store, budget)
         parts.append(of_settings[dials].assign(dial=dial, value=value))
     table = pd.concat(parts, ignore_index=True).drop(columns="game")
     first: Sequence[str] = ("dial", "value")
     return table[[*first, *(name for name in table.columns if name not in first)]]
 
 
-def _scores(plan: GamePlan, store: Store) -> pd.DataFrame:
+def _scores(plan: GamePlan, store: Store, budget: int | None) -> pd.DataFrame:
+    budget = budget or plan.budget
     episodes = pd.concat([store.load(run).episodes for run in plan.cells], ignore_index=True)
-    checked = check_episodes(episodes, game=plan.game, budget=plan.budget)
-    return cell_scores(learning_curves(checked, plan.normalisation), plan.budget)
+    checked = check_episodes(episodes[episodes["step"] <= budget], game=plan.game, budget=budget)
+    return cell_scores(learning_curves(checked, plan.normalisation), budget)

@@ -1,0 +1,69 @@
+"""How many dials a calibration of fewer steps and seeds would have told apart.
+
+    python scripts/calibration_budgets.py --output docs/calibration/budgets.csv
+
+Takes the runs of `lcd calibrate` from the store and scores them again: their curves up to each evaluation, and every
+choice of fewer seeds. One row a (budget, seeds): the mean number of dials that pass over the choices, of how many, and
+the medians over dials and choices of the rank correlation, of the leak and of the relative error of the movement.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import combinations
+from pathlib import Path
+
+import pandas as pd
+
+from lcd.calibration.calibration import PRIMARY_SPLIT
+from lcd.calibration.response import dissociation
+from lcd.calibration.sweep import Sweep, sweep_scores
+from lcd.plan import evaluated_steps
+from lcd.scores import PRIMARY
+from lcd.store import Store
+
+FEWEST_STEPS = 8_000
+
+
+def smaller_calibrations(sweep: Sweep, store: Store) -> pd.DataFrame:
+    """Score a sweep with each smaller budget and number of seeds."""
+    rows = []
+    for budget in evaluated_steps(sweep.preset):
+        if budget < FEWEST_STEPS:
+            continue
+        scores = sweep_scores(sweep, store, budget)
+        for count in range(1, sweep.preset.seeds + 1):
+            found = [
+                dissociation(scores[scores["seed"].isin(seeds)], *PRIMARY, PRIMARY_SPLIT).assign(choice=number)
+                for number, seeds in enumerate(combinations(range(sweep.preset.seeds), count))
+            ]
+            table = pd.concat(found)
+            error = (table["movement_high"] - table["movement"]) / table["movement"].abs()
+            rows.append(
+                {
+                    "budget": budget,
+                    "seeds": count,
+                    "passing": table.groupby("choice")["passes"].sum().mean(),
+                    "dials": len(sweep.dials),
+                    "spearman": table["spearman"].median(),
+                    "leak": table["leak"].median(),
+                    "relative_error": error.median(),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """Score all and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
+    parser.add_argument("--output", type=Path, help="CSV file to write")
+    options = parser.parse_args()
+    table = smaller_calibrations(Sweep(), Store(options.store)).round(3)
+    print(table.to_string(index=False))
+    if options.output:
+        table.to_csv(options.output, index=False)
+
+
+if __name__ == "__main__":
+    main()
