@@ -6,13 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analyses.palette import DEMAND_LOOKS
 from envs.calibration.dials import PERCEPTUAL, POLICY
-
-QUANTITIES = {  # Okabe and Ito's colours, safe for colour-blind readers, and another line each
-    "perceptual": ("perceptual demand P", "#009E73", "o-"),
-    "policy": ("policy-learning demand L", "#CC79A7", "s--"),
-    "joint": ("joint demand J", "#0072B2", "^:"),
-}
 
 
 def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Figure:
@@ -55,12 +50,12 @@ def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Fi
 
 def _draw_dial(panel: Axes, responses: pd.DataFrame) -> None:
     tables = {name: rows.sort_values("value") for name, rows in responses.groupby("quantity")}
-    for name, label, style in (("d", "d, both helps", "-."), ("a", "a, no help", ":")):
-        panel.plot(tables[name]["value"], tables[name]["estimate"], style, color="0.6", lw=1, label=label)
-    for name, (label, colour, style) in QUANTITIES.items():
+    for name, label, style in (("d", "d, both helps", (0, (8, 3))), ("a", "a, no help", (0, (2, 2)))):
+        panel.plot(tables[name]["value"], tables[name]["estimate"], ls=style, color="0.2", lw=0.7, label=label)
+    for name, look in DEMAND_LOOKS.items():
         table = tables[name]
-        panel.plot(table["value"], table["estimate"], style, color=colour, ms=4, label=label)
-        panel.fill_between(table["value"], table["low"], table["high"], color=colour, alpha=0.2, lw=0)
+        panel.plot(table["value"], table["estimate"], look.marker + look.line, color=look.colour, ms=4, label=look.name)
+        panel.fill_between(table["value"], table["low"], table["high"], color=look.colour, alpha=0.2, lw=0)
     panel.axhline(0, color="0.8", lw=0.8, zorder=0)
     panel.set_ylim(-0.3, 1.1)
     panel.spines[["top", "right"]].set_visible(False)

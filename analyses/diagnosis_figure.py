@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
+from analyses.palette import DEMAND_LOOKS, NEUTRAL
 from lcd.diagnosis import Diagnosis
 from lcd.intervals import Interval, two_places
 from lcd.scores import CELLS, LEVELS, mean_curves
@@ -36,7 +37,6 @@ LOOKS = {
     "c": Look("pixels, imitation", "#E69F00", (0, (5, 2))),
     "d": Look("semantic, imitation", "#56B4E9", (0, (5, 2))),
 }
-PERCEPTUAL, POLICY, JOINT, NEUTRAL = "#009E73", "#CC79A7", "#999999", "#555555"
 WIDTH = 12.0  # inches; 1200 pixels at 100 dots an inch
 LINE = 0.19  # inches a line of the texts above and below the panels
 CHARACTERS = 165
@@ -184,9 +184,9 @@ def _draw_decomposition(axes: Axes, diagnosis: Diagnosis) -> None:
     d = 1 - diagnosis.headroom.estimate
     a = d - diagnosis.gap.estimate
     steps = (
-        (diagnosis.perceptual, PERCEPTUAL, "P\nseeing"),
-        (diagnosis.policy, POLICY, "L\ndeciding"),
-        (diagnosis.joint, JOINT, "J\nboth at once"),
+        (diagnosis.perceptual, DEMAND_LOOKS["perceptual"].colour, "P\nseeing"),
+        (diagnosis.policy, DEMAND_LOOKS["policy"].colour, "L\ndeciding"),
+        (diagnosis.joint, DEMAND_LOOKS["joint"].colour, "J\nboth at once"),
     )
     _draw_bar(axes, 0, 0.0, a, LOOKS["a"].colour)
     _draw_bar(axes, len(steps) + 1, 0.0, d, LOOKS["d"].colour)

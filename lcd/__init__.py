@@ -11,9 +11,28 @@ notices.notices.clear()  # Stable-Baselines3 imports the old gym, whose notice i
 
 __version__ = "0.1.0"
 
-_HOMES = {"diagnose": "lcd.pipeline", "Diagnosis": "lcd.diagnosis", "Plan": "lcd.plan", "Store": "lcd.store"}
+_HOMES = {
+    "diagnose": "lcd.pipeline",
+    "Diagnosis": "lcd.diagnosis",
+    "load_reference": "lcd.survey.tables",
+    "Plan": "lcd.plan",
+    "Store": "lcd.store",
+    "Survey": "lcd.survey.plan",
+    "SurveyTables": "lcd.survey.tables",
+    "Taxonomy": "lcd.taxonomy.taxonomy",
+}
 
-__all__ = ["Diagnosis", "Plan", "Store", "__version__", "diagnose"]
+__all__ = [
+    "Diagnosis",
+    "Plan",
+    "Store",
+    "Survey",
+    "SurveyTables",
+    "Taxonomy",
+    "__version__",
+    "diagnose",
+    "load_reference",
+]
 
 
 def __getattr__(name: str) -> Any:

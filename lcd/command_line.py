@@ -13,6 +13,8 @@ from rich.table import Table
 import lcd
 from lcd.arguments import count, names
 from lcd.calibration.command_line import command as calibrate
+from lcd.survey.command_line import command as survey
+from lcd.taxonomy.command_line import report, taxonomy
 from lcd.teachers.command_line import teachers
 
 app = typer.Typer(
@@ -24,6 +26,9 @@ app = typer.Typer(
 
 app.add_typer(teachers)
 app.command("calibrate")(calibrate)
+app.command("survey")(survey)
+app.command("taxonomy")(taxonomy)
+app.command("report")(report)
 
 
 @app.callback(invoke_without_command=True)
@@ -90,7 +95,7 @@ def diagnose(
     same command goes on where it stopped.
     """
     from lcd.display import PlanDisplay, demand_rows, estimate_table
-    from lcd.execution import default_workers, execute
+    from lcd.execution import default_workers, execute, resolve_device
     from lcd.output import OutputFolder
     from lcd.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
     from lcd.plan import Plan
@@ -161,26 +166,6 @@ def watch(
     with replacing(film) as partial:
         registered("replay")(replay, partial)
     Console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
-
-
-def resolve_device(device: str) -> str:
-    """The device to compute on.
-
-    Raises
-    ------
-    ValueError
-        If it is unknown or not there.
-    """
-    if device == "cpu":
-        return device
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and torch.cuda.is_available():
-        return device
-    there = "there is no GPU that torch can use" if device == "cuda" else "it is unknown"
-    raise ValueError(f"The device {device!r} cannot be used, for {there}: choose cpu or auto.")
 
 
 def main() -> None:

@@ -66,6 +66,26 @@ def default_workers(device: str) -> tuple[int, int]:
     return (1, cores) if torch.cuda.is_available() else (cores, 1)
 
 
+def resolve_device(device: str) -> str:
+    """The device to compute on.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown or not there.
+    """
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and torch.cuda.is_available():
+        return device
+    there = "there is no GPU that torch can use" if device == "cuda" else "it is unknown"
+    raise ValueError(f"The device {device!r} cannot be used, for {there}: choose cpu or auto.")
+
+
 def _end_with_parent() -> None:
     """Leave when the process that planned the run is gone: its result could not be kept any more."""
     parent = multiprocessing.parent_process()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -95,5 +96,11 @@ class OutputFolder:
 
     def write_figure(self, name: str, figure: Figure) -> None:
         """Write a figure as PNG."""
-        with replacing(self.path / f"{name}.png") as path:
-            figure.savefig(path)
+        save_figure(figure, self.path / f"{name}.png")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; as PDF its fonts are embedded, and the same figure is the same file."""
+    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
+    with replacing(path) as partial, mpl.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(partial, metadata=metadata)

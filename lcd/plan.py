@@ -96,9 +96,12 @@ class Plan:
 
     @property
     def runs(self) -> tuple[RunSettings, ...]:
-        """All runs: teachers first, for others wait for them, and imitation last."""
-        runs = [run for game in self.games for run in game.runs]
-        return tuple(sorted(dict.fromkeys(runs), key=lambda run: (not run.keep_best, run.learning == "imitation")))
+        """All runs, game by game; in each its teacher first, for others wait for it, and imitation last."""
+
+        def place(run: RunSettings) -> tuple[bool, bool]:
+            return not run.keep_best, run.learning == "imitation"
+
+        return tuple(dict.fromkeys(run for game in self.games for run in sorted(game.runs, key=place)))
 
     @property
     def steps(self) -> int:

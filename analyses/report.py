@@ -1,0 +1,182 @@
+"""The report of a taxonomy: one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+import lcd
+from analyses.diagnosis_figure import LOOKS
+from analyses.palette import DEMAND_LOOKS
+from analyses.taxonomy_figure import CLASS_LOOKS
+from envs import GAMES, ProcgenBatch, ProcgenOptions, paint
+from envs.actions import NUM_ACTIONS
+from lcd.demands import CONTRASTS
+from lcd.files import replacing
+from lcd.scores import CELLS, LEVELS, mean_curves
+from lcd.survey.tables import COLUMNS, TABLES
+from lcd.taxonomy.taxonomy import Taxonomy
+from lcd.verdict import NEGLIGIBLE
+
+FRAME_STEPS, FRAME_SCALE = 40, 3
+"""Random steps after which a game's frame is taken, and pixels for each of its pixels."""
+
+
+def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    taxonomy : Taxonomy
+        What to report.
+    path : pathlib.Path
+        The HTML file; it appears whole or not at all.
+    title : str
+        Of the page.
+    """
+    template = resources.files("analyses").joinpath("templates/report.html.j2").read_text("utf-8")
+    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
+    tables = taxonomy.as_tables()
+    with replacing(path) as partial:
+        partial.write_text(
+            page.render(
+                title=title,
+                version=lcd.__version__,
+                plotly=get_plotlyjs(),
+                data=_json(page_data(taxonomy)),
+                games=taxonomy.tables.games.to_dict("records"),
+                classes=_class_rows(taxonomy),
+                reliability=tables["reliability"].to_dict("records"),
+                families=tables["families"].to_dict("records"),
+                cheap=tables["cheap_agreement"].to_dict("records"),
+                aggregates=tables["aggregates"].to_dict("records"),
+                selection=tables["class_selection"].to_dict("records"),
+                downloads=_downloads(taxonomy, tables),
+                columns=COLUMNS,
+                threshold=NEGLIGIBLE,
+            ),
+            encoding="utf-8",
+        )
+
+
+def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
+    """What the page's script draws, as JSON-able values."""
+    tables = taxonomy.tables
+    known = tables.games.set_index("game")
+    looks = dict(zip(taxonomy.classes.names, CLASS_LOOKS, strict=False))
+    games = {}
+    for row in taxonomy.positions.to_dict("records"):
+        game = row["game"]
+        frames = twin_frames(game) if game in GAMES else None
+        games[game] = {
+            "class": row["class"],
+            "probability": row["probability"],
+            "verdict": row["verdict"],
+            "reason": known.loc[game, "reason"],
+            "teacher": row["teacher_score"],
+            "quantities": {name: [row[name], row[f"{name}_low"], row[f"{name}_high"]] for name in CONTRASTS},
+            "frames": frames and [_data_uri(_png(frame), "image/png") for frame in frames],
+            "curves": _curves(tables.curves[tables.curves["game"] == game]),
+        }
+    return {
+        "games": games,
+        "classes": {name: {"colour": look.colour, "symbol": look.symbol} for name, look in looks.items()},
+        "cells": {
+            letter: {"name": look.name, "colour": look.colour, "dashed": look.style != "-"}
+            for letter, look in LOOKS.items()
+        },
+        "demands": {name: {"name": look.name, "colour": look.colour} for name, look in DEMAND_LOOKS.items()},
+        "threshold": NEGLIGIBLE,
+        "seeds": taxonomy.seeds.to_dict("list"),
+        "steps": taxonomy.steps.to_dict("list"),
+        "cheap": taxonomy.cheap.to_dict("records"),
+    }
+
+
+def twin_frames(game: str, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A frame of a game in both views, some random steps into a level.
+
+    Returns
+    -------
+    pixels, labels : numpy.ndarray, shape (192, 192, 3), uint8
+        The frame, and the label map in the colours of `envs.paint`.
+    """
+    batch = ProcgenBatch(ProcgenOptions(game), 1, "both", seed)
+    random = np.random.default_rng(seed)
+    try:
+        for _ in range(FRAME_STEPS):
+            batch.step(random.integers(NUM_ACTIONS, size=1).astype(np.int32))
+        seen = batch.observe()
+        assert isinstance(seen, dict)
+        views = seen["pixels"][0], paint(seen["semantic"][0])
+    finally:
+        batch.close()
+    enlarged = [view.repeat(FRAME_SCALE, axis=0).repeat(FRAME_SCALE, axis=1) for view in views]
+    return enlarged[0], enlarged[1]
+
+
+def _curves(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Mean curve of each cell on each kind of levels, with the range of its seeds."""
+    means = mean_curves(curves)
+    found: dict[str, dict[str, Any]] = {}
+    for levels in LEVELS:
+        found[levels] = {}
+        for letter, (view, learning) in CELLS.items():
+            chosen = (means["view"] == view) & (means["learning"] == learning) & (means["levels"] == levels)
+            found[levels][letter] = means.loc[chosen, ["step", "mean", "low", "high"]].round(4).to_dict("list")
+    return found
+
+
+def _class_rows(taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    positions = taxonomy.positions
+    rows = []
+    for name in taxonomy.classes.names:
+        members = positions[positions["class"] == name]
+        rows.append({"name": name, "games": members["game"].tolist(), "count": len(members)})
+    return rows
+
+
+def _downloads(taxonomy: Taxonomy, tables: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
+    """Every table as a link that holds it."""
+    everything = {name: getattr(taxonomy.tables, name) for name in TABLES} | dict(tables)
+    return [
+        {"name": f"{name}.csv", "link": _data_uri(table.round(6).to_csv(index=False).encode(), "text/csv")}
+        for name, table in everything.items()
+    ]
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).quantize(64).save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _data_uri(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand within a script: null for what is not finite, and no end of the script in a string."""
+
+    def plain(item: Any) -> Any:
+        if isinstance(item, Mapping):
+            return {str(key): plain(each) for key, each in item.items()}
+        if isinstance(item, (list, tuple)):
+            return [plain(each) for each in item]
+        if isinstance(item, (float, np.floating)):
+            return round(float(item), 5) if np.isfinite(item) else None
+        return item.item() if isinstance(item, np.generic) else item
+
+    return json.dumps(plain(value), allow_nan=False).replace("</", "<\\/")

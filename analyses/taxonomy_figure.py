@@ -1,0 +1,142 @@
+"""The map of a taxonomy: games in the plane of their demands, and how the gap of each is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analyses.palette import DEMAND_LOOKS, NEUTRAL
+from lcd.taxonomy.taxonomy import Taxonomy
+from lcd.verdict import NEGLIGIBLE
+
+
+class ClassLook(NamedTuple):
+    """How the games of one class are drawn."""
+
+    colour: str
+    marker: str
+    symbol: str  # Plotly's name of the marker
+
+
+# Okabe and Ito's colours, safe for colour-blind readers, and another marker each.
+CLASS_LOOKS = (
+    ClassLook("#0072B2", "o", "circle"),
+    ClassLook("#D55E00", "s", "square"),
+    ClassLook("#009E73", "^", "triangle-up"),
+    ClassLook("#CC79A7", "D", "diamond"),
+    ClassLook("#E69F00", "v", "triangle-down"),
+    ClassLook("#56B4E9", "P", "cross"),
+)
+DECIDED, UNDECIDED = "black", "0.45"
+_SIDES = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
+_PLACES = [(reach * x, reach * y) for reach in (7, 13) for x, y in _SIDES]  # points right and up of the game
+
+
+def draw_taxonomy(taxonomy: Taxonomy) -> Figure:
+    """Draw the map of the games beside the parts of their gaps.
+
+    Parameters
+    ----------
+    taxonomy : Taxonomy
+        What to draw.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    positions, names = taxonomy.positions, taxonomy.classes.names
+    figure = Figure(figsize=(12, max(5.2, 1.6 + 0.27 * len(positions))), layout="constrained")
+    chart, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))
+    _draw_map(chart, positions, names)
+    _draw_parts(bars, positions)
+    return figure
+
+
+def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None:
+    axes.axvspan(-1, NEGLIGIBLE, color="0.94", zorder=0, lw=0)
+    axes.axhspan(-1, NEGLIGIBLE, color="0.94", zorder=0, lw=0)
+    for name, look in zip(names, CLASS_LOOKS, strict=False):
+        rows = positions[positions["class"] == name]
+        if rows.empty:
+            continue
+        spans = [_margins(rows, demand) for demand in ("perceptual", "policy")]
+        drawn = axes.errorbar(
+            rows["perceptual"], rows["policy"], xerr=spans[0], yerr=spans[1], fmt=look.marker, color=look.colour,
+            ms=7, elinewidth=0.7, label=f"{name} ({len(rows)})", mec="white", mew=0.6,
+        )  # fmt: skip
+        for bars in drawn[2]:
+            bars.set_alpha(0.4)
+    ends = positions[["perceptual", "policy"]].to_numpy()
+    low, high = min(0.0, ends.min()), max(ends.max(), 2 * NEGLIGIBLE)
+    room = 0.12 * (high - low)
+    axes.set_xlim(low - room, ends[:, 0].max() + 2 * room)
+    axes.set_ylim(low - room, ends[:, 1].max() + room)
+    reach = [low - room, high + 2 * room]
+    axes.plot(reach, reach, color="0.75", lw=0.8, ls=(0, (4, 4)), zorder=0)
+    axes.set_xlabel("perceptual demand P: what having to see costs")
+    axes.set_ylabel("policy-learning demand L: what having to find out what to do costs")
+    axes.set_title("Games by what makes them hard, with 95 % intervals", loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper right", fontsize=9, frameon=False, title="class", title_fontsize=9)
+    _label(axes, positions)
+
+
+def _margins(rows: pd.DataFrame, demand: str) -> np.ndarray:
+    limits = np.stack([rows[demand] - rows[f"{demand}_low"], rows[f"{demand}_high"] - rows[demand]])
+    return np.nan_to_num(limits)
+
+
+def _label(axes: Axes, positions: pd.DataFrame) -> None:
+    """Write each game's name where it meets the fewest points and names; a verdict makes it bold."""
+    points = axes.transData.transform(positions[["perceptual", "policy"]].to_numpy())
+    scale = axes.figure.dpi / 72
+    taken: list[tuple[float, float, float, float]] = [(x - 4, y - 4, x + 4, y + 4) for x, y in points.tolist()]
+    for (x, y), (_, row) in zip(points.tolist(), positions.iterrows(), strict=True):
+        width, height = 5.4 * scale * len(row["game"]), 9 * scale
+
+        def box(place: tuple[int, int], x: float = x, y: float = y, w: float = width, h: float = height):  # type: ignore[no-untyped-def]  # noqa: ANN202
+            left = x + place[0] * scale - (w if place[0] < 0 else w / 2 if place[0] == 0 else 0)
+            low = y + place[1] * scale - (h if place[1] < 0 else h / 2 if place[1] == 0 else 0)
+            return left, low, left + w, low + h
+
+        best = min(_PLACES, key=lambda place: sum(_overlap(box(place), other) for other in taken))
+        taken.append(box(best))
+        decided = row["verdict"] != "inconclusive"
+        axes.annotate(
+            row["game"], (row["perceptual"], row["policy"]), best, textcoords="offset points", fontsize=8.5,
+            ha="left" if best[0] > 0 else "right" if best[0] < 0 else "center",
+            va="bottom" if best[1] > 0 else "top" if best[1] < 0 else "center",
+            color=DECIDED if decided else UNDECIDED, style="normal" if decided else "italic",
+        )  # fmt: skip
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
+
+
+def _draw_parts(axes: Axes, positions: pd.DataFrame) -> None:
+    """Draw the three demands of each game with their intervals, the largest gap on top."""
+    rows = positions.sort_values("gap")
+    places = np.arange(len(rows))
+    for shift, (demand, look) in zip((0.22, 0.0, -0.22), DEMAND_LOOKS.items(), strict=True):
+        axes.errorbar(
+            rows[demand], places + shift, xerr=_margins(rows, demand), fmt=look.marker, color=look.colour, ms=5, lw=1.2,
+            label=look.name,
+        )  # fmt: skip
+    axes.plot(rows["gap"], places, "|", color="black", ms=13, mew=1.6, label="learning gap G")
+    axes.axvline(0, color=NEUTRAL, lw=0.8)
+    axes.set_yticks(places, rows["game"])
+    axes.set_ylim(-0.7, len(rows) - 0.3)
+    axes.set_xlabel("normalised score, 95 % intervals")
+    axes.set_title("What the gap is made of", loc="left", fontsize=11)
+    axes.grid(axis="y", color="0.92", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", fontsize=9, frameon=False)

@@ -1,0 +1,1 @@
+"""Many games diagnosed by one plan, and their results as tables."""

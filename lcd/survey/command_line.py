@@ -1,0 +1,51 @@
+"""The command ``lcd survey``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lcd.arguments import names
+
+
+def command(
+    plan: Annotated[str, typer.Argument(help="A survey's file, or the name of one that comes with the package.")],
+    games: Annotated[str, typer.Option(metavar="NAMES", help="Only these of its games, such as maze,heist.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Folder of the diagnoses; by default surveys/NAME.")] = None,
+    store: Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")] = Path("lcd-runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default what is fastest.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
+    device: Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")] = False,
+) -> None:
+    """Diagnose many games by one plan.
+
+    The plan is a file in TOML: games = [...], and what a preset's numbers shall be. Each game's diagnosis is written as
+    soon as its runs are finished. Runs are kept: the same command goes on where it stopped.
+    """
+    from lcd.diagnosis import Diagnosis
+    from lcd.display import PlanDisplay, estimate_table
+    from lcd.execution import default_workers, resolve_device
+    from lcd.survey.plan import Survey
+    from lcd.survey.survey import carry_out, folders
+
+    device = resolve_device(device)
+    survey = Survey.read(plan)
+    if games:
+        survey = survey.only(names(games))
+    out = out or Path("surveys") / Path(plan).stem
+    console = Console()
+    folders(survey, out)
+    if dry_run:
+        console.print(*estimate_table(survey.plan, workers or default_workers(device)[0]), sep="\n")
+        return
+
+    def done(diagnosis: Diagnosis) -> None:
+        console.print(f"{diagnosis.game}: [bold]{diagnosis.verdict.name}[/bold]: {diagnosis.verdict.reason}")
+
+    with PlanDisplay(survey.plan) as display:
+        carry_out(survey, out, store, workers=workers, threads=threads, device=device, listener=display, done=done)
+    console.print(f"The diagnoses are in {out}; lcd taxonomy {out} sorts them.", highlight=False, soft_wrap=True)

@@ -1,0 +1,189 @@
+"""The tables of a survey: every game's cells, curves and verdict, tidy, one row an observation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.diagnosis import FORMAT, Diagnosis
+from lcd.files import replacing
+
+TABLES = ("games", "scores", "curves", "demands")
+
+COLUMNS = {
+    "games": {
+        "game": "name of the game",
+        "budget": "environment steps each cell was trained for",
+        "seeds": "number of seeds a cell",
+        "random": "return that counts as 0",
+        "best": "return that counts as 1",
+        "teacher": "where the teacher comes from: reference, trained, or a path; empty if unknown",
+        "teacher_training": "the teacher's mean return on training levels, in game points",
+        "teacher_unseen": "the same on unseen levels",
+        "verdict": "what limits the learner, see lcd.verdict",
+        "reason": "the numbers that the verdict rests on, in a sentence",
+    },
+    "scores": {
+        "game": "name of the game",
+        "view": "pixels or semantic",
+        "learning": "rl or imitation",
+        "seed": "seed of the run",
+        "levels": "unseen or training",
+        "area": "area under the normalised curve over the steps, divided by the budget",
+        "log_area": "the same over the logarithm of the steps",
+        "final": "normalised score at the end",
+        "area_error": "standard error of area over episodes; likewise log_area_error and final_error",
+        "log_area_error": "see area_error",
+        "final_error": "see area_error",
+    },
+    "curves": {
+        "game": "name of the game",
+        "view": "pixels or semantic",
+        "learning": "rl or imitation",
+        "seed": "seed of the run",
+        "levels": "unseen or training",
+        "step": "environment steps trained so far",
+        "return": "mean return of the evaluated episodes, in game points",
+        "score": "the same, normalised: 0 is random, 1 is best",
+        "score_error": "its standard error over episodes",
+        "episodes": "number of episodes",
+    },
+    "demands": {
+        "game": "name of the game",
+        "quantity": "perceptual, policy, joint, gap, headroom, perceptual_gain, policy_gain, see lcd.demands",
+        "levels": "unseen or training",
+        "score": "area, log_area or final",
+        "estimate": "in units of the normalised score",
+        "low": "lower 95 % limit",
+        "high": "upper 95 % limit",
+        "over": "what was taken to vary: seeds, episodes or nothing",
+    },
+}
+"""What the columns of each table mean."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurveyTables:
+    """Diagnoses of several games, as tables; `COLUMNS` says what their columns mean.
+
+    Attributes
+    ----------
+    games
+        One row a game.
+    scores
+        One row a (game, view, learning, seed, levels).
+    curves
+        One row an evaluation.
+    demands
+        One row a (game, quantity, levels, score).
+    """
+
+    games: pd.DataFrame
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    demands: pd.DataFrame
+
+    @classmethod
+    def of(cls, diagnoses: Iterable[Diagnosis]) -> SurveyTables:
+        """The tables of some diagnoses, each of another game."""
+        return cls._of_records([diagnosis.to_json() for diagnosis in diagnoses])
+
+    @classmethod
+    def read(cls, folder: Path | str) -> SurveyTables:
+        """Read a folder: the four tables, or diagnoses in folders of their own.
+
+        Parameters
+        ----------
+        folder
+            The folder, or the name of a survey that comes with the package, such as ``"procgen-easy"``.
+
+        Raises
+        ------
+        ValueError
+            If there are no diagnoses, one is damaged, or a game is there twice.
+        """
+        if str(folder) in reference_surveys() and not Path(folder).exists():
+            return load_reference(str(folder))
+        folder = Path(folder)
+        if all((folder / f"{name}.csv").is_file() for name in TABLES):
+            return cls(**{name: pd.read_csv(folder / f"{name}.csv", keep_default_na=True) for name in TABLES})
+        files = sorted(folder.glob("diagnosis.json")) or sorted(folder.glob("*/diagnosis.json"))
+        if not files:
+            raise ValueError(
+                f"{folder} holds no diagnoses: give a folder that lcd survey wrote, or one of folders by lcd diagnose."
+            )
+        return cls._of_records([_read(file) for file in files])
+
+    @classmethod
+    def _of_records(cls, records: list[dict[str, Any]]) -> SurveyTables:
+        games = [record["game"] for record in records]
+        if twice := sorted({game for game in games if games.count(game) > 1}):
+            raise ValueError(f"There are several diagnoses of {twice[0]}: keep one of them in the folder.")
+        demands = [pd.DataFrame(record["demands"]).assign(game=record["game"]) for record in records]
+        tables = {
+            "games": pd.DataFrame([_game_row(record) for record in records]),
+            "scores": pd.concat([pd.DataFrame(record["scores"]) for record in records], ignore_index=True),
+            "curves": pd.concat([pd.DataFrame(record["curves"]) for record in records], ignore_index=True),
+            "demands": pd.concat(demands, ignore_index=True),
+        }
+        return cls(**{name: table[list(COLUMNS[name])] for name, table in tables.items()})
+
+    def write(self, folder: Path) -> None:
+        """Write the tables as CSV."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in TABLES:
+            with replacing(folder / f"{name}.csv") as path:
+                getattr(self, name).round(6).to_csv(path, index=False)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read ({error}): make the diagnosis again.") from None
+    if record.get("format") != FORMAT:
+        raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): make it again.")
+    return record
+
+
+def _game_row(record: dict[str, Any]) -> dict[str, Any]:
+    teacher = record["teacher"] or {}
+    return {
+        "game": record["game"],
+        "budget": record["budget"],
+        "seeds": len(record["seeds"]),
+        "random": record["normalisation"]["random"],
+        "best": record["normalisation"]["best"],
+        "teacher": teacher.get("source"),
+        "teacher_training": teacher.get("training_return"),
+        "teacher_unseen": teacher.get("unseen_return"),
+        "verdict": record["verdict"]["name"],
+        "reason": record["verdict"]["reason"],
+    }
+
+
+def reference_surveys() -> list[str]:
+    """Names of the surveys whose tables come with the package."""
+    folder = resources.files("lcd.survey") / "reference"
+    return sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+
+
+def load_reference(name: str) -> SurveyTables:
+    """The tables of a survey that come with the package, such as ``"procgen-easy"``.
+
+    Raises
+    ------
+    ValueError
+        If there is none of this name.
+    """
+    if name not in reference_surveys():
+        known = ", ".join(reference_surveys()) or "none yet"
+        raise ValueError(f"No survey {name!r} comes with this package: there is {known}.")
+    with resources.as_file(resources.files("lcd.survey") / "reference" / name) as folder:
+        return SurveyTables.read(folder)

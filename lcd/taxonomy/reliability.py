@@ -1,0 +1,216 @@
+"""How far positions of games can be trusted: over seeds, by ranks, and with how many seeds and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from lcd.demands import CONTRASTS, DIFFERENCE, Contrast
+from lcd.intervals import Interval, cell_samples, contrast_interval, seed_variances, welch_limits
+from lcd.scores import PRIMARY, cell_scores
+from lcd.taxonomy.positions import PLANE, Cells
+from lcd.verdict import classify
+
+Floats = NDArray[np.float64]
+Limits = tuple[float, float, float]
+
+SEEDS = (2, 3, 4, 5, 7, 10, 15, 20)
+"""Numbers of seeds that the power table asks for."""
+
+MOST_SPLITS = 200
+
+
+def intraclass_correlation(table: ArrayLike, level: float = 0.95) -> tuple[Limits, Limits]:
+    """Share of the variance between games: of one seed's measurement, and of the mean over all seeds.
+
+    ICC(1,1) and ICC(1,k) of a one-way random model, ``(MSB − MSW)/(MSB + (k−1) MSW)`` and ``(MSB − MSW)/MSB``, with
+    the limits of the F distribution.
+
+    Parameters
+    ----------
+    table : array_like, shape (n, k)
+        One row a game, one column a seed; at least two of each.
+    level : float
+        Coverage of the limits.
+
+    Returns
+    -------
+    single, mean : tuple of float
+        Estimate, lower and upper limit.
+
+    References
+    ----------
+    Shrout, P. E. and Fleiss, J. L. (1979), "Intraclass correlations: uses in assessing rater reliability",
+    Psychological Bulletin 86. McGraw, K. O. and Wong, S. P. (1996), "Forming inferences about some intraclass
+    correlation coefficients", Psychological Methods 1.
+    """
+    values = np.asarray(table, dtype=np.float64)
+    games, seeds = values.shape
+    if min(games, seeds) < 2:
+        raise ValueError(f"an intraclass correlation needs two games and two seeds, not {games} and {seeds}")
+    between = seeds * values.mean(axis=1).var(ddof=1)
+    within = values.var(axis=1, ddof=1).mean()
+    if within == 0:
+        return (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)
+    ratio = between / within
+    freedom = games - 1, games * (seeds - 1)
+    upper, lower = (stats.f.ppf((1 + level) / 2, *pair) for pair in (freedom, freedom[::-1]))
+    ratios = (ratio, ratio / upper, ratio * lower)
+    single = tuple(float((f - 1) / (f + seeds - 1)) for f in ratios)
+    mean = tuple(float(1 - 1 / f) for f in ratios)
+    return single, mean  # type: ignore[return-value]
+
+
+def split_half(table: ArrayLike) -> float:
+    """Correlation over games between the means of two halves of the seeds, stepped up to all seeds.
+
+    The mean over all ways to halve the seeds (one is left out where their number is odd), stepped up by Spearman's and
+    Brown's formula ``m r / (1 + (m − 1) r)``, where all seeds are m times as many as a half.
+
+    Parameters
+    ----------
+    table : array_like, shape (n, k)
+        One row a game, one column a seed; at least three games and two seeds.
+
+    References
+    ----------
+    Spearman, C. (1910) and Brown, W. (1910), British Journal of Psychology 3.
+    """
+    values = np.asarray(table, dtype=np.float64)
+    games, seeds = values.shape
+    if games < 3 or seeds < 2:
+        raise ValueError(f"split halves need three games and two seeds, not {games} and {seeds}")
+    half = seeds // 2
+    found: list[float] = []
+    for first in combinations(range(seeds), half):
+        rest = [seed for seed in range(seeds) if seed not in first]
+        for second in combinations(rest, half):
+            if first < second and len(found) < MOST_SPLITS:
+                halves = values[:, first].mean(axis=1), values[:, second].mean(axis=1)
+                found.append(float(np.corrcoef(*halves)[0, 1]))
+    correlation, times = float(np.mean(found)), seeds / half
+    return times * correlation / (1 + (times - 1) * correlation)
+
+
+def reliability_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """How reproducible each demand is.
+
+    Parameters
+    ----------
+    cells : Cells
+        The scores of at least three games with two seeds or more.
+    draws : int
+        Draws of seeds behind the stability of ranks.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a demand: icc_single and icc_mean (see `intraclass_correlation`) with ``_low`` and ``_high``,
+        split_half, and rank_stability: the mean rank correlation of other draws of seeds with the estimate.
+    """
+    by_seed, drawn = cells.by_seed(), cells.draws(draws, seed)
+    rows = []
+    for axis, name in enumerate(PLANE):
+        table = by_seed[:, :, axis].T
+        row: dict[str, float | str] = {"demand": name}
+        for measure, limits in zip(("icc_single", "icc_mean"), intraclass_correlation(table), strict=True):
+            row |= dict(zip((measure, f"{measure}_low", f"{measure}_high"), limits, strict=True))
+        estimate = cells.positions()[:, axis]
+        ranks = [float(stats.spearmanr(estimate, other).statistic) for other in drawn[:, :, axis]]
+        rows.append(row | {"split_half": split_half(table), "rank_stability": float(np.mean(ranks))})
+    return pd.DataFrame(rows)
+
+
+def rank_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """The rank of every game by each demand, 1 for the largest.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (game, demand): rank, and low and high, between which 95 % of other draws of seeds would put it.
+    """
+    drawn = cells.draws(draws, seed)
+    rows = []
+    for axis, name in enumerate(PLANE):
+        ranks = stats.rankdata(-drawn[:, :, axis], axis=1)
+        own = stats.rankdata(-cells.positions()[:, axis])
+        low, high = np.quantile(ranks, (0.025, 0.975), axis=0)
+        rows += [(game, name, *row) for game, row in zip(cells.games, np.stack([own, low, high], 1), strict=True)]
+    return pd.DataFrame(rows, columns=["game", "demand", "rank", "low", "high"])
+
+
+def seeds_table(scores: pd.DataFrame, counts: Sequence[int] = SEEDS) -> pd.DataFrame:
+    """How many verdicts another number of seeds would decide, if estimates and spreads are as they are now.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        One row a (game, view, learning, seed, levels).
+    counts : sequence of int
+        Numbers of seeds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a number of seeds: decided (share of the games with a verdict), half_width (median half-width of the
+        intervals of both demands), and icc_perceptual and icc_policy (expected reliability of the mean over so many
+        seeds, by Spearman's and Brown's formula).
+    """
+    games = [cell_samples(rows, *PRIMARY)[0] for _, rows in scores.groupby("game", sort=False)]
+    cells = Cells.of(scores)
+    singles = [intraclass_correlation(cells.by_seed()[:, :, axis].T)[0][0] for axis in range(2)]
+    rows = []
+    for count in counts:
+        found = [_intervals_at(samples, count) for samples in games]
+        decided = [classify(intervals, difference) != "inconclusive" for intervals, difference in found]
+        widths = [(intervals[name].high - intervals[name].low) / 2 for intervals, _ in found for name in PLANE]
+        expected = [count * max(icc, 0.0) / (1 + (count - 1) * max(icc, 0.0)) for icc in singles]
+        rows.append((count, float(np.mean(decided)), float(np.median(widths)), *expected))
+    return pd.DataFrame(rows, columns=["seeds", "decided", "half_width", "icc_perceptual", "icc_policy"])
+
+
+def _intervals_at(samples: Sequence[Floats], count: int) -> tuple[dict[str, Interval], Interval]:
+    means, variances = np.array([cell.mean() for cell in samples]), seed_variances(samples)
+
+    def at(contrast: Contrast) -> Interval:
+        low, high = welch_limits(means, variances, [count] * len(means), contrast)
+        return Interval(float(low + high) / 2, float(low), float(high))
+
+    return {name: at(contrast) for name, contrast in CONTRASTS.items()}, at(DIFFERENCE)
+
+
+def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
+    """What smaller budgets would have said: the same curves, cut at each evaluation.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        One row an evaluation, see `lcd.scores.learning_curves`; the games share their steps.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a budget: steps, decided (share of the games with a verdict), perceptual and policy (rank correlation
+        over games of the demand with that of the whole budget).
+    """
+    steps = sorted(set.intersection(*(set(rows["step"]) for _, rows in curves.groupby("game"))) - {0})
+    of_budgets = {budget: cell_scores(curves[curves["step"] <= budget], budget) for budget in steps}
+    whole = Cells.of(of_budgets[steps[-1]]).positions()
+    rows = []
+    for budget, scores in of_budgets.items():
+        decided = []
+        for _, of_game in scores.groupby("game", sort=False):
+            samples, errors = cell_samples(of_game, *PRIMARY)
+            intervals = {name: contrast_interval(samples, errors, contrast) for name, contrast in CONTRASTS.items()}
+            decided.append(classify(intervals, contrast_interval(samples, errors, DIFFERENCE)) != "inconclusive")
+        places = Cells.of(scores).positions()
+        agreement = [float(stats.spearmanr(places[:, axis], whole[:, axis]).statistic) for axis in range(2)]
+        rows.append((budget, float(np.mean(decided)), *agreement))
+    return pd.DataFrame(rows, columns=["steps", "decided", *PLANE])

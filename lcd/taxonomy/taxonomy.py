@@ -1,0 +1,257 @@
+"""A taxonomy: the games of a survey sorted by what makes them hard, and new games placed among them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lcd.figures import registered
+from lcd.survey.tables import SurveyTables
+from lcd.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
+from lcd.taxonomy.classes import DRAWS, Classes, find_classes
+from lcd.taxonomy.positions import PLANE, Cells, position_table
+from lcd.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
+
+FEWEST_GAMES = 3
+
+
+class Scored(Protocol):
+    """What knows the scores of cells, as a diagnosis and the tables of a survey do."""
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row a (game, view, learning, seed, levels)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A new game among the games of a taxonomy.
+
+    Attributes
+    ----------
+    game : str
+        The game.
+    nearest : pandas.DataFrame
+        One row a game of the taxonomy, nearest first: game, distance (in units of the normalised score) and deviations
+        (the same in standard errors of both positions).
+    classes : pandas.DataFrame
+        One row a class, likeliest first: class and probability.
+    """
+
+    game: str
+    nearest: pd.DataFrame
+    classes: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Taxonomy:
+    """Games sorted by their demands; built from the tables of a survey, and computed when it is asked.
+
+    Attributes
+    ----------
+    tables : SurveyTables
+        The survey, of at least three games.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer games.
+
+    Examples
+    --------
+    >>> import lcd
+    >>> taxonomy = lcd.Taxonomy.read("surveys/procgen-easy")  # doctest: +SKIP
+    >>> taxonomy.positions, taxonomy.classes.names, taxonomy.reliability  # doctest: +SKIP
+    """
+
+    tables: SurveyTables
+
+    def __post_init__(self) -> None:
+        if len(self.tables.games) < FEWEST_GAMES:
+            raise ValueError(
+                f"A taxonomy needs at least {FEWEST_GAMES} games, not {len(self.tables.games)}: diagnose more of them."
+            )
+
+    @classmethod
+    def read(cls, source: Path | str) -> Taxonomy:
+        """Read a folder of diagnoses or of a survey's tables, or a survey that comes with the package, by its name.
+
+        Raises
+        ------
+        ValueError
+            If there are no diagnoses in it, or of fewer than three games.
+        """
+        return cls(SurveyTables.read(source))
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The scores of the primary family behind the positions."""
+        return Cells.of(self.tables.scores)
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The classes of the games."""
+        return find_classes(self.cells)
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """One row a game: every quantity with its limits, the verdict, the class and its probability."""
+        table = position_table(self.tables.scores)
+        found = self.classes
+        table["class"] = [found.names[number] for number in found.of_games]
+        table["probability"] = found.membership.max(axis=1)
+        known = self.tables.games.set_index("game").loc[table["game"]]
+        return table.assign(
+            verdict=known["verdict"].to_numpy(),
+            teacher_score=((known["teacher_unseen"] - known["random"]) / (known["best"] - known["random"])).to_numpy(),
+        )
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """How reproducible each demand is, see `lcd.taxonomy.reliability.reliability_table`."""
+        return reliability_table(self.cells)
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """Ranks of the games with limits, see `lcd.taxonomy.reliability.rank_table`."""
+        return rank_table(self.cells)
+
+    @cached_property
+    def seeds(self) -> pd.DataFrame:
+        """What other numbers of seeds would decide, see `lcd.taxonomy.reliability.seeds_table`."""
+        return seeds_table(self.tables.scores)
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """What smaller budgets would have said, see `lcd.taxonomy.reliability.steps_table`."""
+        return steps_table(self.tables.curves)
+
+    @cached_property
+    def families(self) -> pd.DataFrame:
+        """Agreement of the families of scores, see `lcd.taxonomy.agreement.family_agreement`."""
+        return family_agreement(self.tables.scores, self.classes.of_games)
+
+    @cached_property
+    def cheap(self) -> pd.DataFrame:
+        """The demands from generalisation alone beside the factorial, see `lcd.taxonomy.agreement.cheap_estimates`."""
+        return cheap_estimates(self.tables.scores)
+
+    @cached_property
+    def cheap_agreement(self) -> pd.DataFrame:
+        """How far the two agree, see `lcd.taxonomy.agreement.cheap_agreement`."""
+        return cheap_agreement(self.cheap)
+
+    @cached_property
+    def aggregates(self) -> pd.DataFrame:
+        """Demands of the whole survey: rliable's interquartile mean and mean over games with stratified bootstrap."""
+        return aggregate_table(self.cells)
+
+    def as_tables(self) -> dict[str, pd.DataFrame]:
+        """Everything that `lcd taxonomy` writes, by name."""
+        membership = pd.DataFrame(self.classes.membership, columns=list(self.classes.names))
+        membership.insert(0, "game", self.cells.games)
+        return {
+            "positions": self.positions,
+            "membership": membership,
+            "class_selection": self.classes.selection,
+            "reliability": self.reliability,
+            "ranks": self.ranks,
+            "seeds": self.seeds,
+            "steps": self.steps,
+            "families": self.families,
+            "cheap": self.cheap,
+            "cheap_agreement": self.cheap_agreement,
+            "aggregates": self.aggregates,
+        }
+
+    def plot(self) -> Figure:
+        """Draw the map of the games."""
+        figure: Figure = registered("taxonomy")(self)
+        return figure
+
+    def place(self, diagnosis: Scored, draws: int = DRAWS) -> Placement:
+        """Place a game that is not part of the taxonomy.
+
+        Parameters
+        ----------
+        diagnosis : Diagnosis or SurveyTables
+            Of one game, best by the same preset.
+        draws : int
+            Draws of its position behind the probabilities.
+
+        Raises
+        ------
+        ValueError
+            If it holds several games.
+        """
+        new = Cells.of(diagnosis.scores)
+        if len(new.games) != 1:
+            raise ValueError(f"One game is placed at a time, not {len(new.games)}: give the folder of one diagnosis.")
+        place, error = new.positions()[0], new.covariances()[0]
+        away = self.cells.positions() - place
+        together = self.cells.covariances() + error + 1e-12 * np.eye(2)
+        deviations = np.sqrt(np.einsum("ni,nij,nj->n", away, np.linalg.inv(together), away))
+        nearest = pd.DataFrame(
+            {"game": self.cells.games, "distance": np.hypot(*away.T), "deviations": deviations}
+        ).sort_values("distance", ignore_index=True)
+        chances = self.classes.chances(new.draws(draws))[0]
+        classes = pd.DataFrame({"class": self.classes.names, "probability": chances})
+        return Placement(new.games[0], nearest, classes.sort_values("probability", ascending=False, ignore_index=True))
+
+
+@contextmanager
+def _global_seed(seed: int) -> Iterator[None]:
+    """Seed NumPy's global generator for a while: rliable draws from it, whatever it is given."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def aggregate_table(cells: Cells, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Aggregate each demand over games, seeds resampled within every game.
+
+    Parameters
+    ----------
+    cells : Cells
+        The scores.
+    resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (demand, measure): measure ("interquartile mean" or "mean"), estimate, low, high (95 %).
+
+    References
+    ----------
+    Agarwal, R. et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS.
+    """
+    with warnings.catch_warnings(), _global_seed(seed):
+        warnings.simplefilter("ignore", FutureWarning)  # of what rliable asks of arch
+        from rliable import library, metrics
+
+        measures = {"interquartile mean": metrics.aggregate_iqm, "mean": metrics.aggregate_mean}
+        estimates, limits = library.get_interval_estimates(
+            {name: cells.by_seed()[:, :, axis] for axis, name in enumerate(PLANE)},
+            lambda table: np.array([measure(table) for measure in measures.values()]),
+            reps=resamples,
+        )
+    rows = [
+        (demand, measure, float(estimates[demand][place]), *map(float, limits[demand][:, place]))
+        for demand in PLANE
+        for place, measure in enumerate(measures)
+    ]
+    return pd.DataFrame(rows, columns=["demand", "measure", "estimate", "low", "high"])

@@ -1,0 +1,117 @@
+"""The report: a page that works in a real browser, without a network."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+from synthetic_survey import survey
+
+from analyses.report import twin_frames, write_report
+from envs import GAMES
+from lcd.survey.tables import SurveyTables
+from lcd.taxonomy.taxonomy import Taxonomy
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    taxonomy = Taxonomy(SurveyTables.of(survey({(0.02, 0.01): 3, (0.35, 0.1): 4, (0.1, 0.4): 5})))
+    write_report(taxonomy, path, "A <title> & more")
+    return path
+
+
+def test_the_page_is_one_file_that_asks_for_no_other(page):
+    text = page.read_text("utf-8")
+    outside_of_plotly = re.sub(r"<script>/\*\*.*?</script>", "", text, count=1, flags=re.DOTALL)
+    assert len(outside_of_plotly) < 1_000_000 < len(text)
+    assert not re.findall(r"(?:src|href)=(?![\"']?data:)[^\s>]+", outside_of_plotly)
+    assert "A &lt;title&gt; &amp; more" in text
+    assert not list(page.parent.glob(".*"))
+
+
+@pytest.mark.parametrize("game", ["bigfish", "starpilot"])
+def test_frames_show_the_same_state_in_both_views(game):
+    pixels, labels = twin_frames(game)
+    assert pixels.shape == labels.shape == (192, 192, 3)
+    assert np.array_equal(pixels, twin_frames(game)[0])
+    assert len(np.unique(labels.reshape(-1, 3), axis=0)) < len(np.unique(pixels.reshape(-1, 3), axis=0))
+
+
+@pytest.fixture
+def browser():
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("needs chromium and chromedriver: apt-get install chromium chromium-driver")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    quiet = ("background-networking", "component-update", "sync", "gpu")
+    for argument in ("headless=new", "no-sandbox", "no-first-run", *(f"disable-{what}" for what in quiet)):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def open_at(browser, page, width, height, scheme="light"):
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    browser.get(page.as_uri())
+
+
+def column(browser, number):
+    return [
+        cell.text.split(" ")[0].replace("\N{MINUS SIGN}", "-")
+        for cell in browser.find_elements("css selector", f"#games tbody td:nth-child({number})")
+    ]
+
+
+def test_hovering_and_sorting_work_without_an_error(browser, page):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    open_at(browser, page, 1240, 1400)
+    title = browser.find_element("id", "detail-title")
+    before = title.text
+    point = browser.find_elements("css selector", "#map .scatterlayer .trace .point")[-1]
+    ActionChains(browser).move_to_element(point).pause(0.5).perform()
+    assert title.text != before
+    assert title.text.split(":")[0] in GAMES
+    assert browser.find_element("id", "detail-pixels").get_attribute("naturalWidth") == "192"
+    for section in ("map", "detail-curves", "detail-parts", "seeds", "steps", "cheap"):
+        assert browser.find_elements("css selector", f"#{section} svg.main-svg"), section
+
+    buttons = browser.find_elements("css selector", "#games th button")
+    assert [button.text for button in buttons][:4] == ["game", "class", "P", "L"]
+    buttons[0].click()
+    assert column(browser, 1) == sorted(column(browser, 1))
+    browser.find_elements("css selector", "#games th button")[2].click()
+    values = [float(text) for text in column(browser, 3)]
+    assert values == sorted(values, reverse=True)
+    browser.find_elements("css selector", "#games th button")[2].click()
+    assert [float(text) for text in column(browser, 3)] == values[::-1]
+    row = browser.find_elements("css selector", "#games tbody tr")[0]
+    row.click()
+    assert title.text.startswith(row.get_attribute("data-game"))
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_follows_the_theme(browser, page, scheme):
+    open_at(browser, page, 390, 844, scheme)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    paper = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    brightness = np.mean([int(number) for number in re.findall(r"\d+", paper)[:3]])
+    assert (brightness > 128) == (scheme == "light")
+    ink = browser.execute_script("return document.querySelector('#map .xtitle').style.fill")
+    assert (np.mean([int(number) for number in re.findall(r"\d+", ink)[:3]]) > 128) == (scheme == "dark")
+    assert browser.get_log("browser") == []

@@ -1,0 +1,129 @@
+"""Surveys: their plans, what carrying them out writes, and their tables."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from synthetic_survey import diagnosis
+from test_command_line import lcd
+
+from envs import GAMES
+from lcd.survey.plan import Survey, shipped_surveys
+from lcd.survey.tables import COLUMNS, TABLES, SurveyTables, load_reference, reference_surveys
+
+PLAN = """
+games = ["coinrun", "Maze"]
+preset = "smoke"
+steps = 1024
+seeds = 1
+teacher_factor = 1
+train_teachers = true
+"""
+
+
+def test_a_plan_is_read_from_its_file(tmp_path):
+    file = tmp_path / "small.toml"
+    file.write_text(PLAN + 'appearance = ["no-backgrounds"]')
+    survey = Survey.read(file)
+    assert (survey.games, survey.appearance) == (("coinrun", "maze"), ("no-backgrounds",))
+    assert survey.changes == {"steps": 1024, "seeds": 1, "teacher_factor": 1}
+    assert [run.game for run in survey.plan.runs] == ["coinrun"] * 4 + ["maze"] * 4  # one game after the other
+    assert {run.appearance for run in survey.plan.runs if run.view == "pixels"} == {("no-backgrounds",)}
+    assert survey.only(["maze"]).plan.games == survey.plan.games[1:]
+
+
+def test_the_survey_of_procgen_has_all_games_and_a_budget_that_the_taxonomy_asks_for():
+    survey = Survey.read("procgen-easy")
+    assert "procgen-easy" in shipped_surveys()
+    assert set(survey.games) == set(GAMES)
+    for plan in survey.plan.games:
+        assert plan.budget >= 500_000
+        assert {run.seed for run in plan.runs} == {0, 1, 2}
+        assert {run.num_levels for run in plan.cells} == {200}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("games = ['pong']", "Unknown game"),
+        ("games = []", "names each of its games once"),
+        ("games = ['maze', 'maze']", "names each of its games once"),
+        ("steps = 5", "names no games"),
+        ("games = ['maze']\ncolour = 3", "cannot set 'colour'"),
+        ("games = ['maze']\nsteps = 'many'", "steps is a whole number, not 'many'"),
+        ("games = ['maze']\npreset = 'huge'", "Unknown preset 'huge'"),
+        ("games = 3", "not written as a survey is"),
+        ("games = [", "not written as a survey is, in TOML"),
+    ],
+)
+def test_impossible_plans_are_one_clear_sentence(tmp_path, text, sentence):
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(ValueError, match=sentence):
+        Survey.read(tmp_path / "bad.toml")
+
+
+def test_what_is_no_plan_or_not_in_it_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"There is no survey nothing: give a file, or one of .*procgen-easy"):
+        Survey.read("nothing")
+    with pytest.raises(ValueError, match="has no game 'pong'"):
+        Survey.read("procgen-easy").only(["pong"])
+    refused = lcd("survey", "nothing", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path):
+    (tmp_path / "small.toml").write_text(PLAN)
+    one = lcd("survey", "small.toml", "--games", "maze", cwd=tmp_path)
+    assert one.returncode == 0, one.stderr
+    written = tmp_path / "surveys" / "small"
+    assert [path.name for path in written.iterdir()] == ["maze"]
+    first = (written / "maze" / "diagnosis.json").read_bytes()
+    both = lcd("survey", "small.toml", cwd=tmp_path)
+    assert both.returncode == 0, both.stderr
+    assert both.stderr.count("maze") == both.stderr.count("found in the store") == 4
+    assert both.stdout.count("inconclusive") == 2
+    assert (written / "maze" / "diagnosis.json").read_bytes() == first
+    tables = SurveyTables.read(written)
+    assert tables.games["game"].tolist() == ["coinrun", "maze"]
+    assert len(tables.scores) == 2 * 4 * 2  # games, cells, kinds of level
+    (tmp_path / "small.toml").write_text(PLAN.replace("1024", "2048"))
+    other = lcd("survey", "small.toml", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "belongs to another plan" in other.stderr
+
+
+def test_tables_survive_their_files_and_every_column_is_documented(tmp_path):
+    tables = SurveyTables.of([diagnosis("maze", 0.1, 0.2), diagnosis("heist", 0.2, 0.1)])
+    tables.write(tmp_path)
+    again = SurveyTables.read(tmp_path)
+    for name in TABLES:
+        one, other = getattr(tables, name), getattr(again, name)
+        assert list(one.columns) == list(other.columns) == list(COLUMNS[name])
+        numbers = one.select_dtypes("number").columns
+        assert np.allclose(one[numbers], other[numbers], atol=1e-6)
+        texts = [column for column in one.columns if column not in numbers]
+        assert one[texts].equals(other[texts])
+
+
+def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        diagnosis("maze", 0.1, 0.2).to_json(tmp_path / folder / "diagnosis.json")
+    with pytest.raises(ValueError, match="several diagnoses of maze"):
+        SurveyTables.read(tmp_path)
+    file = tmp_path / "two" / "diagnosis.json"
+    file.write_text(json.dumps({"format": "lcd.diagnosis/0"}))
+    with pytest.raises(ValueError, match="no diagnosis of this version"):
+        SurveyTables.read(tmp_path)
+    file.write_text("{")
+    with pytest.raises(ValueError, match="cannot be read"):
+        SurveyTables.read(tmp_path)
+
+
+def test_a_survey_that_does_not_come_with_the_package_is_named():
+    with pytest.raises(ValueError, match="No survey 'atari' comes with this package"):
+        load_reference("atari")
+    for name in reference_surveys():
+        assert len(load_reference(name).games) >= 3

@@ -1,0 +1,180 @@
+"""Positions, classes and the reliability of a taxonomy, against surveys whose demands are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import adjusted_rand_score
+from synthetic_survey import diagnosis, survey
+from test_command_line import lcd
+
+from lcd.survey.tables import SurveyTables
+from lcd.taxonomy.agreement import cheap_agreement
+from lcd.taxonomy.classes import find_classes
+from lcd.taxonomy.positions import PLANE, Cells
+from lcd.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
+from lcd.taxonomy.taxonomy import Taxonomy
+
+GROUPS = {(0.02, 0.01): 4, (0.35, 0.08): 5, (0.10, 0.42): 7}
+SHROUT_AND_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+
+
+@pytest.fixture(scope="module")
+def taxonomy():
+    return Taxonomy(SurveyTables.of(survey(GROUPS)))
+
+
+def test_positions_are_the_demands_of_the_diagnoses():
+    known = diagnosis("maze", 0.3, 0.2, noise=0.02)
+    cells = Cells.of(known.scores)
+    assert cells.positions()[0] == pytest.approx([known.perceptual.estimate, known.policy.estimate])
+    exact = Cells.of(diagnosis("maze", 0.3, 0.2, noise=0).scores)
+    assert exact.positions()[0] == pytest.approx([0.3, 0.2])
+    assert np.allclose(exact.covariances(), 0)
+    assert np.allclose(exact.draws(5), exact.positions())
+
+
+def test_draws_scatter_as_the_errors_of_both_demands_do():
+    cells = Cells.of(diagnosis("maze", 0.3, 0.2, noise=0.05, seeds=30).scores)
+    drawn = cells.draws(20_000)[:, 0]
+    assert np.cov(drawn.T) == pytest.approx(cells.covariances()[0], rel=0.15)
+    assert cells.covariances()[0][0, 1] > 0  # both share the cell with both helps
+
+
+def test_the_classes_are_the_groups_that_there_are(taxonomy):
+    truth = [number for number, count in enumerate(GROUPS.values()) for _ in range(count)]
+    classes = taxonomy.classes
+    assert adjusted_rand_score(truth, classes.of_games) == 1
+    assert classes.names == ("little to gain from either help", "hard to see", "hard to decide")
+    assert classes.selection.loc[classes.selection["chosen"], "classes"].tolist() == [3]
+    assert np.allclose(classes.membership.sum(axis=1), 1)
+    again = Taxonomy(taxonomy.tables).classes
+    assert np.array_equal(again.membership, classes.membership)
+
+
+def test_one_cloud_of_games_is_one_class():
+    clouds = (survey({(0.2, 0.2): 12}, spread=0.06, seed=seed) for seed in range(10))
+    found = [len(find_classes(Cells.of(SurveyTables.of(cloud).scores), draws=20, refits=5).names) for cloud in clouds]
+    assert found.count(1) >= 8, found
+
+
+def test_groups_that_seeds_do_not_tell_apart_are_no_classes():
+    groups = {(0.15, 0.2): 6, (0.2, 0.15): 6}
+    clear, blurred = (
+        find_classes(Cells.of(SurveyTables.of(survey(groups, spread=0.003, noise=noise, seed=3)).scores)).names
+        for noise in (0.001, 0.15)
+    )
+    assert (len(clear), len(blurred)) == (2, 1)
+
+
+def test_classes_of_the_same_kind_are_told_apart_by_degree():
+    tables = SurveyTables.of(survey({(0.05, 0.2): 5, (0.1, 0.6): 5}, spread=0.01))
+    assert Taxonomy(tables).classes.names == ("hard to decide, mildly", "hard to decide, strongly")
+
+
+def test_a_new_game_is_placed_beside_the_games_that_are_like_it(taxonomy):
+    placement = taxonomy.place(diagnosis("a game of its own", 0.34, 0.09, seed=77))
+    members = set(taxonomy.positions.loc[taxonomy.positions["class"] == "hard to see", "game"])
+    assert placement.classes.iloc[0]["class"] == "hard to see"
+    assert placement.classes.iloc[0]["probability"] > 0.9
+    assert placement.classes["probability"].sum() == pytest.approx(1)
+    assert set(placement.nearest["game"].head(5)) == members
+    assert placement.nearest["distance"].is_monotonic_increasing
+    with pytest.raises(ValueError, match="One game is placed at a time, not 16"):
+        taxonomy.place(taxonomy.tables)
+
+
+def test_intraclass_correlations_are_those_of_shrout_and_fleiss():
+    single, mean = intraclass_correlation(SHROUT_AND_FLEISS)
+    assert single == pytest.approx((0.1657, -0.1329, 0.7226), abs=5e-4)
+    assert mean == pytest.approx((0.4428, -0.8844, 0.9124), abs=5e-4)
+    assert intraclass_correlation([[1, 1], [2, 2]]) == ((1, 1, 1), (1, 1, 1))
+    with pytest.raises(ValueError, match="two games and two seeds"):
+        intraclass_correlation([[1, 2]])
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 6])
+def test_split_halves_estimate_the_reliability_of_the_mean(seeds):
+    random = np.random.default_rng(0)
+    true, noise = random.standard_normal((4000, 1)), random.standard_normal((4000, seeds))
+    assert split_half(true + noise) == pytest.approx(seeds / (seeds + 1), abs=0.02)
+    assert intraclass_correlation(true + noise)[1][0] == pytest.approx(seeds / (seeds + 1), abs=0.02)
+
+
+def test_reliability_falls_with_noise(taxonomy):
+    noisy = Taxonomy(SurveyTables.of(survey(GROUPS, noise=0.3)))
+    for measure in ("icc_single", "icc_mean", "split_half", "rank_stability"):
+        assert (taxonomy.reliability[measure] > noisy.reliability[measure]).all(), measure
+    assert (taxonomy.reliability["icc_mean"] > 0.95).all()
+    ranks = taxonomy.ranks
+    assert ((ranks["low"] <= ranks["rank"]) & (ranks["rank"] <= ranks["high"])).all()
+    assert sorted(ranks.loc[ranks["demand"] == "policy", "rank"]) == list(range(1, 17))
+
+
+def test_more_seeds_decide_more_and_as_many_as_there_are_decide_what_is_decided():
+    tables = SurveyTables.of(survey({(0.12, 0.02): 4, (0.02, 0.12): 4}, noise=0.03, episodes=2))
+    found = seeds_table(tables.scores, (2, 3, 10, 100))
+    assert found["decided"].is_monotonic_increasing
+    assert found["half_width"].is_monotonic_decreasing
+    assert found["decided"].iloc[0] < found["decided"].iloc[-1] == 1
+    assert (found[["icc_perceptual", "icc_policy"]].diff().iloc[1:] >= 0).to_numpy().all()
+
+
+def test_the_whole_budget_agrees_with_itself(taxonomy):
+    steps = taxonomy.steps
+    assert steps["steps"].is_monotonic_increasing
+    assert steps[list(PLANE)].iloc[-1].tolist() == pytest.approx([1, 1])
+    verdicts = taxonomy.tables.games["verdict"] != "inconclusive"
+    assert steps["decided"].iloc[-1] == pytest.approx(verdicts.mean())
+    primary = taxonomy.families.iloc[0]
+    assert (primary["levels"], primary["score"], primary["perceptual"], primary["rand"]) == ("unseen", "area", 1, 1)
+
+
+def test_the_cheap_estimate_is_compared_game_by_game(taxonomy):
+    cheap = taxonomy.cheap
+    assert len(cheap) == 2 * 16
+    perceptual = cheap[cheap["demand"] == "perceptual"]
+    assert np.allclose(perceptual["cheap"], 0.02)  # what synthetic learners lose on unseen levels, every one of them
+    pairs = pd.DataFrame({"demand": "policy", "factorial": range(10), "cheap": range(10)})
+    same, reverse = (cheap_agreement(pairs.assign(cheap=sign * pairs["cheap"])).iloc[0] for sign in (1, -1))
+    assert (same["spearman"], same["low"], same["high"]) == pytest.approx((1, 1, 1))
+    assert (reverse["spearman"], reverse["low"]) == pytest.approx((-1, -1))
+
+
+def test_the_aggregates_are_over_all_games(taxonomy):
+    means = taxonomy.aggregates[taxonomy.aggregates["measure"] == "mean"].set_index("demand")
+    for demand in PLANE:
+        row = means.loc[demand]
+        assert row["estimate"] == pytest.approx(taxonomy.positions[demand].mean())
+        assert row["low"] < row["estimate"] < row["high"]
+
+
+def test_too_few_games_are_one_clear_sentence(tmp_path):
+    with pytest.raises(ValueError, match="at least 3 games, not 1"):
+        Taxonomy(SurveyTables.of([diagnosis("maze", 0.1, 0.1)]))
+    missing = lcd("taxonomy", "nowhere", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+    assert "nowhere holds no diagnoses" in missing.stderr
+
+
+def test_the_command_writes_tables_and_figures_and_places_a_game(tmp_path):
+    taxonomy = Taxonomy(SurveyTables.of(survey({(0.02, 0.01): 3, (0.1, 0.42): 4})))
+    taxonomy.tables.write(tmp_path / "survey")
+    done = lcd("taxonomy", "survey", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert {"taxonomy.png", "taxonomy.pdf", "positions.csv", "membership.csv", "reliability.csv"} < set(written)
+    assert b"/FontFile2" in written["taxonomy.pdf"]  # an embedded TrueType font
+    positions = pd.read_csv(tmp_path / "out" / "positions.csv")
+    assert positions["class"].tolist() == taxonomy.positions["class"].tolist()
+    assert lcd("taxonomy", "survey", "--out", "out", cwd=tmp_path).returncode == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == written
+
+    (tmp_path / "new").mkdir()
+    diagnosis("maze", 0.1, 0.42).to_json(tmp_path / "new" / "diagnosis.json")
+    placed = lcd("taxonomy", "survey", "--place", "new", cwd=tmp_path)
+    assert "hard to decide" in placed.stdout
+    foreign = lcd("taxonomy", "survey", "--out", ".", cwd=tmp_path)
+    assert foreign.returncode == 2
+    assert "did not write" in foreign.stderr
