@@ -16,6 +16,7 @@ from lcd.calibration.command_line import command as calibrate
 from lcd.survey.command_line import command as survey
 from lcd.taxonomy.command_line import report, taxonomy
 from lcd.teachers.command_line import teachers
+from lcd.watching import command as watch
 
 app = typer.Typer(
     add_completion=False,
@@ -29,6 +30,7 @@ app.command("calibrate")(calibrate)
 app.command("survey")(survey)
 app.command("taxonomy")(taxonomy)
 app.command("report")(report)
+app.command("watch")(watch)
 
 
 @app.callback(invoke_without_command=True)
@@ -140,32 +142,6 @@ def diagnose(
         for sentence in sentences:
             console.print(f"  {title}: {sentence}", highlight=False)
     console.print(f"Figure, tables and JSON are in {folder.path}.", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def watch(
-    teacher: Annotated[str, typer.Option(metavar="GAME", help="The game whose reference teacher is to play.")],
-    out: Annotated[Path | None, typer.Option(help="The film; by default GAME.gif.")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3,
-    max_steps: Annotated[int, typer.Option(min=1, help="Steps after which the film ends.")] = 600,
-    seed: Annotated[int, typer.Option(help="Of levels and actions.")] = 0,
-) -> None:
-    """Write a film of a reference teacher at play, in both views, on levels that it never saw."""
-    from agents import load_policy
-    from envs import ProcgenOptions
-    from lcd.figures import registered
-    from lcd.files import replacing
-    from lcd.replay import record
-    from lcd.teachers.library import shipped_teacher
-    from lcd.teachers.making import TRAINING_LEVELS
-
-    path, card = shipped_teacher(teacher)
-    options = ProcgenOptions(card.game, card.distribution_mode).unseen_levels(TRAINING_LEVELS)
-    replay = record(load_policy(path)[0], options, episodes=episodes, max_steps=max_steps, seed=seed)
-    film = out or Path(f"{card.game}.gif")
-    with replacing(film) as partial:
-        registered("replay")(replay, partial)
-    Console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
 
 
 def main() -> None:

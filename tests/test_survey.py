@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from synthetic_survey import diagnosis
 from test_command_line import lcd
 
@@ -85,6 +86,13 @@ def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path):
     assert both.stderr.count("maze") == both.stderr.count("found in the store") == 4
     assert both.stdout.count("inconclusive") == 2
     assert (written / "maze" / "diagnosis.json").read_bytes() == first
+    (run,) = (tmp_path / "lcd-runs").glob("maze-pixels-rl-*")
+    seen = lcd("watch", "--run", str(run), "--max-steps", "5", cwd=tmp_path)
+    assert seen.returncode == 0, seen.stderr
+    with Image.open(tmp_path / "maze.gif") as film:
+        assert (film.n_frames, film.width) == (5, 2 * 256 + 8)
+    wrong = lcd("watch", "heist", "--run", str(run), cwd=tmp_path)
+    assert (wrong.returncode, "plays maze, not heist" in wrong.stderr) == (2, True)
     tables = SurveyTables.read(written)
     assert tables.games["game"].tolist() == ["coinrun", "maze"]
     assert len(tables.scores) == 2 * 4 * 2  # games, cells, kinds of level

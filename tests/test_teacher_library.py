@@ -171,9 +171,11 @@ def test_commands_list_make_and_show_teachers(shipped, tmp_path, monkeypatch):
     listed = CliRunner().invoke(app, ["teachers"], env={"COLUMNS": "160"})
     assert listed.exit_code == 0, listed.output
     assert "maze" in listed.output
-    shown = CliRunner().invoke(app, ["watch", "--teacher", "maze", "--max-steps", "4"])
-    assert shown.exit_code == 0, shown.output
-    assert Image.open(tmp_path / "maze.gif").n_frames <= 4
+    for number, who in enumerate((["--teacher", "maze"], ["maze"])):
+        shown = CliRunner().invoke(app, ["watch", *who, "--max-steps", "4", "--out", f"{number}.gif"])
+        assert shown.exit_code == 0, shown.output
+    assert Image.open(tmp_path / "0.gif").n_frames <= 4
+    assert (tmp_path / "0.gif").read_bytes() == (tmp_path / "1.gif").read_bytes()
     arguments = ["teachers", "train", "maze", "--episodes", "4", "--folder", "made"]
     made = CliRunner().invoke(app, arguments)
     assert made.exit_code == 0, made.output

@@ -1,0 +1,88 @@
+"""The command ``lcd watch``: a film of an agent at play."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from agents import EncoderPolicy
+    from envs import ProcgenOptions
+
+
+def command(
+    game: Annotated[str | None, typer.Argument(help="The game; its reference teacher plays, or --run.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of a finished run, or a file of weights, to play.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="GAME", help="The game whose reference teacher is to play.")
+    ] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Play the levels that were learned on, instead of unseen ones.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The film; by default GAME.gif.")] = None,
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3,
+    max_steps: Annotated[int, typer.Option(min=1, help="Steps after which the film ends.")] = 600,
+    seed: Annotated[int, typer.Option(help="Of levels and actions.")] = 0,
+) -> None:
+    """Write a film of an agent at play, in both views, with its actions and the value that it sees in each state."""
+    from lcd.figures import registered
+    from lcd.files import replacing
+    from lcd.replay import record
+
+    if teacher is not None and (game is not None or run is not None):
+        raise ValueError(f"--teacher {teacher} plays alone: leave the game and --run away, or --teacher.")
+    if run is None and (game or teacher) is None:
+        raise ValueError("Nobody is there to be watched: name a game, whose teacher plays, or a run with --run.")
+    policy, options, levels = _of_teacher(str(game or teacher)) if run is None else _of_run(run, game)
+    replay = record(
+        policy,
+        options if training else options.unseen_levels(levels),
+        episodes=episodes,
+        max_steps=max_steps,
+        seed=seed,
+    )
+    film = out or Path(f"{options.game}.gif")
+    with replacing(film) as partial:
+        registered("replay")(replay, partial)
+    Console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
+
+
+def _of_teacher(game: str) -> tuple[EncoderPolicy, ProcgenOptions, int]:
+    from agents import load_policy
+    from envs import ProcgenOptions
+    from lcd.teachers.library import shipped_teacher
+    from lcd.teachers.making import TRAINING_LEVELS
+
+    path, card = shipped_teacher(game)
+    return load_policy(path)[0], ProcgenOptions(card.game, card.distribution_mode), TRAINING_LEVELS
+
+
+def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions, int]:
+    """What a run learned, on its training levels.
+
+    Raises
+    ------
+    ValueError
+        If there are no weights, they are of another game, or of one that is not of Procgen.
+    """
+    from agents import load_policy
+    from envs import ProcgenOptions, get_game
+    from lcd.training.settings import RunSettings
+
+    file = run / "policy.safetensors" if run.is_dir() else run
+    if not file.is_file():
+        raise ValueError(f"There are no weights in {run}: give the folder of a finished run, such as one in lcd-runs.")
+    policy, card = load_policy(file)
+    settings: dict[str, Any] | None = card.get("run")
+    if settings is None:
+        raise ValueError(f"{file} does not say which run it comes from: give the folder of a finished run.")
+    made = RunSettings.from_dict(settings)
+    options = made.training_options
+    if not isinstance(options, ProcgenOptions):
+        raise ValueError(f"{run} plays {made.game}, and films are made of Procgen's games: choose another run.")
+    if game is not None and get_game(game).name != options.game:
+        raise ValueError(f"{run} plays {options.game}, not {game}: choose another run.")
+    return policy, options, made.num_levels
