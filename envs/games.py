@@ -81,6 +81,14 @@ class Game:
         return {"easy": self.easy, "hard": self.hard}.get(distribution_mode)
 
 
+SCENERY = frozenset(
+    {
+        *("wall", "wall top", "outer wall", "dirt", "road", "panel", "cloud", "target background"),
+        *("exhaust", "explosion", "trail", "dust cloud", "air jump", "time left", "progress"),
+    }
+)
+"""Classes that are neither the agent nor anything that it seeks, shuns or uses."""
+
 _EXPLOSIONS = {54 + i: "explosion" for i in range(5)}
 _TRAIL = {59: "trail"}
 _WALKER = {0: "player", 9: "player jumping", 12: "player walking", 13: "player walking"}

@@ -1,0 +1,174 @@
+"""Whether two sets of importance maps agree, and how far they could: by as much as the people behind a reference do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+Measure = Callable[[Floats, Floats], float]
+
+IMPORTANT = 10.0
+"""Per cent of the pixels that count as important to Dice and IoU."""
+
+CLICKME_CEILING = 0.65753
+"""Mean Spearman correlation between people's maps in ClickMe, by which the published scores are divided."""
+
+
+def spearman(one: Floats, other: Floats) -> float:
+    """Spearman's rank correlation over the pixels of two maps; NaN if one of them is constant."""
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return float("nan")
+    return float(stats.spearmanr(one, other, axis=None).statistic)
+
+
+def dice(one: Floats, other: Floats) -> float:
+    """Dice's coefficient of the most important tenths of two maps; NaN if one of them is constant."""
+    both, either, size = _overlap(one, other)
+    return 2 * both / size if either else float("nan")
+
+
+def iou(one: Floats, other: Floats) -> float:
+    """Intersection over union of the most important tenths of two maps; NaN if one of them is constant."""
+    both, either, _ = _overlap(one, other)
+    return both / either if either else float("nan")
+
+
+def _overlap(one: Floats, other: Floats) -> tuple[int, int, int]:
+    first, second = (map_ > np.percentile(map_, 100 - IMPORTANT) for map_ in (one, other))
+    if not (first.any() and second.any()):
+        return 0, 0, 0
+    return int((first & second).sum()), int((first | second).sum()), int(first.sum() + second.sum())
+
+
+MEASURES: Mapping[str, Measure] = MappingProxyType({"spearman": spearman, "dice": dice, "iou": iou})
+"""Measures of agreement by name: of two maps of one shape, 1 for the same map."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of the maps of many images.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        Mean over the images where it is defined, with its 95 % t limits; NaN where there are too few.
+    images, undefined : int
+        Number of images, and of those among them that have a constant map, which agrees with nothing.
+    """
+
+    mean: float
+    low: float
+    high: float
+    images: int
+    undefined: int
+
+    @classmethod
+    def of(cls, values: ArrayLike) -> Agreement:
+        """Summarise the agreement of each image, NaN where it is undefined."""
+        every = np.asarray(values, dtype=np.float64)
+        known = every[~np.isnan(every)]
+        mean = float(known.mean()) if len(known) else float("nan")
+        half = float("nan")
+        if len(known) > 1:
+            half = float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known))
+        return cls(mean, mean - half, mean + half, len(every), len(every) - len(known))
+
+
+def agreement(maps: ArrayLike, references: ArrayLike, measure: str = "spearman") -> Floats:
+    """Agreement of each map with its reference.
+
+    Parameters
+    ----------
+    maps, references : array_like, shape (n, height, width)
+    measure : str
+        One of `MEASURES`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+        NaN where a map is constant.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a value is not finite, or there is no such measure.
+    """
+    one, other = (np.asarray(array, dtype=np.float64) for array in (maps, references))
+    if one.shape != other.shape or one.ndim != 3:
+        raise ValueError(f"Maps of shape {one.shape} cannot be held against references of shape {other.shape}.")
+    for name, array in (("map", one), ("reference", other)):
+        if not np.isfinite(array).all():
+            raise ValueError(f"A {name} holds a value that is not finite: leave its image out.")
+    if measure not in MEASURES:
+        raise ValueError(f"Unknown measure {measure!r}: choose one of {', '.join(MEASURES)}.")
+    return np.array([MEASURES[measure](a, b) for a, b in zip(one, other, strict=True)])
+
+
+def ceiling(sources: ArrayLike, measure: str = "spearman", *, splits: int = 20, seed: int = 0) -> Floats:
+    """How far the people, or other sources, behind a reference agree among themselves.
+
+    Sources are split into halves at random; the agreement of the halves' mean maps is averaged over the splits. It is
+    the agreement of half as many sources as there are, and so rather too low a ceiling than too high.
+
+    Parameters
+    ----------
+    sources : array_like, shape (n, sources, height, width)
+        The map of each source for each image, at least two.
+    measure : str
+        One of `MEASURES`.
+    splits, seed : int
+        Of the halves.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+    """
+    maps = np.asarray(sources, dtype=np.float64)
+    if maps.ndim != 4 or maps.shape[1] < 2:
+        raise ValueError(f"A ceiling needs the maps of two sources or more for each image, not shape {maps.shape}.")
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(splits):
+        order = random.permutation(maps.shape[1])
+        half = len(order) // 2
+        halves = (maps[:, order[:half]].mean(axis=1), maps[:, order[half : 2 * half]].mean(axis=1))
+        found.append(agreement(*halves, measure))
+    return np.mean(found, axis=0)
+
+
+def agreement_table(
+    maps: Mapping[str, ArrayLike], references: ArrayLike, ceilings: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """Agreement of several ways to explain with one reference.
+
+    Parameters
+    ----------
+    maps : mapping of str to array_like, shape (n, height, width)
+        Maps by the name of the method.
+    references : array_like, shape (n, height, width)
+    ceilings : mapping of str to float, optional
+        Agreement among the sources of the reference, by measure.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (method, measure): mean, low, high (95 %), images, undefined, and share, the mean divided by the
+        ceiling (NaN where there is none).
+    """
+    rows = []
+    for method, found in maps.items():
+        for measure in MEASURES:
+            summary = Agreement.of(agreement(found, references, measure))
+            share = summary.mean / (ceilings or {}).get(measure, float("nan"))
+            rows.append(
+                (method, measure, summary.mean, summary.low, summary.high, summary.images, summary.undefined, share)
+            )
+    columns = ["method", "measure", "mean", "low", "high", "images", "undefined", "share"]
+    return pd.DataFrame(rows, columns=columns)

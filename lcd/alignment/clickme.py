@@ -1,0 +1,103 @@
+"""ClickMe: images with maps of where people say that the object shows, read without TensorFlow.
+
+Linsley, Shiebler, Eberhardt and Serre, *Learning what and where to attend*, ICLR 2019 (arXiv:1805.08819).
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch.nn import functional
+
+from lcd.alignment.harmonizer import resized
+from lcd.alignment.references import ReferenceMaps
+from lcd.alignment.tfrecord import read_examples
+
+SIZE, BLURRED_SIZE = 224, 64
+"""Side of images and maps, and that of the maps while they are blurred."""
+
+_KERNEL, _DEVIATION = 10, 10.0
+
+Entry = tuple[NDArray[np.uint8], NDArray[np.uint8], int]
+
+
+def read_shards(shards: Iterable[Path], *, size: int = SIZE) -> ReferenceMaps:
+    """Read TFRecord shards, ``train-0.tfrecords`` and so on, as the harmonizer's authors prepare them.
+
+    Parameters
+    ----------
+    shards : iterable of pathlib.Path
+        The files.
+    size : int
+        Side of the images and maps in the result.
+
+    Raises
+    ------
+    ValueError
+        If a shard is missing, cut short or damaged, or an entry lacks its image, heatmap or label.
+    """
+    return _prepared((_of_example(example, shard) for shard in shards for example in read_examples(shard)), size)
+
+
+def read_npz(files: Iterable[Path], *, size: int = SIZE) -> ReferenceMaps:
+    """Read the files of single images, each with ``image``, ``heatmap`` and ``label``.
+
+    Raises
+    ------
+    ValueError
+        If a file cannot be read without running code from it, or lacks one of the three.
+    """
+    return _prepared((_of_npz(file) for file in files), size)
+
+
+def _of_example(example: dict, shard: Path) -> Entry:
+    try:
+        image, heatmap = (_decoded(example[name][0], mode) for name, mode in (("image", "RGB"), ("heatmap", "L")))
+        return image, heatmap, int(example["label"][0])
+    except (KeyError, IndexError, OSError) as error:
+        raise ValueError(f"An entry of {shard} lacks image, heatmap or label ({error!r}): fetch it again.") from None
+
+
+def _decoded(content: bytes, mode: str) -> NDArray[np.uint8]:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert(mode))
+
+
+def _of_npz(file: Path) -> Entry:
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            image, heatmap = np.asarray(data["image"]), np.squeeze(np.asarray(data["heatmap"]))
+            label = int(data["label"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} lacks image, heatmap or label, or is damaged ({error}): fetch it again.") from None
+    return image.astype(np.uint8), heatmap, label
+
+
+def _prepared(entries: Iterator[Entry], size: int) -> ReferenceMaps:
+    images, maps, labels = [], [], []
+    for image, heatmap, label in entries:
+        channels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))
+        images.append(resized(channels, (size, size)).round().byte().numpy().transpose(1, 2, 0))
+        maps.append(_blurred(torch.from_numpy(np.asarray(heatmap, np.float32))[None], size)[0].numpy())
+        labels.append(label)
+    if not images:
+        raise ValueError("There is not one image in the files of ClickMe: name the shards or npz files.")
+    return ReferenceMaps(np.stack(images), np.stack(maps), "human", np.array(labels, np.int64))
+
+
+def _blurred(maps: torch.Tensor, size: int) -> torch.Tensor:
+    """Heatmaps resized to `BLURRED_SIZE`, blurred and resized, shape (n, size, size)."""
+    offsets = torch.arange(_KERNEL, dtype=torch.float32) - _KERNEL // 2
+    weights = torch.exp(-(offsets**2) / (2 * _DEVIATION**2))
+    kernel = torch.outer(weights.flip(0), weights)
+    before, behind = (_KERNEL - 1) // 2, _KERNEL // 2
+    small = resized(maps, (BLURRED_SIZE, BLURRED_SIZE))
+    padded = functional.pad(small[:, None], (before, behind, before, behind))
+    return resized(functional.conv2d(padded, (kernel / kernel.sum())[None, None])[:, 0], (size, size))

@@ -1,0 +1,104 @@
+"""Where people look while they play Atari games, in the layout of Atari-HEAD.
+
+Zhang et al., *Atari-HEAD: Atari human eye-tracking and demonstration dataset*, AAAI 2020 (arXiv:1903.06754). A trial is
+a table ``NAME.txt``, a line a frame: frame, episode, score, duration in milliseconds, reward, action, and the gaze
+positions x0, y0, x1, y1, ... in pixels of the frame of 160 by 210; and an archive ``NAME.tar.bz2`` of the frames.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from lcd.alignment.references import ReferenceMaps
+
+HEIGHT, WIDTH = 210, 160
+
+DEVIATION = (7.1, 5.6)
+"""Rows and columns by which gaze is blurred: about one degree of visual angle where the data were taken."""
+
+_BEFORE_GAZE = 6  # columns of a line before the positions
+
+
+def read_trial(table: Path, *, largest: int | None = None, deviation: tuple[float, float] = DEVIATION) -> ReferenceMaps:
+    """Read the frames of a trial that somebody looked at, with maps of where.
+
+    Parameters
+    ----------
+    table : pathlib.Path
+        ``NAME.txt``; ``NAME.tar.bz2`` lies beside it.
+    largest : int, optional
+        Frames after which to stop.
+    deviation : tuple of float
+        Rows and columns by which gaze is blurred.
+
+    Returns
+    -------
+    ReferenceMaps
+        With the actions as targets. Frames without gaze or action are left out.
+
+    Raises
+    ------
+    ValueError
+        If a file is missing or cut short, a line is no line of such a table, or a frame is not in the archive.
+    """
+    rows = _rows(table)[:largest]
+    frames = _frames(table.with_suffix(".tar.bz2"), {name for name, _, _ in rows})
+    images = np.stack([frames[name] for name, _, _ in rows])
+    maps = np.stack([gaze_map(places, deviation) for _, _, places in rows])
+    return ReferenceMaps(images, maps, "human", np.array([action for _, action, _ in rows], np.int64))
+
+
+def gaze_map(places: NDArray[np.float64], deviation: tuple[float, float] = DEVIATION) -> NDArray[np.float32]:
+    """A density of gaze that sums to 1, shape (210, 160), from positions of shape (n, 2), x and y."""
+    density = np.zeros((HEIGHT, WIDTH))
+    columns, rows = np.clip(places.astype(np.int64), 0, (WIDTH - 1, HEIGHT - 1)).T
+    np.add.at(density, (rows, columns), 1.0)
+    blurred = gaussian_filter(density, deviation, mode="constant")
+    return (blurred / blurred.sum()).astype(np.float32)
+
+
+def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
+    if not table.is_file():
+        raise ValueError(f"There is no file {table}: check the path.")
+    found = []
+    for number, line in enumerate(table.read_text("utf-8").splitlines()):
+        parts = line.strip().split(",")
+        if number == 0 and parts[0] == "frame_id":
+            continue
+        try:
+            name, action, gaze = parts[0], parts[_BEFORE_GAZE - 1], parts[_BEFORE_GAZE:]
+            if "null" in (action, gaze[0]):
+                continue
+            places = np.array(gaze, dtype=np.float64).reshape(-1, 2)
+            found.append((name, int(action), places))
+        except (IndexError, ValueError):
+            raise ValueError(f"Line {number + 1} of {table} is no line of Atari-HEAD: fetch the file again.") from None
+    if not found:
+        raise ValueError(f"In {table} nobody looks anywhere: choose another trial.")
+    return found
+
+
+def _frames(archive: Path, names: set[str]) -> dict[str, NDArray[np.uint8]]:
+    if not archive.is_file():
+        raise ValueError(f"There is no file {archive} beside its table: fetch it, too.")
+    found = {}
+    try:
+        with tarfile.open(archive, "r:bz2") as files:
+            for member in files:
+                name = Path(member.name).stem
+                content = files.extractfile(member) if name in names and member.isfile() else None
+                if content is not None:
+                    with Image.open(io.BytesIO(content.read())) as image:
+                        found[name] = np.asarray(image.convert("RGB"))
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise ValueError(f"{archive} cannot be read to its end ({error}): fetch it again.") from None
+    if missing := sorted(names - found.keys()):
+        raise ValueError(f"The frame {missing[0]} is not in {archive}: fetch it again.")
+    return found

@@ -1,0 +1,199 @@
+"""The neural harmonizer: training a network to look where a reference says that it matters.
+
+After Fel, Felipe, Linsley and Serre, *Harmonizing the object recognition strategies of deep neural networks with
+humans*, NeurIPS 2022 (arXiv:2211.04533), as their public code computes it: the importance map is the gradient of the
+target's output with respect to the image, averaged over channels; it and the reference are standardised, cut at zero
+and compared at five levels of a pyramid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+LEVELS = 5
+"""Levels of the pyramid, the map itself among them."""
+
+_DEVIATION_EPSILON, _MAXIMUM_EPSILON = 1e-5, 1e-6
+_BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def standardise_and_cut(maps: torch.Tensor) -> torch.Tensor:
+    """Bring each map to zero mean and unit deviation, and keep what lies above the mean.
+
+    Parameters
+    ----------
+    maps : torch.Tensor, shape (batch, height, width)
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, height, width)
+        Zero everywhere for a constant map.
+    """
+    centred = maps - maps.mean(dim=(1, 2), keepdim=True)
+    # The deviation of a constant map is 0, where the gradient of a root has no bounds.
+    variance = centred.square().mean(dim=(1, 2), keepdim=True)
+    deviation = torch.where(variance > 0, variance, 1.0).sqrt() * (variance > 0)
+    return (centred / (deviation + _DEVIATION_EPSILON)).relu()
+
+
+def pyramid(maps: torch.Tensor, levels: int = LEVELS) -> list[torch.Tensor]:
+    """Each map, and smaller and smaller versions of it, blurred by a binomial kernel and halved.
+
+    Borders are padded by zeros as TensorFlow's "same" convolutions pad them: for an even size one before, two behind.
+
+    Parameters
+    ----------
+    maps : torch.Tensor, shape (batch, height, width)
+    levels : int
+        Number of maps in the result, the first being the map itself.
+
+    Returns
+    -------
+    list of torch.Tensor, each of shape (batch, ⌈height / 2^level⌉, ⌈width / 2^level⌉)
+    """
+    weights = torch.tensor(_BINOMIAL, dtype=maps.dtype, device=maps.device)
+    kernel = torch.outer(weights, weights)[None, None] / weights.sum() ** 2
+    found = [maps]
+    for _ in range(levels - 1):
+        rows, columns = (_padding(size) for size in found[-1].shape[1:])
+        padded = functional.pad(found[-1][:, None], (*columns, *rows))
+        found.append(functional.conv2d(padded, kernel, stride=2)[:, 0])
+    return found
+
+
+def _padding(size: int) -> tuple[int, int]:
+    """Zeros before and behind an axis."""
+    total = max(2 * (-(-size // 2) - 1) + len(_BINOMIAL) - size, 0)
+    return total // 2, total - total // 2
+
+
+def harmonization_loss(
+    model_maps: torch.Tensor,
+    reference_maps: torch.Tensor,
+    tokens: torch.Tensor | None = None,
+    levels: int = LEVELS,
+) -> torch.Tensor:
+    """How far a model's importance maps are from the reference.
+
+    Parameters
+    ----------
+    model_maps : torch.Tensor, shape (batch, height, width)
+        What the model holds important; gradients flow through them.
+    reference_maps : torch.Tensor, shape (batch, any height, any width)
+        What it should hold important; brought to the size of the model's maps where it differs.
+    tokens : torch.Tensor, shape (batch,), optional
+        Weight of each image; 0 for one that has no reference.
+    levels : int
+        Levels of the pyramid.
+
+    Returns
+    -------
+    torch.Tensor
+        A scalar, the mean squared error averaged over the levels.
+
+    Raises
+    ------
+    ValueError
+        If the numbers of maps or of tokens differ, or a map is not finite.
+    """
+    count = len(model_maps)
+    if len(reference_maps) != count or (tokens is not None and tokens.shape != (count,)):
+        tokens_text = "" if tokens is None else f" and {len(tokens)} tokens"
+        raise ValueError(
+            f"{count} maps of the model go with as many references, not with {len(reference_maps)}{tokens_text}."
+        )
+    if not torch.isfinite(reference_maps).all():
+        raise ValueError(
+            "A reference map holds a value that is not finite: leave its image out, or give it the token 0."
+        )
+    references = resized(reference_maps.to(model_maps), model_maps.shape[1:])
+    own, target = standardise_and_cut(model_maps), standardise_and_cut(references)
+    highest = own.detach().amax(dim=(1, 2), keepdim=True) + _MAXIMUM_EPSILON
+    target = target / (target.amax(dim=(1, 2), keepdim=True) + _MAXIMUM_EPSILON) * highest
+    weights = torch.ones(count) if tokens is None else tokens
+    weights = weights.to(model_maps)[:, None, None]
+    errors = [
+        ((one - other).square() * weights).mean()
+        for one, other in zip(pyramid(own, levels), pyramid(target, levels), strict=True)
+    ]
+    return torch.stack(errors).mean()
+
+
+def resized(maps: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
+    """Maps at another size, by bilinear interpolation without shifting the borders."""
+    if tuple(maps.shape[1:]) == tuple(size):
+        return maps
+    return functional.interpolate(maps[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def training_maps(outputs: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
+    """Gradient of each image's output with respect to the image, averaged over channels, to be trained through.
+
+    Parameters
+    ----------
+    outputs : torch.Tensor, shape (batch,)
+        One number an image, such as the logit of its class or of the action to take, computed from `images`.
+    images : torch.Tensor, shape (batch, channels, height, width)
+        They require a gradient.
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, height, width)
+        With the graph that a second derivative needs.
+    """
+    (gradients,) = torch.autograd.grad(outputs.sum(), images, create_graph=True)
+    return gradients.float().mean(dim=1)
+
+
+def smoothed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """The base loss of the paper: cross-entropy with a label smoothing of 0.1."""
+    return functional.cross_entropy(logits, targets, label_smoothing=0.1)
+
+
+def harmonized_loss(
+    model: nn.Module | Callable[[torch.Tensor], torch.Tensor],
+    images: torch.Tensor,
+    targets: torch.Tensor,
+    reference_maps: torch.Tensor,
+    tokens: torch.Tensor | None = None,
+    *,
+    weight: float = 1.0,
+    base_loss: Loss = smoothed_cross_entropy,
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """A base loss and, weighted, the harmonization loss of the same images.
+
+    Weight decay, the third part of the published loss, is the optimiser's.
+
+    Parameters
+    ----------
+    model : callable
+        From images to logits, shape (batch, outputs).
+    images : torch.Tensor, shape (batch, channels, height, width), floating
+    targets : torch.Tensor, shape (batch,), integer
+        Class of each image, or the action that is right in it; its logit is what the maps explain.
+    reference_maps, tokens
+        See `harmonization_loss`.
+    weight : float
+        Of the harmonization loss, the paper's lambda.
+    base_loss : callable
+        From logits and targets to a scalar.
+
+    Returns
+    -------
+    loss : torch.Tensor
+        A scalar to call ``backward`` on.
+    parts : dict
+        ``"base"`` and ``"harmonization"``, without gradients.
+    """
+    images = images.detach().requires_grad_()
+    logits = model(images)
+    base = base_loss(logits, targets)
+    maps = training_maps(logits.gather(1, targets[:, None])[:, 0], images)
+    harmonization = harmonization_loss(maps, reference_maps, tokens)
+    return base + weight * harmonization, {"base": base.detach(), "harmonization": harmonization.detach()}

@@ -1,0 +1,135 @@
+"""Importance maps: which pixels a decision or a value rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal
+
+import torch
+from captum.attr import IntegratedGradients, NoiseTunnel, Occlusion, Saliency
+
+from agents import EncoderPolicy
+
+Scores = Callable[[torch.Tensor], torch.Tensor]
+"""From images, shape (batch, 3, height, width), floating in [0, 1], to one number for each class or action."""
+
+Method = Literal["gradient", "integrated-gradients", "smooth-gradient", "occlusion"]
+
+STEPS, SAMPLES, NOISE = 16, 8, 0.1
+"""Points on the path of integrated gradients; noisy copies of smooth gradients, and their deviation."""
+
+PATCH, STRIDE = 8, 4
+"""Side of the square that occlusion covers, and how far it moves; 8 pixels are an eighth of Procgen's frame."""
+
+
+def policy_scores(policy: EncoderPolicy, of: Literal["action", "value"] = "action") -> Scores:
+    """What a policy of frames makes of them, as a function that importance maps can be taken of.
+
+    Parameters
+    ----------
+    policy : EncoderPolicy
+        Sees frames.
+    of : {"action", "value"}
+        Logarithms of the chances of all actions, or the value alone.
+
+    Raises
+    ------
+    ValueError
+        If the policy sees label maps, which have no gradient.
+    """
+    if policy.observation_space.shape is None or len(policy.observation_space.shape) != 3:
+        raise ValueError("Importance maps are taken of policies that see frames; this one sees label maps.")
+    if of == "value":
+        return lambda images: policy.predict_values(images)
+    return policy.log_probabilities
+
+
+def chosen(scores: Scores, images: torch.Tensor) -> torch.Tensor:
+    """The class or action with the highest score in each image, shape (batch,)."""
+    with torch.no_grad():
+        return scores(images).argmax(dim=1)
+
+
+def importance_maps(
+    scores: Scores,
+    images: torch.Tensor,
+    targets: torch.Tensor | None = None,
+    method: Method = "gradient",
+    *,
+    seed: int = 0,
+) -> torch.Tensor:
+    """How much each pixel matters to one of the scores.
+
+    Parameters
+    ----------
+    scores : callable
+        From images to scores, see `Scores`.
+    images : torch.Tensor, shape (batch, 3, height, width), floating in [0, 1]
+    targets : torch.Tensor, shape (batch,), optional
+        Which score is explained; by default the highest of each image.
+    method : str
+        ``"gradient"``: the largest absolute gradient over channels, as in the harmonizer's evaluation.
+        ``"integrated-gradients"``: gradients along the way from a black image, times the image, summed over channels.
+        ``"smooth-gradient"``: gradients averaged over noisy copies. ``"occlusion"``: what covering a square of
+        `PATCH` pixels with black takes from the score.
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, height, width)
+        Not negative, without gradient.
+
+    References
+    ----------
+    Simonyan, K. et al. (2014), arXiv:1312.6034 (gradient). Sundararajan, M. et al. (2017), arXiv:1703.01365 (integrated
+    gradients). Smilkov, D. et al. (2017), arXiv:1706.03825 (smooth gradient). Zeiler, M. D. and Fergus, R. (2014),
+    arXiv:1311.2901 (occlusion).
+    """
+    if method not in METHODS:
+        raise ValueError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
+    images = images.detach().float()
+    targets = chosen(scores, images) if targets is None else targets
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        torch.manual_seed(seed)
+        found = METHODS[method](scores, images.clone().requires_grad_(), targets)
+    return found.detach()
+
+
+def _gradient(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return Saliency(scores).attribute(images, target=targets, abs=True).amax(dim=1)
+
+
+def _integrated(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    found: Any = IntegratedGradients(scores).attribute(
+        images, target=targets, n_steps=STEPS, internal_batch_size=max(STEPS, 4 * len(images))
+    )
+    return found.sum(dim=1).abs()
+
+
+def _smooth(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    found: Any = NoiseTunnel(Saliency(scores)).attribute(
+        images, target=targets, nt_type="smoothgrad", nt_samples=SAMPLES, stdevs=NOISE, abs=True
+    )
+    return found.amax(dim=1)
+
+
+def _occlusion(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    side = (images.shape[1], PATCH, PATCH)
+    with torch.no_grad():
+        found: Any = Occlusion(scores).attribute(
+            images.detach(), target=targets, sliding_window_shapes=side, strides=(images.shape[1], STRIDE, STRIDE)
+        )
+    return found.mean(dim=1).abs()
+
+
+METHODS: Mapping[str, Callable[[Scores, torch.Tensor, torch.Tensor], torch.Tensor]] = MappingProxyType(
+    {
+        "gradient": _gradient,
+        "integrated-gradients": _integrated,
+        "smooth-gradient": _smooth,
+        "occlusion": _occlusion,
+    }
+)
+"""Ways to make a map, by name."""

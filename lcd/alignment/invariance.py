@@ -1,0 +1,130 @@
+"""Whether features of a state stay the same when only its looks change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import pairwise_distances
+
+from envs import ProcgenBatch, ProcgenOptions
+from envs.actions import NUM_ACTIONS
+from envs.options import APPEARANCES
+
+Features = Callable[[torch.Tensor], torch.Tensor]
+"""From frames, shape (n, 3, height, width), uint8, to features, shape (n, features)."""
+
+
+@dataclass(frozen=True)
+class Invariance:
+    """How a state's features compare between its appearances.
+
+    Attributes
+    ----------
+    found : float
+        Share of the states whose nearest neighbour, among all states in the other appearance, is the state itself.
+    chance : float
+        The same for features that know nothing.
+    ratio : float
+        Mean distance between two appearances of a state, as a share of that between different states; 0 is perfect.
+    """
+
+    found: float
+    chance: float
+    ratio: float
+
+
+def redrawn_frames(
+    options: ProcgenOptions,
+    appearances: Sequence[str],
+    count: int,
+    *,
+    num_envs: int = 16,
+    every: int = 8,
+    seed: int = 0,
+) -> NDArray[np.uint8]:
+    """Frames of the same states in several appearances.
+
+    Parameters
+    ----------
+    options : ProcgenOptions
+        The game as it usually looks, which is the first appearance.
+    appearances : sequence of str
+        Names in `envs.options.APPEARANCES` for the others. Restricted themes change the course of some games; where
+        they do, states part, and an error says so.
+    count : int
+        Number of states.
+    num_envs, every, seed : int
+        Games at once, steps from one state to the next, and the seed of levels and actions.
+
+    Returns
+    -------
+    numpy.ndarray, shape (1 + appearances, count, 64, 64, 3), uint8
+
+    Raises
+    ------
+    ValueError
+        If an appearance is unknown, or does not leave the game's course as it is.
+    """
+    if unknown := [name for name in appearances if name not in APPEARANCES]:
+        raise ValueError(f"Unknown appearance {unknown[0]!r}: choose among {', '.join(APPEARANCES)}.")
+    drawn = [options, *(_drawn(options, name) for name in appearances)]
+    batches = [ProcgenBatch(each, num_envs, "pixels", seed) for each in drawn]
+    random = np.random.default_rng(seed)
+    frames: list[NDArray[np.uint8]] = []
+    try:
+        while len(frames) * num_envs < count:
+            for _ in range(every):
+                actions = random.integers(NUM_ACTIONS, size=num_envs).astype(np.int32)
+                steps = [batch.step(actions) for batch in batches]
+                for name, step in zip(appearances, steps[1:], strict=True):
+                    same = np.array_equal(step.rewards, steps[0].rewards) and np.array_equal(
+                        step.terminated, steps[0].terminated
+                    )
+                    if not same:
+                        raise ValueError(f"With {name} {options.game} takes another course: leave it out.")
+            frames.append(np.stack([np.asarray(batch.observe()) for batch in batches]))
+    finally:
+        for batch in batches:
+            batch.close()
+    return np.concatenate(frames, axis=1)[:, :count]
+
+
+def _drawn(options: ProcgenOptions, appearance: str) -> ProcgenOptions:
+    changes: dict[str, Any] = dict(APPEARANCES[appearance])
+    return replace(options, **changes)
+
+
+@torch.no_grad()
+def invariance(features: Features, frames: NDArray[np.uint8]) -> list[Invariance]:
+    """Compare the features of each appearance with those of the first.
+
+    Parameters
+    ----------
+    features : callable
+        See `Features`.
+    frames : numpy.ndarray, shape (appearances, n, height, width, 3), uint8
+        What `redrawn_frames` gave.
+
+    Returns
+    -------
+    list of Invariance
+        One for each appearance but the first.
+    """
+    found = [features(torch.from_numpy(each).permute(0, 3, 1, 2)).float().flatten(1).numpy() for each in frames]
+    first = found[0]
+    between = pairwise_distances(first)
+    away = float(between[~np.eye(len(first), dtype=bool)].mean())
+    results = []
+    for other in found[1:]:
+        distances = pairwise_distances(other, first)
+        own = np.diag(distances)
+        nearest = (distances < own[:, None]).sum(axis=1) == 0
+        alike = (distances <= own[:, None]).sum(axis=1)  # ties, as of constant features, count as far as chance goes
+        share = float(np.mean(nearest / alike))
+        results.append(Invariance(share, 1 / len(first), float(own.mean() / away) if away > 0 else float("nan")))
+    return results

@@ -1,0 +1,79 @@
+"""Reference maps that a game's own state gives: where agent, goals and hazards are. Privileged, never human."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from envs import ProcgenBatch, ProcgenOptions, class_names
+from envs.actions import NUM_ACTIONS
+from envs.games import SCENERY
+from lcd.alignment.references import ReferenceMaps
+
+DEVIATION = 2.0
+"""Pixels by which the maps are blurred: their borders are not known better than that to anybody who looks."""
+
+
+def diagnostic_labels(game: str) -> dict[int, str]:
+    """Labels of a game that say what to do: all but empty space and scenery, with their names."""
+    return {
+        label: name for label, name in class_names(game).items() if label and name.rstrip(" 0123456789") not in SCENERY
+    }
+
+
+def privileged_maps(labels: NDArray[np.uint8], game: str) -> NDArray[np.float32]:
+    """Importance by the game's own state.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray, shape (n, height, width), uint8
+        Label maps.
+    game : str
+        The game.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n, height, width), float32
+        Blurred; every diagnostic class of a map has the same sum, so that a large thing does not drown a small one.
+    """
+    found = np.zeros(labels.shape, np.float32)
+    for label in diagnostic_labels(game):
+        here = labels == label
+        count = here.sum(axis=(1, 2), keepdims=True)
+        found += here / np.maximum(count, 1)
+    return gaussian_filter(found, (0, DEVIATION, DEVIATION))
+
+
+def collect_references(
+    options: ProcgenOptions, count: int, *, num_envs: int = 16, every: int = 8, seed: int = 0
+) -> ReferenceMaps:
+    """Frames of a game that a random agent sees, with privileged maps.
+
+    Parameters
+    ----------
+    options : ProcgenOptions
+        The game and its levels.
+    count : int
+        Number of frames.
+    num_envs, every : int
+        Games played at once, and steps from one frame that is kept to the next of the same game.
+    seed : int
+        Of levels and actions.
+    """
+    batch = ProcgenBatch(options, num_envs, "both", seed)
+    random = np.random.default_rng(seed)
+    frames: list[NDArray[np.uint8]] = []
+    labels: list[NDArray[np.uint8]] = []
+    try:
+        while len(frames) * num_envs < count:
+            for _ in range(every):
+                batch.step(random.integers(NUM_ACTIONS, size=num_envs).astype(np.int32))
+            seen = batch.observe()
+            assert isinstance(seen, dict)
+            frames.append(seen["pixels"].copy())
+            labels.append(seen["semantic"].copy())
+    finally:
+        batch.close()
+    maps = privileged_maps(np.concatenate(labels)[:count], options.game)
+    return ReferenceMaps(np.concatenate(frames)[:count], maps, "privileged")

@@ -1,0 +1,109 @@
+"""Images with maps of what matters in them, from people or from a privileged view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Source = Literal["human", "privileged"]
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceMaps:
+    """Images with reference maps.
+
+    Attributes
+    ----------
+    images : numpy.ndarray, shape (n, height, width, 3), uint8
+    maps : numpy.ndarray, shape (n, height of a map, width of a map), float32
+        Importance, not negative.
+    source : {"human", "privileged"}
+        Who says so. What is read off a game's own state is privileged, never human.
+    targets : numpy.ndarray, shape (n,), int64, or None
+        Class of each image, or the action taken in it, where it is known.
+
+    Raises
+    ------
+    ValueError
+        If numbers or shapes do not fit, or a map is not finite.
+    """
+
+    images: NDArray[np.uint8]
+    maps: NDArray[np.float32]
+    source: Source
+    targets: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.shape[-1] != 3 or self.images.dtype != np.uint8:
+            raise ValueError(
+                f"Images are bytes of shape (n, height, width, 3), not {self.images.dtype} {self.images.shape}."
+            )
+        if self.maps.ndim != 3 or len(self.maps) != len(self.images):
+            raise ValueError(
+                f"{len(self.images)} images need as many maps of two dimensions, not the shape {self.maps.shape}."
+            )
+        if self.targets is not None and self.targets.shape != (len(self.images),):
+            raise ValueError(f"{len(self.images)} images need as many targets, not {self.targets.shape}.")
+        bad = np.flatnonzero(~np.isfinite(self.maps).all(axis=(1, 2)))
+        if len(bad):
+            raise ValueError(f"The map of image {bad[0]} holds a value that is not finite: leave the image out.")
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+
+def read_folders(images: Path, maps: Path, source: Source = "human") -> ReferenceMaps:
+    """Read a folder of images and one of maps, which go together by their names.
+
+    Parameters
+    ----------
+    images, maps : pathlib.Path
+        Folders of PNG or JPEG files of one size; each image's map has the image's name, whatever the ending.
+    source : {"human", "privileged"}
+        Who the maps come from.
+
+    Raises
+    ------
+    ValueError
+        If a folder is missing or empty, a file cannot be read, names do not pair, or sizes differ.
+    """
+    found = [_files(folder) for folder in (images, maps)]
+    if alone := sorted(found[0].keys() ^ found[1].keys()):
+        raise ValueError(f"{alone[0]} is in one of {images} and {maps} only: every image needs a map of its name.")
+    names = sorted(found[0])
+    pictures = np.stack(_of_one_size([_picture(found[0][name], "RGB") for name in names], images))
+    importance = np.stack(_of_one_size([_picture(found[1][name], "L") for name in names], maps))
+    return ReferenceMaps(pictures, importance.astype(np.float32), source)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}: check the path.")
+    found = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS}
+    if not found:
+        raise ValueError(f"{folder} holds no images: they end in {', '.join(IMAGE_ENDINGS)}.")
+    return found
+
+
+def _picture(path: Path, mode: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode))
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}): remove or replace it.") from None
+
+
+def _of_one_size(pictures: Sequence[NDArray[np.uint8]], folder: Path) -> Sequence[NDArray[np.uint8]]:
+    sizes = {picture.shape[:2] for picture in pictures}
+    if len(sizes) > 1:
+        raise ValueError(f"The images in {folder} have different sizes, {sorted(sizes)}: bring them to one.")
+    return pictures

@@ -1,0 +1,78 @@
+"""How a decision comes about: pixels revealed or hidden in the order of a map."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+from scipy import integrate
+
+from lcd.alignment.importance import Scores
+
+SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+"""Shares of the pixels that are revealed or hidden."""
+
+
+def revealed(images: torch.Tensor, maps: torch.Tensor, share: float, *, hide: bool = False) -> torch.Tensor:
+    """Images of which only the most important pixels are left, or all others.
+
+    Parameters
+    ----------
+    images : torch.Tensor, shape (batch, channels, height, width)
+    maps : torch.Tensor, shape (batch, height, width)
+        Importance; among equal pixels the first ones come first.
+    share : float
+        Share of the pixels that are revealed or, with `hide`, hidden.
+    hide : bool
+        Whether the important pixels are hidden.
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, channels, height, width)
+        Hidden pixels have their image's mean colour.
+    """
+    count = round(share * maps[0].numel())
+    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :count]
+    important = torch.zeros_like(maps.flatten(1), dtype=torch.bool).scatter_(1, order, True).view_as(maps)
+    shown = important ^ hide
+    return torch.where(shown[:, None], images, images.mean(dim=(2, 3), keepdim=True))
+
+
+@torch.no_grad()
+def revealing_curve(
+    scores: Scores,
+    images: torch.Tensor,
+    maps: torch.Tensor,
+    *,
+    hide: bool = False,
+    shares: tuple[float, ...] = SHARES,
+) -> pd.DataFrame:
+    """How the decision on whole images returns as more of their pixels are revealed, or goes as they are hidden.
+
+    Parameters
+    ----------
+    scores : callable
+        See `lcd.alignment.importance.Scores`.
+    images, maps, hide
+        See `revealed`.
+    shares : tuple of float
+        Where to look, from 0 to 1.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a share: share, same (share of the images with the decision that the whole image has) and probability
+        (mean softmax probability of that decision).
+    """
+    decision = scores(images).argmax(dim=1)
+    rows = []
+    for share in shares:
+        found = scores(revealed(images, maps, share, hide=hide))
+        probability = found.softmax(dim=1).gather(1, decision[:, None]).mean()
+        rows.append((share, float((found.argmax(dim=1) == decision).float().mean()), float(probability)))
+    return pd.DataFrame(rows, columns=["share", "same", "probability"])
+
+
+def area(curve: pd.DataFrame, column: str = "probability") -> float:
+    """Area under a curve of `revealing_curve`, between 0 and 1: high for revealing and low for hiding is a good map."""
+    places = curve["share"].to_numpy(dtype=float)
+    return float(integrate.trapezoid(curve[column], places) / (places[-1] - places[0]))

@@ -1,0 +1,106 @@
+"""The smallest change of an image that changes the decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from lcd.alignment.importance import Scores
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What it took to change decisions.
+
+    Attributes
+    ----------
+    perturbations : torch.Tensor, shape (batch, channels, height, width)
+        The smallest ones found; 0 where none was found.
+    sizes : torch.Tensor, shape (batch,)
+        Their L2 norms, images in [0, 1]; infinite where none was found up to the largest radius.
+    """
+
+    perturbations: torch.Tensor
+    sizes: torch.Tensor
+
+    @property
+    def maps(self) -> torch.Tensor:
+        """Norm of each pixel's change, shape (batch, height, width), to be held against importance maps."""
+        return self.perturbations.norm(dim=1)
+
+
+def smallest_perturbation(
+    scores: Scores,
+    images: torch.Tensor,
+    *,
+    largest: float = 32.0,
+    steps: int = 20,
+    searches: int = 10,
+) -> Attack:
+    """Search for the smallest L2 perturbation that changes the decision on each image.
+
+    Projected gradient descent on the margin between the decision and the next best, within a ball whose radius is
+    halved by bisection. It finds an upper bound: a change of that size does it, a smaller one may.
+
+    Parameters
+    ----------
+    scores : callable
+        See `lcd.alignment.importance.Scores`.
+    images : torch.Tensor, shape (batch, channels, height, width), in [0, 1]
+    largest : float
+        Largest radius that is tried.
+    steps, searches : int
+        Steps of each descent, and radii that are tried.
+
+    Returns
+    -------
+    Attack
+
+    References
+    ----------
+    Madry, A. et al. (2018), "Towards deep learning models resistant to adversarial attacks", arXiv:1706.06083.
+    """
+    images = images.detach().float()
+    with torch.no_grad():
+        decision = scores(images).argmax(dim=1)
+    low, high = torch.zeros(len(images)), torch.full((len(images),), float(largest))
+    best, sizes = torch.zeros_like(images), torch.full((len(images),), float("inf"))
+    radius = high.clone()
+    for _ in range(searches):
+        change = _descend(scores, images, decision, radius, steps)
+        with torch.no_grad():
+            found = scores(images + change).argmax(dim=1) != decision
+        smaller = found & (change.flatten(1).norm(dim=1) < sizes)
+        best[smaller], sizes[smaller] = change[smaller], change.flatten(1).norm(dim=1)[smaller]
+        high, low = torch.where(found, radius, high), torch.where(found, low, radius)
+        radius = (low + high) / 2
+    return Attack(best, sizes)
+
+
+def _descend(
+    scores: Scores, images: torch.Tensor, decision: torch.Tensor, radius: torch.Tensor, steps: int
+) -> torch.Tensor:
+    """The perturbation within each image's radius after some steps down the margin, the image staying in [0, 1]."""
+    change = torch.zeros_like(images)
+    length = 2.5 * radius / steps
+    for _ in range(steps):
+        change.requires_grad_()
+        with torch.enable_grad():
+            found = scores(images + change)
+            own = functional.one_hot(decision, found.shape[1]).bool()
+            margin = found[own] - found.masked_fill(own, -torch.inf).amax(dim=1)
+            (gradient,) = torch.autograd.grad(margin.sum(), change)
+        with torch.no_grad():
+            undecided = (margin >= 0).to(images)[:, None, None, None]  # what has changed already stays where it is
+            change = change.detach() - undecided * _to_length(gradient, length)
+            size = change.flatten(1).norm(dim=1)
+            change = _to_length(change, torch.minimum(size, radius))
+            change = (images + change).clamp(0, 1) - images
+    return change.detach()
+
+
+def _to_length(vectors: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+    norms = vectors.flatten(1).norm(dim=1).clamp_min(1e-12)
+    return vectors * (length / norms)[:, None, None, None]
