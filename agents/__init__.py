@@ -2,21 +2,27 @@
 
 import envs as _envs  # first: it keeps the old gym's notice, which SB3 would provoke, from the user's terminal
 from agents.egocentric import Egocentric
-from agents.encoders import ENCODERS, Encoder, Impala, Impoola, Nature, parse_encoder, register_encoder
+from agents.encoders import Encoder, Impala, Impoola, Nature
 from agents.evaluation import Episodes, evaluate
+from agents.eyes import EYES, Eye
 from agents.imitation import DAgger, TaughtVecEnv, Teacher
 from agents.policy import EncoderPolicy
 from agents.policy_file import PolicyFileError, load_policy, save_policy
 from agents.ppo import PPO, TrainingDiverged
+from agents.registry import ENCODERS, EncoderName, parse_encoder, register_encoder
+from agents.weights import load_weights, save_eye
 
 __all__ = [
     "ENCODERS",
+    "EYES",
     "PPO",
     "DAgger",
     "Egocentric",
     "Encoder",
+    "EncoderName",
     "EncoderPolicy",
     "Episodes",
+    "Eye",
     "Impala",
     "Impoola",
     "Nature",
@@ -26,8 +32,10 @@ __all__ = [
     "TrainingDiverged",
     "evaluate",
     "load_policy",
+    "load_weights",
     "parse_encoder",
     "register_encoder",
+    "save_eye",
     "save_policy",
 ]
 

@@ -8,7 +8,8 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from agents.encoders import CHANNELS, SizedEncoder, StridedConv2d, register_encoder
+from agents.encoders import CHANNELS, SizedEncoder, StridedConv2d
+from agents.registry import register_encoder
 
 PLAYER, OUTSIDE = 1, 64
 """Label of the player in every Procgen game that shows it apart, and of nothing that a game draws."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CHANNELS, LABELS = 3, 65
 
@@ -81,12 +84,15 @@ class Encoder(BaseFeaturesExtractor):
         What the bytes of a frame are multiplied by before the network sees them: 1 where its first layer does that.
     arranges : bool
         Whether label maps are still to be arranged, see `arranged`; a learner that keeps them arranged says no.
+    frozen : bool
+        Whether the eye, all but the last layer, is left as it is; see `freeze`.
     """
 
     images_at_once = 2048
     reads_frames = True
     byte_scale = 1 / 255
     arranges = True
+    frozen = False
 
     def __init__(self, observation_space: spaces.Space, features_dim: int) -> None:
         self.reads_labels = is_label_map(observation_space)
@@ -149,9 +155,43 @@ class Encoder(BaseFeaturesExtractor):
         images = rows.to(dtype, memory_format=torch.contiguous_format).movedim(-1, -3)
         return images if self.byte_scale == 1 else images.mul_(self.byte_scale)
 
+    @property
+    def eye(self) -> nn.Module:
+        """The part that turns images into what is seen, before the layer that reads features off it."""
+        assert isinstance(self.network, nn.Sequential)
+        return self.network[0]
+
+    @property
+    def seen_size(self) -> int:
+        """How many numbers the eye gives for an image."""
+        assert isinstance(self.network, nn.Sequential)
+        return self.network[1].in_features  # type: ignore[return-value]
+
+    def freeze(self) -> None:
+        """Leave the eye as it is from now on: no gradient reaches it, and nothing in it depends on the batch."""
+        self.frozen = True
+        self.eye.requires_grad_(False)
+        self.eye.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of what is not frozen."""
+        super().train(mode)
+        if self.frozen:
+            self.eye.eval()
+        return self
+
+    @torch.no_grad()
+    def see(self, observations: torch.Tensor) -> torch.Tensor:
+        """What the eye sees, shape (batch, seen_size): all that a frozen encoder ever needs of an observation."""
+        return self.eye(self.images(observations))
+
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Features of shape (batch, features_dim)."""
-        return self.network(self.images(observations))
+        """Features of shape (batch, features_dim), of observations or of what a frozen eye has seen of them."""
+        if not self.frozen:
+            return self.network(self.images(observations))
+        assert isinstance(self.network, nn.Sequential)
+        seen = observations if observations.ndim == 2 else self.see(observations)
+        return self.network[1:](seen.to(next(self.network[1].parameters()).dtype))
 
 
 class StridedConv2d(nn.Conv2d):
@@ -296,51 +336,3 @@ class Impoola(Impala):
     """IMPALA with global average pooling before its linear layer (Trumpp et al., *Impoola*, 2025, arXiv:2503.05546)."""
 
     pooling = nn.AdaptiveAvgPool2d
-
-
-ENCODERS: dict[str, type[Encoder]] = {"nature": Nature, "small": Small, "impala": Impala, "impoola": Impoola}
-"""Encoders by name; `register_encoder` adds to them."""
-
-
-def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
-    """Class decorator that makes an encoder known by a name.
-
-    Raises
-    ------
-    ValueError
-        If the name is taken, or has a colon, which begins the depths in `parse_encoder`.
-    """
-    if ":" in name:
-        raise ValueError(f"The name of an encoder has no colon: {name!r} does.")
-
-    def add(encoder: type[Encoder]) -> type[Encoder]:
-        if name in ENCODERS:
-            raise ValueError(f"There is an encoder {name!r} already: choose another name.")
-        ENCODERS[name] = encoder
-        return encoder
-
-    return add
-
-
-def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
-    """Encoder class and its arguments from a text such as ``"nature"``, ``"nature:256"`` or ``"impala:32,64,64"``.
-
-    The number after Nature's name is that of its features; those after IMPALA's are the depths of its stages.
-
-    Raises
-    ------
-    ValueError
-        If there is no such encoder, or the numbers after the colon are not such numbers.
-    """
-    name, colon, sizes = text.partition(":")
-    if name not in ENCODERS:
-        raise ValueError(f"Unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}.")
-    if not colon:
-        return ENCODERS[name], {}
-    numbers = sizes.split(",")
-    if not all(number.isascii() and number.isdigit() and int(number) > 0 for number in numbers):
-        raise ValueError(f"Sizes of an encoder are whole numbers above 0, as in impala:16,32,32, not {sizes!r}.")
-    try:
-        return ENCODERS[name], ENCODERS[name].arguments(tuple(int(number) for number in numbers))
-    except ValueError as error:
-        raise ValueError(f"The encoder {text!r} does not exist: {error}.") from None

@@ -12,8 +12,11 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 
-from agents.encoders import parse_encoder
+from agents.encoders import Encoder
+from agents.eyes import Eye, ModuleEncoder
 from agents.machine import bfloat16_is_fast
+from agents.registry import EncoderName, parse_encoder
+from agents.weights import load_weights
 
 
 class EncoderPolicy(ActorCriticPolicy):
@@ -24,7 +27,8 @@ class EncoderPolicy(ActorCriticPolicy):
     observation_space, action_space, lr_schedule
         As in ``ActorCriticPolicy``.
     encoder
-        Name of an encoder, see `agents.encoders.parse_encoder`.
+        Name of an encoder, see `agents.registry.EncoderName`; or a torch module from images to features, which is
+        trained with everything else, or in an `agents.Eye` with its preprocessing and left as it is.
     action_classes
         Groups of actions that do the same, every action in one of them. The policy then prefers one group to another,
         never one action of a group to another, and its entropy is that of the groups. By default all actions differ.
@@ -40,7 +44,7 @@ class EncoderPolicy(ActorCriticPolicy):
         observation_space: spaces.Space,
         action_space: spaces.Space,
         lr_schedule: Schedule,
-        encoder: str = "nature",
+        encoder: str | nn.Module | Eye = "nature",
         mixed_precision: bool | None = None,
         action_classes: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
@@ -49,10 +53,15 @@ class EncoderPolicy(ActorCriticPolicy):
             raise ValueError(
                 "An EncoderPolicy has one encoder for its actor and critic: share_features_extractor=True."
             )
-        self.encoder_name = encoder
+        self._asked = (encoder,)  # in a tuple, so that a module in it is not one of this module's twice
         self.action_classes = None if action_classes is None else tuple(tuple(members) for members in action_classes)
         self.mixed_precision = mixed_precision
-        encoder_class, encoder_arguments = parse_encoder(encoder)
+        self.encoder_name = encoder if isinstance(encoder, str) else None
+        if isinstance(encoder, str):
+            encoder_class, encoder_arguments = parse_encoder(EncoderName.read(encoder).architecture)
+        else:
+            eye = encoder if isinstance(encoder, Eye) else Eye(encoder, frozen=False)
+            encoder_class, encoder_arguments = ModuleEncoder, {"eye": eye}
         arguments: dict[str, Any] = {
             "features_extractor_class": encoder_class,
             "features_extractor_kwargs": encoder_arguments,
@@ -67,7 +76,7 @@ class EncoderPolicy(ActorCriticPolicy):
         for name in ("features_extractor_class", "features_extractor_kwargs"):
             parameters.pop(name)
         return parameters | {
-            "encoder": self.encoder_name,
+            "encoder": self._asked[0],
             "mixed_precision": self.mixed_precision,
             "action_classes": self.action_classes,
         }
@@ -76,13 +85,58 @@ class EncoderPolicy(ActorCriticPolicy):
         if self.action_classes is not None:
             assert isinstance(self.action_space, spaces.Discrete)
             self.action_dist = _ClassDistribution(int(self.action_space.n), self.action_classes)
+        encoder = self.features_extractor
+        # Stable-Baselines3 draws the weights of every layer anew.
+        learned = encoder.eye if isinstance(encoder, ModuleEncoder) else None
+        kept = {} if learned is None else {name: value.clone() for name, value in learned.state_dict().items()}
+        for parameter in [] if learned is None else learned.parameters():
+            parameter.data = parameter.data.contiguous()  # which the drawing asks for
         super()._build(lr_schedule)
+        if learned is not None:
+            learned.load_state_dict(kept)
+        if isinstance(encoder, Encoder):
+            self._equip(encoder, lr_schedule)
+
+    def _equip(self, encoder: Encoder, lr_schedule: Schedule) -> None:
+        """Give the encoder the weights that its name asks for, and leave to the optimiser what is to be trained."""
+        wish: EncoderName | Eye = (
+            self.features_extractor_kwargs["eye"] if self.encoder_name is None else EncoderName.read(self.encoder_name)
+        )
+        if isinstance(wish, EncoderName) and wish.weights is not None:
+            load_weights(encoder, wish.weights)
+        if wish.frozen:
+            encoder.freeze()
+        rate = lr_schedule(1)
+        if not wish.frozen and wish.learning_rate is None:
+            return
+        of_eye = {id(parameter) for parameter in encoder.eye.parameters()}
+        groups = [
+            {"params": [each for each in self.parameters() if (id(each) in of_eye) == seen], "share": share}
+            for seen, share in ((False, 1.0), (True, (wish.learning_rate or rate) / (rate or 1.0)))
+            if not (seen and wish.frozen)
+        ]
+        self.optimizer = self.optimizer_class(groups, lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the eye stays as it is, so that what it sees need not be computed twice."""
+        return isinstance(self.features_extractor, Encoder) and self.features_extractor.frozen
+
+    @torch.no_grad()
+    def see(self, obs: torch.Tensor) -> torch.Tensor:
+        """What the eye sees in observations, shape (batch, numbers), in half precision; the policy takes it, too."""
+        assert isinstance(self.features_extractor, Encoder)
+        with self._precision(obs):
+            return self.features_extractor.see(obs).half()
+
+    def _precision(self, obs: torch.Tensor) -> torch.autocast:
+        enabled = bfloat16_is_fast(obs.device) if self.mixed_precision is None else self.mixed_precision
+        return torch.autocast(obs.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
     def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> torch.Tensor:
         """Features of raw observations; bytes are converted where they are used, not before."""
         assert isinstance(obs, torch.Tensor)
-        enabled = bfloat16_is_fast(obs.device) if self.mixed_precision is None else self.mixed_precision
-        with torch.autocast(obs.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False):
+        with self._precision(obs):
             return self.features_extractor(obs).float()
 
     def forward(

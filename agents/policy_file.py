@@ -12,8 +12,8 @@ from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from agents.encoders import parse_encoder
 from agents.policy import EncoderPolicy
+from agents.registry import EncoderName, parse_encoder
 
 FORMAT = "lcd-policy-1"
 
@@ -47,7 +47,10 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
     ValueError
         If the policy is more than an encoder, as the file names it, and two linear heads.
     """
-    if policy.net_arch or policy.features_extractor_kwargs != parse_encoder(policy.encoder_name)[1]:
+    if policy.encoder_name is None:
+        raise ValueError("A policy file describes an encoder by its name: it cannot hold a module of your own.")
+    name = EncoderName.read(policy.encoder_name)
+    if policy.net_arch or policy.features_extractor_kwargs != parse_encoder(name.architecture)[1]:
         raise ValueError(
             "A policy file describes an encoder by its name and two linear heads: it cannot hold "
             f"net_arch={policy.net_arch!r}, features_extractor_kwargs={policy.features_extractor_kwargs!r}."
@@ -55,7 +58,7 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
     space = policy.observation_space
     metadata = {
         "format": FORMAT,
-        "encoder": policy.encoder_name,
+        "encoder": name.without_weights,
         "observation_shape": json.dumps(list(space.shape or ())),
         "actions": str(int(policy.action_space.n)),  # type: ignore[attr-defined]
         "action_classes": json.dumps(policy.action_classes),

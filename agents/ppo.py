@@ -9,10 +9,17 @@ import numpy as np
 import stable_baselines3
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples
 from stable_baselines3.common.utils import explained_variance
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from torch import nn
 from torch.nn import functional
 
+from agents.encoders import Encoder
+from agents.eyes import Eye
 from agents.gradient import Statistics, leave_gradient
 from agents.machine import keep_freed_memory
 from agents.policy import EncoderPolicy
@@ -48,7 +55,8 @@ class PPO(stable_baselines3.PPO):
     env
         Environment with byte frames or label maps.
     encoder
-        Name of the visual encoder, see `agents.encoders.parse_encoder`.
+        The visual encoder: a name, a torch module or an `agents.Eye`, see `agents.EncoderPolicy`. What a frozen one
+        sees is computed once a frame and kept.
     micro_batch_size
         Largest number of observations that pass the network at once; by default, what suits the encoder. The gradient
         of a minibatch is the sum over its parts, so this bounds memory and changes nothing but rounding.
@@ -68,7 +76,7 @@ class PPO(stable_baselines3.PPO):
         policy: str | type = "EncoderPolicy",
         env: GymEnv | str | None = None,
         *,
-        encoder: str | None = None,
+        encoder: str | nn.Module | Eye | None = None,
         micro_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -86,10 +94,50 @@ class PPO(stable_baselines3.PPO):
         if not isinstance(self.observation_space, spaces.Box):
             raise ValueError(f"agents.PPO sees one image at a time: {self.observation_space} is not a Box.")
         super()._setup_model()
+        if self.sees_once:
+            self._keep_what_is_seen()
         if self.device.type == "cpu":
             keep_freed_memory()
         if self.micro_batch_size is None:
             self.micro_batch_size = getattr(self.policy.features_extractor, "images_at_once", self.batch_size)
+
+    @property
+    def sees_once(self) -> bool:
+        """Whether the rollout buffer keeps what a frozen eye sees, instead of the observations."""
+        return isinstance(self.policy, EncoderPolicy) and self.policy.is_frozen
+
+    def _keep_what_is_seen(self) -> None:
+        """Make the rollout buffer one of what the eye sees."""
+        encoder = self.policy.features_extractor
+        assert isinstance(encoder, Encoder)
+        self.rollout_buffer = self.rollout_buffer_class(  # type: ignore[misc]
+            self.n_steps,
+            spaces.Box(-np.inf, np.inf, (encoder.seen_size,), np.float16),
+            self.action_space,
+            device=self.device,
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
+            n_envs=self.n_envs,
+            **self.rollout_buffer_kwargs,
+        )
+        if self.micro_batch_size is None:
+            self.micro_batch_size = self.batch_size
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Collect a rollout; a frozen eye sees each of its frames once."""
+        if self.sees_once:
+            env = _SeeingVecEnv(env, self.policy, self.device)  # type: ignore[arg-type]
+            assert isinstance(self._last_obs, np.ndarray)
+            if self._last_obs.ndim > 2:
+                self._last_obs = env.seen(self._last_obs)
+        return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
+
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        super()._update_learning_rate(optimizers)
+        for group in self.policy.optimizer.param_groups:
+            group["lr"] *= group.get("share", 1.0)
 
     def minibatch_loss(self, batch: RolloutBufferSamples, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """Clipped surrogate, value and entropy losses of a minibatch.
@@ -189,3 +237,21 @@ class PPO(stable_baselines3.PPO):
         self.logger.record("train/clip_range", clip_range)
         if self.clip_range_vf is not None:
             self.logger.record("train/clip_range_vf", self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
+
+
+class _SeeingVecEnv(VecEnvWrapper):
+    """Gives what a policy's frozen eye sees instead of the observations themselves."""
+
+    def __init__(self, venv: VecEnv, policy: EncoderPolicy, device: torch.device) -> None:
+        super().__init__(venv)
+        self._policy, self._device = policy, device
+
+    def seen(self, observations: VecEnvObs) -> np.ndarray:
+        return self._policy.see(torch.as_tensor(observations, device=self._device)).cpu().numpy()
+
+    def reset(self) -> VecEnvObs:
+        return self.seen(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return self.seen(observations), rewards, dones, infos

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agents import EncoderName
 from envs import get_game
 from lcd.files import checksum
 from lcd.presets import Preset
@@ -175,6 +176,20 @@ def cells_of(
             yield replace(base, view=view, learning=learning, seed=seed, teacher=taught, appearance=drawn)
 
 
+def eye_checksum(encoder: str) -> str | None:
+    """SHA-256 of the file of weights that an encoder's name has, or None.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file.
+    """
+    file = EncoderName.read(encoder).weights
+    if file is not None and not file.is_file():
+        raise ValueError(f"There is no file of weights {file}: check the path after @ in {encoder!r}.")
+    return None if file is None else checksum(file)
+
+
 def plan_game(
     game: str,
     preset: Preset,
@@ -227,6 +242,7 @@ def plan_game(
         steps=budget,
         evaluation=Evaluation(evaluated, num_envs=preset.evaluation_episodes),
         encoder=preset.encoder,
+        eye=eye_checksum(preset.encoder),
         distribution_mode=distribution_mode,
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,

