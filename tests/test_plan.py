@@ -33,11 +33,12 @@ def test_teacher_is_the_longer_run_of_its_cell():
     assert replace(shortened, seed=sibling.seed) == sibling
 
 
-def test_teachers_come_first_and_imitation_last():
+def test_games_come_one_after_the_other_each_with_its_teacher_first_and_imitation_last():
     plan = Plan((plan_game("maze", TINY), plan_game("heist", TINY)))
-    kinds = ["teacher" if run.keep_best else run.learning for run in plan.runs]
-    assert kinds == sorted(kinds, key=["teacher", "rl", "imitation"].index)
-    assert kinds.count("teacher") == 2
+    order = ["teacher", "rl", "imitation"].index
+    kinds = [(run.game, "teacher" if run.keep_best else run.learning) for run in plan.runs]
+    assert kinds == sorted(kinds, key=lambda kind: (["maze", "heist"].index(kind[0]), order(kind[1])))
+    assert [kind for _, kind in kinds].count("teacher") == 2
 
 
 def test_a_given_teacher_replaces_the_trained_one(tmp_path):

@@ -219,7 +219,7 @@ class RunSettings:
             "dials",
             "appearance",
             "eye",
-        ):  # left out where they say nothing: runs made before keep their identity
+        ):  # left out where they say nothing: older runs keep their identity
             if not data[name]:
                 del data[name]
         return data
