@@ -13,6 +13,7 @@ from rich.table import Table
 import lcd
 from lcd.arguments import count, names
 from lcd.calibration.command_line import command as calibrate
+from lcd.pretraining import command as pretrain
 from lcd.survey.command_line import command as survey
 from lcd.taxonomy.command_line import report, taxonomy
 from lcd.teachers.command_line import teachers
@@ -31,6 +32,7 @@ app.command("survey")(survey)
 app.command("taxonomy")(taxonomy)
 app.command("report")(report)
 app.command("watch")(watch)
+app.command("pretrain")(pretrain)
 
 
 @app.callback(invoke_without_command=True)

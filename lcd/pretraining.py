@@ -1,0 +1,64 @@
+"""The command ``lcd pretrain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lcd.arguments import count
+
+
+def command(
+    game: Annotated[str, typer.Argument(help="A Procgen game; `lcd games` lists them.")],
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="What to learn: autoencoding, inverse-dynamics, slow-features, predictive-coding or segmentation."
+        ),
+    ],
+    encoder: Annotated[str, typer.Option(help="Whose eye: nature, impala, or another that is trained.")] = "nature",
+    frames: Annotated[
+        int | None, typer.Option(parser=count, metavar="N", help="Frames to learn from, by default 50k.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 5,
+    levels: Annotated[int, typer.Option(min=1, help="Training levels, of which the frames are.")] = 200,
+    agent: Annotated[
+        Path | None, typer.Option(help="File of a policy that plays; by default one acts at random.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="Procgen's distribution mode.")] = "easy",
+    seed: Annotated[int, typer.Option(help="Of weights, frames and their order.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="The file; by default eyes/GAME-OBJECTIVE.safetensors.")] = None,
+) -> None:
+    """Teach an eye on a game's own frames, without any reward.
+
+    The file can then be used as in `lcd diagnose GAME --encoder nature@eyes/GAME-OBJECTIVE.safetensors`.
+    """
+    from agents import load_policy, save_eye
+    from envs import ProcgenOptions
+    from lcd.files import replacing
+    from lcd.training.pretraining import Pretraining, pretrain
+
+    options = ProcgenOptions(game, mode)
+    settings = Pretraining(objective, encoder, frames or Pretraining.frames, epochs, num_levels=levels, seed=seed)
+    policy = None if agent is None else load_policy(agent)[0]
+    console = Console()
+
+    def report(line: str) -> None:
+        console.print(f"{options.game}, {objective}: {line}", highlight=False)
+
+    made = pretrain(options, settings, policy=policy, report=report)
+    file = out or Path("eyes") / f"{options.game}-{objective}.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as partial:
+        save_eye(made.encoder, partial, encoder, made.card)
+    card = made.card
+    chance = "" if card["chance"] is None else f", by chance {card['chance']:.3f}"
+    console.print(
+        f"On unseen levels {card['measure']} {card['score']:.3f} (before {card['untrained']:.3f}{chance}). "
+        f"The eye is {file}; use it as {encoder}@{file}.",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,175 @@
+"""Teaching an eye to see on a game's own frames, before any reward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
+from agents.machine import bfloat16_is_fast
+from envs import ProcgenOptions
+from envs.actions import action_classes
+from lcd.training.frames import GameFrames, collect_frames
+from lcd.training.objectives import OBJECTIVES, Objective
+
+FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+HELD_OUT = 0.1
+"""Frames of unseen levels on which an eye is examined, as a share of those that it learns on."""
+
+FEWEST = 2_048
+"""Steps to learn from, at the least."""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How an eye is taught.
+
+    Attributes
+    ----------
+    objective
+        A name in `lcd.training.objectives.OBJECTIVES`.
+    architecture
+        Name of the encoder, see `agents.parse_encoder`.
+    frames
+        Steps of the game to learn from.
+    epochs
+        Passes over them.
+    batch_size, learning_rate
+        Of Adam.
+    num_levels
+        Training levels; no frame of another level is learned from.
+    seed
+        Of weights, frames and their order.
+    """
+
+    objective: str
+    architecture: str = "nature"
+    frames: int = 50_000
+    epochs: int = 5
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    num_levels: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"Unknown objective {self.objective!r}: choose one of {', '.join(OBJECTIVES)}.")
+        parse_encoder(self.architecture)
+        if self.frames < FEWEST:
+            raise ValueError(f"An eye learns from at least {FEWEST} frames, not from {self.frames}.")
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, not {self.epochs}.")
+
+
+@dataclass(frozen=True, eq=False)
+class Pretrained:
+    """An eye that learned something.
+
+    Attributes
+    ----------
+    encoder
+        It has the eye.
+    card
+        What is to be known of it, as JSON data: settings, game, and how well it does what it learned on frames of
+        unseen levels (``score``), by which measure, and the score of an eye that sees nothing (``chance``) and of the
+        same eye before it learned (``untrained``).
+    """
+
+    encoder: Encoder
+    card: dict[str, Any]
+
+
+def pretrain(
+    options: ProcgenOptions,
+    settings: Pretraining,
+    *,
+    policy: EncoderPolicy | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> Pretrained:
+    """Teach an eye.
+
+    Parameters
+    ----------
+    options : ProcgenOptions
+        The game; its levels are those that the settings say.
+    settings : Pretraining
+        How.
+    policy : EncoderPolicy, optional
+        Who plays; by default an agent that acts at random.
+    report : callable
+        Is told of every pass.
+
+    Returns
+    -------
+    Pretrained
+
+    Raises
+    ------
+    agents.TrainingDiverged
+        If the loss is not finite.
+    """
+    training = options.training_levels(settings.num_levels)
+    unseen = options.unseen_levels(settings.num_levels)
+    held_out = max(FEWEST, int(HELD_OUT * settings.frames))
+    frames = collect_frames(training, settings.frames, policy=policy, seed=settings.seed)
+    others = collect_frames(unseen, held_out, policy=policy, seed=settings.seed + 1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        made, arguments = parse_encoder(settings.architecture)
+        encoder = made(FRAMES, **arguments)
+        objective = OBJECTIVES[settings.objective](encoder.seen_size, action_classes(options.game))
+        untrained = examine(encoder, objective, others, settings.batch_size)
+        _train(encoder, objective, frames, others, settings, report)
+    card = {
+        "game": options.game,
+        "distribution_mode": options.distribution_mode,
+        "seen_by": "a random agent" if policy is None else "a trained agent",
+        "measure": objective.measure,
+        "score": examine(encoder, objective, others, settings.batch_size),
+        "untrained": untrained,
+        "chance": None if np.isnan(objective.chance()) else objective.chance(),
+    }
+    return Pretrained(encoder.eval(), asdict(settings) | card)
+
+
+def _train(
+    encoder: Encoder,
+    objective: Objective,
+    frames: GameFrames,
+    others: GameFrames,
+    settings: Pretraining,
+    report: Callable[[str], None],
+) -> None:
+    parameters = [*encoder.eye.parameters(), *objective.parameters()]
+    batches = len(frames) // settings.batch_size
+    optimizer = torch.optim.Adam(parameters, settings.learning_rate, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.epochs * batches + 1
+    )
+    encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for epoch in range(settings.epochs):
+        encoder.train()
+        losses = []
+        for batch in frames.batches(settings.batch_size, settings.seed + epoch):
+            optimizer.zero_grad(set_to_none=True)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16_is_fast(torch.device("cpu"))):
+                loss = objective.loss(encoder, batch)
+            if not torch.isfinite(loss):
+                raise TrainingDiverged(f"The loss of {settings.objective} is {float(loss)}: lower the learning rate.")
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.item())
+        score = examine(encoder, objective, others, settings.batch_size)
+        report(f"pass {epoch + 1} of {settings.epochs}: loss {np.mean(losses):.4f}, {objective.measure} {score:.3f}")
+
+
+def examine(encoder: Encoder, objective: Objective, frames: GameFrames, batch_size: int) -> float:
+    """Mean score over all batches of some frames."""
+    encoder.eval()
+    return float(np.mean([objective.score(encoder, batch) for batch in frames.batches(batch_size, 0)]))

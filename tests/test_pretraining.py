@@ -1,0 +1,171 @@
+"""What eyes learn on a game's own frames, held against cases whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from test_command_line import lcd
+from torch import nn
+
+from agents import EncoderPolicy, load_policy, save_policy
+from agents.weights import eye_card
+from envs import ProcgenOptions
+from envs.actions import action_classes
+from lcd.training.frames import GameFrames, Transitions, collect_frames
+from lcd.training.objectives import OBJECTIVES, Segmentation, slow_loss
+from lcd.training.pretraining import FRAMES, Pretraining, pretrain
+
+ACTIONS = spaces.Discrete(15)
+SMALL = {"architecture": "small", "frames": 4_096, "epochs": 3, "batch_size": 128, "learning_rate": 2e-3}
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return collect_frames(ProcgenOptions("coinrun", num_levels=200), 2_000, num_envs=16)
+
+
+def test_frames_follow_each_other_within_episodes(frames):
+    assert frames.frames.shape[1:] == (16, 64, 64, 3)
+    assert len(frames.frames) == len(frames.actions) + 1
+    whole = Transitions(*(torch.cat(parts) for parts in zip(*frames.batches(50, 0), strict=True)))
+    assert len(whole.frames) == len(frames) // 50 * 50
+    before = whole.frames.movedim(1, -1).numpy()
+    after = whole.next_frames.movedim(1, -1).numpy()
+    places = list(zip(*np.nonzero(frames.goes_on), strict=True))
+    steps = [frames.frames[time : time + 2, game].tobytes() for time, game in places]
+    where = {step: place for step, place in zip(steps, places, strict=True) if steps.count(step) == 1}
+    found = [where.get(one.tobytes() + other.tobytes()) for one, other in zip(before, after, strict=True)]
+    known = [row for row, place in enumerate(found) if place is not None]
+    assert len(known) > 100
+    for row in known:
+        assert whole.actions[row] == frames.actions[found[row]]
+        assert np.array_equal(whole.labels[row].numpy(), frames.labels[found[row]])
+
+
+def test_ends_of_episodes_are_no_steps():
+    crossings = collect_frames(ProcgenOptions("leaper"), 3_200, num_envs=16)
+    assert len(crossings) == crossings.goes_on.sum() < crossings.actions.size
+    again = collect_frames(ProcgenOptions("leaper"), 3_200, num_envs=16)
+    assert np.array_equal(crossings.frames, again.frames)
+
+
+def test_a_trained_agent_may_play():
+    policy = EncoderPolicy(FRAMES, ACTIONS, lambda _: 0.0, "small")
+    nn.init.zeros_(policy.action_net.weight)
+    with torch.no_grad():
+        policy.action_net.bias.copy_(torch.tensor([-50.0] * 14 + [50.0]))
+    played = collect_frames(ProcgenOptions("maze"), 64, policy=policy, num_envs=8)
+    assert (played.actions == 14).all()
+
+
+def test_slow_features_recover_a_known_slow_source():
+    """Sources that change at different speeds, mixed: the slowest comes back, up to its sign."""
+    random = np.random.default_rng(0)
+    time = np.arange(6_000)
+    slow = np.sin(time / 60)
+    fast = np.stack([np.sin(time / 3), random.standard_normal(6_000), np.sign(np.sin(time / 2))])
+    mixing = random.standard_normal((12, 4))
+    seen = torch.tensor((mixing @ np.vstack([slow, fast])).T, dtype=torch.float32)
+    seen = (seen - seen.mean(0)) / seen.std(0)
+    torch.manual_seed(0)
+    head = nn.Linear(12, 1)
+    optimizer = torch.optim.Adam(head.parameters(), 1e-2)
+    for _ in range(800):
+        optimizer.zero_grad()
+        found = head(seen)
+        slow_loss(found[:-1], found[1:], penalty=5.0).backward()
+        optimizer.step()
+    found = head(seen).detach().numpy()[:, 0]
+    assert abs(np.corrcoef(found, slow)[0, 1]) > 0.99
+    assert found.var() == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_is_learned_better_than_an_untrained_eye_does_it(name):
+    sparing = {"epochs": 1} if name == "segmentation" else {}
+    card = pretrain(ProcgenOptions("coinrun"), Pretraining(name, **(SMALL | sparing))).card
+    lower_is_better = card["measure"] in ("squared error", "slowness")
+    assert (card["score"] < card["untrained"]) == lower_is_better
+    assert (card["game"], card["num_levels"], card["objective"]) == ("coinrun", 200, name)
+    if card["chance"] is not None and name != "inverse-dynamics":  # which takes more frames
+        assert (card["score"] < card["chance"]) == lower_is_better
+    if name == "predictive-coding":
+        assert card["score"] > 10 / SMALL["batch_size"]  # chance is one in a batch
+
+
+def test_inverse_dynamics_tells_actions_on_levels_that_it_never_saw():
+    settings = Pretraining("inverse-dynamics", **(SMALL | {"frames": 8_000, "epochs": 6}))
+    card = pretrain(ProcgenOptions("coinrun"), settings).card
+    assert card["score"] > card["chance"] + 0.05
+
+
+def test_actions_that_do_the_same_are_one():
+    classes = action_classes("maze")
+    objective = OBJECTIVES["inverse-dynamics"](8, classes)
+    assert objective.num_classes == len(classes)
+    assert objective.chance() == pytest.approx(max(len(members) for members in classes) / 15)
+
+
+def test_segmentation_never_loses_a_small_thing():
+    labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    labels[0, 11, 21] = 7
+    small = Segmentation(8, ((0,),))._labels(Transitions(*(torch.zeros(1),) * 3, labels))
+    assert small.shape == (1, 32, 32)
+    assert small[0, 5, 10] == 7
+
+
+def test_the_same_seed_gives_the_same_eye():
+    settings = Pretraining("autoencoding", **(SMALL | {"frames": 2_048, "epochs": 1}))
+    one, other = (pretrain(ProcgenOptions("maze"), settings) for _ in range(2))
+    assert one.card == other.card
+    assert all(map(torch.equal, one.encoder.eye.parameters(), other.encoder.eye.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"objective": "sleeping"}, "Unknown objective 'sleeping'"),
+        ({"frames": 10}, "at least 2048 frames, not from 10"),
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"architecture": "resnet"}, "Unknown encoder 'resnet'"),
+    ],
+)
+def test_impossible_settings_are_one_clear_sentence(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Pretraining(**({"objective": "autoencoding"} | settings))
+
+
+def test_the_command_writes_an_eye_that_a_policy_takes(tmp_path):
+    arguments = [
+        "pretrain",
+        "maze",
+        "--objective",
+        "autoencoding",
+        "--frames",
+        "2048",
+        "--epochs",
+        "1",
+        "--encoder",
+        "small",
+    ]
+    done = lcd(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "eyes" / "maze-autoencoding.safetensors"
+    assert "eyes/maze-autoencoding.safetensors" in done.stdout
+    assert eye_card(file)["objective"] == "autoencoding"
+    policy = EncoderPolicy(FRAMES, ACTIONS, lambda _: 0.0, f"small@{file}")
+    save_policy(policy, tmp_path / "policy.safetensors", {})
+    assert load_policy(tmp_path / "policy.safetensors")[0].is_frozen
+    with_agent = lcd(*arguments, "--agent", "policy.safetensors", "--out", "eye.safetensors", cwd=tmp_path)
+    assert with_agent.returncode == 0, with_agent.stderr
+    assert eye_card(tmp_path / "eye.safetensors")["seen_by"] == "a trained agent"
+    wrong = lcd("pretrain", "maze", "--objective", "sleeping", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
+def test_a_small_set_makes_no_batch_of_its_rest():
+    images, labels = np.zeros((4, 2, 8, 8, 3), np.uint8), np.zeros((4, 2, 8, 8), np.uint8)
+    frames = GameFrames(images, labels, np.zeros((3, 2), np.int64), np.ones((3, 2), bool))
+    assert [len(batch.frames) for batch in frames.batches(4, 0)] == [4]
