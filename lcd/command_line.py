@@ -83,6 +83,13 @@ def diagnose(
     appearance: Annotated[
         str, typer.Option(metavar="NAMES", help="Draw plainly: no-backgrounds, restricted-themes, monochrome.")
     ] = "",
+    encoders: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Try other eyes, too: random, an objective of lcd pretrain, efficientnet_lite0, nature@FILE.",
+        ),
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
     ] = None,
@@ -104,6 +111,7 @@ def diagnose(
     from lcd.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
     from lcd.plan import Plan
     from lcd.store import Store
+    from lcd.swap import full_names
 
     device = resolve_device(device)
     changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
@@ -117,6 +125,7 @@ def diagnose(
         appearance=names(appearance),
     )
     plan = Plan((game_plan,))
+    full_names(names(encoders), chosen.encoder, Path)  # a wrong name must be known before hours are spent
     folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
     folder.check(plan)
     usual = default_workers(device)
@@ -143,6 +152,18 @@ def diagnose(
     ):
         for sentence in sentences:
             console.print(f"  {title}: {sentence}", highlight=False)
+    if encoders:
+        from lcd.display import swap_rows
+        from lcd.swap import Swap, carry_out_swap, taught_eye
+
+        def teach(objective: str) -> Path:
+            return taught_eye(game_plan, objective, store / "eyes", lambda line: console.print(line, highlight=False))
+
+        swap = Swap(game_plan, full_names(names(encoders), chosen.encoder, teach))
+        with PlanDisplay(swap.as_plan()) as display:
+            found = carry_out_swap(swap, runs, workers=workers, threads=threads, device=device, listener=display)
+        folder.write_tables(encoders=found.round(6))
+        console.print(swap_rows(found))
     console.print(f"Figure, tables and JSON are in {folder.path}.", highlight=False, soft_wrap=True)
 
 

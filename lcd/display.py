@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from types import TracebackType
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -159,4 +160,18 @@ def demand_rows(diagnosis: Diagnosis) -> Table:
     }
     for name, interval in rows.items():
         table.add_row(name, f"{interval.estimate:.3f}", f"{interval.low:.3f} to {interval.high:.3f}")
+    return table
+
+
+def swap_rows(found: pd.DataFrame) -> Table:
+    """Which share of the demand each encoder closes, as a table."""
+    table = Table(title="Other eyes: gains in the normalised score, with 95 % intervals")
+    for name in ("encoder", "learning", "score", "gain", "perfect eyes gain", "share of it"):
+        table.add_column(name, justify="left" if name in ("encoder", "learning") else "right")
+    for row in found.to_dict("records"):
+        parts = (
+            f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]" for name in ("gain", "demand")
+        )
+        share = f"{row['share']:.0%} [{row['share_low']:.0%}, {row['share_high']:.0%}]"
+        table.add_row(row["encoder"], row["learning"], f"{row['score']:.3f}", *parts, share)
     return table

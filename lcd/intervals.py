@@ -178,6 +178,35 @@ def contrast_interval(
     return Interval(estimate, estimate - within, estimate + within, "episodes" if np.isfinite(within) else "nothing")
 
 
+def fieller_limits(top: float, bottom: float, covariance: NDArray[np.float64], quantile: float) -> tuple[float, float]:
+    """Return the limits of a ratio of two estimates: all ratios at which ``top − ratio · bottom`` is not significant.
+
+    Parameters
+    ----------
+    top, bottom : float
+        The estimates.
+    covariance : numpy.ndarray, shape (2, 2)
+        Of their errors.
+    quantile : float
+        Of the t distribution, for one side.
+
+    Returns
+    -------
+    low, high : float
+        Infinite where the bottom one may be nothing.
+
+    References
+    ----------
+    Fieller, E. C. (1954), "Some problems in interval estimation", Journal of the Royal Statistical Society B 16.
+    """
+    (of_top, mixed), (_, of_bottom) = covariance * quantile**2
+    squared, cross, constant = bottom**2 - of_bottom, top * bottom - mixed, top**2 - of_top
+    if squared <= 0:
+        return -float("inf"), float("inf")
+    root = float(np.sqrt(max(cross**2 - squared * constant, 0.0)))
+    return (cross - root) / squared, (cross + root) / squared
+
+
 def cell_samples(scores: pd.DataFrame, levels: str, score: str) -> tuple[list[Floats], list[Floats]]:
     """Return the scores of the cells a, b, c, d and their errors, each an array over seeds.
 

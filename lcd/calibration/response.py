@@ -13,7 +13,7 @@ from scipy import stats
 
 from envs.calibration.dials import PERCEPTUAL
 from lcd.demands import CONTRASTS, Contrast
-from lcd.intervals import cell_samples, contrast_interval
+from lcd.intervals import cell_samples, contrast_interval, fieller_limits
 
 Floats = NDArray[np.float64]
 
@@ -195,12 +195,8 @@ def _leak(own: Floats, other: Floats) -> Limits:
         return float("inf") if not np.isclose(by, 0, atol=1e-9) else float("nan"), float("nan"), float("nan")
     if len(own) < 2:
         return abs(by / mean), float("nan"), float("nan")
-    variance = np.cov(own, other) / len(own) * stats.t.ppf((1 + LEVEL) / 2, len(own) - 1) ** 2
-    squared, mixed, constant = mean**2 - variance[0, 0], mean * by - variance[0, 1], by**2 - variance[1, 1]
-    if squared <= 0:
-        return abs(by / mean), 0.0, float("inf")
-    root = np.sqrt(max(mixed**2 - squared * constant, 0.0))
-    low, high = (mixed - root) / squared, (mixed + root) / squared
+    quantile = float(stats.t.ppf((1 + LEVEL) / 2, len(own) - 1))
+    low, high = fieller_limits(by, mean, np.cov(other, own) / len(own), quantile)
     smallest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
     return abs(by / mean), float(smallest), float(max(abs(low), abs(high)))
 

@@ -1,0 +1,214 @@
+"""Swapping the eyes of a learner: which share of the perceptual demand an encoder closes.
+
+Two cells are trained again with each other encoder: *a*, from pixels and reward, and *c*, from pixels and advice. The
+perceptual demand ``P = d − c`` is what seeing costs a learner who is told what to do; an encoder closes the share
+``(c′ − c)/P`` of it. Better sight alone would bring ``b − a`` to the unhelped learner; of that it brings
+``(a′ − a)/(b − a)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from envs import ProcgenOptions
+from lcd.execution import Listener, execute
+from lcd.files import replacing
+from lcd.intervals import cell_samples, fieller_limits
+from lcd.plan import GamePlan, Plan, eye_checksum
+from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes, learning_curves
+from lcd.store import Store
+from lcd.training.objectives import OBJECTIVES
+from lcd.training.settings import RunSettings
+
+SCRATCH, RANDOM = "scratch", "random"
+
+SWAPPED = {"imitation": ("c", "d"), "rl": ("a", "b")}
+"""The cell that gets other eyes, and the one whose eyes are perfect, by how both learn."""
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A game diagnosed with several encoders.
+
+    Attributes
+    ----------
+    plan
+        The diagnosis with the encoder that learns from nothing.
+    encoders
+        The others' full names, see `agents.EncoderName`, by what the report calls them.
+    """
+
+    plan: GamePlan
+    encoders: Mapping[str, str]
+
+    def runs_with(self, encoder: str) -> tuple[RunSettings, ...]:
+        """The runs from pixels, with another encoder."""
+        eye = eye_checksum(encoder)
+        return tuple(replace(run, encoder=encoder, eye=eye) for run in self.plan.cells if run.view == "pixels")
+
+    def as_plan(self) -> Plan:
+        """All runs, those of the diagnosis first."""
+        further = [
+            replace(self.plan, teacher_run=None, cells=self.runs_with(encoder)) for encoder in self.encoders.values()
+        ]
+        if self.plan.teacher_run is not None:  # its weights are looked for wherever it is named
+            further = [replace(plan, teacher_run=self.plan.teacher_run) for plan in further]
+        return Plan((self.plan, *further))
+
+
+def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str], Path]) -> dict[str, str]:
+    """What the encoders of a swap are, by what people call them.
+
+    Parameters
+    ----------
+    names : sequence of str
+        ``"scratch"``, which the diagnosis has anyway and is left out; ``"random"``, the same with random weights that
+        stay; an objective of `lcd.training.objectives`, on which such an eye is taught; or any encoder's name.
+    preset_encoder : str
+        The encoder of the diagnosis.
+    teach : callable
+        Gives the file of an eye that learned an objective on the game.
+
+    Raises
+    ------
+    ValueError
+        If a name is none.
+    """
+    from agents import EncoderName
+
+    found = {}
+    for name in dict.fromkeys(names):
+        if name == SCRATCH:
+            continue
+        if name == RANDOM:
+            found[name] = f"{preset_encoder}+frozen"
+        elif name in OBJECTIVES:
+            found[name] = f"{preset_encoder}@{teach(name)}"
+        else:
+            EncoderName.read(name)
+            found[name] = name
+    return found
+
+
+def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[str], None]) -> Path:
+    """The file of an eye that learned an objective on a game's training levels; taught if it is not there.
+
+    It is taught on no more frames than a learner of the diagnosis sees.
+
+    Parameters
+    ----------
+    plan : GamePlan
+        Says game, levels and encoder.
+    objective : str
+        One of `lcd.training.objectives.OBJECTIVES`.
+    folder : pathlib.Path
+        Where such files are.
+    report : callable
+        Is told of every pass.
+    """
+    from agents import save_eye
+    from lcd.training.pretraining import FEWEST, Pretraining, pretrain
+
+    run = plan.cells[0]
+    frames = min(Pretraining.frames, max(FEWEST, plan.budget))
+    settings = Pretraining(objective, run.encoder, frames, num_levels=run.num_levels)
+    options = run.training_options
+    assert isinstance(options, ProcgenOptions)
+    described = [plan.game, run.distribution_mode, objective, run.encoder, f"{run.num_levels}levels", f"{frames}frames"]
+    file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        made = pretrain(options, settings, report=report)
+        with replacing(file) as partial:
+            save_eye(made.encoder, partial, run.encoder, made.card)
+    return file
+
+
+def carry_out_swap(
+    swap: Swap, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "cpu",
+    listener: Listener = lambda event: None,
+) -> pd.DataFrame:  # fmt: skip
+    """Train what is missing, and tell which share of the demand each encoder closes.
+
+    Returns
+    -------
+    pandas.DataFrame
+        See `swap_table`.
+
+    Raises
+    ------
+    lcd.execution.RunFailed
+        If a run failed; the same call goes on from the finished ones.
+    """
+    execute(swap.as_plan(), store, workers=workers, threads=threads, device=device, listener=listener)
+    diagnosed = _scores(swap.plan, store, swap.plan.cells)
+    others = {
+        name: _scores(swap.plan, store, swap.runs_with(encoder), diagnosed=False)
+        for name, encoder in swap.encoders.items()
+    }
+    return swap_table(diagnosed, others)
+
+
+def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagnosed: bool = True) -> pd.DataFrame:
+    tables = [store.load(run).episodes for run in runs]
+    if diagnosed and plan.teacher_run is not None:
+        made = store.load(plan.teacher_run).episodes
+        tables.append(made[made["step"] <= plan.budget])
+    episodes = pd.concat(tables, ignore_index=True)
+    checked = check_episodes(episodes, game=plan.game, budget=plan.budget) if diagnosed else episodes
+    return cell_scores(learning_curves(checked, plan.normalisation), plan.budget)
+
+
+def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Which share of the perceptual demand each encoder closes.
+
+    Parameters
+    ----------
+    diagnosed : pandas.DataFrame
+        Scores of the four cells of the diagnosis, see `lcd.scores.cell_scores`.
+    others : mapping of str to pandas.DataFrame
+        Scores of the cells from pixels with each other encoder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an (encoder, learning): score (mean area on unseen levels), gain (over the encoder of the diagnosis),
+        demand (what perfect eyes would gain), share (of it that the encoder gains), each of the last three with 95 %
+        limits ``_low`` and ``_high``; those of the share are Fieller's, infinite where there may be no demand.
+    """
+    letters = dict(zip(CELLS, cell_samples(diagnosed, *PRIMARY)[0], strict=True))
+    rows = []
+    for name, scores in others.items():
+        swapped = dict(zip(CELLS, cell_samples(scores, *PRIMARY)[0], strict=True))
+        for learning, (without, perfect) in SWAPPED.items():
+            new, old, best = swapped[without], letters[without], letters[perfect]
+            means = np.array([cell.mean() for cell in (new, old, best)])
+            errors = np.array([cell.var(ddof=1) / len(cell) if len(cell) > 1 else np.nan for cell in (new, old, best)])
+            quantile = float(stats.t.ppf(0.975, max(1, len(new) + len(old) - 2)))
+            gain, demand = means[0] - means[1], means[2] - means[1]
+            covariance = np.array([[errors[0] + errors[1], errors[1]], [errors[1], errors[2] + errors[1]]])
+            half = quantile * np.sqrt(np.diag(covariance))
+            low, high = fieller_limits(gain, demand, covariance, quantile)
+            rows.append(
+                {
+                    "encoder": name,
+                    "learning": learning,
+                    "score": means[0],
+                    "gain": gain,
+                    "gain_low": gain - half[0],
+                    "gain_high": gain + half[0],
+                    "demand": demand,
+                    "demand_low": demand - half[1],
+                    "demand_high": demand + half[1],
+                    "share": gain / demand if demand != 0 else np.nan,
+                    "share_low": low,
+                    "share_high": high,
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,95 @@
+"""Other eyes in a diagnosis: which share of the demand they close."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_command_line import lcd
+from tiny import TINY
+
+from lcd.intervals import fieller_limits
+from lcd.plan import plan_game
+from lcd.scores import CELLS
+from lcd.swap import Swap, full_names, swap_table
+
+
+def scores(heights, *, noise=0.0, seeds=3, seed=0):
+    """Scores of cells at given heights."""
+    random = np.random.default_rng(seed)
+    rows = [
+        ("maze", *CELLS[letter], number, levels, height + noise * random.standard_normal(), 0.0)
+        for letter, height in heights.items()
+        for number in range(seeds)
+        for levels in ("unseen", "training")
+    ]
+    return pd.DataFrame(rows, columns=["game", "view", "learning", "seed", "levels", "area", "area_error"])
+
+
+def test_the_share_is_that_of_the_demand_which_eyes_close():
+    diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9})
+    table = swap_table(diagnosed, {"half": scores({"a": 0.3, "c": 0.7}), "none": scores({"a": 0.2, "c": 0.5})})
+    shares = table.set_index(["encoder", "learning"])["share"]
+    assert shares["half", "imitation"] == pytest.approx(0.5)
+    assert shares["half", "rl"] == pytest.approx(0.5)
+    assert shares["none", "imitation"] == pytest.approx(0)
+    assert table["demand"].tolist() == pytest.approx([0.4, 0.2] * 2)
+    assert np.allclose(table["share_low"], table["share_high"])  # nothing varies
+
+
+def test_limits_hold_the_true_share_and_are_infinite_where_there_may_be_no_demand():
+    held = 0
+    for seed in range(200):
+        diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}, noise=0.04, seed=seed)
+        other = scores({"a": 0.3, "c": 0.7}, noise=0.04, seed=1000 + seed)
+        row = swap_table(diagnosed, {"half": other}).iloc[0]
+        held += row["share_low"] <= 0.5 <= row["share_high"]
+    assert held >= 0.92 * 200
+    nothing = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.5}, noise=0.04)
+    row = swap_table(nothing, {"half": scores({"a": 0.3, "c": 0.7}, noise=0.04, seed=9)}).iloc[0]
+    assert (row["share_low"], row["share_high"]) == (-np.inf, np.inf)
+
+
+def test_fieller_limits_are_where_the_ratio_is_just_significant():
+    covariance = np.array([[0.04, 0.01], [0.01, 0.02]])
+    for ratio in fieller_limits(1.0, 2.0, covariance, 2.0):
+        error = np.sqrt(np.array([1, -ratio]) @ covariance @ np.array([1, -ratio]))
+        assert abs(1.0 - ratio * 2.0) == pytest.approx(2.0 * error)
+
+
+def test_only_cells_from_pixels_are_trained_again():
+    plan = plan_game("maze", TINY)
+    swap = Swap(plan, {"random": "nature+frozen"})
+    runs = swap.as_plan().runs
+    assert len(runs) == len(set(runs)) == len(plan.runs) + 2 * TINY.seeds
+    assert {(run.view, run.encoder) for run in runs if run not in plan.runs} == {("pixels", "nature+frozen")}
+
+
+def test_names_say_which_eyes(tmp_path):
+    taught = []
+
+    def teach(objective):
+        taught.append(objective)
+        return tmp_path / f"{objective}.safetensors"
+
+    found = full_names(["scratch", "random", "slow-features", "efficientnet_lite0", "random"], "nature", teach)
+    assert found == {
+        "random": "nature+frozen",
+        "slow-features": f"nature@{tmp_path}/slow-features.safetensors",
+        "efficientnet_lite0": "efficientnet_lite0",
+    }
+    assert taught == ["slow-features"]
+    with pytest.raises(ValueError, match="Unknown encoder 'resnet'"):
+        full_names(["resnet"], "nature", teach)
+
+
+def test_a_diagnosis_tries_other_eyes(tmp_path):
+    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--teacher-factor", "1", "--encoder", "small"]
+    done = lcd("diagnose", "maze", *options, "--encoders", "scratch,random,autoencoding", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "diagnoses" / "maze-smoke" / "encoders.csv")
+    assert table["encoder"].tolist() == ["random", "random", "autoencoding", "autoencoding"]
+    assert table["learning"].tolist() == ["imitation", "rl"] * 2
+    assert "Other eyes" in done.stdout
+    refused = lcd("diagnose", "maze", *options, "--encoders", "resnet", cwd=tmp_path)
+    assert (refused.returncode, "Unknown encoder 'resnet'" in refused.stderr) == (2, True)
