@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 import lcd
+from lcd.aligning import command as align
 from lcd.arguments import count, names
 from lcd.calibration.command_line import command as calibrate
 from lcd.pretraining import command as pretrain
@@ -33,6 +34,7 @@ app.command("taxonomy")(taxonomy)
 app.command("report")(report)
 app.command("watch")(watch)
 app.command("pretrain")(pretrain)
+app.command("align")(align)
 
 
 @app.callback(invoke_without_command=True)

@@ -14,8 +14,6 @@ from agents import EncoderPolicy
 Scores = Callable[[torch.Tensor], torch.Tensor]
 """From images, shape (batch, 3, height, width), floating in [0, 1], to one number for each class or action."""
 
-Method = Literal["gradient", "integrated-gradients", "smooth-gradient", "occlusion"]
-
 STEPS, SAMPLES, NOISE = 16, 8, 0.1
 """Points on the path of integrated gradients; noisy copies of smooth gradients, and their deviation."""
 
@@ -55,7 +53,7 @@ def importance_maps(
     scores: Scores,
     images: torch.Tensor,
     targets: torch.Tensor | None = None,
-    method: Method = "gradient",
+    method: str = "gradient",
     *,
     seed: int = 0,
 ) -> torch.Tensor:

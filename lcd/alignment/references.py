@@ -60,6 +60,11 @@ class ReferenceMaps:
         """Number of images."""
         return len(self.images)
 
+    def first(self, count: int) -> ReferenceMaps:
+        """The first of them."""
+        targets = None if self.targets is None else self.targets[:count]
+        return ReferenceMaps(self.images[:count], self.maps[:count], self.source, targets)
+
 
 def read_folders(images: Path, maps: Path, source: Source = "human") -> ReferenceMaps:
     """Read a folder of images and one of maps, which go together by their names.

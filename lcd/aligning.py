@@ -1,0 +1,105 @@
+"""The command ``lcd align``: where a network looks, how its decisions come about, and how little changes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lcd.arguments import names
+
+if TYPE_CHECKING:
+    from lcd.alignment.importance import Scores
+    from lcd.alignment.references import ReferenceMaps
+
+PRIVILEGED = "privileged"
+SIDE = 224
+"""Side of the images that a classifier of ImageNet gets."""
+
+
+def command(
+    model: Annotated[
+        str, typer.Argument(help="Folder of a run, file of a policy that sees frames, or efficientnet_lite0.")
+    ],
+    maps: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="privileged: frames of the policy's game; IMAGES,MAPS: two folders; or a folder of ClickMe's files.",
+        ),
+    ] = PRIVILEGED,
+    count: Annotated[int, typer.Option(min=2, help="Images, at most.")] = 128,
+    methods: Annotated[str, typer.Option(metavar="NAMES", help="Ways to make importance maps; by default all.")] = "",
+    seed: Annotated[int, typer.Option(help="Of the frames that are drawn.")] = 0,
+    out: Annotated[Path, typer.Option(help="The table.")] = Path("alignment.csv"),
+) -> None:
+    """Measure how a network sees, against maps of what matters.
+
+    Of a policy, on unseen levels of its game: what is on the frame by the game's own state is privileged, never human.
+    """
+    from lcd.alignment.agreement import CLICKME_CEILING
+    from lcd.alignment.importance import METHODS
+    from lcd.alignment.measuring import align
+    from lcd.files import replacing
+
+    chosen = names(methods) or tuple(METHODS)
+    if unknown := [name for name in chosen if name not in METHODS]:
+        raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
+    scores, game = _scores_of(model)
+    references, is_clickme = _references(maps, game, count, seed)
+    ceilings = {"spearman": CLICKME_CEILING} if is_clickme else None
+    table = align(scores, references, methods=chosen, ceilings=ceilings)  # type: ignore[arg-type]
+    table.insert(0, "source", references.source)
+    with replacing(out) as partial:
+        table.round(6).to_csv(partial, index=False)
+    shown = Table(
+        "aspect", "method", "measure", "mean", "95 % interval", "undefined", title=f"{references.source} maps"
+    )
+    for row in table.to_dict("records"):
+        limits = "" if row["low"] != row["low"] else f"{row['low']:.3f} to {row['high']:.3f}"
+        counted = f"{row['undefined']} of {row['images']}"
+        shown.add_row(row["aspect"], row["method"], row["measure"], f"{row['mean']:.3f}", limits, counted)
+    console = Console()
+    console.print(shown)
+    console.print(f"The table is {out}.", highlight=False, soft_wrap=True)
+
+
+def _scores_of(model: str) -> tuple[Scores, str | None]:
+    """What a model makes of images, and the game that it plays."""
+    import torch
+
+    from agents import load_policy
+    from agents.eyes import EYES, IMAGENET_DEVIATION, IMAGENET_MEAN, load_eye
+    from lcd.alignment.importance import policy_scores
+
+    if model in EYES:
+        network = load_eye(model).module.model.eval()
+        mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+        return lambda images: network((images - mean) / deviation), None
+    path = Path(model)
+    policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
+    return policy_scores(policy), card.get("game", card.get("run", {}).get("game"))
+
+
+def _references(maps: str, game: str | None, count: int, seed: int) -> tuple[ReferenceMaps, bool]:
+    from envs import ProcgenOptions
+    from lcd.alignment.clickme import read_npz, read_shards
+    from lcd.alignment.privileged import collect_references
+    from lcd.alignment.references import read_folders
+
+    if maps == PRIVILEGED:
+        if game is None:
+            raise ValueError("Privileged maps are of a game, which this model does not name: give others with --maps.")
+        return collect_references(ProcgenOptions(game).unseen_levels(200), count, seed=seed), False
+    if "," in maps:
+        images, references = maps.split(",", 1)
+        return read_folders(Path(images), Path(references)).first(count), False
+    folder = Path(maps)
+    shards, files = sorted(folder.glob("*.tfrecords")), sorted(folder.glob("*.npz"))
+    if not (shards or files):
+        raise ValueError(f"{folder} holds none of ClickMe's files, .tfrecords or .npz: check the path.")
+    found = read_shards(shards, size=SIDE) if shards else read_npz(files[:count], size=SIDE)
+    return found.first(count), True
