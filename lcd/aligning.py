@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -51,7 +51,7 @@ def command(
     scores, game = _scores_of(model)
     references, is_clickme = _references(maps, game, count, seed)
     ceilings = {"spearman": CLICKME_CEILING} if is_clickme else None
-    table = align(scores, references, methods=chosen, ceilings=ceilings)  # type: ignore[arg-type]
+    table = align(scores, references, methods=chosen, ceilings=ceilings)
     table.insert(0, "source", references.source)
     with replacing(out) as partial:
         table.round(6).to_csv(partial, index=False)
@@ -76,7 +76,8 @@ def _scores_of(model: str) -> tuple[Scores, str | None]:
     from lcd.alignment.importance import policy_scores
 
     if model in EYES:
-        network = load_eye(model).module.model.eval()
+        network: Any = load_eye(model).module.model
+        network.eval()
         mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_DEVIATION))
         return lambda images: network((images - mean) / deviation), None
     path = Path(model)
