@@ -106,6 +106,11 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
             self._seen = torch.empty((self.buffer_size, *seen.shape), dtype=seen.dtype)
         self._seen[self.pos].copy_(seen)
 
+    def seen(self, rows: torch.Tensor) -> torch.Tensor:
+        """The teacher's view in the given rows."""
+        assert self._seen is not None
+        return channels_first(self._seen.flatten(0, 1)[rows])
+
     @torch.no_grad()
     def label(self, teacher: Teacher, batch_size: int) -> torch.Tensor:
         """The teacher's logarithms of the action probabilities in every row of the rollout."""
@@ -168,7 +173,7 @@ class DAgger(PPO):
         share = self.mixing(self._current_progress_remaining)
         if not 0 <= share <= 1:
             raise ValueError(f"mixing is a probability: it must lie between 0 and 1, not {share}.")
-        recorder = _RecordingVecEnv(env, taught, rollout_buffer, self.teacher, share, self.device)
+        recorder = RecordingVecEnv(env, taught, rollout_buffer, self.teacher, share, self.device)
         return super().collect_rollouts(recorder, callback, rollout_buffer, n_rollout_steps)
 
     def _minibatches(self) -> Iterator[LabelledSamples]:
@@ -196,7 +201,7 @@ class DAgger(PPO):
         return loss, {"loss": loss.detach(), "imitation_loss": loss.detach(), "agreement": agreement}
 
 
-class _RecordingVecEnv(VecEnvWrapper):
+class RecordingVecEnv(VecEnvWrapper):
     """Stores the teacher's view before each step and, where mixing asks for it, lets the teacher act."""
 
     def __init__(
@@ -204,20 +209,22 @@ class _RecordingVecEnv(VecEnvWrapper):
         venv: VecEnv,
         taught: TaughtVecEnv,
         buffer: LabelRolloutBuffer,
-        teacher: Teacher,
-        mixing: float,
-        device: torch.device,
+        teacher: Teacher | None = None,
+        mixing: float = 0.0,
+        device: torch.device | None = None,
     ) -> None:
         super().__init__(venv)
         self._taught, self._buffer, self._teacher = taught, buffer, teacher
         self._mixing, self._device = mixing, device
 
     def reset(self) -> VecEnvObs:
+        """Begin new episodes."""
         return self.venv.reset()
 
     def step_async(self, actions: np.ndarray) -> None:
+        """Store the teacher's view, and begin the step."""
         self._buffer.keep(self._taught.seen)
-        if self._mixing > 0:
+        if self._mixing > 0 and self._teacher is not None:
             with torch.no_grad():
                 probabilities = self._teacher.log_probabilities(self._taught.seen.to(self._device)).exp()
             advised = torch.multinomial(probabilities, 1).squeeze(1).cpu().numpy()
@@ -226,4 +233,5 @@ class _RecordingVecEnv(VecEnvWrapper):
         self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
+        """Make the step."""
         return self.venv.step_wait()

@@ -76,6 +76,11 @@ class ByteRolloutBuffer(RolloutBuffer):
         assert self._frames is not None
         return channels_first(self._frames.flatten(0, 1).index_select(0, rows))
 
+    def columns(self) -> list[Any]:
+        """Actions, values, log-probabilities, advantages and returns, each with a row a step of an environment."""
+        arrays = (self.actions, self.values, self.log_probs, self.advantages, self.returns)
+        return [self._flat(array) for array in arrays]
+
     def minibatch_rows(self, batch_size: int | None = None) -> Iterator[torch.Tensor]:
         """Rows of each minibatch of one pass over the buffer, in random order."""
         assert self.full, "the rollout is not complete"
@@ -84,8 +89,6 @@ class ByteRolloutBuffer(RolloutBuffer):
 
     def get(self, batch_size: int | None = None) -> Iterator[RolloutBufferSamples]:  # type: ignore[override]
         """Minibatches of one pass over the buffer, in random order."""
-        columns: list[Any] = [
-            self._flat(array) for array in (self.actions, self.values, self.log_probs, self.advantages, self.returns)
-        ]
+        columns = self.columns()
         for rows in self.minibatch_rows(batch_size):
             yield RolloutBufferSamples(self.frames(rows), *(column[rows] for column in columns))

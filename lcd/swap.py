@@ -26,7 +26,10 @@ from lcd.store import Store
 from lcd.training.objectives import OBJECTIVES
 from lcd.training.settings import RunSettings
 
-SCRATCH, RANDOM = "scratch", "random"
+SCRATCH, RANDOM, HARMONIZED = "scratch", "random", "harmonized"
+
+HARMONIZER_WEIGHT = 1.0
+"""Of the harmonizer's loss, as in its paper."""
 
 SWAPPED = {"imitation": ("c", "d"), "rl": ("a", "b")}
 """The cell that gets other eyes, and the one whose eyes are perfect, by how both learn."""
@@ -48,9 +51,12 @@ class Swap:
     encoders: Mapping[str, str]
 
     def runs_with(self, encoder: str) -> tuple[RunSettings, ...]:
-        """The runs from pixels, with another encoder."""
+        """The runs from pixels, with another encoder, or with the same and the harmonizer."""
+        runs = [run for run in self.plan.cells if run.view == "pixels"]
+        if encoder == HARMONIZED:
+            return tuple(replace(run, harmonizer=HARMONIZER_WEIGHT) for run in runs)
         eye = eye_checksum(encoder)
-        return tuple(replace(run, encoder=encoder, eye=eye) for run in self.plan.cells if run.view == "pixels")
+        return tuple(replace(run, encoder=encoder, eye=eye) for run in runs)
 
     def as_plan(self) -> Plan:
         """All runs, those of the diagnosis first."""
@@ -69,7 +75,8 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
     ----------
     names : sequence of str
         ``"scratch"``, which the diagnosis has anyway and is left out; ``"random"``, the same with random weights that
-        stay; an objective of `lcd.training.objectives`, on which such an eye is taught; or any encoder's name.
+        stay; ``"harmonized"``, the same trained with the harmonizer on privileged maps beside; an objective of
+        `lcd.training.objectives`, on which such an eye is taught; or any encoder's name.
     preset_encoder : str
         The encoder of the diagnosis.
     teach : callable
@@ -88,6 +95,8 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
             continue
         if name == RANDOM:
             found[name] = f"{preset_encoder}+frozen"
+        elif name == HARMONIZED:
+            found[name] = HARMONIZED
         elif name in OBJECTIVES:
             found[name] = f"{preset_encoder}@{teach(name)}"
         else:

@@ -20,6 +20,7 @@ from agents import PPO, DAgger, EncoderName, Episodes, TaughtVecEnv, Teacher, ev
 from envs.calibration.expert import CourierExpert
 from envs.making import make_vec_env
 from lcd.files import checksum
+from lcd.training.harmonizing import HarmonizedDAgger, HarmonizedPPO, Harmonizer
 from lcd.training.settings import EXPERT, RunSettings
 
 LEVELS = ("training", "unseen")
@@ -106,9 +107,10 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
             f"The file {weights} is gone or has changed since the run was planned: start the command again."
         )
     hyper = settings.hyperparameters
-    view: Any = "both" if settings.learning == "imitation" and settings.view == "pixels" else settings.view
+    told = settings.learning == "imitation" or settings.harmonizer > 0  # by what is read off the label map
+    view: Any = "both" if told and settings.view == "pixels" else settings.view
     env: VecEnv = make_vec_env(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)
-    if teacher is not None:
+    if told:
         env = TaughtVecEnv(env, student_view=settings.view)
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
     arguments: dict[str, Any] = {
@@ -118,9 +120,12 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         "device": device,
         **hyper.for_ppo(),
     }
+    if settings.harmonizer:
+        arguments["harmonizer"] = Harmonizer(settings.game, settings.harmonizer)
     if teacher is None:
-        return PPO(**arguments), env
-    return DAgger(teacher=teacher, mixing=hyper.mixing, **arguments), env
+        return (HarmonizedPPO if settings.harmonizer else PPO)(**arguments), env
+    imitating = HarmonizedDAgger if settings.harmonizer else DAgger
+    return imitating(teacher=teacher, mixing=hyper.mixing, **arguments), env
 
 
 class EvaluationCallback(BaseCallback):

@@ -123,6 +123,8 @@ class RunSettings:
         SHA-256 of the file of weights that the encoder's name has; a run with another content is another run.
     evaluation, hyperparameters
         As their classes say.
+    harmonizer
+        Weight of the harmonizer's auxiliary loss, for a learner from pixels; see `lcd.training.harmonizing`.
     teacher
         What identifies the teacher of an imitation run: the identity of the run that made it, the checksum of its
         file, or `EXPERT`.
@@ -149,6 +151,7 @@ class RunSettings:
     dials: Dials | None = None
     appearance: tuple[str, ...] = ()
     eye: str | None = None
+    harmonizer: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.dials is None) == (self.game == CALIBRATION_GAME):
@@ -170,6 +173,13 @@ class RunSettings:
             raise ValueError(f"Unknown view {self.view!r}: choose one of {', '.join(VIEWS)}.")
         if self.view == "pixels" and not encoder.reads_frames:
             raise ValueError(f"The encoder {self.encoder!r} reads label maps only, not pixels: choose another.")
+        if self.harmonizer and (self.view != "pixels" or self.dials is not None or not self.harmonizer > 0):
+            raise ValueError(
+                f"The harmonizer tells a learner of Procgen's pixels where to look, with a weight above 0: "
+                f"not {self.view}, {self.harmonizer}."
+            )
+        if self.harmonizer and named.frozen:
+            raise ValueError(f"The harmonizer changes how an eye sees, and {self.encoder!r} is frozen: choose another.")
         if self.learning not in LEARNINGS:
             raise ValueError(f"Unknown kind of learning {self.learning!r}: choose one of {', '.join(LEARNINGS)}.")
         if (self.teacher is None) != (self.learning == "rl"):
@@ -219,6 +229,7 @@ class RunSettings:
             "dials",
             "appearance",
             "eye",
+            "harmonizer",
         ):  # left out where they say nothing: older runs keep their identity
             if not data[name]:
                 del data[name]

@@ -1,0 +1,161 @@
+"""Learners with the neural harmonizer as an auxiliary loss: told what to do, or by reward, and where to look as well.
+
+Where to look is read off the label map of the same state: privileged, never human.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
+
+from agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
+from agents.gradient import Statistics
+from agents.imitation import LabelledSamples, LabelRolloutBuffer, RecordingVecEnv
+from lcd.alignment.harmonizer import harmonization_loss, training_maps
+from lcd.alignment.privileged import privileged_maps
+
+SHARE = 8
+"""One of so many images of a minibatch is harmonized: the second derivative costs several times the first."""
+
+
+class Harmonizer:
+    """The auxiliary loss, as both learners take it.
+
+    Parameters
+    ----------
+    game : str
+        Says which labels matter.
+    weight : float
+        Of the harmonization loss beside the learner's own.
+    """
+
+    def __init__(self, game: str, weight: float) -> None:
+        self.game, self.weight = game, weight
+
+    def __call__(
+        self, policy: EncoderPolicy, frames: torch.Tensor, labels: torch.Tensor, actions: torch.Tensor
+    ) -> torch.Tensor:
+        """The weighted loss of some states of a minibatch.
+
+        Parameters
+        ----------
+        policy : EncoderPolicy
+            Sees frames.
+        frames : torch.Tensor, shape (batch, 3, height, width), uint8
+        labels : torch.Tensor, shape (batch, height, width), uint8
+            Label maps of the same states.
+        actions : torch.Tensor, shape (batch,)
+            Whose log-probability the maps explain.
+        """
+        count = -(-len(frames) // SHARE)
+        images = (frames[:count].float() / 255).requires_grad_()
+        mixed, policy.mixed_precision = policy.mixed_precision, False  # second derivatives want all their digits
+        try:
+            chances = policy.log_probabilities(images)
+        finally:
+            policy.mixed_precision = mixed
+        maps = training_maps(chances.gather(1, actions[:count, None].long())[:, 0], images)
+        references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.game))
+        return self.weight * harmonization_loss(maps, references.to(maps.device))
+
+
+class HarmonizedSamples(NamedTuple):
+    """Observations, the teacher's log-probabilities, and the label maps of the same states."""
+
+    observations: torch.Tensor
+    teacher_log_probabilities: torch.Tensor
+    labels: torch.Tensor
+
+
+class HarmonizedDAgger(DAgger):
+    """DAgger whose student is also told where to look.
+
+    Parameters
+    ----------
+    harmonizer : Harmonizer
+        The auxiliary loss; the map explains the action that the teacher prefers.
+    **kwargs
+        As in `agents.DAgger`.
+    """
+
+    def __init__(self, *args: Any, harmonizer: Harmonizer, **kwargs: Any) -> None:
+        self.harmonizer = harmonizer
+        super().__init__(*args, **kwargs)
+
+    def _minibatches(self) -> Iterator[HarmonizedSamples]:  # type: ignore[override]
+        buffer = self.rollout_buffer
+        assert isinstance(buffer, LabelRolloutBuffer)
+        for rows in buffer.minibatch_rows(self.batch_size):
+            yield HarmonizedSamples(buffer.frames(rows), self._labels[rows], buffer.seen(rows))
+
+    def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
+        """The imitation loss and the harmonizer's."""
+        samples = LabelledSamples(batch.observations, batch.teacher_log_probabilities)
+        loss, statistics = super().minibatch_loss(samples, clip_range)
+        actions = batch.teacher_log_probabilities.argmax(dim=1)
+        auxiliary = self.harmonizer(self.policy, batch.observations, batch.labels, actions)
+        return loss + auxiliary, statistics | {"harmonization_loss": auxiliary.detach()}
+
+
+class LabelledRewards(NamedTuple):
+    """What PPO learns from, with the label maps of the same states."""
+
+    observations: torch.Tensor
+    actions: torch.Tensor
+    old_values: torch.Tensor
+    old_log_prob: torch.Tensor
+    advantages: torch.Tensor
+    returns: torch.Tensor
+    labels: torch.Tensor
+
+
+class HarmonizedPPO(PPO):
+    """PPO that is also told where to look; its environment is a `TaughtVecEnv`.
+
+    Parameters
+    ----------
+    harmonizer : Harmonizer
+        The auxiliary loss; the map explains the action that was taken.
+    **kwargs
+        As in `agents.PPO`.
+    """
+
+    policy: EncoderPolicy
+
+    def __init__(self, *args: Any, harmonizer: Harmonizer, **kwargs: Any) -> None:
+        self.harmonizer = harmonizer
+        super().__init__(*args, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Collect a rollout, keeping the label maps beside the frames."""
+        taught = unwrap_vec_wrapper(env, TaughtVecEnv)
+        if taught is None:
+            raise ValueError("A HarmonizedPPO needs the label maps of its states: wrap env in a TaughtVecEnv.")
+        assert isinstance(rollout_buffer, LabelRolloutBuffer)
+        recorder = RecordingVecEnv(env, taught, rollout_buffer)
+        return super().collect_rollouts(recorder, callback, rollout_buffer, n_rollout_steps)
+
+    def _minibatches(self) -> Iterator[LabelledRewards]:
+        buffer = self.rollout_buffer
+        assert isinstance(buffer, LabelRolloutBuffer)
+        columns = buffer.columns()
+        for rows in buffer.minibatch_rows(self.batch_size):
+            actions, values, log_probs, advantages, returns = (column[rows] for column in columns)
+            if self.normalize_advantage and len(rows) > 1:
+                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            yield LabelledRewards(
+                buffer.frames(rows), actions, values, log_probs, advantages, returns, buffer.seen(rows)
+            )
+
+    def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
+        """PPO's losses and the harmonizer's."""
+        loss, statistics = super().minibatch_loss(batch, clip_range)
+        auxiliary = self.harmonizer(self.policy, batch.observations, batch.labels, batch.actions.flatten())
+        return loss + auxiliary, statistics | {"harmonization_loss": auxiliary.detach()}

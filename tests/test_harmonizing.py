@@ -1,0 +1,112 @@
+"""Learners that are told where to look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from tiny import TINY
+
+from agents import save_policy
+from agents.policy import EncoderPolicy
+from envs import ProcgenOptions
+from envs.vec_env import ProcgenVecEnv
+from lcd.alignment.agreement import agreement
+from lcd.alignment.importance import importance_maps, policy_scores
+from lcd.alignment.privileged import collect_references
+from lcd.plan import GivenTeacher, plan_game
+from lcd.training.harmonizing import HarmonizedDAgger, HarmonizedPPO, Harmonizer
+from lcd.training.run import learner, teacher_of, train
+from lcd.training.settings import RunSettings
+
+
+@pytest.fixture
+def plan(tmp_path):
+    env = ProcgenVecEnv(ProcgenOptions("maze"), 2, "semantic")
+    torch.manual_seed(0)
+    policy = EncoderPolicy(env.observation_space, env.action_space, lambda _: 0.0, "small")
+    env.close()
+    save_policy(policy, tmp_path / "teacher.safetensors", {"game": "maze"})
+    return plan_game(
+        "maze", replace(TINY, encoder="small"), teacher=GivenTeacher.from_file(tmp_path / "teacher.safetensors")
+    )
+
+
+def harmonized(plan, learning, weight=1.0):
+    run = next(run for run in plan.cells if (run.view, run.learning) == ("pixels", learning))
+    return replace(run, harmonizer=weight)
+
+
+@pytest.mark.parametrize(("learning", "kind"), [("rl", HarmonizedPPO), ("imitation", HarmonizedDAgger)])
+def test_both_learners_take_the_auxiliary_loss(plan, tmp_path, learning, kind):
+    run = harmonized(plan, learning)
+    assert RunSettings.from_dict(run.as_dict()) == run
+    assert (
+        run.identity
+        != replace(run, harmonizer=0.0).identity
+        == plan.cells[plan.cells.index(replace(run, harmonizer=0.0))].identity
+    )
+    file = plan.given_teacher.path if learning == "imitation" else None
+    model, env = learner(run, teacher_of(run, file), "cpu", 0)
+    assert type(model) is kind
+    env.close()
+    (tmp_path / "run").mkdir()
+    result = train(run, tmp_path / "run", teacher=teacher_of(run, file))
+    assert result.episodes["return"].notna().all()
+    assert "harmonization_loss" in (tmp_path / "run" / "progress.csv").read_text()
+
+
+def test_without_weight_nothing_changes(plan):
+    plain = harmonized(plan, "rl", 0.0)
+    assert "harmonizer" not in plain.as_dict()
+    model, env = learner(plain, None, "cpu", 0)
+    assert not isinstance(model, HarmonizedPPO)
+    env.close()
+
+
+def test_it_moves_the_eye_to_what_matters():
+    """A policy that is trained on the auxiliary loss alone looks where agent and goal are, on levels it never saw."""
+    env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), 16, "both")
+    torch.manual_seed(0)
+    policy = EncoderPolicy(spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(15), lambda _: 1e-3, "small")
+    harmonizer = Harmonizer("maze", 1.0)
+    references = collect_references(ProcgenOptions("maze", num_levels=200).unseen_levels(200), 32, seed=3)
+    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
+
+    def alignment():
+        maps = importance_maps(policy_scores(policy), images, torch.zeros(32, dtype=torch.int64)).numpy()
+        return agreement(maps, references.maps).mean()
+
+    before = alignment()
+    random = np.random.default_rng(0)
+    seen = env.reset()
+    for _ in range(120):
+        policy.optimizer.zero_grad()
+        loss = harmonizer(
+            policy,
+            torch.from_numpy(seen["pixels"]).permute(0, 3, 1, 2).repeat(4, 1, 1, 1),
+            torch.from_numpy(seen["semantic"]).repeat(4, 1, 1),
+            torch.zeros(64, dtype=torch.int64),
+        )
+        loss.backward()
+        policy.optimizer.step()
+        for _ in range(3):
+            seen, *_ = env.step(random.integers(15, size=16))
+    env.close()
+    assert alignment() > before + 0.05
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"harmonizer": -1.0}, "a weight above 0"),
+        ({"view": "semantic", "harmonizer": 1.0}, "where to look"),
+        ({"encoder": "small+frozen", "harmonizer": 1.0}, "is frozen"),
+    ],
+)
+def test_what_cannot_be_harmonized_is_refused(plan, changes, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        replace(harmonized(plan, "rl", 0.0), **changes)
