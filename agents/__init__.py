@@ -6,6 +6,7 @@ from agents.encoders import Encoder, Impala, Impoola, Nature
 from agents.evaluation import Episodes, evaluate
 from agents.eyes import EYES, Eye
 from agents.imitation import DAgger, TaughtVecEnv, Teacher
+from agents.phase import Phase
 from agents.policy import EncoderPolicy
 from agents.policy_file import PolicyFileError, load_policy, save_policy
 from agents.ppo import PPO, TrainingDiverged
@@ -26,6 +27,7 @@ __all__ = [
     "Impala",
     "Impoola",
     "Nature",
+    "Phase",
     "PolicyFileError",
     "TaughtVecEnv",
     "Teacher",

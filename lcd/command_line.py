@@ -11,14 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 import lcd
-from lcd.aligning import command as align
 from lcd.arguments import count, names
 from lcd.calibration.command_line import command as calibrate
-from lcd.pretraining import command as pretrain
+from lcd.commands.align import command as align
+from lcd.commands.harmonize import command as harmonize
+from lcd.commands.pretrain import command as pretrain
+from lcd.commands.watch import command as watch
 from lcd.survey.command_line import command as survey
 from lcd.taxonomy.command_line import report, taxonomy
 from lcd.teachers.command_line import teachers
-from lcd.watching import command as watch
 
 app = typer.Typer(
     add_completion=False,
@@ -35,6 +36,7 @@ app.command("report")(report)
 app.command("watch")(watch)
 app.command("pretrain")(pretrain)
 app.command("align")(align)
+app.command("harmonize")(harmonize)
 
 
 @app.callback(invoke_without_command=True)

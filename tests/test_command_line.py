@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from lcd.command_line import main
 from lcd.execution import _sentence
 
 
@@ -44,12 +45,24 @@ def lcd(*arguments, cwd):
         (["calibrate", "--encoder", "vgg"], ["vgg", "small"]),
     ],
 )
-def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):
-    result = lcd(*arguments, cwd=tmp_path)
-    assert result.returncode == 2, result.stderr
-    assert "Traceback" not in result.stderr
-    assert all(word in result.stderr for word in words), result.stderr
+def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(
+    tmp_path, monkeypatch, capsys, arguments, words
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["lcd", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr().err
+    assert left.value.code == 2, said
+    assert "Traceback" not in said
+    assert all(word in said for word in words), said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_ends_with_the_sentence_and_the_status(tmp_path):
+    result = lcd("diagnose", "starpilto", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "Error: Unknown game 'starpilto': did you mean starpilot?\n"
 
 
 def test_a_folder_of_another_plan_or_of_somebody_else_is_refused(tmp_path):

@@ -18,7 +18,7 @@ from lcd.alignment.agreement import agreement
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
 from lcd.plan import GivenTeacher, plan_game
-from lcd.training.harmonizing import HarmonizedDAgger, HarmonizedPPO, Harmonizer
+from lcd.training.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
 from lcd.training.run import learner, teacher_of, train
 from lcd.training.settings import RunSettings
 

@@ -57,6 +57,29 @@ def read_npz(files: Iterable[Path], *, size: int = SIZE) -> ReferenceMaps:
     return _prepared((_of_npz(file) for file in files), size)
 
 
+def read_folder(folder: Path, *, size: int = SIZE, largest: int | None = None) -> ReferenceMaps:
+    """Read all shards in a folder or, where there are none, all npz files.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        With files that end in ``.tfrecords`` or ``.npz``.
+    size : int
+        Side of the images and maps in the result.
+    largest : int, optional
+        Number of npz files after which to stop.
+
+    Raises
+    ------
+    ValueError
+        If there are neither, or one is damaged.
+    """
+    shards, files = sorted(folder.glob("*.tfrecords")), sorted(folder.glob("*.npz"))
+    if not (shards or files):
+        raise ValueError(f"{folder} holds none of ClickMe's files, .tfrecords or .npz: check the path.")
+    return read_shards(shards, size=size) if shards else read_npz(files[:largest], size=size)
+
+
 def _of_example(example: dict, shard: Path) -> Entry:
     try:
         image, heatmap = (_decoded(example[name][0], mode) for name, mode in (("image", "RGB"), ("heatmap", "L")))

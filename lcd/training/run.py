@@ -20,7 +20,7 @@ from agents import PPO, DAgger, EncoderName, Episodes, TaughtVecEnv, Teacher, ev
 from envs.calibration.expert import CourierExpert
 from envs.making import make_vec_env
 from lcd.files import checksum
-from lcd.training.harmonizing import HarmonizedDAgger, HarmonizedPPO, Harmonizer
+from lcd.training.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
 from lcd.training.settings import EXPERT, RunSettings
 
 LEVELS = ("training", "unseen")

@@ -124,7 +124,7 @@ class RunSettings:
     evaluation, hyperparameters
         As their classes say.
     harmonizer
-        Weight of the harmonizer's auxiliary loss, for a learner from pixels; see `lcd.training.harmonizing`.
+        Weight of the harmonizer's auxiliary loss, for a learner from pixels; see `lcd.training.harmonized`.
     teacher
         What identifies the teacher of an imitation run: the identity of the run that made it, the checksum of its
         file, or `EXPERT`.

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lcd.alignment.references import ReferenceMaps
 
 PRIVILEGED = "privileged"
-SIDE = 224
-"""Side of the images that a classifier of ImageNet gets."""
 
 
 def command(
@@ -87,7 +85,7 @@ def _scores_of(model: str) -> tuple[Scores, str | None]:
 
 def _references(maps: str, game: str | None, count: int, seed: int) -> tuple[ReferenceMaps, bool]:
     from envs import ProcgenOptions
-    from lcd.alignment.clickme import read_npz, read_shards
+    from lcd.alignment.clickme import read_folder
     from lcd.alignment.privileged import collect_references
     from lcd.alignment.references import read_folders
 
@@ -98,9 +96,4 @@ def _references(maps: str, game: str | None, count: int, seed: int) -> tuple[Ref
     if "," in maps:
         images, references = maps.split(",", 1)
         return read_folders(Path(images), Path(references)).first(count), False
-    folder = Path(maps)
-    shards, files = sorted(folder.glob("*.tfrecords")), sorted(folder.glob("*.npz"))
-    if not (shards or files):
-        raise ValueError(f"{folder} holds none of ClickMe's files, .tfrecords or .npz: check the path.")
-    found = read_shards(shards, size=SIDE) if shards else read_npz(files[:count], size=SIDE)
-    return found.first(count), True
+    return read_folder(Path(maps), largest=count).first(count), True

@@ -1,0 +1,1 @@
+"""Commands whose work has no package of its own."""

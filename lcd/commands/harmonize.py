@@ -1,0 +1,100 @@
+"""The command ``lcd harmonize``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lcd.arguments import count
+
+
+def command(
+    what: Annotated[str, typer.Argument(help="A Procgen game, or a folder of ClickMe's files.")],
+    weight: Annotated[float, typer.Option(help="Of the harmonizer's loss.")] = 1.0,
+    preset: Annotated[str, typer.Option(help="How much to spend on a game, see lcd diagnose.")] = "standard",
+    steps: Annotated[
+        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each run, such as 500k.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each run.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Visual encoder of a game's learners, or the classifier: efficientnet_lite0.")
+    ] = None,
+    teacher: Annotated[Path | None, typer.Option(help="File of a teacher, instead of the reference.")] = None,
+    teacher_factor: Annotated[
+        int | None, typer.Option(min=1, help="Budget of a trained teacher, as a multiple of --steps.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images of a folder.")] = 5,
+    out: Annotated[Path, typer.Option(help="The table.")] = Path("harmonization.csv"),
+    store: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("lcd-runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
+) -> None:
+    """Tell a learner where to look, and measure what that changes.
+
+    On a game: PPO and imitation from pixels, each with and without the harmonizer on privileged maps; how their
+    importance maps agree with those maps, and their returns. On a folder of ClickMe: a classifier, harmonized on some
+    of the images and examined on the others.
+    """
+    if Path(what).is_dir():
+        _classifier(Path(what), weight, encoder or "efficientnet_lite0", epochs, out)
+        return
+    from lcd.display import PlanDisplay
+    from lcd.execution import default_workers
+    from lcd.files import replacing
+    from lcd.harmonization import effect_table, harmonized_plan, measure_harmonization
+    from lcd.pipeline import adjusted_preset, plan_diagnosis
+    from lcd.store import Store
+
+    changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
+    chosen = adjusted_preset(preset, **changes)
+    plan = harmonized_plan(plan_diagnosis(what, chosen, distribution_mode="easy", teacher=teacher), weight)
+    with PlanDisplay(plan) as display:
+        runs = measure_harmonization(
+            plan, Store(store), workers=workers or default_workers("cpu")[0], threads=1, listener=display
+        )
+    with replacing(out) as partial:
+        runs.round(6).to_csv(partial, index=False)
+    title = f"{plan.games[0].game}, told where to look"
+    table = Table("learning", "measure", "without", "with", "change", "95 % interval", title=title)
+    for row in effect_table(runs).to_dict("records"):
+        numbers = (f"{row[name]:.3f}" for name in ("without", "with", "change"))
+        table.add_row(row["learning"], row["measure"], *numbers, f"{row['low']:.3f} to {row['high']:.3f}")
+    console = Console()
+    console.print(table)
+    console.print(f"The table of runs is {out}.", highlight=False, soft_wrap=True)
+
+
+def _classifier(folder: Path, weight: float, encoder: str, epochs: int, out: Path) -> None:
+    import torch
+
+    from agents.eyes import EYES, IMAGENET_DEVIATION, IMAGENET_MEAN, load_eye
+    from lcd.alignment.clickme import read_folder
+    from lcd.files import replacing
+    from lcd.training.classifiers import Harmonization, harmonize_classifier
+
+    if encoder not in EYES:
+        raise ValueError(f"The classifier {encoder!r} is not known: choose one of {', '.join(EYES)}.")
+    model: Any = load_eye(encoder).module.model
+    mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_DEVIATION))
+
+    class Classifier(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.model((images - mean) / deviation)
+
+    console = Console()
+    table = harmonize_classifier(
+        Classifier(),
+        read_folder(folder),
+        Harmonization(weight, epochs),
+        report=lambda line: console.print(line, highlight=False),
+    )
+    with replacing(out) as partial:
+        table.round(6).to_csv(partial, index=False)
+    console.print(f"The table is {out}.", highlight=False, soft_wrap=True)

@@ -1,0 +1,102 @@
+"""What it does to a game's learners to be told where to look."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from agents import load_policy
+from envs import ProcgenOptions
+from lcd.alignment.agreement import Agreement, agreement
+from lcd.alignment.importance import importance_maps, policy_scores
+from lcd.alignment.privileged import collect_references
+from lcd.execution import Listener, execute
+from lcd.plan import GamePlan, Plan
+from lcd.store import Store
+from lcd.training.settings import RunSettings
+
+FRAMES = 128
+MEASURES = ("alignment", "training", "unseen")
+
+
+def harmonized_plan(plan: GamePlan, weight: float) -> Plan:
+    """The runs of a game from pixels, each also with the harmonizer, and the teacher where one must be trained."""
+    plain = tuple(run for run in plan.cells if run.view == "pixels")
+    told = tuple(replace(run, harmonizer=weight) for run in plain)
+    return Plan((replace(plan, cells=(*plain, *told)),))
+
+
+def measure_harmonization(
+    plan: Plan, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "cpu",
+    listener: Listener = lambda event: None,
+) -> pd.DataFrame:  # fmt: skip
+    """Carry out what `harmonized_plan` gave, and measure every run at its end.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a run: game, learning, harmonizer (its weight), seed, alignment (mean Spearman correlation of the
+        gradient's map with the privileged one, on frames of unseen levels, of the action preferred), and mean returns
+        on training and on unseen levels.
+
+    Raises
+    ------
+    lcd.execution.RunFailed
+        If a run failed; the same call goes on from the finished ones.
+    """
+    execute(plan, store, workers=workers, threads=threads, device=device, listener=listener)
+    (game,) = plan.games
+    return pd.DataFrame([_measured(run, store) for run in game.cells])
+
+
+def _measured(run: RunSettings, store: Store) -> dict[str, object]:
+    stored = store.load(run)
+    policy, _ = load_policy(stored.folder / "policy.safetensors")
+    options = run.training_options
+    assert isinstance(options, ProcgenOptions)
+    references = collect_references(options.unseen_levels(run.num_levels), FRAMES)
+    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
+    maps = torch.cat([importance_maps(policy_scores(policy), part) for part in images.split(32)])
+    last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()
+    return {
+        "game": run.game,
+        "learning": run.learning,
+        "harmonizer": run.harmonizer,
+        "seed": run.seed,
+        "alignment": Agreement.of(agreement(maps.numpy(), references.maps)).mean,
+        "training": float(last["training"]),
+        "unseen": float(last["unseen"]),
+    }
+
+
+def effect_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """What the harmonizer changes, seeds compared with themselves.
+
+    Parameters
+    ----------
+    runs : pandas.DataFrame
+        What `measure_harmonization` gave.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (game, learning, measure): without, with, and change with its 95 % t limits low and high over seeds.
+    """
+    rows = []
+    for (game, learning), group in runs.groupby(["game", "learning"], sort=False):
+        plain, told = (
+            group[(group["harmonizer"] > 0) == used].sort_values("seed").set_index("seed") for used in (False, True)
+        )
+        for measure in MEASURES:
+            change = (told[measure] - plain[measure]).to_numpy(dtype=np.float64)
+            half = float("nan")
+            if len(change) > 1:
+                half = float(stats.t.ppf(0.975, len(change) - 1) * stats.sem(change))
+            mean, both = float(change.mean()), (plain[measure].mean(), told[measure].mean())
+            rows.append((game, learning, measure, *both, mean, mean - half, mean + half))
+    columns = ["game", "learning", "measure", "without", "with", "change", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)

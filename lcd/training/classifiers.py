@@ -1,0 +1,128 @@
+"""Training a classifier of images to look where its reference says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from agents import TrainingDiverged
+from lcd.alignment.agreement import Agreement, agreement
+from lcd.alignment.harmonizer import harmonized_loss, resized
+from lcd.alignment.importance import importance_maps
+from lcd.alignment.references import ReferenceMaps
+
+
+@dataclass(frozen=True)
+class Harmonization:
+    """How a classifier is harmonized.
+
+    Attributes
+    ----------
+    weight
+        Of the harmonization loss; 0 trains on the classes alone.
+    epochs, batch_size, learning_rate, weight_decay
+        Of Adam with decoupled weight decay.
+    held_out
+        Share of the images on which it is examined and never trained.
+    seed
+        Of the split and of the order.
+    """
+
+    weight: float = 1.0
+    epochs: int = 5
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-5
+    held_out: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
+        if self.weight < 0 or not 0 < self.held_out < 1:
+            raise ValueError(
+                f"weight={self.weight} must not be below 0, and held_out={self.held_out} must lie between 0 and 1."
+            )
+
+
+def harmonize_classifier(
+    network: nn.Module,
+    references: ReferenceMaps,
+    settings: Harmonization,
+    *,
+    report: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Train a classifier in place, and examine it before and after every pass.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From images in [0, 1], shape (batch, 3, height, width), to logits.
+    references : ReferenceMaps
+        Images with maps and with their classes as targets.
+    settings : Harmonization
+        How.
+    report : callable
+        Is told of every pass.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a pass, the first before any training: epoch, accuracy and alignment (mean Spearman correlation of the
+        gradient's map with the reference, where it is defined) on held-out images, and loss.
+
+    Raises
+    ------
+    ValueError
+        If the images have no classes, or there are too few.
+    agents.TrainingDiverged
+        If the loss is not finite.
+    """
+    if references.targets is None:
+        raise ValueError("A classifier is harmonized on images whose classes are known: these have none.")
+    order = np.random.default_rng(settings.seed).permutation(len(references))
+    count = round(settings.held_out * len(references))
+    if min(count, len(references) - count) < 2:
+        raise ValueError(f"{len(references)} images are too few to train on some and to hold others out.")
+    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
+    maps = resized(torch.from_numpy(references.maps), images.shape[2:])
+    targets = torch.from_numpy(references.targets)
+    held, used = torch.from_numpy(order[:count]), torch.from_numpy(order[count:])
+    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    generator = torch.Generator().manual_seed(settings.seed)
+    rows = [{"epoch": 0, **_examined(network, images[held], maps[held], targets[held]), "loss": float("nan")}]
+    for epoch in range(1, settings.epochs + 1):
+        network.train()
+        losses = []
+        for part in used[torch.randperm(len(used), generator=generator)].split(settings.batch_size):
+            optimizer.zero_grad()
+            loss, _ = harmonized_loss(network, images[part], targets[part], maps[part], weight=settings.weight)
+            if not torch.isfinite(loss):
+                raise TrainingDiverged(f"The harmonized loss is {float(loss)}: lower the learning rate or the weight.")
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        found = _examined(network, images[held], maps[held], targets[held])
+        rows.append({"epoch": epoch, **found, "loss": float(np.mean(losses))})
+        report(
+            f"pass {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}, alignment {found['alignment']:.3f}"
+        )
+    return pd.DataFrame(rows)
+
+
+def _examined(
+    network: nn.Module, images: torch.Tensor, maps: torch.Tensor, targets: torch.Tensor, size: int = 32
+) -> dict[str, float]:
+    network.eval()
+    with torch.no_grad():
+        right = torch.cat([network(part).argmax(dim=1) for part in images.split(size)]) == targets
+    parts = zip(images.split(size), targets.split(size), strict=True)
+    found = torch.cat([importance_maps(network, part, wanted) for part, wanted in parts])
+    aligned = Agreement.of(agreement(found.numpy(), maps.numpy()))
+    return {"accuracy": float(right.float().mean()), "alignment": aligned.mean}

