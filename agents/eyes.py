@@ -107,6 +107,33 @@ def load_eye(name: str) -> Eye:
     return EYES[name]() if name in EYES else HUBS[hub](model)
 
 
+class Classifier(nn.Module):
+    """A model from images in [0, 1] to the logits of its classes, with its normalisation.
+
+    Parameters
+    ----------
+    name : str
+        A name in `EYES`.
+    """
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        if name not in EYES:
+            raise ValueError(f"The classifier {name!r} is not known: choose one of {', '.join(EYES)}.")
+        eye = load_eye(name)
+        assert isinstance(eye.module, _Features)
+        self.model = eye.module.model
+        for part in ("mean", "deviation"):
+            self.register_buffer(part, torch.tensor(getattr(eye, part)).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits, shape (batch, classes)."""
+        return self.model((images - self.mean) / self.deviation)
+
+
 def _package(name: str, eye: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -67,17 +67,12 @@ def command(
 
 def _scores_of(model: str) -> tuple[Scores, str | None]:
     """What a model makes of images, and the game that it plays."""
-    import torch
-
     from agents import load_policy
-    from agents.eyes import EYES, IMAGENET_DEVIATION, IMAGENET_MEAN, load_eye
+    from agents.eyes import EYES, Classifier
     from lcd.alignment.importance import policy_scores
 
     if model in EYES:
-        network: Any = load_eye(model).module.model
-        network.eval()
-        mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-        return lambda images: network((images - mean) / deviation), None
+        return Classifier(model).eval(), None
     path = Path(model)
     policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
     return policy_scores(policy), card.get("game", card.get("run", {}).get("game"))

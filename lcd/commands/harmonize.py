@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -68,29 +68,14 @@ def command(
 
 
 def _classifier(folder: Path, weight: float, encoder: str, epochs: int, out: Path) -> None:
-    import torch
-
-    from agents.eyes import EYES, IMAGENET_DEVIATION, IMAGENET_MEAN, load_eye
+    from agents.eyes import Classifier
     from lcd.alignment.clickme import read_folder
     from lcd.files import replacing
     from lcd.training.classifiers import Harmonization, harmonize_classifier
 
-    if encoder not in EYES:
-        raise ValueError(f"The classifier {encoder!r} is not known: choose one of {', '.join(EYES)}.")
-    model: Any = load_eye(encoder).module.model
-    mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_DEVIATION))
-
-    class Classifier(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.model((images - mean) / deviation)
-
     console = Console()
     table = harmonize_classifier(
-        Classifier(),
+        Classifier(encoder),
         read_folder(folder),
         Harmonization(weight, epochs),
         report=lambda line: console.print(line, highlight=False),
