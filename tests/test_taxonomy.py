@@ -55,7 +55,8 @@ def test_the_classes_are_the_groups_that_there_are(taxonomy):
 
 def test_one_cloud_of_games_is_one_class():
     clouds = (survey({(0.2, 0.2): 12}, spread=0.06, seed=seed) for seed in range(10))
-    found = [len(find_classes(Cells.of(SurveyTables.of(cloud).scores), draws=20, refits=5, nulls=39).names) for cloud in clouds]
+    cells = (Cells.of(SurveyTables.of(cloud).scores) for cloud in clouds)
+    found = [len(find_classes(each, draws=20, refits=5, nulls=39).names) for each in cells]
     assert found.count(1) >= 8, found
 
 
