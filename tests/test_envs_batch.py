@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
 from envs import GAMES, LockstepError, ProcgenBatch, ProcgenOptions
+from envs.engine import Engine
 from envs.saved_state import INT32_MAX, SavedState
 
 NO_OP = 4
@@ -199,3 +203,16 @@ def test_the_exploration_mode_is_one_level():
     batch = ProcgenBatch(ProcgenOptions("coinrun", distribution_mode="exploration"), 4, "both")
     seen = batch.observe()["pixels"]
     assert all(np.array_equal(seen[0], frame) for frame in seen)
+
+
+@pytest.mark.timeout(60)
+def test_an_engine_may_be_collected_while_another_loads():
+    engine = Engine(ProcgenOptions("maze"), 1, 0)
+    lock = engine._env._ffi._lock
+    cycle = [engine]
+    cycle.append(cycle)
+    dropped = weakref.ref(engine)
+    with lock:  # as loading the library does
+        del engine, cycle
+        gc.collect()
+    assert dropped() is None
