@@ -58,8 +58,8 @@ class Engine:
         self._env = ProcgenGym3Env(
             num=num_envs, env_name=game, rand_seed=seed % INT32_MAX, num_threads=num_threads, **settings
         )
-        # An engine that is dropped unclosed is freed whenever Python collects cycles, perhaps while another one loads the
-        # library and holds a lock that looking up a function takes: so the function is looked up now.
+        # An engine that is dropped unclosed is freed whenever Python collects cycles, perhaps while another one loads
+        # the library and holds a lock that looking up a function takes: so the function is looked up now.
         _ = self._env._c_lib.libenv_close
         self.num_envs = num_envs
         self.frames: np.ndarray = self._env._ob["rgb"]

@@ -206,6 +206,7 @@ def test_the_exploration_mode_is_one_level():
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")  # a finaliser's errors are swallowed else
 def test_an_engine_may_be_collected_while_another_loads():
     engine = Engine(ProcgenOptions("maze"), 1, 0)
     lock = engine._env._ffi._lock
