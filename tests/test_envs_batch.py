@@ -209,6 +209,7 @@ def test_an_engine_may_be_collected_while_another_loads():
     script = """
 import gc, weakref
 from envs import ProcgenOptions
+from envs.engine import Engine
 engine = Engine(ProcgenOptions("maze"), 1, 0)
 lock = engine._env._ffi._lock
 cycle = [engine]
