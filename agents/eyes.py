@@ -45,17 +45,28 @@ class Eye:
     learning_rate: float | None = None
 
 
-class _Seeing(nn.Module):
-    """An eye with its preprocessing, whose features end flat."""
+class _Normalised(nn.Module):
+    """What takes the mean and the deviation of an eye's colours out of images."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
 
     def __init__(self, eye: Eye) -> None:
         super().__init__()
-        self.module, self.size = eye.module, eye.size
         for name in ("mean", "deviation"):
             self.register_buffer(name, torch.tensor(getattr(eye, name)).view(1, 3, 1, 1), persistent=False)
+
+    def normalised(self, images: torch.Tensor) -> torch.Tensor:
+        """The images without them."""
+        return (images - self.mean.to(images.dtype)) / self.deviation.to(images.dtype)
+
+
+class _Seeing(_Normalised):
+    """An eye with its preprocessing, whose features end flat."""
+
+    def __init__(self, eye: Eye) -> None:
+        super().__init__(eye)
+        self.module, self.size = eye.module, eye.size
 
     def train(self, mode: bool = True) -> _Seeing:
         """Normalisation over the batch stays what it learned elsewhere: batches of a game are no fair sample."""
@@ -68,8 +79,7 @@ class _Seeing(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.size is not None and images.shape[-2:] != (self.size, self.size):
             images = functional.interpolate(images, self.size, mode="bilinear", antialias=True)
-        images = (images - self.mean.to(images.dtype)) / self.deviation.to(images.dtype)
-        return self.module(images).flatten(1)
+        return self.module(self.normalised(images)).flatten(1)
 
 
 class ModuleEncoder(Encoder):
@@ -107,7 +117,7 @@ def load_eye(name: str) -> Eye:
     return EYES[name]() if name in EYES else HUBS[hub](model)
 
 
-class Classifier(nn.Module):
+class Classifier(_Normalised):
     """A model from images in [0, 1] to the logits of its classes, with its normalisation.
 
     Parameters
@@ -116,22 +126,17 @@ class Classifier(nn.Module):
         A name in `EYES`.
     """
 
-    mean: torch.Tensor
-    deviation: torch.Tensor
-
     def __init__(self, name: str) -> None:
-        super().__init__()
         if name not in EYES:
             raise ValueError(f"The classifier {name!r} is not known: choose one of {', '.join(EYES)}.")
         eye = load_eye(name)
+        super().__init__(eye)
         assert isinstance(eye.module, _Features)
         self.model = eye.module.model
-        for part in ("mean", "deviation"):
-            self.register_buffer(part, torch.tensor(getattr(eye, part)).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, shape (batch, classes)."""
-        return self.model((images - self.mean) / self.deviation)
+        return self.model(self.normalised(images))
 
 
 def _package(name: str, eye: str, extra: str) -> ModuleType:

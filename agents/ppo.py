@@ -202,10 +202,13 @@ class PPO(stable_baselines3.PPO):
 
     def _minibatches(self) -> Any:
         for batch in self.rollout_buffer.get(self.batch_size):
-            if self.normalize_advantage and len(batch.advantages) > 1:
-                centred = batch.advantages - batch.advantages.mean()
-                batch = batch._replace(advantages=centred / (batch.advantages.std() + 1e-8))
-            yield batch
+            yield batch._replace(advantages=self.normalised(batch.advantages))
+
+    def normalised(self, advantages: torch.Tensor) -> torch.Tensor:
+        """A minibatch's advantages as they are learned from."""
+        if not self.normalize_advantage or len(advantages) < 2:
+            return advantages
+        return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
     def train(self) -> None:
         """Improve the policy on the rollout just collected."""

@@ -60,7 +60,7 @@ def _measured(run: RunSettings, store: Store) -> dict[str, object]:
     assert isinstance(options, ProcgenOptions)
     references = collect_references(options.unseen_levels(run.num_levels), FRAMES)
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
-    maps = torch.cat([importance_maps(policy_scores(policy), part) for part in images.split(32)])
+    maps = importance_maps(policy_scores(policy), images)
     last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()
     return {
         "game": run.game,

@@ -178,6 +178,11 @@ def contrast_interval(
     return Interval(estimate, estimate - within, estimate + within, "episodes" if np.isfinite(within) else "nothing")
 
 
+def contrast_intervals(samples: Sequence[Floats], errors: Sequence[Floats]) -> dict[str, Interval]:
+    """Estimate every quantity in `lcd.demands.CONTRASTS`, by name, each as `contrast_interval` does."""
+    return {quantity: contrast_interval(samples, errors, contrast) for quantity, contrast in CONTRASTS.items()}
+
+
 def fieller_limits(top: float, bottom: float, covariance: NDArray[np.float64], quantile: float) -> tuple[float, float]:
     """Return the limits of a ratio of two estimates: all ratios at which ``top − ratio · bottom`` is not significant.
 
@@ -243,8 +248,7 @@ def demand_table(scores: pd.DataFrame) -> pd.DataFrame:
     for levels in LEVELS:
         for score in SCORES:
             samples, errors = cell_samples(scores, levels, score)
-            for quantity, contrast in CONTRASTS.items():
-                found = contrast_interval(samples, errors, contrast)
+            for quantity, found in contrast_intervals(samples, errors).items():
                 rows.append((quantity, levels, score, found.estimate, found.low, found.high, found.over))
     return pd.DataFrame(rows, columns=["quantity", "levels", "score", "estimate", "low", "high", "over"])
 

@@ -60,11 +60,7 @@ class Swap:
 
     def as_plan(self) -> Plan:
         """All runs, those of the diagnosis first."""
-        further = [
-            replace(self.plan, teacher_run=None, cells=self.runs_with(encoder)) for encoder in self.encoders.values()
-        ]
-        if self.plan.teacher_run is not None:  # its weights are looked for wherever it is named
-            further = [replace(plan, teacher_run=self.plan.teacher_run) for plan in further]
+        further = (replace(self.plan, cells=self.runs_with(encoder)) for encoder in self.encoders.values())
         return Plan((self.plan, *further))
 
 

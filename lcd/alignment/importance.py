@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
@@ -16,6 +17,9 @@ Scores = Callable[[torch.Tensor], torch.Tensor]
 
 STEPS, SAMPLES, NOISE = 16, 8, 0.1
 """Points on the path of integrated gradients; noisy copies of smooth gradients, and their deviation."""
+
+AT_ONCE = 32
+"""Images that are explained at once, which bounds the memory."""
 
 PATCH, STRIDE = 8, 4
 """Side of the square that occlusion covers, and how far it moves; 8 pixels are an eighth of Procgen's frame."""
@@ -87,12 +91,17 @@ def importance_maps(
     """
     if method not in METHODS:
         raise ValueError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
-    images = images.detach().float()
+    wanted = itertools.repeat(None) if targets is None else targets.split(AT_ONCE)
+    parts = zip(images.detach().float().split(AT_ONCE), wanted, strict=False)
+    return torch.cat([_maps(scores, part, which, method, seed) for part, which in parts])
+
+
+def _maps(scores: Scores, images: torch.Tensor, targets: torch.Tensor | None, method: str, seed: int) -> torch.Tensor:
+    """Maps of as many images as are explained at once."""
     targets = chosen(scores, images) if targets is None else targets
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        found = METHODS[method](scores, images.clone().requires_grad_(), targets)
-    return found.detach()
+        return METHODS[method](scores, images.clone().requires_grad_(), targets).detach()
 
 
 def _gradient(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

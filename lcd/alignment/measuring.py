@@ -9,14 +9,13 @@ import pandas as pd
 import torch
 
 from lcd.alignment.agreement import Agreement, agreement_table
+from lcd.alignment.harmonizer import resized
 from lcd.alignment.importance import METHODS, Scores, importance_maps
 from lcd.alignment.references import ReferenceMaps
 from lcd.alignment.revealing import area, revealing_curve
 from lcd.alignment.robustness import smallest_perturbation
 
 COLUMNS = ("aspect", "method", "measure", "mean", "low", "high", "images", "undefined", "share")
-
-BATCH = 32
 
 
 def align(
@@ -54,27 +53,12 @@ def align(
     """
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
     targets = None if references.targets is None else torch.from_numpy(references.targets)
-    size = references.images.shape[1:3]
-    reference = _sized(references.maps, size)
-    maps = {
-        method: torch.cat(
-            [
-                importance_maps(scores, part, None if targets is None else targets[start : start + BATCH], method)
-                for start, part in zip(range(0, len(images), BATCH), images.split(BATCH), strict=True)
-            ]
-        ).numpy()
-        for method in methods
-    }
+    reference = resized(torch.from_numpy(references.maps), images.shape[2:]).numpy()
+    maps = {method: importance_maps(scores, images, targets, method).numpy() for method in methods}
     tables = [agreement_table(maps, reference, ceilings).assign(aspect="where")]
     tables.append(_how(scores, images, torch.from_numpy(reference)))
     tables.append(_robustness(scores, images[:attacked], reference[:attacked], ceilings))
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
-
-
-def _sized(maps: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    from lcd.alignment.harmonizer import resized
-
-    return resized(torch.from_numpy(maps), (size[0], size[1])).numpy()
 
 
 def _how(scores: Scores, images: torch.Tensor, reference: torch.Tensor) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lcd.demands import CONTRASTS
-from lcd.intervals import cell_samples, contrast_interval
+from lcd.intervals import cell_samples, contrast_intervals
 from lcd.scores import CELLS, PRIMARY
 
 Floats = NDArray[np.float64]
@@ -137,8 +137,7 @@ def position_table(scores: pd.DataFrame, levels: str = PRIMARY[0], score: str = 
     for (game, of_game), covariance in zip(scores.groupby("game", sort=False), cells.covariances(), strict=True):
         samples, errors = cell_samples(of_game, levels, score)
         row: dict[str, object] = {"game": game}
-        for name, contrast in CONTRASTS.items():
-            found = contrast_interval(samples, errors, contrast)
+        for name, found in contrast_intervals(samples, errors).items():
             row |= {name: found.estimate, f"{name}_low": found.low, f"{name}_high": found.high}
         rows.append(row | {"covariance": covariance[0, 1]})
     return pd.DataFrame(rows)

@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from lcd.demands import CONTRASTS, DIFFERENCE, Contrast
-from lcd.intervals import Interval, cell_samples, contrast_interval, seed_variances, welch_limits
+from lcd.intervals import (
+    Interval,
+    cell_samples,
+    contrast_interval,
+    contrast_intervals,
+    seed_variances,
+    welch_limits,
+)
 from lcd.scores import PRIMARY, cell_scores
 from lcd.taxonomy.positions import PLANE, Cells
 from lcd.verdict import classify
@@ -208,8 +215,8 @@ def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
         decided = []
         for _, of_game in scores.groupby("game", sort=False):
             samples, errors = cell_samples(of_game, *PRIMARY)
-            intervals = {name: contrast_interval(samples, errors, contrast) for name, contrast in CONTRASTS.items()}
-            decided.append(classify(intervals, contrast_interval(samples, errors, DIFFERENCE)) != "inconclusive")
+            difference = contrast_interval(samples, errors, DIFFERENCE)
+            decided.append(classify(contrast_intervals(samples, errors), difference) != "inconclusive")
         places = Cells.of(scores).positions()
         agreement = [float(stats.spearmanr(places[:, axis], whole[:, axis]).statistic) for axis in range(2)]
         rows.append((budget, float(np.mean(decided)), *agreement))

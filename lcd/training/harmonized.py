@@ -148,11 +148,8 @@ class HarmonizedPPO(PPO):
         columns = buffer.columns()
         for rows in buffer.minibatch_rows(self.batch_size):
             actions, values, log_probs, advantages, returns = (column[rows] for column in columns)
-            if self.normalize_advantage and len(rows) > 1:
-                advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-            yield LabelledRewards(
-                buffer.frames(rows), actions, values, log_probs, advantages, returns, buffer.seen(rows)
-            )
+            learned = (actions, values, log_probs, self.normalised(advantages), returns)
+            yield LabelledRewards(buffer.frames(rows), *learned, buffer.seen(rows))
 
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """PPO's losses and the harmonizer's."""
