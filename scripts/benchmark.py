@@ -9,8 +9,9 @@ first rollout and its updates, is not counted. Nothing else should run meanwhile
 cores slow each other tenfold. Processor time is in the CSV to tell.
 
 All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
-Nature encoder a rollout has 256 steps. With IMPALA it has 32 and one minibatch: the work a step is the same, and 256
-steps would take Stable-Baselines3 four minutes each; ``--whole`` measures 256 there too.
+Nature encoder a rollout has 256 steps. With larger ones it has 32 and one minibatch: the work a step is the same, and
+256 steps would take Stable-Baselines3 four minutes each; ``--whole`` measures 256 there too. A frozen eye is measured
+twice, the second time as it would be if what it has seen were not kept.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ class Contender:
     Attributes
     ----------
     library
-        ``"agents"``, ``"dagger"``, ``"sb3"``, ``"plain"`` or ``"product"`` (nothing but matrix products).
+        ``"agents"``, ``"forgetful"`` (agents, looking anew in every epoch), ``"dagger"``, ``"sb3"``, ``"plain"`` or
+        ``"product"`` (nothing but matrix products).
     encoder
-        ``"nature"`` or ``"impala"``.
+        Its name; Stable-Baselines3 and the plain PPO know ``"nature"`` and ``"impala"``.
     view
         What the learner sees.
     alone
@@ -83,6 +85,8 @@ CONTENDERS = {
     "agents, impala": Contender("agents", "impala"),
     "SB3, impala": Contender("sb3", "impala"),
     "plain PPO, impala": Contender("plain", "impala"),
+    "agents, frozen eye": Contender("agents", "efficientnet_lite0"),
+    "agents, frozen eye, looking anew": Contender("forgetful", "efficientnet_lite0"),
     "bf16 matrix product": Contender("product"),
 }
 
@@ -107,6 +111,7 @@ COMPARISONS = (
         "cost of a reference teacher's labels", "agents, nature, semantic", "DAgger, nature, semantic", "<= 1.15"
     ),
     Comparison("a process for each thread", "agents, nature, processes", "agents, nature"),
+    Comparison("what a frozen eye has seen is kept", "agents, frozen eye", "agents, frozen eye, looking anew"),
 )
 MEMORY_TARGET_MB = 1500
 
@@ -134,6 +139,12 @@ class Measurement:
     gflops: float
 
 
+class Forgetful(PPO):
+    """A PPO that keeps frames and looks at them again in every epoch, however frozen its eye is."""
+
+    sees_once = False
+
+
 def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     """An untrained learner with ``learn(steps)``."""
     imitates = contender.library == "dagger"
@@ -149,8 +160,8 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     if contender.library == "plain":
         return PlainPPO(env, contender.encoder, **settings)
     settings |= {"env": env, "seed": 0, "device": "cpu"}
-    if contender.library == "agents":
-        return PPO(encoder=contender.encoder, **settings)
+    if contender.library in ("agents", "forgetful"):
+        return {"agents": PPO, "forgetful": Forgetful}[contender.library](encoder=contender.encoder, **settings)
     if imitates:
         labels = envs.ProcgenVecEnv(envs.ProcgenOptions(game), 1, "semantic")
         teacher = EncoderPolicy(labels.observation_space, labels.action_space, lambda _: 0.0, contender.teacher)
@@ -190,7 +201,8 @@ def measure(contender: Contender, game: str, steps: int, n_steps: int, threads: 
         amount = max(1, round(steps / rollout)) * rollout
         model = learner(contender, game, n_steps, threads)
         model.learn(rollout)
-        counted = flops_a_step(model) * amount if contender.library == "agents" else 0.0
+        counts = contender.library == "agents" and not model.sees_once
+        counted = flops_a_step(model) * amount if counts else 0.0
 
         def work(count: int) -> Any:
             keep_on = {} if contender.library == "plain" else {"reset_num_timesteps": False}
@@ -292,7 +304,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.measure:
         contender = CONTENDERS[options.measure]
-        short = contender.encoder == "impala" and not options.whole
+        short = contender.encoder != "nature" and not options.whole
         steps = min(options.steps, SHORT * NUM_ENVS) if short else options.steps
         n_steps = SHORT if short else LONG
         print(json.dumps(asdict(measure(contender, options.game, steps, n_steps, options.threads))))
