@@ -1,6 +1,9 @@
-"""What commands read from their arguments."""
+"""What commands read from their arguments, and the options that several of them have."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -29,3 +32,24 @@ def count(text: str) -> int:
 def names(text: str) -> tuple[str, ...]:
     """Names that are separated by commas, such as ``noise,delay``; none for an empty text."""
     return tuple(name for name in text.replace(" ", "").split(",") if name)
+
+
+Steps = Annotated[
+    int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each cell, such as 500k.")
+]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Seeds of each cell.")]
+EncoderOption = Annotated[
+    str | None, typer.Option(help="Visual encoder: nature, impala, impoola, or impala:32,64,64 for other depths.")
+]
+Teacher = Annotated[Path | None, typer.Option(help="File of a teacher to imitate, instead of the reference.")]
+TeacherFactor = Annotated[
+    int | None, typer.Option(min=1, help="Budget of a trained teacher, as a multiple of --steps.")
+]
+StoreFolder = Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; by default what is fastest.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
+Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")]
+
+STORE = Path("lcd-runs")
+"""Where runs are kept unless another folder is named."""

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lcd.arguments import count, names
+from lcd.arguments import STORE, DryRun, Seeds, Steps, StoreFolder, Workers, names
 
 
 def command(
@@ -19,15 +19,13 @@ def command(
         str | None, typer.Option(metavar="NAMES", help="Dials to turn, such as noise,delay; by default all ten.")
     ] = None,
     values: Annotated[str, typer.Option(metavar="NUMBERS", help="Settings of each dial.")] = "0,0.25,0.5,0.75,1",
-    steps: Annotated[
-        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each cell, such as 100k.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each cell.")] = None,
+    steps: Steps = None,
+    seeds: Seeds = None,
     encoder: Annotated[str | None, typer.Option(help="Visual encoder, such as small or nature.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for figure and tables.")] = Path("calibration"),
-    store: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("lcd-runs"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default what is fastest.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")] = False,
+    store: StoreFolder = STORE,
+    workers: Workers = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Hold the instrument against a game whose difficulty is known.
 

@@ -9,28 +9,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lcd.arguments import count
+from lcd.arguments import STORE, Seeds, Steps, StoreFolder, Teacher, TeacherFactor, Workers
 
 
 def command(
     what: Annotated[str, typer.Argument(help="A Procgen game, or a folder of ClickMe's files.")],
     weight: Annotated[float, typer.Option(help="Of the harmonizer's loss.")] = 1.0,
     preset: Annotated[str, typer.Option(help="How much to spend on a game, see lcd diagnose.")] = "standard",
-    steps: Annotated[
-        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each run, such as 500k.")
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of each run.")] = None,
+    steps: Steps = None,
+    seeds: Seeds = None,
     encoder: Annotated[
         str | None, typer.Option(help="Visual encoder of a game's learners, or the classifier: efficientnet_lite0.")
     ] = None,
-    teacher: Annotated[Path | None, typer.Option(help="File of a teacher, instead of the reference.")] = None,
-    teacher_factor: Annotated[
-        int | None, typer.Option(min=1, help="Budget of a trained teacher, as a multiple of --steps.")
-    ] = None,
+    teacher: Teacher = None,
+    teacher_factor: TeacherFactor = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images of a folder.")] = 5,
     out: Annotated[Path, typer.Option(help="The table.")] = Path("harmonization.csv"),
-    store: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("lcd-runs"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes.")] = None,
+    store: StoreFolder = STORE,
+    workers: Workers = None,
 ) -> None:
     """Tell a learner where to look, and measure what that changes.
 

@@ -8,18 +8,18 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lcd.arguments import names
+from lcd.arguments import STORE, Device, DryRun, StoreFolder, Threads, Workers, names
 
 
 def command(
     plan: Annotated[str, typer.Argument(help="A survey's file, or the name of one that comes with the package.")],
     games: Annotated[str, typer.Option(metavar="NAMES", help="Only these of its games, such as maze,heist.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the diagnoses; by default surveys/NAME.")] = None,
-    store: Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")] = Path("lcd-runs"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default what is fastest.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")] = None,
-    device: Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")] = "auto",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")] = False,
+    store: StoreFolder = STORE,
+    workers: Workers = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    dry_run: DryRun = False,
 ) -> None:
     """Diagnose many games by one plan.
 

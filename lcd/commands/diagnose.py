@@ -1,0 +1,132 @@
+"""The command ``lcd diagnose``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from lcd.arguments import (
+    STORE,
+    Device,
+    DryRun,
+    EncoderOption,
+    Seeds,
+    Steps,
+    StoreFolder,
+    Teacher,
+    TeacherFactor,
+    Threads,
+    Workers,
+    names,
+)
+
+if TYPE_CHECKING:
+    from lcd.plan import GamePlan
+
+
+def command(
+    game: Annotated[str, typer.Argument(help="A Procgen game, such as starpilot; `lcd games` lists them.")],
+    preset: Annotated[
+        str, typer.Option(help="How much to spend: smoke (seconds), quick (minutes), standard (hours), paper (GPU).")
+    ] = "standard",
+    steps: Steps = None,
+    seeds: Seeds = None,
+    encoder: EncoderOption = None,
+    teacher: Teacher = None,
+    train_teacher: Annotated[
+        bool, typer.Option("--train-teacher", help="Train a teacher, even where a reference comes with the package.")
+    ] = False,
+    teacher_factor: TeacherFactor = None,
+    mode: Annotated[str, typer.Option(help="Procgen's distribution mode, easy or hard.")] = "easy",
+    appearance: Annotated[
+        str, typer.Option(metavar="NAMES", help="Draw plainly: no-backgrounds, restricted-themes, monochrome.")
+    ] = "",
+    encoders: Annotated[
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="Try other eyes, too: random, an objective of lcd pretrain, efficientnet_lite0, nature@FILE.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
+    ] = None,
+    store: StoreFolder = STORE,
+    workers: Workers = None,
+    threads: Threads = None,
+    device: Device = "auto",
+    dry_run: DryRun = False,
+) -> None:
+    """Tell whether a game is hard to see or hard to decide.
+
+    Trains the four cells of the factorial (pixels or labels, reward or a teacher's advice), and a teacher where none
+    comes with the package, and decomposes the gap between the unaided and the fully aided learner. Runs are kept: the
+    same command goes on where it stopped.
+    """
+    from lcd.display import PlanDisplay, demand_rows, estimate_table, swap_rows
+    from lcd.execution import default_workers, execute, resolve_device
+    from lcd.output import OutputFolder
+    from lcd.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
+    from lcd.plan import Plan
+    from lcd.store import Store
+    from lcd.swap import Swap, carry_out_swap, full_names
+
+    device = resolve_device(device)
+    changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
+    chosen = adjusted_preset(preset, **changes)
+    game_plan = plan_diagnosis(
+        game,
+        chosen,
+        distribution_mode=mode,
+        teacher=teacher,
+        train_teacher=train_teacher,
+        appearance=names(appearance),
+    )
+    plan = Plan((game_plan,))
+    full_names(names(encoders), chosen.encoder, Path)  # a wrong name must be known before hours are spent
+    folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
+    folder.check(plan)
+    usual = default_workers(device)
+    workers, threads = workers or usual[0], threads or usual[1]
+
+    if dry_run:
+        console = Console()
+        console.print(*estimate_table(plan, workers), sep="\n")
+        console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
+        return
+
+    folder.claim(plan)
+    runs = Store(store)
+    with PlanDisplay(plan) as display:
+        execute(plan, runs, workers=workers, threads=threads, device=device, listener=display)
+    diagnosis = read_diagnosis(game_plan, runs, {"preset": preset})
+    folder.write(diagnosis)
+    console = Console()
+    console.print(demand_rows(diagnosis))
+    console.print(f"[bold]{diagnosis.verdict.name}[/bold]: {diagnosis.verdict.reason}", highlight=False)
+    for title, sentences in (
+        ("What would decide it", diagnosis.verdict.would_decide),
+        ("Mind", diagnosis.verdict.cautions),
+    ):
+        for sentence in sentences:
+            console.print(f"  {title}: {sentence}", highlight=False)
+    if encoders:
+        swap = Swap(game_plan, full_names(names(encoders), chosen.encoder, _taught(game_plan, store, console)))
+        with PlanDisplay(swap.as_plan()) as display:
+            found = carry_out_swap(swap, runs, workers=workers, threads=threads, device=device, listener=display)
+        folder.write_tables(encoders=found.round(6))
+        console.print(swap_rows(found))
+    console.print(f"Figure, tables and JSON are in {folder.path}.", highlight=False, soft_wrap=True)
+
+
+def _taught(game_plan: GamePlan, store: Path, console: Console) -> Callable[[str], Path]:
+    """Teaches an eye an objective on the game's own frames, and gives its file."""
+    from lcd.swap import taught_eye
+
+    return lambda objective: taught_eye(
+        game_plan, objective, store / "eyes", lambda line: console.print(line, highlight=False)
+    )
