@@ -1,11 +1,13 @@
 # Two commands on a fresh machine that has only Python:
 #   make diagnose [GAME=starpilot]   set up, then diagnose a game at the `quick` preset
 #   make test                        set up, then pass the checks and the tests
+# And a third: make taxonomy [SURVEY=procgen-easy] draws every figure of a survey from its tables.
 # Everything stays inside this folder: the environment in .venv, caches and temporary files in .cache.
 
 PYTHON ?= python3
 GAME ?= starpilot
 PRESET ?= quick
+SURVEY ?= procgen-easy
 
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
@@ -17,10 +19,14 @@ export OMP_NUM_THREADS := 1
 
 BIN := .venv/bin
 
-.PHONY: diagnose test install clean
+.PHONY: diagnose taxonomy test install clean
 
 diagnose: .venv/installed
 	$(BIN)/lcd diagnose $(GAME) --preset $(PRESET)
+
+taxonomy: .venv/installed
+	$(BIN)/lcd taxonomy $(SURVEY) --out docs/taxonomy
+	$(BIN)/lcd report $(SURVEY) --out docs/taxonomy/report.html
 
 test: .venv/installed-for-tests
 	$(BIN)/ruff check .

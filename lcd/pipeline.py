@@ -52,10 +52,12 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     lcd.store.StoreError
         If a run is missing or damaged.
     """
-    tables = [store.load(run).episodes for run in plan.cells]
+    runs = [store.load(run) for run in plan.cells]
+    tables = [run.episodes for run in runs]
     card = None
     if plan.teacher_run is not None:
         made = store.load(plan.teacher_run)
+        runs.append(made)
         tables.append(made.episodes[made.episodes["step"] <= plan.budget])
         assert made.teacher is not None
         card = TeacherCard(
@@ -69,7 +71,8 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         budget=plan.budget,
         normalisation=plan.normalisation,
         teacher=card,
-        settings={"plan": Plan((plan,)).as_dict()} | (settings or {}),
+        settings={"plan": Plan((plan,)).as_dict(), "core_hours": round(sum(run.core_hours for run in runs), 4)}
+        | (settings or {}),
     )
 
 

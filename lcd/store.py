@@ -66,6 +66,8 @@ class StoredRun:
         One row an evaluated episode.
     seconds
         Time it took.
+    threads
+        Threads that it had.
     teacher
         Scores of its best weights (`lcd.training.TeacherScore` as a dictionary), if it kept them.
     folder
@@ -75,8 +77,14 @@ class StoredRun:
     settings: RunSettings
     episodes: pd.DataFrame
     seconds: float
+    threads: int
     teacher: dict[str, Any] | None
     folder: Path
+
+    @property
+    def core_hours(self) -> float:
+        """What it cost."""
+        return self.seconds * self.threads / 3600
 
 
 class Store:
@@ -128,7 +136,7 @@ class Store:
             raise StoreError(f"The table of the run {settings.name} is cut short: {remedy}.")
         if settings.keep_best and not self.teacher_file(settings).is_file():
             raise StoreError(f"The run {settings.name} has lost its teacher's weights: {remedy}.")
-        return StoredRun(settings, episodes, record["seconds"], record["teacher"], folder)
+        return StoredRun(settings, episodes, record["seconds"], record["machine"]["threads"], record["teacher"], folder)
 
     def workspace(self, settings: RunSettings) -> Path:
         """Make an empty folder to write a run into; `finish` moves it to its place."""

@@ -14,7 +14,7 @@ from lcd.taxonomy.agreement import cheap_agreement
 from lcd.taxonomy.classes import find_classes
 from lcd.taxonomy.positions import PLANE, Cells
 from lcd.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
-from lcd.taxonomy.taxonomy import Taxonomy
+from lcd.taxonomy.taxonomy import FIGURES, Taxonomy
 
 GROUPS = {(0.02, 0.01): 4, (0.35, 0.08): 5, (0.10, 0.42): 7}
 SHROUT_AND_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
@@ -165,7 +165,8 @@ def test_the_command_writes_tables_and_figures_and_places_a_game(tmp_path):
     done = lcd("taxonomy", "survey", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    assert {"taxonomy.png", "taxonomy.pdf", "positions.csv", "membership.csv", "reliability.csv"} < set(written)
+    figures = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf")}
+    assert figures | {"positions.csv", "membership.csv", "reliability.csv"} < set(written)
     assert b"/FontFile2" in written["taxonomy.pdf"]  # an embedded TrueType font
     positions = pd.read_csv(tmp_path / "out" / "positions.csv")
     assert positions["class"].tolist() == taxonomy.positions["class"].tolist()

@@ -26,6 +26,7 @@ COLUMNS = {
         "teacher": "where the teacher comes from: reference, trained, or a path; empty if unknown",
         "teacher_training": "the teacher's mean return on training levels, in game points",
         "teacher_unseen": "the same on unseen levels",
+        "core_hours": "what its runs cost: time times threads, other work on the machine included; empty if unknown",
         "verdict": "what limits the learner, see lcd.verdict",
         "reason": "the numbers that the verdict rests on, in a sentence",
     },
@@ -163,6 +164,7 @@ def _game_row(record: dict[str, Any]) -> dict[str, Any]:
         "teacher": teacher.get("source"),
         "teacher_training": teacher.get("training_return"),
         "teacher_unseen": teacher.get("unseen_return"),
+        "core_hours": record["settings"].get("core_hours"),
         "verdict": record["verdict"]["name"],
         "reason": record["verdict"]["reason"],
     }

@@ -28,7 +28,7 @@ class _Folder:
 
 def taxonomy(
     runs: RUNS,
-    out: Annotated[Path, typer.Option(help="Folder for figure and tables.")] = Path("taxonomy"),
+    out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("taxonomy"),
     place: Annotated[
         Path | None, typer.Option(help="Folder of a diagnosis: tell where its game belongs, and write nothing.")
     ] = None,
@@ -40,7 +40,7 @@ def taxonomy(
     """
     from lcd.output import OutputFolder, save_figure
     from lcd.survey.tables import SurveyTables
-    from lcd.taxonomy.taxonomy import Taxonomy
+    from lcd.taxonomy.taxonomy import FIGURES, Taxonomy
 
     console = Console()
     found = Taxonomy.read(runs)
@@ -51,11 +51,12 @@ def taxonomy(
     folder = OutputFolder(out)
     folder.claim(_Folder())
     folder.write_tables(**{name: table.round(6) for name, table in found.as_tables().items()})
-    figure = found.plot()
-    folder.write_figure("taxonomy", figure)
-    save_figure(figure, out / "taxonomy.pdf")
+    for name in FIGURES:
+        figure = found.plot(name)
+        folder.write_figure(name, figure)
+        save_figure(figure, out / f"{name}.pdf")
     console.print(_summary(found))
-    console.print(f"Figure and tables are in {out}.", highlight=False, soft_wrap=True)
+    console.print(f"Figures and tables are in {out}.", highlight=False, soft_wrap=True)
 
 
 def report(

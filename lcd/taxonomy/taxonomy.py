@@ -22,6 +22,8 @@ from lcd.taxonomy.positions import PLANE, Cells, position_table
 from lcd.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
 
 FEWEST_GAMES = 3
+FIGURES = ("taxonomy", "curves", "ranks", "needs", "agreement")
+"""What can be drawn: the map, all learning curves, ranks, what verdicts need, and how far other scores agree."""
 
 
 class Scored(Protocol):
@@ -174,9 +176,11 @@ class Taxonomy:
             "aggregates": self.aggregates,
         }
 
-    def plot(self) -> Figure:
-        """Draw the map of the games."""
-        figure: Figure = registered("taxonomy")(self)
+    def plot(self, name: str = "taxonomy") -> Figure:
+        """Draw the map of the games, or another of `FIGURES`."""
+        if name not in FIGURES:
+            raise ValueError(f"There is no figure {name!r} of a taxonomy: there are {', '.join(FIGURES)}.")
+        figure: Figure = registered(name)(self)
         return figure
 
     def place(self, diagnosis: Scored, draws: int = DRAWS) -> Placement:

@@ -1,0 +1,142 @@
+"""Figures of a whole survey: curves, ranks, what verdicts need, and how far cheaper or other scores agree."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
+
+from analyses.diagnosis_figure import LOOKS
+from analyses.palette import DEMAND_LOOKS, NEUTRAL
+from lcd.scores import CELLS, mean_curves
+from lcd.taxonomy.positions import PLANE
+from lcd.taxonomy.taxonomy import Taxonomy
+
+COLUMNS = 4
+FAMILY_NAMES = {"area": "area", "log_area": "area, log steps", "final": "final"}
+
+
+def draw_curves(taxonomy: Taxonomy) -> Figure:
+    """Draw the four learning curves of every game on unseen levels, a panel a game, each with its own scale.
+
+    Parameters
+    ----------
+    taxonomy : Taxonomy
+        What to draw; likewise in the other functions.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    games = list(taxonomy.positions["game"])
+    rows = math.ceil(len(games) / COLUMNS)
+    figure = Figure(figsize=(12, 0.7 + 2.1 * rows), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).flat
+    for panel, game in zip(panels, games, strict=False):
+        curves = taxonomy.tables.curves
+        of_game = mean_curves(curves[(curves["game"] == game) & (curves["levels"] == "unseen")])
+        for letter, (view, learning) in CELLS.items():
+            cell, look = of_game[(of_game["view"] == view) & (of_game["learning"] == learning)], LOOKS[letter]
+            panel.plot(cell["step"], cell["mean"], color=look.colour, linestyle=look.style)
+            panel.fill_between(cell["step"], cell["low"], cell["high"], color=look.colour, alpha=0.16, linewidth=0)
+        panel.set_title(game, loc="left", fontsize=10)
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        panel.tick_params(labelbottom=True)
+        _plain(panel)
+    for panel in list(panels)[len(games) :]:
+        panel.set_axis_off()
+    lines = [Line2D([], [], color=look.colour, linestyle=look.style, label=look.name) for look in LOOKS.values()]
+    figure.legend(handles=lines, loc="outside upper center", ncols=4, frameon=False)
+    figure.supylabel("normalised score on unseen levels, with the range of the seeds", fontsize=10)
+    figure.supxlabel("environment steps", fontsize=10)
+    return figure
+
+
+def draw_ranks(taxonomy: Taxonomy) -> Figure:
+    """Draw the rank of every game in each demand, with what other draws of seeds would make of it."""
+    games = len(taxonomy.positions)
+    figure = Figure(figsize=(10, 1.4 + 0.28 * games), layout="constrained")
+    for panel, demand in zip(figure.subplots(1, 2), PLANE, strict=True):
+        look = DEMAND_LOOKS[demand]
+        ranks = taxonomy.ranks
+        rows = ranks[ranks["demand"] == demand].sort_values("rank", ascending=False)
+        panel.hlines(rows["game"], rows["low"], rows["high"], color=look.colour, lw=5, alpha=0.3)
+        panel.plot(rows["rank"], rows["game"], look.marker, color=look.colour)
+        panel.set_xlabel("rank, 1 the hardest, with 95 % of other seeds")
+        panel.set_title(look.name, loc="left", fontsize=11)
+        _plain(panel)
+    return figure
+
+
+def draw_needs(taxonomy: Taxonomy) -> Figure:
+    """Draw how many verdicts other numbers of seeds and smaller budgets decide."""
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    seeds, steps = figure.subplots(1, 2)
+    seeds.plot(taxonomy.seeds["seeds"], taxonomy.seeds["decided"], "o-", color=NEUTRAL, label="decided verdicts")
+    for demand in PLANE:
+        look, column = DEMAND_LOOKS[demand], f"icc_{demand}"
+        seeds.plot(
+            taxonomy.seeds["seeds"], taxonomy.seeds[column], marker=look.marker, ls=look.line, color=look.colour,
+            label=f"ICC of {look.name.split()[-1]}",
+        )  # fmt: skip
+        steps.plot(
+            taxonomy.steps["steps"], taxonomy.steps[demand], marker=look.marker, ls=look.line, color=look.colour,
+            label=f"rank correlation of {look.name.split()[-1]} with the whole budget's",
+        )  # fmt: skip
+    steps.plot(taxonomy.steps["steps"], taxonomy.steps["decided"], "o-", color=NEUTRAL, label="decided verdicts")
+    seeds.set_xlabel("seeds of each cell, if estimates and spreads stay")
+    seeds.xaxis.set_major_locator(MaxNLocator(integer=True))
+    steps.set_xlabel("environment steps of each cell")
+    steps.xaxis.set_major_formatter(EngFormatter(sep=""))
+    for panel in (seeds, steps):
+        panel.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        panel.legend(fontsize=8, frameon=False)
+        _plain(panel)
+    return figure
+
+
+def draw_agreement(taxonomy: Taxonomy) -> Figure:
+    """Draw how far other families of scores, and the estimate from generalisation alone, agree with the demands."""
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    families, *scatters = figure.subplots(1, 3, width_ratios=(1.15, 1, 1))
+    table = taxonomy.families
+    names = [f"{row.levels}, {FAMILY_NAMES[row.score]}" for row in table.itertuples()]  # type: ignore[index]
+    for shift, demand in zip((-0.15, 0.15), PLANE, strict=True):
+        look = DEMAND_LOOKS[demand]
+        places = [place + shift for place in range(len(names))]
+        families.hlines(places, min(0.0, table[demand].min()), table[demand], color=look.colour, lw=1.5)
+        families.plot(table[demand], places, look.marker, color=look.colour, label=look.name)
+    families.set_yticks(range(len(names)), names)
+    families.invert_yaxis()
+    families.set_xlabel("rank correlation with unseen, area")
+    families.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    _plain(families)
+    for panel, demand in zip(scatters, PLANE, strict=True):
+        _draw_cheap(panel, taxonomy, demand)
+    return figure
+
+
+def _draw_cheap(panel: Axes, taxonomy: Taxonomy, demand: str) -> None:
+    look = DEMAND_LOOKS[demand]
+    rows: pd.DataFrame = taxonomy.cheap[taxonomy.cheap["demand"] == demand]
+    found = taxonomy.cheap_agreement.set_index("demand").loc[demand]
+    panel.errorbar(
+        rows["factorial"], rows["cheap"], yerr=[rows["cheap"] - rows["low"], rows["high"] - rows["cheap"]],
+        fmt=look.marker, color=look.colour, elinewidth=0.7,
+    )  # fmt: skip
+    for row in rows.to_dict("records"):
+        panel.annotate(row["game"], (row["factorial"], row["cheap"]), (4, 3), textcoords="offset points", fontsize=7)
+    panel.set_xlabel(f"{look.name}, factorial")
+    panel.set_ylabel("from generalisation alone")
+    panel.set_title(
+        f"Spearman {found['spearman']:.2f} [{found['low']:.2f}, {found['high']:.2f}]", loc="left", fontsize=10
+    )
+    _plain(panel)
+
+
+def _plain(panel: Axes) -> None:
+    panel.spines[["top", "right"]].set_visible(False)
