@@ -164,7 +164,7 @@ def _game_row(record: dict[str, Any]) -> dict[str, Any]:
         "teacher": teacher.get("source"),
         "teacher_training": teacher.get("training_return"),
         "teacher_unseen": teacher.get("unseen_return"),
-        "core_hours": record["settings"].get("core_hours"),
+        "core_hours": record["settings"].get("core_hours", float("nan")),
         "verdict": record["verdict"]["name"],
         "reason": record["verdict"]["reason"],
     }
