@@ -110,7 +110,7 @@ def test_tables_survive_their_files_and_every_column_is_documented(tmp_path):
         one, other = getattr(tables, name), getattr(again, name)
         assert list(one.columns) == list(other.columns) == list(COLUMNS[name])
         numbers = one.select_dtypes("number").columns
-        assert np.allclose(one[numbers], other[numbers], atol=1e-6)
+        assert np.allclose(one[numbers], other[numbers], atol=1e-6, equal_nan=True)
         texts = [column for column in one.columns if column not in numbers]
         assert one[texts].equals(other[texts])
 

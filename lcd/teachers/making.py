@@ -32,7 +32,7 @@ def make_teacher(
     folder: Path,
     *,
     episodes: int = 512,
-    expert_episodes: int = 64,
+    expert_episodes: int = 32,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Card]:
     """Carry out a recipe and examine what came of it.

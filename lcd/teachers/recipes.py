@@ -86,7 +86,7 @@ _TO_THE_GOAL = 0.2
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "bigfish": Recipe(SearchSettings(16, 16)),
-        "bossfight": Recipe(SearchSettings(14, 18)),
+        "bossfight": Recipe(SearchSettings(30, 24)),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "chaser": Recipe(_led(12, 16)),
         "climber": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
