@@ -61,7 +61,7 @@ def train(
     import torch
 
     from envs import ProcgenOptions, get_game
-    from lcd.teachers.making import TRAINING_LEVELS, make_teacher
+    from lcd.teachers.making import EXPERT_EPISODES, TRAINING_LEVELS, make_teacher
     from lcd.teachers.recipes import RECIPES
 
     name = get_game(game).name
@@ -73,7 +73,7 @@ def train(
         recipe,
         folder or Path("lcd-runs") / "teachers" / name,
         episodes=episodes,
-        expert_episodes=min(64, episodes),
+        expert_episodes=min(EXPERT_EPISODES, episodes),
         report=lambda line: console.print(line, highlight=False, soft_wrap=True),
     )
     console.print(f"The teacher is {path}, its card beside it.", highlight=False, soft_wrap=True)

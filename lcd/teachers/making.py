@@ -22,7 +22,7 @@ from lcd.teachers.reinforcement import Course, reinforce
 TRAINING_LEVELS = 100_000
 """A teacher learns on these levels; all others are unseen."""
 
-EXPERT_STRIDE = 2
+EXPERT_STRIDE, EXPERT_EPISODES = 2, 32
 SEEDS = {"sharpness": 1, "training": 2, "unseen": 3, "expert": 3}
 
 
@@ -32,7 +32,7 @@ def make_teacher(
     folder: Path,
     *,
     episodes: int = 512,
-    expert_episodes: int = 32,
+    expert_episodes: int = EXPERT_EPISODES,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Card]:
     """Carry out a recipe and examine what came of it.
