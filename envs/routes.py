@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import dijkstra
 
 from envs.saved_state import SavedState
 
@@ -26,18 +28,21 @@ class Terrain:
         Types of cells that no way leads through.
     last
         Types that become targets when none of `targets` is left.
+    rise
+        Cells that a jump leads through, up and to the sides; None where the player moves up as it does elsewhere.
     """
 
     targets: tuple[int, ...]
     walls: tuple[int, ...]
     last: tuple[int, ...] = ()
+    rise: int | None = None
 
 
 TERRAINS: Mapping[str, Terrain] = MappingProxyType(
     {
         "caveflyer": Terrain((1,), (8, 51)),
         "chaser": Terrain((2, 1002), (5, 51)),
-        "climber": Terrain((1,), (15, 16)),
+        "climber": Terrain((1,), (15, 16), rise=6),
         "coinrun": Terrain((1,), (15, 16, 17, 18)),
         "heist": Terrain((2,), (51,), (9,)),
         "jumper": Terrain((1,), (6, 7, 51)),
@@ -83,6 +88,48 @@ def distances_to(targets: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray
     return distances[1:-1, 1:-1]
 
 
+def jumping_distances_to(targets: NDArray[np.bool_], free: NDArray[np.bool_], rise: int) -> NDArray[np.float64]:
+    """The same for somebody who falls, and jumps from what it stands on.
+
+    A jump leads through at most `rise` cells, up and to the sides; whoever moves down falls until it stands again.
+
+    Parameters
+    ----------
+    targets, free : numpy.ndarray, shape (height, width), bool
+        As in `distances_to`; the first row is the lowest, and below it is the ground.
+    rise : int
+        Cells that a jump leads through.
+
+    Returns
+    -------
+    numpy.ndarray, shape (height, width)
+        In the air, for somebody who has just jumped from what lies straight below.
+    """
+    enterable = free | targets
+    stands = np.vstack([np.ones((1, free.shape[1]), bool), ~enterable[:-1]])
+    # A state is a cell with what is left of a jump: a jump's worth where one stands, nothing once one falls.
+    left = np.arange(rise + 1)[:, None, None]
+    numbers = np.arange((rise + 1) * free.size).reshape(rise + 1, *free.shape)
+    entered = np.take_along_axis(numbers, np.where(stands, rise, left), axis=0)
+    fallen = np.broadcast_to(entered[0], numbers.shape)
+    moves = (
+        (numbers[1:, :-1], entered[:-1, 1:]),
+        (numbers[1:, :, :-1], entered[:-1, :, 1:]),
+        (numbers[1:, :, 1:], entered[:-1, :, :-1]),
+        (numbers[:, 1:], fallen[:, :-1]),
+    )
+    begins, ends = (np.concatenate([move[side].ravel() for move in moves]) for side in (0, 1))
+    possible = enterable.ravel()[begins % free.size] & enterable.ravel()[ends % free.size]
+    backwards = csr_array((np.ones(int(possible.sum())), (ends[possible], begins[possible])), shape=(numbers.size,) * 2)
+    goals = np.unique(entered[:, targets])
+    if not goals.size:
+        return np.full(free.shape, np.inf)
+    distances = dijkstra(backwards, indices=goals, unweighted=True, min_only=True).reshape(numbers.shape)
+    rows = np.arange(len(free))[:, None]
+    floor = np.maximum.accumulate(np.where(stands, rows, 0), axis=0)
+    return np.take_along_axis(distances, np.maximum(rise - (rows - floor), 0)[None], axis=0)[0]
+
+
 class Route:
     """Distances from every place of a level to where its player should go next.
 
@@ -103,7 +150,12 @@ class Route:
         for types in (terrain.targets, terrain.last):
             found = np.isin(state.entities["type"], types) & (state.entities["will_erase"] == 0)
             targets = np.isin(state.grid, types) | self._cells(state.entities[found], free.shape)
-            self._distances = distances_to(targets, free & ~locked)
+            passable = free & ~locked
+            self._distances = (
+                distances_to(targets, passable)
+                if terrain.rise is None
+                else jumping_distances_to(targets, passable, terrain.rise)
+            )
             row, column = _cell(*position(state))
             if np.isfinite(self._distances[row % free.shape[0], column % free.shape[1]]):
                 break

@@ -7,7 +7,7 @@ import pytest
 
 from envs import ProcgenOptions
 from envs.engine import Engine
-from envs.routes import TERRAINS, Route, distances_to, position
+from envs.routes import TERRAINS, Route, distances_to, jumping_distances_to, position
 from envs.saved_state import SavedState
 
 
@@ -22,6 +22,34 @@ def test_distances_go_around_walls():
 def test_a_target_in_a_wall_can_be_reached_and_no_target_cannot():
     assert distances_to(np.array([[False, True]]), np.array([[True, False]])).tolist() == [[1, 0]]
     assert np.isinf(distances_to(np.zeros((2, 2), bool), np.ones((2, 2), bool))).all()
+
+
+LEDGE = """
+*....
+###..
+.....
+.....
+.....
+"""
+
+
+def test_a_jump_goes_around_a_ledge_and_no_higher_than_it_can():
+    rows = np.array([list(row) for row in LEDGE.split()])[::-1]  # the lowest first
+    target, free = rows == "*", rows != "#"
+    high, low = (jumping_distances_to(target, free, rise) for rise in (5, 4))
+    assert high[0].tolist() == [10, 9, 8, 7, 8]  # out from under the ledge, up beside it, and in
+    assert np.isinf(low[0]).all()
+    assert low[4].tolist() == [0, 1, 2, np.inf, np.inf]  # on the ledge, but not out of the air beside it
+    assert distances_to(target, free)[0].tolist() == [10, 9, 8, 7, 8]
+
+
+def test_who_jumps_up_the_wrong_way_must_come_down_again():
+    free = np.ones((8, 9), bool)
+    free[4, 1:8] = False  # a roof: jumps begin beside it
+    target = np.zeros_like(free)
+    target[5, 4] = True
+    found = jumping_distances_to(target, free, 5)
+    assert found[3, 4] == found[0, 4] + 3  # just below the target is farther than below that, on the ground
 
 
 @pytest.mark.parametrize("game", TERRAINS)
