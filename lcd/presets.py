@@ -59,7 +59,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "quick": Preset(
             steps=80_000,
-            seeds=2,
+            seeds=3,
             evaluations=5,
             evaluation_episodes=64,
             teacher_factor=4,

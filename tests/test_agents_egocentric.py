@@ -14,6 +14,7 @@ from agents.egocentric import (
     SHIPS,
     SPARED,
     TARGET,
+    NearEgocentric,
     _windows,
     _windows_in_memory,
     around_player,
@@ -46,6 +47,15 @@ def test_the_player_is_in_the_middle_and_all_else_around_it():
         shown = (seen[place] != OUTSIDE).nonzero()
         assert shown.min(dim=0).values.tolist() == [32 - (row + 2) // 2, 32 - (column + 2) // 2]
         assert (shown.max(dim=0).values - shown.min(dim=0).values).tolist() == [31, 31]
+
+
+def test_at_full_resolution_what_is_near_keeps_its_size():
+    seen = NearEgocentric.arranged(torch.stack([scene(20, 20), scene(40, 32)]))
+    assert seen.shape == (2, 64, 64)
+    for place in seen:
+        assert (place == PLAYER).nonzero().float().mean(dim=0).tolist() == [31.5, 31.5]
+        assert (place == PLAYER).sum() == 16
+        assert (place == 7).nonzero().tolist() == [[40, 22]]
 
 
 def test_without_a_player_the_map_stays_where_it_is():

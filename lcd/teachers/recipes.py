@@ -9,8 +9,9 @@ from types import MappingProxyType
 from agents.search import SearchSettings
 from lcd.training.settings import Hyperparameters
 
-FIXED, FOLLOWING = "egocentric:256", "nature:256"
-"""Encoders for games whose camera is fixed, and for those whose camera keeps the player in the middle already."""
+FIXED, FOLLOWING, NEAR = "egocentric:256", "nature:256", "egocentric-near:256"
+"""Encoders for games whose camera is fixed, and for those whose camera keeps the player in the middle already; and for
+those of the first kind in which small sizes near the player decide."""
 
 HYPERPARAMETERS = Hyperparameters(rollout_steps=64, minibatches=4, gamma=0.99)
 """Shorter rollouts and smaller minibatches than usual: in starpilot they learn twice as fast from the same steps."""
@@ -85,7 +86,7 @@ _TO_THE_GOAL = 0.2
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "bigfish": Recipe(SearchSettings(16, 16)),
+        "bigfish": Recipe(SearchSettings(16, 16), NEAR),
         "bossfight": Recipe(SearchSettings(30, 24)),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "chaser": Recipe(_led(12, 16)),
