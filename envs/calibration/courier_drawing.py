@@ -50,6 +50,9 @@ OTHER_HUES = 0.78 + 0.04 * np.arange(len(OTHER_SHAPES))
 
 _OWN_HUES = np.concatenate([ITEM_HUES, OTHER_HUES])
 
+_OPEN = np.isin(np.arange(256), (GROUND_LABEL, OTHER_LABEL))
+"""By label, whether a distractor may be drawn over it."""
+
 GROUND_BRIGHTNESS, PLAYER_BRIGHTNESS, TEXTURE = 24, 230, 6
 """Greys of the ground and of the player, and by how much the texture differs from both."""
 
@@ -164,7 +167,7 @@ class CourierDrawing:
         everything = np.arange(len(games))
         for number in range(courier.distractors.shape[1]):
             rows, columns = ((courier.distractors[games, number] + MIDDLE) % SIZE).T
-            open_to = np.isin(cells.labels[everything, rows, columns], (GROUND_LABEL, OTHER_LABEL))
+            open_to = _OPEN[cells.labels[everything, rows, columns]]
             places = everything[open_to], rows[open_to], columns[open_to]
             cells.shapes[places] = OTHER_SHAPES[number % len(OTHER_SHAPES)]
             cells.hues[places] = hues[open_to, number % courier.rules.items]
