@@ -45,7 +45,7 @@ TERRAINS: Mapping[str, Terrain] = MappingProxyType(
         "climber": Terrain((1,), (15, 16), rise=6),
         "coinrun": Terrain((1,), (15, 16, 17, 18)),
         "heist": Terrain((2,), (51,), (9,)),
-        "jumper": Terrain((1,), (6, 7, 51)),
+        "jumper": Terrain((1,), (6, 7, 51), rise=7),
         "leaper": Terrain((5,), ()),
         "maze": Terrain((2,), (51,)),
         "miner": Terrain((2, 4), (1, 3, 10), (6,)),
