@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from lcd.arguments import count
@@ -22,15 +23,17 @@ def list_teachers(context: typer.Context) -> None:
         return
     from lcd.teachers.library import shipped_games, shipped_teacher
 
-    table = Table(caption="Returns on levels that were not learned on; shares of what 50 M steps of PPO reach.")
-    for name in ("game", "return", "95 % interval", "share", "on training levels", "expert", "steps", "core-hours"):
-        table.add_column(name, justify="left" if name == "game" else "right")
+    table = Table(
+        caption="Returns on levels that were not learned on, and beside them on training levels; shares of what 50M "
+        "steps of PPO reach; steps of PPO and hours of one core behind them."
+    )
+    for name in ("game", "return, 95 %", "share", "training", "expert", "steps", "hours"):
+        table.add_column(name, justify="left" if name == "game" else "right", no_wrap=True)
     for game in shipped_games():
         card = shipped_teacher(game)[1]
         table.add_row(
             game,
-            f"{card.unseen.mean:.2f}",
-            f"{card.unseen.low:.2f} to {card.unseen.high:.2f}",
+            escape(f"{card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}]"),
             f"{card.share_of_long_training(card.unseen):.0%}",
             f"{card.training.mean:.2f}",
             f"{card.expert.mean:.2f}",
