@@ -9,7 +9,7 @@ from lcd.execution import _sentence
 
 def lcd(*arguments, cwd):
     command = [sys.executable, "-m", "lcd.command_line", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=400)
 
 
 @pytest.mark.parametrize(

@@ -166,7 +166,7 @@ def test_a_plain_script_can_diagnose(copied, game_plan, tmp_path):
         f"execute(lcd.Plan((plan,)), lcd.Store({str(copied.root)!r}), workers=1)\n"
         "print('done')\n"
     )
-    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=400)
     assert result.stdout == "done\n", result.stderr
     assert copied.has(run)
 
@@ -178,7 +178,18 @@ def _command(folder: Path) -> list[str]:
         "p.PRESETS = dict(p.PRESETS, tiny=tiny.TINY); from lcd.command_line import main; main()"
     )
     where = ["--store", str(folder / "runs"), "--out", str(folder / "out"), "--workers", "2"]
-    return [sys.executable, "-c", code, str(Path(__file__).parent), "diagnose", GAME, "--preset", "tiny", *where]
+    return [
+        sys.executable,
+        "-c",
+        code,
+        str(Path(__file__).parent),
+        "diagnose",
+        GAME,
+        "--preset",
+        "tiny",
+        "--train-teacher",
+        *where,
+    ]
 
 
 def _finished_runs(folder: Path) -> int:

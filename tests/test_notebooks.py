@@ -20,7 +20,7 @@ def _run(source):
     first = next(cell for cell in notebook.cells if cell.cell_type == "code")
     assert first.source.count(f'SURVEY = "{SURVEY}"') == 1
     first.source = first.source.replace(f'"{SURVEY}"', repr(source))
-    NotebookClient(notebook, timeout=120).execute()
+    NotebookClient(notebook, timeout=400).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.get("name") == "stderr"]
     return outputs
