@@ -7,7 +7,7 @@ Each verdict is a claim, and is wrong when that claim is false:
 =================== =============================== ===============================================================
 verdict             claim                           given when
 =================== =============================== ===============================================================
-perception-limited  P ≥ δ and P > L                 P present, and L absent or the interval of P − L above 0
+perception-limited  P ≥ δ and P > L                 P present, L not, and L absent or the interval of P − L above 0
 policy-limited      L ≥ δ and L > P                 the mirror image
 limited by both     P ≥ δ and L ≥ δ                 both present
 limited jointly     P < δ, L < δ and J ≥ δ          both absent, J present
