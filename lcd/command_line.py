@@ -20,6 +20,8 @@ from lcd.survey.command_line import command as survey
 from lcd.taxonomy.command_line import report, taxonomy
 from lcd.teachers.command_line import teachers
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -70,9 +72,11 @@ def main() -> None:
 
     try:
         app()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # Typer turns Ctrl-C into an exit
+            raise
         print("Interrupted. Finished runs are kept; the same command goes on from there.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         status = exit_status(error)
         if status is None:

@@ -116,8 +116,10 @@ class SurveyTables:
             return cls(**{name: pd.read_csv(folder / f"{name}.csv", keep_default_na=True) for name in TABLES})
         files = sorted(folder.glob("diagnosis.json")) or sorted(folder.glob("*/diagnosis.json"))
         if not files:
+            why = "" if folder.exists() else ", for it does not exist"
             raise ValueError(
-                f"{folder} holds no diagnoses: give a folder that lcd survey wrote, or one of folders by lcd diagnose."
+                f"{folder} holds no diagnoses{why}: give a folder that lcd survey wrote, or one of folders by lcd "
+                "diagnose."
             )
         return cls._of_records([_read(file) for file in files])
 
