@@ -83,15 +83,21 @@ def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
     return figure
 
 
-def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagnosis) -> None:
-    """Draw the four cells on one kind of level, with the reference lines that fit."""
+def draw_cells(axes: Axes, curves: pd.DataFrame, linewidth: float = 1.5) -> dict[str, float]:
+    """Draw the mean curves of the four cells with their ranges, and give where each ends, by its letter."""
     ends = {}
     for letter, (view, learning) in CELLS.items():
         cell = curves[(curves["view"] == view) & (curves["learning"] == learning)]
         look = LOOKS[letter]
-        axes.plot(cell["step"], cell["mean"], color=look.colour, linestyle=look.style, linewidth=2)
+        axes.plot(cell["step"], cell["mean"], color=look.colour, linestyle=look.style, linewidth=linewidth)
         axes.fill_between(cell["step"], cell["low"], cell["high"], color=look.colour, alpha=0.16, linewidth=0)
         ends[letter] = float(cell["mean"].iloc[-1])
+    return ends
+
+
+def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagnosis) -> None:
+    """Draw the four cells on one kind of level, with the reference lines that fit."""
+    ends = draw_cells(axes, curves, linewidth=2)
     low, high = _score_range(diagnosis)
     axes.set_xlim(0, diagnosis.budget * 1.07)
     axes.set_ylim(low, high)

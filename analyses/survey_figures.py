@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
-from analyses.diagnosis_figure import LOOKS
+from analyses.diagnosis_figure import LOOKS, draw_cells
 from analyses.palette import DEMAND_LOOKS, NEUTRAL
-from lcd.scores import CELLS, mean_curves
+from lcd.scores import mean_curves
 from lcd.taxonomy.positions import PLANE
 from lcd.taxonomy.taxonomy import Taxonomy
 
@@ -35,19 +35,16 @@ def draw_curves(taxonomy: Taxonomy) -> Figure:
     games = list(taxonomy.positions["game"])
     rows = math.ceil(len(games) / COLUMNS)
     figure = Figure(figsize=(12, 0.7 + 2.1 * rows), layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).flat
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharex=True).ravel()
     for panel, game in zip(panels, games, strict=False):
         curves = taxonomy.tables.curves
         of_game = mean_curves(curves[(curves["game"] == game) & (curves["levels"] == "unseen")])
-        for letter, (view, learning) in CELLS.items():
-            cell, look = of_game[(of_game["view"] == view) & (of_game["learning"] == learning)], LOOKS[letter]
-            panel.plot(cell["step"], cell["mean"], color=look.colour, linestyle=look.style)
-            panel.fill_between(cell["step"], cell["low"], cell["high"], color=look.colour, alpha=0.16, linewidth=0)
+        draw_cells(panel, of_game)
         panel.set_title(game, loc="left", fontsize=10)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
         panel.tick_params(labelbottom=True)
         _plain(panel)
-    for panel in list(panels)[len(games) :]:
+    for panel in panels[len(games) :]:
         panel.set_axis_off()
     lines = [Line2D([], [], color=look.colour, linestyle=look.style, label=look.name) for look in LOOKS.values()]
     figure.legend(handles=lines, loc="outside upper center", ncols=4, frameon=False)

@@ -32,7 +32,7 @@ CLASSES = 15
 NETWORKS = {"nature": ((64, 256),), "efficientnet_lite0": ((64, 64), (224, 32))}
 """Networks, and for each the sides of its images with the number of images in a batch."""
 
-STEPS = {"plain": 0, "harmonized": 1}
+STEPS = ("plain", "harmonized")
 
 
 def network(name: str, size: int) -> nn.Module:
