@@ -192,8 +192,11 @@ class DAgger(PPO):
 
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """Kullback-Leibler divergence from the student's action distribution to the teacher's, mean over states."""
-        student = self.policy.log_probabilities(batch.observations)
-        teacher = batch.teacher_log_probabilities
+        return self.imitation_loss(self.policy.log_probabilities(batch.observations), batch.teacher_log_probabilities)
+
+    @staticmethod
+    def imitation_loss(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, Statistics]:
+        """The same from the logarithms of both sides' action probabilities, shape (batch, actions)."""
         chances = teacher.exp()
         cross_entropy = -(chances * student).sum(dim=1)
         loss = (cross_entropy - torch.special.entr(chances).sum(dim=1)).mean()  # entr is right at 0, for a sure teacher

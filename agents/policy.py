@@ -143,7 +143,7 @@ class EncoderPolicy(ActorCriticPolicy):
         self, obs: torch.Tensor, deterministic: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Actions, shape (batch,), with their values and the logarithms of their probabilities."""
-        log_probabilities, values = self._heads(obs)
+        log_probabilities, values = self.heads(obs)
         if deterministic:
             actions = log_probabilities.argmax(dim=1, keepdim=True)
         else:
@@ -154,14 +154,15 @@ class EncoderPolicy(ActorCriticPolicy):
         self, obs: PyTorchObs, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Values, logarithms of the actions' probabilities, and entropies of the distributions they come from."""
-        log_probabilities, values = self._heads(obs)
+        log_probabilities, values = self.heads(obs)
         of_classes = log_probabilities
         if isinstance(self.action_net, _ClassLinear):
             of_classes = log_probabilities + self.action_net.log_sizes
         entropies = -(log_probabilities.exp() * of_classes).sum(dim=1)
         return values, log_probabilities.gather(1, actions.unsqueeze(1)).squeeze(1), entropies
 
-    def _heads(self, obs: PyTorchObs) -> tuple[torch.Tensor, torch.Tensor]:
+    def heads(self, obs: PyTorchObs) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logarithms of all actions' probabilities, shape (batch, actions), and values, shape (batch, 1)."""
         actor, critic = self.mlp_extractor(self.extract_features(obs))
         return torch.log_softmax(self.action_net(actor), dim=1), self.value_net(critic)
 

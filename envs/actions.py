@@ -15,6 +15,14 @@ from envs.saved_state import SavedState
 
 NUM_ACTIONS = len(ACTION_KEYS)
 
+HEADINGS: Mapping[tuple[int, int], int] = MappingProxyType(
+    {
+        (("RIGHT" in keys) - ("LEFT" in keys), ("UP" in keys) - ("DOWN" in keys)): action
+        for action, keys in reversed(list(enumerate(ACTION_KEYS)))
+    }
+)
+"""The action that pushes right and up (1), left and down (-1) or neither (0)."""
+
 ActionClasses = tuple[tuple[int, ...], ...]
 
 _NOTHING_SPECIAL = (9, 10, 11, 12, 13, 14)

@@ -188,6 +188,28 @@ class Route:
                 cells[row, column] = True
         return cells
 
+    def headings(self, x: float, y: float) -> list[tuple[int, int]]:
+        """Which way to push to follow the way from a place, where the player goes wherever it is pushed.
+
+        Parameters
+        ----------
+        x, y
+            The place.
+
+        Returns
+        -------
+        list of (int, int)
+            Right and up are 1, left and down are -1. Each leads to the middle of a next cell on a shortest way, or of
+            the same cell where none is nearer.
+        """
+        row, column = _cell(x, y)
+        height, width = self._distances.shape
+        cells = [(row, column), *((row + down, column + right) for down, right in _BESIDE)]
+        distances = [self._distances[r, c] if 0 <= r < height and 0 <= c < width else np.inf for r, c in cells]
+        nearest = min(distances)
+        next_cells = cells[:1] if distances[0] == nearest else np.array(cells)[np.equal(distances, nearest)]
+        return [(_push(c + 0.5 - x), _push(r + 0.5 - y)) for r, c in next_cells]
+
     def remaining(self, x: float, y: float) -> float:
         """Length of the way from a place, in cells.
 
@@ -196,7 +218,7 @@ class Route:
         row, column = _cell(x, y)
         height, width = self._distances.shape
         best = np.inf
-        for down, right in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
+        for down, right in ((0, 0), *_BESIDE):
             r, c = row + down, column + right
             if 0 <= r < height and 0 <= c < width:
                 best = min(best, self._distances[r, c] + abs(x - c - 0.5) + abs(y - r - 0.5))
@@ -210,6 +232,17 @@ def position(state: SavedState) -> tuple[float, float]:
     """Where the player is."""
     player = state.entities[np.flatnonzero(state.entities["type"] == PLAYER)[0]]
     return float(player["x"]), float(player["y"])
+
+
+_BESIDE = ((1, 0), (-1, 0), (0, 1), (0, -1))
+"""Rows and columns from a cell to those that it shares an edge with."""
+
+_CLOSE_ENOUGH = 0.1
+"""Distance from the middle of a cell, in cells, that no push can mend."""
+
+
+def _push(offset: float) -> int:
+    return 0 if abs(offset) <= _CLOSE_ENOUGH else int(np.sign(offset))
 
 
 def _cell(x: float, y: float) -> tuple[int, int]:

@@ -52,6 +52,21 @@ def test_who_jumps_up_the_wrong_way_must_come_down_again():
     assert found[3, 4] == found[0, 4] + 3  # just below the target is farther than below that, on the ground
 
 
+def test_one_is_pushed_around_corners_along_all_shortest_ways():
+    engine = Engine(ProcgenOptions("maze"), 1, seed=0)
+    route = Route("maze", SavedState(engine.get_state(0)))
+    engine.close()
+    free = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+    target = np.zeros_like(free)
+    target[2, 2] = True
+    route._distances = distances_to(target, free)
+    assert sorted(route.headings(0.5, 0.5)) == [(0, 1), (1, 0)]
+    assert route.headings(1.5, 0.5) == [(1, 0)]
+    assert route.headings(1.5, 0.8) == [(1, -1)]  # along the wall, and back to the middle of the way
+    assert route.headings(2.5, 2.8) == [(0, -1)]  # in the last cell, to its middle
+    assert route.headings(2.5, 2.5) == [(0, 0)]
+
+
 @pytest.mark.parametrize("game", TERRAINS)
 def test_every_level_begins_with_a_way_to_go(game):
     engine = Engine(ProcgenOptions(game), 16, seed=0)

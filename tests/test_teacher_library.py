@@ -100,7 +100,7 @@ def test_examinations_play_as_many_episodes_as_asked():
     score = examine(untaught("maze", "impoola:4"), ProcgenOptions("maze"), 3, seed=0)
     assert score.episodes == 3
     assert 0 <= score.mean <= 10
-    expert = examine_expert(ProcgenOptions("maze"), RECIPE.expert, 2, episodes=3, seed=0)
+    expert = examine_expert(ProcgenOptions("maze"), RECIPE.expert, episodes=3, seed=0)
     assert expert == Score(10.0, 10.0, 10.0, 3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,10 +16,15 @@ from torch import nn
 from agents import EncoderPolicy, evaluate
 from agents.search import PlanSearch, SearchSettings
 from envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
+from envs.actions import HEADINGS
 from envs.heading import NO_MOVE
+from lcd.teachers.recipes import Expert
+from lcd.teachers.ways import Ways
 
 NUM_ENVS = 64
 SHARPNESSES = (1.0, 1.5, 2.5, 4.0)
+SEARCH_STRIDE = 2
+"""Steps from one search to the next."""
 
 LONG_TRAINED: Mapping[str, float] = MappingProxyType(
     {
@@ -124,36 +130,80 @@ def _scale(layer: nn.Module, plain: list[torch.Tensor], factor: float) -> None:
         parameter.copy_(factor * value)
 
 
-def examine_expert(options: ProcgenOptions, search: SearchSettings, stride: int, episodes: int, seed: int) -> Score:
-    """Let a search play some levels from beginning to end.
+class Player(Protocol):
+    """An expert that plays some games at once."""
+
+    def decide(self, playing: NDArray[np.intp], stride: int) -> NDArray[np.int64]:
+        """Actions of the next `stride` steps in the games that are still on, shape (games on, stride)."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+class _Searcher:
+    """Plays by a search."""
+
+    def __init__(self, batch: ProcgenBatch, options: ProcgenOptions, search: SearchSettings, seed: int) -> None:
+        self._batch, self._search = batch, PlanSearch(options, search, seed)
+        self._plans: dict[int, NDArray[np.int64]] = {}
+
+    def decide(self, playing: NDArray[np.intp], stride: int) -> NDArray[np.int64]:
+        for index in playing.tolist():
+            state, last = self._batch.saved_state(index), self._plans.get(index)
+            self._plans[index] = self._search.decide(state, last, stride).plan
+        return np.array([self._plans[index][:stride] for index in playing.tolist()])
+
+    def close(self) -> None:
+        self._search.close()
+
+
+class _WayFollower:
+    """Plays by following the way."""
+
+    def __init__(self, batch: ProcgenBatch, options: ProcgenOptions, episodes: int) -> None:
+        self._ways = Ways(batch, options.game, episodes)
+
+    def decide(self, playing: NDArray[np.intp], stride: int) -> NDArray[np.int64]:
+        assert stride == 1, "a way is followed step by step"
+        self._ways.look(playing.tolist())
+        return np.array([[HEADINGS[self._ways.headings(index)[0]]] for index in playing.tolist()])
+
+    def close(self) -> None:
+        pass
+
+
+def examine_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed: int) -> Score:
+    """Let an expert play some levels from beginning to end.
 
     Parameters
     ----------
     options
         The game and the levels.
-    search
-        How it looks ahead.
-    stride
-        Steps from one decision to the next.
+    expert
+        How it plays.
     episodes
         Number of episodes, played at once.
     seed
         Of levels and of the search.
     """
-    batch, expert = ProcgenBatch(options, episodes, "semantic", seed), PlanSearch(options, search, seed)
+    batch = ProcgenBatch(options, episodes, "semantic", seed)
     returns, playing = np.zeros(episodes), np.ones(episodes, bool)
-    plans: list[NDArray[np.int64] | None] = [None] * episodes
+    player: Player
+    if isinstance(expert, SearchSettings):
+        player, stride = _Searcher(batch, options, expert, seed), SEARCH_STRIDE
+    else:
+        player, stride = _WayFollower(batch, options, episodes), 1
     try:
         while playing.any():
             ahead = np.full((episodes, stride), NO_MOVE)
-            for index in np.flatnonzero(playing).tolist():
-                plan = expert.decide(batch.saved_state(index), plans[index], stride).plan
-                plans[index], ahead[index] = plan, plan[:stride]
+            ahead[playing] = player.decide(np.flatnonzero(playing), stride)
             for actions in ahead.T:
                 step = batch.step(actions.astype(np.int32))
                 returns[playing] += step.rewards[playing]
                 playing &= ~(step.terminated | step.truncated)
     finally:
-        expert.close()
+        player.close()
         batch.close()
     return Score.of(returns)

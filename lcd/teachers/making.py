@@ -1,4 +1,4 @@
-"""Making a teacher: advice where the recipe has some, PPO, and an examination."""
+"""Making a teacher: a course and an examination."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from agents import load_policy, save_policy
 from envs import ProcgenOptions
 from lcd.files import checksum, replacing
 from lcd.store import versions
-from lcd.teachers.advice import take_advice
 from lcd.teachers.examination import examine, examine_expert, sharpest
 from lcd.teachers.library import Card
 from lcd.teachers.recipes import Recipe
@@ -22,7 +21,7 @@ from lcd.teachers.reinforcement import Course, reinforce
 TRAINING_LEVELS = 100_000
 """A teacher learns on these levels; all others are unseen."""
 
-EXPERT_STRIDE, EXPERT_EPISODES = 2, 32
+EXPERT_EPISODES = 32
 SEEDS = {"sharpness": 1, "training": 2, "unseen": 3, "expert": 3}
 
 
@@ -46,7 +45,7 @@ def make_teacher(
     recipe
         How its teacher is made.
     folder
-        Where states, students and the teacher go; made if need be.
+        Where what each leg leaves and the teacher go; made if need be.
     episodes, expert_episodes
         Of each examination of the teacher, and of the one of the expert.
     report
@@ -67,9 +66,8 @@ def make_teacher(
         If a loss is not finite.
     """
     _claim(folder, options, recipe)
-    begin = None if recipe.advice is None else take_advice(options, recipe, folder, report=report).state_dict()
-    course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance)
-    policy = reinforce(options, course, folder, begin=begin, report=report)
+    course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance, recipe.shown)
+    policy = reinforce(options, course, folder, report=report)
     sharpness = sharpest(policy, options, episodes // 2, SEEDS["sharpness"])
     file = folder / f"{options.game}.safetensors"
     with replacing(file) as partial:
@@ -86,7 +84,7 @@ def make_teacher(
         sharpness=sharpness,
         training=examine(teacher, options, episodes, SEEDS["training"]),
         unseen=examine(teacher, unseen, episodes, SEEDS["unseen"]),
-        expert=examine_expert(unseen, recipe.expert, EXPERT_STRIDE, expert_episodes, SEEDS["expert"]),
+        expert=examine_expert(unseen, recipe.expert, expert_episodes, SEEDS["expert"]),
         versions=versions(),
         checksum=checksum(file),
     )

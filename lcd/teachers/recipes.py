@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from agents.search import SearchSettings
 from lcd.training.settings import Hyperparameters
@@ -17,63 +18,38 @@ HYPERPARAMETERS = Hyperparameters(rollout_steps=64, minibatches=4, gamma=0.99)
 """Shorter rollouts and smaller minibatches than usual: in starpilot they learn twice as fast from the same steps."""
 
 
-@dataclass(frozen=True)
-class Advice:
-    """How a student is taught by an expert before it learns from reward.
+WAY: Literal["way"] = "way"
+"""The expert that follows a shortest way to the nearest goal and looks at nothing else."""
 
-    Attributes
-    ----------
-    stride
-        Steps from one decision of the expert to the next.
-    temperature
-        Difference in return for which the expert's preference of one action over another is a factor of e.
-    rounds
-        Rounds of DAgger: states are collected and labelled, then the student learns from all states so far.
-    states
-        States labelled in each round.
-    expert_share
-        Share of the games in which the expert acts rather than the student; in the first round it acts in all.
-    slips
-        Share of the expert's decisions that are replaced by a random action, so that it shows how to recover.
-    epochs
-        Passes over all states so far in each round.
-    """
-
-    stride: int = 2
-    temperature: float = 0.1
-    rounds: int = 4
-    states: int = 16_384
-    expert_share: float = 0.25
-    slips: float = 0.1
-    epochs: int = 6
+Expert = SearchSettings | Literal["way"]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one teacher is made: advice by an expert, where rewards alone are too rare, and then PPO.
+    """How one teacher is made.
 
     Attributes
     ----------
     expert
-        The search that gives the advice, and the score to compare the teacher with.
+        Plays with every privilege, for a score to compare the teacher with: a search, or `WAY`.
     encoder
         Encoder of the student.
-    advice
-        How the student is taught first, if at all.
     steps
-        Environment steps of PPO.
+        Environment steps in which it learns.
     hyperparameters
         Settings of PPO.
     guidance
         Reward for every cell that the way to the goal becomes shorter by, see `lcd.teachers.guidance`.
+    shown
+        The first of its steps, in which it is shown the way, see `lcd.teachers.apprentice`; then it learns by PPO.
     """
 
-    expert: SearchSettings
+    expert: Expert
     encoder: str = FIXED
-    advice: Advice | None = None
     steps: int = 4_000_000
     hyperparameters: Hyperparameters = HYPERPARAMETERS
     guidance: float = 0.0
+    shown: int = 0
 
 
 def _led(horizon: int, num_plans: int) -> SearchSettings:
@@ -94,11 +70,11 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "coinrun": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32)),
         "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING),
-        "heist": Recipe(_led(8, 16), advice=Advice(), guidance=_TO_THE_GOAL),
-        "jumper": Recipe(_led(20, 24), FOLLOWING, Advice(), guidance=_TO_THE_GOAL),
+        "heist": Recipe(WAY, guidance=_TO_THE_GOAL, shown=3_000_000),
+        "jumper": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "leaper": Recipe(_led(16, 16), guidance=_TO_THE_GOAL),
-        "maze": Recipe(_led(6, 12), advice=Advice(), guidance=_TO_THE_GOAL),
-        "miner": Recipe(_led(8, 16), guidance=0.05),
+        "maze": Recipe(WAY, guidance=_TO_THE_GOAL, shown=3_000_000),
+        "miner": Recipe(WAY, guidance=0.05, shown=3_000_000),
         "ninja": Recipe(_led(24, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256"),
         "starpilot": Recipe(SearchSettings(20, 24)),

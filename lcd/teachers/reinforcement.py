@@ -1,10 +1,11 @@
-"""Learning from reward, in legs: each goes on from what the one before left in a file."""
+"""A teacher's course, in legs: each goes on from what the one before left in a file."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from agents import PPO, Encoder, EncoderName, EncoderPolicy, parse_encoder
 from envs import ProcgenOptions, ProcgenVecEnv
 from envs.actions import action_classes
 from lcd.files import replacing
+from lcd.teachers.apprentice import Apprentice, Guide, ShownVecEnv
 from lcd.teachers.guidance import GuidedVecEnv
 from lcd.teachers.student import untaught
 from lcd.training.settings import Hyperparameters
@@ -32,7 +34,7 @@ COOL_DOWN = 0.25
 
 @dataclass(frozen=True)
 class Course:
-    """How long and with which settings a teacher learns from reward.
+    """How long and with which settings a teacher learns.
 
     Attributes
     ----------
@@ -44,12 +46,15 @@ class Course:
         Visual encoder.
     guidance
         Reward for every cell less to go, see `lcd.teachers.guidance`.
+    shown
+        Of all steps those, rounded up to whole legs, in which it is shown the way before it learns from reward.
     """
 
     steps: int
     hyperparameters: Hyperparameters
     encoder: str
     guidance: float = 0.0
+    shown: int = 0
 
     @property
     def legs(self) -> int:
@@ -104,10 +109,9 @@ def reinforce(
     course: Course,
     folder: Path,
     *,
-    begin: dict[str, torch.Tensor] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> EncoderPolicy:
-    """Train a policy on the semantic view by PPO.
+    """Train a policy on the semantic view: first by showing it the way, if the course says so, then by PPO.
 
     Parameters
     ----------
@@ -119,8 +123,6 @@ def reinforce(
         Existing folder for what the legs leave, ``leg-0.pt`` and so on, and for their table, ``legs.csv``. The same
         call goes on after the last leg there, to the same weights; one with more steps goes on from where the shorter
         course began to cool down.
-    begin
-        Weights to begin with; by default those that the first leg draws.
     report
         Is told of every finished leg.
 
@@ -136,16 +138,16 @@ def reinforce(
     """
     left = _last_leg(course, folder)
     for number in range(left["number"] + 1, course.legs):
-        left = _leg(options, course, number, left, begin)
-        with replacing(folder / f"leg-{number}.pt") as partial:
-            torch.save(left, partial)
+        left = _leg(options, course, number, left)
+        with replacing(folder / f"leg-{number}.pt") as unfinished:
+            torch.save(left, unfinished)
         row = left["table"][-1]
         report(
             f"{options.game}: {row['steps']:,} of {course.legs * LEG:,} steps, return {row['mean_return']:.2f} "
-            f"({row['episodes']} episodes), entropy {row['entropy']:.2f}, {row['steps_per_second']:.0f} steps/s"
+            f"({row['episodes']} episodes), {_state_of(row)}, {row['steps_per_second']:.0f} steps/s"
         )
-    with replacing(folder / "legs.csv") as partial:
-        pd.DataFrame(left["table"]).to_csv(partial, index=False)
+    with replacing(folder / "legs.csv") as unfinished:
+        pd.DataFrame(left["table"]).to_csv(unfinished, index=False)
     policy = untaught(options.game, course.encoder)
     policy.load_state_dict(left["policy"])
     policy.set_training_mode(False)
@@ -168,16 +170,21 @@ def _learner(
     course: Course,
     number: int,
     left: dict[str, Any],
-    begin: dict[str, torch.Tensor] | None,
 ) -> tuple[PPO, VecNormalize]:
     """The learner at the beginning of a leg, and its environment."""
     hyper = course.hyperparameters
     encoder = parse_encoder(EncoderName.read(course.encoder).architecture)[0]
     games = ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number)
     counted = VecMonitor(games)  # before any guidance: the returns in the table are the game's own
-    guided = GuidedVecEnv(counted, games, course.guidance) if course.guidance else counted
-    env = VecNormalize(_Arranged(guided, encoder), norm_obs=False, gamma=hyper.gamma)
-    model = PPO(
+    is_shown = number * LEG < course.shown
+    helped: VecEnv = counted
+    if is_shown:
+        helped = ShownVecEnv(counted, games)
+    elif course.guidance:
+        helped = GuidedVecEnv(counted, games, course.guidance)
+    env = VecNormalize(_Arranged(helped, encoder), norm_obs=False, gamma=hyper.gamma)
+    learner = partial(Apprentice, teacher=Guide()) if is_shown else PPO
+    model = learner(
         env=env,
         encoder=course.encoder,
         policy_kwargs={"action_classes": action_classes(options.game)},
@@ -194,8 +201,6 @@ def _learner(
         statistics = env.ret_rms
         statistics.mean, statistics.var = (np.asarray(value) for value in left["returns"][:2])
         statistics.count = left["returns"][2]
-    elif begin is not None:
-        model.policy.load_state_dict(begin)
     return model, env
 
 
@@ -204,11 +209,10 @@ def _leg(
     course: Course,
     number: int,
     left: dict[str, Any],
-    begin: dict[str, torch.Tensor] | None,
 ) -> dict[str, Any]:
     """Carry out one leg and give what the next one needs."""
     started, processor = time.perf_counter(), time.process_time()
-    model, env = _learner(options, course, number, left, begin)
+    model, env = _learner(options, course, number, left)
     seen = _Returns()
     try:
         model.learn(LEG, callback=seen)
@@ -218,7 +222,8 @@ def _leg(
         "steps": (number + 1) * LEG,
         "mean_return": float(np.mean(seen.returns)) if seen.returns else float("nan"),
         "episodes": len(seen.returns),
-        "entropy": -float(model.logger.name_to_value.get("train/entropy_loss", float("nan"))),
+        "entropy": -_last(model, "train/entropy_loss"),
+        "agreement": _last(model, "train/agreement"),
         "steps_per_second": LEG / (time.perf_counter() - started),
         "core_hours": (time.process_time() - processor) / 3600,
     }
@@ -231,3 +236,14 @@ def _leg(
         "optimizer": model.policy.optimizer.state_dict(),
         "returns": [float(statistics.mean), float(statistics.var), float(statistics.count)],
     }
+
+
+def _last(model: PPO, name: str) -> float:
+    """What a learner last logged, not a number where it logs no such thing."""
+    return float(model.logger.name_to_value.get(name, float("nan")))
+
+
+def _state_of(row: dict[str, Any]) -> str:
+    """How sure of itself a learner from reward is, and how often an apprentice does what it is shown."""
+    shown = row.get("agreement", float("nan"))
+    return f"entropy {row['entropy']:.2f}" if np.isnan(shown) else f"agreement {shown:.2f}"

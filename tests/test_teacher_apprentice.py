@@ -1,0 +1,65 @@
+"""Being shown the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from envs import ProcgenOptions, ProcgenVecEnv
+from envs.actions import HEADINGS, action_classes
+from lcd.teachers.apprentice import Apprentice, Guide, ShownVecEnv, shown_chances
+from lcd.teachers.examination import examine_expert
+from lcd.teachers.recipes import RECIPES, WAY
+
+NUM_GAMES = 8
+
+
+def shown(game):
+    games = ProcgenVecEnv(ProcgenOptions(game), NUM_GAMES, "semantic", seed=1)
+    return ShownVecEnv(games, games)
+
+
+@pytest.mark.parametrize("game", [game for game, recipe in RECIPES.items() if recipe.expert == WAY])
+def test_whoever_does_what_is_shown_earns_what_the_expert_earns(game):
+    env = shown(game)
+    env.reset()
+    returns, finished = np.zeros(NUM_GAMES), []
+    while len(finished) < 3 * NUM_GAMES:
+        _, rewards, dones, _ = env.step(env.seen.argmax(dim=1).numpy())
+        returns += rewards
+        finished += returns[dones].tolist()
+        returns[dones] = 0
+    expert = examine_expert(ProcgenOptions(game), WAY, 16, seed=0)
+    assert np.mean(finished) == pytest.approx(expert.mean, rel=0.2)
+    assert expert.mean > RECIPES_AT_LEAST[game]
+
+
+RECIPES_AT_LEAST = {"maze": 9.9, "heist": 9.9, "miner": 9.0, "chaser": 5.0}
+
+
+def test_what_is_shown_are_chances_that_actions_of_one_class_share():
+    env = shown("maze")
+    env.reset()
+    chances = env.seen.exp()
+    assert torch.allclose(chances.sum(dim=1), torch.ones(NUM_GAMES), atol=1e-6)
+    for members in action_classes("maze"):
+        assert (chances[:, list(members)] == chances[:, list(members)[:1]]).all()
+    assert shown_chances("heist")[1, 1].argmax() == HEADINGS[1, 1]
+
+
+def test_an_apprentice_learns_the_way_and_what_a_state_is_worth():
+    torch.manual_seed(0)
+    settings = {"n_steps": 32, "batch_size": 64, "n_epochs": 4, "seed": 0, "device": "cpu"}
+    apprentice = Apprentice(env=shown("maze"), encoder="nature:32", teacher=Guide(), **settings)
+    logged = []
+    for _ in range(6):
+        apprentice.learn(32 * NUM_GAMES, reset_num_timesteps=False)
+        logged.append(dict(apprentice.logger.name_to_value))
+    assert logged[-1]["train/imitation_loss"] < 0.9 * logged[0]["train/imitation_loss"]
+    assert logged[-1]["train/value_loss"] < logged[0]["train/value_loss"]
+
+
+def test_nobody_is_shown_a_way_where_none_is_known():
+    with pytest.raises(ValueError, match="Nothing is known of ways in bigfish"):
+        shown("bigfish")
