@@ -67,7 +67,7 @@ def draw_teachers(table: pd.DataFrame) -> Figure:
             markerfacecolor="none", markersize=9 if marker == "|" else 5, linestyle="none",
         )  # fmt: skip
     for quantity, colour, marker, shift, label in (
-        ("expert", EXPERT, "s", 0.16, "expert (a search with every privilege)"),
+        ("expert", EXPERT, "s", 0.16, "expert (plays with every privilege)"),
         ("teacher", TEACHER, "o", -0.16, "teacher (sees the label map)"),
     ):
         rows = by_quantity[quantity]

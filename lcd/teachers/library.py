@@ -27,13 +27,13 @@ class Card:
     recipe
         How it was made, see `lcd.teachers.recipes.Recipe`.
     steps, core_hours
-        Environment steps of PPO, and processor time of PPO on the machine that made it.
+        Environment steps that it learned in, and processor time of that on the machine that made it.
     sharpness
         Factor of its logits after training, see `lcd.teachers.examination.sharpest`.
     training, unseen
         Scores on the levels that it learned on and on others.
     expert
-        Score of the search that plays with every privilege, on unseen levels.
+        Score of the expert that plays with every privilege, on unseen levels.
     versions
         Of Python and of the packages that decide what it learned.
     checksum
