@@ -11,6 +11,7 @@ from agents.policy import EncoderPolicy
 from agents.policy_file import PolicyFileError, load_policy, save_policy
 from agents.ppo import PPO, TrainingDiverged
 from agents.registry import ENCODERS, EncoderName, parse_encoder, register_encoder
+from agents.wayfinder import Wayfinder
 from agents.weights import load_weights, save_eye
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "TaughtVecEnv",
     "Teacher",
     "TrainingDiverged",
+    "Wayfinder",
     "evaluate",
     "load_policy",
     "load_weights",

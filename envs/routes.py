@@ -200,7 +200,7 @@ class Route:
         -------
         list of (int, int)
             Right and up are 1, left and down are -1. Each leads to the middle of a next cell on a shortest way, or of
-            the same cell where none is nearer.
+            the same cell where none is nearer; close to the middle of the way that may be aside, which is first, or on.
         """
         row, column = _cell(x, y)
         height, width = self._distances.shape
@@ -208,7 +208,7 @@ class Route:
         distances = [self._distances[r, c] if 0 <= r < height and 0 <= c < width else np.inf for r, c in cells]
         nearest = min(distances)
         next_cells = cells[:1] if distances[0] == nearest else np.array(cells)[np.equal(distances, nearest)]
-        return [(_push(c + 0.5 - x), _push(r + 0.5 - y)) for r, c in next_cells]
+        return [push for r, c in next_cells for push in _pushes(c + 0.5 - x, r + 0.5 - y)]
 
     def remaining(self, x: float, y: float) -> float:
         """Length of the way from a place, in cells.
@@ -237,12 +237,19 @@ def position(state: SavedState) -> tuple[float, float]:
 _BESIDE = ((1, 0), (-1, 0), (0, 1), (0, -1))
 """Rows and columns from a cell to those that it shares an edge with."""
 
-_CLOSE_ENOUGH = 0.1
-"""Distance from the middle of a cell, in cells, that no push can mend."""
+_IN_THE_MIDDLE, _CLOSE_TO_IT = 0.05, 0.25
+"""Distances from the middle of the way, in cells, up to which one goes straight on, or may."""
 
 
-def _push(offset: float) -> int:
-    return 0 if abs(offset) <= _CLOSE_ENOUGH else int(np.sign(offset))
+def _pushes(right: float, up: float) -> list[tuple[int, int]]:
+    """How to push to get to a place: along the way there, and across it towards its middle."""
+    across_is_up = abs(right) > abs(up)
+    ahead, aside = (right, up) if across_is_up else (up, right)
+    sides = [int(np.sign(aside))]
+    if abs(aside) <= _CLOSE_TO_IT:
+        sides = [0] if abs(aside) <= _IN_THE_MIDDLE else [*sides, 0]
+    straight = int(np.sign(ahead))
+    return [(straight, side) if across_is_up else (side, straight) for side in sides]
 
 
 def _cell(x: float, y: float) -> tuple[int, int]:

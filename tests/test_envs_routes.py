@@ -63,6 +63,7 @@ def test_one_is_pushed_around_corners_along_all_shortest_ways():
     assert sorted(route.headings(0.5, 0.5)) == [(0, 1), (1, 0)]
     assert route.headings(1.5, 0.5) == [(1, 0)]
     assert route.headings(1.5, 0.8) == [(1, -1)]  # along the wall, and back to the middle of the way
+    assert route.headings(1.5, 0.6) == [(1, -1), (1, 0)]  # almost there
     assert route.headings(2.5, 2.8) == [(0, -1)]  # in the last cell, to its middle
     assert route.headings(2.5, 2.5) == [(0, 0)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -22,6 +22,10 @@ WAY: Literal["way"] = "way"
 """The expert that follows a shortest way to the nearest goal and looks at nothing else."""
 
 Expert = SearchSettings | Literal["way"]
+
+
+QUICKLY = replace(HYPERPARAMETERS, learning_rate=3e-3, minibatches=16)
+"""For an encoder of few weights that are used again and again."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "coinrun": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32)),
         "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING),
-        "heist": Recipe(WAY, steps=2_000_000, shown=2_000_000),
+        "heist": Recipe(WAY, "wayfinder:9", 2_000_000, QUICKLY, shown=2_000_000),
         "jumper": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "leaper": Recipe(_led(16, 16), guidance=_TO_THE_GOAL),
         "maze": Recipe(WAY, steps=2_000_000, shown=2_000_000),

@@ -1,0 +1,97 @@
+"""An encoder of label maps for games on a grid: it passes word from cell to cell until the way is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import nn
+from torch.nn import functional
+
+from agents.egocentric import PLAYER
+from agents.encoders import CHANNELS, Encoder, label_channels
+from agents.registry import register_encoder
+
+SAMPLES = 5
+"""Rows and columns of the label map that are looked at in each cell."""
+
+
+@register_encoder("wayfinder")
+class Wayfinder(Encoder):
+    """One small convolution over the cells of a level, applied again and again, and read where the player is.
+
+    A way through a maze is as long as it is, and a stack of layers reaches as far as there are layers. Here each round
+    carries what a cell knows one cell further, with the same weights, as value iteration does (after Tamar et al.,
+    *Value Iteration Networks*, 2016, arXiv:1602.02867), and every round sees the level anew (as in Bansal et al.,
+    *End-to-end Algorithmic Synthesis with Recurrent Networks*, 2022, arXiv:2202.05826).
+
+    Parameters
+    ----------
+    observation_space
+        Label maps, shape (height, width), that show the whole level.
+    cells
+        Cells of the level in each direction.
+    depth
+        Numbers that a cell carries.
+    features_dim
+        Number of features.
+    """
+
+    reads_frames = False
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+    def __init__(
+        self, observation_space: spaces.Space, cells: int = 10, depth: int = 16, features_dim: int = 128
+    ) -> None:
+        super().__init__(observation_space, features_dim)
+        places = (torch.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES)
+        height, width = self.image_shape[1:]
+        self.register_buffer("rows", (places * height).long(), persistent=False)
+        self.register_buffer("columns", (places * width).long(), persistent=False)
+        self.image_shape = (CHANNELS + 1, cells * SAMPLES, cells * SAMPLES)
+        self.network = self.with_features(_Rounds(depth, count=4 * cells // 3))
+
+    @classmethod
+    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
+        """Cells in each direction and, if given, depth."""
+        if len(numbers) > 2:
+            raise ValueError("it has a number of cells and a depth")
+        return dict(zip(("cells", "depth"), numbers, strict=False))
+
+    def images(self, observations: torch.Tensor) -> torch.Tensor:
+        """Samples of label maps, in the type that the convolutions compute in; the last channel shows the player."""
+        device = observations.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        labels = observations.to(torch.uint8)[:, self.rows][:, :, self.columns]
+        player = (labels == PLAYER).to(dtype).unsqueeze(1)
+        return torch.cat([label_channels(labels, dtype), player], dim=1).contiguous(memory_format=torch.channels_last)
+
+
+class _Rounds(nn.Module):
+    """What the player's cell knows after some rounds and what it shows, and the mean of what all cells know."""
+
+    def __init__(self, depth: int, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.look = nn.Conv2d(CHANNELS + 1, 2 * depth, kernel_size=SAMPLES, stride=SAMPLES)
+        self.tell = nn.Conv2d(2 * depth, depth, kernel_size=3, padding=1)
+        self.pass_on = nn.Conv2d(depth, depth, kernel_size=3, padding=1, bias=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Numbers of shape (batch, 4 * depth)."""
+        shown = functional.relu(self.look(images))
+        told = self.tell(shown)
+        known = _bounded(told)
+        for _ in range(self.count):
+            known = _bounded(self.pass_on(known) + told)
+        player = functional.avg_pool2d(images[:, -1:], SAMPLES)
+        here = player / player.sum(dim=(2, 3), keepdim=True).clamp(min=1e-3)
+        at_player = (torch.cat([known, shown], dim=1) * here).sum(dim=(2, 3))
+        return torch.cat([at_player, known.mean(dim=(2, 3))], dim=1)
+
+
+def _bounded(known: torch.Tensor) -> torch.Tensor:
+    """Between 0 and 1 but for a slope that gradients pass: nothing grows from round to round."""
+    return functional.hardtanh(known, 0.0, 1.0) + 0.05 * known
