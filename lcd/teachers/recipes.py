@@ -45,7 +45,7 @@ class Recipe:
     guidance
         Reward for every cell that the way to the goal becomes shorter by, see `lcd.teachers.guidance`.
     shown
-        The first of its steps, in which it is shown the way, see `lcd.teachers.apprentice`; then it learns by PPO.
+        Whether it is shown the way, see `lcd.teachers.apprentice`, instead of learning by PPO.
     """
 
     expert: Expert
@@ -53,7 +53,7 @@ class Recipe:
     steps: int = 4_000_000
     hyperparameters: Hyperparameters = HYPERPARAMETERS
     guidance: float = 0.0
-    shown: int = 0
+    shown: bool = False
 
 
 def _led(horizon: int, num_plans: int) -> SearchSettings:
@@ -69,16 +69,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "bigfish": Recipe(SearchSettings(16, 16), NEAR),
         "bossfight": Recipe(SearchSettings(30, 24)),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
-        "chaser": Recipe(WAY, "wayfinder:11", 500_000, QUICKLY, shown=500_000),
+        "chaser": Recipe(WAY, "wayfinder:11", 500_000, QUICKLY, shown=True),
         "climber": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "coinrun": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32)),
         "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING),
-        "heist": Recipe(WAY, "wayfinder:9", 500_000, QUICKLY, shown=500_000),
+        "heist": Recipe(WAY, "wayfinder:9", 500_000, QUICKLY, shown=True),
         "jumper": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "leaper": Recipe(_led(16, 16), guidance=_TO_THE_GOAL),
-        "maze": Recipe(WAY, steps=2_000_000, shown=2_000_000),
-        "miner": Recipe(WAY, "wayfinder:10", 500_000, QUICKLY, shown=500_000),
+        "maze": Recipe(WAY, steps=2_000_000, shown=True),
+        "miner": Recipe(WAY, "wayfinder:10", 500_000, QUICKLY, shown=True),
         "ninja": Recipe(_led(24, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256"),
         "starpilot": Recipe(SearchSettings(20, 24)),

@@ -47,14 +47,14 @@ class Course:
     guidance
         Reward for every cell less to go, see `lcd.teachers.guidance`.
     shown
-        Of all steps those, rounded up to whole legs, in which it is shown the way before it learns from reward.
+        Whether it is shown the way instead of learning from reward.
     """
 
     steps: int
     hyperparameters: Hyperparameters
     encoder: str
     guidance: float = 0.0
-    shown: int = 0
+    shown: bool = False
 
     @property
     def legs(self) -> int:
@@ -111,7 +111,7 @@ def reinforce(
     *,
     report: Callable[[str], None] = lambda line: None,
 ) -> EncoderPolicy:
-    """Train a policy on the semantic view: first by showing it the way, if the course says so, then by PPO.
+    """Train a policy on the semantic view: by showing it the way, if the course says so, and else by PPO.
 
     Parameters
     ----------
@@ -176,14 +176,13 @@ def _learner(
     encoder = parse_encoder(EncoderName.read(course.encoder).architecture)[0]
     games = ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number)
     counted = VecMonitor(games)  # before any guidance: the returns in the table are the game's own
-    is_shown = number * LEG < course.shown
     helped: VecEnv = counted
-    if is_shown:
+    if course.shown:
         helped = ShownVecEnv(counted, games)
     elif course.guidance:
         helped = GuidedVecEnv(counted, games, course.guidance)
     env = VecNormalize(_Arranged(helped, encoder), norm_obs=False, gamma=hyper.gamma)
-    learner = partial(Apprentice, teacher=Guide()) if is_shown else PPO
+    learner = partial(Apprentice, teacher=Guide()) if course.shown else PPO
     model = learner(
         env=env,
         encoder=course.encoder,
