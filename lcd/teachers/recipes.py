@@ -74,7 +74,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "coinrun": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32)),
         "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING),
-        "heist": Recipe(WAY, "wayfinder:9", 500_000, QUICKLY, shown=True),
+        "heist": Recipe(WAY, "wayfinder:9", 1_000_000, QUICKLY, shown=True),
         "jumper": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "leaper": Recipe(_led(16, 16), guidance=_TO_THE_GOAL),
         "maze": Recipe(WAY, steps=2_000_000, shown=True),
