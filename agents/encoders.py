@@ -59,6 +59,11 @@ def _levels(together: int, dtype: torch.dtype, device: torch.device) -> torch.Te
         return levels.flatten(1).to(device, dtype)
 
 
+def computing_type(device: torch.device) -> torch.dtype:
+    """The type that convolutions compute in on a device, here and now."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
+
+
 class Encoder(BaseFeaturesExtractor):
     """Maps frames or label maps to features.
 
@@ -144,8 +149,7 @@ class Encoder(BaseFeaturesExtractor):
         Frames may come as bytes or, from Stable-Baselines3's own preprocessing, as numbers in [0, 1] already.
         """
         observations = observations[..., : self.image_shape[1], : self.image_shape[2]]
-        device = observations.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        dtype = computing_type(observations.device)
         if self.reads_labels:
             labels = observations.to(torch.uint8)
             return label_channels(self.arranged(labels) if self.arranges else labels, dtype)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from agents.egocentric import PLAYER
-from agents.encoders import CHANNELS, Encoder, label_channels
+from agents.encoders import CHANNELS, Encoder, computing_type, label_channels
 from agents.registry import register_encoder
 
 SAMPLES = 5
@@ -62,8 +62,7 @@ class Wayfinder(Encoder):
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
         """Samples of label maps, in the type that the convolutions compute in; the last channel shows the player."""
-        device = observations.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        dtype = computing_type(observations.device)
         labels = observations.to(torch.uint8)[:, self.rows][:, :, self.columns]
         player = (labels == PLAYER).to(dtype).unsqueeze(1)
         return torch.cat([label_channels(labels, dtype), player], dim=1).contiguous(memory_format=torch.channels_last)

@@ -202,26 +202,26 @@ class Route:
             Right and up are 1, left and down are -1. Each leads to the middle of a next cell on a shortest way, or of
             the same cell where none is nearer; close to the middle of the way that may be aside, which is first, or on.
         """
+        cells = self._around(x, y)
+        nearest = min(distance for _, _, distance in cells)
+        if cells[0][2] == nearest:
+            cells = cells[:1]
+        next_cells = [(r, c) for r, c, distance in cells if distance == nearest]
+        return [push for r, c in next_cells for push in _pushes(c + 0.5 - x, r + 0.5 - y)]
+
+    def _around(self, x: float, y: float) -> list[tuple[int, int, float]]:
+        """Row, column and distance of a place's cell, which is first, and of those that share an edge with it."""
         row, column = _cell(x, y)
         height, width = self._distances.shape
-        cells = [(row, column), *((row + down, column + right) for down, right in _BESIDE)]
-        distances = [self._distances[r, c] if 0 <= r < height and 0 <= c < width else np.inf for r, c in cells]
-        nearest = min(distances)
-        next_cells = cells[:1] if distances[0] == nearest else np.array(cells)[np.equal(distances, nearest)]
-        return [push for r, c in next_cells for push in _pushes(c + 0.5 - x, r + 0.5 - y)]
+        cells = [(row + up, column + right) for up, right in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1))]
+        return [(r, c, self._distances[r, c] if 0 <= r < height and 0 <= c < width else np.inf) for r, c in cells]
 
     def remaining(self, x: float, y: float) -> float:
         """Length of the way from a place, in cells.
 
         Between the centres of cells it changes gradually; where no way is known it is that of the farthest place.
         """
-        row, column = _cell(x, y)
-        height, width = self._distances.shape
-        best = np.inf
-        for down, right in ((0, 0), *_BESIDE):
-            r, c = row + down, column + right
-            if 0 <= r < height and 0 <= c < width:
-                best = min(best, self._distances[r, c] + abs(x - c - 0.5) + abs(y - r - 0.5))
+        best = min(distance + abs(x - c - 0.5) + abs(y - r - 0.5) for r, c, distance in self._around(x, y))
         if np.isfinite(best):
             return float(best)
         known = self._distances[np.isfinite(self._distances)]
@@ -233,9 +233,6 @@ def position(state: SavedState) -> tuple[float, float]:
     player = state.entities[np.flatnonzero(state.entities["type"] == PLAYER)[0]]
     return float(player["x"]), float(player["y"])
 
-
-_BESIDE = ((1, 0), (-1, 0), (0, 1), (0, -1))
-"""Rows and columns from a cell to those that it shares an edge with."""
 
 _IN_THE_MIDDLE, _CLOSE_TO_IT = 0.05, 0.25
 """Distances from the middle of the way, in cells, up to which one goes straight on, or may."""

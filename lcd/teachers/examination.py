@@ -131,9 +131,11 @@ def _scale(layer: nn.Module, plain: list[torch.Tensor], factor: float) -> None:
 
 
 class Player(Protocol):
-    """An expert that plays some games at once."""
+    """An expert that plays some games at once, deciding every `stride` steps."""
 
-    def decide(self, playing: NDArray[np.intp], stride: int) -> NDArray[np.int64]:
+    stride: int
+
+    def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
         """Actions of the next `stride` steps in the games that are still on, shape (games on, stride)."""
         ...
 
@@ -145,15 +147,17 @@ class Player(Protocol):
 class _Searcher:
     """Plays by a search."""
 
+    stride = SEARCH_STRIDE
+
     def __init__(self, batch: ProcgenBatch, options: ProcgenOptions, search: SearchSettings, seed: int) -> None:
         self._batch, self._search = batch, PlanSearch(options, search, seed)
         self._plans: dict[int, NDArray[np.int64]] = {}
 
-    def decide(self, playing: NDArray[np.intp], stride: int) -> NDArray[np.int64]:
+    def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
         for index in playing.tolist():
             state, last = self._batch.saved_state(index), self._plans.get(index)
-            self._plans[index] = self._search.decide(state, last, stride).plan
-        return np.array([self._plans[index][:stride] for index in playing.tolist()])
+            self._plans[index] = self._search.decide(state, last, self.stride).plan
+        return np.array([self._plans[index][: self.stride] for index in playing.tolist()])
 
     def close(self) -> None:
         self._search.close()
@@ -162,11 +166,12 @@ class _Searcher:
 class _WayFollower:
     """Plays by following the way."""
 
+    stride = 1
+
     def __init__(self, batch: ProcgenBatch, options: ProcgenOptions, episodes: int) -> None:
         self._ways = Ways(batch, options.game, episodes)
 
-    def decide(self, playing: NDArray[np.intp], stride: int) -> NDArray[np.int64]:
-        assert stride == 1, "a way is followed step by step"
+    def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
         self._ways.look(playing.tolist())
         return np.array([[HEADINGS[self._ways.headings(index)[0]]] for index in playing.tolist()])
 
@@ -192,13 +197,13 @@ def examine_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed:
     returns, playing = np.zeros(episodes), np.ones(episodes, bool)
     player: Player
     if isinstance(expert, SearchSettings):
-        player, stride = _Searcher(batch, options, expert, seed), SEARCH_STRIDE
+        player = _Searcher(batch, options, expert, seed)
     else:
-        player, stride = _WayFollower(batch, options, episodes), 1
+        player = _WayFollower(batch, options, episodes)
     try:
         while playing.any():
-            ahead = np.full((episodes, stride), NO_MOVE)
-            ahead[playing] = player.decide(np.flatnonzero(playing), stride)
+            ahead = np.full((episodes, player.stride), NO_MOVE)
+            ahead[playing] = player.decide(np.flatnonzero(playing))
             for actions in ahead.T:
                 step = batch.step(actions.astype(np.int32))
                 returns[playing] += step.rewards[playing]

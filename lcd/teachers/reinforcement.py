@@ -244,5 +244,5 @@ def _last(model: PPO, name: str) -> float:
 
 def _state_of(row: dict[str, Any]) -> str:
     """How sure of itself a learner from reward is, and how often an apprentice does what it is shown."""
-    shown = row.get("agreement", float("nan"))
+    shown = row["agreement"]
     return f"entropy {row['entropy']:.2f}" if np.isnan(shown) else f"agreement {shown:.2f}"
