@@ -34,6 +34,9 @@ class Wayfinder(Encoder):
         Cells of the level in each direction.
     depth
         Numbers that a cell carries.
+    rounds
+        How often cells hear from those next to them, and so how many cells away from the player what decides may be;
+        by default four for every three cells across.
     features_dim
         Number of features.
     """
@@ -43,7 +46,12 @@ class Wayfinder(Encoder):
     columns: torch.Tensor
 
     def __init__(
-        self, observation_space: spaces.Space, cells: int = 10, depth: int = 16, features_dim: int = 128
+        self,
+        observation_space: spaces.Space,
+        cells: int = 10,
+        depth: int = 16,
+        rounds: int | None = None,
+        features_dim: int = 128,
     ) -> None:
         super().__init__(observation_space, features_dim)
         places = (torch.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES)
@@ -51,14 +59,14 @@ class Wayfinder(Encoder):
         self.register_buffer("rows", (places * height).long(), persistent=False)
         self.register_buffer("columns", (places * width).long(), persistent=False)
         self.image_shape = (CHANNELS + 1, cells * SAMPLES, cells * SAMPLES)
-        self.network = self.with_features(_Rounds(depth, count=4 * cells // 3))
+        self.network = self.with_features(_Rounds(depth, rounds or 4 * cells // 3))
 
     @classmethod
     def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
-        """Cells in each direction and, if given, depth."""
-        if len(numbers) > 2:
-            raise ValueError("it has a number of cells and a depth")
-        return dict(zip(("cells", "depth"), numbers, strict=False))
+        """Cells in each direction and, if given, depth and rounds."""
+        if len(numbers) > 3:
+            raise ValueError("it has a number of cells, a depth and a number of rounds")
+        return dict(zip(("cells", "depth", "rounds"), numbers, strict=False))
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
         """Samples of label maps, in the type that the convolutions compute in; the last channel shows the player."""

@@ -127,7 +127,11 @@ class PlanDisplay:
 
 def estimate_table(plan: Plan, workers: int) -> tuple[Table, str]:
     """The cells of a plan with their budgets and times on this machine, which it measures, and a sentence on all."""
-    rates = measured_rates(plan)
+    console = Console(stderr=True)
+    with console.status("measuring this machine", speed=0.5) as status:
+        rates = measured_rates(
+            plan, lambda run: status.update(f"measuring how fast this machine trains: {run.view} + {run.learning}")
+        )
     table = Table(title="Plan")
     for name in ("game", "view", "learning", "runs", "steps each", "steps/s here", "worker time"):
         table.add_column(name, justify="right" if name not in ("game", "view", "learning") else "left")

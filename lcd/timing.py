@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from lcd.plan import Plan
@@ -43,11 +44,20 @@ def steps_per_second(run: RunSettings, threads: int = 1) -> float:
     return MEASURED * rollout / seconds
 
 
-def measured_rates(plan: Plan) -> dict[tuple[str, str], float]:
-    """Steps per second of each kind of cell in a plan, by (view, learning), in one worker of one thread."""
+def measured_rates(plan: Plan, begun: Callable[[RunSettings], None] = lambda run: None) -> dict[tuple[str, str], float]:
+    """Steps per second of each kind of cell in a plan, by (view, learning), in one worker of one thread.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    begun
+        Is told of each run that is about to be measured; one takes seconds, or a minute with a large encoder.
+    """
     rates: dict[tuple[str, str], float] = {}
     for run in plan.runs:
         if (run.view, run.learning) not in rates:
+            begun(run)
             rates[run.view, run.learning] = steps_per_second(run)
     return rates
 

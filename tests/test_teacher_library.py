@@ -58,6 +58,27 @@ def test_a_teacher_is_small_and_its_card_says_how_it_was_made(library_folder):
     assert card.share_of_long_training(card.expert) == 1
 
 
+def test_a_teacher_goes_on_from_another(library_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(reinforcement, "LEG", 64)
+    path, first = shipped_teacher("maze", library_folder)
+    options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
+    resting = replace(RECIPE, steps=64, hyperparameters=replace(SMALL, learning_rate=1e-12))
+    made, card = making.make_teacher(options, resting, tmp_path, episodes=4, expert_episodes=2, begin=(path, first))
+    assert card.steps == first.steps + 64
+    assert card.core_hours >= first.core_hours
+    assert card.begun_from == first.checksum != card.checksum
+    assert first.begun_from is None
+    before, after = load_policy(path)[0].state_dict(), load_policy(made)[0].state_dict()
+    factor = card.sharpness / first.sharpness
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value * (factor if "action_net" in name else 1), rtol=2e-3, atol=1e-6)
+    with pytest.raises(ValueError, match="another recipe"):
+        making.make_teacher(options, resting, tmp_path)
+    with pytest.raises(ValueError, match="has the encoder impoola:4 and the recipe impoola:8"):
+        making.make_teacher(options, replace(resting, encoder="impoola:8"), tmp_path / "new", begin=(path, first))
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_file_that_its_card_does_not_describe_is_refused(library_folder, tmp_path):
     for suffix in ("safetensors", "json"):
         (tmp_path / f"maze.{suffix}").write_bytes((library_folder / f"maze.{suffix}").read_bytes())

@@ -49,6 +49,9 @@ def train(
     steps: Annotated[
         int | None, typer.Option(parser=count, metavar="N", help="Environment steps of PPO, instead of the recipe's.")
     ] = None,
+    from_shipped: Annotated[
+        bool, typer.Option("--from-shipped", help="Go on from the teacher that comes with the package, N steps more.")
+    ] = False,
     folder: Annotated[
         Path | None, typer.Option(help="Folder of what is made; by default lcd-runs/teachers/GAME.")
     ] = None,
@@ -64,6 +67,7 @@ def train(
     import torch
 
     from envs import ProcgenOptions, get_game
+    from lcd.teachers.library import shipped_teacher
     from lcd.teachers.making import EXPERT_EPISODES, TRAINING_LEVELS, make_teacher
     from lcd.teachers.recipes import RECIPES
 
@@ -77,6 +81,7 @@ def train(
         folder or Path("lcd-runs") / "teachers" / name,
         episodes=episodes,
         expert_episodes=min(EXPERT_EPISODES, episodes),
+        begin=shipped_teacher(name) if from_shipped else None,
         report=lambda line: console.print(line, highlight=False, soft_wrap=True),
     )
     console.print(f"The teacher is {path}, its card beside it.", highlight=False, soft_wrap=True)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import nn
 
 from agents import EncoderPolicy, evaluate
 from agents.search import PlanSearch, SearchSettings
@@ -22,7 +21,7 @@ from lcd.teachers.recipes import Expert
 from lcd.teachers.ways import Ways
 
 NUM_ENVS = 64
-SHARPNESSES = (1.0, 1.5, 2.5, 4.0)
+SHARPNESSES = (1.0, 1.5, 2.5, 4.0, 8.0, 16.0)
 SEARCH_STRIDE = 2
 """Steps from one search to the next."""
 
@@ -114,20 +113,20 @@ def sharpest(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed
     episodes, seed
         Of each trial, see `examine`.
     """
-    plain = [parameter.detach().clone() for parameter in policy.action_net.parameters()]
-    returns = {}
+    returns, now = {}, 1.0
     for factor in SHARPNESSES:
-        _scale(policy.action_net, plain, factor)
-        returns[factor] = examine(policy, options, episodes, seed).mean
+        sharpen(policy, factor / now)
+        returns[factor], now = examine(policy, options, episodes, seed).mean, factor
     best = max(returns, key=lambda factor: returns[factor])
-    _scale(policy.action_net, plain, best)
+    sharpen(policy, best / now)
     return best
 
 
 @torch.no_grad()
-def _scale(layer: nn.Module, plain: list[torch.Tensor], factor: float) -> None:
-    for parameter, value in zip(layer.parameters(), plain, strict=True):
-        parameter.copy_(factor * value)
+def sharpen(policy: EncoderPolicy, factor: float) -> None:
+    """Multiply a policy's logits by a factor: above 1 it becomes surer of itself, below 1 less sure."""
+    for parameter in policy.action_net.parameters():
+        parameter.mul_(factor)
 
 
 class Player(Protocol):

@@ -38,6 +38,9 @@ class Card:
         Of Python and of the packages that decide what it learned.
     checksum
         SHA-256 of its file.
+    begun_from
+        Checksum of the teacher that its last course began with, whose steps and hours are counted in; None where it
+        began untaught.
     """
 
     game: str
@@ -51,6 +54,7 @@ class Card:
     expert: Score
     versions: Mapping[str, str]
     checksum: str
+    begun_from: str | None = None
 
     def share_of_long_training(self, score: Score) -> float:
         """A score as a share of what 50 M steps of PPO reach, both from the return of a random policy up."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from agents import load_policy, save_policy
+from agents import EncoderPolicy, load_policy, save_policy
 from envs import ProcgenOptions
 from lcd.files import checksum, replacing
 from lcd.store import versions
-from lcd.teachers.examination import examine, examine_expert, sharpest
+from lcd.teachers.examination import examine, examine_expert, sharpen, sharpest
 from lcd.teachers.library import Card
 from lcd.teachers.recipes import Recipe
 from lcd.teachers.reinforcement import Course, reinforce
@@ -32,6 +32,7 @@ def make_teacher(
     *,
     episodes: int = 512,
     expert_episodes: int = EXPERT_EPISODES,
+    begin: tuple[Path, Card] | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, Card]:
     """Carry out a recipe and examine what came of it.
@@ -48,6 +49,8 @@ def make_teacher(
         Where what each leg leaves and the teacher go; made if need be.
     episodes, expert_episodes
         Of each examination of the teacher, and of the one of the expert.
+    begin
+        Another teacher of the game and its card, to go on from: it learns the recipe's steps more.
     report
         Is told of every finished step.
 
@@ -61,13 +64,14 @@ def make_teacher(
     Raises
     ------
     ValueError
-        If the folder belongs to another recipe.
+        If the folder belongs to another recipe, or the teacher to go on from has another encoder.
     agents.TrainingDiverged
         If a loss is not finite.
     """
-    _claim(folder, options, recipe)
+    first, before = (None, None) if begin is None else (_less_sure(*begin, recipe), begin[1])
+    _claim(folder, options, recipe, None if before is None else before.checksum)
     course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance, recipe.shown)
-    policy = reinforce(options, course, folder, report=report)
+    policy = reinforce(options, course, folder, begin=first, report=report)
     sharpness = sharpest(policy, options, episodes // 2, SEEDS["sharpness"])
     file = folder / f"{options.game}.safetensors"
     with replacing(file) as partial:
@@ -79,14 +83,15 @@ def make_teacher(
         game=options.game,
         distribution_mode=options.distribution_mode,
         recipe=asdict(recipe),
-        steps=int(legs["steps"].iloc[-1]),
-        core_hours=round(float(legs["core_hours"].sum()), 2),
+        steps=int(legs["steps"].iloc[-1]) + (before.steps if before else 0),
+        core_hours=round(float(legs["core_hours"].sum()) + (before.core_hours if before else 0), 2),
         sharpness=sharpness,
         training=examine(teacher, options, episodes, SEEDS["training"]),
         unseen=examine(teacher, unseen, episodes, SEEDS["unseen"]),
         expert=examine_expert(unseen, recipe.expert, expert_episodes, SEEDS["expert"]),
         versions=versions(),
         checksum=checksum(file),
+        begun_from=before.checksum if before else None,
     )
     card.write(file.with_suffix(".json"))
     report(
@@ -96,11 +101,24 @@ def make_teacher(
     return file, card
 
 
-def _claim(folder: Path, options: ProcgenOptions, recipe: Recipe) -> None:
+def _less_sure(path: Path, card: Card, recipe: Recipe) -> EncoderPolicy:
+    """A finished teacher as it was before it was made surer of itself: as ready to try things as when it learned."""
+    if card.recipe["encoder"] != recipe.encoder:
+        raise ValueError(
+            f"The teacher {path} has the encoder {card.recipe['encoder']} and the recipe {recipe.encoder}: "
+            "it can't go on from there; make it from the beginning."
+        )
+    policy = load_policy(path)[0]
+    sharpen(policy, 1 / card.sharpness)
+    return policy
+
+
+def _claim(folder: Path, options: ProcgenOptions, recipe: Recipe, begun_from: str | None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     settings = asdict(recipe)
     del settings["steps"]  # a longer course goes on from a shorter one
-    text = json.dumps({"options": options.as_dict(), "recipe": settings}, indent=1)
+    claimed = {"options": options.as_dict(), "recipe": settings, "begun_from": begun_from}
+    text = json.dumps(claimed, indent=1)
     claim = folder / "recipe.json"
     if claim.exists() and claim.read_text() != text:
         raise ValueError(

@@ -109,6 +109,7 @@ def reinforce(
     course: Course,
     folder: Path,
     *,
+    begin: EncoderPolicy | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> EncoderPolicy:
     """Train a policy on the semantic view: by showing it the way, if the course says so, and else by PPO.
@@ -123,6 +124,8 @@ def reinforce(
         Existing folder for what the legs leave, ``leg-0.pt`` and so on, and for their table, ``legs.csv``. The same
         call goes on after the last leg there, to the same weights; one with more steps goes on from where the shorter
         course began to cool down.
+    begin
+        Policy with the course's encoder to begin with, in place of an untaught one.
     report
         Is told of every finished leg.
 
@@ -137,6 +140,8 @@ def reinforce(
         If a loss is not finite.
     """
     left = _last_leg(course, folder)
+    if begin is not None and left["number"] < 0:
+        left["policy"] = begin.state_dict()
     for number in range(left["number"] + 1, course.legs):
         left = _leg(options, course, number, left)
         with replacing(folder / f"leg-{number}.pt") as unfinished:
@@ -194,8 +199,9 @@ def _learner(
     network = model.policy.features_extractor
     assert isinstance(network, Encoder)
     network.arranges = False
-    if number > 0:
+    if "policy" in left:
         model.policy.load_state_dict(left["policy"])
+    if number > 0:
         model.policy.optimizer.load_state_dict(left["optimizer"])
         statistics = env.ret_rms
         statistics.mean, statistics.var = (np.asarray(value) for value in left["returns"][:2])
