@@ -21,7 +21,7 @@ from lcd.teachers.recipes import Expert
 from lcd.teachers.ways import Ways
 
 NUM_ENVS = 64
-SHARPNESSES = (1.0, 1.5, 2.5, 4.0, 8.0, 16.0)
+SHARPNESSES = (1.0, 1.5, 2.5, 4.0, 8.0)
 SEARCH_STRIDE = 2
 """Steps from one search to the next."""
 
