@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from agents import load_policy
+from agents import PPO, load_policy
 from agents.egocentric import Egocentric
 from agents.search import SearchSettings
 from envs import GAMES, ProcgenOptions
@@ -94,11 +94,33 @@ def test_arranging_maps_once_and_in_every_epoch_train_the_same(tmp_path, monkeyp
     assert not same_weights(once, untaught("bigfish", "egocentric:8"))
 
 
-def test_the_learning_rate_falls_over_the_last_quarter():
+def test_a_course_cools_down_over_its_last_quarter_or_all_the_way():
     course = Course(8 * LEG, SMALL, "nature")
-    assert [course.learning_rate(leg, 1.0) / SMALL.learning_rate for leg in range(8)] == [1, 1, 1, 1, 1, 1, 1, 0.5]
-    assert course.learning_rate(7, 0.0) == 0
+    assert [course.warmth(leg) for leg in range(8)] == [1, 1, 1, 1, 1, 1, 1, 0.5]
+    assert course.warmth(7, 0.0) == 0
     assert [course.cools(leg) for leg in range(8)] == [False] * 6 + [True] * 2
+    going_on = replace(course, cool_down=1.0)
+    assert [going_on.warmth(leg) for leg in range(8)] == [1 - leg / 8 for leg in range(8)]
+    assert all(going_on.cools(leg) for leg in range(8))
+
+
+@pytest.mark.usefixtures("_short_legs")
+def test_the_weight_of_entropy_and_the_learning_rate_cool_down_together(tmp_path, monkeypatch):
+    seen = []
+    train = PPO.train
+
+    def watched(model):
+        train(model)
+        seen.append(
+            (model.policy.optimizer.param_groups[0]["lr"] / SMALL.learning_rate, model.ent_coef / SMALL.entropy)
+        )
+
+    monkeypatch.setattr(PPO, "train", watched)
+    reinforce(ProcgenOptions("bigfish", num_levels=50), Course(256, SMALL, "impoola:4", cool_down=0.5), tmp_path)
+    rates, weights = zip(*seen, strict=True)
+    assert weights == (1, 1, 1, 0.5)
+    assert rates[:2] == (1, 1)
+    assert rates[3] < rates[2] <= 1
 
 
 @pytest.mark.usefixtures("_short_legs")

@@ -29,7 +29,7 @@ class Card:
     steps, core_hours
         Environment steps that it learned in, and processor time of that on the machine that made it.
     sharpness
-        Factor of its logits after training, see `lcd.teachers.examination.sharpest`.
+        Factor of its logits after its last course, see `lcd.teachers.examination.sharpest`.
     training, unseen
         Scores on the levels that it learned on and on others.
     expert

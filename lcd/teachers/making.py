@@ -13,10 +13,10 @@ from agents import EncoderPolicy, load_policy, save_policy
 from envs import ProcgenOptions
 from lcd.files import checksum, replacing
 from lcd.store import versions
-from lcd.teachers.examination import examine, examine_expert, sharpen, sharpest
+from lcd.teachers.examination import examine, examine_expert, sharpest
 from lcd.teachers.library import Card
 from lcd.teachers.recipes import Recipe
-from lcd.teachers.reinforcement import Course, reinforce
+from lcd.teachers.reinforcement import COOL_DOWN, Course, reinforce
 
 TRAINING_LEVELS = 100_000
 """A teacher learns on these levels; all others are unseen."""
@@ -50,7 +50,8 @@ def make_teacher(
     episodes, expert_episodes
         Of each examination of the teacher, and of the one of the expert.
     begin
-        Another teacher of the game and its card, to go on from: it learns the recipe's steps more.
+        Another teacher of the game and its card, to go on from: it learns the recipe's steps more, over all of which
+        the learning rate falls.
     report
         Is told of every finished step.
 
@@ -68,9 +69,10 @@ def make_teacher(
     agents.TrainingDiverged
         If a loss is not finite.
     """
-    first, before = (None, None) if begin is None else (_less_sure(*begin, recipe), begin[1])
+    first, before = (None, None) if begin is None else (_student(*begin, recipe), begin[1])
     _claim(folder, options, recipe, None if before is None else before.checksum)
-    course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance, recipe.shown)
+    cool_down = COOL_DOWN if before is None else 1.0
+    course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance, recipe.shown, cool_down)
     policy = reinforce(options, course, folder, begin=first, report=report)
     sharpness = sharpest(policy, options, episodes // 2, SEEDS["sharpness"])
     file = folder / f"{options.game}.safetensors"
@@ -101,16 +103,14 @@ def make_teacher(
     return file, card
 
 
-def _less_sure(path: Path, card: Card, recipe: Recipe) -> EncoderPolicy:
-    """A finished teacher as it was before it was made surer of itself: as ready to try things as when it learned."""
+def _student(path: Path, card: Card, recipe: Recipe) -> EncoderPolicy:
+    """A finished teacher, if the recipe can go on from it."""
     if card.recipe["encoder"] != recipe.encoder:
         raise ValueError(
             f"The teacher {path} has the encoder {card.recipe['encoder']} and the recipe {recipe.encoder}: "
             "it can't go on from there; make it from the beginning."
         )
-    policy = load_policy(path)[0]
-    sharpen(policy, 1 / card.sharpness)
-    return policy
+    return load_policy(path)[0]
 
 
 def _claim(folder: Path, options: ProcgenOptions, recipe: Recipe, begun_from: str | None) -> None:

@@ -29,7 +29,7 @@ LEG = 2**18
 """Environment steps of a leg: what an interruption can cost."""
 
 COOL_DOWN = 0.25
-"""Last share of all steps, over which the learning rate falls to nothing."""
+"""Last share of all steps, over which the learning rate and the reward for being undecided fall to nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class Course:
         Reward for every cell less to go, see `lcd.teachers.guidance`.
     shown
         Whether it is shown the way instead of learning from reward.
+    cool_down
+        Last share of the steps, see `COOL_DOWN`.
     """
 
     steps: int
@@ -55,20 +57,21 @@ class Course:
     encoder: str
     guidance: float = 0.0
     shown: bool = False
+    cool_down: float = COOL_DOWN
 
     @property
     def legs(self) -> int:
         """Number of legs."""
         return -(-self.steps // LEG)
 
-    def learning_rate(self, leg: int, left: float) -> float:
-        """Learning rate when a share of a leg is left."""
+    def warmth(self, leg: int, left: float = 1.0) -> float:
+        """Factor of the learning rate when a share of a leg is left, and of the entropy's weight at its beginning."""
         done = (leg + 1 - left) / self.legs
-        return self.hyperparameters.learning_rate * min(1.0, (1 - done) / COOL_DOWN)
+        return min(1.0, (1 - done) / self.cool_down)
 
     def cools(self, leg: int) -> bool:
         """Whether the learning rate falls in a leg, so that what it leaves depends on how many legs there are."""
-        return leg + 1 > (1 - COOL_DOWN) * self.legs
+        return leg + 1 > (1 - self.cool_down) * self.legs
 
 
 class _Returns(BaseCallback):
@@ -194,7 +197,11 @@ def _learner(
         policy_kwargs={"action_classes": action_classes(options.game)},
         seed=number,
         device="cpu",
-        **hyper.for_ppo() | {"learning_rate": lambda left: course.learning_rate(number, left)},
+        **hyper.for_ppo()
+        | {
+            "learning_rate": lambda left: hyper.learning_rate * course.warmth(number, left),
+            "ent_coef": hyper.entropy * course.warmth(number),
+        },
     )
     network = model.policy.features_extractor
     assert isinstance(network, Encoder)
