@@ -8,7 +8,9 @@ import torch
 
 from envs import ProcgenOptions, ProcgenVecEnv
 from envs.actions import HEADINGS, action_classes
-from lcd.teachers.apprentice import Apprentice, Guide, ShownVecEnv, shown_chances
+from envs.routes import Route, position
+from envs.saved_state import SavedState
+from lcd.teachers.apprentice import PATIENCE, Apprentice, Guide, ShownVecEnv, shown_chances
 from lcd.teachers.examination import examine_expert
 from lcd.teachers.recipes import RECIPES, WAY
 
@@ -44,6 +46,31 @@ def test_what_is_shown_are_chances_that_actions_of_one_class_share():
     for members in action_classes("maze"):
         assert (chances[:, list(members)] == chances[:, list(members)[:1]]).all()
     assert shown_chances("heist")[1, 1].argmax() == HEADINGS[1, 1]
+
+
+def with_grid(state, grid):
+    """A saved state with other cells."""
+    return SavedState(state.to_bytes().replace(state.grid.tobytes(), grid.astype(state.grid.dtype).tobytes()))
+
+
+def test_a_game_in_which_no_way_is_left_begins_anew():
+    env = shown("miner")
+    env.reset()
+    games = env.venv
+    state = SavedState(games.saved_state(0))
+    diamond, dirt, edge = (2, 4), 9, 10
+    nothing_left = with_grid(state, np.where(np.isin(state.grid, diamond), dirt, state.grid))
+    assert not Route("miner", state).hopeless
+    assert not Route("miner", nothing_left).hopeless  # the way leads out
+    column, row = (int(place) for place in position(state))
+    rows, columns = np.indices(state.grid.shape)
+    walled_in = with_grid(state, np.where(abs(rows - row) + abs(columns - column) == 1, edge, state.grid))
+    assert Route("miner", walled_in).hopeless
+    games._batch._engines[0].set_state(0, walled_in.to_bytes())
+    stay = np.full(NUM_GAMES, HEADINGS[0, 0])
+    ended = np.array([env.step(stay)[2] for _ in range(PATIENCE + 2)])
+    assert ended[:, 0].tolist() == [False] * PATIENCE + [True, False]
+    assert not ended[:, 1:].any()
 
 
 def test_an_apprentice_learns_the_way_and_what_a_state_is_worth():

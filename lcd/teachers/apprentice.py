@@ -17,7 +17,11 @@ from agents.gradient import Statistics
 from agents.imitation import LabelRolloutBuffer
 from envs import ProcgenVecEnv
 from envs.actions import HEADINGS, NUM_ACTIONS, action_classes
+from envs.engine import FORCE_RESET
 from lcd.teachers.ways import Ways
+
+PATIENCE = 8
+"""Steps without a way after which a game begins anew: boulders that roll may open it again, others never do."""
 
 
 def shown_chances(game: str) -> dict[tuple[int, int], np.ndarray]:
@@ -31,6 +35,9 @@ def shown_chances(game: str) -> dict[tuple[int, int], np.ndarray]:
 
 class ShownVecEnv(TaughtVecEnv):
     """Shows which way to push, instead of another view that a teacher could tell it from.
+
+    Where no way is left, as when boulders have closed a player in, there is nothing to show, and the game begins anew:
+    a student that is often closed in would see little else than that.
 
     Parameters
     ----------
@@ -54,10 +61,16 @@ class ShownVecEnv(TaughtVecEnv):
         super().__init__(venv)
         self._ways = Ways(games, games.options.game, venv.num_envs)
         self._chances = shown_chances(games.options.game)
+        self._steps_lost = np.zeros(venv.num_envs, int)
+
+    def step_async(self, actions: np.ndarray) -> None:
+        """Begin the step; games that are lost begin anew."""
+        super().step_async(np.where(self._steps_lost >= PATIENCE, FORCE_RESET, actions))
 
     def _split(self, observations: VecEnvObs) -> np.ndarray:
         own = super()._split(observations)
         self._ways.look(range(self.num_envs))
+        self._steps_lost = np.where(self._ways.hopeless, self._steps_lost + 1, 0)
         chances = np.array([self._shown(index) for index in range(self.num_envs)], np.float32)
         self.seen = torch.from_numpy(chances).clamp(min=math.exp(-20)).log()
         return own

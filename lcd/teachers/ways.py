@@ -36,6 +36,8 @@ class Ways:
     ----------
     remaining : numpy.ndarray, shape (count,)
         Cells still to go at the last look.
+    hopeless : numpy.ndarray, shape (count,), bool
+        Whether no way led to a goal that was there at the last look.
 
     Raises
     ------
@@ -52,6 +54,7 @@ class Ways:
         self._routes: list[Route | None] = [None] * count
         self._places = [(0.0, 0.0)] * count
         self.remaining = np.zeros(count)
+        self.hopeless = np.zeros(count, bool)
 
     def look(self, indices: Iterable[int]) -> NDArray[np.bool_]:
         """Look at some games, and tell in which of them the way still leads to the same goal, shape (count,)."""
@@ -65,6 +68,7 @@ class Ways:
                 route = self._routes[index] = Route(self._game, state)
                 self._goals[index], self._obstacles[index] = goals, obstacles
             self._places[index] = position(state)
+            self.hopeless[index] = route.hopeless
             self.remaining[index] = route.remaining(*self._places[index])
         return same_goal
 
