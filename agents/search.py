@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.actions import NUM_ACTIONS, action_classes
+from envs.actions import action_classes
 from envs.options import ProcgenOptions
 from envs.routes import TERRAINS, Route, position
 from envs.saved_state import SavedState
@@ -42,22 +42,6 @@ class SearchSettings:
     route_weight: float = 0.0
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What a search found in one state.
-
-    Attributes
-    ----------
-    plan : numpy.ndarray, shape (horizon,), int
-        The best plan.
-    values : numpy.ndarray, shape (15,)
-        Value of the best plan that begins with each action, or with one that does the same.
-    """
-
-    plan: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-
 class PlanSearch:
     """An expert that tries plans in copies of the game and follows the best.
 
@@ -83,9 +67,6 @@ class PlanSearch:
         self.settings = settings or SearchSettings()
         classes = action_classes(options.game)
         self._actions = np.array([members[0] for members in classes])
-        self._class_of = np.zeros(NUM_ACTIONS, np.int64)
-        for number, members in enumerate(classes):
-            self._class_of[list(members)] = number
         if self.settings.num_plans <= len(classes):
             raise ValueError(
                 f"{self.settings.num_plans} plans cannot try the {len(classes)} different actions of {options.game}: "
@@ -98,7 +79,7 @@ class PlanSearch:
         self._random = np.random.default_rng(seed)
         self._discounts = self.settings.discount ** np.arange(self.settings.horizon)
 
-    def decide(self, state: bytes, last: NDArray[np.integer] | None = None, elapsed: int = 1) -> Decision:
+    def decide(self, state: bytes, last: NDArray[np.integer] | None = None, elapsed: int = 1) -> NDArray[np.int64]:
         """Search from a state.
 
         Parameters
@@ -112,16 +93,15 @@ class PlanSearch:
 
         Returns
         -------
-        Decision
+        numpy.ndarray, shape (horizon,)
+            The best plan found.
         """
         plans = self._plans(last, elapsed)
         values = self._values(state, plans)
         if last is None:  # a first search is a blind one: a second goes on from the best that it found
             again = self._plans(plans[int(values.argmax())], 0)
             plans, values = np.concatenate([plans, again]), np.concatenate([values, self._values(state, again)])
-        best_by_class = np.full(len(self._actions), -np.inf)
-        np.maximum.at(best_by_class, self._class_of[plans[:, 0]], values)
-        return Decision(plans[int(values.argmax())], best_by_class[self._class_of])
+        return plans[int(values.argmax())]
 
     def _plans(self, last: NDArray[np.integer] | None, elapsed: int) -> NDArray[np.int64]:
         """Plans to try, every action first in one of them; the first is preferred among equals."""

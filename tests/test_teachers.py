@@ -21,7 +21,7 @@ from lcd.teachers.student import untaught
 from lcd.training.settings import Hyperparameters
 
 SMALL = Hyperparameters(num_envs=4, rollout_steps=16, minibatches=2)
-TINY = Recipe(WAY, steps=256, shown=True, encoder="impoola:4", hyperparameters=SMALL)
+TINY = Recipe(WAY, steps=256, encoder="impoola:4", hyperparameters=SMALL)
 
 
 @pytest.fixture

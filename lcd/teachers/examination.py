@@ -155,7 +155,7 @@ class _Searcher:
     def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
         for index in playing.tolist():
             state, last = self._batch.saved_state(index), self._plans.get(index)
-            self._plans[index] = self._search.decide(state, last, self.stride).plan
+            self._plans[index] = self._search.decide(state, last, self.stride)
         return np.array([self._plans[index][: self.stride] for index in playing.tolist()])
 
     def close(self) -> None:

@@ -44,8 +44,6 @@ class Recipe:
         Settings of PPO.
     guidance
         Reward for every cell that the way to the goal becomes shorter by, see `lcd.teachers.guidance`.
-    shown
-        Whether it is shown the way, see `lcd.teachers.apprentice`, instead of learning by PPO.
     """
 
     expert: Expert
@@ -53,7 +51,11 @@ class Recipe:
     steps: int = 4_000_000
     hyperparameters: Hyperparameters = HYPERPARAMETERS
     guidance: float = 0.0
-    shown: bool = False
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is shown the way, see `lcd.teachers.apprentice`, instead of learning by PPO."""
+        return self.expert == WAY
 
 
 def _led(horizon: int, num_plans: int) -> SearchSettings:
@@ -69,16 +71,16 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "bigfish": Recipe(SearchSettings(16, 16), NEAR),
         "bossfight": Recipe(SearchSettings(30, 24)),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
-        "chaser": Recipe(WAY, "wayfinder:11", 500_000, QUICKLY, shown=True),
+        "chaser": Recipe(WAY, "wayfinder:11", 1_300_000, QUICKLY),
         "climber": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "coinrun": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32)),
-        "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING),
-        "heist": Recipe(WAY, "wayfinder:9", 1_000_000, QUICKLY, shown=True),
+        "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING, 5_700_000),
+        "heist": Recipe(WAY, "wayfinder:9", 1_000_000, QUICKLY),
         "jumper": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "leaper": Recipe(_led(16, 16), guidance=_TO_THE_GOAL),
-        "maze": Recipe(WAY, steps=2_000_000, shown=True),
-        "miner": Recipe(WAY, "wayfinder:10", 500_000, QUICKLY, shown=True),
+        "maze": Recipe(WAY, steps=2_000_000),
+        "miner": Recipe(WAY, "wayfinder:10", 1_300_000, QUICKLY),
         "ninja": Recipe(_led(24, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256"),
         "starpilot": Recipe(SearchSettings(20, 24)),
