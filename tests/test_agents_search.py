@@ -9,7 +9,6 @@ from agents.search import PlanSearch, SearchSettings
 from envs import ProcgenOptions
 from envs.actions import action_classes
 from envs.engine import Engine
-from envs.heading import NO_MOVE
 from envs.simulator import Simulator
 
 
@@ -59,20 +58,17 @@ def test_a_route_leads_where_rewards_are_rare():
 
 
 def test_the_plan_is_better_than_any_action_held():
-    options, settings = ProcgenOptions("starpilot"), SearchSettings(horizon=30, death_cost=0.0)
+    options, settings = ProcgenOptions("chaser"), SearchSettings(horizon=20, death_cost=0.0)
     live, search = Engine(options, 1, 1), PlanSearch(options, settings)
-    for _ in range(40):  # until there is something to shoot at
-        live.act(np.array([NO_MOVE], np.int32))
-        live.observe()
     state = live.get_state(0)
     plan = search.decide(state)
     assert plan.shape == (settings.horizon,)
-    held = [np.full(settings.horizon, members[0]) for members in action_classes("starpilot")]
+    held = [np.full(settings.horizon, members[0]) for members in action_classes("chaser")]
     simulator = Simulator(options, len(held) + 1)
     rewards = simulator.try_plans(state, np.array([plan, *held])).rewards
     values = rewards @ settings.discount ** np.arange(settings.horizon)
     assert values[0] >= values[1:].max()
-    assert values[0] > np.median(values[1:])
+    assert values[0] > np.median(values[1:]) > 0
     for owner in (live, search, simulator):
         owner.close()
 
