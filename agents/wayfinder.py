@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from agents.egocentric import PLAYER
-from agents.encoders import CHANNELS, Encoder, computing_type, label_channels
+from agents.encoders import CHANNELS, LABELS, Encoder, computing_type, label_channels
 from agents.registry import register_encoder
 
 SAMPLES = 5
@@ -42,8 +43,7 @@ class Wayfinder(Encoder):
     """
 
     reads_frames = False
-    rows: torch.Tensor
-    columns: torch.Tensor
+    places: torch.Tensor
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Wayfinder(Encoder):
         features_dim: int = 128,
     ) -> None:
         super().__init__(observation_space, features_dim)
-        places = (torch.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES)
+        middles = (torch.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES)
         height, width = self.image_shape[1:]
-        self.register_buffer("rows", (places * height).long(), persistent=False)
-        self.register_buffer("columns", (places * width).long(), persistent=False)
+        rows, columns = (middles * height).long(), (middles * width).long()
+        self.register_buffer("places", (rows[:, None] * width + columns).flatten(), persistent=False)
         self.image_shape = (CHANNELS + 1, cells * SAMPLES, cells * SAMPLES)
         self.network = self.with_features(_Rounds(depth, rounds or 4 * cells // 3))
 
@@ -70,10 +70,19 @@ class Wayfinder(Encoder):
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
         """Samples of label maps, in the type that the convolutions compute in; the last channel shows the player."""
-        dtype = computing_type(observations.device)
-        labels = observations.to(torch.uint8)[:, self.rows][:, :, self.columns]
-        player = (labels == PLAYER).to(dtype).unsqueeze(1)
-        return torch.cat([label_channels(labels, dtype), player], dim=1).contiguous(memory_format=torch.channels_last)
+        labels = observations.flatten(1).index_select(1, self.places).int()
+        colours = _colours(computing_type(observations.device), observations.device)
+        _, height, width = self.image_shape
+        return functional.embedding(labels, colours).unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+@cache
+def _colours(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Channels of each label, shape (labels, channels): its levels, and whether it is the player."""
+    with torch.inference_mode(False):
+        labels = torch.arange(LABELS, dtype=torch.uint8, device=device)
+        levels = label_channels(labels[None, None], dtype)[0, :, 0].T
+        return torch.cat([levels, (labels == PLAYER).to(dtype)[:, None]], dim=1).contiguous()
 
 
 class _Rounds(nn.Module):
