@@ -70,7 +70,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "bigfish": Recipe(SearchSettings(16, 16), NEAR),
         "bossfight": Recipe(SearchSettings(30, 24)),
-        "caveflyer": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
+        "caveflyer": Recipe(_led(20, 24), FOLLOWING, 7_300_000, guidance=_TO_THE_GOAL),
         "chaser": Recipe(WAY, "wayfinder:11", 1_300_000, QUICKLY),
         "climber": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "coinrun": Recipe(_led(20, 24), FOLLOWING, 5_700_000, guidance=_TO_THE_GOAL),
