@@ -25,7 +25,7 @@ def list_teachers(context: typer.Context) -> None:
 
     table = Table(
         caption="Returns on levels that were not learned on, and beside them on training levels; shares of what 50M "
-        "steps of PPO reach; steps of PPO and hours of one core behind them."
+        "steps of PPO reach; environment steps and hours of one core behind them."
     )
     for name in ("game", "return, 95 %", "share", "training", "expert", "steps", "hours"):
         table.add_column(name, justify="left" if name == "game" else "right", no_wrap=True)
@@ -47,7 +47,7 @@ def list_teachers(context: typer.Context) -> None:
 def train(
     game: Annotated[str, typer.Argument(help="A Procgen game; `lcd games` lists them.")],
     steps: Annotated[
-        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of PPO, instead of the recipe's.")
+        int | None, typer.Option(parser=count, metavar="N", help="Environment steps, instead of those of the recipe.")
     ] = None,
     from_shipped: Annotated[
         bool, typer.Option("--from-shipped", help="Go on from the teacher that comes with the package, N steps more.")
