@@ -72,7 +72,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "bossfight": Recipe(SearchSettings(30, 24)),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, 7_300_000, guidance=_TO_THE_GOAL),
         "chaser": Recipe(WAY, "wayfinder:11", 1_300_000, QUICKLY),
-        "climber": Recipe(_led(20, 24), FOLLOWING, guidance=_TO_THE_GOAL),
+        "climber": Recipe(_led(20, 24), FOLLOWING, 4_900_000, guidance=_TO_THE_GOAL),
         "coinrun": Recipe(_led(20, 24), FOLLOWING, 5_700_000, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32)),
         "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING, 5_700_000),
