@@ -67,7 +67,8 @@ def test_a_detour_of_many_cells_is_found_from_where_the_player_is():
 
 def test_its_name_says_how_many_cells_and_how_deep():
     assert parse_encoder("wayfinder:9,32") == (Wayfinder, {"cells": 9, "depth": 32})
-    with pytest.raises(ValueError, match="a depth and a number of rounds"):
+    assert parse_encoder("wayfinder:9,32,20") == (Wayfinder, {"cells": 9, "depth": 32, "rounds": 20})
+    with pytest.raises(ValueError, match="a number of cells, a depth and a number of rounds"):
         parse_encoder("wayfinder:9,32,20,1")
     policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 0.0, "wayfinder:9")
     assert policy.log_probabilities(torch.zeros((2, 64, 64), dtype=torch.uint8)).shape == (2, 15)

@@ -22,7 +22,7 @@ from lcd.pipeline import plan_diagnosis
 from lcd.plan import GivenTeacher
 from lcd.replay import Replay, record
 from lcd.teachers import library, making, recipes, reinforcement
-from lcd.teachers.examination import LONG_TRAINED, SHARPNESSES, Score, examine, examine_expert, sharpest
+from lcd.teachers.examination import LONG_TRAINED, Score, examine, examine_expert, sharpest
 from lcd.teachers.library import Card, shipped_games, shipped_teacher
 from lcd.teachers.student import untaught
 from lcd.training.settings import Hyperparameters
@@ -113,7 +113,7 @@ def test_a_policy_is_made_as_sure_as_pays_off(monkeypatch):
 
     monkeypatch.setattr("lcd.teachers.examination.examine", examined)
     assert sharpest(policy, ProcgenOptions("maze"), 8, 0) == 2.5
-    assert seen == list(SHARPNESSES)
+    assert seen == [1.0, 1.5, 2.5, 4.0, 8.0]
     assert torch.allclose(policy.action_net.weight, 2.5 * weight)
 
 
