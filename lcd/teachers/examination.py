@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
+from torch import nn
 
 from agents import EncoderPolicy, evaluate
 from agents.search import PlanSearch, SearchSettings
@@ -113,20 +114,20 @@ def sharpest(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed
     episodes, seed
         Of each trial, see `examine`.
     """
-    returns, now = {}, 1.0
+    plain = [parameter.detach().clone() for parameter in policy.action_net.parameters()]
+    returns = {}
     for factor in SHARPNESSES:
-        sharpen(policy, factor / now)
-        returns[factor], now = examine(policy, options, episodes, seed).mean, factor
+        _scale(policy.action_net, plain, factor)
+        returns[factor] = examine(policy, options, episodes, seed).mean
     best = max(returns, key=lambda factor: returns[factor])
-    sharpen(policy, best / now)
+    _scale(policy.action_net, plain, best)
     return best
 
 
 @torch.no_grad()
-def sharpen(policy: EncoderPolicy, factor: float) -> None:
-    """Multiply a policy's logits by a factor: above 1 it becomes surer of itself, below 1 less sure."""
-    for parameter in policy.action_net.parameters():
-        parameter.mul_(factor)
+def _scale(layer: nn.Module, plain: list[torch.Tensor], factor: float) -> None:
+    for parameter, value in zip(layer.parameters(), plain, strict=True):
+        parameter.copy_(factor * value)
 
 
 class Player(Protocol):
