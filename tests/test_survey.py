@@ -81,7 +81,7 @@ def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path):
     written = tmp_path / "surveys" / "small"
     assert [path.name for path in written.iterdir()] == ["maze"]
     first = (written / "maze" / "diagnosis.json").read_bytes()
-    both = lcd("survey", "small.toml", cwd=tmp_path)
+    both = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
     assert both.returncode == 0, both.stderr
     assert both.stderr.count("maze") == both.stderr.count("found in the store") == 4
     assert both.stdout.count("inconclusive") == 2
@@ -96,6 +96,7 @@ def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path):
     tables = SurveyTables.read(written)
     assert tables.games["game"].tolist() == ["coinrun", "maze"]
     assert len(tables.scores) == 2 * 4 * 2  # games, cells, kinds of level
+    assert SurveyTables.read(tmp_path / "kept").scores.equals(tables.scores.round(6))
     (tmp_path / "small.toml").write_text(PLAN.replace("1024", "2048"))
     other = lcd("survey", "small.toml", cwd=tmp_path)
     assert other.returncode == 2
@@ -113,6 +114,21 @@ def test_tables_survive_their_files_and_every_column_is_documented(tmp_path):
         assert np.allclose(one[numbers], other[numbers], atol=1e-6, equal_nan=True)
         texts = [column for column in one.columns if column not in numbers]
         assert one[texts].equals(other[texts])
+
+
+def test_tables_take_up_new_games_and_newer_diagnoses_of_old_ones(tmp_path):
+    tables = SurveyTables.of([diagnosis("maze", 0.1, 0.2), diagnosis("heist", 0.2, 0.1)])
+    newer = SurveyTables.of([diagnosis("maze", 0.3, 0.2, seeds=2), diagnosis("coinrun", 0.2, 0.1)])
+    both = tables.updated(newer)
+    assert both.games["game"].tolist() == ["coinrun", "heist", "maze"]
+    assert both.games["seeds"].tolist() == [3, 3, 2]
+    for name in TABLES:
+        ours, theirs, mine = (getattr(each, name) for each in (both, newer, tables))
+        assert len(ours) == len(theirs) + (mine["game"] == "heist").sum()
+    (row,) = both.demands.query(
+        "game == 'maze' and quantity == 'perceptual' and levels == 'unseen' and score == 'area'"
+    )["estimate"]
+    assert abs(row - 0.3) < 0.05
 
 
 def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):

@@ -15,6 +15,9 @@ def command(
     plan: Annotated[str, typer.Argument(help="A survey's file, or the name of one that comes with the package.")],
     games: Annotated[str, typer.Option(metavar="NAMES", help="Only these of its games, such as maze,heist.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the diagnoses; by default surveys/NAME.")] = None,
+    tables: Annotated[
+        Path | None, typer.Option(help="Folder of tables, such as a repository keeps: enter each game there, too.")
+    ] = None,
     store: StoreFolder = STORE,
     workers: Workers = None,
     threads: Threads = None,
@@ -31,6 +34,7 @@ def command(
     from lcd.execution import default_workers, resolve_device
     from lcd.survey.plan import Survey
     from lcd.survey.survey import carry_out, folders
+    from lcd.survey.tables import SurveyTables
 
     device = resolve_device(device)
     survey = Survey.read(plan)
@@ -39,12 +43,18 @@ def command(
     out = out or Path("surveys") / Path(plan).stem
     console = Console()
     folders(survey, out)
+    entered = SurveyTables.read(tables) if tables and any(tables.glob("*.csv")) else None
     if dry_run:
         console.print(*estimate_table(survey.plan, workers or default_workers(device)[0]), sep="\n")
         return
 
     def done(diagnosis: Diagnosis) -> None:
         console.print(f"{diagnosis.game}: [bold]{diagnosis.verdict.name}[/bold]: {diagnosis.verdict.reason}")
+        if tables:
+            nonlocal entered
+            found = SurveyTables.of([diagnosis])
+            entered = entered.updated(found) if entered else found
+            entered.write(tables)
 
     with PlanDisplay(survey.plan) as display:
         carry_out(survey, out, store, workers=workers, threads=threads, device=device, listener=display, done=done)

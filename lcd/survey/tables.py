@@ -137,6 +137,16 @@ class SurveyTables:
         }
         return cls(**{name: table[list(COLUMNS[name])] for name, table in tables.items()})
 
+    def updated(self, newer: SurveyTables) -> SurveyTables:
+        """These tables with the games of `newer` added to them, or in place of what they said of those games."""
+
+        def update(name: str) -> pd.DataFrame:
+            mine, theirs = getattr(self, name), getattr(newer, name)
+            kept = mine[~mine["game"].isin(newer.games["game"])]
+            return pd.concat([kept, theirs]).sort_values("game", kind="stable", ignore_index=True)
+
+        return SurveyTables(**{name: update(name) for name in TABLES})
+
     def write(self, folder: Path) -> None:
         """Write the tables as CSV."""
         folder.mkdir(parents=True, exist_ok=True)
