@@ -20,13 +20,14 @@ from plotly.offline import get_plotlyjs
 import lcd
 from analyses.diagnosis_figure import LOOKS
 from analyses.palette import DEMAND_LOOKS
-from analyses.taxonomy_figure import CLASS_LOOKS
+from analyses.taxonomy_figure import CLASS_LOOKS, map_range
 from envs import GAMES, ProcgenBatch, ProcgenOptions, paint
 from envs.actions import NUM_ACTIONS
 from lcd.demands import CONTRASTS
 from lcd.files import replacing
 from lcd.scores import CELLS, LEVELS, mean_curves
 from lcd.survey.tables import COLUMNS, TABLES
+from lcd.taxonomy.positions import PLANE
 from lcd.taxonomy.taxonomy import Taxonomy
 from lcd.verdict import NEGLIGIBLE
 
@@ -99,6 +100,7 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
         },
         "demands": {name: {"name": look.name, "colour": look.colour} for name, look in DEMAND_LOOKS.items()},
         "threshold": NEGLIGIBLE,
+        "ranges": [map_range(taxonomy.positions, demand) for demand in PLANE],
         "seeds": taxonomy.seeds.to_dict("list"),
         "steps": taxonomy.steps.to_dict("list"),
         "cheap": taxonomy.cheap.to_dict("records"),

@@ -32,6 +32,9 @@ CLASS_LOOKS = (
     ClassLook("#E69F00", "v", "triangle-down"),
     ClassLook("#56B4E9", "P", "cross"),
 )
+NEARBY = 0.3
+"""How much of an interval beyond the outermost game the map makes room for, in units of the score."""
+
 DECIDED, UNDECIDED = "black", "0.45"
 _SIDES = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
 _PLACES = [(reach * x, reach * y) for reach in (7, 13) for x, y in _SIDES]  # points right and up of the game
@@ -71,19 +74,32 @@ def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None
         )  # fmt: skip
         for bars in drawn[2]:
             bars.set_alpha(0.4)
-    ends = positions[["perceptual", "policy"]].to_numpy()
-    low, high = min(0.0, ends.min()), max(ends.max(), 2 * NEGLIGIBLE)
-    room = 0.12 * (high - low)
-    axes.set_xlim(low - room, ends[:, 0].max() + 2 * room)
-    axes.set_ylim(low - room, ends[:, 1].max() + room)
-    reach = [low - room, high + 2 * room]
-    axes.plot(reach, reach, color="0.75", lw=0.8, ls=(0, (4, 4)), zorder=0)
-    axes.set_xlabel("perceptual demand P: what having to see costs")
-    axes.set_ylabel("policy-learning demand L: what having to find out what to do costs")
+    axes.set_xlim(*map_range(positions, "perceptual"))
+    axes.set_ylim(*map_range(positions, "policy"))
+    axes.axline((0, 0), slope=1, color="0.75", lw=0.8, ls=(0, (4, 4)), zorder=0)
+    axes.set_xlabel("perceptual demand P: what seeing costs")
+    axes.set_ylabel("policy-learning demand L: what deciding costs")
     axes.set_title("Games by what makes them hard, with 95 % intervals", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper right", fontsize=9, frameon=False, title="class", title_fontsize=9)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
     _label(axes, positions)
+
+
+def map_range(positions: pd.DataFrame, demand: str) -> tuple[float, float]:
+    """From where to where an axis of the map goes: all of the games, and of their intervals what lies near.
+
+    Parameters
+    ----------
+    positions : pandas.DataFrame
+        Of a `Taxonomy`.
+    demand : str
+        perceptual or policy.
+    """
+    games = positions[demand]
+    lows, highs = (positions[f"{demand}_{end}"].fillna(games) for end in ("low", "high"))
+    low = min(0.0, max(lows.min(), games.min() - NEARBY))
+    high = max(2 * NEGLIGIBLE, min(highs.max(), games.max() + NEARBY))
+    return float(low - NEGLIGIBLE), float(high + NEGLIGIBLE)
 
 
 def _margins(rows: pd.DataFrame, demand: str) -> np.ndarray:
@@ -139,4 +155,4 @@ def _draw_parts(axes: Axes, positions: pd.DataFrame) -> None:
     axes.grid(axis="y", color="0.92", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", fontsize=9, frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)

@@ -10,7 +10,7 @@ from synthetic_survey import diagnosis, survey
 from test_command_line import lcd
 
 from lcd.survey.tables import SurveyTables
-from lcd.taxonomy.agreement import cheap_agreement
+from lcd.taxonomy.agreement import cheap_agreement, spearman_limits
 from lcd.taxonomy.classes import find_classes
 from lcd.taxonomy.positions import PLANE, Cells
 from lcd.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
@@ -139,8 +139,16 @@ def test_the_cheap_estimate_is_compared_game_by_game(taxonomy):
     assert np.allclose(perceptual["cheap"], 0.02)  # what synthetic learners lose on unseen levels, every one of them
     pairs = pd.DataFrame({"demand": "policy", "factorial": range(10), "cheap": range(10)})
     same, reverse = (cheap_agreement(pairs.assign(cheap=sign * pairs["cheap"])).iloc[0] for sign in (1, -1))
-    assert (same["spearman"], same["low"], same["high"]) == pytest.approx((1, 1, 1))
-    assert (reverse["spearman"], reverse["low"]) == pytest.approx((-1, -1))
+    assert same["spearman"] == pytest.approx(1)
+    assert 0.5 < same["low"] < same["high"] <= 1
+    assert [-reverse[name] for name in ("spearman", "high", "low")] == pytest.approx(same.iloc[1:].tolist())
+
+
+def test_the_limits_of_a_rank_correlation_are_those_of_bonett_and_wright():
+    assert spearman_limits(0.5, 20) == pytest.approx((0.0451, 0.7830), abs=2e-4)  # by hand, from their formula
+    assert spearman_limits(-1.0, 3) == (-1, 1)
+    low, high = spearman_limits(1.0, 4)
+    assert (low < 0, high < 1) == (True, True)  # four games in the same order by chance: one time in 24
 
 
 def test_the_aggregates_are_over_all_games(taxonomy):
