@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
-import pytest
 from nbclient import NotebookClient
 from synthetic_survey import survey
 
-from lcd.survey.tables import SurveyTables, reference_surveys
+from lcd.survey.tables import SurveyTables
 
 NOTEBOOKS = Path(__file__).parent.parent / "analyses" / "notebooks"
 SURVEY = "procgen-easy"
@@ -33,6 +32,5 @@ def test_the_taxonomy_notebook_draws_every_figure_of_a_survey(tmp_path):
     assert "72 runs of 6 games" in outputs[-1]["text"]
 
 
-@pytest.mark.skipif(SURVEY not in reference_surveys(), reason="its tables do not come with the package yet")
 def test_the_taxonomy_notebook_runs_on_what_comes_with_the_package():
     assert sum("image/png" in output.get("data", {}) for output in _run(SURVEY)) == 5

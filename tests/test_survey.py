@@ -131,6 +131,20 @@ def test_tables_take_up_new_games_and_newer_diagnoses_of_old_ones(tmp_path):
     assert abs(row - 0.3) < 0.05
 
 
+def test_tables_are_entered_beside_others_and_nowhere_else(tmp_path):
+    for game in ("maze", "heist"):
+        SurveyTables.of([diagnosis(game, 0.1, 0.2)]).enter(tmp_path / "kept")
+    assert SurveyTables.read(tmp_path / "kept").games["game"].tolist() == ["heist", "maze"]
+    (tmp_path / "kept" / "notes.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for place in (tmp_path / "kept", tmp_path / "file"):
+        with pytest.raises(ValueError, match="no folder of a survey's tables"):
+            SurveyTables.kept(place)
+    (tmp_path / "small.toml").write_text(PLAN)
+    refused = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
 def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
@@ -149,5 +163,6 @@ def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):
 def test_a_survey_that_does_not_come_with_the_package_is_named():
     with pytest.raises(ValueError, match="No survey 'atari' comes with this package"):
         load_reference("atari")
+    assert "procgen-easy" in reference_surveys()
     for name in reference_surveys():
         assert len(load_reference(name).games) >= 3

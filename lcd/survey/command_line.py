@@ -43,7 +43,8 @@ def command(
     out = out or Path("surveys") / Path(plan).stem
     console = Console()
     folders(survey, out)
-    entered = SurveyTables.read(tables) if tables and any(tables.glob("*.csv")) else None
+    if tables:
+        SurveyTables.kept(tables)  # a folder of something else is refused now, not after hours of training
     if dry_run:
         console.print(*estimate_table(survey.plan, workers or default_workers(device)[0]), sep="\n")
         return
@@ -51,10 +52,7 @@ def command(
     def done(diagnosis: Diagnosis) -> None:
         console.print(f"{diagnosis.game}: [bold]{diagnosis.verdict.name}[/bold]: {diagnosis.verdict.reason}")
         if tables:
-            nonlocal entered
-            found = SurveyTables.of([diagnosis])
-            entered = entered.updated(found) if entered else found
-            entered.write(tables)
+            SurveyTables.of([diagnosis]).enter(tables)
 
     with PlanDisplay(survey.plan) as display:
         carry_out(survey, out, store, workers=workers, threads=threads, device=device, listener=display, done=done)

@@ -147,6 +147,26 @@ class SurveyTables:
 
         return SurveyTables(**{name: update(name) for name in TABLES})
 
+    @classmethod
+    def kept(cls, folder: Path) -> SurveyTables | None:
+        """The tables that a folder keeps, none if it is empty or yet to be made.
+
+        Raises
+        ------
+        ValueError
+            If it holds something else.
+        """
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return None
+        if not folder.is_dir() or {file.name for file in folder.iterdir()} != {f"{name}.csv" for name in TABLES}:
+            raise ValueError(f"{folder} is no folder of a survey's tables: choose a new one or an empty one.")
+        return cls.read(folder)
+
+    def enter(self, folder: Path) -> None:
+        """Write these games into the tables that a folder keeps, in place of what they said of them."""
+        kept = self.kept(folder)
+        (kept.updated(self) if kept else self).write(folder)
+
     def write(self, folder: Path) -> None:
         """Write the tables as CSV."""
         folder.mkdir(parents=True, exist_ok=True)
