@@ -43,7 +43,8 @@ class Wayfinder(Encoder):
     """
 
     reads_frames = False
-    places: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
 
     def __init__(
         self,
@@ -55,9 +56,8 @@ class Wayfinder(Encoder):
     ) -> None:
         super().__init__(observation_space, features_dim)
         middles = (torch.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES)
-        height, width = self.image_shape[1:]
-        rows, columns = (middles * height).long(), (middles * width).long()
-        self.register_buffer("places", (rows[:, None] * width + columns).flatten(), persistent=False)
+        for name, length in zip(("rows", "columns"), self.image_shape[1:], strict=True):
+            self.register_buffer(name, (middles * length).long(), persistent=False)
         self.image_shape = (CHANNELS + 1, cells * SAMPLES, cells * SAMPLES)
         self.network = self.with_features(_Rounds(depth, rounds or 4 * cells // 3))
 
@@ -70,10 +70,14 @@ class Wayfinder(Encoder):
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
         """Samples of label maps, in the type that the convolutions compute in; the last channel shows the player."""
-        labels = observations.flatten(1).index_select(1, self.places).int()
+        labels = observations.index_select(1, self.rows).index_select(2, self.columns)
         colours = _colours(computing_type(observations.device), observations.device)
-        _, height, width = self.image_shape
-        return functional.embedding(labels, colours).unflatten(1, (height, width)).permute(0, 3, 1, 2)
+        channels = colours.view(_AS_ONE[colours.dtype]).squeeze(1).index_select(0, labels.flatten().int())
+        return channels.view(colours.dtype).view(*labels.shape, CHANNELS + 1).permute(0, 3, 1, 2)
+
+
+_AS_ONE = {torch.float16: torch.int64, torch.bfloat16: torch.int64, torch.float32: torch.complex128}
+"""Four numbers read as one, which is looked up in a fifth of the time."""
 
 
 @cache
@@ -101,13 +105,18 @@ class _Rounds(nn.Module):
         told = self.tell(shown)
         known = _bounded(told)
         for _ in range(self.count):
-            known = _bounded(self.pass_on(known) + told)
-        player = functional.avg_pool2d(images[:, -1:], SAMPLES)
-        here = player / player.sum(dim=(2, 3), keepdim=True).clamp(min=1e-3)
-        at_player = (torch.cat([known, shown], dim=1) * here).sum(dim=(2, 3))
-        return torch.cat([at_player, known.mean(dim=(2, 3))], dim=1)
+            known = _bounded(self.pass_on(known).add_(told))
+        player = functional.avg_pool2d(images[:, -1:].contiguous(), SAMPLES).flatten(2)
+        here = player / player.sum(dim=2, keepdim=True).clamp(min=1e-3)
+        at_player = [(here @ _as_rows(numbers)).squeeze(1) for numbers in (known, shown)]
+        return torch.cat([*at_player, known.mean(dim=(2, 3))], dim=1)
+
+
+def _as_rows(numbers: torch.Tensor) -> torch.Tensor:
+    """What each cell holds, shape (batch, cells, numbers), without moving it when it lies channels last."""
+    return numbers.flatten(2).transpose(1, 2)
 
 
 def _bounded(known: torch.Tensor) -> torch.Tensor:
     """Between 0 and 1 but for a slope that gradients pass: nothing grows from round to round."""
-    return functional.hardtanh(known, 0.0, 1.0) + 0.05 * known
+    return known.clamp(0.0, 1.0).add_(known, alpha=0.05)

@@ -74,9 +74,22 @@ def test_a_teacher_goes_on_from_another(library_folder, tmp_path, monkeypatch):
         torch.testing.assert_close(after[name], value * (factor if "action_net" in name else 1), rtol=2e-3, atol=1e-6)
     with pytest.raises(ValueError, match="another recipe"):
         making.make_teacher(options, resting, tmp_path)
-    with pytest.raises(ValueError, match="has the encoder impoola:4 and the recipe impoola:8"):
+    with pytest.raises(ValueError, match="has the encoder impoola:4, whose weights do not fit the recipe's impoola:8"):
         making.make_teacher(options, replace(resting, encoder="impoola:8"), tmp_path / "new", begin=(path, first))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_teacher_goes_on_with_fewer_rounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(reinforcement, "LEG", 64)
+    options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
+    recipe = replace(RECIPE, encoder="wayfinder:9,4,3", steps=64, hyperparameters=replace(SMALL, learning_rate=1e-12))
+    path, card = making.make_teacher(options, recipe, tmp_path / "3", episodes=4, expert_episodes=2)
+    fewer = replace(recipe, encoder="wayfinder:9,4,2")
+    made, _ = making.make_teacher(options, fewer, tmp_path / "2", episodes=4, expert_episodes=2, begin=(path, card))
+    before, after = load_policy(path)[0], load_policy(made)[0]
+    assert [policy.features_extractor.network[0].count for policy in (before, after)] == [3, 2]
+    name = "features_extractor.network.0.pass_on.weight"
+    torch.testing.assert_close(after.state_dict()[name], before.state_dict()[name], rtol=2e-3, atol=1e-6)
 
 
 def test_a_file_that_its_card_does_not_describe_is_refused(library_folder, tmp_path):

@@ -104,13 +104,20 @@ def make_teacher(
 
 
 def _student(path: Path, card: Card, recipe: Recipe) -> EncoderPolicy:
-    """A finished teacher, if the recipe can go on from it."""
-    if card.recipe["encoder"] != recipe.encoder:
+    """A finished teacher, if the recipe can go on from it: in its encoder, or in another that has the same weights."""
+    finished = load_policy(path)[0]
+    if card.recipe["encoder"] == recipe.encoder:
+        return finished
+    arguments = finished._get_constructor_parameters() | {"encoder": recipe.encoder}
+    student = EncoderPolicy(**arguments)
+    try:
+        student.load_state_dict(finished.state_dict())
+    except RuntimeError as error:
         raise ValueError(
-            f"The teacher {path} has the encoder {card.recipe['encoder']} and the recipe {recipe.encoder}: "
-            "it can't go on from there; make it from the beginning."
-        )
-    return load_policy(path)[0]
+            f"The teacher {path} has the encoder {card.recipe['encoder']}, whose weights do not fit the recipe's "
+            f"{recipe.encoder}: it can't go on from there; make it from the beginning."
+        ) from error
+    return student
 
 
 def _claim(folder: Path, options: ProcgenOptions, recipe: Recipe, begun_from: str | None) -> None:

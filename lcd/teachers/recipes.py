@@ -71,7 +71,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "bigfish": Recipe(SearchSettings(16, 16), NEAR),
         "bossfight": Recipe(SearchSettings(30, 24)),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, 7_300_000, guidance=_TO_THE_GOAL),
-        "chaser": Recipe(WAY, "wayfinder:11", 1_300_000, QUICKLY),
+        "chaser": Recipe(WAY, "wayfinder:11,16,10", 1_300_000, QUICKLY),
         "climber": Recipe(_led(20, 24), FOLLOWING, 4_900_000, guidance=_TO_THE_GOAL),
         "coinrun": Recipe(_led(20, 24), FOLLOWING, 5_700_000, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32)),
