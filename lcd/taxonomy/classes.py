@@ -25,6 +25,9 @@ SIGNIFICANCE = 0.05
 STABLE = 0.5
 """Least mean agreement between the classes and those of other draws of seeds, as adjusted Rand index."""
 
+UNDIVIDED = "no classes told apart"
+"""Name of the one class, where the data bear out no more."""
+
 LARGER = 1.5
 """How many times as large one demand must be as the other to give a class its name alone."""
 
@@ -163,7 +166,12 @@ def _stability(fit: GaussianMixture, places: Floats, draws: Floats, noise: float
 
 
 def _names(centres: Floats) -> tuple[str, ...]:
-    """Name each class after the demands at its centre; classes of the same kind are told apart by how hard they are."""
+    """Name each class after the demands at its centre; classes of the same kind are told apart by how hard they are.
+
+    A single class is a continuum, and what holds at its middle need not hold of a game in it.
+    """
+    if len(centres) == 1:
+        return (UNDIVIDED,)
     kinds = [_kind(*centre) for centre in centres.tolist()]
     names = []
     for place, kind in enumerate(kinds):
