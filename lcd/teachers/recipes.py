@@ -69,7 +69,7 @@ _TO_THE_GOAL = 0.2
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "bigfish": Recipe(SearchSettings(16, 16), NEAR),
-        "bossfight": Recipe(SearchSettings(30, 24)),
+        "bossfight": Recipe(SearchSettings(30, 24), steps=3_000_000),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, 7_300_000, guidance=_TO_THE_GOAL),
         "chaser": Recipe(WAY, "wayfinder:11,16,10", 1_800_000, QUICKLY),
         "climber": Recipe(_led(20, 24), FOLLOWING, 4_900_000, guidance=_TO_THE_GOAL),

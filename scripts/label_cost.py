@@ -1,0 +1,73 @@
+"""What a reference teacher's labels cost, as a share of its student's step.
+
+    python scripts/label_cost.py --output docs/label_cost.csv
+
+In every game that has a reference teacher, a Nature student imitates it from pixels, 64 games at a time on one thread,
+after a first rollout that is not counted. Columns: the teacher's encoder, microseconds of the processor a step for the
+labels and for everything else (games in both views, acting, learning), and their ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from agents import load_policy
+from agents.imitation import DAgger, TaughtVecEnv, Teacher
+from envs import ProcgenOptions, ProcgenVecEnv
+from lcd.teachers.library import shipped_games, shipped_teacher
+
+NUM_ENVS, ROLLOUT_STEPS = 64, 256
+
+
+class TimedTeacher:
+    """A teacher that counts the seconds in which it labels."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher, self.seconds = teacher, 0.0
+
+    def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
+        """The teacher's."""
+        started = time.process_time()
+        labels = self.teacher.log_probabilities(observations)
+        self.seconds += time.process_time() - started
+        return labels
+
+
+def measure(game: str, rollouts: int) -> dict[str, Any]:
+    """One row of the table."""
+    path, card = shipped_teacher(game)
+    teacher = TimedTeacher(load_policy(path)[0])
+    env = TaughtVecEnv(ProcgenVecEnv(ProcgenOptions(game, num_levels=200), NUM_ENVS, "both"))
+    student = DAgger(env=env, teacher=teacher, n_steps=ROLLOUT_STEPS, seed=0, device="cpu")
+    student.learn(NUM_ENVS * ROLLOUT_STEPS)
+    before, started = teacher.seconds, time.process_time()
+    steps = rollouts * NUM_ENVS * ROLLOUT_STEPS
+    student.learn(steps, reset_num_timesteps=False)
+    labels = 1e6 * (teacher.seconds - before) / steps
+    rest = 1e6 * (time.process_time() - started) / steps - labels
+    env.close()
+    return {"game": game, "teacher": card.recipe["encoder"], "labels": labels, "rest": rest, "share": labels / rest}
+
+
+def main() -> None:
+    """Measure all games and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rollouts", type=int, default=2)
+    parser.add_argument("--output", type=Path, help="CSV file to write")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    table = pd.DataFrame([measure(game, options.rollouts) for game in shipped_games()])
+    table = table.round({"labels": 1, "rest": 1, "share": 3})
+    print(table.to_string(index=False))
+    if options.output:
+        table.to_csv(options.output, index=False)
+
+
+if __name__ == "__main__":
+    main()
