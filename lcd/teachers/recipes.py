@@ -68,7 +68,7 @@ _TO_THE_GOAL = 0.2
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
-        "bigfish": Recipe(SearchSettings(16, 16), NEAR),
+        "bigfish": Recipe(SearchSettings(16, 16), NEAR, 6_000_000),
         "bossfight": Recipe(SearchSettings(30, 24), steps=3_000_000),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, 7_300_000, guidance=_TO_THE_GOAL),
         "chaser": Recipe(WAY, "wayfinder:11,16,10", 1_800_000, QUICKLY),
@@ -82,7 +82,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "maze": Recipe(WAY, steps=2_000_000),
         "miner": Recipe(WAY, "wayfinder:10", 1_300_000, QUICKLY),
         "ninja": Recipe(_led(24, 24), FOLLOWING, guidance=_TO_THE_GOAL),
-        "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256"),
+        "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256", 3_000_000),
         "starpilot": Recipe(SearchSettings(20, 24)),
     }
 )
