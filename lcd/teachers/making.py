@@ -17,6 +17,7 @@ from lcd.teachers.examination import examine, examine_expert, sharpest
 from lcd.teachers.library import Card
 from lcd.teachers.recipes import Recipe
 from lcd.teachers.reinforcement import COOL_DOWN, Course, reinforce
+from lcd.teachers.student import untaught
 
 TRAINING_LEVELS = 100_000
 """A teacher learns on these levels; all others are unseen."""
@@ -104,14 +105,10 @@ def make_teacher(
 
 
 def _student(path: Path, card: Card, recipe: Recipe) -> EncoderPolicy:
-    """A finished teacher, if the recipe can go on from it: in its encoder, or in another that has the same weights."""
-    finished = load_policy(path)[0]
-    if card.recipe["encoder"] == recipe.encoder:
-        return finished
-    arguments = finished._get_constructor_parameters() | {"encoder": recipe.encoder}
-    student = EncoderPolicy(**arguments)
+    """What a finished teacher has learned, in the recipe's encoder: its own, or another that its weights fit."""
+    student = untaught(card.game, recipe.encoder)
     try:
-        student.load_state_dict(finished.state_dict())
+        student.load_state_dict(load_policy(path)[0].state_dict())
     except RuntimeError as error:
         raise ValueError(
             f"The teacher {path} has the encoder {card.recipe['encoder']}, whose weights do not fit the recipe's "
