@@ -110,6 +110,17 @@ def test_figure_shows_both_kinds_of_level_and_the_verdict(seeds):
     assert ("perception-limited" if seeds > 1 else "inconclusive") in texts
 
 
+@pytest.mark.parametrize("unseen", [4.8, 5.0, 5.1, 5.2, 6.0])
+def test_no_line_of_a_reference_lies_so_high_that_its_name_meets_the_title(unseen):
+    few = {cell: 0.3 * score for cell, score in FINAL.items()}
+    card = TeacherCard(source="trained", steps=5000, training_return=4.85, unseen_return=unseen)
+    axes = draw_diagnosis(diagnose(episode_table(few), teacher=card)).axes[0]
+    low, high = axes.get_ylim()
+    drawn = [line.get_ydata()[0] for line in axes.get_lines() if line.get_transform() == axes.get_yaxis_transform()]
+    assert 0.0 in drawn
+    assert max(drawn) < high - 0.07 * (high - low)
+
+
 def test_figure_is_drawn_without_touching_pyplot_state(found):
     before = mpl._pylab_helpers.Gcf.get_all_fig_managers()
     draw_diagnosis(found)
