@@ -15,15 +15,15 @@ from agents.encoders import CHANNELS, LABELS, Encoder, computing_type, label_cha
 from agents.registry import register_encoder
 
 SAMPLES = 5
-"""Rows and columns of the label map that are looked at in each block of cells."""
+"""Rows and columns of the label map that are looked at in each cell."""
 
 
 @register_encoder("wayfinder")
 class Wayfinder(Encoder):
-    """One small convolution over blocks of a level's cells, applied again and again, and read where the player is.
+    """One small convolution over the cells of a level, applied again and again, and read where the player is.
 
     A way through a maze is as long as it is, and a stack of layers reaches as far as there are layers. Here each round
-    carries what a block knows one block further, with the same weights, as value iteration does (after Tamar et al.,
+    carries what a cell knows one cell further, with the same weights, as value iteration does (after Tamar et al.,
     *Value Iteration Networks*, 2016, arXiv:1602.02867), and every round sees the level anew (as in Bansal et al.,
     *End-to-end Algorithmic Synthesis with Recurrent Networks*, 2022, arXiv:2202.05826).
 
@@ -34,13 +34,10 @@ class Wayfinder(Encoder):
     cells
         Cells of the level in each direction.
     depth
-        Numbers that a block carries.
+        Numbers that a cell carries.
     rounds
-        How often blocks hear from those next to them, and so how many blocks away from the player what decides may be;
-        by default four for every three blocks across.
-    block
-        Cells of a block in each direction. In a maze whose every other cell is a crossing, two take half the rounds and
-        a quarter of the work in each.
+        How often cells hear from those next to them, and so how many cells away from the player what decides may be;
+        by default four for every three cells across.
     features_dim
         Number of features.
     """
@@ -55,23 +52,21 @@ class Wayfinder(Encoder):
         cells: int = 10,
         depth: int = 16,
         rounds: int | None = None,
-        block: int = 1,
         features_dim: int = 128,
     ) -> None:
         super().__init__(observation_space, features_dim)
-        blocks = -(-cells // block)
-        middles = (torch.arange(blocks * SAMPLES) + 0.5) * block / (cells * SAMPLES)
+        middles = (torch.arange(cells * SAMPLES) + 0.5) / (cells * SAMPLES)
         for name, length in zip(("rows", "columns"), self.image_shape[1:], strict=True):
-            self.register_buffer(name, (middles * length).long().clamp(max=length - 1), persistent=False)
-        self.image_shape = (CHANNELS + 1, blocks * SAMPLES, blocks * SAMPLES)
-        self.network = self.with_features(_Rounds(depth, rounds or 4 * blocks // 3))
+            self.register_buffer(name, (middles * length).long(), persistent=False)
+        self.image_shape = (CHANNELS + 1, cells * SAMPLES, cells * SAMPLES)
+        self.network = self.with_features(_Rounds(depth, rounds or 4 * cells // 3))
 
     @classmethod
     def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
-        """Cells in each direction and, if given, depth, rounds and cells of a block."""
-        if len(numbers) > 4:
-            raise ValueError("it has a number of cells, a depth, a number of rounds and the cells of a block")
-        return dict(zip(("cells", "depth", "rounds", "block"), numbers, strict=False))
+        """Cells in each direction and, if given, depth and rounds."""
+        if len(numbers) > 3:
+            raise ValueError("it has a number of cells, a depth and a number of rounds")
+        return dict(zip(("cells", "depth", "rounds"), numbers, strict=False))
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
         """Samples of label maps, in the type that the convolutions compute in; the last channel shows the player."""
@@ -95,7 +90,7 @@ def _colours(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
 
 
 class _Rounds(nn.Module):
-    """What the player's block knows after some rounds and what it shows, and the mean of what all blocks know."""
+    """What the player's cell knows after some rounds and what it shows, and the mean of what all cells know."""
 
     def __init__(self, depth: int, count: int) -> None:
         super().__init__()
@@ -118,7 +113,7 @@ class _Rounds(nn.Module):
 
 
 def _as_rows(numbers: torch.Tensor) -> torch.Tensor:
-    """What each block holds, shape (batch, blocks, numbers), without moving it when it lies channels last."""
+    """What each cell holds, shape (batch, cells, numbers), without moving it when it lies channels last."""
     return numbers.flatten(2).transpose(1, 2)
 
 

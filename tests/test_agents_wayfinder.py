@@ -33,20 +33,6 @@ def test_every_cell_is_looked_at_where_it_is():
     assert player.sum() - player[4, 6] < 0.5
 
 
-def test_cells_are_taken_together_in_blocks_the_last_of_which_repeats_the_edge():
-    cells = np.arange(225).reshape(15, 15) % 60 + 2
-    cells[14, 5] = PLAYER
-    encoder = Wayfinder(LABELS, cells=15, depth=4, rounds=1, block=2)
-    seen = encoder.images(drawn(cells)[None])
-    assert seen.shape == (1, 4, 40, 40)
-    whole = torch.from_numpy(np.pad(cells, ((0, 1), (0, 1)), mode="edge").astype(np.uint8))
-    expected = Wayfinder(spaces.Box(0, 64, (16, 16), np.uint8), cells=16).images(whole[None])
-    halves = expected[0].unfold(1, 5, 5).unfold(2, 5, 5)[..., 2, 2]
-    for row, column in ((1, 1), (1, 3), (3, 1), (3, 3)):  # two samples of each block lie well within each cell
-        assert torch.equal(seen[0, :, row::5, column::5], halves[:, row // 2 :: 2, column // 2 :: 2])
-    assert encoder(drawn(cells)[None]).shape == (1, 128)
-
-
 def corridors(count, cells, seed):
     """Rings of corridor that are closed off at a random place, the player opposite the goal: which way around?"""
     random = np.random.default_rng(seed)
@@ -82,9 +68,8 @@ def test_a_detour_of_many_cells_is_found_from_where_the_player_is():
 def test_its_name_says_how_many_cells_and_how_deep():
     assert parse_encoder("wayfinder:9,32") == (Wayfinder, {"cells": 9, "depth": 32})
     assert parse_encoder("wayfinder:9,32,20") == (Wayfinder, {"cells": 9, "depth": 32, "rounds": 20})
-    assert parse_encoder("wayfinder:9,32,20,2") == (Wayfinder, {"cells": 9, "depth": 32, "rounds": 20, "block": 2})
-    with pytest.raises(ValueError, match="a number of cells, a depth, a number of rounds and the cells of a block"):
-        parse_encoder("wayfinder:9,32,20,1,1")
+    with pytest.raises(ValueError, match="a number of cells, a depth and a number of rounds"):
+        parse_encoder("wayfinder:9,32,20,1")
     policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 0.0, "wayfinder:9")
     assert policy.log_probabilities(torch.zeros((2, 64, 64), dtype=torch.uint8)).shape == (2, 15)
     with pytest.raises(ValueError, match="label maps only"):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 from torch.nn import functional
 
 from agents import DAgger, TaughtVecEnv
@@ -37,8 +37,7 @@ class ShownVecEnv(TaughtVecEnv):
     """Shows which way to push, instead of another view that a teacher could tell it from.
 
     Where no way is left, as when boulders have closed a player in, there is nothing to show, and the game begins anew:
-    a student that is often closed in would see little else than that. The same may be had for a student that goes
-    astray: one that walks to and fro until time is up learns from little else than two states.
+    a student that is often closed in would see little else than that.
 
     Parameters
     ----------
@@ -46,8 +45,6 @@ class ShownVecEnv(TaughtVecEnv):
         Environment of the games.
     games
         The games themselves, in which ways are known (see `envs.routes`) and a player goes wherever it is pushed.
-    patience
-        Steps in which the way has become no shorter than it was, after which a game begins anew; none: never.
 
     Attributes
     ----------
@@ -60,33 +57,19 @@ class ShownVecEnv(TaughtVecEnv):
         If no ways are known in the game.
     """
 
-    def __init__(self, venv: VecEnv, games: ProcgenVecEnv, patience: int | None = None) -> None:
+    def __init__(self, venv: VecEnv, games: ProcgenVecEnv) -> None:
         super().__init__(venv)
         self._ways = Ways(games, games.options.game, venv.num_envs)
         self._chances = shown_chances(games.options.game)
         self._steps_lost = np.zeros(venv.num_envs, int)
-        self._patience = np.inf if patience is None else patience
-        self._same_goal = np.zeros(venv.num_envs, bool)
-        self._nearest = np.full(venv.num_envs, np.inf)
-        self._steps_astray = np.zeros(venv.num_envs, int)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Begin the step; games that are lost, or whose student is astray, begin anew."""
-        given_up = (self._steps_lost >= PATIENCE) | (self._steps_astray >= self._patience)
-        super().step_async(np.where(given_up, FORCE_RESET, actions))
-
-    def step_wait(self) -> VecEnvStepReturn:
-        """Make the step, and count those since the way was shortest."""
-        step = super().step_wait()
-        remaining = self._ways.remaining
-        nearer = step[2] | ~self._same_goal | (remaining < self._nearest)
-        self._nearest = np.where(nearer, remaining, self._nearest)
-        self._steps_astray = np.where(nearer, 0, self._steps_astray + 1)
-        return step
+        """Begin the step; games that are lost begin anew."""
+        super().step_async(np.where(self._steps_lost >= PATIENCE, FORCE_RESET, actions))
 
     def _split(self, observations: VecEnvObs) -> np.ndarray:
         own = super()._split(observations)
-        self._same_goal = self._ways.look(range(self.num_envs))
+        self._ways.look(range(self.num_envs))
         self._steps_lost = np.where(self._ways.hopeless, self._steps_lost + 1, 0)
         chances = np.array([self._shown(index) for index in range(self.num_envs)], np.float32)
         self.seen = torch.from_numpy(chances).clamp(min=math.exp(-20)).log()

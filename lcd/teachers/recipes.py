@@ -44,8 +44,6 @@ class Recipe:
         Settings of PPO.
     guidance
         Reward for every cell that the way to the goal becomes shorter by, see `lcd.teachers.guidance`.
-    patience
-        Steps without coming nearer to the goal after which a game begins anew while the way is shown; none: never.
     """
 
     expert: Expert
@@ -53,7 +51,6 @@ class Recipe:
     steps: int = 4_000_000
     hyperparameters: Hyperparameters = HYPERPARAMETERS
     guidance: float = 0.0
-    patience: int | None = None
 
     @property
     def shown(self) -> bool:

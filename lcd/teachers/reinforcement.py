@@ -48,8 +48,6 @@ class Course:
         Reward for every cell less to go, see `lcd.teachers.guidance`.
     shown
         Whether it is shown the way instead of learning from reward.
-    patience
-        See `lcd.teachers.apprentice.ShownVecEnv`.
     cool_down
         Last share of the steps, see `COOL_DOWN`.
     """
@@ -59,7 +57,6 @@ class Course:
     encoder: str
     guidance: float = 0.0
     shown: bool = False
-    patience: int | None = None
     cool_down: float = COOL_DOWN
 
     @property
@@ -189,7 +186,7 @@ def _learner(
     counted = VecMonitor(games)  # before any guidance: the returns in the table are the game's own
     helped: VecEnv = counted
     if course.shown:
-        helped = ShownVecEnv(counted, games, course.patience)
+        helped = ShownVecEnv(counted, games)
     elif course.guidance:
         helped = GuidedVecEnv(counted, games, course.guidance)
     env = VecNormalize(_Arranged(helped, encoder), norm_obs=False, gamma=hyper.gamma)
