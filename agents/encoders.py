@@ -194,7 +194,7 @@ class Encoder(BaseFeaturesExtractor):
         if not self.frozen:
             return self.network(self.images(observations))
         assert isinstance(self.network, nn.Sequential)
-        seen = observations if observations.ndim == 2 else self.see(observations)
+        seen = observations if observations.ndim == 2 else self.eye(self.images(observations))
         return self.network[1:](seen.to(next(self.network[1].parameters()).dtype))
 
 

@@ -109,7 +109,7 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
     def seen(self, rows: torch.Tensor) -> torch.Tensor:
         """The teacher's view in the given rows."""
         assert self._seen is not None
-        return channels_first(self._seen.flatten(0, 1)[rows])
+        return channels_first(self._seen.flatten(0, 1)[rows.to(self._seen.device)].to(self.device))
 
     @torch.no_grad()
     def label(self, teacher: Teacher, batch_size: int) -> torch.Tensor:

@@ -130,7 +130,8 @@ class EncoderPolicy(ActorCriticPolicy):
             return self.features_extractor.see(obs).half()
 
     def _precision(self, obs: torch.Tensor) -> torch.autocast:
-        enabled = bfloat16_is_fast(obs.device) if self.mixed_precision is None else self.mixed_precision
+        wanted = bfloat16_is_fast(obs.device) if self.mixed_precision is None else self.mixed_precision
+        enabled = wanted and not obs.requires_grad  # gradients of images, and theirs in turn, want all their digits
         return torch.autocast(obs.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
     def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> torch.Tensor:

@@ -86,13 +86,18 @@ class EncoderName:
     learning_rate: float | None = None
 
     @property
+    def comes_with_weights(self) -> bool:
+        """Whether the architecture learned elsewhere by itself, and has no other weights."""
+        return parse_encoder(self.architecture)[0] is ModuleEncoder
+
+    @property
     def without_weights(self) -> str:
         """The name for one whose weights are at hand, so that the file is not needed."""
         if self.frozen:
             return f"{self.architecture}+frozen"
         if self.learning_rate is not None:
             return f"{self.architecture}+tuned={self.learning_rate:g}"
-        return self.architecture + "+tuned" * (parse_encoder(self.architecture)[0] is ModuleEncoder)
+        return self.architecture + "+tuned" * self.comes_with_weights
 
     @classmethod
     def read(cls, text: str) -> EncoderName:

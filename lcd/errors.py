@@ -18,9 +18,10 @@ def exit_status(error: Exception) -> int | None:
     int or None
         2 for bad input, 1 for a failure while running, None for an error that is the program's own.
     """
+    from agents import TrainingDiverged
     from lcd.execution import RunFailed
     from lcd.store import StoreError
 
-    if isinstance(error, (RunFailed, StoreError, OSError)):
+    if isinstance(error, (RunFailed, StoreError, TrainingDiverged, OSError)):
         return FAILURE
     return BAD_INPUT if isinstance(error, ValueError) else None

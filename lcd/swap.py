@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from gymnasium import spaces
 from scipy import stats
 
 from envs import ProcgenOptions
@@ -85,20 +86,56 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
     """
     from agents import EncoderName
 
+    own = EncoderName.read(preset_encoder)
     found = {}
     for name in dict.fromkeys(names):
         if name == SCRATCH:
             continue
         if name == RANDOM:
-            found[name] = f"{preset_encoder}+frozen"
+            if own.comes_with_weights:
+                raise ValueError(
+                    f"The control 'random' cannot be had of {preset_encoder!r}, which always has its own weights: "
+                    "diagnose with an encoder such as nature or impala."
+                )
+            found[name] = f"{own.architecture}+frozen"
         elif name == HARMONIZED:
+            if own.frozen:
+                raise ValueError(
+                    f"The encoder {preset_encoder!r} is frozen, so that no harmonizer can move it: "
+                    "leave out 'harmonized', or add +tuned to the encoder's name."
+                )
             found[name] = HARMONIZED
         elif name in OBJECTIVES:
-            found[name] = f"{preset_encoder}@{teach(name)}"
+            found[name] = f"{own.architecture}@{teach(name)}"
         else:
             EncoderName.read(name)
             found[name] = name
     return found
+
+
+def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
+    """Find out whether every encoder of a swap can be had, before hours are spent.
+
+    Parameters
+    ----------
+    plan : GamePlan
+        Says game and encoder.
+    names : sequence of str
+        As for `full_names`.
+
+    Raises
+    ------
+    ValueError
+        If a name is none, weights are missing or do not fit, or a package is not installed.
+    """
+    from agents import EncoderPolicy
+    from envs.actions import NUM_ACTIONS
+    from lcd.training.pretraining import FRAMES
+
+    for name, full in full_names(names, plan.cells[0].encoder, Path).items():
+        if name not in (RANDOM, HARMONIZED, *OBJECTIVES):
+            eye_checksum(full)
+            EncoderPolicy(FRAMES, spaces.Discrete(NUM_ACTIONS), lambda progress: 0.0, encoder=full)
 
 
 def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[str], None]) -> Path:
@@ -117,21 +154,23 @@ def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[s
     report : callable
         Is told of every pass.
     """
-    from agents import save_eye
+    from agents import EncoderName, save_eye
     from lcd.training.pretraining import FEWEST, Pretraining, pretrain
 
     run = plan.cells[0]
+    architecture = EncoderName.read(run.encoder).architecture
     frames = min(Pretraining.frames, max(FEWEST, plan.budget))
-    settings = Pretraining(objective, run.encoder, frames, num_levels=run.num_levels)
+    settings = Pretraining(objective, architecture, frames, num_levels=run.num_levels)
     options = run.training_options
     assert isinstance(options, ProcgenOptions)
-    described = [plan.game, run.distribution_mode, objective, run.encoder, f"{run.num_levels}levels", f"{frames}frames"]
+    described = [plan.game, *run.appearance, run.distribution_mode, objective, architecture]
+    described += [f"{run.num_levels}levels", f"{frames}frames"]
     file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         made = pretrain(options, settings, report=report)
         with replacing(file) as partial:
-            save_eye(made.encoder, partial, run.encoder, made.card)
+            save_eye(made.encoder, partial, architecture, made.card)
     return file
 
 

@@ -10,10 +10,14 @@ from gymnasium import spaces
 from PIL import Image
 from test_alignment import SIZE, judge, where_it_looks
 from test_command_line import lcd
+from tiny import TINY
 
 from agents import EncoderPolicy, save_policy
+from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.measuring import COLUMNS, align
 from lcd.alignment.references import ReferenceMaps
+from lcd.commands.align import _unseen_levels
+from lcd.plan import plan_game
 
 
 def test_a_network_that_looks_where_it_should_scores_high_in_every_aspect():
@@ -57,6 +61,36 @@ def test_the_command_measures_a_policy_on_its_game(tmp_path, policy):
     assert "human" not in done.stdout
 
 
+@pytest.mark.parametrize("encoder", ["small+frozen", "nature+frozen", "efficientnet_lite0"])
+def test_maps_of_a_policy_with_frozen_eyes_reach_the_image(encoder):
+    torch.manual_seed(0)
+    frames = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+    policy = EncoderPolicy(frames, spaces.Discrete(15), lambda _: 0.0, encoder).eval()
+    maps = importance_maps(policy_scores(policy), torch.rand(2, 3, 64, 64))
+    assert (maps.std(dim=(1, 2)) > 0).all()
+
+
+def test_a_policy_is_measured_on_levels_it_has_not_seen_drawn_as_it_saw_them():
+    plan = plan_game("maze", TINY, distribution_mode="hard", appearance=("monochrome",))
+    run = plan.cells[0]
+    levels = _unseen_levels({"run": run.as_dict()})
+    assert levels == run.training_options.unseen_levels(run.num_levels)
+    assert levels.distribution_mode == "hard"
+    assert _unseen_levels({}) is None
+
+
+def test_images_and_folders_that_do_not_fit_are_refused_beforehand(tmp_path, policy):
+    for name in ("images", "maps"):
+        (tmp_path / name).mkdir()
+        picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / name / "one.png")
+    refused = lcd("align", policy, "--maps", "images,maps", cwd=tmp_path)
+    sentence = "The policy sees images of 64 x 64 pixels, and these have 32 x 32: resize them beforehand."
+    assert (refused.returncode, sentence in " ".join(refused.stderr.split())) == (2, True)
+    refused = lcd("align", policy, "--out", "missing/table.csv", cwd=tmp_path)
+    assert (refused.returncode, "There is no folder missing for the table" in refused.stderr) == (2, True)
+
+
 def test_the_command_reads_folders_and_says_what_is_wrong(tmp_path, policy):
     for folder, mode in (("images", "RGB"), ("maps", "L")):
         (tmp_path / folder).mkdir()
@@ -69,7 +103,7 @@ def test_the_command_reads_folders_and_says_what_is_wrong(tmp_path, policy):
     for arguments, sentence in {
         (policy, "--methods", "staring"): "Unknown method 'staring'",
         (policy, "--maps", "nowhere"): "none of ClickMe's files",
-        ("efficientnet_lite0",): "which this model does not name",
+        ("efficientnet_lite0",): "this model does not name one",
         ("nowhere.safetensors",): "There is no policy file",
     }.items():
         wrong = lcd("align", *arguments, cwd=tmp_path)

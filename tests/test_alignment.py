@@ -93,6 +93,14 @@ def test_dice_and_iou_of_half_overlapping_tops():
     assert agreement(one, other, "iou")[0] == pytest.approx(1 / 3)
 
 
+@pytest.mark.parametrize("measure", ["dice", "iou"])
+def test_masks_agree_with_themselves_however_large_they_are(measure):
+    mask = np.zeros((1, 10, 10))
+    mask[0, :5, :5] = 1
+    assert agreement(mask, mask, measure)[0] == 1
+    assert agreement(mask, mask[:, ::-1], measure)[0] == 0
+
+
 def test_undefined_agreement_is_counted_and_never_averaged():
     summary = Agreement.of([0.5, np.nan, 0.7])
     assert (summary.mean, summary.images, summary.undefined) == (pytest.approx(0.6), 3, 1)

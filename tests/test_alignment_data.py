@@ -213,6 +213,15 @@ def test_folders_of_images_and_maps_pair_by_name(tmp_path):
         read_folders(tmp_path / "images", tmp_path / "maps")
 
 
+def test_a_map_of_16_bits_keeps_its_shades(tmp_path):
+    shades = np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)
+    for name, picture in (("images", np.zeros((8, 8, 3), np.uint8)), ("maps", shades)):
+        (tmp_path / name).mkdir()
+        Image.fromarray(picture).save(tmp_path / name / "one.png")
+    found = read_folders(tmp_path / "images", tmp_path / "maps")
+    assert np.abs(found.maps[0] - shades / 257).max() <= 1
+
+
 @pytest.mark.parametrize("game", GAMES)
 def test_every_game_has_an_agent_and_something_to_seek_or_shun(game):
     names = set(diagnostic_labels(game).values())

@@ -127,10 +127,12 @@ def test_the_second_derivative_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(loss, (weight,), atol=1e-6)
 
 
-def test_constant_maps_are_zero_with_finite_gradients():
-    maps = torch.full((1, 8, 8), 3.0, requires_grad=True)
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 0.7, 3.0, -1e-8, 1e6])
+@pytest.mark.parametrize("size", [8, 63])
+def test_constant_maps_are_zero_with_finite_gradients(value, size):
+    maps = torch.full((1, size, size), value, requires_grad=True)
     cut = standardise_and_cut(maps)
-    assert torch.equal(cut, torch.zeros(1, 8, 8))
+    assert torch.equal(cut, torch.zeros(1, size, size))
     (gradient,) = torch.autograd.grad(cut.sum(), maps)
     assert torch.isfinite(gradient).all()
 
@@ -142,9 +144,18 @@ def test_maps_are_gradients_averaged_over_channels():
     assert torch.allclose(maps, factors.mean(0).expand(2, 4, 4))
 
 
+def test_an_image_with_the_token_0_counts_for_nothing_whatever_its_reference():
+    maps, references = torch.rand(2, 8, 8), torch.rand(2, 8, 8)
+    tokens = torch.tensor([1.0, 0.0])
+    expected = harmonization_loss(maps, references, tokens)
+    references[1] = float("nan")
+    assert harmonization_loss(maps, references, tokens) == expected > 0
+
+
 @pytest.mark.parametrize(
     ("maps", "references", "tokens", "sentence"),
     [
+        (torch.full((1, 8, 8), float("inf")), torch.rand(1, 8, 8), None, "map of the model holds a value that is not"),
         (torch.rand(2, 8, 8), torch.rand(3, 8, 8), None, "2 maps of the model go with as many references, not with 3"),
         (torch.rand(2, 8, 8), torch.rand(2, 8, 8), torch.ones(3), "and 3 tokens"),
         (torch.rand(1, 8, 8), torch.full((1, 8, 8), float("nan")), None, "not finite"),

@@ -47,7 +47,8 @@ def test_a_harmonized_classifier_looks_where_it_should_and_is_right_all_the_same
     [
         (bright_corners(3), {}, "too few"),
         (ReferenceMaps(np.zeros((9, 8, 8, 3), np.uint8), np.zeros((9, 8, 8), np.float32), "human"), {}, "have none"),
-        (None, {"weight": -1}, "must not be below 0"),
+        (None, {"weight": -1}, "must be a number of at least 0"),
+        (None, {"weight": float("nan")}, "must be a number of at least 0"),
         (None, {"epochs": 0}, "epochs must be above 0"),
         (None, {"held_out": 1.0}, "between 0 and 1"),
     ],

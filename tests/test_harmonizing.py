@@ -67,6 +67,19 @@ def test_without_weight_nothing_changes(plan):
     env.close()
 
 
+def test_images_are_explained_in_full_precision_and_nothing_else_is_changed():
+    torch.manual_seed(0)
+    policy = EncoderPolicy(
+        spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(15), lambda _: 1e-3, "small", mixed_precision=True
+    )
+    images = torch.rand(2, 3, 64, 64)
+    rounded = policy.log_probabilities(images)
+    exact = policy.log_probabilities(images.clone().requires_grad_())
+    policy.mixed_precision = False
+    assert torch.equal(exact, policy.log_probabilities(images))
+    assert not torch.equal(rounded, exact)
+
+
 def test_it_moves_the_eye_to_what_matters():
     """A policy that is trained on the auxiliary loss alone looks where agent and goal are, on levels it never saw."""
     env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), 16, "both")

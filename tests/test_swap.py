@@ -8,10 +8,12 @@ import pytest
 from test_command_line import lcd
 from tiny import TINY
 
+from agents.encoders import Small
 from lcd.intervals import fieller_limits
 from lcd.plan import plan_game
 from lcd.scores import CELLS
-from lcd.swap import Swap, full_names, swap_table
+from lcd.swap import Swap, full_names, swap_table, taught_eye
+from lcd.training.pretraining import FRAMES, Pretrained
 
 
 def scores(heights, *, noise=0.0, seeds=3, seed=0):
@@ -83,6 +85,32 @@ def test_names_say_which_eyes(tmp_path):
         full_names(["resnet"], "nature", teach)
 
 
+def test_the_control_has_random_weights_whatever_the_diagnosis_has(tmp_path):
+    def teach(objective):
+        return tmp_path / "taught.safetensors"
+
+    for preset in ("nature:64", "nature:64@seen.safetensors", "nature:64+frozen", "nature:64@seen.safetensors+tuned"):
+        found = full_names(["random", "autoencoding"], preset, teach)
+        assert found == {"random": "nature:64+frozen", "autoencoding": f"nature:64@{tmp_path}/taught.safetensors"}
+    with pytest.raises(ValueError, match="'random' cannot be had of 'efficientnet_lite0', which always has its own"):
+        full_names(["random"], "efficientnet_lite0", teach)
+    with pytest.raises(ValueError, match="is frozen, so that no harmonizer can move it"):
+        full_names(["harmonized"], "nature+frozen", teach)
+
+
+def test_an_eye_is_taught_anew_for_another_appearance(tmp_path, monkeypatch):
+    taught = []
+
+    def pretrain(options, settings, *, report):
+        taught.append(options)
+        return Pretrained(Small(FRAMES), {})
+
+    monkeypatch.setattr("lcd.training.pretraining.pretrain", pretrain)
+    for appearance in ((), ("monochrome",), ()):
+        taught_eye(plan_game("maze", TINY, appearance=appearance), "autoencoding", tmp_path, print)
+    assert len(taught) == len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_diagnosis_tries_other_eyes(tmp_path):
     options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--teacher-factor", "1", "--encoder", "small"]
     done = lcd("diagnose", "maze", *options, "--encoders", "scratch,random,autoencoding", cwd=tmp_path)
@@ -91,5 +119,7 @@ def test_a_diagnosis_tries_other_eyes(tmp_path):
     assert table["encoder"].tolist() == ["random", "random", "autoencoding", "autoencoding"]
     assert table["learning"].tolist() == ["imitation", "rl"] * 2
     assert "Other eyes" in done.stdout
-    refused = lcd("diagnose", "maze", *options, "--encoders", "resnet", cwd=tmp_path)
-    assert (refused.returncode, "Unknown encoder 'resnet'" in refused.stderr) == (2, True)
+    for wrong, sentence in (("resnet", "Unknown encoder 'resnet'"), ("small@missing.pt", "no file of weights")):
+        refused = lcd("diagnose", "maze", *options, "--out", "refused", "--encoders", wrong, cwd=tmp_path)
+        assert (refused.returncode, sentence in refused.stderr) == (2, True)
+    assert not (tmp_path / "refused").exists()

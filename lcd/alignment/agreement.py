@@ -41,10 +41,16 @@ def iou(one: Floats, other: Floats) -> float:
 
 
 def _overlap(one: Floats, other: Floats) -> tuple[int, int, int]:
-    first, second = (map_ > np.percentile(map_, 100 - IMPORTANT) for map_ in (one, other))
-    if not (first.any() and second.any()):
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
         return 0, 0, 0
+    first, second = _important(one), _important(other)
     return int((first & second).sum()), int((first | second).sum()), int(first.sum() + second.sum())
+
+
+def _important(map_: Floats) -> NDArray[np.bool_]:
+    """The most important tenth of the pixels, or all that share the highest value where these are more."""
+    threshold = np.percentile(map_, 100 - IMPORTANT)
+    return map_ > threshold if threshold < map_.max() else map_ == threshold
 
 
 MEASURES: Mapping[str, Measure] = MappingProxyType({"spearman": spearman, "dice": dice, "iou": iou})

@@ -18,6 +18,7 @@ LEVELS = 5
 """Levels of the pyramid, the map itself among them."""
 
 _DEVIATION_EPSILON, _MAXIMUM_EPSILON = 1e-5, 1e-6
+_ROUNDING = 1e-6  # what single precision may leave of a constant map, as a share of its value
 _BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -35,11 +36,13 @@ def standardise_and_cut(maps: torch.Tensor) -> torch.Tensor:
     torch.Tensor, shape (batch, height, width)
         Zero everywhere for a constant map.
     """
-    centred = maps - maps.mean(dim=(1, 2), keepdim=True)
+    mean = maps.mean(dim=(1, 2), keepdim=True)
+    centred = maps - mean
     # The deviation of a constant map is 0, where the gradient of a root has no bounds.
     variance = centred.square().mean(dim=(1, 2), keepdim=True)
-    deviation = torch.where(variance > 0, variance, 1.0).sqrt() * (variance > 0)
-    return (centred / (deviation + _DEVIATION_EPSILON)).relu()
+    varies = variance > (_ROUNDING * mean.detach()).square()
+    deviation = torch.where(varies, variance, 1.0).sqrt()
+    return (centred / (deviation + _DEVIATION_EPSILON)).relu() * varies
 
 
 def pyramid(maps: torch.Tensor, levels: int = LEVELS) -> list[torch.Tensor]:
@@ -100,7 +103,7 @@ def harmonization_loss(
     Raises
     ------
     ValueError
-        If the numbers of maps or of tokens differ, or a map is not finite.
+        If the numbers of maps or of tokens differ, or a map whose token is not 0 is not finite.
     """
     count = len(model_maps)
     if len(reference_maps) != count or (tokens is not None and tokens.shape != (count,)):
@@ -108,16 +111,16 @@ def harmonization_loss(
         raise ValueError(
             f"{count} maps of the model go with as many references, not with {len(reference_maps)}{tokens_text}."
         )
-    if not torch.isfinite(reference_maps).all():
-        raise ValueError(
-            "A reference map holds a value that is not finite: leave its image out, or give it the token 0."
-        )
+    weights = (torch.ones(count) if tokens is None else tokens).to(model_maps)[:, None, None]
+    # An image without a reference has nothing that could be compared, whatever stands in its map's place.
+    model_maps, reference_maps = (maps.where(weights.to(maps.device) != 0, 0) for maps in (model_maps, reference_maps))
+    for name, maps in (("map of the model", model_maps), ("reference map", reference_maps)):
+        if not torch.isfinite(maps).all():
+            raise ValueError(f"A {name} holds a value that is not finite: leave its image out, or give it the token 0.")
     references = resized(reference_maps.to(model_maps), model_maps.shape[1:])
     own, target = standardise_and_cut(model_maps), standardise_and_cut(references)
     highest = own.detach().amax(dim=(1, 2), keepdim=True) + _MAXIMUM_EPSILON
     target = target / (target.amax(dim=(1, 2), keepdim=True) + _MAXIMUM_EPSILON) * highest
-    weights = torch.ones(count) if tokens is None else tokens
-    weights = weights.to(model_maps)[:, None, None]
     errors = [
         ((one - other).square() * weights).mean()
         for one, other in zip(pyramid(own, levels), pyramid(target, levels), strict=True)

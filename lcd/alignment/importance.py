@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
@@ -21,8 +20,8 @@ STEPS, SAMPLES, NOISE = 16, 8, 0.1
 AT_ONCE = 32
 """Images that are explained at once, which bounds the memory."""
 
-PATCH, STRIDE = 8, 4
-"""Side of the square that occlusion covers, and how far it moves; 8 pixels are an eighth of Procgen's frame."""
+PATCH, STRIDE = 8, 16
+"""What part of an image's side occlusion's square has, and what part it moves by: an eighth and a sixteenth."""
 
 
 def policy_scores(policy: EncoderPolicy, of: Literal["action", "value"] = "action") -> Scores:
@@ -73,8 +72,8 @@ def importance_maps(
     method : str
         ``"gradient"``: the largest absolute gradient over channels, as in the harmonizer's evaluation.
         ``"integrated-gradients"``: gradients along the way from a black image, times the image, summed over channels.
-        ``"smooth-gradient"``: gradients averaged over noisy copies. ``"occlusion"``: what covering a square of
-        `PATCH` pixels with black takes from the score.
+        ``"smooth-gradient"``: gradients averaged over noisy copies. ``"occlusion"``: what covering a square with
+        black takes from the score, see `PATCH`.
     seed : int
         Of the noise.
 
@@ -82,6 +81,11 @@ def importance_maps(
     -------
     torch.Tensor, shape (batch, height, width)
         Not negative, without gradient.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or there are not as many targets as images, or one is none of the scores.
 
     References
     ----------
@@ -91,14 +95,20 @@ def importance_maps(
     """
     if method not in METHODS:
         raise ValueError(f"Unknown method {method!r}: choose one of {', '.join(METHODS)}.")
-    wanted = itertools.repeat(None) if targets is None else targets.split(AT_ONCE)
-    parts = zip(images.detach().float().split(AT_ONCE), wanted, strict=False)
+    if targets is None:
+        targets = torch.cat([chosen(scores, part) for part in images.split(AT_ONCE)])
+    if len(targets) != len(images):
+        raise ValueError(f"{len(images)} images need as many targets, not {len(targets)}.")
+    with torch.no_grad():
+        outputs = scores(images[:1].float()).shape[1]
+    if beyond := [int(target) for target in targets if not 0 <= target < outputs]:
+        raise ValueError(f"The target {beyond[0]} is none of the {outputs} scores of this network: they count from 0.")
+    parts = zip(images.detach().float().split(AT_ONCE), targets.split(AT_ONCE), strict=True)
     return torch.cat([_maps(scores, part, which, method, seed) for part, which in parts])
 
 
-def _maps(scores: Scores, images: torch.Tensor, targets: torch.Tensor | None, method: str, seed: int) -> torch.Tensor:
+def _maps(scores: Scores, images: torch.Tensor, targets: torch.Tensor, method: str, seed: int) -> torch.Tensor:
     """Maps of as many images as are explained at once."""
-    targets = chosen(scores, images) if targets is None else targets
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         return METHODS[method](scores, images.clone().requires_grad_(), targets).detach()
@@ -110,23 +120,30 @@ def _gradient(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> to
 
 def _integrated(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     found: Any = IntegratedGradients(scores).attribute(
-        images, target=targets, n_steps=STEPS, internal_batch_size=max(STEPS, 4 * len(images))
+        images, target=targets, n_steps=STEPS, internal_batch_size=max(AT_ONCE, len(images))
     )
     return found.sum(dim=1).abs()
 
 
 def _smooth(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     found: Any = NoiseTunnel(Saliency(scores)).attribute(
-        images, target=targets, nt_type="smoothgrad", nt_samples=SAMPLES, stdevs=NOISE, abs=True
+        images,
+        target=targets,
+        nt_type="smoothgrad",
+        nt_samples=SAMPLES,
+        nt_samples_batch_size=1,  # else all copies pass the network at once
+        stdevs=NOISE,
+        abs=True,
     )
     return found.amax(dim=1)
 
 
 def _occlusion(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    side = (images.shape[1], PATCH, PATCH)
+    channels, *size = images.shape[1:]
+    square, strides = ((channels, *(max(1, side // part) for side in size)) for part in (PATCH, STRIDE))
     with torch.no_grad():
         found: Any = Occlusion(scores).attribute(
-            images.detach(), target=targets, sliding_window_shapes=side, strides=(images.shape[1], STRIDE, STRIDE)
+            images.detach(), target=targets, sliding_window_shapes=square, strides=strides
         )
     return found.mean(dim=1).abs()
 

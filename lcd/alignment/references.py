@@ -102,6 +102,8 @@ def _files(folder: Path) -> dict[str, Path]:
 def _picture(path: Path, mode: str) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I"):  # of 16 bits, which Pillow would cut to the lowest 8
+                return np.asarray(image.convert("F").point(lambda value: value / 257).convert(mode))
             return np.asarray(image.convert(mode))
     except OSError as error:
         raise ValueError(f"{path} cannot be read as an image ({error}): remove or replace it.") from None

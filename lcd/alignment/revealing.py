@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from scipy import integrate
 
-from lcd.alignment.importance import Scores
+from lcd.alignment.importance import AT_ONCE, Scores
 
 SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 """Shares of the pixels that are revealed or hidden."""
@@ -63,10 +63,14 @@ def revealing_curve(
         One row a share: share, same (share of the images with the decision that the whole image has) and probability
         (mean softmax probability of that decision).
     """
-    decision = scores(images).argmax(dim=1)
+
+    def judged(pictures: torch.Tensor) -> torch.Tensor:
+        return torch.cat([scores(part) for part in pictures.split(AT_ONCE)])
+
+    decision = judged(images).argmax(dim=1)
     rows = []
     for share in shares:
-        found = scores(revealed(images, maps, share, hide=hide))
+        found = judged(revealed(images, maps, share, hide=hide))
         probability = found.softmax(dim=1).gather(1, decision[:, None]).mean()
         rows.append((share, float((found.argmax(dim=1) == decision).float().mean()), float(probability)))
     return pd.DataFrame(rows, columns=["share", "same", "probability"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from lcd.alignment.importance import Scores
+from lcd.alignment.importance import AT_ONCE, Scores
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,17 @@ def smallest_perturbation(
     ----------
     Madry, A. et al. (2018), "Towards deep learning models resistant to adversarial attacks", arXiv:1706.06083.
     """
-    images = images.detach().float()
+    parts = [_attack(scores, part, largest, steps, searches) for part in images.detach().float().split(AT_ONCE)]
+    return Attack(torch.cat([part.perturbations for part in parts]), torch.cat([part.sizes for part in parts]))
+
+
+def _attack(scores: Scores, images: torch.Tensor, largest: float, steps: int, searches: int) -> Attack:
+    """The search on as many images as are attacked at once."""
     with torch.no_grad():
         decision = scores(images).argmax(dim=1)
-    low, high = torch.zeros(len(images)), torch.full((len(images),), float(largest))
-    best, sizes = torch.zeros_like(images), torch.full((len(images),), float("inf"))
-    radius = high.clone()
+    low = torch.zeros(len(images), device=images.device)
+    high, sizes = torch.full_like(low, largest), torch.full_like(low, float("inf"))
+    best, radius = torch.zeros_like(images), high.clone()
     for _ in range(searches):
         change = _descend(scores, images, decision, radius, steps)
         with torch.no_grad():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.table import Table
 from lcd.arguments import names
 
 if TYPE_CHECKING:
+    from envs import ProcgenOptions
     from lcd.alignment.importance import Scores
     from lcd.alignment.references import ReferenceMaps
 
@@ -46,8 +47,13 @@ def command(
     chosen = names(methods) or tuple(METHODS)
     if unknown := [name for name in chosen if name not in METHODS]:
         raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
-    scores, game = _scores_of(model)
-    references, is_clickme = _references(maps, game, count, seed)
+    if not out.parent.is_dir():
+        raise ValueError(f"There is no folder {out.parent} for the table: make it, or name another with --out.")
+    scores, sees, levels = _scores_of(model)
+    references, is_clickme = _references(maps, levels, count, seed)
+    if sees is not None and references.images.shape[1:3] != sees:
+        found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], sees))
+        raise ValueError(f"The policy sees images of {wanted} pixels, and these have {found}: resize them beforehand.")
     ceilings = {"spearman": CLICKME_CEILING} if is_clickme else None
     table = align(scores, references, methods=chosen, ceilings=ceilings)
     table.insert(0, "source", references.source)
@@ -65,29 +71,44 @@ def command(
     console.print(f"The table is {out}.", highlight=False, soft_wrap=True)
 
 
-def _scores_of(model: str) -> tuple[Scores, str | None]:
-    """What a model makes of images, and the game that it plays."""
+def _scores_of(model: str) -> tuple[Scores, tuple[int, int] | None, ProcgenOptions | None]:
+    """What a model makes of images, their size where it must have one, and the unseen levels of the game it plays."""
     from agents import load_policy
     from agents.eyes import EYES, Classifier
     from lcd.alignment.importance import policy_scores
 
     if model in EYES:
-        return Classifier(model).eval(), None
+        return Classifier(model).eval(), None, None
     path = Path(model)
     policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
-    return policy_scores(policy), card.get("game", card.get("run", {}).get("game"))
+    scores = policy_scores(policy)
+    height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
+    return scores, (height, width), _unseen_levels(card)
 
 
-def _references(maps: str, game: str | None, count: int, seed: int) -> tuple[ReferenceMaps, bool]:
+def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
+    """The levels that a policy has not trained on, drawn as it learned to see them."""
     from envs import ProcgenOptions
+    from lcd.training.settings import RunSettings
+
+    if "run" in card:
+        run = RunSettings.from_dict(card["run"])
+        trained = run.training_options
+        return trained.unseen_levels(run.num_levels) if isinstance(trained, ProcgenOptions) else None
+    return ProcgenOptions(card["game"]).unseen_levels(200) if "game" in card else None
+
+
+def _references(maps: str, levels: ProcgenOptions | None, count: int, seed: int) -> tuple[ReferenceMaps, bool]:
     from lcd.alignment.clickme import read_folder
     from lcd.alignment.privileged import collect_references
     from lcd.alignment.references import read_folders
 
     if maps == PRIVILEGED:
-        if game is None:
-            raise ValueError("Privileged maps are of a game, which this model does not name: give others with --maps.")
-        return collect_references(ProcgenOptions(game).unseen_levels(200), count, seed=seed), False
+        if levels is None:
+            raise ValueError(
+                "Privileged maps are of a Procgen game, and this model does not name one: give others with --maps."
+            )
+        return collect_references(levels, count, seed=seed), False
     if "," in maps:
         images, references = maps.split(",", 1)
         return read_folders(Path(images), Path(references)).first(count), False

@@ -73,7 +73,7 @@ def command(
     from lcd.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
     from lcd.plan import Plan
     from lcd.store import Store
-    from lcd.swap import Swap, carry_out_swap, full_names
+    from lcd.swap import Swap, carry_out_swap, check_encoders, full_names
 
     device = resolve_device(device)
     changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
@@ -87,7 +87,7 @@ def command(
         appearance=names(appearance),
     )
     plan = Plan((game_plan,))
-    full_names(names(encoders), chosen.encoder, Path)  # a wrong name must be known before hours are spent
+    check_encoders(game_plan, names(encoders))
     folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
     folder.check(plan)
     usual = default_workers(device)

@@ -45,9 +45,10 @@ class Harmonization:
         for name in ("epochs", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
-        if self.weight < 0 or not 0 < self.held_out < 1:
+        if not 0 <= self.weight < float("inf") or not 0 < self.held_out < 1:
             raise ValueError(
-                f"weight={self.weight} must not be below 0, and held_out={self.held_out} must lie between 0 and 1."
+                f"weight={self.weight} must be a number of at least 0, and "
+                f"held_out={self.held_out} must lie between 0 and 1."
             )
 
 

@@ -54,11 +54,7 @@ class Harmonizer:
         """
         count = -(-len(frames) // SHARE)
         images = (frames[:count].float() / 255).requires_grad_()
-        mixed, policy.mixed_precision = policy.mixed_precision, False  # second derivatives want all their digits
-        try:
-            chances = policy.log_probabilities(images)
-        finally:
-            policy.mixed_precision = mixed
+        chances = policy.log_probabilities(images)
         maps = training_maps(chances.gather(1, actions[:count, None].long())[:, 0], images)
         references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.game))
         return self.weight * harmonization_loss(maps, references.to(maps.device))

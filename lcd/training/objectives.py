@@ -58,8 +58,16 @@ class Objective(nn.Module):
         """How well it is done, as `measure` names it; by default the loss."""
         return float(self.loss(encoder, batch))
 
-    def chance(self) -> float:
-        """The score of an eye that sees nothing; NaN where there is no such number."""
+    def chance(self, actions: torch.Tensor, batch_size: int) -> float:
+        """The score of an eye that sees nothing; NaN where there is no such number.
+
+        Parameters
+        ----------
+        actions : torch.Tensor, shape (steps,)
+            Those of the steps on which it is examined.
+        batch_size : int
+            Steps that are examined at once.
+        """
         return float("nan")
 
 
@@ -126,9 +134,9 @@ class InverseDynamics(Objective):
         right = self._logits(encoder, batch).argmax(dim=1) == self.class_of[batch.actions]
         return float(right.float().mean())
 
-    def chance(self) -> float:
-        """The share of the largest class when all actions are drawn alike."""
-        return float(self.class_of.bincount().max() / len(self.class_of))
+    def chance(self, actions: torch.Tensor, batch_size: int) -> float:
+        """The share of the class that is taken most."""
+        return float(self.class_of[actions].bincount().max() / len(actions))
 
 
 class SlowFeatures(Objective):
@@ -160,7 +168,7 @@ class SlowFeatures(Objective):
         before, after = self.features(encoder, torch.cat([batch.frames, batch.next_frames])).chunk(2)
         return float(((after - before).square().mean(0) / (2 * before.var(0) + 1e-6)).mean())
 
-    def chance(self) -> float:
+    def chance(self, actions: torch.Tensor, batch_size: int) -> float:
         """The slowness of noise."""
         return 1.0
 
@@ -212,6 +220,10 @@ class PredictiveCoding(Objective):
         """Share of the steps whose true successor is found among those of the batch."""
         scores = self._scores(encoder, batch)
         return float((scores.argmax(dim=1) == torch.arange(len(scores), device=scores.device)).float().mean())
+
+    def chance(self, actions: torch.Tensor, batch_size: int) -> float:
+        """One in a batch."""
+        return 1 / batch_size
 
 
 class Segmentation(Objective):

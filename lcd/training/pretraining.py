@@ -125,6 +125,7 @@ def pretrain(
         objective = OBJECTIVES[settings.objective](encoder.seen_size, action_classes(options.game))
         untrained = examine(encoder, objective, others, settings.batch_size)
         _train(encoder, objective, frames, others, settings, report)
+    chance = objective.chance(torch.from_numpy(others.actions[others.goes_on]), settings.batch_size)
     card = {
         "game": options.game,
         "distribution_mode": options.distribution_mode,
@@ -132,7 +133,7 @@ def pretrain(
         "measure": objective.measure,
         "score": examine(encoder, objective, others, settings.batch_size),
         "untrained": untrained,
-        "chance": None if np.isnan(objective.chance()) else objective.chance(),
+        "chance": None if np.isnan(chance) else chance,
     }
     return Pretrained(encoder.eval(), asdict(settings) | card)
 
