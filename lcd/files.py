@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,11 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def is_partial(path: Path) -> bool:
+    """Whether a file is what a process that was killed left of one that `replacing` would have written."""
+    return re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) is not None
 
 
 def checksum(path: Path) -> str:

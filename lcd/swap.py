@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from gymnasium import spaces
+from numpy.typing import NDArray
 from scipy import stats
 
 from envs import ProcgenOptions
+from lcd.demands import CONTRASTS
 from lcd.execution import Listener, execute
 from lcd.files import replacing
-from lcd.intervals import cell_samples, fieller_limits
+from lcd.intervals import cell_samples, contrast_interval, fieller_limits
 from lcd.plan import GamePlan, Plan, eye_checksum
 from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes, learning_curves
 from lcd.store import Store
@@ -226,33 +228,44 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
         demand (what perfect eyes would gain), share (of it that the encoder gains), each of the last three with 95 %
         limits ``_low`` and ``_high``; those of the share are Fieller's, infinite where there may be no demand.
     """
-    letters = dict(zip(CELLS, cell_samples(diagnosed, *PRIMARY)[0], strict=True))
+    letters = dict(zip(CELLS, zip(*cell_samples(diagnosed, *PRIMARY), strict=True), strict=True))
     rows = []
     for name, scores in others.items():
-        swapped = dict(zip(CELLS, cell_samples(scores, *PRIMARY)[0], strict=True))
+        swapped = dict(zip(CELLS, zip(*cell_samples(scores, *PRIMARY), strict=True), strict=True))
         for learning, (without, perfect) in SWAPPED.items():
-            new, old, best = swapped[without], letters[without], letters[perfect]
-            means = np.array([cell.mean() for cell in (new, old, best)])
+            # The new eyes stand in the place of c, perfect ones in that of b.
+            cells = [letters[without], letters[perfect], swapped[without], letters[perfect]]
+            samples, noise = ([cell[part] for cell in cells] for part in (0, 1))
+            gain, demand = (
+                contrast_interval(samples, noise, CONTRASTS[which]) for which in ("policy_gain", "perceptual_gain")
+            )
+            old, best, new = samples[:3]
             errors = np.array([cell.var(ddof=1) / len(cell) if len(cell) > 1 else np.nan for cell in (new, old, best)])
-            quantile = float(stats.t.ppf(0.975, max(1, len(new) + len(old) - 2)))
-            gain, demand = means[0] - means[1], means[2] - means[1]
             covariance = np.array([[errors[0] + errors[1], errors[1]], [errors[1], errors[2] + errors[1]]])
-            half = quantile * np.sqrt(np.diag(covariance))
-            low, high = fieller_limits(gain, demand, covariance, quantile)
+            counts = np.array([len(new), len(old), len(best)])
+            freedom = min(_freedom(errors[pair], counts[pair]) for pair in ([0, 1], [1, 2]))
+            quantile = float(stats.t.ppf(0.975, freedom))
+            low, high = fieller_limits(gain.estimate, demand.estimate, covariance, quantile)
             rows.append(
                 {
                     "encoder": name,
                     "learning": learning,
-                    "score": means[0],
-                    "gain": gain,
-                    "gain_low": gain - half[0],
-                    "gain_high": gain + half[0],
-                    "demand": demand,
-                    "demand_low": demand - half[1],
-                    "demand_high": demand + half[1],
-                    "share": gain / demand if demand != 0 else np.nan,
+                    "score": new.mean(),
+                    "gain": gain.estimate,
+                    "gain_low": gain.low,
+                    "gain_high": gain.high,
+                    "demand": demand.estimate,
+                    "demand_low": demand.low,
+                    "demand_high": demand.high,
+                    "share": gain.estimate / demand.estimate if demand.estimate != 0 else np.nan,
                     "share_low": low,
                     "share_high": high,
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _freedom(variances: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
+    """Satterthwaite's degrees of freedom of a sum of means, from the variances of the means and their seeds."""
+    total = variances.sum()
+    return float(total**2 / (variances**2 / (counts - 1)).sum()) if total > 0 and counts.min() > 1 else 1.0

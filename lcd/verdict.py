@@ -290,9 +290,9 @@ def _cautions(demands: Mapping[str, Interval], threshold: float) -> tuple[str, .
             f"alone would bring {demands['perceptual_gain']}, better learning alone {demands['policy_gain']}."
         )
     headroom = demands["headroom"]
-    # With both demands absent the reason itself says so.
-    both_absent = demands["perceptual"].high < threshold and demands["policy"].high < threshold
-    if headroom.estimate > SMALL_HEADROOM and not both_absent:
+    # With all demands absent the reason itself says so.
+    all_absent = all(demands[key].high < threshold for key in ("perceptual", "policy", "joint"))
+    if headroom.estimate > SMALL_HEADROOM and not all_absent:
         found.append(
             f"A headroom of {headroom} is explained by neither: there the teacher or the budget limits the diagnosis."
         )

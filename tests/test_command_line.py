@@ -77,6 +77,8 @@ def test_a_folder_of_another_plan_or_of_somebody_else_is_refused(tmp_path):
     from lcd.plan import Plan, plan_game
     from lcd.presets import PRESETS
 
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / ".plan.123.json").write_text("{")  # left by a process that was killed
     OutputFolder(tmp_path / "old").claim(Plan((plan_game("maze", PRESETS["standard"]),)))
     result = lcd("diagnose", "maze", "--preset", "smoke", "--out", "old", cwd=tmp_path)
     assert result.returncode == 2

@@ -135,6 +135,11 @@ def test_tables_are_entered_beside_others_and_nowhere_else(tmp_path):
     for game in ("maze", "heist"):
         SurveyTables.of([diagnosis(game, 0.1, 0.2)]).enter(tmp_path / "kept")
     assert SurveyTables.read(tmp_path / "kept").games["game"].tolist() == ["heist", "maze"]
+    (tmp_path / "kept" / ".scores.123.csv").write_text("what a process that was killed left")
+    SurveyTables.of([diagnosis("maze", 0.3, 0.2)]).enter(tmp_path / "kept")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ".scores.123.csv").write_text("the same at the first entry")
+    SurveyTables.of([diagnosis("maze", 0.3, 0.2)]).enter(tmp_path / "new")
     (tmp_path / "kept" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for place in (tmp_path / "kept", tmp_path / "file"):

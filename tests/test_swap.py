@@ -9,7 +9,7 @@ from test_command_line import lcd
 from tiny import TINY
 
 from agents.encoders import Small
-from lcd.intervals import fieller_limits
+from lcd.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.plan import plan_game
 from lcd.scores import CELLS
 from lcd.swap import Swap, full_names, swap_table, taught_eye
@@ -50,6 +50,19 @@ def test_limits_hold_the_true_share_and_are_infinite_where_there_may_be_no_deman
     nothing = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.5}, noise=0.04)
     row = swap_table(nothing, {"half": scores({"a": 0.3, "c": 0.7}, noise=0.04, seed=9)}).iloc[0]
     assert (row["share_low"], row["share_high"]) == (-np.inf, np.inf)
+
+
+def test_a_demand_has_the_interval_that_the_diagnosis_gives_it_however_unequal_the_cells():
+    random, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9})
+        spread = np.where((diagnosed["view"] == "pixels"), 0.005, 0.08)
+        diagnosed["area"] += spread * random.standard_normal(len(diagnosed))
+        row = swap_table(diagnosed, {"half": scores({"a": 0.3, "c": 0.7})}).iloc[0]
+        held += row["demand_low"] <= 0.4 <= row["demand_high"]
+    own = contrast_intervals(*cell_samples(diagnosed, "unseen", "area"))["perceptual"]
+    assert (row["demand_low"], row["demand_high"]) == pytest.approx((own.low, own.high))
+    assert held >= 0.93 * 400
 
 
 def test_fieller_limits_are_where_the_ratio_is_just_significant():

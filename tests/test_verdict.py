@@ -157,6 +157,7 @@ def test_cautions_on_harmful_help_the_joint_demand_and_headroom():
     assert any("overlap by 0.70" in c for c in verdict_of(0.1, 0.1, 0.1, 0.8).cautions)
     assert any("costs a further 0.50" in c for c in verdict_of(0.1, 0.7, 0.7, 0.8).cautions)
     assert any("explained by neither" in c for c in verdict_of(0.1, 0.3, 0.1, 0.3).cautions)
+    assert any("explained by neither" in c for c in verdict_of(0.0, 0.28, 0.28, 0.3).cautions)  # limited jointly
     assert not verdict_of(0.3, 0.6, 0.6, 0.9).cautions
 
 

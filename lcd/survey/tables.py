@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lcd.diagnosis import FORMAT, Diagnosis
-from lcd.files import replacing
+from lcd.files import is_partial, replacing
 
 TABLES = ("games", "scores", "curves", "demands")
 
@@ -156,9 +157,12 @@ class SurveyTables:
         ValueError
             If it holds something else.
         """
-        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        if not folder.exists():
             return None
-        if not folder.is_dir() or {file.name for file in folder.iterdir()} != {f"{name}.csv" for name in TABLES}:
+        found = {file.name for file in folder.iterdir() if not is_partial(file)} if folder.is_dir() else {folder.name}
+        if not found:
+            return None
+        if found != {f"{name}.csv" for name in TABLES}:
             raise ValueError(f"{folder} is no folder of a survey's tables: choose a new one or an empty one.")
         return cls.read(folder)
 
@@ -170,8 +174,9 @@ class SurveyTables:
     def write(self, folder: Path) -> None:
         """Write the tables as CSV."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name in TABLES:
-            with replacing(folder / f"{name}.csv") as path:
+        with ExitStack() as together:  # all are written before the first takes its place
+            for name in TABLES:
+                path = together.enter_context(replacing(folder / f"{name}.csv"))
                 getattr(self, name).round(6).to_csv(path, index=False)
 
 

@@ -28,6 +28,9 @@ STABLE = 0.5
 UNDIVIDED = "no classes told apart"
 """Name of the one class, where the data bear out no more."""
 
+FARTHEST = 4.0
+"""Standard errors that a draw of seeds may lie off: the t of few seeds has no variance, and one draw would decide."""
+
 LARGER = 1.5
 """How many times as large one demand must be as the other to give a class its name alone."""
 
@@ -109,7 +112,7 @@ def find_classes(
     normal mixture", Applied Statistics 36. Hubert, L. and Arabie, P. (1985), "Comparing partitions", Journal of
     Classification 2.
     """
-    places, other = cells.positions(), cells.draws(draws, seed)
+    places, other = cells.positions(), cells.draws(draws, seed, farthest=FARTHEST)
     noise = float(np.mean(np.trace(cells.covariances(), axis1=1, axis2=2)) / 2)
     mixture = _fit(places, 1, noise, seed)
     rows = [(1, mixture.bic(places), np.nan, 1.0)]

@@ -79,7 +79,7 @@ class Cells:
         """Covariance of each position's error, shape (n, 2, 2): both demands share the cell d."""
         return np.einsum("ik,nk,jk->nij", AXES, self.errors**2, AXES)
 
-    def draws(self, count: int, seed: int = 0) -> Floats:
+    def draws(self, count: int, seed: int = 0, *, farthest: float = np.inf) -> Floats:
         """Positions as another draw of seeds may have put them.
 
         Every cell's mean is drawn from its own t distribution over seeds: resampling three seeds would make them look
@@ -91,6 +91,8 @@ class Cells:
             Number of draws.
         seed : int
             Of the draws.
+        farthest : float
+            Most standard errors that a cell's mean is drawn from its estimate.
 
         Returns
         -------
@@ -98,8 +100,7 @@ class Cells:
         """
         freedom = np.array([[max(1, len(cell) - 1) for cell in game] for game in self.samples])
         noise = np.random.default_rng(seed).standard_t(freedom, size=(count, *freedom.shape))
-        # A t of one or two degrees of freedom has no variance, and one draw of it would decide a clustering.
-        means = self.means + self.errors * np.clip(noise, -_FARTHEST, _FARTHEST)
+        means = self.means + self.errors * np.clip(noise, -farthest, farthest)
         return means @ AXES.T
 
     def by_seed(self) -> Floats:
@@ -107,9 +108,6 @@ class Cells:
         seeds = min(len(cell) for game in self.samples for cell in game)
         each = np.array([[cell[:seeds] for cell in game] for game in self.samples])
         return np.einsum("nks,ik->sni", each, AXES)
-
-
-_FARTHEST = 4.0
 
 
 def _error(cell: Floats) -> float:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from lcd.figures import registered
 from lcd.survey.tables import SurveyTables
 from lcd.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
-from lcd.taxonomy.classes import DRAWS, Classes, find_classes
+from lcd.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
 from lcd.taxonomy.positions import PLANE, Cells, position_table
 from lcd.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
 
@@ -208,7 +208,7 @@ class Taxonomy:
         nearest = pd.DataFrame(
             {"game": self.cells.games, "distance": np.hypot(*away.T), "deviations": deviations}
         ).sort_values("distance", ignore_index=True)
-        chances = self.classes.chances(new.draws(draws))[0]
+        chances = self.classes.chances(new.draws(draws, farthest=FARTHEST))[0]
         classes = pd.DataFrame({"class": self.classes.names, "probability": chances})
         return Placement(new.games[0], nearest, classes.sort_values("probability", ascending=False, ignore_index=True))
 
