@@ -52,6 +52,11 @@ class Survey:
     train_teachers: bool = False
 
     def __post_init__(self) -> None:
+        for name, several in (("games", self.games), ("appearance", self.appearance)):
+            if isinstance(several, str) or not all(isinstance(each, str) for each in several):
+                raise ValueError(f"A survey's {name} are a list of names, each in quotation marks, not {several!r}.")
+        if not isinstance(self.train_teachers, bool):
+            raise ValueError(f"A survey's train_teachers is true or false, not {self.train_teachers!r}.")
         object.__setattr__(self, "games", tuple(get_game(game).name for game in self.games))
         object.__setattr__(self, "appearance", tuple(self.appearance))
         if len(set(self.games)) < max(1, len(self.games)):
@@ -62,7 +67,7 @@ class Survey:
             raise ValueError(f"A survey cannot set {unknown[0]!r}: it may set {', '.join(ADJUSTABLE)}.")
         for name, value in self.changes.items():
             kind, word = (str, "name") if name == "encoder" else (int, "whole number")
-            if not isinstance(value, kind):
+            if type(value) is not kind:  # true is no number, though Python counts it as 1
                 raise ValueError(f"A survey's {name} is a {word}, not {value!r}.")
         if self.preset not in PRESETS:
             raise ValueError(f"Unknown preset {self.preset!r}: choose one of {', '.join(PRESETS)}.")
