@@ -14,6 +14,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+from torch import nn
 
 from agents.gradient import Statistics
 from agents.policy import EncoderPolicy
@@ -170,6 +171,8 @@ class DAgger(PPO):
                 "DAgger needs a teacher, and an environment in a TaughtVecEnv: pass teacher= and wrap env."
             )
         assert isinstance(rollout_buffer, LabelRolloutBuffer)
+        if isinstance(self.teacher, nn.Module):
+            self.teacher.to(self.device)  # whoever read it from a file need not know where the student learns
         share = self.mixing(self._current_progress_remaining)
         if not 0 <= share <= 1:
             raise ValueError(f"mixing is a probability: it must lie between 0 and 1, not {share}.")

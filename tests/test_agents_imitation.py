@@ -59,6 +59,25 @@ def test_labels_belong_to_the_states_they_are_learned_with(view):
         assert torch.allclose(batch.teacher_log_probabilities.exp().sum(dim=1), torch.ones(len(seen)))
 
 
+def test_a_teacher_that_is_a_module_comes_to_where_the_student_learns():
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.moved = []
+
+        def to(self, device):
+            self.moved.append(device)
+            return super().to(device)
+
+        def log_probabilities(self, observations):
+            assert self.moved, "asked before it was moved"
+            return ColourTeacher().log_probabilities(observations)
+
+    teacher = Module()
+    model = dagger(TaughtVecEnv(ColourGame(3, "both")), teacher).learn(48)
+    assert set(teacher.moved) == {model.device}
+
+
 def test_each_sees_its_own_view_only():
     teacher = ColourTeacher()
     env = TaughtVecEnv(ColourGame(3, "both"))

@@ -57,7 +57,8 @@ def _of_teacher(game: str) -> tuple[EncoderPolicy, ProcgenOptions, int]:
     from lcd.teachers.making import TRAINING_LEVELS
 
     path, card = shipped_teacher(game)
-    return load_policy(path)[0], ProcgenOptions(card.game, card.distribution_mode), TRAINING_LEVELS
+    levels = ProcgenOptions(card.game, card.distribution_mode, num_levels=TRAINING_LEVELS)
+    return load_policy(path)[0], levels, TRAINING_LEVELS
 
 
 def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions, int]:
