@@ -111,13 +111,29 @@ def welch_limits(
     used = weights != 0
     weights, count = weights[used], np.asarray(counts, dtype=np.float64)[..., used]
     parts = weights**2 * np.asarray(variances)[..., used] / count
-    total = parts.sum(-1)
-    spread = np.where(total > 0, total, 1.0)
-    shares = parts / spread[..., None]
-    freedom = 1 / np.where(total > 0, (shares**2 / (count - 1)).sum(-1), 1.0)
-    half = np.where(total > 0, stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(spread), 0.0)
+    half = stats.t.ppf((1 + level) / 2, degrees_of_freedom(parts, count)) * np.sqrt(parts.sum(-1))
     estimate = contrast.offset + np.asarray(means)[..., used] @ weights
     return estimate - half, estimate + half
+
+
+def degrees_of_freedom(parts: Floats, counts: ArrayLike) -> Floats:
+    """Return Satterthwaite's degrees of freedom of a sum of means.
+
+    Parameters
+    ----------
+    parts : numpy.ndarray, shape (..., means)
+        Variance that each mean adds to the sum's.
+    counts : array_like, shape (means,) or (..., means)
+        Seeds behind each mean.
+
+    Returns
+    -------
+    numpy.ndarray, shape (...)
+        1 where nothing varies.
+    """
+    total = parts.sum(-1)
+    shares = parts / np.where(total > 0, total, 1.0)[..., None]
+    return 1 / np.where(total > 0, (shares**2 / (np.asarray(counts, dtype=np.float64) - 1)).sum(-1), 1.0)
 
 
 def seed_variances(samples: Sequence[Floats]) -> Floats:

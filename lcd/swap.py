@@ -15,14 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from gymnasium import spaces
-from numpy.typing import NDArray
 from scipy import stats
 
 from envs import ProcgenOptions
 from lcd.demands import CONTRASTS
 from lcd.execution import Listener, execute
 from lcd.files import replacing
-from lcd.intervals import cell_samples, contrast_interval, fieller_limits
+from lcd.intervals import cell_samples, contrast_interval, degrees_of_freedom, fieller_limits
 from lcd.plan import GamePlan, Plan, eye_checksum
 from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes, learning_curves
 from lcd.store import Store
@@ -243,7 +242,7 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
             errors = np.array([cell.var(ddof=1) / len(cell) if len(cell) > 1 else np.nan for cell in (new, old, best)])
             covariance = np.array([[errors[0] + errors[1], errors[1]], [errors[1], errors[2] + errors[1]]])
             counts = np.array([len(new), len(old), len(best)])
-            freedom = min(_freedom(errors[pair], counts[pair]) for pair in ([0, 1], [1, 2]))
+            freedom = min(degrees_of_freedom(errors[pair], counts[pair]) for pair in ([0, 1], [1, 2]))
             quantile = float(stats.t.ppf(0.975, freedom))
             low, high = fieller_limits(gain.estimate, demand.estimate, covariance, quantile)
             rows.append(
@@ -263,9 +262,3 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
                 }
             )
     return pd.DataFrame(rows)
-
-
-def _freedom(variances: NDArray[np.float64], counts: NDArray[np.int64]) -> float:
-    """Satterthwaite's degrees of freedom of a sum of means, from the variances of the means and their seeds."""
-    total = variances.sum()
-    return float(total**2 / (variances**2 / (counts - 1)).sum()) if total > 0 and counts.min() > 1 else 1.0

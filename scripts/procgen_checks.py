@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from lcd.demands import CONTRASTS
-from lcd.intervals import cell_samples
+from lcd.intervals import cell_samples, degrees_of_freedom
 from lcd.scores import PRIMARY
 from lcd.survey.tables import SurveyTables
 from lcd.verdict import NEGLIGIBLE
@@ -43,15 +43,14 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, change: str) -> pd.DataFr
         for demand in ("perceptual", "policy"):
             weights = np.array(CONTRASTS[demand].weights)
             means = [float(weights @ [cell.mean() for cell in side]) for side in sides]
-            parts, freedoms = [], []
+            parts, counts = [], []
             for weight, one, other in zip(weights, *sides, strict=True):
                 if weight and not np.array_equal(one, other):
                     for cell in (one, other):
                         parts.append(weight**2 * cell.var(ddof=1) / len(cell))
-                        freedoms.append(len(cell) - 1)
+                        counts.append(len(cell))
             variance = sum(parts)
-            freedom = variance**2 / sum(p**2 / f for p, f in zip(parts, freedoms, strict=True)) if variance else 1.0
-            half = float(stats.t.ppf(0.975, freedom) * np.sqrt(variance)) if variance else 0.0
+            half = float(stats.t.ppf(0.975, degrees_of_freedom(np.array(parts), counts)) * np.sqrt(variance))
             difference = means[1] - means[0]
             predicted = PREDICTIONS.get((change, demand), "")
             found = _borne_out(predicted, difference - half, difference + half)
