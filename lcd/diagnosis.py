@@ -137,7 +137,7 @@ class Diagnosis:
             raise ValueError(f"settings must hold plain JSON values: {error}") from error
         table = check_episodes(episodes, game=game, budget=budget)
         curves = learning_curves(table, normalisation)
-        scores = cell_scores(curves, budget)
+        scores = cell_scores(table, normalisation, budget)
         demands = demand_table(scores)
         samples, errors = cell_samples(scores, *PRIMARY)
         difference = contrast_interval(samples, errors, DIFFERENCE)

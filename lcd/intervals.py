@@ -21,7 +21,8 @@ t with one pooled variance           76.4 to 99.1  75.7 to 99.7  75.5 to 99.9  7
 
 The interval is never narrower than the one over episodes alone: two seeds that agree by luck, or because returns are
 few whole numbers, are not better known than their episodes allow. That is why it covers too often, never too seldom,
-where seeds differ by less than the noise of their evaluation.
+where seeds differ by less than the noise of their evaluation. The error over episodes holds that of the levels drawn,
+which all evaluations of a run share (:func:`lcd.scores.cell_scores`).
 
 Below ten seeds it stays too narrow where one strongly skewed cell carries most of the spread: it then covers 90 % for
 gamma-distributed seeds and 68 to 83 % for runs of which three in ten take off and the others do not. The bootstrap-t
@@ -229,12 +230,13 @@ def fieller_limits(top: float, bottom: float, covariance: NDArray[np.float64], q
 
 
 def cell_samples(scores: pd.DataFrame, levels: str, score: str) -> tuple[list[Floats], list[Floats]]:
-    """Return the scores of the cells a, b, c, d and their errors, each an array over seeds.
+    """Return the scores of the cells a, b, c, d and their errors over episodes, each an array over seeds.
 
     Parameters
     ----------
     scores : pandas.DataFrame
-        What :func:`lcd.scores.cell_scores` returned for one game.
+        What :func:`lcd.scores.cell_scores` returned for one game; or :func:`lcd.scores.curve_scores`, which knows no
+        episodes: the errors are then NaN.
     levels : {"unseen", "training"}
         Levels of the score family.
     score : {"area", "log_area", "final"}
@@ -243,7 +245,8 @@ def cell_samples(scores: pd.DataFrame, levels: str, score: str) -> tuple[list[Fl
     rows = scores[scores["levels"] == levels].sort_values("seed")
     cells = [rows[(rows["view"] == view) & (rows["learning"] == learning)] for view, learning in CELLS.values()]
     samples = [cell[score].to_numpy(dtype=np.float64) for cell in cells]
-    return samples, [cell[f"{score}_error"].to_numpy(dtype=np.float64) for cell in cells]
+    errors = [cell.get(f"{score}_error", cell[score] * np.nan).to_numpy(dtype=np.float64) for cell in cells]
+    return samples, errors
 
 
 def demand_table(scores: pd.DataFrame) -> pd.DataFrame:

@@ -164,8 +164,8 @@ def learning_curves(episodes: pd.DataFrame, normalisation: Normalisation) -> pd.
     -------
     pandas.DataFrame
         One row an evaluation: game, view, learning, seed, levels, step (environment steps), return (mean, game
-        points), score (normalised), score_error (standard error of the score over its episodes, taken as independent;
-        NaN for a single episode), episodes (their number).
+        points), score (normalised), score_error (standard error of the score over its episodes; NaN for a single one; a
+        run's errors at different steps are alike, for its evaluations play the same levels), episodes (their number).
     """
     returns = episodes.groupby([*_RUN, "step"])["return"]
     scale = normalisation.best - normalisation.random
@@ -178,13 +178,56 @@ def learning_curves(episodes: pd.DataFrame, normalisation: Normalisation) -> pd.
     return pd.DataFrame(columns).reset_index()
 
 
-def cell_scores(curves: pd.DataFrame, budget: int) -> pd.DataFrame:
-    """Score every run on each kind of level.
+def cell_scores(episodes: pd.DataFrame, normalisation: Normalisation, budget: int) -> pd.DataFrame:
+    """Score every run on each kind of level, and say how far its episodes let the score be known.
+
+    Every evaluation of a run plays the same levels, so that its errors at different steps are alike: an easy level is
+    easy at all of them. An episode's number stands for its level, and each contributes its own weighted curve; the
+    standard error is that of a mean over these (the variance of a clustered mean, each level a cluster). It is right
+    for evaluations on fresh levels, too.
+
+    Parameters
+    ----------
+    episodes : pandas.DataFrame
+        A table that :func:`check_episodes` returned.
+    normalisation : Normalisation
+        The constants of the game.
+    budget : int
+        Environment steps at which every curve ends.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (game, view, learning, seed, levels): the columns of :func:`curve_scores`, and for each score one with
+        ``_error`` behind it (standard error over episodes; NaN where an evaluation has a single one), all in units of
+        the normalised score.
+
+    References
+    ----------
+    Liang, K.-Y. and Zeger, S. L. (1986), "Longitudinal data analysis using generalized linear models", Biometrika 73.
+    """
+    rows = []
+    for key, run in episodes.groupby(_RUN):
+        returns = run.pivot(index="step", columns="episode", values="return")
+        counts = returns.count(axis=1).to_numpy(dtype=np.float64)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spread = np.sqrt(counts / (counts - 1)) / counts / (normalisation.best - normalisation.random)
+            parts = returns.sub(returns.mean(axis=1), axis=0).fillna(0.0).to_numpy() * spread
+        row = dict(zip(_RUN, key, strict=True))
+        for score, weights in _weights(returns.index.to_numpy(dtype=np.float64), budget).items():
+            used = weights != 0
+            row[f"{score}_error"] = float(np.linalg.norm(weights[used] @ parts[used]))
+        rows.append(row)
+    scores = curve_scores(learning_curves(episodes, normalisation), budget)
+    return scores.merge(pd.DataFrame(rows), on=_RUN, validate="one_to_one")
+
+
+def curve_scores(curves: pd.DataFrame, budget: int) -> pd.DataFrame:
+    """Score every run on each kind of level, from its curve alone.
 
     The area is the trapezoid of the normalised curve over the steps, divided by the budget, so that a constant curve
     scores its own height. The logarithmic area is the same over the logarithm of the steps, from the first evaluation
-    after the start: what makes a curve rise twice as late costs the same wherever it would have risen. Errors are
-    propagated through the same weights, evaluations taken as independent.
+    after the start: what makes a curve rise twice as late costs the same wherever it would have risen.
 
     Parameters
     ----------
@@ -196,23 +239,23 @@ def cell_scores(curves: pd.DataFrame, budget: int) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a (game, view, learning, seed, levels): a column for each of `SCORES`, and one with ``_error`` behind it
-        (standard error over episodes), all in units of the normalised score.
+        One row a (game, view, learning, seed, levels): a column for each of `SCORES`, in units of the normalised score.
     """
     rows = []
     for key, curve in curves.sort_values("step").groupby(_RUN):
-        steps = curve["step"].to_numpy(dtype=np.float64)
         score = curve["score"].to_numpy(dtype=np.float64)
-        error = curve["score_error"].to_numpy(dtype=np.float64)
-        weights = {
-            "area": _trapezoid(steps / budget),
-            "log_area": np.append(0.0, _trapezoid(np.log(steps[1:]))),
-            "final": np.eye(len(steps))[-1],
-        }
-        row = dict(zip(_RUN, key, strict=True))
-        row |= {name: float(weights[name] @ score) for name in SCORES}
-        rows.append(row | {f"{name}_error": float(np.sqrt(weights[name] ** 2 @ error**2)) for name in SCORES})
+        weights = _weights(curve["step"].to_numpy(dtype=np.float64), budget)
+        rows.append(dict(zip(_RUN, key, strict=True)) | {name: float(weights[name] @ score) for name in SCORES})
     return pd.DataFrame(rows)
+
+
+def _weights(steps: NDArray[np.float64], budget: int) -> dict[str, NDArray[np.float64]]:
+    """What each evaluation of a curve counts in each of `SCORES`."""
+    return {
+        "area": _trapezoid(steps / budget),
+        "log_area": np.append(0.0, _trapezoid(np.log(steps[1:]))),
+        "final": np.eye(len(steps))[-1],
+    }
 
 
 def _trapezoid(places: NDArray[np.float64]) -> NDArray[np.float64]:

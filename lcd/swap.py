@@ -23,7 +23,7 @@ from lcd.execution import Listener, execute
 from lcd.files import replacing
 from lcd.intervals import cell_samples, contrast_interval, degrees_of_freedom, fieller_limits
 from lcd.plan import GamePlan, Plan, eye_checksum
-from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes, learning_curves
+from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes
 from lcd.store import Store
 from lcd.training.objectives import OBJECTIVES
 from lcd.training.settings import RunSettings
@@ -207,7 +207,7 @@ def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagno
         tables.append(made[made["step"] <= plan.budget])
     episodes = pd.concat(tables, ignore_index=True)
     checked = check_episodes(episodes, game=plan.game, budget=plan.budget) if diagnosed else episodes
-    return cell_scores(learning_curves(checked, plan.normalisation), plan.budget)
+    return cell_scores(checked, plan.normalisation, plan.budget)
 
 
 def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

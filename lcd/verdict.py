@@ -34,7 +34,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lcd.demands import CONTRASTS, DIFFERENCE
-from lcd.intervals import Interval, seeds_needed
+from lcd.intervals import Interval, seeds_needed, two_places
 from lcd.scores import CELLS
 
 VerdictName = Literal[
@@ -46,6 +46,9 @@ NEGLIGIBLE = 0.05
 
 SMALL_HEADROOM = 0.25
 """An area of 0.75 is what a learner has that reaches the best score after half of the budget, linearly."""
+
+FLOOR = 0.1
+"""A final score below this is hardly above chance; calibration told dials apart only by learners above it."""
 
 GOOD_TEACHER = 0.5
 """A teacher below this score is named as a limit of the diagnosis."""
@@ -152,7 +155,7 @@ def decide(
         ways += _more_steps(gains, threshold)
         ways += _better_teacher(gains, teacher_score)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
-    return Verdict(name, _reason(name, demands, difference, threshold), tuple(ways), _cautions(demands, threshold))
+    return Verdict(name, _reason(name, demands, difference, threshold), tuple(ways), _cautions(demands, gains, threshold))
 
 
 def _reason(name: VerdictName, demands: Mapping[str, Interval], difference: Interval, threshold: float) -> str:
@@ -272,9 +275,9 @@ def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[st
     return []
 
 
-def _cautions(demands: Mapping[str, Interval], threshold: float) -> tuple[str, ...]:
+def _cautions(demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: float) -> tuple[str, ...]:
     """Say what the verdict leaves out."""
-    found = []
+    found = _at_the_floor(gains)
     for key, help_ in (("perceptual", "The semantic view"), ("policy", "Imitation")):
         if demands[key].high < -threshold:
             found.append(f"{help_} makes scores worse ({demands[key]}): check the oracle before trusting the split.")
@@ -297,3 +300,25 @@ def _cautions(demands: Mapping[str, Interval], threshold: float) -> tuple[str, .
             f"A headroom of {headroom} is explained by neither: there the teacher or the budget limits the diagnosis."
         )
     return tuple(found)
+
+
+def _at_the_floor(gains: pd.DataFrame) -> list[str]:
+    """Say which demands are as large as they could show, for a learner who lacks one help only learned nothing."""
+    final = gains["final"].to_dict()
+    if final["d"] < FLOOR:
+        return []
+    low = {demand: letter for demand, letter in (("perceptual", "c"), ("policy", "b")) if final[letter] < FLOOR}
+    ends = " and ".join(f"{'/'.join(CELLS[letter])} ends at {two_places(final[letter])}" for letter in low.values())
+    if len(low) == 2:
+        return [
+            f"{ends}, hardly above chance: each demand is all that both kinds of help reach together, and which of "
+            "the two is the larger cannot be told by their sizes; more steps may."
+        ]
+    if low:
+        (demand,) = low
+        name = "perceptual" if demand == "perceptual" else "policy-learning"
+        return [
+            f"{ends}, hardly above chance: the {name} demand is as large as it could show here, "
+            "and a lower bound of what it would be beside better learners."
+        ]
+    return []

@@ -9,6 +9,7 @@ from lcd.scores import (
     Normalisation,
     cell_scores,
     check_episodes,
+    curve_scores,
     late_gains,
     learning_curves,
     mean_curves,
@@ -39,8 +40,7 @@ def table():
 
 
 def scores_of(table, normalisation=None):
-    curves = learning_curves(table, normalisation or Normalisation(0, 10, "measured"))
-    return cell_scores(curves, BUDGET)
+    return cell_scores(table, normalisation or Normalisation(0, 10, "measured"), BUDGET)
 
 
 def test_random_policy_scores_zero_and_best_scores_one():
@@ -61,9 +61,9 @@ def test_learning_twice_as_late_costs_the_same_logarithmic_area_wherever_it_happ
     steps = np.arange(0, 1025)
     areas = []
     for rise in (64, 128, 256, 512):
-        curve = pd.DataFrame({"step": steps, "score": (steps >= rise) * 1.0, "score_error": 0.1})
+        curve = pd.DataFrame({"step": steps, "score": (steps >= rise) * 1.0})
         curve = curve.assign(game="one", view="pixels", learning="rl", seed=0, levels="unseen")
-        areas.append(cell_scores(curve, 1024)["log_area"].item())
+        areas.append(curve_scores(curve, 1024)["log_area"].item())
     assert np.diff(areas) == pytest.approx(-0.1, abs=0.002)  # an octave of the ten between 1 and 1024
 
 
@@ -88,16 +88,39 @@ def test_scores_do_not_depend_on_the_order_of_rows(table):
     pd.testing.assert_frame_equal(scores_of(table), scores_of(table.sample(frac=1, random_state=1)))
 
 
-def test_area_error_is_the_spread_of_the_area_over_new_episodes():
+@pytest.mark.parametrize("level_sd", [0.0, 0.3])
+def test_area_error_is_the_spread_of_the_area_over_new_episodes_and_levels(level_sd):
     areas, errors = [], []
     for draw in range(150):
         table = episode_table(dict.fromkeys("abcd", 0.5), seeds=1, seed_sd=0, episodes=5, evaluations=4, draw=draw)
+        # Every evaluation of a run plays the same levels again, and some of them are easier than others.
+        ease = np.random.default_rng(draw).normal(scale=10 * level_sd, size=(2, 2, 2, 5))
+        run = [table[name].astype("category").cat.codes for name in ("view", "learning", "levels")]
+        table["return"] += ease[*run, table["episode"]]
         scores = scores_of(table)
         areas.append(scores["area"].to_numpy())
         errors.append(scores["area_error"].to_numpy() ** 2)
     # Both sides rest on 1200 draws, so that they agree to about 5 %.
     spread = np.var(np.array(areas) - [0.25], ddof=0)
     assert np.sqrt(np.mean(errors)) == pytest.approx(np.sqrt(spread), rel=0.1)
+
+
+def test_levels_that_every_evaluation_repeats_are_no_further_evidence():
+    once = episode_table(dict.fromkeys("abcd", 0.5), seed_sd=0, evaluations=2)
+    once["return"] = once["episode"].astype(float)
+    often = pd.concat([once, *(once[once["step"] == 0].assign(step=step) for step in (250, 500, 750))])
+    np.testing.assert_allclose(scores_of(often)["area_error"], scores_of(once)["final_error"])
+
+
+def test_scores_of_evaluations_with_unequal_numbers_of_episodes_have_errors():
+    table = episode_table(dict.fromkeys("abcd", 0.5), seeds=1, seed_sd=0, episodes=4, evaluations=2)
+    ragged = table[(table["step"] > 0) | (table["episode"] < 2)]
+    scores, curves = scores_of(ragged), learning_curves(ragged, Normalisation(0, 10, "measured"))
+    np.testing.assert_allclose(scores["final_error"], curves[curves["step"] == BUDGET]["score_error"])
+    assert np.isfinite(scores["area_error"]).all()
+    alone = scores_of(table[(table["step"] > 0) | (table["episode"] < 1)])
+    assert alone["area_error"].isna().all()
+    assert np.isfinite(alone["final_error"]).all()
 
 
 def test_mean_curve_lies_between_its_lowest_and_highest_seed(table):

@@ -14,6 +14,7 @@ from scipy import stats
 from envs.calibration.dials import PERCEPTUAL
 from lcd.demands import CONTRASTS, Contrast
 from lcd.intervals import cell_samples, contrast_interval, fieller_limits
+from lcd.verdict import FLOOR
 
 Floats = NDArray[np.float64]
 
@@ -51,9 +52,9 @@ DRAWS = 4000
 SPEARMAN, LEAK = 0.95, 0.15
 """The bar for a dial: least rank correlation of its own demand, and the other demand's largest share of movement."""
 
-FLOOR, CEILING = 0.1, 0.95
-"""Least final score and largest area of any cell at any setting: learners that never learn, or that have learned before
-they begin, answer to no dial."""
+CEILING = 0.95
+"""Largest area of any cell at any setting: learners that have learned before they begin answer to no dial, as little as
+those do whose final score stays below `lcd.verdict.FLOOR`."""
 
 
 def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
 from envs.calibration.optimum import expected_returns
 from lcd.plan import GamePlan, Plan, cells_of, evaluated_steps
 from lcd.presets import Preset
-from lcd.scores import Normalisation, cell_scores, check_episodes, learning_curves
+from lcd.scores import Normalisation, cell_scores, check_episodes
 from lcd.store import Store
 from lcd.training.settings import CALIBRATION_GAME, EXPERT, Evaluation, Hyperparameters, RunSettings
 
@@ -172,4 +172,4 @@ def _scores(plan: GamePlan, store: Store, budget: int | None) -> pd.DataFrame:
     budget = budget or plan.budget
     episodes = pd.concat([store.load(run).episodes for run in plan.cells], ignore_index=True)
     checked = check_episodes(episodes[episodes["step"] <= budget], game=plan.game, budget=budget)
-    return cell_scores(learning_curves(checked, plan.normalisation), budget)
+    return cell_scores(checked, plan.normalisation, budget)

@@ -19,7 +19,7 @@ from lcd.intervals import (
     seed_variances,
     welch_limits,
 )
-from lcd.scores import PRIMARY, cell_scores
+from lcd.scores import PRIMARY, curve_scores
 from lcd.taxonomy.positions import PLANE, Cells
 from lcd.verdict import classify
 
@@ -194,7 +194,7 @@ def _intervals_at(samples: Sequence[Floats], count: int) -> tuple[dict[str, Inte
 
 
 def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
-    """What smaller budgets would have said: the same curves, cut at each evaluation.
+    """What smaller budgets would have said, by the spread over seeds alone: the same curves, cut at each evaluation.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
         over games of the demand with that of the whole budget).
     """
     steps = sorted(set.intersection(*(set(rows["step"]) for _, rows in curves.groupby("game"))) - {0})
-    of_budgets = {budget: cell_scores(curves[curves["step"] <= budget], budget) for budget in steps}
+    of_budgets = {budget: curve_scores(curves[curves["step"] <= budget], budget) for budget in steps}
     whole = Cells.of(of_budgets[steps[-1]]).positions()
     rows = []
     for budget, scores in of_budgets.items():
