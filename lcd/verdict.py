@@ -155,7 +155,9 @@ def decide(
         ways += _more_steps(gains, threshold)
         ways += _better_teacher(gains, teacher_score)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
-    return Verdict(name, _reason(name, demands, difference, threshold), tuple(ways), _cautions(demands, gains, threshold))
+    return Verdict(
+        name, _reason(name, demands, difference, threshold), tuple(ways), _cautions(demands, gains, threshold)
+    )
 
 
 def _reason(name: VerdictName, demands: Mapping[str, Interval], difference: Interval, threshold: float) -> str:
@@ -317,8 +319,5 @@ def _at_the_floor(gains: pd.DataFrame) -> list[str]:
     if low:
         (demand,) = low
         name = "perceptual" if demand == "perceptual" else "policy-learning"
-        return [
-            f"{ends}, hardly above chance: the {name} demand is as large as it could show here, "
-            "and a lower bound of what it would be beside better learners."
-        ]
+        return [f"{ends}, hardly above chance: the {name} demand is as large as it could show at this budget."]
     return []

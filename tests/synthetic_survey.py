@@ -13,7 +13,7 @@ BUDGET = 100_000
 STEPS = (0, 20_000, 40_000, 60_000, 80_000, BUDGET)
 
 
-def diagnosis(game, perceptual, policy, *, joint=0.05, top=0.9, noise=0.01, seeds=3, seed=0, episodes=8):
+def diagnosis(game, perceptual, policy, *, joint=0.05, top=0.9, noise=0.01, seeds=3, seed=0, episodes=8, settings=None):
     """A diagnosis with these demands, but for noise: curves rise at once to their cell's score and stay there."""
     random = np.random.default_rng(seed)
     levels_of_cells = {
@@ -39,7 +39,7 @@ def diagnosis(game, perceptual, policy, *, joint=0.05, top=0.9, noise=0.01, seed
         budget=BUDGET,
         normalisation=Normalisation(0.0, 10.0, "published"),
         teacher=TeacherCard("reference", None, 9.5, 9.3),
-        settings={"preset": "smoke"},
+        settings=settings or {"preset": "smoke"},
     )
 
 

@@ -96,7 +96,7 @@ def test_area_error_is_the_spread_of_the_area_over_new_episodes_and_levels(level
         # Every evaluation of a run plays the same levels again, and some of them are easier than others.
         ease = np.random.default_rng(draw).normal(scale=10 * level_sd, size=(2, 2, 2, 5))
         run = [table[name].astype("category").cat.codes for name in ("view", "learning", "levels")]
-        table["return"] += ease[*run, table["episode"]]
+        table["return"] += ease[(*run, table["episode"])]
         scores = scores_of(table)
         areas.append(scores["area"].to_numpy())
         errors.append(scores["area_error"].to_numpy() ** 2)

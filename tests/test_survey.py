@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_tables_survive_their_files_and_every_column_is_documented(tmp_path):
         numbers = one.select_dtypes("number").columns
         assert np.allclose(one[numbers], other[numbers], atol=1e-6, equal_nan=True)
         texts = [column for column in one.columns if column not in numbers]
-        assert one[texts].equals(other[texts])
+        assert one[texts].fillna("").equals(other[texts].fillna(""))  # nothing is an empty field
 
 
 def test_tables_take_up_new_games_and_newer_diagnoses_of_old_ones(tmp_path):
@@ -152,6 +153,52 @@ def test_tables_are_entered_beside_others_and_nowhere_else(tmp_path):
     (tmp_path / "small.toml").write_text(PLAN)
     refused = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def measured(game, **run):
+    first = {"view": "pixels", "distribution_mode": "easy", "num_levels": 200, "encoder": "nature"} | run
+    plan = {"games": [{"teacher": "5ea1", "runs": [{"view": "semantic"}, first]}]}
+    return diagnosis(game, 0.1, 0.2, settings={"preset": "smoke", "plan": plan})
+
+
+def test_tables_say_how_games_were_measured_and_what_the_verdict_leaves_out():
+    row = SurveyTables.of([measured("maze", appearance=["monochrome", "no-backgrounds"])]).games.iloc[0]
+    assert row[["preset", "mode", "training_levels", "encoder", "teacher_checksum"]].tolist() == [
+        "smoke", "easy", 200, "nature", "5ea1",
+    ]  # fmt: skip
+    assert row["appearance"] == "monochrome no-backgrounds"
+    low = diagnosis("maze", 0.85, 0.2)
+    assert SurveyTables.of([low]).games["cautions"][0].startswith("pixels/imitation ends at 0.0")
+    assert SurveyTables.of([diagnosis("maze", 0.05, 0.05)]).games["would_decide"][0].startswith("More seeds")
+
+
+def test_games_that_were_not_measured_alike_share_no_tables(tmp_path):
+    SurveyTables.of([measured("maze")]).enter(tmp_path / "kept")
+    before = (tmp_path / "kept" / "games.csv").read_bytes()
+    for changed, sentence in (
+        ({"encoder": "impala"}, "heist was measured with encoder = impala, maze with nature"),
+        ({"appearance": ["monochrome"]}, "heist was measured with appearance = monochrome, maze with none"),
+        ({"num_levels": 500}, "training_levels = 500, maze with 200"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            SurveyTables.of([measured("heist", **changed)]).enter(tmp_path / "kept")
+    assert (tmp_path / "kept" / "games.csv").read_bytes() == before
+
+
+def test_processes_that_enter_games_at_once_lose_none(tmp_path):
+    games = list(GAMES)[:6]
+    with ThreadPoolExecutor(len(games)) as together:
+        list(together.map(lambda game: SurveyTables.of([measured(game)]).enter(tmp_path / "kept"), games))
+    assert SurveyTables.read(tmp_path / "kept").games["game"].tolist() == sorted(games)
+
+
+def test_a_survey_goes_on_where_its_tables_take_no_game(tmp_path):
+    (tmp_path / "small.toml").write_text(PLAN)
+    SurveyTables.of([measured("heist", encoder="impala")]).write(tmp_path / "kept")
+    done = lcd("survey", "small.toml", "--tables", "kept", "--games", "maze", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "maze is not in kept: " in done.stdout
+    assert (tmp_path / "surveys" / "small" / "maze" / "diagnosis.json").is_file()
 
 
 def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):

@@ -189,3 +189,11 @@ def test_the_command_writes_tables_and_figures_and_places_a_game(tmp_path):
     foreign = lcd("taxonomy", "survey", "--out", ".", cwd=tmp_path)
     assert foreign.returncode == 2
     assert "did not write" in foreign.stderr
+
+
+def test_a_game_is_not_its_own_neighbour_and_a_single_seed_has_no_place():
+    games = [diagnosis(game, 0.1, 0.2) for game in ("maze", "heist", "coinrun")]
+    found = Taxonomy(SurveyTables.of(games))
+    assert sorted(found.place(games[0]).nearest["game"]) == ["coinrun", "heist"]
+    with pytest.raises(ValueError, match=r"ninja has a cell of a single seed.*--seeds 2"):
+        found.place(diagnosis("ninja", 0.1, 0.2, seeds=1))

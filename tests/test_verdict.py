@@ -177,10 +177,14 @@ def test_wrong_verdicts_stay_below_5_percent():
 
 def test_a_learner_that_stays_at_the_floor_makes_a_demand_as_large_as_it_can_show():
     perceptual = verdict_of(0.0, 0.3, 0.04, 0.6).cautions[0]
-    assert perceptual.startswith("pixels/imitation ends at 0.04, hardly above chance: the perceptual demand is as large")
+    assert perceptual.startswith(
+        "pixels/imitation ends at 0.04, hardly above chance: the perceptual demand is as large"
+    )
     policy = verdict_of(0.0, -0.02, 0.3, 0.6).cautions[0]
     assert policy.startswith("semantic/rl ends at -0.02, hardly above chance: the policy-learning demand is as large")
     both = verdict_of(0.0, 0.05, 0.04, 0.6).cautions[0]
-    assert both.startswith("pixels/imitation ends at 0.04 and semantic/rl ends at 0.05, hardly above chance: each demand")
+    assert both.startswith(
+        "pixels/imitation ends at 0.04 and semantic/rl ends at 0.05, hardly above chance: each demand"
+    )
     assert not any("chance" in caution for caution in verdict_of(0.0, 0.11, 0.12, 0.6).cautions)
     assert not any("chance" in caution for caution in verdict_of(0.0, 0.01, 0.02, 0.09).cautions)

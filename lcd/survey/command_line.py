@@ -52,7 +52,15 @@ def command(
     def done(diagnosis: Diagnosis) -> None:
         console.print(f"{diagnosis.game}: [bold]{diagnosis.verdict.name}[/bold]: {diagnosis.verdict.reason}")
         if tables:
-            SurveyTables.of([diagnosis]).enter(tables)
+            try:
+                SurveyTables.of([diagnosis]).enter(tables)
+            except (OSError, ValueError) as error:
+                console.print(
+                    f"[yellow]{diagnosis.game} is not in {tables}: {error}[/yellow] The survey goes on; the same "
+                    "command enters it again.",
+                    highlight=False,
+                    soft_wrap=True,
+                )
 
     with PlanDisplay(survey.plan) as display:
         carry_out(survey, out, store, workers=workers, threads=threads, device=device, listener=display, done=done)

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lcd.diagnosis import FORMAT, Diagnosis
-from lcd.files import is_partial, replacing
+from lcd.files import is_partial, locked, replacing
 
 TABLES = ("games", "scores", "curves", "demands")
 
@@ -22,14 +22,22 @@ COLUMNS = {
         "game": "name of the game",
         "budget": "environment steps each cell was trained for",
         "seeds": "number of seeds a cell",
+        "preset": "name of the preset, see lcd.presets; empty if unknown",
+        "mode": "Procgen's distribution mode, easy or hard",
+        "appearance": "how the pixels are drawn, see envs.options.APPEARANCES; empty as players see them",
+        "training_levels": "number of levels that the learners train on",
+        "encoder": "the learners' encoder",
         "random": "return that counts as 0",
         "best": "return that counts as 1",
         "teacher": "where the teacher comes from: reference, trained, or a path; empty if unknown",
+        "teacher_checksum": "SHA-256 of its file; empty for a teacher trained by the plan",
         "teacher_training": "the teacher's mean return on training levels, in game points",
         "teacher_unseen": "the same on unseen levels",
         "core_hours": "what its runs cost: time times threads, other work on the machine included; empty if unknown",
         "verdict": "what limits the learner, see lcd.verdict",
         "reason": "the numbers that the verdict rests on, in a sentence",
+        "would_decide": "what would decide an inconclusive one, in sentences",
+        "cautions": "what the verdict does not cover, in sentences",
     },
     "scores": {
         "game": "name of the game",
@@ -69,6 +77,9 @@ COLUMNS = {
 }
 """What the columns of each table mean."""
 
+ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder")
+"""Columns of `games` in which all games of a survey agree: what differs otherwise is the learner, not the game."""
+
 
 @dataclass(frozen=True, eq=False)
 class SurveyTables:
@@ -90,6 +101,17 @@ class SurveyTables:
     scores: pd.DataFrame
     curves: pd.DataFrame
     demands: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        for name in ALIKE:
+            values = self.games[name].astype(object).where(self.games[name].notna(), "")
+            if len(set(values)) > 1:
+                one, other = values.drop_duplicates().index[:2]
+                raise ValueError(
+                    f"{self.games['game'][one]} was measured with {name} = {values[one] or 'none'}, "
+                    f"{self.games['game'][other]} with {values[other] or 'none'}: games that were not measured alike "
+                    "cannot be compared, keep them in folders of their own."
+                )
 
     @classmethod
     def of(cls, diagnoses: Iterable[Diagnosis]) -> SurveyTables:
@@ -167,9 +189,18 @@ class SurveyTables:
         return cls.read(folder)
 
     def enter(self, folder: Path) -> None:
-        """Write these games into the tables that a folder keeps, in place of what they said of them."""
-        kept = self.kept(folder)
-        (kept.updated(self) if kept else self).write(folder)
+        """Write these games into the tables that a folder keeps, in place of what they said of them.
+
+        Several processes may enter games into the same tables; they wait for one another.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds something else, or games that were not measured alike.
+        """
+        with locked(folder):
+            kept = self.kept(folder)
+            (kept.updated(self) if kept else self).write(folder)
 
     def write(self, folder: Path) -> None:
         """Write the tables as CSV."""
@@ -192,18 +223,28 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _game_row(record: dict[str, Any]) -> dict[str, Any]:
     teacher = record["teacher"] or {}
+    (plan,) = record["settings"].get("plan", {}).get("games", [{}])
+    run: dict[str, Any] = next((run for run in plan.get("runs", []) if run["view"] == "pixels"), {})
     return {
         "game": record["game"],
         "budget": record["budget"],
         "seeds": len(record["seeds"]),
+        "preset": record["settings"].get("preset"),
+        "mode": run.get("distribution_mode"),
+        "appearance": " ".join(run.get("appearance", ())) or None,
+        "training_levels": run.get("num_levels"),
+        "encoder": run.get("encoder"),
         "random": record["normalisation"]["random"],
         "best": record["normalisation"]["best"],
         "teacher": teacher.get("source"),
+        "teacher_checksum": plan.get("teacher"),
         "teacher_training": teacher.get("training_return"),
         "teacher_unseen": teacher.get("unseen_return"),
         "core_hours": record["settings"].get("core_hours", float("nan")),
         "verdict": record["verdict"]["name"],
         "reason": record["verdict"]["reason"],
+        "would_decide": " ".join(record["verdict"]["would_decide"]) or None,
+        "cautions": " ".join(record["verdict"]["cautions"]) or None,
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from lcd.demands import CONTRASTS
 from lcd.intervals import cell_samples, contrast_intervals
@@ -50,13 +51,18 @@ class Cells:
         Raises
         ------
         ValueError
-            If a game lacks a cell.
+            If a game lacks a cell, or has one of a single seed, which says nothing of another.
         """
         games, samples = [], []
         for game, rows in scores.groupby("game", sort=False):
             cells = tuple(cell_samples(rows, levels, score)[0])
             if missing := [letter for letter, cell in zip(CELLS, cells, strict=True) if not len(cell)]:
                 raise ValueError(f"{game} has no scores of its cell {missing[0]}: diagnose it again.")
+            if min(len(cell) for cell in cells) < 2:
+                raise ValueError(
+                    f"{game} has a cell of a single seed, which does not tell where another would put it: diagnose it "
+                    "with --seeds 2 or more."
+                )
             games.append(str(game))
             samples.append(cells)
         return cls(tuple(games), tuple(samples))
@@ -68,8 +74,8 @@ class Cells:
 
     @property
     def errors(self) -> Floats:
-        """Standard error of each mean over seeds, shape (n, 4); 0 for a single seed."""
-        return np.array([[_error(cell) for cell in game] for game in self.samples])
+        """Standard error of each mean over seeds, shape (n, 4)."""
+        return np.array([[stats.sem(cell) for cell in game] for game in self.samples])
 
     def positions(self) -> Floats:
         """Perceptual and policy-learning demand of each game, shape (n, 2)."""
@@ -98,7 +104,7 @@ class Cells:
         -------
         numpy.ndarray, shape (count, n, 2)
         """
-        freedom = np.array([[max(1, len(cell) - 1) for cell in game] for game in self.samples])
+        freedom = np.array([[len(cell) - 1 for cell in game] for game in self.samples])
         noise = np.random.default_rng(seed).standard_t(freedom, size=(count, *freedom.shape))
         means = self.means + self.errors * np.clip(noise, -farthest, farthest)
         return means @ AXES.T
@@ -108,10 +114,6 @@ class Cells:
         seeds = min(len(cell) for game in self.samples for cell in game)
         each = np.array([[cell[:seeds] for cell in game] for game in self.samples])
         return np.einsum("nks,ik->sni", each, AXES)
-
-
-def _error(cell: Floats) -> float:
-    return float(cell.std(ddof=1) / np.sqrt(len(cell))) if len(cell) > 1 else 0.0
 
 
 def position_table(scores: pd.DataFrame, levels: str = PRIMARY[0], score: str = PRIMARY[1]) -> pd.DataFrame:

@@ -44,8 +44,8 @@ class Placement:
     game : str
         The game.
     nearest : pandas.DataFrame
-        One row a game of the taxonomy, nearest first: game, distance (in units of the normalised score) and deviations
-        (the same in standard errors of both positions).
+        One row a game of the taxonomy but itself, nearest first: game, distance (in units of the normalised score) and
+        deviations (the same in standard errors of both positions).
     classes : pandas.DataFrame
         One row a class, likeliest first: class and probability.
     """
@@ -196,7 +196,7 @@ class Taxonomy:
         Raises
         ------
         ValueError
-            If it holds several games.
+            If it holds several games, or a cell of a single seed.
         """
         new = Cells.of(diagnosis.scores)
         if len(new.games) != 1:
@@ -207,7 +207,8 @@ class Taxonomy:
         deviations = np.sqrt(np.einsum("ni,nij,nj->n", away, np.linalg.inv(together), away))
         nearest = pd.DataFrame(
             {"game": self.cells.games, "distance": np.hypot(*away.T), "deviations": deviations}
-        ).sort_values("distance", ignore_index=True)
+        ).sort_values("distance")
+        nearest = nearest[nearest["game"] != new.games[0]].reset_index(drop=True)  # not itself
         chances = self.classes.chances(new.draws(draws, farthest=FARTHEST))[0]
         classes = pd.DataFrame({"class": self.classes.names, "probability": chances})
         return Placement(new.games[0], nearest, classes.sort_values("probability", ascending=False, ignore_index=True))
