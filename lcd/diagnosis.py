@@ -269,7 +269,7 @@ class Diagnosis:
     def __repr__(self) -> str:
         """Return the verdict and the primary demands, a line each."""
         lines = [f"Diagnosis of {self.game} after {self.budget:,} steps: {self.verdict.name}"]
-        lines += [f"  {quantity:<12}{_interval(self.demands, quantity)}" for quantity in CONTRASTS]
+        lines += [f"  {quantity:<16}{_interval(self.demands, quantity)}" for quantity in CONTRASTS]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -155,18 +155,21 @@ def decide(
         ways += _more_steps(gains, threshold)
         ways += _better_teacher(gains, teacher_score)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
-    return Verdict(
-        name, _reason(name, demands, difference, threshold), tuple(ways), _cautions(demands, gains, threshold)
-    )
+    reason = _reason(name, demands, difference, threshold, comparable=len(_at_the_floor(gains)) < 2)
+    return Verdict(name, reason, tuple(ways), _cautions(demands, gains, threshold))
 
 
-def _reason(name: VerdictName, demands: Mapping[str, Interval], difference: Interval, threshold: float) -> str:
+def _reason(
+    name: VerdictName, demands: Mapping[str, Interval], difference: Interval, threshold: float, *, comparable: bool
+) -> str:
     """Say in one sentence what the verdict rests on."""
     perceptual, policy, joint, headroom = (demands[key] for key in ("perceptual", "policy", "joint", "headroom"))
     both = f"the perceptual demand is {perceptual} and the policy-learning demand {policy}"
     if name == "limited by both":
         side = "perception" if difference.low > 0 else "policy learning" if difference.high < 0 else None
         which = f"{side} is the larger, by {_size(difference)}" if side else f"which is larger is open ({difference})"
+        if not comparable:
+            which = "which is larger cannot be told at this budget"
         return f"Both limit the learner: {both}; {which}."
     if name in ("perception-limited", "policy-limited"):
         first, other = (
@@ -279,7 +282,7 @@ def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[st
 
 def _cautions(demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: float) -> tuple[str, ...]:
     """Say what the verdict leaves out."""
-    found = _at_the_floor(gains)
+    found = _floor_cautions(gains)
     for key, help_ in (("perceptual", "The semantic view"), ("policy", "Imitation")):
         if demands[key].high < -threshold:
             found.append(f"{help_} makes scores worse ({demands[key]}): check the oracle before trusting the split.")
@@ -304,20 +307,24 @@ def _cautions(demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: f
     return tuple(found)
 
 
-def _at_the_floor(gains: pd.DataFrame) -> list[str]:
-    """Say which demands are as large as they could show, for a learner who lacks one help only learned nothing."""
+def _at_the_floor(gains: pd.DataFrame) -> dict[str, str]:
+    """Return which demands are as large as they could show, and the learner who lacks that help only, by its letter."""
     final = gains["final"].to_dict()
-    if final["d"] < FLOOR:
-        return []
-    low = {demand: letter for demand, letter in (("perceptual", "c"), ("policy", "b")) if final[letter] < FLOOR}
+    found = {demand: letter for demand, letter in (("perceptual", "c"), ("policy", "b")) if final[letter] < FLOOR}
+    return found if final["d"] >= FLOOR else {}
+
+
+def _floor_cautions(gains: pd.DataFrame) -> list[str]:
+    """Say what cannot be told of a learner that learned hardly anything."""
+    low, final = _at_the_floor(gains), gains["final"].to_dict()
     ends = " and ".join(f"{'/'.join(CELLS[letter])} ends at {two_places(final[letter])}" for letter in low.values())
     if len(low) == 2:
         return [
             f"{ends}, hardly above chance: each demand is all that both kinds of help reach together, and which of "
             "the two is the larger cannot be told by their sizes; more steps may."
         ]
-    if low:
-        (demand,) = low
-        name = "perceptual" if demand == "perceptual" else "policy-learning"
-        return [f"{ends}, hardly above chance: the {name} demand is as large as it could show at this budget."]
-    return []
+    names = {"perceptual": "perceptual", "policy": "policy-learning"}
+    return [
+        f"{ends}, hardly above chance: the {names[demand]} demand is as large as it could show at this budget."
+        for demand in low
+    ]

@@ -188,3 +188,5 @@ def test_a_learner_that_stays_at_the_floor_makes_a_demand_as_large_as_it_can_sho
     )
     assert not any("chance" in caution for caution in verdict_of(0.0, 0.11, 0.12, 0.6).cautions)
     assert not any("chance" in caution for caution in verdict_of(0.0, 0.01, 0.02, 0.09).cautions)
+    assert verdict_of(0.0, 0.05, 0.04, 0.6).reason.endswith("which is larger cannot be told at this budget.")
+    assert "policy learning is the larger" in verdict_of(0.0, 0.15, 0.35, 0.6).reason

@@ -136,7 +136,7 @@ class SurveyTables:
             return load_reference(str(folder))
         folder = Path(folder)
         if all((folder / f"{name}.csv").is_file() for name in TABLES):
-            return cls(**{name: pd.read_csv(folder / f"{name}.csv", keep_default_na=True) for name in TABLES})
+            return cls(**{name: _read_table(folder / f"{name}.csv", name) for name in TABLES})
         files = sorted(folder.glob("diagnosis.json")) or sorted(folder.glob("*/diagnosis.json"))
         if not files:
             why = "" if folder.exists() else ", for it does not exist"
@@ -209,6 +209,16 @@ class SurveyTables:
             for name in TABLES:
                 path = together.enter_context(replacing(folder / f"{name}.csv"))
                 getattr(self, name).round(6).to_csv(path, index=False)
+
+
+def _read_table(file: Path, name: str) -> pd.DataFrame:
+    table = pd.read_csv(file, keep_default_na=True)
+    if missing := [column for column in COLUMNS[name] if column not in table]:
+        raise ValueError(
+            f"{file} has no column {missing[0]!r}, as those of another version: enter its games into a new folder with "
+            "lcd survey --tables."
+        )
+    return table
 
 
 def _read(file: Path) -> dict[str, Any]:
