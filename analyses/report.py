@@ -57,7 +57,9 @@ def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> Non
                 version=lcd.__version__,
                 plotly=get_plotlyjs(),
                 data=_json(page_data(taxonomy)),
-                games=taxonomy.tables.games.to_dict("records"),
+                games=_records(taxonomy.tables.games),
+                seeds=sorted({taxonomy.tables.games["seeds"].min(), taxonomy.tables.games["seeds"].max()}),
+                configuration=_configuration(taxonomy.tables.games),
                 classes=_class_rows(taxonomy),
                 reliability=tables["reliability"].to_dict("records"),
                 families=tables["families"].to_dict("records"),
@@ -84,8 +86,10 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
         games[game] = {
             "class": row["class"],
             "probability": row["probability"],
+            "capped": row["capped"] == " ".join(PLANE),
             "verdict": row["verdict"],
             "reason": known.loc[game, "reason"],
+            "notes": [text for text in known.loc[game, ["would_decide", "cautions"]] if isinstance(text, str)],
             "teacher": row["teacher_score"],
             "quantities": {name: [row[name], row[f"{name}_low"], row[f"{name}_high"]] for name in CONTRASTS},
             "frames": frames and [_data_uri(_png(frame), "image/png") for frame in frames],
@@ -105,6 +109,28 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
         "steps": taxonomy.steps.to_dict("list"),
         "cheap": taxonomy.cheap.to_dict("records"),
     }
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table, with None where nothing is known."""
+    known = table.notna()
+    return [{name: table[name][row] if known[name][row] else None for name in table.columns} for row in table.index]
+
+
+def _configuration(games: pd.DataFrame) -> dict[str, str]:
+    """How all games were measured, in words for people."""
+    first = _records(games)[0]
+    hours = games["core_hours"].sum()
+    told = {
+        "preset": first["preset"],
+        "steps a cell": f"{first['budget']:,}",
+        "encoder": first["encoder"],
+        "Procgen's distribution mode": first["mode"],
+        "levels that the learners train on": first["training_levels"] and f"{first['training_levels']:,.0f}",
+        "appearance": first["appearance"] or "as players see it",
+        "cost of all runs": f"{hours:.1f} core-hours" if hours else None,
+    }
+    return {name: str(value) for name, value in told.items() if value is not None}
 
 
 def twin_frames(game: str, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -155,7 +155,7 @@ def decide(
         ways += _more_steps(gains, threshold)
         ways += _better_teacher(gains, teacher_score)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
-    reason = _reason(name, demands, difference, threshold, comparable=len(_at_the_floor(gains)) < 2)
+    reason = _reason(name, demands, difference, threshold, comparable=len(capped_demands(gains)) < 2)
     return Verdict(name, reason, tuple(ways), _cautions(demands, gains, threshold))
 
 
@@ -307,8 +307,20 @@ def _cautions(demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: f
     return tuple(found)
 
 
-def _at_the_floor(gains: pd.DataFrame) -> dict[str, str]:
-    """Return which demands are as large as they could show, and the learner who lacks that help only, by its letter."""
+def capped_demands(gains: pd.DataFrame) -> dict[str, str]:
+    """Return which demands are as large as they could show, for the learner who lacks that help only is at the floor.
+
+    Parameters
+    ----------
+    gains : pandas.DataFrame
+        What :func:`lcd.scores.late_gains` returned.
+
+    Returns
+    -------
+    dict of str to str
+        That learner's cell, by its letter, for each such demand; none where the learner with both kinds of help is at
+        the floor as well.
+    """
     final = gains["final"].to_dict()
     found = {demand: letter for demand, letter in (("perceptual", "c"), ("policy", "b")) if final[letter] < FLOOR}
     return found if final["d"] >= FLOOR else {}
@@ -316,7 +328,7 @@ def _at_the_floor(gains: pd.DataFrame) -> dict[str, str]:
 
 def _floor_cautions(gains: pd.DataFrame) -> list[str]:
     """Say what cannot be told of a learner that learned hardly anything."""
-    low, final = _at_the_floor(gains), gains["final"].to_dict()
+    low, final = capped_demands(gains), gains["final"].to_dict()
     ends = " and ".join(f"{'/'.join(CELLS[letter])} ends at {two_places(final[letter])}" for letter in low.values())
     if len(low) == 2:
         return [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
 import numpy as np
 import pytest
-from synthetic_survey import survey
+from synthetic_survey import diagnosis, survey
 
 from analyses.report import twin_frames, write_report
 from envs import GAMES
@@ -30,6 +31,23 @@ def test_the_page_is_one_file_that_asks_for_no_other(page):
     assert not re.findall(r"(?:src|href)=(?![\"']?data:)[^\s>]+", outside_of_plotly)
     assert "A &lt;title&gt; &amp; more" in text
     assert not list(page.parent.glob(".*"))
+
+
+def test_the_page_tells_the_configuration_and_what_verdicts_leave_out(tmp_path):
+    run = {"view": "pixels", "distribution_mode": "hard", "num_levels": 200, "encoder": "impala"}
+    settings = {"preset": "paper", "plan": {"games": [{"teacher": "5ea1", "runs": [run]}]}}
+    games = survey({(0.45, 0.45): 2, (0.02, 0.2): 1}, top=0.5, settings=settings)
+    games[0] = diagnosis(games[0].game, 0.45, 0.45, top=0.5, settings=settings, seeds=4)
+    write_report(Taxonomy(SurveyTables.of(games)), tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "100,000 steps a cell,\n3 to 4 seeds" in text
+    for value in ("paper", "impala", "hard", "200", "as players see it"):
+        assert f"<dd>{value}</dd>" in text
+    assert "<code>5ea1</code>" in text
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    known = json.loads(data)["games"]
+    assert [game["capped"] for game in known.values()] == [True, True, False]
+    assert "hardly above chance" in known[games[0].game]["notes"][0]
 
 
 @pytest.mark.parametrize("game", ["bigfish", "starpilot"])

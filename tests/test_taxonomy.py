@@ -197,3 +197,13 @@ def test_a_game_is_not_its_own_neighbour_and_a_single_seed_has_no_place():
     assert sorted(found.place(games[0]).nearest["game"]) == ["coinrun", "heist"]
     with pytest.raises(ValueError, match=r"ninja has a cell of a single seed.*--seeds 2"):
         found.place(diagnosis("ninja", 0.1, 0.2, seeds=1))
+
+
+def test_positions_say_which_demands_are_as_large_as_they_could_show():
+    games = [
+        diagnosis("maze", 0.45, 0.2, top=0.5),
+        diagnosis("heist", 0.45, 0.45, top=0.5),
+        diagnosis("miner", 0.2, 0.2),
+    ]
+    positions = Taxonomy(SurveyTables.of(games)).positions.set_index("game")
+    assert positions["capped"].to_dict() == {"maze": "perceptual", "heist": "perceptual policy", "miner": ""}

@@ -15,11 +15,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lcd.figures import registered
+from lcd.scores import late_gains
 from lcd.survey.tables import SurveyTables
 from lcd.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
 from lcd.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
 from lcd.taxonomy.positions import PLANE, Cells, position_table
 from lcd.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
+from lcd.verdict import capped_demands
 
 FEWEST_GAMES = 3
 FIGURES = ("taxonomy", "curves", "ranks", "needs", "agreement")
@@ -107,13 +109,19 @@ class Taxonomy:
 
     @cached_property
     def positions(self) -> pd.DataFrame:
-        """One row a game: every quantity with its limits, the verdict, the class and its probability."""
+        """One row a game: every quantity with its limits, the verdict, the class and its probability, and capped.
+
+        That column names the demands, "perceptual", "policy" or both, that are as large as they could show at the
+        budget (`lcd.verdict.capped_demands`); it is empty for most games.
+        """
         table = position_table(self.tables.scores)
         found = self.classes
         table["class"] = [found.names[number] for number in found.of_games]
         table["probability"] = found.membership.max(axis=1)
         known = self.tables.games.set_index("game").loc[table["game"]]
+        curves = dict(list(self.tables.curves.groupby("game")))
         return table.assign(
+            capped=[" ".join(capped_demands(late_gains(curves[game]))) for game in table["game"]],
             verdict=known["verdict"].to_numpy(),
             teacher_score=((known["teacher_unseen"] - known["random"]) / (known["best"] - known["random"])).to_numpy(),
         )
