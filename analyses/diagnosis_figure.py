@@ -67,7 +67,7 @@ def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
     figure.text(0.015, 0.1 / height, "\n".join(below), fontsize=9, va="bottom", color="#333333", linespacing=1.3)
 
     grid = figure.add_gridspec(
-        2, 3, width_ratios=(1, 1, 1.25), height_ratios=(2.4, 1), left=0.068, right=0.985, wspace=0.16, hspace=0.42
+        2, 3, width_ratios=(1, 1, 1.25), height_ratios=(2.4, 1), left=0.074, right=0.985, wspace=0.16, hspace=0.42
     )
     grid.update(top=1 - top / height, bottom=bottom / height)
     curves = mean_curves(diagnosis.curves)
@@ -77,7 +77,7 @@ def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
         _draw_curves(axes, curves[curves["levels"] == levels], levels, diagnosis)
     unseen.set_ylabel("normalised score")
     training.tick_params(labelleft=False)
-    _draw_legend(figure, 0.068, bottom / height - 0.72 / height, int(curves["seeds"].max()))
+    _draw_legend(figure, 0.074, bottom / height - 0.72 / height, int(curves["seeds"].max()))
     _draw_decomposition(figure.add_subplot(grid[0, 2]), diagnosis)
     _draw_rest(figure.add_subplot(grid[1, 2]), diagnosis)
     return figure
@@ -126,6 +126,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagn
             va="top" if under else "bottom",
             fontsize=8,
             color=NEUTRAL,
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
         )
     if outside:
         text = f"above this range: {', '.join(outside)}"
