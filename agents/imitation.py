@@ -22,6 +22,11 @@ from agents.ppo import PPO
 from agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 
 
+LABELLED_AT_ONCE = 256
+"""Rows that a teacher labels together: as fast as more of them, and what it computes meanwhile leaves no large holes in the
+memory that training then asks for (0.3 GB with the Nature encoder and two threads)."""
+
+
 class Teacher(Protocol):
     """Anything that gives action probabilities for what it sees."""
 
@@ -113,7 +118,7 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
         return channels_first(self._seen.flatten(0, 1)[rows.to(self._seen.device)].to(self.device))
 
     @torch.no_grad()
-    def label(self, teacher: Teacher, batch_size: int) -> torch.Tensor:
+    def label(self, teacher: Teacher, batch_size: int = LABELLED_AT_ONCE) -> torch.Tensor:
         """The teacher's logarithms of the action probabilities in every row of the rollout."""
         assert self._seen is not None
         parts = channels_first(self._seen.flatten(0, 1)).split(batch_size)
@@ -189,7 +194,7 @@ class DAgger(PPO):
         """Move the student towards the teacher on the rollout just collected."""
         assert isinstance(self.rollout_buffer, LabelRolloutBuffer)
         assert self.teacher is not None
-        self._labels = self.rollout_buffer.label(self.teacher, self.micro_batch_size or self.batch_size)
+        self._labels = self.rollout_buffer.label(self.teacher)
         super().train()
         del self._labels
 
