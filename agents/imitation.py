@@ -21,7 +21,6 @@ from agents.policy import EncoderPolicy
 from agents.ppo import PPO
 from agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 
-
 LABELLED_AT_ONCE = 256
 """Rows that a teacher labels together: as fast as more of them, and what it computes meanwhile leaves no large holes in
 the memory that training then asks for (0.3 GB with the Nature encoder and two threads)."""
