@@ -117,10 +117,10 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
         return channels_first(self._seen.flatten(0, 1)[rows.to(self._seen.device)].to(self.device))
 
     @torch.no_grad()
-    def label(self, teacher: Teacher, batch_size: int = LABELLED_AT_ONCE) -> torch.Tensor:
+    def label(self, teacher: Teacher) -> torch.Tensor:
         """The teacher's logarithms of the action probabilities in every row of the rollout."""
         assert self._seen is not None
-        parts = channels_first(self._seen.flatten(0, 1)).split(batch_size)
+        parts = channels_first(self._seen.flatten(0, 1)).split(LABELLED_AT_ONCE)
         return torch.cat([teacher.log_probabilities(part.to(self.device)) for part in parts])
 
 

@@ -40,6 +40,7 @@ LOOKS = {
 WIDTH = 12.0  # inches; 1200 pixels at 100 dots an inch
 LINE = 0.19  # inches a line of the texts above and below the panels
 CHARACTERS = 165
+LEFT = 0.074  # of the figure, where curves and legend begin
 
 
 def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
@@ -67,7 +68,7 @@ def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
     figure.text(0.015, 0.1 / height, "\n".join(below), fontsize=9, va="bottom", color="#333333", linespacing=1.3)
 
     grid = figure.add_gridspec(
-        2, 3, width_ratios=(1, 1, 1.25), height_ratios=(2.4, 1), left=0.074, right=0.985, wspace=0.16, hspace=0.42
+        2, 3, width_ratios=(1, 1, 1.25), height_ratios=(2.4, 1), left=LEFT, right=0.985, wspace=0.16, hspace=0.42
     )
     grid.update(top=1 - top / height, bottom=bottom / height)
     curves = mean_curves(diagnosis.curves)
@@ -77,7 +78,7 @@ def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
         _draw_curves(axes, curves[curves["levels"] == levels], levels, diagnosis)
     unseen.set_ylabel("normalised score")
     training.tick_params(labelleft=False)
-    _draw_legend(figure, 0.074, bottom / height - 0.72 / height, int(curves["seeds"].max()))
+    _draw_legend(figure, LEFT, bottom / height - 0.72 / height, int(curves["seeds"].max()))
     _draw_decomposition(figure.add_subplot(grid[0, 2]), diagnosis)
     _draw_rest(figure.add_subplot(grid[1, 2]), diagnosis)
     return figure

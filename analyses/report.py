@@ -20,7 +20,7 @@ from plotly.offline import get_plotlyjs
 import lcd
 from analyses.diagnosis_figure import LOOKS
 from analyses.palette import DEMAND_LOOKS
-from analyses.taxonomy_figure import CLASS_LOOKS, map_range
+from analyses.taxonomy_figure import CAPPED, CLASS_LOOKS, map_range
 from envs import GAMES, ProcgenBatch, ProcgenOptions, paint
 from envs.actions import NUM_ACTIONS
 from lcd.demands import CONTRASTS
@@ -86,7 +86,7 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
         games[game] = {
             "class": row["class"],
             "probability": row["probability"],
-            "capped": row["capped"] == " ".join(PLANE),
+            "capped": row["capped"] == CAPPED,
             "verdict": row["verdict"],
             "reason": known.loc[game, "reason"],
             "notes": [text for text in known.loc[game, ["would_decide", "cautions"]] if isinstance(text, str)],

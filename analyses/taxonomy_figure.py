@@ -36,7 +36,8 @@ CLASS_LOOKS = (
 NEARBY = 0.3
 """How much of an interval beyond the outermost game the map makes room for, in units of the score."""
 
-CAPPED = "open: nothing is learned without both helps"
+CAPPED = " ".join(PLANE)
+"""What a taxonomy says of a game both of whose demands are as large as they could show."""
 
 DECIDED, UNDECIDED = "black", "0.45"
 _SIDES = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
@@ -75,7 +76,7 @@ def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None
             rows["perceptual"], rows["policy"], xerr=spans[0], yerr=spans[1], fmt=look.marker, color=look.colour,
             ms=7, elinewidth=0.7, label=f"{name} ({len(rows)})", mec="white", mew=0.6,
         )  # fmt: skip
-        capped = rows[rows["capped"] == " ".join(PLANE)]
+        capped = rows[rows["capped"] == CAPPED]
         axes.plot(
             capped["perceptual"], capped["policy"], look.marker, ms=6.4, mfc="white", mec=look.colour, mew=1.2, zorder=3
         )
@@ -88,8 +89,8 @@ def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None
     axes.set_ylabel("policy-learning demand L: what deciding costs")
     axes.set_title("Games by what makes them hard, with 95 % intervals", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    if (positions["capped"] == " ".join(PLANE)).any():
-        axes.plot([], [], "o", mfc="white", mec="0.3", mew=1.2, label=CAPPED)
+    if (positions["capped"] == CAPPED).any():
+        axes.plot([], [], "o", mfc="white", mec="0.3", mew=1.2, label="open: nothing is learned without both helps")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
     _label(axes, positions)
 
