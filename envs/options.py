@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -70,6 +70,29 @@ APPEARANCES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
     }
 )
 """Ways to draw a game that make it easier to see, as `ProcgenOptions`; the rules stay the same."""
+
+
+def appearances_of_play(game: str, appearances: Iterable[str]) -> tuple[str, ...]:
+    """Those ways to draw a game that change its play as well, so that label maps must follow them.
+
+    In bigfish, bossfight and fruitbot a theme has a shape of its own, and a shape decides what collides.
+
+    Parameters
+    ----------
+    game
+        Name of a game.
+    appearances
+        Names in `APPEARANCES`.
+
+    Examples
+    --------
+    >>> appearances_of_play("bigfish", ["monochrome", "restricted-themes"])
+    ('restricted-themes',)
+    >>> appearances_of_play("maze", ["monochrome", "restricted-themes"])
+    ()
+    """
+    shapes = bool(get_game(game).sized_themes)
+    return tuple(name for name in appearances if shapes and "restrict_themes" in APPEARANCES[name])
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def semantic_options(options: ProcgenOptions) -> ProcgenOptions:
         use_backgrounds=False,
         use_monochrome_assets=True,
         use_generated_assets=False,
-        restrict_themes=not get_game(options.game).sized_themes,
+        restrict_themes=options.restrict_themes or not get_game(options.game).sized_themes,
     )
 
 

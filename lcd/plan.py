@@ -9,6 +9,7 @@ from typing import Any
 
 from agents import EncoderName
 from envs import get_game
+from envs.options import appearances_of_play
 from lcd.files import checksum
 from lcd.presets import Preset
 from lcd.scores import CELLS, Normalisation
@@ -165,15 +166,16 @@ def cells_of(
     teacher_seed
         Seed of the run that makes it, if one does.
     appearance
-        How frames are drawn. Label maps are the same in every appearance, and so are the runs that see no frame.
+        How frames are drawn. Label maps are the same in every appearance that leaves play as it is, and so are the runs
+        that see no frame.
     """
     for view, learning in CELLS.values():
         for seed in seeds:
             if (view, learning) == ("semantic", "rl") and seed == teacher_seed:
                 continue  # the teacher's early curve
             taught = teacher if learning == "imitation" else None
-            drawn = tuple(appearance) if view == "pixels" else ()
-            yield replace(base, view=view, learning=learning, seed=seed, teacher=taught, appearance=drawn)
+            drawn = appearance if view == "pixels" else base.appearance
+            yield replace(base, view=view, learning=learning, seed=seed, teacher=taught, appearance=tuple(drawn))
 
 
 def eye_checksum(encoder: str) -> str | None:
@@ -246,6 +248,7 @@ def plan_game(
         distribution_mode=distribution_mode,
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
+        appearance=appearances_of_play(known.name, appearance),
     )
     making = None
     if teacher is None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from envs import GAMES, ProcgenBatch, ProcgenOptions, ProcgenVecEnv, class_names, get_game
-from envs.options import APPEARANCES
+from envs.options import APPEARANCES, appearances_of_play
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,8 @@ def test_importing_prints_nothing():
 @pytest.mark.parametrize("game", GAMES)
 def test_no_appearance_changes_the_game_or_its_label_maps(game):
     """Runs on label maps are shared between appearances."""
-    drawings = [{}, *APPEARANCES.values()]
+    plain = [name for name in APPEARANCES if not appearances_of_play(game, [name])]
+    drawings = [{}, *(APPEARANCES[name] for name in plain)]
     batches = [
         ProcgenBatch(ProcgenOptions(game, num_levels=20, **drawing), 4, "semantic", seed=1) for drawing in drawings
     ]
@@ -85,3 +87,12 @@ def test_no_appearance_changes_the_game_or_its_label_maps(game):
             assert np.array_equal(first.terminated, other.terminated)
     for batch in batches:
         batch.close()
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_plain_drawings_are_followed_by_the_label_maps(game):
+    drawing = {option: value for options in APPEARANCES.values() for option, value in options.items()}
+    with closing(ProcgenBatch(ProcgenOptions(game, num_levels=20, **drawing), 8, "both", seed=1)) as batch:
+        random = np.random.default_rng(0)
+        for _ in range(400):
+            batch.step(random.integers(15, size=8).astype(np.int32))  # a divergence is an error

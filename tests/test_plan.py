@@ -112,6 +112,14 @@ def test_appearances_share_the_runs_that_see_label_maps():
     assert shared == {run for run in plans[0].runs if run.view == "semantic"}
 
 
+def test_restricted_themes_reach_the_label_maps_of_games_whose_themes_have_shapes():
+    """In bigfish a theme's shape decides what collides: frames without themes and label maps with them are two games."""
+    for game, follows in {"bigfish": True, "maze": False}.items():
+        plan = plan_game(game, TINY, appearance=["restricted-themes", "monochrome"])
+        assert {run.training_options.restrict_themes for run in plan.runs if run.view == "semantic"} == {follows}
+        assert not any(run.training_options.use_monochrome_assets for run in plan.runs if run.view == "semantic")
+
+
 def test_runs_made_before_keep_their_identity():
     record = json.loads((Path(__file__).parents[1] / "docs/diagnoses/coinrun/plan.json").read_text())
     runs = [RunSettings.from_dict(run) for run in record["games"][0]["runs"]]
