@@ -5,8 +5,8 @@ vary. Two repairs make every colour name one class; neither touches a random gen
 
 - In bigfish, bossfight and fruitbot a theme decides an object's shape, so the games cannot begin with themes switched
   off. Procgen remembers the shape of a sprite once it has drawn it, however, and its options are part of its saved
-  state: each game draws every theme once, as it is, and only then has its themes switched off for good (unless the frames'
-  own themes are restricted from the start: then the twin's are, too).
+  state: each game draws every theme once, as it is, and only then has its themes switched off for good (unless the
+  frames' own themes are restricted from the start: then the twin's are, too).
 - In plunder the theme of a ship is what the game is about. An episode shows two of six themes (all of the same shape):
   where one of them shares its colour with something else, the twin plays the episode with another theme in its place,
   and the label maps name the true one.

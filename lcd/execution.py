@@ -272,9 +272,15 @@ def execute(
     ------
     RunFailed
         If a run failed or its process died. Finished runs are kept, and the same call goes on from there.
+    ValueError
+        If there are to be no workers, or no threads.
     """
     usual = default_workers(device)
-    workers, threads = workers or usual[0], threads or usual[1]
+    workers = usual[0] if workers is None else workers
+    threads = usual[1] if threads is None else threads
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, not {number}.")
     teachers = _teacher_of(plan, store)
     waiting: list[RunSettings] = []
     for run in plan.runs:
@@ -299,6 +305,8 @@ def execute(
                         continue
                     waiting.remove(run)
                     pool.start(run, store.workspace(run), teacher_file)
+                if not pool.workers:
+                    raise RunFailed(f"{_gone(waiting, teachers)} Finished runs are kept.")
                 for ended in pool.wait():
                     if not store.has(ended.run):
                         raise RunFailed(_failure(ended))
@@ -306,6 +314,12 @@ def execute(
         finally:
             pool.end()
             store.clear_unfinished()
+
+
+def _gone(waiting: list[RunSettings], teachers: dict[str, Path]) -> str:
+    """Why nothing can begin, though there are runs to do."""
+    file = next(teachers[run.teacher] for run in waiting if run.teacher is not None)
+    return f"The teacher {file} is gone, and {len(waiting)} runs are to imitate it: put it back."
 
 
 def _failure(worker: _Worker) -> str:

@@ -19,9 +19,22 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield partial
+        flush(partial)
         partial.replace(path)
+        flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def flush(path: Path) -> None:
+    """Bring what was written to a file, or the names in a folder, to the disk: a power cut does not take it then."""
+    if path.is_dir() and os.name != "posix":
+        return  # elsewhere a folder cannot be opened
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from lcd.files import flush
 from lcd.training.settings import RunSettings
 
 FORMAT = "lcd.run/1"
@@ -140,7 +142,7 @@ class Store:
 
     def workspace(self, settings: RunSettings) -> Path:
         """Make an empty folder to write a run into; `finish` moves it to its place."""
-        folder = self.root / ".unfinished" / f"{settings.name}.{os.getpid()}"
+        folder = self.root / ".unfinished" / f"{settings.name}.{_machine()}-{os.getpid()}"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
@@ -166,21 +168,31 @@ class Store:
             "teacher": teacher,
         }
         (workspace / "run.json").write_text(json.dumps(record, indent=1) + "\n")
-        for path in workspace.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        for path in (*workspace.iterdir(), workspace):
+            flush(path)
         try:
             workspace.rename(self.folder(settings))
         except OSError:
             if not self.has(settings):  # else somebody else finished the same run, which is as good
                 raise
+        flush(self.root)
 
     def clear_unfinished(self) -> None:
-        """Remove the workspaces of this process, and those of processes that no longer live."""
+        """Remove the workspaces of this process, and those of processes of this machine that no longer live.
+
+        Other machines may share the folder, and what runs there cannot be known here.
+        """
         for folder in (self.root / ".unfinished").glob("*"):
-            pid = folder.suffix.removeprefix(".")
-            if not pid.isdigit() or int(pid) == os.getpid() or not _is_alive(int(pid)):
+            machine, _, pid = folder.suffix.removeprefix(".").rpartition("-")
+            if machine != _machine():
+                continue
+            if int(pid) == os.getpid() or not _is_alive(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _machine() -> str:
+    """What tells this machine from others, without a dot or a dash."""
+    return re.sub(r"\W", "_", platform.node())
 
 
 def _is_alive(pid: int) -> bool:

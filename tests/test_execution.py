@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from tiny import TINY
 
+from agents import load_policy, save_policy
 from lcd.execution import Event, RunFailed, execute
 from lcd.pipeline import read_diagnosis
-from lcd.plan import Plan, plan_game
+from lcd.plan import GivenTeacher, Plan, plan_game
 from lcd.store import Store, StoreError
 
 GAME = "starpilot"
@@ -150,6 +152,38 @@ def test_a_worker_that_dies_is_reported_and_finished_runs_are_kept(copied, game_
     assert not copied.has(missing[0])
     assert all(copied.has(run) for run in game_plan.runs if run not in missing)
     assert list((copied.root / ".unfinished").iterdir()) == []
+
+
+@pytest.mark.parametrize("loss", ["gone", "changed"])
+def test_a_teacher_that_is_lost_on_the_way_is_reported(game_plan, finished, tmp_path, loss):
+    file = tmp_path / "teacher.safetensors"
+    shutil.copy(finished[0].teacher_file(game_plan.teacher_run), file)
+    plan = plan_game(GAME, replace(TINY, seeds=1), teacher=GivenTeacher.from_file(file))
+    if loss == "gone":
+        file.unlink()
+    else:
+        other = load_policy(file)[0]
+        with torch.no_grad():
+            next(other.parameters()).add_(1)
+        save_policy(other, file, {})
+    with pytest.raises(RunFailed, match=rf"teacher\.safetensors .*{loss}"):
+        execute(Plan((plan,)), Store(tmp_path / "runs"), workers=2, threads=1)
+
+
+@pytest.mark.parametrize("wrong", [{"workers": 0}, {"threads": -1}])
+def test_there_is_no_work_without_workers(game_plan, tmp_path, wrong):
+    with pytest.raises(ValueError, match="must be at least 1, not"):
+        execute(Plan((game_plan,)), Store(tmp_path), **wrong)
+
+
+def test_the_workspaces_of_other_machines_are_left_alone(game_plan, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    monkeypatch.setattr("platform.node", lambda: "elsewhere.org")
+    there = store.workspace(game_plan.cells[0])
+    monkeypatch.setattr("platform.node", lambda: "here.org")
+    here = store.workspace(game_plan.cells[0])
+    store.clear_unfinished()
+    assert (there.exists(), here.exists()) == (True, False)
 
 
 def test_a_plain_script_can_diagnose(copied, game_plan, tmp_path):

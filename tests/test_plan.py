@@ -113,7 +113,7 @@ def test_appearances_share_the_runs_that_see_label_maps():
 
 
 def test_restricted_themes_reach_the_label_maps_of_games_whose_themes_have_shapes():
-    """In bigfish a theme's shape decides what collides: frames without themes and label maps with them are two games."""
+    """In bigfish a theme's shape decides what collides: frames without and label maps with themes are two games."""
     for game, follows in {"bigfish": True, "maze": False}.items():
         plan = plan_game(game, TINY, appearance=["restricted-themes", "monochrome"])
         assert {run.training_options.restrict_themes for run in plan.runs if run.view == "semantic"} == {follows}

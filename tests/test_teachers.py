@@ -94,6 +94,18 @@ def test_arranging_maps_once_and_in_every_epoch_train_the_same(tmp_path, monkeyp
     assert not same_weights(once, untaught("bigfish", "egocentric:8"))
 
 
+@pytest.mark.usefixtures("_short_legs")
+def test_a_damaged_leg_is_named(tmp_path):
+    options, course = ProcgenOptions("bigfish", num_levels=50), Course(128, SMALL, "impoola:4")
+    reinforce(options, course, tmp_path)
+    last = tmp_path / "leg-1.pt"
+    whole = last.read_bytes()
+    for damage in (whole[: len(whole) // 2], b"", b"text"):
+        last.write_bytes(damage)
+        with pytest.raises(ValueError, match=r"leg-1\.pt is damaged: remove it"):
+            reinforce(options, course, tmp_path)
+
+
 def test_a_course_cools_down_over_its_last_quarter_or_all_the_way():
     course = Course(8 * LEG, SMALL, "nature")
     assert [course.warmth(leg) for leg in range(8)] == [1, 1, 1, 1, 1, 1, 1, 0.5]

@@ -167,10 +167,18 @@ def _last_leg(course: Course, folder: Path) -> dict[str, Any]:
     for number in reversed(range(course.legs)):
         file = folder / f"leg-{number}.pt"
         if file.exists():
-            left: dict[str, Any] = torch.load(file, weights_only=True)
+            left = _read_leg(file)
             if left["cooled"] in (0, course.legs) and bool(left["cooled"]) == course.cools(number):
                 return left
     return {"number": -1, "table": []}
+
+
+def _read_leg(file: Path) -> dict[str, Any]:
+    try:
+        left: dict[str, Any] = torch.load(file, weights_only=True)
+    except Exception as error:  # torch lets whatever goes wrong in a damaged file through
+        raise ValueError(f"{file} is damaged: remove it, and the course goes on from the leg before.") from error
+    return left
 
 
 def _learner(

@@ -79,10 +79,26 @@ class RunResult:
 
 
 def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
-    """The teacher of a run: the planner of a calibration game, what a file holds, or none."""
+    """The teacher of a run: the planner of a calibration game, what a file holds, or none.
+
+    Raises
+    ------
+    ValueError
+        If the file holds another teacher than the run's.
+    """
     if settings.dials is not None and settings.teacher == EXPERT:
         return CourierExpert(settings.dials)
-    return None if file is None else load_policy(file)[0]
+    if file is None:
+        return None
+    policy, card = load_policy(file)
+    if settings.teacher != checksum(file) and settings.teacher != _maker(card):
+        raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
+    return policy
+
+
+def _maker(card: dict[str, Any]) -> str | None:
+    """Identity of the run that made a policy, if one did."""
+    return RunSettings.from_dict(card["run"]).identity if "run" in card else None
 
 
 def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_threads: int) -> tuple[PPO, VecEnv]:
