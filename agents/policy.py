@@ -11,6 +11,7 @@ from stable_baselines3.common.distributions import CategoricalDistribution, Dist
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
+from torch.optim import Adam
 
 from agents.encoders import Encoder
 from agents.eyes import Eye, ModuleEncoder
@@ -66,8 +67,9 @@ class EncoderPolicy(ActorCriticPolicy):
             "features_extractor_class": encoder_class,
             "features_extractor_kwargs": encoder_arguments,
             "net_arch": [],
-            "optimizer_kwargs": {"eps": 1e-5, "fused": True},
         } | kwargs
+        if issubclass(arguments.get("optimizer_class", Adam), Adam):
+            arguments = {"optimizer_kwargs": {"eps": 1e-5, "fused": True}} | arguments
         super().__init__(observation_space, action_space, lr_schedule, **arguments)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -75,8 +77,9 @@ class EncoderPolicy(ActorCriticPolicy):
         parameters = super()._get_constructor_parameters()
         for name in ("features_extractor_class", "features_extractor_kwargs"):
             parameters.pop(name)
+        asked = self._asked[0]
         return parameters | {
-            "encoder": self._asked[0],
+            "encoder": EncoderName.read(asked).without_weights if isinstance(asked, str) else asked,
             "mixed_precision": self.mixed_precision,
             "action_classes": self.action_classes,
         }

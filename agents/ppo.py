@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import pathlib
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +25,7 @@ from agents.eyes import Eye
 from agents.gradient import Statistics, leave_gradient
 from agents.machine import keep_freed_memory
 from agents.policy import EncoderPolicy
+from agents.registry import EncoderName
 from agents.rollout import ByteRolloutBuffer
 
 PROCGEN_SETTINGS: Mapping[str, Any] = {
@@ -122,6 +125,22 @@ class PPO(stable_baselines3.PPO):
         )
         if self.micro_batch_size is None:
             self.micro_batch_size = self.batch_size
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Save as Stable-Baselines3 does; to load it, no file that the eye's weights came from is needed."""
+        asked = self.policy_kwargs
+        named = asked.get("encoder")
+        if isinstance(named, str):
+            self.policy_kwargs = asked | {"encoder": EncoderName.read(named).without_weights}
+        try:
+            super().save(path, exclude, include)
+        finally:
+            self.policy_kwargs = asked
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int

@@ -191,6 +191,35 @@ def test_a_policy_with_such_an_eye_needs_no_other_file_to_be_read(tmp_path):
         save_policy(policy(nn.Conv2d(3, 4, 8, 8)), tmp_path / "own.safetensors", {})
 
 
+def test_a_model_with_such_an_eye_needs_no_other_file_to_be_loaded(tmp_path):
+    env = ColourGame(4)
+    save_eye(policy("nature").features_extractor, tmp_path / "eye.safetensors", "nature", {})
+    named = f"nature@{tmp_path / 'eye.safetensors'}+tuned=1e-4"
+    model = ppo(env, named).learn(64)
+    model.save(tmp_path / "model")
+    model.policy.save(tmp_path / "policy.pt")
+    assert model.policy_kwargs["encoder"] == named
+    (tmp_path / "eye.safetensors").unlink()
+    observations = env.reset()
+    expected = model.predict(observations, deterministic=True)[0]
+    loaded = PPO.load(tmp_path / "model", env=env, device="cpu")
+    rates = {group["lr"] for group in loaded.policy.optimizer.param_groups}
+    assert min(rates) == pytest.approx(1e-4)
+    assert np.array_equal(loaded.predict(observations, deterministic=True)[0], expected)
+    assert np.array_equal(loaded.learn(64).predict(observations)[0].shape, expected.shape)
+    alone = EncoderPolicy.load(tmp_path / "policy.pt")
+    assert np.array_equal(alone.predict(observations, deterministic=True)[0], expected)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.SGD, torch.optim.AdamW])
+def test_any_of_torchs_optimisers_can_train(optimizer):
+    model = PPO(
+        "EncoderPolicy", ColourGame(4), n_steps=16, batch_size=32, policy_kwargs={"optimizer_class": optimizer}, seed=0
+    )
+    model.learn(64)
+    assert isinstance(model.policy.optimizer, optimizer)
+
+
 def test_a_model_with_a_module_of_its_own_saves_and_loads_as_stable_baselines3s(tmp_path):
     env = ColourGame(4)
     model = ppo(env, Eye(nn.Conv2d(3, 4, 6, 6))).learn(64)
