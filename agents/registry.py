@@ -108,7 +108,9 @@ class EncoderName:
         ValueError
             If it is none.
         """
-        rest, plus, manner = text.partition("+")
+        rest, plus, manner = text.rpartition("+")
+        if not plus or ("@" in rest and not manner.startswith(("frozen", "tuned"))):  # a file's name may have the sign
+            rest, plus, manner = text, "", ""
         architecture, at, file = rest.partition("@")
         parse_encoder(architecture)
         learned = bool(file) or parse_encoder(architecture)[0] is ModuleEncoder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,11 @@ def count(text: str) -> int:
 def names(text: str) -> tuple[str, ...]:
     """Names that are separated by commas, such as ``noise,delay``; none for an empty text."""
     return tuple(name for name in text.replace(" ", "").split(",") if name)
+
+
+def encoder_names(text: str) -> tuple[str, ...]:
+    """Names of encoders that are separated by commas, such as ``random,impala:16,32``; a number goes on a name."""
+    return tuple(name.strip() for name in re.split(r",(?!\s*\d+\s*(?:[,@+]|$))", text) if name.strip())
 
 
 Steps = Annotated[

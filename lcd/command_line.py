@@ -75,7 +75,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # Typer turns Ctrl-C into an exit
             raise
-        print("Interrupted. Finished runs are kept; the same command goes on from there.", file=sys.stderr)
+        print("Interrupted. Nothing is left half-written; what was finished is found again.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         status = exit_status(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from types import TracebackType
 
 import pandas as pd
@@ -14,7 +15,7 @@ from rich.table import Table
 from lcd.diagnosis import Diagnosis
 from lcd.execution import Event
 from lcd.plan import Plan
-from lcd.timing import expected_seconds, measured_rates
+from lcd.timing import expected_seconds, kind_of, measured_rates
 from lcd.training.settings import RunSettings
 
 LINE_SECONDS = 30.0
@@ -125,25 +126,45 @@ class PlanDisplay:
         self._overall()
 
 
-def estimate_table(plan: Plan, workers: int) -> tuple[Table, str]:
-    """The cells of a plan with their budgets and times on this machine, which it measures, and a sentence on all."""
+def estimate_table(
+    plan: Plan, workers: int, threads: int = 1, swapped: Sequence[tuple[str, RunSettings]] = ()
+) -> tuple[Table, str]:
+    """The runs of a plan with their budgets and times on this machine, which it measures, and a sentence on all.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    workers, threads
+        Worker processes, and threads of each.
+    swapped
+        Further runs, with what people call their encoders.
+    """
     console = Console(stderr=True)
+    named = [*((run.encoder, run) for run in plan.runs), *swapped]
+    runs = [run for _, run in named]
     with console.status("measuring this machine", speed=0.5) as status:
         rates = measured_rates(
-            plan, lambda run: status.update(f"measuring how fast this machine trains: {run.view} + {run.learning}")
+            runs,
+            threads,
+            lambda run: status.update(
+                f"measuring how fast this machine trains: {run.view} + {run.learning}, {run.encoder}"
+            ),
         )
-    table = Table(title="Plan")
-    for name in ("game", "view", "learning", "runs", "steps each", "steps/s here", "worker time"):
-        table.add_column(name, justify="right" if name not in ("game", "view", "learning") else "left")
-    groups: dict[tuple[str, str, str, int], int] = defaultdict(int)
-    for run in plan.runs:
-        groups[run.game, run.view, run.learning + " (teacher)" * run.keep_best, run.steps] += 1
-    for (game, view, role, steps), count in groups.items():
-        rate = rates[view, role.removesuffix(" (teacher)")]
-        table.add_row(game, view, role, str(count), steps_text(steps), f"{rate:,.0f}", duration(count * steps / rate))
+    table = Table(title="Plan: steps of each run, their speed here, and the time of all in one worker")
+    texts = ("game", "encoder", "view", "learning")
+    for name in (*texts, "runs", "steps", "steps/s", "time"):
+        table.add_column(name, justify="left" if name in texts else "right", overflow="fold")
+    groups: dict[tuple[str, str, str, str, int], list[float]] = defaultdict(list)
+    for encoder, run in named:
+        role = run.learning + " (teacher)" * run.keep_best
+        groups[run.game, encoder, run.view, role, run.steps].append(rates[kind_of(run)])
+    for (*row, steps), (rate, *more) in groups.items():
+        count = 1 + len(more)
+        table.add_row(*row, str(count), steps_text(steps), f"{rate:,.0f}", duration(count * steps / rate))
     return table, (
-        f"{len(plan.runs)} runs, {steps_text(plan.steps)} steps, about "
-        f"{duration(expected_seconds(plan, rates, workers))} in {workers} workers, besides evaluations."
+        f"{len(runs)} runs, {steps_text(sum(run.steps for run in runs))} steps, about "
+        f"{duration(expected_seconds(runs, rates, workers))} in {workers} workers, besides evaluations."
     )
 
 

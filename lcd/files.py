@@ -15,7 +15,8 @@ from filelock import FileLock
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path` when it is written whole."""
+    """A path to write to, which becomes `path`, in a folder that is made if need be, when it is written whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield partial
@@ -24,6 +25,22 @@ def replacing(path: Path) -> Iterator[Path]:
         flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_output(file: Path) -> Path:
+    """Find out whether a file can be written, before the work that fills it, and give it back.
+
+    Raises
+    ------
+    ValueError
+        If it is a folder, or there can be no such file.
+    """
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: name a file, such as {file / 'NAME'}.")
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ValueError(f"Nothing can be written to {folder}: name another file than {file}.")
+    return file
 
 
 def flush(path: Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lcd.diagnosis import Diagnosis, TeacherCard
 from lcd.execution import Event, execute
-from lcd.plan import GamePlan, GivenTeacher, Plan, plan_game
+from lcd.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
 from lcd.presets import PRESETS, Preset
 from lcd.store import Store
 
@@ -140,12 +140,12 @@ def plan_diagnosis(
     train_teacher: bool = False,
     appearance: Sequence[str] = (),
 ) -> GamePlan:
-    """Lay out the runs that diagnose a game, after a look at the teacher's file.
+    """Lay out the runs that diagnose a game, after a look at the teacher's file and the encoder's.
 
     Raises
     ------
     ValueError
-        If an argument is impossible, or the teacher cannot act in the game.
+        If an argument is impossible, the teacher cannot act in the game, or the encoder cannot be had.
     """
     if teacher is not None and train_teacher:
         raise ValueError(f"A teacher is given, {teacher}, and to be trained as well: choose one of the two.")
@@ -153,6 +153,7 @@ def plan_diagnosis(
     if given is None and not train_teacher:
         given = reference_teacher(game, distribution_mode)
     plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given, appearance=appearance)
+    check_encoder(preset.encoder)
     if given is not None:
         check_teacher(given, plan.game)
     return plan

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents import EncoderName
+from agents import EncoderName, EncoderPolicy
 from envs import get_game
+from envs.batch import ACTION_SPACE
 from envs.options import appearances_of_play
 from lcd.files import checksum
 from lcd.presets import Preset
@@ -190,6 +191,22 @@ def eye_checksum(encoder: str) -> str | None:
     if file is not None and not file.is_file():
         raise ValueError(f"There is no file of weights {file}: check the path after @ in {encoder!r}.")
     return None if file is None else checksum(file)
+
+
+def check_encoder(encoder: str) -> None:
+    """Find out whether an encoder can be had, before anything is trained with it.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown, its weights are missing or do not fit, or a package that it needs is not installed.
+    """
+    from lcd.training.pretraining import FRAMES
+
+    name = EncoderName.read(encoder)
+    if name.weights is not None or name.comes_with_weights:
+        eye_checksum(encoder)
+        EncoderPolicy(FRAMES, ACTION_SPACE, lambda left: 0.0, encoder=encoder)
 
 
 def plan_game(

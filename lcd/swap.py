@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from gymnasium import spaces
 from scipy import stats
 
 from envs import ProcgenOptions
@@ -22,7 +21,7 @@ from lcd.demands import CONTRASTS
 from lcd.execution import Listener, execute
 from lcd.files import replacing
 from lcd.intervals import cell_samples, contrast_interval, degrees_of_freedom, fieller_limits
-from lcd.plan import GamePlan, Plan, eye_checksum
+from lcd.plan import GamePlan, Plan, check_encoder, eye_checksum
 from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes
 from lcd.store import Store
 from lcd.training.objectives import OBJECTIVES
@@ -114,6 +113,20 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
     return found
 
 
+def foreseen_runs(plan: GamePlan, names: Sequence[str]) -> list[tuple[str, RunSettings]]:
+    """The further runs of a swap, each with what people call its encoder, before any eye is taught.
+
+    In the place of an eye that is still to be taught stands one that costs the same, with random weights.
+    """
+    from agents import EncoderName
+
+    own = plan.cells[0].encoder
+    encoders = full_names(names, own, Path)
+    untaught = f"{EncoderName.read(own).architecture}+frozen"
+    swap = Swap(plan, {name: untaught if name in OBJECTIVES else encoder for name, encoder in encoders.items()})
+    return [(name, run) for name, encoder in swap.encoders.items() for run in swap.runs_with(encoder)]
+
+
 def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
     """Find out whether every encoder of a swap can be had, before hours are spent.
 
@@ -129,14 +142,9 @@ def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
     ValueError
         If a name is none, weights are missing or do not fit, or a package is not installed.
     """
-    from agents import EncoderPolicy
-    from envs.actions import NUM_ACTIONS
-    from lcd.training.pretraining import FRAMES
-
     for name, full in full_names(names, plan.cells[0].encoder, Path).items():
         if name not in (RANDOM, HARMONIZED, *OBJECTIVES):
-            eye_checksum(full)
-            EncoderPolicy(FRAMES, spaces.Discrete(NUM_ACTIONS), lambda progress: 0.0, encoder=full)
+            check_encoder(full)
 
 
 def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[str], None]) -> Path:
@@ -168,7 +176,6 @@ def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[s
     described += [f"{run.num_levels}levels", f"{frames}frames"]
     file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         made = pretrain(options, settings, report=report)
         with replacing(file) as partial:
             save_eye(made.encoder, partial, architecture, made.card)

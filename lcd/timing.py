@@ -1,12 +1,11 @@
-"""How fast this machine trains, measured on the cells of a plan."""
+"""How fast this machine trains, measured on the runs of a plan."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from lcd.plan import Plan
 from lcd.training.settings import RunSettings
 
 WARM_UP, MEASURED = 1, 2
@@ -44,24 +43,37 @@ def steps_per_second(run: RunSettings, threads: int = 1) -> float:
     return MEASURED * rollout / seconds
 
 
-def measured_rates(plan: Plan, begun: Callable[[RunSettings], None] = lambda run: None) -> dict[tuple[str, str], float]:
-    """Steps per second of each kind of cell in a plan, by (view, learning), in one worker of one thread.
+Kind = tuple[str, str, str, bool]
+"""What decides how fast a run trains: its view, how it learns, its encoder, and whether that is harmonized."""
+
+
+def kind_of(run: RunSettings) -> Kind:
+    """The kind of a run."""
+    return run.view, run.learning, run.encoder, run.harmonizer > 0
+
+
+def measured_rates(
+    runs: Iterable[RunSettings], threads: int = 1, begun: Callable[[RunSettings], None] = lambda run: None
+) -> dict[Kind, float]:
+    """Steps per second of each kind among runs, in one worker.
 
     Parameters
     ----------
-    plan
-        The plan.
+    runs
+        The runs.
+    threads
+        Threads of the worker.
     begun
         Is told of each run that is about to be measured; one takes seconds, or a minute with a large encoder.
     """
-    rates: dict[tuple[str, str], float] = {}
-    for run in plan.runs:
-        if (run.view, run.learning) not in rates:
+    rates: dict[Kind, float] = {}
+    for run in runs:
+        if kind_of(run) not in rates:
             begun(run)
-            rates[run.view, run.learning] = steps_per_second(run)
+            rates[kind_of(run)] = steps_per_second(run, threads)
     return rates
 
 
-def expected_seconds(plan: Plan, rates: dict[tuple[str, str], float], workers: int) -> float:
-    """Time that the plan takes in so many workers, at these rates, if none ever waits."""
-    return sum(run.steps / rates[run.view, run.learning] for run in plan.runs) / workers
+def expected_seconds(runs: Iterable[RunSettings], rates: dict[Kind, float], workers: int) -> float:
+    """Time that runs take in so many workers, at these rates, if none ever waits."""
+    return sum(run.steps / rates[kind_of(run)] for run in runs) / workers

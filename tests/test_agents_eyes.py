@@ -263,6 +263,8 @@ def test_weights_that_do_not_fit_or_would_run_code_are_refused(tmp_path, capsys)
         ("nature+frozen", ("nature", None, True, None)),
         ("impala:4,8@a/b.pt", ("impala:4,8", "a/b.pt", True, None)),
         ("impala:4,8@a/b.pt+tuned=1e-4", ("impala:4,8", "a/b.pt", False, 1e-4)),
+        ("nature@a+b/c,d.pt", ("nature", "a+b/c,d.pt", True, None)),
+        ("nature@a+b.pt+tuned", ("nature", "a+b.pt", False, None)),
         ("efficientnet_lite0", ("efficientnet_lite0", None, True, None)),
         ("efficientnet_lite0+tuned", ("efficientnet_lite0", None, False, None)),
         ("timm:resnet18", ("timm:resnet18", None, True, None)),

@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from lcd.arguments import encoder_names
 from lcd.command_line import main
 from lcd.execution import _sentence
 
@@ -43,6 +44,15 @@ def lcd(*arguments, cwd):
         (["calibrate", "--values", "a"], ["numbers from 0 to 1", "'a'"]),
         (["calibrate", "--values", "0"], ["two or more different settings"]),
         (["calibrate", "--encoder", "vgg"], ["vgg", "small"]),
+        (["diagnose", "maze", "--encoder", "nature@lost.safetensors"], ["no file of weights lost.safetensors"]),
+        (["diagnose", "maze", "--encoders", "random,impala:16,x"], ["Unknown encoder 'x'"]),
+        (["calibrate", "--encoder", "nature@lost.safetensors"], ["no file of weights lost.safetensors"]),
+        (["report", "procgen-easy", "--out", "."], [". is a folder: name a file"]),
+        (["report", "procgen-easy", "--out", "/dev/null/page.html"], ["/dev/null", "name another file"]),
+        (["watch", "maze", "--out", "."], [". is a folder: name a file"]),
+        (["pretrain", "maze", "--objective", "autoencoding", "--out", "."], [". is a folder: name a file"]),
+        (["harmonize", "maze", "--out", "."], [". is a folder: name a file"]),
+        (["align", "efficientnet_lite0", "--out", "."], [". is a folder: name a file"]),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(
@@ -106,6 +116,28 @@ def test_dry_run_prints_the_plan_with_its_time_and_writes_nothing(tmp_path):
     assert "8 runs" in result.stdout
     assert "imitation" in result.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
+    names = "scratch,random,small:32,slow-features"
+    result = lcd("diagnose", "maze", "--preset", "smoke", "--encoders", names, "--dry-run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "20 runs" in result.stdout  # 8 of the diagnosis, 2 seeds x 2 ways to learn x 3 eyes
+    assert all(name in result.stdout for name in ("random", "small:32", "slow-features"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("random,impala:16,32,autoencoding", ("random", "impala:16,32", "autoencoding")),
+        ("impala:8,16@eye.safetensors, nature+frozen", ("impala:8,16@eye.safetensors", "nature+frozen")),
+        ("nature:64+tuned=1e-4,", ("nature:64+tuned=1e-4",)),
+        ("", ()),
+    ],
+)
+def test_names_of_encoders_keep_their_numbers(text, found):
+    assert encoder_names(text) == found
 
 
 def test_help_and_games_are_quick_and_quiet(tmp_path):

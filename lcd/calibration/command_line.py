@@ -39,11 +39,13 @@ def command(
     from lcd.display import PlanDisplay, estimate_table
     from lcd.execution import default_workers
     from lcd.output import OutputFolder
+    from lcd.plan import check_encoder
 
     changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
     preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
     sweep = Sweep(Sweep.dials if dials is None else names(dials), _numbers(values), preset=preset)
     plan = sweep.plan()
+    check_encoder(preset.encoder)
     folder = OutputFolder(out)
     folder.check(sweep)
     workers = workers or default_workers("cpu")[0]

@@ -11,7 +11,7 @@ import pandas as pd
 from envs.calibration.courier import EPISODE, Rules, num_distractors
 from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
 from envs.calibration.optimum import expected_returns
-from lcd.plan import GamePlan, Plan, cells_of, evaluated_steps
+from lcd.plan import GamePlan, Plan, cells_of, evaluated_steps, eye_checksum
 from lcd.presets import Preset
 from lcd.scores import Normalisation, cell_scores, check_episodes
 from lcd.store import Store
@@ -122,6 +122,7 @@ def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
         steps=evaluated[-1],
         evaluation=Evaluation(evaluated, num_envs=preset.evaluation_episodes),
         encoder=preset.encoder,
+        eye=eye_checksum(preset.encoder),
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
         dials=dials,

@@ -42,13 +42,12 @@ def command(
     from lcd.alignment.agreement import CLICKME_CEILING
     from lcd.alignment.importance import METHODS
     from lcd.alignment.measuring import align
-    from lcd.files import replacing
+    from lcd.files import check_output, replacing
 
     chosen = names(methods) or tuple(METHODS)
     if unknown := [name for name in chosen if name not in METHODS]:
         raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
-    if not out.parent.is_dir():
-        raise ValueError(f"There is no folder {out.parent} for the table: make it, or name another with --out.")
+    check_output(out)
     scores, sees, levels = _scores_of(model)
     references, is_clickme = _references(maps, levels, count, seed)
     if sees is not None and references.images.shape[1:3] != sees:

@@ -21,6 +21,7 @@ from lcd.arguments import (
     TeacherFactor,
     Threads,
     Workers,
+    encoder_names,
     names,
 )
 
@@ -73,7 +74,7 @@ def command(
     from lcd.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
     from lcd.plan import Plan
     from lcd.store import Store
-    from lcd.swap import Swap, carry_out_swap, check_encoders, full_names
+    from lcd.swap import Swap, carry_out_swap, check_encoders, foreseen_runs, full_names
 
     device = resolve_device(device)
     changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
@@ -87,7 +88,8 @@ def command(
         appearance=names(appearance),
     )
     plan = Plan((game_plan,))
-    check_encoders(game_plan, names(encoders))
+    others = encoder_names(encoders)
+    check_encoders(game_plan, others)
     folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
     folder.check(plan)
     usual = default_workers(device)
@@ -95,7 +97,7 @@ def command(
 
     if dry_run:
         console = Console()
-        console.print(*estimate_table(plan, workers), sep="\n")
+        console.print(*estimate_table(plan, workers, threads, foreseen_runs(game_plan, others)), sep="\n")
         console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
         return
 
@@ -114,8 +116,8 @@ def command(
     ):
         for sentence in sentences:
             console.print(f"  {title}: {sentence}", highlight=False)
-    if encoders:
-        swap = Swap(game_plan, full_names(names(encoders), chosen.encoder, _taught(game_plan, store, console)))
+    if others:
+        swap = Swap(game_plan, full_names(others, chosen.encoder, _taught(game_plan, store, console)))
         with PlanDisplay(swap.as_plan()) as display:
             found = carry_out_swap(swap, runs, workers=workers, threads=threads, device=device, listener=display)
         folder.write_tables(encoders=found.round(6))

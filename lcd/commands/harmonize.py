@@ -34,12 +34,14 @@ def command(
     importance maps agree with those maps, and their returns. On a folder of ClickMe: a classifier, harmonized on some
     of the images and examined on the others.
     """
+    from lcd.files import check_output, replacing
+
+    check_output(out)
     if Path(what).is_dir():
         _classifier(Path(what), weight, encoder or "efficientnet_lite0", epochs, out)
         return
     from lcd.display import PlanDisplay
     from lcd.execution import default_workers
-    from lcd.files import replacing
     from lcd.harmonization import effect_table, harmonized_plan, measure_harmonization
     from lcd.pipeline import adjusted_preset, plan_diagnosis
     from lcd.store import Store

@@ -23,7 +23,7 @@ def command(
     frames: Annotated[
         int | None, typer.Option(parser=count, metavar="N", help="Frames to learn from, by default 50k.")
     ] = None,
-    epochs: Annotated[int, typer.Option(help="Passes over them.")] = 5,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 5,
     levels: Annotated[int, typer.Option(min=1, help="Training levels, of which the frames are.")] = 200,
     agent: Annotated[
         Path | None, typer.Option(help="File of a policy that plays; by default one acts at random.")
@@ -38,11 +38,12 @@ def command(
     """
     from agents import load_policy, save_eye
     from envs import ProcgenOptions
-    from lcd.files import replacing
+    from lcd.files import check_output, replacing
     from lcd.training.pretraining import Pretraining, pretrain
 
     options = ProcgenOptions(game, mode)
     settings = Pretraining(objective, encoder, frames or Pretraining.frames, epochs, num_levels=levels, seed=seed)
+    file = check_output(out or Path("eyes") / f"{options.game}-{objective}.safetensors")
     policy = None if agent is None else load_policy(agent)[0]
     console = Console()
 
@@ -50,8 +51,6 @@ def command(
         console.print(f"{options.game}, {objective}: {line}", highlight=False)
 
     made = pretrain(options, settings, policy=policy, report=report)
-    file = out or Path("eyes") / f"{options.game}-{objective}.safetensors"
-    file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:
         save_eye(made.encoder, partial, encoder, made.card)
     card = made.card

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Write a film of an agent at play, in both views, with its actions and the value that it sees in each state."""
     from lcd.figures import registered
-    from lcd.files import replacing
+    from lcd.files import check_output, replacing
     from lcd.replay import record
 
     if teacher is not None and (game is not None or run is not None):
@@ -37,6 +37,7 @@ def command(
     if run is None and (game or teacher) is None:
         raise ValueError("Nobody is there to be watched: name a game, whose teacher plays, or a run with --run.")
     policy, options, levels = _of_teacher(str(game or teacher)) if run is None else _of_run(run, game)
+    film = check_output(out or Path(f"{options.game}.gif"))
     replay = record(
         policy,
         options if training else options.unseen_levels(levels),
@@ -44,7 +45,6 @@ def command(
         max_steps=max_steps,
         seed=seed,
     )
-    film = out or Path(f"{options.game}.gif")
     with replacing(film) as partial:
         registered("replay")(replay, partial)
     Console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)

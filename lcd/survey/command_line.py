@@ -46,7 +46,8 @@ def command(
     if tables:
         SurveyTables.kept(tables)  # a folder of something else is refused now, not after hours of training
     if dry_run:
-        console.print(*estimate_table(survey.plan, workers or default_workers(device)[0]), sep="\n")
+        usual = default_workers(device)
+        console.print(*estimate_table(survey.plan, workers or usual[0], threads or usual[1]), sep="\n")
         return
 
     def done(diagnosis: Diagnosis) -> None:

@@ -43,16 +43,19 @@ def taxonomy(
     from lcd.taxonomy.taxonomy import FIGURES, Taxonomy
 
     console = Console()
+    folder = OutputFolder(out)
+    if place is None:
+        folder.check(_Folder())
     found = Taxonomy.read(runs)
     if place is not None:
         for table in _placement_tables(found.place(SurveyTables.read(place))):
             console.print(table)
         return
-    folder = OutputFolder(out)
+    tables = {name: table.round(6) for name, table in found.as_tables().items()}
+    figures = {name: found.plot(name) for name in FIGURES}
     folder.claim(_Folder())
-    folder.write_tables(**{name: table.round(6) for name, table in found.as_tables().items()})
-    for name in FIGURES:
-        figure = found.plot(name)
+    folder.write_tables(**tables)
+    for name, figure in figures.items():
         folder.write_figure(name, figure)
         save_figure(figure, out / f"{name}.pdf")
     console.print(_summary(found))
@@ -67,13 +70,14 @@ def report(
 ) -> None:
     """Write the report of a taxonomy as one HTML page that needs no network."""
     from lcd.figures import registered
+    from lcd.files import check_output
     from lcd.output import save_figure
     from lcd.taxonomy.taxonomy import Taxonomy
 
-    if out.is_dir():
-        raise ValueError(f"{out} is a folder: name a file with --out, such as {out / 'report.html'}.")
+    check_output(out)
+    if pdf:
+        check_output(out.with_suffix(".pdf"))
     found = Taxonomy.read(runs)
-    out.parent.mkdir(parents=True, exist_ok=True)
     registered("report")(found, out, title)
     console = Console()
     console.print(f"The report is {out}.", highlight=False, soft_wrap=True)
