@@ -12,7 +12,7 @@ from agents.policy_file import PolicyFileError, load_policy, save_policy
 from agents.ppo import PPO, TrainingDiverged
 from agents.registry import ENCODERS, EncoderName, parse_encoder, register_encoder
 from agents.wayfinder import Wayfinder
-from agents.weights import load_weights, save_eye
+from agents.weights import eye_card, load_weights, save_eye
 
 __all__ = [
     "ENCODERS",
@@ -35,6 +35,7 @@ __all__ = [
     "TrainingDiverged",
     "Wayfinder",
     "evaluate",
+    "eye_card",
     "load_policy",
     "load_weights",
     "parse_encoder",

@@ -132,7 +132,7 @@ class Classifier(_Normalised):
         eye = load_eye(name)
         super().__init__(eye)
         assert isinstance(eye.module, _Features)
-        self.model = eye.module.model
+        self.name, self.model = name, eye.module.model
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, shape (batch, classes)."""

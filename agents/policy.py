@@ -19,6 +19,8 @@ from agents.machine import bfloat16_is_fast
 from agents.registry import EncoderName, parse_encoder
 from agents.weights import load_weights
 
+_LARGEST_HALF = torch.finfo(torch.float16).max
+
 
 class EncoderPolicy(ActorCriticPolicy):
     """Stable-Baselines3's actor-critic policy, computing its encoder in mixed precision and channels last.
@@ -130,7 +132,7 @@ class EncoderPolicy(ActorCriticPolicy):
         """What the eye sees in observations, shape (batch, numbers), in half precision; the policy takes it, too."""
         assert isinstance(self.features_extractor, Encoder)
         with self._precision(obs):
-            return self.features_extractor.see(obs).half()
+            return self.features_extractor.see(obs).clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
 
     def _precision(self, obs: torch.Tensor) -> torch.autocast:
         wanted = bfloat16_is_fast(obs.device) if self.mixed_precision is None else self.mixed_precision

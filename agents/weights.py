@@ -11,11 +11,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from agents.encoders import Encoder
+from agents.eyes import Classifier
 
 FORMAT = "lcd-eye-1"
 
 _OF_POLICIES = "features_extractor.network.0."
 """What stands before the names of an eye's weights in the file of a policy."""
+
+_OF_CLASSIFIERS = "module.model."
+"""What stands before the names of a classifier's weights in an eye around it."""
 
 
 def save_eye(encoder: Encoder, path: Path, architecture: str, card: dict[str, Any]) -> None:
@@ -34,6 +38,42 @@ def save_eye(encoder: Encoder, path: Path, architecture: str, card: dict[str, An
     """
     weights = {name: value.contiguous() for name, value in encoder.eye.state_dict().items()}
     save_file(weights, path, {"format": FORMAT, "encoder": architecture, "card": json.dumps(card)})
+
+
+def save_classifier(classifier: Classifier, path: Path, card: dict[str, Any]) -> None:
+    """Write what a classifier has become: ``NAME@FILE`` then names its eye, or where one is asked for the classifier.
+
+    Parameters
+    ----------
+    classifier
+        The classifier.
+    path
+        File to write.
+    card
+        JSON data.
+    """
+    weights = {_OF_CLASSIFIERS + name: value.contiguous() for name, value in classifier.model.state_dict().items()}
+    save_file(weights, path, {"format": FORMAT, "encoder": classifier.name, "card": json.dumps(card)})
+
+
+def load_classifier(text: str) -> Classifier:
+    """A classifier by its name, or ``NAME@FILE`` with the weights that `save_classifier` wrote.
+
+    Raises
+    ------
+    ValueError
+        If there is no such classifier, or the weights are missing or do not fit.
+    """
+    name, at, file = text.partition("@")
+    classifier = Classifier(name)
+    if at:
+        found = _read(Path(file))
+        weights = {key.removeprefix(_OF_CLASSIFIERS): value for key, value in found.items()}
+        try:
+            classifier.model.load_state_dict(weights)
+        except RuntimeError:
+            raise ValueError(f"The weights in {file} are not those of the classifier {name}: name another.") from None
+    return classifier
 
 
 def eye_card(path: Path) -> dict[str, Any]:

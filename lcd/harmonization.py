@@ -41,8 +41,9 @@ def measure_harmonization(
     Returns
     -------
     pandas.DataFrame
-        One row a run: game, learning, harmonizer (its weight), seed, alignment (mean Spearman correlation of the
-        gradient's map with the privileged one, on frames of unseen levels, of the action preferred), and mean returns
+        One row a run: game, learning, harmonizer (its weight), seed, maps (privileged, never human), alignment (mean
+        Spearman correlation of the gradient's map with the privileged one, on frames of unseen levels, of the action
+        preferred), and mean returns
         on training and on unseen levels.
 
     Raises
@@ -69,6 +70,7 @@ def _measured(run: RunSettings, store: Store) -> dict[str, object]:
         "learning": run.learning,
         "harmonizer": run.harmonizer,
         "seed": run.seed,
+        "maps": references.source,
         "alignment": Agreement.of(agreement(maps.numpy(), references.maps)).mean,
         "training": float(last["training"]),
         "unseen": float(last["unseen"]),

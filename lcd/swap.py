@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from agents import EncoderName, eye_card
 from envs import ProcgenOptions
 from lcd.demands import CONTRASTS
 from lcd.execution import Listener, execute
@@ -84,8 +85,6 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
     ValueError
         If a name is none.
     """
-    from agents import EncoderName
-
     own = EncoderName.read(preset_encoder)
     found = {}
     for name in dict.fromkeys(names):
@@ -118,8 +117,6 @@ def foreseen_runs(plan: GamePlan, names: Sequence[str]) -> list[tuple[str, RunSe
 
     In the place of an eye that is still to be taught stands one that costs the same, with random weights.
     """
-    from agents import EncoderName
-
     own = plan.cells[0].encoder
     encoders = full_names(names, own, Path)
     untaught = f"{EncoderName.read(own).architecture}+frozen"
@@ -163,7 +160,7 @@ def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[s
     report : callable
         Is told of every pass.
     """
-    from agents import EncoderName, save_eye
+    from agents import save_eye
     from lcd.training.pretraining import FEWEST, Pretraining, pretrain
 
     run = plan.cells[0]
@@ -191,7 +188,7 @@ def carry_out_swap(
     Returns
     -------
     pandas.DataFrame
-        See `swap_table`.
+        See `swap_table`; the column privileged says which eyes were taught by the game's own state.
 
     Raises
     ------
@@ -204,7 +201,18 @@ def carry_out_swap(
         name: _scores(swap.plan, store, swap.runs_with(encoder), diagnosed=False)
         for name, encoder in swap.encoders.items()
     }
-    return swap_table(diagnosed, others)
+    table = swap_table(diagnosed, others)
+    told = {name: _is_privileged(encoder) for name, encoder in swap.encoders.items()}
+    table.insert(1, "privileged", table["encoder"].map(told).astype(bool))
+    return table
+
+
+def _is_privileged(encoder: str) -> bool:
+    """Whether an encoder was told anything that the game's own state says and no frame does."""
+    if encoder == HARMONIZED:
+        return True
+    weights = EncoderName.read(encoder).weights
+    return weights is not None and eye_card(weights).get("objective") == "segmentation"
 
 
 def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagnosed: bool = True) -> pd.DataFrame:

@@ -26,7 +26,7 @@ def test_a_network_that_looks_where_it_should_scores_high_in_every_aspect():
     good = np.tile(where_it_looks(), (12, 1, 1)).astype(np.float32)
     tables = [
         align(
-            judge, ReferenceMaps(images, maps, "privileged"), methods=["gradient"], ceilings={"dice": 0.5}, attacked=6
+            judge, ReferenceMaps(images, maps, "privileged", ceilings={"dice": 0.5}), methods=["gradient"], attacked=6
         )
         for maps in (good, 1 - good)
     ]
@@ -56,8 +56,13 @@ def test_the_command_measures_a_policy_on_its_game(tmp_path, policy):
     done = lcd("align", policy, "--count", "8", "--methods", "gradient", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "alignment.csv")
-    assert set(table["source"]) == {"privileged"}
-    assert set(table["aspect"]) == {"where", "how", "robustness"}
+    assert set(table["aspect"]) == {"where", "how", "robustness", "value", "invariance"}
+    of_game = table["aspect"] == "invariance"
+    assert set(table["source"][~of_game]) == {"privileged"}
+    assert set(table["method"][of_game]) == {"no-backgrounds", "restricted-themes", "monochrome"}
+    assert table["mean"][of_game].between(0, 2).all()
+    values, actions = (table[table["aspect"] == aspect].set_index("measure")["mean"] for aspect in ("value", "where"))
+    assert (values != actions).any()
     assert "human" not in done.stdout
 
 
@@ -84,7 +89,7 @@ def test_images_and_folders_that_do_not_fit_are_refused_beforehand(tmp_path, pol
         (tmp_path / name).mkdir()
         picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
         Image.fromarray(picture).save(tmp_path / name / "one.png")
-    refused = lcd("align", policy, "--maps", "images,maps", cwd=tmp_path)
+    refused = lcd("align", policy, "--maps", "images,maps", "--source", "human", cwd=tmp_path)
     sentence = "The policy sees images of 64 x 64 pixels, and these have 32 x 32: resize them beforehand."
     assert (refused.returncode, sentence in " ".join(refused.stderr.split())) == (2, True)
     refused = lcd("align", policy, "--out", "images/one.png/table.csv", cwd=tmp_path)
@@ -97,12 +102,16 @@ def test_the_command_reads_folders_and_says_what_is_wrong(tmp_path, policy):
         for number in range(3):
             pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3)).astype(np.uint8)
             Image.fromarray(pixels).convert(mode).save(tmp_path / folder / f"{number}.png")
-    done = lcd("align", policy, "--maps", "images,maps", "--methods", "gradient", "--out", "a.csv", cwd=tmp_path)
+    given = ("--maps", "images,maps", "--methods", "gradient", "--out", "a.csv")
+    done = lcd("align", policy, *given, "--source", "human", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert set(pd.read_csv(tmp_path / "a.csv")["source"]) == {"human"}
+    assert set(pd.read_csv(tmp_path / "a.csv")["source"]) == {"human", "redrawn"}
     for arguments, sentence in {
         (policy, "--methods", "staring"): "Unknown method 'staring'",
         (policy, "--maps", "nowhere"): "none of ClickMe's files",
+        (policy, *given): "add --source human or privileged",
+        (policy, *given, "--source", "martian"): "--source martian does not fit",
+        ("efficientnet_lite0@lost.pt",): "no file of weights lost.pt",
         ("efficientnet_lite0",): "this model does not name one",
         ("nowhere.safetensors",): "There is no policy file",
     }.items():

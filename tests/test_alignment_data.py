@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from envs import GAMES, ProcgenOptions, class_names
-from lcd.alignment.clickme import read_npz, read_shards
+from lcd.alignment.clickme import read_folder, read_npz, read_shards
 from lcd.alignment.gaze import gaze_map, read_trial
 from lcd.alignment.privileged import collect_references, diagnostic_labels, privileged_maps
 from lcd.alignment.references import ReferenceMaps, read_folders
@@ -136,8 +136,38 @@ def test_files_of_single_images_are_read_and_never_unpickled(tmp_path):
     (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"c\.npz"):
         read_npz([tmp_path / "c.npz"])
+    whole = bytearray((tmp_path / "a.npz").read_bytes())
+    for place in range(0, len(whole), 997):  # whatever byte is wrong, it is a sentence or does no harm
+        broken = whole.copy()
+        broken[place] ^= 255
+        (tmp_path / "d.npz").write_bytes(broken)
+        try:
+            read_npz([tmp_path / "d.npz"], size=64)
+        except ValueError as error:
+            assert "d.npz" in str(error)
+    np.savez(tmp_path / "e.npz", image=image[..., 0], heatmap=heat, label=5)
+    with pytest.raises(ValueError, match=r"e\.npz holds an image of shape"):
+        read_npz([tmp_path / "e.npz"])
     with pytest.raises(ValueError, match="not one image"):
         read_npz([])
+
+
+def test_a_shard_whose_checksums_are_right_and_whose_content_is_not(shard):
+    content = example(image=jpeg(click(0)[0]), heatmap=jpeg(click(0)[1]), label=1)
+    for place in range(0, len(content), max(1, len(content) // 300)):
+        broken = bytearray(content)
+        broken[place] ^= 255
+        shard.write_bytes(record(bytes(broken)))
+        try:
+            read_shards([shard], size=64)
+        except ValueError as error:
+            assert "train-0.tfrecords" in str(error)
+
+
+def test_no_more_of_a_shard_is_read_than_is_asked_for(shard):
+    whole = shard.read_bytes()
+    shard.write_bytes(whole + b"damaged")
+    assert len(read_folder(shard.parent, size=64, largest=2)) == 2
 
 
 def trial(folder, *, frames=(1, 2, 3), lines=None):
@@ -175,6 +205,7 @@ def test_gaze_is_read_in_the_layout_of_atari_head(tmp_path):
         ({"frames": (1, 2)}, "The frame RZ_1_3 is not in"),
         ({"lines": ["RZ_1_1,0,0"]}, "Line 1 of .* is no line of Atari-HEAD"),
         ({"lines": ["RZ_1_1,0,0,50,0,1,3.0"]}, "Line 1 of .* is no line of Atari-HEAD"),
+        ({"lines": ["RZ_1_1,0,0,50,0,1,3.0,nan"]}, "Line 1 of .* is no line of Atari-HEAD"),
         ({"lines": ["RZ_1_1,0,0,50,0,1,null"]}, "nobody looks anywhere"),
     ],
 )
@@ -200,17 +231,39 @@ def test_folders_of_images_and_maps_pair_by_name(tmp_path):
         (tmp_path / folder).mkdir()
         for name in ("a", "b"):
             Image.new(mode, (12, 10), 200).save(tmp_path / folder / f"{name}.png")
-    found = read_folders(tmp_path / "images", tmp_path / "maps")
+    found = read_folders(tmp_path / "images", tmp_path / "maps", "human")
     assert (found.images.shape, found.maps.shape, len(found)) == ((2, 10, 12, 3), (2, 10, 12), 2)
     Image.new("L", (8, 8)).save(tmp_path / "maps" / "b.png")
     with pytest.raises(ValueError, match="different sizes"):
-        read_folders(tmp_path / "images", tmp_path / "maps")
+        read_folders(tmp_path / "images", tmp_path / "maps", "human")
     (tmp_path / "maps" / "b.png").unlink()
     with pytest.raises(ValueError, match="b is in one of"):
-        read_folders(tmp_path / "images", tmp_path / "maps")
+        read_folders(tmp_path / "images", tmp_path / "maps", "human")
     (tmp_path / "maps" / "b.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="cannot be read as an image"):
-        read_folders(tmp_path / "images", tmp_path / "maps")
+        read_folders(tmp_path / "images", tmp_path / "maps", "human")
+
+
+def test_the_maps_of_several_people_give_their_mean_and_the_ceiling_of_their_agreement(tmp_path):
+    random = np.random.default_rng(0)
+    for number in range(3):
+        (tmp_path / "maps" / str(number)).mkdir(parents=True)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (16, 16, 3)).astype(np.uint8)).save(tmp_path / f"images/{number}.png")
+        common = random.integers(0, 200, (16, 16))
+        for person in range(4):
+            noisy = (common + random.integers(0, 40, (16, 16))).astype(np.uint8)
+            Image.fromarray(noisy).save(tmp_path / f"maps/{number}/{person}.png")
+    found = read_folders(tmp_path / "images", tmp_path / "maps", "human")
+    assert found.maps.shape == (3, 16, 16)
+    assert 0.9 < found.ceilings["spearman"] < 1
+    assert found.first(2).ceilings == found.ceilings
+    one = np.asarray(Image.open(tmp_path / "maps/0/0.png"), float)
+    assert np.abs(found.maps[0] - one).max() > 0
+    for number in range(3):
+        for person in range(1, 4):
+            (tmp_path / f"maps/{number}/{person}.png").unlink()
+    assert read_folders(tmp_path / "images", tmp_path / "maps", "human").ceilings == {}
 
 
 def test_a_map_of_16_bits_keeps_its_shades(tmp_path):
@@ -218,7 +271,7 @@ def test_a_map_of_16_bits_keeps_its_shades(tmp_path):
     for name, picture in (("images", np.zeros((8, 8, 3), np.uint8)), ("maps", shades)):
         (tmp_path / name).mkdir()
         Image.fromarray(picture).save(tmp_path / name / "one.png")
-    found = read_folders(tmp_path / "images", tmp_path / "maps")
+    found = read_folders(tmp_path / "images", tmp_path / "maps", "human")
     assert np.abs(found.maps[0] - shades / 257).max() <= 1
 
 

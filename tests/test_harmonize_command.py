@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_agents_eyes import policy
 from test_alignment_data import click
 from test_command_line import lcd
 from torch import nn
 
+from agents.weights import eye_card, load_classifier
 from lcd.alignment.references import ReferenceMaps
 from lcd.harmonization import effect_table
 from lcd.training.classifiers import Harmonization, harmonize_classifier
@@ -47,6 +51,7 @@ def test_a_harmonized_classifier_looks_where_it_should_and_is_right_all_the_same
     [
         (bright_corners(3), {}, "too few"),
         (ReferenceMaps(np.zeros((9, 8, 8, 3), np.uint8), np.zeros((9, 8, 8), np.float32), "human"), {}, "have none"),
+        (replace(bright_corners(9), targets=np.full(9, 2)), {}, "class 2 is none of this network's 2"),
         (None, {"weight": -1}, "must be a number of at least 0"),
         (None, {"weight": float("nan")}, "must be a number of at least 0"),
         (None, {"epochs": 0}, "epochs must be above 0"),
@@ -97,6 +102,13 @@ def test_the_command_harmonizes_a_classifier_on_files_of_clickme(tmp_path):
     table = pd.read_csv(tmp_path / "harmonization.csv")
     assert table["epoch"].tolist() == [0, 1]
     assert table["alignment"].notna().all()
+    eye = f"efficientnet_lite0@{tmp_path / 'harmonized.safetensors'}"
+    assert eye_card(tmp_path / "harmonized.safetensors")["source"] == "human"
+    frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
+    seen = [policy(name).see(frames) for name in ("efficientnet_lite0", eye)]
+    assert not torch.equal(*seen)
+    assert torch.equal(policy(eye).see(frames), seen[1])
+    assert load_classifier(eye)(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
     (tmp_path / "empty").mkdir()
     wrong = lcd("harmonize", "empty", cwd=tmp_path)
     assert (wrong.returncode, "none of ClickMe's files" in wrong.stderr) == (2, True)

@@ -14,7 +14,7 @@ from agents.weights import eye_card
 from envs import ProcgenOptions
 from envs.actions import action_classes
 from lcd.training.frames import GameFrames, Transitions, collect_frames
-from lcd.training.objectives import OBJECTIVES, Segmentation, slow_loss
+from lcd.training.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
 from lcd.training.pretraining import FRAMES, Pretraining, pretrain
 
 ACTIONS = spaces.Discrete(15)
@@ -58,6 +58,15 @@ def test_a_trained_agent_may_play():
         policy.action_net.bias.copy_(torch.tensor([-50.0] * 14 + [50.0]))
     played = collect_frames(ProcgenOptions("maze"), 64, policy=policy, num_envs=8)
     assert (played.actions == 14).all()
+
+
+def test_constant_and_repeated_features_are_not_slow():
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(2, 400, 4, generator=generator)
+    assert slowness(*noise) == pytest.approx(1, abs=0.1)
+    assert slowness(torch.ones(400, 4), torch.ones(400, 4)) == 1
+    assert slowness(noise[0], noise[0]) == 0
+    assert slowness(noise[0, :, :1].expand(-1, 4), noise[0, :, :1].expand(-1, 4)) == pytest.approx(0.75)
 
 
 def test_slow_features_recover_a_known_slow_source():

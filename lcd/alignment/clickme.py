@@ -6,8 +6,8 @@ Linsley, Shiebler, Eberhardt and Serre, *Learning what and where to attend*, ICL
 from __future__ import annotations
 
 import io
-import zipfile
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional
 
+from lcd.alignment.agreement import CLICKME_CEILING
 from lcd.alignment.harmonizer import resized
 from lcd.alignment.references import ReferenceMaps
 from lcd.alignment.tfrecord import read_examples
@@ -28,7 +29,7 @@ _KERNEL, _DEVIATION = 10, 10.0
 Entry = tuple[NDArray[np.uint8], NDArray[np.uint8], int]
 
 
-def read_shards(shards: Iterable[Path], *, size: int = SIZE) -> ReferenceMaps:
+def read_shards(shards: Iterable[Path], *, size: int = SIZE, largest: int | None = None) -> ReferenceMaps:
     """Read TFRecord shards, ``train-0.tfrecords`` and so on, as the harmonizer's authors prepare them.
 
     Parameters
@@ -37,13 +38,16 @@ def read_shards(shards: Iterable[Path], *, size: int = SIZE) -> ReferenceMaps:
         The files.
     size : int
         Side of the images and maps in the result.
+    largest : int, optional
+        Number of entries after which to stop.
 
     Raises
     ------
     ValueError
         If a shard is missing, cut short or damaged, or an entry lacks its image, heatmap or label.
     """
-    return _prepared((_of_example(example, shard) for shard in shards for example in read_examples(shard)), size)
+    entries = (_of_example(example, shard) for shard in shards for example in read_examples(shard))
+    return _prepared(islice(entries, largest), size)
 
 
 def read_npz(files: Iterable[Path], *, size: int = SIZE) -> ReferenceMaps:
@@ -67,7 +71,7 @@ def read_folder(folder: Path, *, size: int = SIZE, largest: int | None = None) -
     size : int
         Side of the images and maps in the result.
     largest : int, optional
-        Number of npz files after which to stop.
+        Number of images after which to stop.
 
     Raises
     ------
@@ -77,14 +81,14 @@ def read_folder(folder: Path, *, size: int = SIZE, largest: int | None = None) -
     shards, files = sorted(folder.glob("*.tfrecords")), sorted(folder.glob("*.npz"))
     if not (shards or files):
         raise ValueError(f"{folder} holds none of ClickMe's files, .tfrecords or .npz: check the path.")
-    return read_shards(shards, size=size) if shards else read_npz(files[:largest], size=size)
+    return read_shards(shards, size=size, largest=largest) if shards else read_npz(files[:largest], size=size)
 
 
 def _of_example(example: dict, shard: Path) -> Entry:
     try:
         image, heatmap = (_decoded(example[name][0], mode) for name, mode in (("image", "RGB"), ("heatmap", "L")))
         return image, heatmap, int(example["label"][0])
-    except (KeyError, IndexError, OSError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, SyntaxError, OSError) as error:  # Pillow's are many
         raise ValueError(f"An entry of {shard} lacks image, heatmap or label ({error!r}): fetch it again.") from None
 
 
@@ -97,9 +101,14 @@ def _of_npz(file: Path) -> Entry:
     try:
         with np.load(file, allow_pickle=False) as data:
             image, heatmap = np.asarray(data["image"]), np.squeeze(np.asarray(data["heatmap"]))
-            label = int(data["label"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            label = int(np.squeeze(data["label"]))
+    except Exception as error:  # a damaged archive fails in NumPy, zipfile, zlib or struct
         raise ValueError(f"{file} lacks image, heatmap or label, or is damaged ({error}): fetch it again.") from None
+    if image.ndim != 3 or image.shape[2] != 3 or heatmap.ndim != 2:
+        raise ValueError(
+            f"{file} holds an image of shape {image.shape} and a heatmap of shape {heatmap.shape}, "
+            "not (height, width, 3) and (height, width): fetch it again."
+        )
     return image.astype(np.uint8), heatmap, label
 
 
@@ -112,7 +121,8 @@ def _prepared(entries: Iterator[Entry], size: int) -> ReferenceMaps:
         labels.append(label)
     if not images:
         raise ValueError("There is not one image in the files of ClickMe: name the shards or npz files.")
-    return ReferenceMaps(np.stack(images), np.stack(maps), "human", np.array(labels, np.int64))
+    ceilings = {"spearman": CLICKME_CEILING}
+    return ReferenceMaps(np.stack(images), np.stack(maps), "human", np.array(labels, np.int64), ceilings)
 
 
 def _blurred(maps: torch.Tensor, size: int) -> torch.Tensor:

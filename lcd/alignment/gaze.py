@@ -77,6 +77,8 @@ def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
             if "null" in (action, gaze[0]):
                 continue
             places = np.array(gaze, dtype=np.float64).reshape(-1, 2)
+            if not np.isfinite(places).all():
+                raise ValueError
             found.append((name, int(action), places))
         except (IndexError, ValueError):
             raise ValueError(f"Line {number + 1} of {table} is no line of Atari-HEAD: fetch the file again.") from None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 
+from envs import ProcgenOptions
+from envs.options import APPEARANCES, appearances_of_play
 from lcd.alignment.agreement import Agreement, agreement_table
 from lcd.alignment.harmonizer import resized
 from lcd.alignment.importance import METHODS, Scores, importance_maps
+from lcd.alignment.invariance import Features, invariance, redrawn_frames
 from lcd.alignment.references import ReferenceMaps
 from lcd.alignment.revealing import area, revealing_curve
 from lcd.alignment.robustness import smallest_perturbation
@@ -23,8 +28,8 @@ def align(
     references: ReferenceMaps,
     *,
     methods: Sequence[str] = tuple(METHODS),
-    ceilings: dict[str, float] | None = None,
     attacked: int = 32,
+    report: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> pd.DataFrame:
     """Measure where a network looks, how its decisions come about, and how little changes them.
 
@@ -37,10 +42,10 @@ def align(
         else the network's own decisions.
     methods : sequence of str
         Ways to make importance maps.
-    ceilings : dict, optional
-        Agreement among the sources of the reference, by measure.
     attacked : int
         Images whose smallest perturbation is searched for, the slowest of all measures.
+    report : callable
+        Is told what is about to be measured, how much has been, and out of how much.
 
     Returns
     -------
@@ -49,16 +54,86 @@ def align(
         reference: Spearman, Dice, IoU), ``how`` (area under the curve of the decision's probability as pixels are
         revealed, or hidden, in the order of the reference) and ``robustness`` (L2 norm of the smallest perturbation
         that changes the decision, and the agreement of its place with the reference). share is the mean as a share of
-        the ceiling. Undefined agreements, of constant maps, are counted and left out of means.
+        the references' ceiling. Undefined agreements, of constant maps, are counted and left out of means.
     """
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
     targets = None if references.targets is None else torch.from_numpy(references.targets)
     reference = resized(torch.from_numpy(references.maps), images.shape[2:]).numpy()
-    maps = {method: importance_maps(scores, images, targets, method).numpy() for method in methods}
-    tables = [agreement_table(maps, reference, ceilings).assign(aspect="where")]
-    tables.append(_how(scores, images, torch.from_numpy(reference)))
-    tables.append(_robustness(scores, images[:attacked], reference[:attacked], ceilings))
+    ceilings = references.ceilings
+    stages: dict[str, Callable[[], pd.DataFrame]] = {
+        method: partial(_where, scores, images, targets, reference, method, ceilings) for method in methods
+    }
+    stages["revealing"] = partial(_how, scores, images, torch.from_numpy(reference))
+    stages["attack"] = partial(_robustness, scores, images[:attacked], reference[:attacked], ceilings)
+    tables = []
+    for number, (name, measured) in enumerate(stages.items()):
+        report(name, number, len(stages))
+        tables.append(measured())
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
+
+
+def value_alignment(
+    values: Scores, references: ReferenceMaps, *, methods: Sequence[str] = tuple(METHODS)
+) -> pd.DataFrame:
+    """Where a policy's estimate of a state's value looks: the rows that `align` has of where, with the aspect value.
+
+    Parameters
+    ----------
+    values : callable
+        From images to values, shape (batch, 1), see `lcd.alignment.importance.policy_scores`.
+    references, methods
+        As for `align`.
+    """
+    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
+    reference = resized(torch.from_numpy(references.maps), images.shape[2:]).numpy()
+    only = torch.zeros(len(images), dtype=torch.int64)
+    tables = [_where(values, images, only, reference, method, references.ceilings) for method in methods]
+    return pd.concat(tables, ignore_index=True).assign(aspect="value")[list(COLUMNS)]
+
+
+def invariance_table(features: Features, options: ProcgenOptions, count: int, seed: int = 0) -> pd.DataFrame:
+    """Whether features of a game's states stay the same in other appearances, as rows of the aspect invariance.
+
+    Parameters
+    ----------
+    features : callable
+        See `lcd.alignment.invariance.Features`.
+    options : ProcgenOptions
+        The game as it usually looks.
+    count, seed : int
+        Number of states, and the seed of their levels.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Three rows an appearance that leaves play as it is and is not the usual one: found, chance and ratio, see
+        `lcd.alignment.invariance.Invariance`.
+    """
+    drawn = [
+        name
+        for name, changes in APPEARANCES.items()
+        if not appearances_of_play(options.game, [name])
+        and any(getattr(options, option) != value for option, value in changes.items())
+    ]
+    frames = redrawn_frames(options, drawn, count, seed=seed)
+    rows = [
+        {"aspect": "invariance", "method": name, "measure": measure, "mean": mean, "images": count, "undefined": 0}
+        for name, found in zip(drawn, invariance(features, frames), strict=True)
+        for measure, mean in asdict(found).items()
+    ]
+    return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
+
+
+def _where(
+    scores: Scores,
+    images: torch.Tensor,
+    targets: torch.Tensor | None,
+    reference: np.ndarray,
+    method: str,
+    ceilings: Mapping[str, float],
+) -> pd.DataFrame:
+    maps = importance_maps(scores, images, targets, method).numpy()
+    return agreement_table({method: maps}, reference, ceilings).assign(aspect="where")
 
 
 def _how(scores: Scores, images: torch.Tensor, reference: torch.Tensor) -> pd.DataFrame:
@@ -79,7 +154,7 @@ def _how(scores: Scores, images: torch.Tensor, reference: torch.Tensor) -> pd.Da
 
 
 def _robustness(
-    scores: Scores, images: torch.Tensor, reference: np.ndarray, ceilings: dict[str, float] | None
+    scores: Scores, images: torch.Tensor, reference: np.ndarray, ceilings: Mapping[str, float]
 ) -> pd.DataFrame:
     attack = smallest_perturbation(scores, images)
     sizes = torch.where(torch.isinf(attack.sizes), torch.nan, attack.sizes).numpy()

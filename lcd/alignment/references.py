@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from lcd.alignment.agreement import MEASURES, Agreement, ceiling
 
 Source = Literal["human", "privileged"]
 
@@ -29,6 +31,8 @@ class ReferenceMaps:
         Who says so. What is read off a game's own state is privileged, never human.
     targets : numpy.ndarray, shape (n,), int64, or None
         Class of each image, or the action taken in it, where it is known.
+    ceilings : mapping of str to float
+        Agreement among the sources behind the maps, by measure, where it is known.
 
     Raises
     ------
@@ -40,6 +44,7 @@ class ReferenceMaps:
     maps: NDArray[np.float32]
     source: Source
     targets: NDArray[np.int64] | None = None
+    ceilings: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[-1] != 3 or self.images.dtype != np.uint8:
@@ -63,16 +68,17 @@ class ReferenceMaps:
     def first(self, count: int) -> ReferenceMaps:
         """The first of them."""
         targets = None if self.targets is None else self.targets[:count]
-        return ReferenceMaps(self.images[:count], self.maps[:count], self.source, targets)
+        return replace(self, images=self.images[:count], maps=self.maps[:count], targets=targets)
 
 
-def read_folders(images: Path, maps: Path, source: Source = "human") -> ReferenceMaps:
+def read_folders(images: Path, maps: Path, source: Source) -> ReferenceMaps:
     """Read a folder of images and one of maps, which go together by their names.
 
     Parameters
     ----------
     images, maps : pathlib.Path
-        Folders of PNG or JPEG files of one size; each image's map has the image's name, whatever the ending.
+        Folders of PNG or JPEG files of one size. An image's map has the image's name, whatever the ending; or there is
+        a folder of that name with a map of each person. Then their mean is the map, and their agreement the ceiling.
     source : {"human", "privileged"}
         Who the maps come from.
 
@@ -81,13 +87,30 @@ def read_folders(images: Path, maps: Path, source: Source = "human") -> Referenc
     ValueError
         If a folder is missing or empty, a file cannot be read, names do not pair, or sizes differ.
     """
-    found = [_files(folder) for folder in (images, maps)]
-    if alone := sorted(found[0].keys() ^ found[1].keys()):
+    seen, drawn = _files(images), _maps_of(maps)
+    if alone := sorted(seen.keys() ^ drawn.keys()):
         raise ValueError(f"{alone[0]} is in one of {images} and {maps} only: every image needs a map of its name.")
-    names = sorted(found[0])
-    pictures = np.stack(_of_one_size([_picture(found[0][name], "RGB") for name in names], images))
-    importance = np.stack(_of_one_size([_picture(found[1][name], "L") for name in names], maps))
-    return ReferenceMaps(pictures, importance.astype(np.float32), source)
+    names = sorted(seen)
+    pictures = np.stack(_of_one_size([_picture(seen[name], "RGB") for name in names], images))
+    sources = [np.stack(_of_one_size([_picture(path, "L") for path in drawn[name]], maps)) for name in names]
+    importance = np.stack(_of_one_size([each.mean(axis=0) for each in sources], maps))
+    return ReferenceMaps(pictures, importance.astype(np.float32), source, ceilings=_ceilings(sources))
+
+
+def _maps_of(folder: Path) -> dict[str, list[Path]]:
+    """The maps of each image, one or one a person."""
+    several = {path.name: path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
+    if not several:
+        return {name: [path] for name, path in _files(folder).items()}
+    return {name: sorted(_files(path).values()) for name, path in several.items()}
+
+
+def _ceilings(sources: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
+    shared = [each for each in sources if len(each) > 1]
+    if not shared:
+        return {}
+    found = {measure: Agreement.of([ceiling(each[None], measure)[0] for each in shared]).mean for measure in MEASURES}
+    return {measure: mean for measure, mean in found.items() if np.isfinite(mean)}
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -109,7 +132,7 @@ def _picture(path: Path, mode: str) -> NDArray[np.uint8]:
         raise ValueError(f"{path} cannot be read as an image ({error}): remove or replace it.") from None
 
 
-def _of_one_size(pictures: Sequence[NDArray[np.uint8]], folder: Path) -> Sequence[NDArray[np.uint8]]:
+def _of_one_size(pictures: Sequence[NDArray[Any]], folder: Path) -> Sequence[NDArray[Any]]:
     sizes = {picture.shape[:2] for picture in pictures}
     if len(sizes) > 1:
         raise ValueError(f"The images in {folder} have different sizes, {sorted(sizes)}: bring them to one.")

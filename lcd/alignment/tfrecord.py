@@ -37,7 +37,7 @@ def read_examples(path: Path) -> Iterator[dict[str, Feature]]:
     for number, content in enumerate(_records(path)):
         try:
             yield dict(_features(content))
-        except (ValueError, IndexError, struct.error) as error:
+        except (ValueError, IndexError, OverflowError) as error:
             raise ValueError(f"Record {number} of {path} holds no example ({error}): fetch the file again.") from None
 
 
@@ -101,21 +101,21 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
 
 def _features(example: bytes) -> Iterator[tuple[str, Feature]]:
     for _, _, features in _fields(example):
-        assert isinstance(features, bytes)
-        for _, _, entry in _fields(features):
-            assert isinstance(entry, bytes)
-            parts = {number: content for number, _, content in _fields(entry)}
-            name, feature = parts.get(1, b""), parts.get(2, b"")
-            if not (isinstance(name, bytes) and isinstance(feature, bytes)):
-                raise ValueError("a feature without name or value")
-            yield name.decode(), _values(feature)
+        for _, _, entry in _fields(_message(features)):
+            parts = {number: content for number, _, content in _fields(_message(entry))}
+            yield _message(parts.get(1, b"")).decode(), _values(_message(parts.get(2, b"")))
+
+
+def _message(content: bytes | int) -> bytes:
+    if not isinstance(content, bytes):
+        raise ValueError("a number where a message belongs")
+    return content
 
 
 def _values(feature: bytes) -> Feature:
     """The list in a feature: of bytes (1), of floating numbers (2) or of whole ones (3), packed or not."""
     for kind, _, content in _fields(feature):
-        assert isinstance(content, bytes)
-        parts = [value for _, _, value in _fields(content)]
+        parts = [value for _, _, value in _fields(_message(content))]
         if kind == 1:
             return [part for part in parts if isinstance(part, bytes)]
         if kind == 2:

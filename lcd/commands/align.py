@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,16 +13,21 @@ from rich.table import Table
 from lcd.arguments import names
 
 if TYPE_CHECKING:
+    from agents import EncoderPolicy
     from envs import ProcgenOptions
     from lcd.alignment.importance import Scores
     from lcd.alignment.references import ReferenceMaps
 
 PRIVILEGED = "privileged"
+SOURCES = ("human", PRIVILEGED)
 
 
 def command(
     model: Annotated[
-        str, typer.Argument(help="Folder of a run, file of a policy that sees frames, or efficientnet_lite0.")
+        str,
+        typer.Argument(
+            help="Folder of a run, file of a policy that sees frames, efficientnet_lite0, or efficientnet_lite0@FILE."
+        ),
     ],
     maps: Annotated[
         str,
@@ -30,32 +36,55 @@ def command(
             help="privileged: frames of the policy's game; IMAGES,MAPS: two folders; or a folder of ClickMe's files.",
         ),
     ] = PRIVILEGED,
+    source: Annotated[
+        str | None, typer.Option(help="Who the maps of two folders come from: human or privileged.")
+    ] = None,
     count: Annotated[int, typer.Option(min=2, help="Images, at most.")] = 128,
     methods: Annotated[str, typer.Option(metavar="NAMES", help="Ways to make importance maps; by default all.")] = "",
-    seed: Annotated[int, typer.Option(help="Of the frames that are drawn.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the frames that are drawn.")] = 0,
     out: Annotated[Path, typer.Option(help="The table.")] = Path("alignment.csv"),
 ) -> None:
     """Measure how a network sees, against maps of what matters.
 
     Of a policy, on unseen levels of its game: what is on the frame by the game's own state is privileged, never human.
+    Of a policy the value's maps are measured, too, and whether its features stay when the game is drawn in another way.
     """
-    from lcd.alignment.agreement import CLICKME_CEILING
+    import pandas as pd
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     from lcd.alignment.importance import METHODS
-    from lcd.alignment.measuring import align
+    from lcd.alignment.measuring import align, invariance_table, value_alignment
     from lcd.files import check_output, replacing
 
     chosen = names(methods) or tuple(METHODS)
     if unknown := [name for name in chosen if name not in METHODS]:
         raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
     check_output(out)
-    scores, sees, levels = _scores_of(model)
-    references, is_clickme = _references(maps, levels, count, seed)
-    if sees is not None and references.images.shape[1:3] != sees:
-        found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], sees))
+    seeing = _model(model)
+    references = _references(maps, source, seeing.levels, count, seed)
+    if seeing.size is not None and references.images.shape[1:3] != seeing.size:
+        found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], seeing.size))
         raise ValueError(f"The policy sees images of {wanted} pixels, and these have {found}: resize them beforehand.")
-    ceilings = {"spearman": CLICKME_CEILING} if is_clickme else None
-    table = align(scores, references, methods=chosen, ceilings=ceilings)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        tables = [
+            align(
+                seeing.scores,
+                references,
+                methods=chosen,
+                report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+            )
+        ]
+        if seeing.value is not None:
+            progress.update(task, description="value", total=None)
+            tables.append(value_alignment(seeing.value, references, methods=chosen))
+        if seeing.policy is not None and seeing.levels is not None:
+            progress.update(task, description="invariance", total=None)
+            tables.append(invariance_table(seeing.policy.extract_features, seeing.levels, count, seed))
+    table = pd.concat(tables, ignore_index=True)
     table.insert(0, "source", references.source)
+    table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
     with replacing(out) as partial:
         table.round(6).to_csv(partial, index=False)
     shown = Table(
@@ -70,19 +99,30 @@ def command(
     console.print(f"The table is {out}.", highlight=False, soft_wrap=True)
 
 
-def _scores_of(model: str) -> tuple[Scores, tuple[int, int] | None, ProcgenOptions | None]:
-    """What a model makes of images, their size where it must have one, and the unseen levels of the game it plays."""
+@dataclass(frozen=True)
+class _Seeing:
+    """A network that is measured; of a policy also its value, the size of its images and unseen levels of its game."""
+
+    scores: Scores
+    policy: EncoderPolicy | None = None
+    value: Scores | None = None
+    size: tuple[int, int] | None = None
+    levels: ProcgenOptions | None = None
+
+
+def _model(model: str) -> _Seeing:
     from agents import load_policy
-    from agents.eyes import EYES, Classifier
+    from agents.eyes import EYES
+    from agents.weights import load_classifier
     from lcd.alignment.importance import policy_scores
 
-    if model in EYES:
-        return Classifier(model).eval(), None, None
+    if model.partition("@")[0] in EYES:
+        return _Seeing(load_classifier(model).eval())
     path = Path(model)
     policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
-    scores = policy_scores(policy)
+    scores, values = policy_scores(policy), policy_scores(policy, "value")
     height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
-    return scores, (height, width), _unseen_levels(card)
+    return _Seeing(scores, policy, values, (height, width), _unseen_levels(card))
 
 
 def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
@@ -97,18 +137,22 @@ def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
     return ProcgenOptions(card["game"]).unseen_levels(200) if "game" in card else None
 
 
-def _references(maps: str, levels: ProcgenOptions | None, count: int, seed: int) -> tuple[ReferenceMaps, bool]:
+def _references(maps: str, source: str | None, levels: ProcgenOptions | None, count: int, seed: int) -> ReferenceMaps:
     from lcd.alignment.clickme import read_folder
     from lcd.alignment.privileged import collect_references
     from lcd.alignment.references import read_folders
 
+    if source is not None and ("," not in maps or source not in SOURCES):
+        raise ValueError(f"--source {source} does not fit: of two folders' maps it says {' or '.join(SOURCES)}.")
     if maps == PRIVILEGED:
         if levels is None:
             raise ValueError(
                 "Privileged maps are of a Procgen game, and this model does not name one: give others with --maps."
             )
-        return collect_references(levels, count, seed=seed), False
+        return collect_references(levels, count, seed=seed)
     if "," in maps:
+        if source is None:
+            raise ValueError(f"Nobody says who the maps in {maps} come from: add --source human or privileged.")
         images, references = maps.split(",", 1)
-        return read_folders(Path(images), Path(references)).first(count), False
-    return read_folder(Path(maps), largest=count).first(count), True
+        return read_folders(Path(images), Path(references), source).first(count)  # type: ignore[arg-type]
+    return read_folder(Path(maps), largest=count)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from lcd.arguments import STORE, Seeds, Steps, StoreFolder, Teacher, TeacherFactor, Workers
+
+if TYPE_CHECKING:
+    from lcd.training.classifiers import Harmonization
 
 
 def command(
@@ -24,6 +28,9 @@ def command(
     teacher: Teacher = None,
     teacher_factor: TeacherFactor = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images of a folder.")] = 5,
+    weights: Annotated[Path, typer.Option(help="The classifier's weights; use it as efficientnet_lite0@FILE.")] = Path(
+        "harmonized.safetensors"
+    ),
     out: Annotated[Path, typer.Option(help="The table.")] = Path("harmonization.csv"),
     store: StoreFolder = STORE,
     workers: Workers = None,
@@ -37,8 +44,11 @@ def command(
     from lcd.files import check_output, replacing
 
     check_output(out)
+    check_output(weights)
     if Path(what).is_dir():
-        _classifier(Path(what), weight, encoder or "efficientnet_lite0", epochs, out)
+        from lcd.training.classifiers import Harmonization
+
+        _classifier(Path(what), Harmonization(weight, epochs), encoder or "efficientnet_lite0", out, weights)
         return
     from lcd.display import PlanDisplay
     from lcd.execution import default_workers
@@ -65,19 +75,24 @@ def command(
     console.print(f"The table of runs is {out}.", highlight=False, soft_wrap=True)
 
 
-def _classifier(folder: Path, weight: float, encoder: str, epochs: int, out: Path) -> None:
-    from agents.eyes import Classifier
+def _classifier(folder: Path, settings: Harmonization, encoder: str, out: Path, weights: Path) -> None:
+    from agents.weights import load_classifier, save_classifier
     from lcd.alignment.clickme import read_folder
     from lcd.files import replacing
-    from lcd.training.classifiers import Harmonization, harmonize_classifier
+    from lcd.training.classifiers import harmonize_classifier
 
     console = Console()
+    classifier, references = load_classifier(encoder), read_folder(folder)
     table = harmonize_classifier(
-        Classifier(encoder),
-        read_folder(folder),
-        Harmonization(weight, epochs),
-        report=lambda line: console.print(line, highlight=False),
+        classifier, references, settings, report=lambda line: console.print(line, highlight=False)
     )
+    card = {"images": len(references), "source": references.source} | asdict(settings)
+    with replacing(weights) as partial:
+        save_classifier(classifier, partial, card)
     with replacing(out) as partial:
         table.round(6).to_csv(partial, index=False)
-    console.print(f"The table is {out}.", highlight=False, soft_wrap=True)
+    console.print(
+        f"The table is {out}. The eye is {weights}; use it as {classifier.name}@{weights}.",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -81,7 +81,7 @@ def harmonize_classifier(
     Raises
     ------
     ValueError
-        If the images have no classes, or there are too few.
+        If the images have no classes, or one that the network has not, or there are too few.
     agents.TrainingDiverged
         If the loss is not finite.
     """
@@ -91,6 +91,9 @@ def harmonize_classifier(
     count = round(settings.held_out * len(references))
     if min(count, len(references) - count) < 2:
         raise ValueError(f"{len(references)} images are too few to train on some and to hold others out.")
+    classes = _outputs(network, references)
+    if beyond := [int(target) for target in references.targets if not 0 <= target < classes]:
+        raise ValueError(f"The class {beyond[0]} is none of this network's {classes}, which count from 0.")
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
     maps = resized(torch.from_numpy(references.maps), images.shape[2:])
     targets = torch.from_numpy(references.targets)
@@ -115,6 +118,13 @@ def harmonize_classifier(
             f"pass {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}, alignment {found['alignment']:.3f}"
         )
     return pd.DataFrame(rows)
+
+
+def _outputs(network: nn.Module, references: ReferenceMaps) -> int:
+    """Number of classes that a network tells apart."""
+    network.eval()
+    with torch.no_grad():
+        return network(torch.from_numpy(references.images[:1]).permute(0, 3, 1, 2).float() / 255).shape[1]
 
 
 def _examined(

@@ -100,14 +100,16 @@ def collect_frames(
     batch = ProcgenBatch(options, num_envs, "both", seed)
     random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     view = "semantic" if policy is not None and policy.observation_space.shape == FRAME_SHAPE else "pixels"
-    frames, labels, acted, ended = [], [], [], []
+    steps = -(-count // num_envs)
+    frames = np.empty((steps + 1, num_envs, *FRAME_SHAPE, 3), np.uint8)
+    labels = np.empty((steps + 1, num_envs, *FRAME_SHAPE), np.uint8)
+    acted, goes_on = np.empty((steps, num_envs), np.int64), np.empty((steps, num_envs), np.bool_)
     actions = random.integers(NUM_ACTIONS, size=num_envs)
     seen = batch.observe()
     try:
-        for _ in range(-(-count // num_envs)):
+        for number in range(steps):
             assert isinstance(seen, dict)
-            frames.append(seen["pixels"].copy())
-            labels.append(seen["semantic"].copy())
+            frames[number], labels[number] = seen["pixels"], seen["semantic"]
             if policy is None:
                 fresh = random.integers(NUM_ACTIONS, size=num_envs)
                 actions = np.where(random.random(num_envs) < repeat, actions, fresh)
@@ -117,12 +119,10 @@ def collect_frames(
                     chances = policy.log_probabilities(visible).exp()
                 actions = torch.multinomial(chances, 1, generator=generator).squeeze(1).numpy()
             step = batch.step(actions.astype(np.int32))
-            acted.append(actions.astype(np.int64))
-            ended.append(step.terminated | step.truncated)
+            acted[number], goes_on[number] = actions, ~(step.terminated | step.truncated)
             seen = step.observations
         assert isinstance(seen, dict)
-        frames.append(seen["pixels"].copy())
-        labels.append(seen["semantic"].copy())
+        frames[steps], labels[steps] = seen["pixels"], seen["semantic"]
     finally:
         batch.close()
-    return GameFrames(np.stack(frames), np.stack(labels), np.stack(acted), ~np.stack(ended))
+    return GameFrames(frames, labels, acted, goes_on)

@@ -164,13 +164,31 @@ class SlowFeatures(Objective):
 
     @torch.no_grad()
     def score(self, encoder: Encoder, batch: Transitions) -> float:
-        """Mean squared change as a share of twice the variance: 0 never changes, 1 changes as at random."""
+        """See `slowness`."""
         before, after = self.features(encoder, torch.cat([batch.frames, batch.next_frames])).chunk(2)
-        return float(((after - before).square().mean(0) / (2 * before.var(0) + 1e-6)).mean())
+        return slowness(before, after)
 
     def chance(self, actions: torch.Tensor, batch_size: int) -> float:
         """The slowness of noise."""
         return 1.0
+
+
+def slowness(before: torch.Tensor, after: torch.Tensor) -> float:
+    """How slowly features change: 0 never, 1 as at random.
+
+    The mean squared change as a share of twice the variance, over as many uncorrelated directions as there are
+    features. One along which nothing varies (less than a hundredth of the variance that is asked for) tells nothing
+    and counts as 1, so that constant features, or the same one many times, are not taken for slow ones.
+
+    Parameters
+    ----------
+    before, after : torch.Tensor, shape (batch, features)
+        Features of frames and of the frames that follow them.
+    """
+    variances, directions = torch.linalg.eigh(torch.cov(before.double().T))
+    told = variances > 0.01
+    changes = ((after - before).double() @ directions[:, told]).square().mean(dim=0) / (2 * variances[told])
+    return float((changes.sum() + (~told).sum()) / len(variances))
 
 
 def slow_loss(before: torch.Tensor, after: torch.Tensor, penalty: float = 1.0) -> torch.Tensor:
