@@ -216,6 +216,31 @@ def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):
         SurveyTables.read(tmp_path)
 
 
+@pytest.mark.parametrize("lost", ["game", "seeds", "normalisation", "settings", "verdict", "demands", "curves"])
+def test_a_diagnosis_that_lacks_something_is_named(tmp_path, lost):
+    (tmp_path / "one").mkdir()
+    file = tmp_path / "one" / "diagnosis.json"
+    record = diagnosis("maze", 0.1, 0.2).to_json()
+    del record[lost]
+    file.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=rf"one.diagnosis\.json is damaged \(KeyError.*{lost}"):
+        SurveyTables.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_damaged_tables_are_named(tmp_path, name):
+    SurveyTables.of([diagnosis("heist", 0.1, 0.2), diagnosis("maze", 0.1, 0.2)]).write(tmp_path)
+    file = tmp_path / f"{name}.csv"
+    whole = file.read_text()
+    lines = whole.splitlines(keepends=True)
+    for damaged in (b"", b"\xff\x00" * 50, "".join(lines[:-1]).encode(), whole.replace("0", "zero").encode()):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"\.csv (cannot be|has \d+ rows of|has no column|holds|lacks maze)"):
+            SurveyTables.read(tmp_path)
+    file.write_text(whole)
+    assert len(SurveyTables.read(tmp_path).games) == 2
+
+
 def test_a_survey_that_does_not_come_with_the_package_is_named():
     with pytest.raises(ValueError, match="No survey 'atari' comes with this package"):
         load_reference("atari")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from lcd.diagnosis import FORMAT, Diagnosis
 from lcd.files import is_partial, locked, replacing
@@ -77,6 +78,18 @@ COLUMNS = {
 }
 """What the columns of each table mean."""
 
+_CELL = frozenset({"game", "view", "learning", "levels"})
+
+TEXTS = {
+    "games": _CELL
+    | {"preset", "mode", "appearance", "encoder", "teacher", "teacher_checksum"}
+    | {"verdict", "reason", "would_decide", "cautions"},
+    "scores": _CELL,
+    "curves": _CELL,
+    "demands": _CELL | {"quantity", "score", "over"},
+}
+"""Columns of each table that hold texts; all others hold numbers."""
+
 ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder")
 """Columns of `games` in which all games of a survey agree: what differs otherwise is the learner, not the game."""
 
@@ -116,7 +129,7 @@ class SurveyTables:
     @classmethod
     def of(cls, diagnoses: Iterable[Diagnosis]) -> SurveyTables:
         """The tables of some diagnoses, each of another game."""
-        return cls._of_records([diagnosis.to_json() for diagnosis in diagnoses])
+        return cls._together([_rows(diagnosis.to_json()) for diagnosis in diagnoses])
 
     @classmethod
     def read(cls, folder: Path | str) -> SurveyTables:
@@ -136,7 +149,9 @@ class SurveyTables:
             return load_reference(str(folder))
         folder = Path(folder)
         if all((folder / f"{name}.csv").is_file() for name in TABLES):
-            return cls(**{name: _read_table(folder / f"{name}.csv", name) for name in TABLES})
+            tables = cls(**{name: _read_table(folder / f"{name}.csv", name) for name in TABLES})
+            tables._check_whole(folder)
+            return tables
         files = sorted(folder.glob("diagnosis.json")) or sorted(folder.glob("*/diagnosis.json"))
         if not files:
             why = "" if folder.exists() else ", for it does not exist"
@@ -144,21 +159,42 @@ class SurveyTables:
                 f"{folder} holds no diagnoses{why}: give a folder that lcd survey wrote, or one of folders by lcd "
                 "diagnose."
             )
-        return cls._of_records([_read(file) for file in files])
+        return cls._together([_read(file) for file in files])
 
     @classmethod
-    def _of_records(cls, records: list[dict[str, Any]]) -> SurveyTables:
-        games = [record["game"] for record in records]
-        if twice := sorted({game for game in games if games.count(game) > 1}):
+    def _together(cls, diagnoses: list[_Rows]) -> SurveyTables:
+        names = [rows.game["game"] for rows in diagnoses]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"There are several diagnoses of {twice[0]}: keep one of them in the folder.")
-        demands = [pd.DataFrame(record["demands"]).assign(game=record["game"]) for record in records]
-        tables = {
-            "games": pd.DataFrame([_game_row(record) for record in records]),
-            "scores": pd.concat([pd.DataFrame(record["scores"]) for record in records], ignore_index=True),
-            "curves": pd.concat([pd.DataFrame(record["curves"]) for record in records], ignore_index=True),
-            "demands": pd.concat(demands, ignore_index=True),
+        games = pd.DataFrame([rows.game for rows in diagnoses])[list(COLUMNS["games"])]
+        others = {
+            name: pd.concat([getattr(rows, name) for rows in diagnoses], ignore_index=True) for name in TABLES[1:]
         }
-        return cls(**{name: table[list(COLUMNS[name])] for name, table in tables.items()})
+        return cls(games, **others)
+
+    def _check_whole(self, folder: Path) -> None:
+        """Refuse tables that lack rows: every run has a score and a curve to the budget, every game all demands.
+
+        Raises
+        ------
+        ValueError
+            If one is cut short.
+        """
+        budgets = self.games.set_index("game")["budget"]
+        ends = self.curves[self.curves["step"] == self.curves["game"].map(budgets)]
+        tables = {"scores": self.scores, "curves": ends, "demands": self.demands}
+        if alone := sorted(set().union(*(table["game"] for table in tables.values())) - set(budgets.index)):
+            raise ValueError(f"{folder / 'games.csv'} lacks {alone[0]}, which other tables have: restore it.")
+        counts = {name: table.groupby("game").size() for name, table in tables.items()}
+        for game in budgets.index:
+            found = {name: int(count.get(game, 0)) for name, count in counts.items()}
+            runs = max(found["scores"], found["curves"])
+            for name, wanted in (("scores", runs), ("curves", runs), ("demands", int(counts["demands"].max()))):
+                if found[name] != wanted:
+                    raise ValueError(
+                        f"{folder / f'{name}.csv'} has {found[name]} rows of {game} instead of {wanted}: restore it, "
+                        "or enter the game again with lcd survey --tables."
+                    )
 
     def updated(self, newer: SurveyTables) -> SurveyTables:
         """These tables with the games of `newer` added to them, or in place of what they said of those games."""
@@ -211,24 +247,49 @@ class SurveyTables:
                 getattr(self, name).round(6).to_csv(path, index=False)
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """What one diagnosis adds to each table."""
+
+    game: dict[str, Any]
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    demands: pd.DataFrame
+
+
+def _rows(record: dict[str, Any]) -> _Rows:
+    tables = {name: pd.DataFrame(record[name]) for name in TABLES[1:]}
+    tables["demands"] = tables["demands"].assign(game=record["game"])
+    return _Rows(_game_row(record), **{name: table[list(COLUMNS[name])] for name, table in tables.items()})
+
+
 def _read_table(file: Path, name: str) -> pd.DataFrame:
-    table = pd.read_csv(file, keep_default_na=True)
+    try:
+        table = pd.read_csv(file, keep_default_na=True)
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors, too
+        raise ValueError(f"{file} cannot be read ({' '.join(str(error).split())}): restore it.") from None
     if missing := [column for column in COLUMNS[name] if column not in table]:
         raise ValueError(
             f"{file} has no column {missing[0]!r}, as those of another version: enter its games into a new folder with "
             "lcd survey --tables."
         )
+    for column in COLUMNS[name]:
+        if column not in TEXTS[name] and not is_numeric_dtype(table[column]):
+            raise ValueError(f"{file} holds something else than numbers in the column {column!r}: restore it.")
     return table
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> _Rows:
     try:
         record: dict[str, Any] = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read ({error}): make the diagnosis again.") from None
     if record.get("format") != FORMAT:
         raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): make it again.")
-    return record
+    try:
+        return _rows(record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged ({error!r}): make the diagnosis again.") from None
 
 
 def _game_row(record: dict[str, Any]) -> dict[str, Any]:
