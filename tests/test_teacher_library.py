@@ -18,6 +18,7 @@ from analyses.replay_film import write_film
 from analyses.teachers_figure import draw_teachers, teacher_table
 from envs import ProcgenOptions
 from lcd.command_line import app
+from lcd.commands.watch import command as watch
 from lcd.pipeline import plan_diagnosis
 from lcd.plan import GivenTeacher
 from lcd.replay import Replay, record
@@ -234,3 +235,22 @@ def test_the_figure_shows_every_teacher_against_the_same_references(shipped):
     assert scores.loc["maze", "teacher"] == pytest.approx((card.unseen.mean - 5) / 5)
     (axes,) = draw_teachers(table).axes
     assert {label.get_text() for label in axes.get_yticklabels()} == {"maze", "heist"}
+
+
+class Seen(Exception):
+    pass
+
+
+def test_a_teacher_is_watched_on_levels_it_has_not_seen_unless_asked_otherwise(monkeypatch, tmp_path):
+    levels = []
+
+    def stopped(policy, options, **settings):
+        levels.append((options.start_level, options.num_levels))
+        raise Seen
+
+    monkeypatch.setattr("lcd.replay.record", stopped)
+    for training in (False, True):
+        with pytest.raises(Seen):
+            watch("maze", training=training, out=tmp_path / "film.gif")
+    assert levels[0][0] == 100_000
+    assert levels[1] == (0, 100_000)

@@ -29,7 +29,7 @@ def command(
         Path | None, typer.Option(help="File of a policy that plays; by default one acts at random.")
     ] = None,
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode.")] = "easy",
-    seed: Annotated[int, typer.Option(help="Of weights, frames and their order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, frames and their order.")] = 0,
     out: Annotated[Path | None, typer.Option(help="The file; by default eyes/GAME-OBJECTIVE.safetensors.")] = None,
 ) -> None:
     """Teach an eye on a game's own frames, without any reward.

@@ -25,7 +25,7 @@ def command(
     out: Annotated[Path | None, typer.Option(help="The film; by default GAME.gif.")] = None,
     episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3,
     max_steps: Annotated[int, typer.Option(min=1, help="Steps after which the film ends.")] = 600,
-    seed: Annotated[int, typer.Option(help="Of levels and actions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of levels and actions.")] = 0,
 ) -> None:
     """Write a film of an agent at play, in both views, with its actions and the value that it sees in each state."""
     from lcd.figures import registered
