@@ -43,8 +43,7 @@ def measure_harmonization(
     pandas.DataFrame
         One row a run: game, learning, harmonizer (its weight), seed, maps (privileged, never human), alignment (mean
         Spearman correlation of the gradient's map with the privileged one, on frames of unseen levels, of the action
-        preferred), and mean returns
-        on training and on unseen levels.
+        preferred), and mean returns on training and on unseen levels.
 
     Raises
     ------

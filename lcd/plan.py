@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -201,12 +202,16 @@ def check_encoder(encoder: str) -> None:
     ValueError
         If it is unknown, its weights are missing or do not fit, or a package that it needs is not installed.
     """
-    from lcd.training.pretraining import FRAMES
-
     name = EncoderName.read(encoder)
     if name.weights is not None or name.comes_with_weights:
-        eye_checksum(encoder)
-        EncoderPolicy(FRAMES, ACTION_SPACE, lambda left: 0.0, encoder=encoder)
+        _try_encoder(encoder, eye_checksum(encoder))
+
+
+@cache  # every game of a survey asks
+def _try_encoder(encoder: str, content: str | None) -> None:
+    from lcd.training.pretraining import FRAMES
+
+    EncoderPolicy(FRAMES, ACTION_SPACE, lambda left: 0.0, encoder=encoder)
 
 
 def plan_game(

@@ -27,6 +27,7 @@ def align(
     scores: Scores,
     references: ReferenceMaps,
     *,
+    value: Scores | None = None,
     methods: Sequence[str] = tuple(METHODS),
     attacked: int = 32,
     report: Callable[[str, int, int], None] = lambda what, done, of: None,
@@ -40,6 +41,8 @@ def align(
     references : ReferenceMaps
         Images with maps of what matters, at the images' size or another. Targets, where they are known, are explained;
         else the network's own decisions.
+    value : callable, optional
+        From images to a policy's values, shape (batch, 1): where it looks has the aspect ``value``.
     methods : sequence of str
         Ways to make importance maps.
     attacked : int
@@ -63,6 +66,11 @@ def align(
     stages: dict[str, Callable[[], pd.DataFrame]] = {
         method: partial(_where, scores, images, targets, reference, method, ceilings) for method in methods
     }
+    if value is not None:
+        only = torch.zeros(len(images), dtype=torch.int64)
+        for method in methods:
+            where = partial(_where, value, images, only, reference, method, ceilings, "value")
+            stages[f"{method} of the value"] = where
     stages["revealing"] = partial(_how, scores, images, torch.from_numpy(reference))
     stages["attack"] = partial(_robustness, scores, images[:attacked], reference[:attacked], ceilings)
     tables = []
@@ -70,25 +78,6 @@ def align(
         report(name, number, len(stages))
         tables.append(measured())
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
-
-
-def value_alignment(
-    values: Scores, references: ReferenceMaps, *, methods: Sequence[str] = tuple(METHODS)
-) -> pd.DataFrame:
-    """Where a policy's estimate of a state's value looks: the rows that `align` has of where, with the aspect value.
-
-    Parameters
-    ----------
-    values : callable
-        From images to values, shape (batch, 1), see `lcd.alignment.importance.policy_scores`.
-    references, methods
-        As for `align`.
-    """
-    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
-    reference = resized(torch.from_numpy(references.maps), images.shape[2:]).numpy()
-    only = torch.zeros(len(images), dtype=torch.int64)
-    tables = [_where(values, images, only, reference, method, references.ceilings) for method in methods]
-    return pd.concat(tables, ignore_index=True).assign(aspect="value")[list(COLUMNS)]
 
 
 def invariance_table(features: Features, options: ProcgenOptions, count: int, seed: int = 0) -> pd.DataFrame:
@@ -131,9 +120,10 @@ def _where(
     reference: np.ndarray,
     method: str,
     ceilings: Mapping[str, float],
+    aspect: str = "where",
 ) -> pd.DataFrame:
     maps = importance_maps(scores, images, targets, method).numpy()
-    return agreement_table({method: maps}, reference, ceilings).assign(aspect="where")
+    return agreement_table({method: maps}, reference, ceilings).assign(aspect=aspect)
 
 
 def _how(scores: Scores, images: torch.Tensor, reference: torch.Tensor) -> pd.DataFrame:

@@ -99,10 +99,11 @@ def read_folders(images: Path, maps: Path, source: Source) -> ReferenceMaps:
 
 def _maps_of(folder: Path) -> dict[str, list[Path]]:
     """The maps of each image, one or one a person."""
-    several = {path.name: path for path in folder.iterdir() if path.is_dir()} if folder.is_dir() else {}
-    if not several:
+    within = list(folder.iterdir()) if folder.is_dir() else []
+    people = [path for path in within if path.is_dir()]
+    if not people or any(path.suffix.lower() in IMAGE_ENDINGS for path in within):
         return {name: [path] for name, path in _files(folder).items()}
-    return {name: sorted(_files(path).values()) for name, path in several.items()}
+    return {path.name: sorted(_files(path).values()) for path in people}
 
 
 def _ceilings(sources: Sequence[NDArray[np.uint8]]) -> dict[str, float]:

@@ -53,7 +53,7 @@ def command(
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from lcd.alignment.importance import METHODS
-    from lcd.alignment.measuring import align, invariance_table, value_alignment
+    from lcd.alignment.measuring import align, invariance_table
     from lcd.files import check_output, replacing
 
     chosen = names(methods) or tuple(METHODS)
@@ -72,13 +72,11 @@ def command(
             align(
                 seeing.scores,
                 references,
+                value=seeing.value,
                 methods=chosen,
                 report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
             )
         ]
-        if seeing.value is not None:
-            progress.update(task, description="value", total=None)
-            tables.append(value_alignment(seeing.value, references, methods=chosen))
         if seeing.policy is not None and seeing.levels is not None:
             progress.update(task, description="invariance", total=None)
             tables.append(invariance_table(seeing.policy.extract_features, seeing.levels, count, seed))

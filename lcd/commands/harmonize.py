@@ -44,8 +44,8 @@ def command(
     from lcd.files import check_output, replacing
 
     check_output(out)
-    check_output(weights)
     if Path(what).is_dir():
+        check_output(weights)
         from lcd.training.classifiers import Harmonization
 
         _classifier(Path(what), Harmonization(weight, epochs), encoder or "efficientnet_lite0", out, weights)
