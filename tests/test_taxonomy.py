@@ -75,6 +75,15 @@ def test_classes_of_the_same_kind_are_told_apart_by_degree():
     assert Taxonomy(tables).classes.names == ("hard to decide, mildly", "hard to decide, strongly")
 
 
+def test_games_whose_learners_stay_far_from_the_end_are_not_said_to_need_no_help():
+    kinds = {top: {(0.0, 0.0): 6, (0.3, 0.3): 6} for top in (0.9, 0.4)}
+    names = [
+        Taxonomy(SurveyTables.of(survey(groups, spread=0.01, top=top))).classes.names for top, groups in kinds.items()
+    ]
+    assert names[0] == ("little to gain from either help", "hard to see and to decide")
+    assert names[1] == ("little learned within the budget", "hard to see and to decide")
+
+
 def test_a_new_game_is_placed_beside_the_games_that_are_like_it(taxonomy):
     placement = taxonomy.place(diagnosis("a game of its own", 0.34, 0.09, seed=77))
     members = set(taxonomy.positions.loc[taxonomy.positions["class"] == "hard to see", "game"])

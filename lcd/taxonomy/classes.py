@@ -11,8 +11,9 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
+from lcd.scores import CELLS
 from lcd.taxonomy.positions import Cells
-from lcd.verdict import NEGLIGIBLE
+from lcd.verdict import NEGLIGIBLE, SMALL_HEADROOM
 
 Floats = NDArray[np.float64]
 
@@ -126,8 +127,15 @@ def find_classes(
         mixture = more
     table = pd.DataFrame(rows, columns=["classes", "bic", "p_value", "stability"])
     table["chosen"] = table["classes"] == mixture.n_components
-    found = Classes(_names(mixture.means_), mixture, table, np.empty((0, 0)))
-    return replace(found, membership=found.chances(other))
+    found = Classes((), mixture, table, np.empty((0, 0)))
+    found = replace(found, membership=found.chances(other))
+    return replace(found, names=_names(mixture.means_, _headrooms(found, cells)))
+
+
+def _headrooms(classes: Classes, cells: Cells) -> list[float]:
+    """What learners with both kinds of help leave to reach, as mean over the games of each class."""
+    left, shares = 1 - cells.means[:, tuple(CELLS).index("d")], classes.membership
+    return list((shares.T @ left) / np.maximum(shares.sum(axis=0), np.finfo(float).tiny))
 
 
 def _fit(places: Floats, classes: int, noise: float, seed: int) -> GaussianMixture:
@@ -168,14 +176,14 @@ def _stability(fit: GaussianMixture, places: Floats, draws: Floats, noise: float
     return float(np.mean([adjusted_rand_score(labels, other) for other in again]))
 
 
-def _names(centres: Floats) -> tuple[str, ...]:
+def _names(centres: Floats, headrooms: list[float]) -> tuple[str, ...]:
     """Name each class after the demands at its centre; classes of the same kind are told apart by how hard they are.
 
     A single class is a continuum, and what holds at its middle need not hold of a game in it.
     """
     if len(centres) == 1:
         return (UNDIVIDED,)
-    kinds = [_kind(*centre) for centre in centres.tolist()]
+    kinds = [_kind(centre[0], centre[1], left) for centre, left in zip(centres.tolist(), headrooms, strict=True)]
     names = []
     for place, kind in enumerate(kinds):
         rank, count = kinds[:place].count(kind), kinds.count(kind)
@@ -184,10 +192,10 @@ def _names(centres: Floats) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _kind(perceptual: float, policy: float) -> str:
+def _kind(perceptual: float, policy: float, headroom: float) -> str:
     seen, decided = perceptual >= NEGLIGIBLE, policy >= NEGLIGIBLE
     if not seen and not decided:
-        return "little to gain from either help"
+        return "little learned within the budget" if headroom > SMALL_HEADROOM else "little to gain from either help"
     if seen and (not decided or perceptual > LARGER * policy):
         return "hard to see"
     if decided and (not seen or policy > LARGER * perceptual):
