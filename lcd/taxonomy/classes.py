@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,6 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from lcd.scores import CELLS
 from lcd.taxonomy.positions import Cells
 from lcd.verdict import NEGLIGIBLE, SMALL_HEADROOM
 
@@ -76,8 +75,7 @@ class Classes:
         -------
         numpy.ndarray, shape (n, k)
         """
-        count, games, _ = draws.shape
-        return self.mixture.predict_proba(draws.reshape(-1, 2)).reshape(count, games, -1).mean(axis=0)
+        return _chances(self.mixture, draws)
 
 
 @threadpool_limits.wrap(limits=1)  # of thousands of tiny fits each is faster alone, forty times so beside other work
@@ -127,15 +125,14 @@ def find_classes(
         mixture = more
     table = pd.DataFrame(rows, columns=["classes", "bic", "p_value", "stability"])
     table["chosen"] = table["classes"] == mixture.n_components
-    found = Classes((), mixture, table, np.empty((0, 0)))
-    found = replace(found, membership=found.chances(other))
-    return replace(found, names=_names(mixture.means_, _headrooms(found, cells)))
+    membership = _chances(mixture, other)
+    headrooms = [float(np.average(cells.headrooms(), weights=share)) for share in membership.T]
+    return Classes(_names(mixture.means_, headrooms), mixture, table, membership)
 
 
-def _headrooms(classes: Classes, cells: Cells) -> list[float]:
-    """What learners with both kinds of help leave to reach, as mean over the games of each class."""
-    left, shares = 1 - cells.means[:, tuple(CELLS).index("d")], classes.membership
-    return list((shares.T @ left) / np.maximum(shares.sum(axis=0), np.finfo(float).tiny))
+def _chances(mixture: GaussianMixture, draws: Floats) -> Floats:
+    count, games, _ = draws.shape
+    return mixture.predict_proba(draws.reshape(-1, 2)).reshape(count, games, -1).mean(axis=0)
 
 
 def _fit(places: Floats, classes: int, noise: float, seed: int) -> GaussianMixture:

@@ -81,6 +81,11 @@ class Cells:
         """Perceptual and policy-learning demand of each game, shape (n, 2)."""
         return self.means @ AXES.T
 
+    def headrooms(self) -> Floats:
+        """What the learner with both kinds of help leaves to reach in each game, shape (n,)."""
+        headroom = CONTRASTS["headroom"]
+        return headroom.offset + self.means @ np.array(headroom.weights)
+
     def covariances(self) -> Floats:
         """Covariance of each position's error, shape (n, 2, 2): both demands share the cell d."""
         return np.einsum("ik,nk,jk->nij", AXES, self.errors**2, AXES)
