@@ -125,10 +125,10 @@ def reference_teacher(game: str, distribution_mode: str) -> GivenTeacher | None:
     from envs import get_game
     from lcd.teachers.library import shipped_games, shipped_teacher
 
-    if get_game(game).name not in shipped_games():
+    if get_game(game).name not in shipped_games(distribution_mode=distribution_mode):
         return None
-    path, card = shipped_teacher(game)
-    return GivenTeacher(path, card.checksum, "reference") if card.distribution_mode == distribution_mode else None
+    path, card = shipped_teacher(game, distribution_mode=distribution_mode)
+    return GivenTeacher(path, card.checksum, "reference")
 
 
 def plan_diagnosis(

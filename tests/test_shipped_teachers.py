@@ -13,10 +13,12 @@ FRESH = {"num_levels": 1_000_000, "start_level": 1_000_000}
 """Levels that neither training nor any examination has seen."""
 
 
-@pytest.mark.parametrize("game", shipped_games())
-def test_a_shipped_teacher_is_the_one_of_its_card_and_plays_fresh_levels_as_it_says(game):
-    path, card = shipped_teacher(game)  # refuses a file with another checksum
-    assert card.game == game
+@pytest.mark.parametrize(
+    ("game", "mode"), [(game, mode) for mode in ("easy", "hard") for game in shipped_games(distribution_mode=mode)]
+)
+def test_a_shipped_teacher_is_the_one_of_its_card_and_plays_fresh_levels_as_it_says(game, mode):
+    path, card = shipped_teacher(game, distribution_mode=mode)  # refuses a file with another checksum
+    assert (card.game, card.distribution_mode) == (game, mode)
     assert path.stat().st_size <= 1_000_000
     random, _ = get_game(game).normalisation(card.distribution_mode)
     found = examine(load_policy(path)[0], ProcgenOptions(game, card.distribution_mode, **FRESH), episodes=64, seed=4)

@@ -80,6 +80,25 @@ def test_a_teacher_goes_on_from_another(library_folder, tmp_path, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_teacher_of_hard_levels_goes_on_from_one_of_easy_ones_and_has_a_name_of_its_own(
+    library_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(reinforcement, "LEG", 64)
+    options = ProcgenOptions("maze", "hard", num_levels=making.TRAINING_LEVELS)
+    easy = shipped_teacher("maze", library_folder)
+    recipe = replace(RECIPE, steps=64)
+    path, card = making.make_teacher(options, recipe, tmp_path, episodes=4, expert_episodes=2, begin=easy)
+    assert path.name == "maze-hard.safetensors"
+    assert (card.distribution_mode, card.begun_from, card.steps) == ("hard", easy[1].checksum, 128 + 64)
+    assert card.share_of_long_training(card.unseen) is None  # known in easy mode only
+    assert shipped_teacher("maze", tmp_path, distribution_mode="hard") == (path, card)
+    assert (shipped_games(tmp_path), shipped_games(tmp_path, distribution_mode="hard")) == ([], ["maze"])
+    with pytest.raises(ValueError, match="No teacher for maze comes with"):
+        shipped_teacher("maze", tmp_path)
+    with pytest.raises(ValueError, match=r"for maze-hard .* `lcd teachers train maze --mode hard` makes one"):
+        shipped_teacher("maze", library_folder, distribution_mode="hard")
+
+
 def test_a_teacher_goes_on_with_fewer_rounds(tmp_path, monkeypatch):
     monkeypatch.setattr(reinforcement, "LEG", 64)
     options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
@@ -178,7 +197,7 @@ def test_a_film_shows_every_step(tmp_path):
 @pytest.fixture
 def shipped(library_folder, monkeypatch):
     """The made teacher takes the place of those that come with the package."""
-    for function in (library.shipped_games, library.shipped_teacher):
+    for function in (library.shipped_games, library.shipped_teacher, library.shipped_cards):
         monkeypatch.setattr(function, "__defaults__", (library_folder,))
     return library_folder
 

@@ -19,6 +19,7 @@ def command(
     teacher: Annotated[
         str | None, typer.Option(metavar="GAME", help="The game whose reference teacher is to play.")
     ] = None,
+    mode: Annotated[str, typer.Option(help="Whose mode the reference teacher is: easy or hard.")] = "easy",
     training: Annotated[
         bool, typer.Option("--training", help="Play the levels that were learned on, instead of unseen ones.")
     ] = False,
@@ -36,7 +37,7 @@ def command(
         raise ValueError(f"--teacher {teacher} plays alone: leave the game and --run away, or --teacher.")
     if run is None and (game or teacher) is None:
         raise ValueError("Nobody is there to be watched: name a game, whose teacher plays, or a run with --run.")
-    policy, options, levels = _of_teacher(str(game or teacher)) if run is None else _of_run(run, game)
+    policy, options, levels = _of_teacher(str(game or teacher), mode) if run is None else _of_run(run, game)
     film = check_output(out or Path(f"{options.game}.gif"))
     replay = record(
         policy,
@@ -50,13 +51,13 @@ def command(
     Console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
 
 
-def _of_teacher(game: str) -> tuple[EncoderPolicy, ProcgenOptions, int]:
+def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, ProcgenOptions, int]:
     from agents import load_policy
     from envs import ProcgenOptions
     from lcd.teachers.library import shipped_teacher
     from lcd.teachers.making import TRAINING_LEVELS
 
-    path, card = shipped_teacher(game)
+    path, card = shipped_teacher(game, distribution_mode=mode)
     levels = ProcgenOptions(card.game, card.distribution_mode, num_levels=TRAINING_LEVELS)
     return load_policy(path)[0], levels, TRAINING_LEVELS
 

@@ -21,20 +21,20 @@ def list_teachers(context: typer.Context) -> None:
     """List the reference teachers that come with the package."""
     if context.invoked_subcommand is not None:
         return
-    from lcd.teachers.library import shipped_games, shipped_teacher
+    from lcd.teachers.library import shipped_cards, teacher_name
 
     table = Table(
         caption="Returns on levels that were not learned on, and beside them on training levels; shares of what 50M "
-        "steps of PPO reach; environment steps and hours of one core behind them."
+        "steps of PPO reach, known in easy mode; environment steps and hours of one core behind them."
     )
     for name in ("game", "return, 95 %", "share", "training", "expert", "steps", "hours"):
         table.add_column(name, justify="left" if name == "game" else "right", no_wrap=True)
-    for game in shipped_games():
-        card = shipped_teacher(game)[1]
+    for card in shipped_cards():
+        share = card.share_of_long_training(card.unseen)
         table.add_row(
-            game,
+            teacher_name(card.game, card.distribution_mode),
             escape(f"{card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}]"),
-            f"{card.share_of_long_training(card.unseen):.0%}",
+            "" if share is None else f"{share:.0%}",
             f"{card.training.mean:.2f}",
             f"{card.expert.mean:.2f}",
             f"{card.steps / 1e6:.1f}M",
@@ -50,10 +50,17 @@ def train(
         int | None, typer.Option(parser=count, metavar="N", help="Environment steps, instead of those of the recipe.")
     ] = None,
     from_shipped: Annotated[
-        bool, typer.Option("--from-shipped", help="Go on from the teacher that comes with the package, N steps more.")
+        bool,
+        typer.Option(
+            "--from-shipped",
+            help="Go on from the teacher that comes with the package, in hard mode if need be from that of easy mode, "
+            "N steps more.",
+        ),
     ] = False,
+    mode: Annotated[str, typer.Option(help="Procgen's distribution mode to learn in: easy or hard.")] = "easy",
     folder: Annotated[
-        Path | None, typer.Option(help="Folder of what is made; by default lcd-runs/teachers/GAME.")
+        Path | None,
+        typer.Option(help="Folder of what is made; by default lcd-runs/teachers/GAME, in hard mode GAME-hard."),
     ] = None,
     threads: Annotated[
         int, typer.Option(min=1, help="Threads; two processes of one thread make two teachers faster.")
@@ -67,21 +74,26 @@ def train(
     import torch
 
     from envs import ProcgenOptions, get_game
-    from lcd.teachers.library import shipped_teacher
+    from lcd.teachers.library import shipped_games, shipped_teacher, teacher_name
     from lcd.teachers.making import EXPERT_EPISODES, TRAINING_LEVELS, make_teacher
     from lcd.teachers.recipes import RECIPES
 
     name = get_game(game).name
     recipe = RECIPES[name] if steps is None else replace(RECIPES[name], steps=steps)
+    begin = None
+    if from_shipped:
+        begin = shipped_teacher(
+            name, distribution_mode=mode if name in shipped_games(distribution_mode=mode) else "easy"
+        )
     torch.set_num_threads(threads)
     console = Console()
     path, _ = make_teacher(
-        ProcgenOptions(name, num_levels=TRAINING_LEVELS),
+        ProcgenOptions(name, num_levels=TRAINING_LEVELS, distribution_mode=mode),
         recipe,
-        folder or Path("lcd-runs") / "teachers" / name,
+        folder or Path("lcd-runs") / "teachers" / teacher_name(name, mode),
         episodes=episodes,
         expert_episodes=min(EXPERT_EPISODES, episodes),
-        begin=shipped_teacher(name) if from_shipped else None,
+        begin=begin,
         report=lambda line: console.print(line, highlight=False, soft_wrap=True),
     )
     console.print(f"The teacher is {path}, its card beside it.", highlight=False, soft_wrap=True)

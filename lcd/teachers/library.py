@@ -56,8 +56,13 @@ class Card:
     checksum: str
     begun_from: str | None = None
 
-    def share_of_long_training(self, score: Score) -> float:
-        """A score as a share of what 50 M steps of PPO reach, both from the return of a random policy up."""
+    def share_of_long_training(self, score: Score) -> float | None:
+        """A score as a share of what 50 M steps of PPO reach, both from the return of a random policy up.
+
+        Such returns are known in easy mode; None in another.
+        """
+        if self.distribution_mode != "easy":
+            return None
         constants = get_game(self.game).normalisation(self.distribution_mode)
         assert constants is not None
         return (score.mean - constants[0]) / (LONG_TRAINED[self.game] - constants[0])
@@ -86,23 +91,42 @@ class Card:
             raise ValueError(f"{path} is no card of a teacher ({error}): install the package again.") from error
 
 
-def shipped_games(folder: Path = SHIPPED) -> list[str]:
-    """Games whose teachers come with the package."""
-    return [game for game in GAMES if (folder / f"{game}.safetensors").is_file()]
+def teacher_name(game: str, distribution_mode: str) -> str:
+    """What a game's teacher is called: by the game, and by the mode where that is not the easy one."""
+    return game if distribution_mode == "easy" else f"{game}-{distribution_mode}"
 
 
-def shipped_teacher(game: str, folder: Path = SHIPPED) -> tuple[Path, Card]:
-    """The file of a game's teacher, and its card.
+def shipped_games(folder: Path = SHIPPED, *, distribution_mode: str = "easy") -> list[str]:
+    """Games whose teachers for a mode come with the package."""
+    return [game for game in GAMES if (folder / f"{teacher_name(game, distribution_mode)}.safetensors").is_file()]
+
+
+def shipped_teacher(game: str, folder: Path = SHIPPED, *, distribution_mode: str = "easy") -> tuple[Path, Card]:
+    """The file of a game's teacher for a mode, and its card.
 
     Raises
     ------
     ValueError
         If there is none, or the file is not the one that the card describes.
     """
-    path = folder / f"{get_game(game).name}.safetensors"
+    game = get_game(game).name
+    name = teacher_name(game, distribution_mode)
+    path = folder / f"{name}.safetensors"
     if not path.is_file():
-        raise ValueError(f"No teacher for {game} comes with this package: `lcd teachers train {game}` makes one.")
+        option = "" if distribution_mode == "easy" else f" --mode {distribution_mode}"
+        raise ValueError(
+            f"No teacher for {name} comes with this package: `lcd teachers train {game}{option}` makes one."
+        )
     card = Card.read(path.with_suffix(".json"))
     if checksum(path) != card.checksum:
         raise ValueError(f"{path} is not the file that its card describes: install the package again.")
     return path, card
+
+
+def shipped_cards(folder: Path = SHIPPED) -> list[Card]:
+    """The cards of all teachers that come with the package, those of the easy mode first."""
+    return [
+        shipped_teacher(game, folder, distribution_mode=mode)[1]
+        for mode in ("easy", "hard")
+        for game in shipped_games(folder, distribution_mode=mode)
+    ]

@@ -14,7 +14,7 @@ from envs import ProcgenOptions
 from lcd.files import checksum, replacing
 from lcd.store import versions
 from lcd.teachers.examination import examine, examine_expert, sharpest
-from lcd.teachers.library import Card
+from lcd.teachers.library import Card, teacher_name
 from lcd.teachers.recipes import Recipe
 from lcd.teachers.reinforcement import COOL_DOWN, Course, reinforce
 from lcd.teachers.student import untaught
@@ -76,7 +76,7 @@ def make_teacher(
     course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance, recipe.shown, cool_down)
     policy = reinforce(options, course, folder, begin=first, report=report)
     sharpness = sharpest(policy, options, episodes // 2, SEEDS["sharpness"])
-    file = folder / f"{options.game}.safetensors"
+    file = folder / f"{teacher_name(options.game, options.distribution_mode)}.safetensors"
     with replacing(file) as partial:
         save_policy(policy, partial, {"game": options.game, "recipe": asdict(recipe)}, half=True)
     teacher = load_policy(file)[0]
@@ -97,9 +97,11 @@ def make_teacher(
         begun_from=before.checksum if before else None,
     )
     card.write(file.with_suffix(".json"))
+    share = card.share_of_long_training(card.unseen)
     report(
-        f"{options.game}: {card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}] on unseen levels, "
-        f"{card.share_of_long_training(card.unseen):.0%} of long training; the expert {card.expert.mean:.2f}"
+        f"{file.stem}: {card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}] on unseen levels, "
+        + ("" if share is None else f"{share:.0%} of long training; ")
+        + f"the expert {card.expert.mean:.2f}"
     )
     return file, card
 
