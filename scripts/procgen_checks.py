@@ -1,9 +1,11 @@
 """Whether the demands of real games move as they should: drawn plainly, and on harder levels.
 
-    lcd survey procgen-easy --games coinrun,ninja,caveflyer,climber
-    lcd survey procgen-plain
-    lcd survey procgen-hard
-    python scripts/procgen_checks.py surveys --output docs/procgen_checks.csv
+    python scripts/procgen_checks.py --output docs/procgen_checks.csv --hard docs/procgen-hard
+
+The games drawn plainly (`lcd survey procgen-plain`) and as players see them (`lcd survey procgen-easy`) come from the
+tables in the package. On hard levels only what is asked is trained: the policy-learning demand stands between the two
+learners on label maps, so `procgen-hard`'s learners from pixels are left out (`lcd survey procgen-hard` trains them as
+well, and finds these runs in the store). Finished runs are kept: the same command goes on where it stopped.
 
 One row a (game, change, demand): the demand before and after, the difference with its 95 % limits, which way it was
 predicted to go, and whether the interval bears that out, refutes it or leaves it open.
@@ -12,16 +14,24 @@ predicted to go, and whether the interval bears that out, refutes it or leaves i
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 from scipy import stats
 
+import lcd
 from lcd.demands import CONTRASTS
+from lcd.display import PlanDisplay
+from lcd.execution import execute
 from lcd.intervals import cell_samples, degrees_of_freedom
-from lcd.scores import PRIMARY
-from lcd.survey.tables import SurveyTables
+from lcd.plan import Plan
+from lcd.scores import PRIMARY, cell_scores, learning_curves, mean_curves
+from lcd.store import Store
+from lcd.survey.plan import Survey
 from lcd.verdict import NEGLIGIBLE
 
 PREDICTIONS = {
@@ -29,28 +39,35 @@ PREDICTIONS = {
     ("plain", "policy"): "stays",
     ("hard", "policy"): "rises",
 }
+LEARNERS = {"imitation": ("taught", "#56B4E9", "--"), "rl": ("from reward", "#0072B2", "-")}
 
 
 def changes(before: pd.DataFrame, after: pd.DataFrame, change: str) -> pd.DataFrame:
     """Compare the demands of the games that two tables of scores share.
 
     Label maps are the same however a game is drawn, and so runs that see no frame may be shared between the two: the
-    difference is taken cell by cell, and a cell that is the same on both sides adds no error.
+    difference is taken cell by cell, and a cell that is the same on both sides adds no error. A demand whose cells are
+    not in both tables is left out.
     """
     rows = []
     for game in [name for name in before["game"].unique() if name in set(after["game"])]:
         sides = [cell_samples(scores[scores["game"] == game], *PRIMARY)[0] for scores in (before, after)]
         for demand in ("perceptual", "policy"):
-            weights = np.array(CONTRASTS[demand].weights)
-            means = [float(weights @ [cell.mean() for cell in side]) for side in sides]
+            cells = [place for place, weight in enumerate(CONTRASTS[demand].weights) if weight]
+            if any(len(side[place]) == 0 for side in sides for place in cells):
+                continue
+            weights = np.array(CONTRASTS[demand].weights)[cells]
+            means = [float(weights @ [side[place].mean() for place in cells]) for side in sides]
             parts, counts = [], []
-            for weight, one, other in zip(weights, *sides, strict=True):
-                if weight and not np.allclose(one, other, rtol=0, atol=1e-6):  # tables are rounded
+            for weight, place in zip(weights, cells, strict=True):
+                one, other = (side[place] for side in sides)
+                if len(one) != len(other) or not np.allclose(one, other, rtol=0, atol=1e-6):  # tables are rounded
                     for cell in (one, other):
                         parts.append(weight**2 * cell.var(ddof=1) / len(cell))
                         counts.append(len(cell))
-            variance = sum(parts)
-            half = float(stats.t.ppf(0.975, degrees_of_freedom(np.array(parts), counts)) * np.sqrt(variance))
+            half = 0.0
+            if parts:
+                half = float(stats.t.ppf(0.975, degrees_of_freedom(np.array(parts), counts)) * np.sqrt(sum(parts)))
             difference = means[1] - means[0]
             predicted = PREDICTIONS.get((change, demand), "")
             found = _borne_out(predicted, difference - half, difference + half)
@@ -67,18 +84,64 @@ def _borne_out(predicted: str, low: float, high: float) -> str:
     return "" if not predicted else "yes" if holds[predicted] else "no" if fails[predicted] else "open"
 
 
+def measure_hard(store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Curves and scores of the learners on label maps of hard levels."""
+    games = [
+        replace(plan, cells=tuple(run for run in plan.cells if run.view == "semantic"))
+        for plan in Survey.read("procgen-hard").plan.games
+    ]
+    plan = Plan(tuple(games))
+    with PlanDisplay(plan) as display:
+        execute(plan, store, listener=display)
+    curves, scores = [], []
+    for game in games:
+        episodes = pd.concat([store.load(run).episodes for run in game.cells], ignore_index=True)
+        curves.append(learning_curves(episodes, game.normalisation))
+        scores.append(cell_scores(episodes, game.normalisation, game.budget))
+    return pd.concat(curves, ignore_index=True), pd.concat(scores, ignore_index=True)
+
+
+def draw(easy: pd.DataFrame, hard: pd.DataFrame) -> Figure:
+    """Draw the learners on label maps on easy and on hard unseen levels, a column a game."""
+    games = list(hard["game"].unique())
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels = figure.subplots(2, len(games), sharex=True, sharey="col")
+    for row, (mode, curves) in zip(panels, (("easy", easy), ("hard", hard)), strict=True):
+        for panel, game in zip(row, games, strict=True):
+            chosen = (curves["game"] == game) & (curves["levels"] == "unseen") & (curves["view"] == "semantic")
+            for learning, (name, colour, line) in LEARNERS.items():
+                of_one = mean_curves(curves[chosen & (curves["learning"] == learning)])
+                panel.fill_between(of_one["step"], of_one["low"], of_one["high"], color=colour, alpha=0.15, lw=0)
+                panel.plot(of_one["step"], of_one["mean"], line, color=colour, label=name)
+            panel.axhline(0, color="#999999", lw=0.8)
+            panel.set_title(f"{game}, {mode}", loc="left", fontsize=10)
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    figure.supylabel("normalised score, with the range of the seeds", fontsize=10)
+    figure.supxlabel("environment steps, on label maps", fontsize=10)
+    return figure
+
+
 def main() -> None:
-    """Compare the surveys and print the table."""
+    """Train what is missing, compare, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("surveys", type=Path, help="folder of the surveys procgen-easy, -plain and -hard")
     parser.add_argument("--output", type=Path, help="CSV file to write")
+    parser.add_argument("--hard", type=Path, help="folder for the curves, scores and figure of hard levels")
+    parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
     options = parser.parse_args()
-    names = ("easy", "plain", "hard")
-    base, plain, hard = (SurveyTables.read(options.surveys / f"procgen-{name}").scores for name in names)
-    table = pd.concat([changes(base, plain, "plain"), changes(base, hard, "hard")], ignore_index=True)
+    base, plain = (lcd.load_reference(f"procgen-{name}") for name in ("easy", "plain"))
+    curves, scores = measure_hard(Store(options.store))
+    tables = (changes(base.scores, plain.scores, "plain"), changes(base.scores, scores, "hard"))
+    table = pd.concat(tables, ignore_index=True)
     print(table.round(3).to_string(index=False))
     if options.output:
         table.round(6).to_csv(options.output, index=False)
+    if options.hard:
+        options.hard.mkdir(parents=True, exist_ok=True)
+        for name, rows in (("curves", curves), ("scores", scores)):
+            rows.round(6).to_csv(options.hard / f"{name}.csv", index=False)
+        draw(base.curves, curves).savefig(options.hard / "curves.png", dpi=100)
 
 
 if __name__ == "__main__":

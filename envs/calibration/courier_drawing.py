@@ -84,17 +84,23 @@ def bright_colours() -> NDArray[np.uint8]:
 
 
 @cache
-def _texture() -> NDArray[np.uint64]:
-    """What the texture adds to each byte of the world, modulo 256, eight bytes a number, shape (8, 8, 8, 3)."""
+def _textures() -> NDArray[np.uint8]:
+    """What the ground's texture adds to each byte, modulo 256, seen from every cell of the world.
+
+    Shape (8, 8, 8, 8, 8, 24): rows and columns travelled; rows of cells, rows of a cell, columns of cells, its bytes.
+    """
     side = SIZE * CELL
     grain = np.round((2 * uniform(np.arange(side)[:, None], np.arange(side)) - 1) * TEXTURE).astype(np.int8)
-    return np.repeat(grain.view(np.uint8), 3, axis=1).view(np.uint64).reshape(SIZE, CELL, SIZE, 3)
+    world = np.repeat(grain.view(np.uint8), 3, axis=1).reshape(SIZE, CELL, SIZE, 3 * CELL)
+    cells = np.arange(SIZE)
+    seen = (cells - MIDDLE + cells[:, None]) % SIZE  # from each place, the cells of the frame
+    return np.ascontiguousarray(world[seen][:, :, :, seen].transpose(0, 3, 1, 2, 4, 5))
 
 
 @cache
-def _noise() -> NDArray[np.uint8]:
-    """Random bytes, of which each noisy frame takes a piece."""
-    return np.random.default_rng(0).integers(0, 256, 2**22, np.uint8)
+def _noise(share: int) -> NDArray[np.uint16]:
+    """Random bytes, of which each noisy frame takes a piece, times a share."""
+    return np.multiply(np.random.default_rng(0).integers(0, 256, 2**22, np.uint8), share, dtype=np.uint16)
 
 
 class CourierDrawing:
@@ -135,7 +141,7 @@ class CourierDrawing:
         rows &= colours[:, :, None]
         rows ^= np.tile(ground, CELL).view(np.uint64)[:, None, None, None]
         pixels = rows.view(np.uint8)
-        pixels += _texture_of(courier.travelled[games]).view(np.uint8)
+        pixels += _textures()[tuple(courier.travelled[games].T)].reshape(pixels.shape)
         return self._noisy(pixels.reshape(-1, SIZE * CELL, SIZE * CELL, 3), courier, games)
 
     @staticmethod
@@ -212,12 +218,13 @@ class CourierDrawing:
         share = round(256 * MAX_NOISE * self.dials.noise)
         if not share:
             return frames
-        size = frames[0].size
-        starts = (len(_noise()) - size) * uniform(courier.levels[games], _NOISE, courier.time[games])
+        size, noise = frames[0].size, _noise(share)
+        starts = (len(noise) - size) * uniform(courier.levels[games], _NOISE, courier.time[games])
         for frame, start in zip(frames, starts.astype(int).tolist(), strict=True):  # one frame stays in the cache
             mixed = np.multiply(frame, 256 - share, dtype=np.uint16)
-            mixed += np.multiply(_noise()[start : start + size].reshape(frame.shape), share, dtype=np.uint16)
-            frame[...] = mixed >> 8
+            mixed += noise[start : start + size].reshape(frame.shape)
+            mixed >>= 8
+            frame[...] = mixed
         return frames
 
 
@@ -262,9 +269,3 @@ def _world_rows_and_columns(travelled: NDArray[np.int64]) -> tuple[NDArray[np.in
     first = travelled - MIDDLE
     along = np.arange(SIZE)
     return (first[:, 0, None, None] + along[:, None]) % SIZE, (first[:, 1, None, None] + along) % SIZE
-
-
-def _texture_of(travelled: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """What the ground's texture adds to each byte, modulo 256, eight bytes a number, shape (n, 8, 8, 8, 3)."""
-    rows, columns = _world_rows_and_columns(travelled)
-    return _texture()[rows[..., None], _ROWS, columns[:, :, None]]
