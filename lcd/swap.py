@@ -233,7 +233,7 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
     diagnosed : pandas.DataFrame
         Scores of the four cells of the diagnosis, see `lcd.scores.cell_scores`.
     others : mapping of str to pandas.DataFrame
-        Scores of the cells from pixels with each other encoder.
+        Scores of the cells from pixels with each other encoder, or of one of them.
 
     Returns
     -------
@@ -247,6 +247,8 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
     for name, scores in others.items():
         swapped = dict(zip(CELLS, zip(*cell_samples(scores, *PRIMARY), strict=True), strict=True))
         for learning, (without, perfect) in SWAPPED.items():
+            if not len(swapped[without]):
+                continue
             # The new eyes stand in the place of c, perfect ones in that of b.
             cells = [letters[without], letters[perfect], swapped[without], letters[perfect]]
             samples, noise = ([cell[part] for cell in cells] for part in (0, 1))

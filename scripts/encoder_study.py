@@ -1,0 +1,166 @@
+"""Which share of the perceptual demand other eyes close, and whether how they see foretells it.
+
+    python scripts/encoder_study.py --out docs/encoders
+
+Six games, learners told what to do (the perceptual demand is what seeing costs such a learner), 3 seeds: the network
+that learns from nothing on frames and on label maps, and on frames with each other eye. Every learner that sees frames
+is then measured: where it looks (agreement of its gradient with what the game's own state says matters: privileged,
+never human), how small a perturbation changes its decision, and whether its features find a state again among others
+when it is drawn in another way. Tables are written game by game, and finished runs are kept: the same command goes on
+where it stopped.
+
+runs.csv         one row a run: its returns, score, and measures
+shares.csv       one row a (game, encoder): the share of the perceptual demand that it closes, see `lcd.swap.swap_table`
+harmonizer.csv   what being told where to look changes, game by game, see `lcd.harmonization.effect_table`
+foretelling.csv  rank correlation of a measure with the score over the encoders of a game: mean over games, 95 % limits
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.console import Console
+from scipy import stats
+
+from agents import load_policy
+from analyses.encoder_figure import MEASURES, draw_encoders
+from envs import ProcgenOptions
+from lcd.alignment.agreement import Agreement, agreement
+from lcd.alignment.importance import importance_maps, policy_scores
+from lcd.alignment.measuring import invariance_table
+from lcd.alignment.privileged import collect_references
+from lcd.alignment.robustness import smallest_perturbation
+from lcd.display import PlanDisplay
+from lcd.execution import execute
+from lcd.files import replacing
+from lcd.harmonization import effect_table
+from lcd.pipeline import adjusted_preset, plan_diagnosis
+from lcd.plan import GamePlan
+from lcd.scores import PRIMARY, cell_scores
+from lcd.store import Store
+from lcd.swap import HARMONIZED, SCRATCH, Swap, full_names, swap_table, taught_eye
+from lcd.training.settings import RunSettings
+
+GAMES = ("coinrun", "ninja", "jumper", "climber", "starpilot", "caveflyer")
+ENCODERS = ("random", "efficientnet_lite0", "slow-features", "segmentation", HARMONIZED)
+STEPS, SEEDS = 131_072, 3
+FRAMES, ATTACKED = 128, 32
+
+
+def planned(game: str, steps: int) -> GamePlan:
+    """The two learners with advice, of the rollouts of the `quick` preset."""
+    plan = plan_diagnosis(
+        game, adjusted_preset("quick", steps=steps, seeds=SEEDS), distribution_mode="easy", teacher=None
+    )
+    return replace(plan, cells=tuple(run for run in plan.cells if run.learning == "imitation"))
+
+
+def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd.DataFrame:
+    """Scores of some runs."""
+    episodes = pd.concat([store.load(run).episodes for run in runs], ignore_index=True)
+    return cell_scores(episodes, plan.normalisation, plan.budget)
+
+
+def measured(run: RunSettings, store: Store) -> dict[str, float]:
+    """How what a run learned sees, on frames of unseen levels, and its mean returns at the end."""
+    stored = store.load(run)
+    policy, _ = load_policy(stored.folder / "policy.safetensors")
+    options = run.training_options
+    assert isinstance(options, ProcgenOptions)
+    unseen = options.unseen_levels(run.num_levels)
+    references = collect_references(unseen, FRAMES)
+    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
+    scores = policy_scores(policy)
+    maps = importance_maps(scores, images).numpy()
+    sizes = smallest_perturbation(scores, images[:ATTACKED]).sizes.numpy()
+    redrawn = invariance_table(policy.extract_features, unseen, FRAMES)
+    last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()
+    return {
+        "alignment": Agreement.of(agreement(maps, references.maps)).mean,
+        "robustness": float(np.median(sizes)),
+        "invariance": float(redrawn[redrawn["measure"] == "found"]["mean"].mean()),
+        "training": float(last["training"]),
+        "unseen": float(last["unseen"]),
+    }
+
+
+def study(game: str, store: Store, eyes: Path, steps: int, console: Console) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The runs of a game, each measured, and the share of its demand that each encoder closes."""
+    plan = planned(game, steps)
+    names = full_names(
+        ENCODERS,
+        plan.cells[0].encoder,
+        lambda objective: taught_eye(plan, objective, eyes, lambda line: console.print(line, highlight=False)),
+    )
+    swap = Swap(plan, names)
+    with PlanDisplay(swap.as_plan()) as display:
+        execute(swap.as_plan(), store, listener=display)
+    own = tuple(run for run in plan.cells if run.view == "pixels")
+    runs = {SCRATCH: own} | {name: swap.runs_with(encoder) for name, encoder in names.items()}
+    scores = {name: scores_of(plan, store, of_one) for name, of_one in runs.items()}
+    rows = []
+    for name, of_one in runs.items():
+        levels, score = PRIMARY
+        table = scores[name]
+        of_seed = table[table["levels"] == levels].set_index("seed")[score]
+        for run in of_one:
+            console.print(f"{game}: measuring {name}, seed {run.seed}", highlight=False)
+            row = {"game": game, "encoder": name, "learning": run.learning, "harmonizer": run.harmonizer}
+            rows.append(row | {"seed": run.seed, "score": of_seed[run.seed]} | measured(run, store))
+    others = {name: scores[name] for name in names}
+    shares = swap_table(scores_of(plan, store, plan.cells), others)
+    shares.insert(0, "game", game)
+    return pd.DataFrame(rows), shares
+
+
+def foretelling(means: pd.DataFrame) -> pd.DataFrame:
+    """Whether a measure orders the encoders of a game as their scores do: mean rank correlation over games."""
+    rows = []
+    for measure in MEASURES:
+        found = [stats.spearmanr(rows[measure], rows["score"]).statistic for _, rows in means.groupby("game")]
+        known = np.array([value for value in found if np.isfinite(value)])
+        half = float("nan")
+        if len(known) > 1:
+            half = float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known))
+        rows.append((measure, known.mean(), known.mean() - half, known.mean() + half, len(known)))
+    return pd.DataFrame(rows, columns=["measure", "spearman", "low", "high", "games"])
+
+
+def main() -> None:
+    """Carry out the study and write its tables and figure after each game."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/encoders"), help="folder of tables and figure")
+    parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
+    parser.add_argument("--games", default=",".join(GAMES), help="only these games")
+    parser.add_argument("--steps", type=int, default=STEPS, help="environment steps of each learner")
+    options = parser.parse_args()
+    console, store = Console(), Store(options.store)
+    torch.set_num_threads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    for game in options.games.split(","):
+        found.append(study(game, store, options.store / "eyes", options.steps, console))
+        runs, shares = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+        means = runs.groupby(["game", "encoder"], sort=False)[["score", *MEASURES]].mean().reset_index()
+        told = runs[runs["encoder"].isin([SCRATCH, HARMONIZED])]
+        tables = {
+            "runs": runs,
+            "shares": shares,
+            "harmonizer": effect_table(told),
+            "foretelling": foretelling(means),
+        }
+        for name, table in tables.items():
+            with replacing(options.out / f"{name}.csv") as partial:
+                table.round(6).to_csv(partial, index=False)
+        draw_encoders(shares, means).savefig(options.out / "encoders.png", dpi=100)
+        console.print(tables["shares"].round(2).to_string(index=False), highlight=False)
+        console.print(tables["foretelling"].round(2).to_string(index=False), highlight=False)
+
+
+if __name__ == "__main__":
+    main()
