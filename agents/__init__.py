@@ -5,6 +5,7 @@ from agents.egocentric import Egocentric
 from agents.encoders import Encoder, Impala, Impoola, Nature
 from agents.evaluation import Episodes, evaluate
 from agents.eyes import EYES, Eye
+from agents.floodfill import Floodfill
 from agents.imitation import DAgger, TaughtVecEnv, Teacher
 from agents.phase import Phase
 from agents.policy import EncoderPolicy
@@ -25,6 +26,7 @@ __all__ = [
     "EncoderPolicy",
     "Episodes",
     "Eye",
+    "Floodfill",
     "Impala",
     "Impoola",
     "Nature",

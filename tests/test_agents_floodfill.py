@@ -1,0 +1,60 @@
+"""The flood arrives when the way says so, and a policy of a few weights that reads it follows the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from agents import EncoderPolicy
+from agents.floodfill import NEXT, STEPS_PER_CELL, arrival_times
+from agents.registry import parse_encoder
+from envs import ProcgenBatch, ProcgenOptions
+from envs.actions import HEADINGS
+from envs.heading import NO_MOVE
+from envs.routes import distances_to
+
+LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
+
+
+def test_a_flood_takes_as_many_steps_to_a_place_as_the_way_is_long():
+    random = np.random.default_rng(0)
+    free = random.random((40, 9, 9)) < 0.7
+    goals = random.random((40, 9, 9)) < 0.05
+    rows, columns = random.integers(9, size=(2, 40))
+    found = arrival_times(*map(torch.from_numpy, (goals, free, rows, columns)))
+    never = STEPS_PER_CELL * 9
+    for number, (row, column) in enumerate(zip(rows, columns, strict=True)):
+        distances = distances_to(goals[number], free[number])
+        distances[np.isinf(distances)] = never
+        around = np.pad(distances, 1, constant_values=never)
+        expected = [around[row + 1 + up, column + 1 + right] for up, right in ((0, 0), *NEXT)]
+        assert found[number].tolist() == expected
+
+
+def test_who_follows_the_flood_finds_the_cheese_in_every_maze():
+    encoder = parse_encoder("floodfill-maze:15")[0](LABELS, cells=15)
+    batch = ProcgenBatch(ProcgenOptions("maze", num_levels=100), 16, "semantic", seed=5)
+    pushes = np.array([HEADINGS[right, -down] for down, right in NEXT])
+    returns, playing = np.zeros(16), np.ones(16, bool)
+    for _ in range(120):
+        with torch.no_grad():
+            images = encoder.images(torch.from_numpy(np.asarray(batch.observe())))
+            nearer = encoder.network[0]._told(*images[:, 3:].float().unbind(1))[:, :4].numpy()
+        actions = np.where(nearer.any(axis=1), pushes[nearer.argmax(axis=1)], NO_MOVE)
+        step = batch.step(np.where(playing, actions, NO_MOVE).astype(np.int32))
+        returns[playing] += step.rewards[playing]
+        playing &= ~(step.terminated | step.truncated)
+    batch.close()
+    assert returns.tolist() == [10] * 16
+
+
+@pytest.mark.parametrize("name", ["floodfill-maze:15,8,4", "floodfill-chaser:11,8,4"])
+def test_policies_read_it_and_learn_through_it(name):
+    policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 0.0, name)
+    labels = torch.randint(0, 65, (3, 64, 64), dtype=torch.uint8)
+    chances = policy.log_probabilities(labels)
+    assert torch.allclose(chances.exp().sum(dim=1), torch.ones(3), atol=1e-5)
+    chances[:, 0].sum().backward()
+    assert policy.features_extractor.network[1].weight.grad.abs().sum() > 0
