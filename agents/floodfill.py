@@ -9,9 +9,9 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from agents.encoders import CHANNELS
+from agents.encoders import CHANNELS, label_channels
 from agents.registry import register_encoder
-from agents.wayfinder import SAMPLES, Wayfinder, player_shares
+from agents.wayfinder import SAMPLES, Wayfinder
 
 NEXT = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Rows and columns from a cell to those that share an edge with it: up, down, left, right."""
@@ -36,8 +36,6 @@ class Floodfill(Wayfinder):
 
     goals: ClassVar[tuple[int, ...]]
     walls: ClassVar[tuple[int, ...]]
-    is_goal: torch.Tensor
-    is_wall: torch.Tensor
 
     def __init__(
         self,
@@ -48,17 +46,7 @@ class Floodfill(Wayfinder):
         features_dim: int = 128,
     ) -> None:
         super().__init__(observation_space, cells, depth, rounds, features_dim)
-        self.image_shape = (CHANNELS + 3, *self.image_shape[1:])
-        for name, labels in (("is_goal", self.goals), ("is_wall", self.walls)):
-            self.register_buffer(name, torch.isin(torch.arange(256), torch.tensor(labels)), persistent=False)
-        self.network = self.with_features(_Flooded(self.network[0]))
-
-    def images(self, observations: torch.Tensor) -> torch.Tensor:
-        """Samples of label maps as a wayfinder takes them, and two more channels: what is a goal and what is wall."""
-        images = super().images(observations)
-        labels = observations.index_select(1, self.rows).index_select(2, self.columns).int()
-        marks = torch.stack([self.is_goal[labels], self.is_wall[labels]], dim=1)
-        return torch.cat([images, marks.to(images.dtype)], dim=1)
+        self.network = self.with_features(_Flooded(self.eye, self.goals, self.walls))
 
 
 @register_encoder("floodfill-maze")
@@ -78,40 +66,51 @@ class ChaserFloodfill(Floodfill):
 class _Flooded(nn.Module):
     """A wayfinder's numbers, and what a flood from the goals says where the player is."""
 
-    def __init__(self, rounds: nn.Module) -> None:
+    goals: torch.Tensor
+    walls: torch.Tensor
+
+    def __init__(self, rounds: nn.Module, goals: tuple[int, ...], walls: tuple[int, ...]) -> None:
         super().__init__()
         self.rounds = rounds
+        for name, labels in (("goals", goals), ("walls", walls)):
+            levels = label_channels(torch.tensor([[labels]], dtype=torch.uint8), torch.float32)
+            self.register_buffer(name, levels[0, :, 0].T.contiguous(), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Numbers of shape (batch, ...)."""
-        seen = images[:, : CHANNELS + 1].contiguous(memory_format=torch.channels_last)
+        """Numbers of shape (batch, 4 * depth + 7)."""
         with torch.no_grad():
-            told = self._told(*images[:, CHANNELS:].float().unbind(1))
-        return torch.cat([self.rounds(seen), told.to(images.dtype)], dim=1)
+            told = self.told(images.detach())
+        return torch.cat([self.rounds(images), told.to(images.dtype)], dim=1)
 
-    @staticmethod
-    def _told(player: torch.Tensor, goals: torch.Tensor, walls: torch.Tensor) -> torch.Tensor:
-        """Which cells beside the player's are nearer, where in its cell it is, and how far it has to go; (batch, 7)."""
-        here = player_shares(player[:, None])
-        count, cells = len(here), round(here.shape[1] ** 0.5)
-        place = here.argmax(dim=1)
-        row, column = place // cells, place % cells
-        goal, wall = (functional.avg_pool2d(mask[:, None], SAMPLES).squeeze(1) for mask in (goals, walls))
-        times = arrival_times(goal > 0.2, wall < 0.5, row, column)
+    def told(self, images: torch.Tensor) -> torch.Tensor:
+        """What a flood says, shape (batch, 7).
+
+        Whether the cell above, below, left and right of the player's is nearer to a goal; where in its cell the player
+        is, down and to the right; how far it has to go.
+        """
+        player = images[:, -1].float()
+        cells = player.shape[1] // SAMPLES
+        along = (torch.arange(cells * SAMPLES, device=player.device) + 0.5) / SAMPLES
+        by_side = torch.stack([player.sum(dim=2), player.sum(dim=1)])
+        down, right = (by_side @ along) / by_side.sum(dim=2).clamp(min=1e-3)
+        row, column = (place.long().clamp(max=cells - 1) for place in (down, right))
+        middles = images[:, :CHANNELS, SAMPLES // 2 :: SAMPLES, SAMPLES // 2 :: SAMPLES].permute(0, 2, 3, 1)
+        goal, wall = (_is_one_of(middles, levels) for levels in (self.goals, self.walls))
+        times = arrival_times(goal, ~wall, row, column)
         nearer = (times[:, 1:] < times[:, :1]).float()
-        along = torch.arange(cells * SAMPLES, device=player.device) / SAMPLES
-        weight = player.sum(dim=(1, 2)).clamp(min=1e-3)
-        aside = [
-            ((player.sum(dim=axis) * along).sum(dim=1) / weight - at).clamp(-1, 2)
-            for axis, at in ((2, row), (1, column))
-        ]
         far = times[:, 0] / (STEPS_PER_CELL * cells)
-        return torch.cat([nearer, torch.stack([*aside, far], dim=1)], dim=1).view(count, -1)
+        return torch.cat([nearer, torch.stack([down - row, right - column, far], dim=1)], dim=1)
 
 
-def arrival_times(
-    goals: torch.Tensor, free: torch.Tensor, row: torch.Tensor, column: torch.Tensor
-) -> torch.Tensor:
+def _is_one_of(colours: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
+    """Whether a label's channels, shape (..., 3), are those of one of some labels, shape (labels, 3)."""
+    found = torch.zeros(colours.shape[:-1], dtype=torch.bool, device=colours.device)
+    for one in levels.to(colours.dtype):
+        found |= (colours == one).all(dim=-1)
+    return found
+
+
+def arrival_times(goals: torch.Tensor, free: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
     """When a flood from the goals arrives at a cell and at those beside it.
 
     A row of cells is one number, a bit a cell, so that a step of the flood is a handful of operations.
@@ -141,5 +140,9 @@ def arrival_times(
         spread = wet | wet << 1 | wet >> 1
         spread[:, 1:] |= wet[:, :-1]
         spread[:, :-1] |= wet[:, 1:]
-        wet = spread & open_
-    return times.float()
+        spread &= open_
+        if torch.equal(spread, wet):
+            break
+        wet = spread
+    arrived = (wet.gather(1, rows) >> shifts & 1).bool()
+    return torch.where(arrived, times, STEPS_PER_CELL * cells).float()

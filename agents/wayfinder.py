@@ -106,15 +106,10 @@ class _Rounds(nn.Module):
         known = _bounded(told)
         for _ in range(self.count):
             known = _bounded(self.pass_on(known).add_(told))
-        here = player_shares(images[:, -1:])[:, None]
+        player = functional.avg_pool2d(images[:, -1:].contiguous(), SAMPLES).flatten(2)
+        here = player / player.sum(dim=2, keepdim=True).clamp(min=1e-3)
         at_player = [(here @ _as_rows(numbers)).squeeze(1) for numbers in (known, shown)]
         return torch.cat([*at_player, known.mean(dim=(2, 3))], dim=1)
-
-
-def player_shares(shown: torch.Tensor) -> torch.Tensor:
-    """Share of the player that lies in each cell, shape (batch, cells), of a map with `SAMPLES` a cell."""
-    player = functional.avg_pool2d(shown.contiguous(), SAMPLES).flatten(1)
-    return player / player.sum(dim=1, keepdim=True).clamp(min=1e-3)
 
 
 def _as_rows(numbers: torch.Tensor) -> torch.Tensor:

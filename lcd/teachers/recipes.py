@@ -79,7 +79,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "heist": Recipe(WAY, "wayfinder:9", 1_000_000, QUICKLY),
         "jumper": Recipe(_led(20, 24), FOLLOWING, 3_000_000, guidance=_TO_THE_GOAL),
         "leaper": Recipe(_led(16, 16), steps=3_000_000, guidance=_TO_THE_GOAL),
-        "maze": Recipe(WAY, "floodfill-maze:15,8,4", 500_000, QUICKLY),
+        "maze": Recipe(WAY, "floodfill-maze:15,8,1", 500_000, QUICKLY),
         "miner": Recipe(WAY, "wayfinder:10", 1_300_000, QUICKLY),
         "ninja": Recipe(_led(24, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256", 3_000_000),
