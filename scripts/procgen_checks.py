@@ -1,11 +1,12 @@
 """Whether the demands of real games move as they should: drawn plainly, and on harder levels.
 
-    python scripts/procgen_checks.py --output docs/procgen_checks.csv --hard docs/procgen-hard
+    python scripts/procgen_checks.py --output docs/procgen_checks.csv
 
 The games drawn plainly (`lcd survey procgen-plain`) and as players see them (`lcd survey procgen-easy`) come from the
 tables in the package. On hard levels only what is asked is trained: the policy-learning demand stands between the two
 learners on label maps, so `procgen-hard`'s learners from pixels are left out (`lcd survey procgen-hard` trains them as
-well, and finds these runs in the store). Finished runs are kept: the same command goes on where it stopped.
+well, and finds these runs in the store). Finished runs are kept: the same command goes on where it stopped. Each game's
+rows take the place of those that the folder has of it, so games may be measured on several machines (--games).
 
 One row a (game, change, demand): the demand before and after, the difference with its 95 % limits, which way it was
 predicted to go, and whether the interval bears that out, refutes it or leaves it open.
@@ -14,6 +15,7 @@ predicted to go, and whether the interval bears that out, refutes it or leaves i
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +29,7 @@ import lcd
 from lcd.demands import CONTRASTS
 from lcd.display import PlanDisplay
 from lcd.execution import execute
+from lcd.files import replacing
 from lcd.intervals import cell_samples, degrees_of_freedom
 from lcd.plan import Plan
 from lcd.scores import PRIMARY, cell_scores, learning_curves, mean_curves
@@ -84,21 +87,30 @@ def _borne_out(predicted: str, low: float, high: float) -> str:
     return "" if not predicted else "yes" if holds[predicted] else "no" if fails[predicted] else "open"
 
 
-def measure_hard(store: Store) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Curves and scores of the learners on label maps of hard levels."""
+def measure_hard(names: Sequence[str], store: Store) -> Iterator[dict[str, pd.DataFrame]]:
+    """Curves and scores of the learners on label maps of hard levels, game by game."""
     games = [
         replace(plan, cells=tuple(run for run in plan.cells if run.view == "semantic"))
-        for plan in Survey.read("procgen-hard").plan.games
+        for plan in Survey.read("procgen-hard").only(names).plan.games
     ]
-    plan = Plan(tuple(games))
-    with PlanDisplay(plan) as display:
-        execute(plan, store, listener=display)
-    curves, scores = [], []
     for game in games:
+        plan = Plan((game,))
+        with PlanDisplay(plan) as display:
+            execute(plan, store, listener=display)
         episodes = pd.concat([store.load(run).episodes for run in game.cells], ignore_index=True)
-        curves.append(learning_curves(episodes, game.normalisation))
-        scores.append(cell_scores(episodes, game.normalisation, game.budget))
-    return pd.concat(curves, ignore_index=True), pd.concat(scores, ignore_index=True)
+        curves = learning_curves(episodes, game.normalisation)
+        yield {"curves": curves, "scores": cell_scores(episodes, game.normalisation, game.budget)}
+
+
+def enter(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
+    """Put the rows of some games in the place of those that the tables in a folder have of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in tables.items():
+        file = folder / f"{name}.csv"
+        kept = pd.read_csv(file) if file.exists() else rows.iloc[:0]
+        entered = pd.concat([kept[~kept["game"].isin(rows["game"])], rows], ignore_index=True)
+        with replacing(file) as partial:
+            entered.round(6).to_csv(partial, index=False)
 
 
 def draw(easy: pd.DataFrame, hard: pd.DataFrame) -> Figure:
@@ -127,21 +139,22 @@ def main() -> None:
     """Train what is missing, compare, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="CSV file to write")
-    parser.add_argument("--hard", type=Path, help="folder for the curves, scores and figure of hard levels")
+    parser.add_argument("--hard", type=Path, default=Path("docs/procgen-hard"), help="tables and figure of hard levels")
+    parser.add_argument("--games", help="train for these games only, or for none with ''")
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
     options = parser.parse_args()
+    names = Survey.read("procgen-hard").games if options.games is None else [*filter(None, options.games.split(","))]
+    if names:
+        for tables in measure_hard(names, Store(options.store)):
+            enter(tables, options.hard)
+    curves, scores = (pd.read_csv(options.hard / f"{name}.csv") for name in ("curves", "scores"))
     base, plain = (lcd.load_reference(f"procgen-{name}") for name in ("easy", "plain"))
-    curves, scores = measure_hard(Store(options.store))
-    tables = (changes(base.scores, plain.scores, "plain"), changes(base.scores, scores, "hard"))
-    table = pd.concat(tables, ignore_index=True)
+    compared = (changes(base.scores, plain.scores, "plain"), changes(base.scores, scores, "hard"))
+    table = pd.concat(compared, ignore_index=True)
     print(table.round(3).to_string(index=False))
     if options.output:
         table.round(6).to_csv(options.output, index=False)
-    if options.hard:
-        options.hard.mkdir(parents=True, exist_ok=True)
-        for name, rows in (("curves", curves), ("scores", scores)):
-            rows.round(6).to_csv(options.hard / f"{name}.csv", index=False)
-        draw(base.curves, curves).savefig(options.hard / "curves.png", dpi=100)
+    draw(base.curves, curves).savefig(options.hard / "curves.png", dpi=100)
 
 
 if __name__ == "__main__":
