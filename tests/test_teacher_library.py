@@ -97,6 +97,8 @@ def test_a_teacher_of_hard_levels_goes_on_from_one_of_easy_ones_and_has_a_name_o
         shipped_teacher("maze", tmp_path)
     with pytest.raises(ValueError, match=r"for maze-hard .* `lcd teachers train maze --mode hard` makes one"):
         shipped_teacher("maze", library_folder, distribution_mode="hard")
+    with pytest.raises(ValueError, match="no teachers for the mode 'memory': choose easy or hard"):
+        shipped_teacher("maze", library_folder, distribution_mode="memory")
 
 
 def test_a_teacher_goes_on_with_fewer_rounds(tmp_path, monkeypatch):

@@ -79,18 +79,18 @@ def train(
     from lcd.teachers.recipes import RECIPES
 
     name = get_game(game).name
+    own_folder = Path("lcd-runs") / "teachers" / teacher_name(name, mode)
     recipe = RECIPES[name] if steps is None else replace(RECIPES[name], steps=steps)
     begin = None
     if from_shipped:
-        begin = shipped_teacher(
-            name, distribution_mode=mode if name in shipped_games(distribution_mode=mode) else "easy"
-        )
+        nearest = mode if name in shipped_games(distribution_mode=mode) else "easy"
+        begin = shipped_teacher(name, distribution_mode=nearest)
     torch.set_num_threads(threads)
     console = Console()
     path, _ = make_teacher(
         ProcgenOptions(name, num_levels=TRAINING_LEVELS, distribution_mode=mode),
         recipe,
-        folder or Path("lcd-runs") / "teachers" / teacher_name(name, mode),
+        folder or own_folder,
         episodes=episodes,
         expert_episodes=min(EXPERT_EPISODES, episodes),
         begin=begin,

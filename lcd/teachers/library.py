@@ -14,6 +14,8 @@ from lcd.teachers.examination import LONG_TRAINED, Score
 
 FORMAT = "lcd.teacher/1"
 SHIPPED = Path(__file__).parent / "data"
+MODES = ("easy", "hard")
+"""Distribution modes that teachers are made for: those with published returns to count between."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,15 @@ class Card:
 
 
 def teacher_name(game: str, distribution_mode: str) -> str:
-    """What a game's teacher is called: by the game, and by the mode where that is not the easy one."""
+    """What a game's teacher is called: by the game, and by the mode where that is not the easy one.
+
+    Raises
+    ------
+    ValueError
+        If no teachers are made for the mode.
+    """
+    if distribution_mode not in MODES:
+        raise ValueError(f"There are no teachers for the mode {distribution_mode!r}: choose {' or '.join(MODES)}.")
     return game if distribution_mode == "easy" else f"{game}-{distribution_mode}"
 
 
@@ -127,6 +137,6 @@ def shipped_cards(folder: Path = SHIPPED) -> list[Card]:
     """The cards of all teachers that come with the package, those of the easy mode first."""
     return [
         shipped_teacher(game, folder, distribution_mode=mode)[1]
-        for mode in ("easy", "hard")
+        for mode in MODES
         for game in shipped_games(folder, distribution_mode=mode)
     ]
