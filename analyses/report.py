@@ -26,7 +26,9 @@ from envs.actions import NUM_ACTIONS
 from lcd.demands import CONTRASTS
 from lcd.files import replacing
 from lcd.scores import CELLS, LEVELS, mean_curves
-from lcd.survey.tables import COLUMNS, TABLES
+from lcd.survey.tables import COLUMNS as SURVEY_COLUMNS
+from lcd.survey.tables import TABLES
+from lcd.taxonomy.columns import COLUMNS
 from lcd.taxonomy.positions import PLANE
 from lcd.taxonomy.taxonomy import Taxonomy
 from lcd.verdict import NEGLIGIBLE
@@ -67,7 +69,7 @@ def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> Non
                 aggregates=tables["aggregates"].to_dict("records"),
                 selection=tables["class_selection"].to_dict("records"),
                 downloads=_downloads(taxonomy, tables),
-                columns=COLUMNS,
+                columns=SURVEY_COLUMNS | COLUMNS,
                 threshold=NEGLIGIBLE,
             ),
             encoding="utf-8",

@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from synthetic_survey import diagnosis
@@ -211,9 +212,10 @@ def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):
     file.write_text(json.dumps({"format": "lcd.diagnosis/0"}))
     with pytest.raises(ValueError, match="no diagnosis of this version"):
         SurveyTables.read(tmp_path)
-    file.write_text("{")
-    with pytest.raises(ValueError, match="cannot be read"):
-        SurveyTables.read(tmp_path)
+    for text, sentence in (("{", "cannot be read"), ("[]", "no diagnosis of this version")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=sentence):
+            SurveyTables.read(tmp_path)
 
 
 @pytest.mark.parametrize("lost", ["game", "seeds", "normalisation", "settings", "verdict", "demands", "curves"])
@@ -239,6 +241,26 @@ def test_damaged_tables_are_named(tmp_path, name):
             SurveyTables.read(tmp_path)
     file.write_text(whole)
     assert len(SurveyTables.read(tmp_path).games) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "value", "sentence"),
+    [
+        ("games", "verdict", "", r"games\.csv lacks a value of 'verdict' in line 2"),
+        ("scores", "area", "inf", r"scores\.csv lacks a value of 'area' in line 2"),
+        ("scores", "view", "both", r"'both' in the column 'view', where there is only pixels or semantic"),
+        ("curves", "levels", "test", r"'test' in the column 'levels', where there is only unseen or training"),
+        ("scores", "seed", "1", r"scores\.csv has two rows of heist, pixels, imitation, 1"),
+        ("games", "game", "maze", r"games\.csv has two rows of maze"),
+    ],
+)
+def test_what_cannot_stand_in_a_table_is_named(tmp_path, name, column, value, sentence):
+    SurveyTables.of([diagnosis("heist", 0.1, 0.2), diagnosis("maze", 0.1, 0.2)]).write(tmp_path)
+    table = pd.read_csv(tmp_path / f"{name}.csv", dtype=str)
+    table.loc[0, column] = value
+    table.to_csv(tmp_path / f"{name}.csv", index=False)
+    with pytest.raises(ValueError, match=sentence):
+        SurveyTables.read(tmp_path)
 
 
 def test_a_survey_that_does_not_come_with_the_package_is_named():

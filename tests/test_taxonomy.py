@@ -12,6 +12,7 @@ from test_command_line import lcd
 from lcd.survey.tables import SurveyTables
 from lcd.taxonomy.agreement import cheap_agreement, spearman_limits
 from lcd.taxonomy.classes import find_classes
+from lcd.taxonomy.columns import COLUMNS
 from lcd.taxonomy.positions import PLANE, Cells
 from lcd.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
 from lcd.taxonomy.taxonomy import FIGURES, Taxonomy
@@ -94,6 +95,11 @@ def test_a_new_game_is_placed_beside_the_games_that_are_like_it(taxonomy):
     assert placement.nearest["distance"].is_monotonic_increasing
     with pytest.raises(ValueError, match="One game is placed at a time, not 16"):
         taxonomy.place(taxonomy.tables)
+    shorter = diagnosis("a game of its own", 0.34, 0.09, seed=77)
+    tables = SurveyTables.of([shorter])
+    tables.games["budget"] = 50_000
+    with pytest.raises(ValueError, match="budget = 100000, a game of its own with 50000: games that were not measured"):
+        taxonomy.place(tables)
 
 
 def test_intraclass_correlations_are_those_of_shrout_and_fleiss():
@@ -198,6 +204,25 @@ def test_the_command_writes_tables_and_figures_and_places_a_game(tmp_path):
     foreign = lcd("taxonomy", "survey", "--out", ".", cwd=tmp_path)
     assert foreign.returncode == 2
     assert "did not write" in foreign.stderr
+
+
+def test_every_column_of_every_table_is_documented(taxonomy):
+    tables = taxonomy.as_tables()
+    assert {name: list(table.columns) for name, table in tables.items()} == {
+        name: list(meanings) for name, meanings in COLUMNS.items()
+    }
+    chances = tables["membership"].groupby("game")["probability"].sum()
+    assert chances.to_numpy() == pytest.approx(np.ones(len(taxonomy.positions)))
+
+
+def test_a_report_is_a_page(tmp_path):
+    for arguments in (("--out", "page.pdf", "--pdf"), ("--out", "precious.txt")):
+        refused = lcd("report", "procgen-easy", *arguments, cwd=tmp_path)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+        assert "The report is a page" in refused.stderr
+    (tmp_path / "file").touch()
+    refused = lcd("taxonomy", "procgen-easy", "--out", "file/below", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
 
 def test_a_game_is_not_its_own_neighbour_and_a_single_seed_has_no_place():

@@ -10,11 +10,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from lcd.diagnosis import FORMAT, Diagnosis
 from lcd.files import is_partial, locked, replacing
+from lcd.scores import LEVELS
+from lcd.training.settings import LEARNINGS, VIEWS
 
 TABLES = ("games", "scores", "curves", "demands")
 
@@ -90,8 +93,47 @@ TEXTS = {
 }
 """Columns of each table that hold texts; all others hold numbers."""
 
+KEYS = {
+    "games": ["game"],
+    "scores": ["game", "view", "learning", "seed", "levels"],
+    "curves": ["game", "view", "learning", "seed", "levels", "step"],
+    "demands": ["game", "quantity", "levels", "score"],
+}
+"""Columns of each table that tell its rows apart."""
+
+CHOICES = {"view": VIEWS, "learning": LEARNINGS, "levels": LEVELS}
+"""What may stand in a column of `scores` and `curves`."""
+
+NEEDED = {
+    "games": ["game", "budget", "random", "best", "verdict", "reason"],
+    "scores": ["area", "log_area", "final"],
+    "curves": ["return", "score"],
+    "demands": ["estimate"],
+}
+"""Columns of each table in which no value may be missing or infinite, beside its keys."""
+
 ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder")
 """Columns of `games` in which all games of a survey agree: what differs otherwise is the learner, not the game."""
+
+
+def check_alike(games: pd.DataFrame) -> None:
+    """Refuse games that were not measured alike, as the columns in `ALIKE` say.
+
+    Raises
+    ------
+    ValueError
+        If some were not; the message names two of them.
+    """
+    for name in ALIKE:
+        values = games[name].astype(object).where(games[name].notna(), "").to_numpy()
+        names = games["game"].to_numpy()
+        if len(set(values)) > 1:
+            other = next(place for place, value in enumerate(values) if value != values[0])
+            raise ValueError(
+                f"{names[0]} was measured with {name} = {values[0] or 'none'}, {names[other]} with "
+                f"{values[other] or 'none'}: games that were not measured alike cannot be compared, keep them in "
+                "folders of their own."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,15 +158,7 @@ class SurveyTables:
     demands: pd.DataFrame
 
     def __post_init__(self) -> None:
-        for name in ALIKE:
-            values = self.games[name].astype(object).where(self.games[name].notna(), "")
-            if len(set(values)) > 1:
-                one, other = values.drop_duplicates().index[:2]
-                raise ValueError(
-                    f"{self.games['game'][one]} was measured with {name} = {values[one] or 'none'}, "
-                    f"{self.games['game'][other]} with {values[other] or 'none'}: games that were not measured alike "
-                    "cannot be compared, keep them in folders of their own."
-                )
+        check_alike(self.games)
 
     @classmethod
     def of(cls, diagnoses: Iterable[Diagnosis]) -> SurveyTables:
@@ -276,7 +310,26 @@ def _read_table(file: Path, name: str) -> pd.DataFrame:
     for column in COLUMNS[name]:
         if column not in TEXTS[name] and not is_numeric_dtype(table[column]):
             raise ValueError(f"{file} holds something else than numbers in the column {column!r}: restore it.")
+    _check_values(table, name, file)
     return table
+
+
+def _check_values(table: pd.DataFrame, name: str, file: Path) -> None:
+    for column in [*KEYS[name], *NEEDED[name]]:
+        values = table[column]
+        missing = values.isna().to_numpy() if column in TEXTS[name] else ~np.isfinite(values.to_numpy(np.float64))
+        if missing.any():
+            row = missing.argmax() + 2  # the first line holds the names
+            raise ValueError(f"{file} lacks a value of {column!r} in line {row}: restore it.")
+    for column in CHOICES if name in ("scores", "curves") else ():
+        if unknown := sorted(set(table[column]) - set(CHOICES[column])):
+            raise ValueError(
+                f"{file} holds {unknown[0]!r} in the column {column!r}, where there is only "
+                f"{' or '.join(CHOICES[column])}: restore it."
+            )
+    if (twice := table.duplicated(KEYS[name])).any():
+        row = table[twice].iloc[0]
+        raise ValueError(f"{file} has two rows of {', '.join(str(row[key]) for key in KEYS[name])}: remove one.")
 
 
 def _read(file: Path) -> _Rows:
@@ -284,7 +337,7 @@ def _read(file: Path) -> _Rows:
         record: dict[str, Any] = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} cannot be read ({error}): make the diagnosis again.") from None
-    if record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): make it again.")
     try:
         return _rows(record)

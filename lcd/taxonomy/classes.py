@@ -17,7 +17,7 @@ from lcd.verdict import NEGLIGIBLE, SMALL_HEADROOM
 Floats = NDArray[np.float64]
 
 MOST_CLASSES = 6
-DRAWS, REFITS, NULLS = 200, 40, 99
+DRAWS, REFITS, NULLS = 2000, 40, 99
 
 SIGNIFICANCE = 0.05
 """Largest chance with which one class fewer may look as much worse as it does."""

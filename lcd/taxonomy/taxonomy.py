@@ -8,15 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lcd.diagnosis import Diagnosis
 from lcd.figures import registered
 from lcd.scores import late_gains
-from lcd.survey.tables import SurveyTables
+from lcd.survey.tables import SurveyTables, check_alike
 from lcd.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
 from lcd.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
 from lcd.taxonomy.positions import PLANE, Cells, position_table
@@ -26,15 +26,6 @@ from lcd.verdict import capped_demands
 FEWEST_GAMES = 3
 FIGURES = ("taxonomy", "curves", "ranks", "needs", "agreement")
 """What can be drawn: the map, all learning curves, ranks, what verdicts need, and how far other scores agree."""
-
-
-class Scored(Protocol):
-    """What knows the scores of cells, as a diagnosis and the tables of a survey do."""
-
-    @property
-    def scores(self) -> pd.DataFrame:
-        """One row a (game, view, learning, seed, levels)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -167,9 +158,15 @@ class Taxonomy:
         return aggregate_table(self.cells)
 
     def as_tables(self) -> dict[str, pd.DataFrame]:
-        """Everything that `lcd taxonomy` writes, by name."""
-        membership = pd.DataFrame(self.classes.membership, columns=list(self.classes.names))
-        membership.insert(0, "game", self.cells.games)
+        """Everything that `lcd taxonomy` writes, by name; `lcd.taxonomy.columns` says what their columns mean."""
+        names = self.classes.names
+        membership = pd.DataFrame(
+            {
+                "game": np.repeat(self.cells.games, len(names)),
+                "class": names * len(self.cells.games),
+                "probability": self.classes.membership.ravel(),
+            }
+        )
         return {
             "positions": self.positions,
             "membership": membership,
@@ -191,22 +188,24 @@ class Taxonomy:
         figure: Figure = registered(name)(self)
         return figure
 
-    def place(self, diagnosis: Scored, draws: int = DRAWS) -> Placement:
+    def place(self, diagnosis: Diagnosis | SurveyTables, draws: int = DRAWS) -> Placement:
         """Place a game that is not part of the taxonomy.
 
         Parameters
         ----------
         diagnosis : Diagnosis or SurveyTables
-            Of one game, best by the same preset.
+            Of one game, measured as those of the taxonomy were.
         draws : int
             Draws of its position behind the probabilities.
 
         Raises
         ------
         ValueError
-            If it holds several games, or a cell of a single seed.
+            If it holds several games or a cell of a single seed, or was not measured as the games of the taxonomy.
         """
-        new = Cells.of(diagnosis.scores)
+        tables = diagnosis if isinstance(diagnosis, SurveyTables) else SurveyTables.of([diagnosis])
+        check_alike(pd.concat([self.tables.games, tables.games], ignore_index=True))
+        new = Cells.of(tables.scores)
         if len(new.games) != 1:
             raise ValueError(f"One game is placed at a time, not {len(new.games)}: give the folder of one diagnosis.")
         place, error = new.positions()[0], new.covariances()[0]
