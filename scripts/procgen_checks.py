@@ -116,8 +116,8 @@ def enter(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
 def draw(easy: pd.DataFrame, hard: pd.DataFrame) -> Figure:
     """Draw the learners on label maps on easy and on hard unseen levels, a column a game."""
     games = list(hard["game"].unique())
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    panels = figure.subplots(2, len(games), sharex=True, sharey="col")
+    figure = Figure(figsize=(1.5 + 2.6 * len(games), 4.6), layout="constrained")
+    panels = figure.subplots(2, len(games), sharex=True, sharey="col", squeeze=False)
     for row, (mode, curves) in zip(panels, (("easy", easy), ("hard", hard)), strict=True):
         for panel, game in zip(row, games, strict=True):
             chosen = (curves["game"] == game) & (curves["levels"] == "unseen") & (curves["view"] == "semantic")
