@@ -50,7 +50,8 @@ def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
     if text in EYES or (name in HUBS and sizes):
         return ModuleEncoder, {"eye": text}
     if name not in ENCODERS:
-        known = ", ".join([*ENCODERS, *EYES, *(f"{hub}:NAME" for hub in HUBS)])
+        usual = (name for name, encoder in ENCODERS.items() if encoder.reads_frames)  # the others are for teachers
+        known = ", ".join([*usual, *EYES, *(f"{hub}:NAME" for hub in HUBS)])
         raise ValueError(f"Unknown encoder {text!r}: choose one of {known}.")
     if not colon:
         return ENCODERS[name], {}

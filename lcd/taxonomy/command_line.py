@@ -74,10 +74,10 @@ def report(
     from lcd.output import save_figure
     from lcd.taxonomy.taxonomy import Taxonomy
 
-    if out.suffix.lower() not in (".html", ".htm"):
+    if check_output(out).suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"The report is a page, and {out} has another ending: name it {out.with_suffix('.html')}.")
-    for file in (out, *([out.with_suffix(".pdf")] if pdf else [])):
-        check_output(file)
+    if pdf:
+        check_output(out.with_suffix(".pdf"))
     found = Taxonomy.read(runs)
     registered("report")(found, out, title)
     console = Console()
