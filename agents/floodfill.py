@@ -30,22 +30,15 @@ class Floodfill(Wayfinder):
 
     Parameters
     ----------
-    observation_space, cells, depth, rounds, features_dim
+    observation_space, **sizes
         As in `agents.Wayfinder`; a few rounds do, for they need to carry word only of what is near.
     """
 
     goals: ClassVar[tuple[int, ...]]
     walls: ClassVar[tuple[int, ...]]
 
-    def __init__(
-        self,
-        observation_space: spaces.Space,
-        cells: int = 10,
-        depth: int = 16,
-        rounds: int | None = None,
-        features_dim: int = 128,
-    ) -> None:
-        super().__init__(observation_space, cells, depth, rounds, features_dim)
+    def __init__(self, observation_space: spaces.Space, **sizes: int) -> None:
+        super().__init__(observation_space, **sizes)
         self.network = self.with_features(_Flooded(self.eye, self.goals, self.walls))
 
 
