@@ -9,7 +9,8 @@ well, and finds these runs in the store). Finished runs are kept: the same comma
 rows take the place of those that the folder has of it, so games may be measured on several machines (--games).
 
 One row a (game, change, demand): the demand before and after, the difference with its 95 % limits, which way it was
-predicted to go, and whether the interval bears that out, refutes it or leaves it open.
+predicted to go, whether the interval bears that out, refutes it or leaves it open, and the score of the learner with both
+kinds of help on either side, which no demand can exceed where the learner without one of them stays at 0.
 """
 
 from __future__ import annotations
@@ -74,10 +75,11 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, change: str) -> pd.DataFr
             difference = means[1] - means[0]
             predicted = PREDICTIONS.get((change, demand), "")
             found = _borne_out(predicted, difference - half, difference + half)
-            rows.append(
-                (game, change, demand, *means, difference, difference - half, difference + half, predicted, found)
-            )
+            limits = difference - half, difference + half
+            reached = [float(side[-1].mean()) for side in sides]
+            rows.append((game, change, demand, *means, difference, *limits, predicted, found, *reached))
     columns = ["game", "change", "demand", "before", "after", "difference", "low", "high", "predicted", "found"]
+    columns += ["reached_before", "reached_after"]
     return pd.DataFrame(rows, columns=columns)
 
 
