@@ -9,8 +9,8 @@ well, and finds these runs in the store). Finished runs are kept: the same comma
 rows take the place of those that the folder has of it, so games may be measured on several machines (--games).
 
 One row a (game, change, demand): the demand before and after, the difference with its 95 % limits, which way it was
-predicted to go, whether the interval bears that out, refutes it or leaves it open, and the score of the learner with both
-kinds of help on either side, which no demand can exceed where the learner without one of them stays at 0.
+predicted to go, whether the interval bears that out, refutes it or leaves it open, and the score of the learner with
+both kinds of help on either side, which no demand exceeds where the learner without one of them stays at 0.
 """
 
 from __future__ import annotations
