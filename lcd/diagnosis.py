@@ -16,7 +16,7 @@ from lcd.demands import CONTRASTS, DIFFERENCE
 from lcd.figures import registered
 from lcd.files import replacing
 from lcd.generalisation import GeneralisationEstimate, generalisation_estimate
-from lcd.intervals import Interval, cell_samples, contrast_interval, demand_table, seed_variances
+from lcd.intervals import Interval, cell_samples, contrast_interval, demand_table
 from lcd.scores import LEVELS, PRIMARY, SCORES, Normalisation, cell_scores, check_episodes, late_gains, learning_curves
 from lcd.verdict import Verdict, decide
 
@@ -142,10 +142,8 @@ class Diagnosis:
         samples, errors = cell_samples(scores, *PRIMARY)
         difference = contrast_interval(samples, errors, DIFFERENCE)
         verdict = decide(
-            {quantity: _interval(demands, quantity) for quantity in CONTRASTS},
-            difference,
-            variances=seed_variances(samples),
-            seeds=len(samples[0]),
+            samples,
+            errors,
             gains=late_gains(curves),
             teacher_score=None if teacher is None else normalisation.score(teacher.unseen_return),
         )

@@ -238,16 +238,17 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
     Returns
     -------
     pandas.DataFrame
-        One row an (encoder, learning): score (mean area on unseen levels), gain (over the encoder of the diagnosis),
-        demand (what perfect eyes would gain), share (of it that the encoder gains), each of the last three with 95 %
-        limits ``_low`` and ``_high``; those of the share are Fieller's, infinite where there may be no demand.
+        One row an (encoder, learning) whose cells are there: score (mean area on unseen levels), gain (over the
+        encoder of the diagnosis), demand (what perfect eyes would gain), share (of it that the encoder gains), each of
+        the last three with 95 % limits ``_low`` and ``_high``; those of the share are Fieller's, infinite where there
+        may be no demand.
     """
     letters = dict(zip(CELLS, zip(*cell_samples(diagnosed, *PRIMARY), strict=True), strict=True))
     rows = []
     for name, scores in others.items():
         swapped = dict(zip(CELLS, zip(*cell_samples(scores, *PRIMARY), strict=True), strict=True))
         for learning, (without, perfect) in SWAPPED.items():
-            if not len(swapped[without]):
+            if not all(len(samples) for samples, _ in (swapped[without], letters[without], letters[perfect])):
                 continue
             # The new eyes stand in the place of c, perfect ones in that of b.
             cells = [letters[without], letters[perfect], swapped[without], letters[perfect]]

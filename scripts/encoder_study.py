@@ -18,6 +18,9 @@ foretelling.csv  rank correlation of a measure with the score over the encoders 
 from __future__ import annotations
 
 import argparse
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from rich.console import Console
 from scipy import stats
 
 from agents import load_policy
+from agents.machine import keep_freed_memory
 from analyses.encoder_figure import MEASURES, draw_encoders
 from envs import ProcgenOptions
 from lcd.alignment.agreement import Agreement, agreement
@@ -46,10 +50,10 @@ from lcd.store import Store
 from lcd.swap import HARMONIZED, SCRATCH, Swap, full_names, swap_table, taught_eye
 from lcd.training.settings import RunSettings
 
-GAMES = ("coinrun", "ninja", "jumper", "climber", "starpilot", "caveflyer")
+GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")
 ENCODERS = ("random", "efficientnet_lite0", "slow-features", "segmentation", HARMONIZED)
 STEPS, SEEDS = 131_072, 3
-FRAMES, ATTACKED = 128, 32
+FRAMES, ATTACKED, WORKERS = 128, 16, 2
 
 
 def planned(game: str, steps: int) -> GamePlan:
@@ -66,8 +70,19 @@ def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd
     return cell_scores(episodes, plan.normalisation, plan.budget)
 
 
-def measured(run: RunSettings, store: Store) -> dict[str, float]:
+def measured(run: RunSettings, store: Store, kept: Path) -> dict[str, float]:
+    """How what a run learned sees, on frames of unseen levels, and its mean returns at the end; kept as a file."""
+    file = kept / f"{run.name}-{FRAMES}-{ATTACKED}.json"
+    if not file.exists():
+        with replacing(file) as partial:
+            partial.write_text(json.dumps(measure(run, store)), encoding="utf-8")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def measure(run: RunSettings, store: Store) -> dict[str, float]:
     """How what a run learned sees, on frames of unseen levels, and its mean returns at the end."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
     stored = store.load(run)
     policy, _ = load_policy(stored.folder / "policy.safetensors")
     options = run.training_options
@@ -103,15 +118,21 @@ def study(game: str, store: Store, eyes: Path, steps: int, console: Console) -> 
     own = tuple(run for run in plan.cells if run.view == "pixels")
     runs = {SCRATCH: own} | {name: swap.runs_with(encoder) for name, encoder in names.items()}
     scores = {name: scores_of(plan, store, of_one) for name, of_one in runs.items()}
-    rows = []
-    for name, of_one in runs.items():
-        levels, score = PRIMARY
-        table = scores[name]
-        of_seed = table[table["levels"] == levels].set_index("seed")[score]
-        for run in of_one:
-            console.print(f"{game}: measuring {name}, seed {run.seed}", highlight=False)
-            row = {"game": game, "encoder": name, "learning": run.learning, "harmonizer": run.harmonizer}
-            rows.append(row | {"seed": run.seed, "score": of_seed[run.seed]} | measured(run, store))
+    rows, (levels, score) = [], PRIMARY
+    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("forkserver")) as pool:
+        measures = {
+            run: pool.submit(measured, run, store, store.root / "measures")
+            for of_one in runs.values()
+            for run in of_one
+        }
+        for name, of_one in runs.items():
+            table = scores[name]
+            of_seed = table[table["levels"] == levels].set_index("seed")[score]
+            for run in of_one:
+                found = measures[run].result()
+                console.print(f"{game}: measured {name}, seed {run.seed}", highlight=False)
+                row = {"game": game, "encoder": name, "learning": run.learning, "harmonizer": run.harmonizer}
+                rows.append(row | {"seed": run.seed, "score": of_seed[run.seed]} | found)
     others = {name: scores[name] for name in names}
     shares = swap_table(scores_of(plan, store, plan.cells), others)
     shares.insert(0, "game", game)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from lcd.demands import CONTRASTS, DIFFERENCE, Contrast, Demands, demands_of
+from lcd.demands import Contrast, Demands, demands_of
 from lcd.intervals import Interval, welch_limits
-from lcd.verdict import NEGLIGIBLE, SMALL_HEADROOM, classify
+from lcd.verdict import NEGLIGIBLE, QUANTITIES, SMALL_HEADROOM, classify, least_spreads, verdict_intervals
 
 Floats = NDArray[np.float64]
 
@@ -28,10 +28,11 @@ SPREADS = {  # standard deviation over seeds of the true score in the cells a, b
     "equal": (0.05, 0.05, 0.05, 0.05),
     "unequal": (0.005, 0.03, 0.03, 0.08),
     "one cell": (0.002, 0.002, 0.08, 0.002),
+    "only b": (0.002, 0.08, 0.002, 0.002),
+    "only d": (0.002, 0.002, 0.002, 0.08),
     "episodes only": (0.0, 0.0, 0.0, 0.0),
 }
 EPISODE_ERROR = 0.015  # standard error of one seed's score over its episodes
-QUANTITIES = {**CONTRASTS, "difference": DIFFERENCE}
 TRUTHS = {  # true mean scores of the cells a, b, c, d
     "P 0.30, L 0.00": (0.1, 0.4, 0.1, 0.4),
     "P 0.00, L 0.30": (0.1, 0.1, 0.4, 0.4),
@@ -40,6 +41,7 @@ TRUTHS = {  # true mean scores of the cells a, b, c, d
     "P 0.04, L 0.30": (0.1, 0.14, 0.4, 0.44),
     "P 0.04, L 0.04": (0.8, 0.84, 0.84, 0.88),
     "P 0.05, L 0.05": (0.8, 0.85, 0.85, 0.9),
+    "P 0.06, L 0.06": (0.8, 0.86, 0.86, 0.92),
     "P 0.00, L 0.00": (0.9, 0.9, 0.9, 0.9),
     "P 0.00, L 0.00, headroom 0.27": (0.73, 0.73, 0.73, 0.73),
     "P 0.04, L 0.04, J 0.30": (0.5, 0.84, 0.84, 0.88),
@@ -67,18 +69,19 @@ def draw_scores(
     return scores, EPISODE_ERROR**2 * rng.chisquare(100, size) / 100
 
 
-def chosen(scores: Floats, errors: Floats, contrast: Contrast) -> tuple[Floats, Floats]:
+def chosen(scores: Floats, errors: Floats, contrast: Contrast, least_spread: ArrayLike = 0.0) -> tuple[Floats, Floats]:
     """Limits of `lcd.intervals.contrast_interval`: Welch's, at least as far apart as those over episodes."""
-    low, high = plain_welch(scores, contrast)
+    low, high = plain_welch(scores, contrast, least_spread)
     estimate = (low + high) / 2
     noise = errors.mean(-1) @ np.array(contrast.weights) ** 2 / scores.shape[-1]
     half = np.maximum(high - estimate, stats.norm.ppf(0.975) * np.sqrt(noise))
     return estimate - half, estimate + half
 
 
-def plain_welch(scores: Floats, contrast: Contrast) -> tuple[Floats, Floats]:
+def plain_welch(scores: Floats, contrast: Contrast, least_spread: ArrayLike = 0.0) -> tuple[Floats, Floats]:
     """Welch's limits, from the spread over seeds alone."""
-    return welch_limits(scores.mean(-1), scores.var(-1, ddof=1), np.full(4, scores.shape[-1]), contrast)
+    counts = np.full(4, scores.shape[-1])
+    return welch_limits(scores.mean(-1), scores.var(-1, ddof=1), counts, contrast, least_spread=least_spread)
 
 
 def pooled(scores: Floats, contrast: Contrast) -> tuple[Floats, Floats]:
@@ -187,19 +190,20 @@ def verdicts(shape: str, spread: str, truth: str, seeds: int, count: int, rng: n
     scores, errors = draw_scores(shape, SPREADS[spread], seeds, count, rng)
     scores += np.array(TRUTHS[truth])[:, None]
     means = scores.mean(-1)
-    limits = {name: chosen(scores, errors, contrast) for name, contrast in QUANTITIES.items()}
+    shown = {contrast: chosen(scores, errors, contrast) for contrast in QUANTITIES.values()}
+    careful = {contrast: chosen(scores, errors, contrast, least_spreads(means)) for contrast in QUANTITIES.values()}
     true = demands_of(*TRUTHS[truth])
-    claims: dict[str, list[str]] = {"whole interval": [], "estimate and 0": []}
+    claims: dict[str, list[str]] = {"as shown": [], "careful": [], "estimate and 0": []}
     for draw in range(count):
-        found = {
-            name: Interval(
-                float(contrast.offset + means[draw] @ np.array(contrast.weights)),
-                float(limits[name][0][draw]),
-                float(limits[name][1][draw]),
-            )
-            for name, contrast in QUANTITIES.items()
-        }
-        claims["whole interval"].append(classify(found, found["difference"]))
+
+        def interval_of(contrast: Contrast, least_spread: Floats, draw: int = draw) -> Interval:
+            low, high = (careful if least_spread.any() else shown)[contrast]
+            estimate = float(contrast.offset + means[draw] @ np.array(contrast.weights))
+            return Interval(estimate, float(low[draw]), float(high[draw]))
+
+        found = {name: interval_of(contrast, np.zeros(4)) for name, contrast in QUANTITIES.items()}
+        claims["as shown"].append(classify(found))
+        claims["careful"].append(classify(verdict_intervals(interval_of, means[draw])))
         claims["estimate and 0"].append(loose_rule(found))
     rows = []
     for rule, names in claims.items():
@@ -227,7 +231,7 @@ def main() -> None:
     ]
     parts += [
         verdicts(shape, spread, truth, seeds, options.draws // 5, rng)
-        for shape, spread, truth, seeds in itertools.product(shapes[:1] + shapes[2:], list(SPREADS)[:3], TRUTHS, SEEDS)
+        for shape, spread, truth, seeds in itertools.product(shapes[:1] + shapes[2:], list(SPREADS)[:-1], TRUTHS, SEEDS)
     ]
     result = pd.concat(parts, ignore_index=True)
     if options.output:

@@ -39,6 +39,13 @@ def test_the_share_is_that_of_the_demand_which_eyes_close():
     assert np.allclose(table["share_low"], table["share_high"])  # nothing varies
 
 
+def test_a_way_of_learning_whose_cells_are_missing_is_left_out():
+    told = swap_table(scores({"c": 0.5, "d": 0.9}), {"half": scores({"c": 0.7})})
+    assert told[["encoder", "learning", "share"]].to_numpy().tolist() == [["half", "imitation", pytest.approx(0.5)]]
+    only_told = swap_table(scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}), {"half": scores({"c": 0.7})})
+    assert only_told["learning"].tolist() == ["imitation"]
+
+
 def test_limits_hold_the_true_share_and_are_infinite_where_there_may_be_no_demand():
     held = 0
     for seed in range(200):

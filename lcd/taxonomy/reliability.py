@@ -10,18 +10,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from lcd.demands import CONTRASTS, DIFFERENCE, Contrast
+from lcd.demands import CONTRASTS, Contrast
 from lcd.intervals import (
     Interval,
     cell_samples,
-    contrast_interval,
-    contrast_intervals,
     seed_variances,
     welch_limits,
 )
 from lcd.scores import PRIMARY, curve_scores
 from lcd.taxonomy.positions import PLANE, Cells
-from lcd.verdict import classify
+from lcd.verdict import IntervalOf, classify, intervals_of, verdict_intervals
 
 Floats = NDArray[np.float64]
 Limits = tuple[float, float, float]
@@ -175,22 +173,23 @@ def seeds_table(scores: pd.DataFrame, counts: Sequence[int] = SEEDS) -> pd.DataF
     singles = [intraclass_correlation(cells.by_seed()[:, :, axis].T)[0][0] for axis in range(2)]
     rows = []
     for count in counts:
-        found = [_intervals_at(samples, count) for samples in games]
-        decided = [classify(intervals, difference) != "inconclusive" for intervals, difference in found]
-        widths = [(intervals[name].high - intervals[name].low) / 2 for intervals, _ in found for name in PLANE]
+        found = [(_intervals_at(samples, count), [cell.mean() for cell in samples]) for samples in games]
+        decided = [classify(verdict_intervals(*of_game)) != "inconclusive" for of_game in found]
+        shown = [interval_of(CONTRASTS[name], np.zeros(4)) for interval_of, _ in found for name in PLANE]
+        widths = [(interval.high - interval.low) / 2 for interval in shown]
         expected = [count * max(icc, 0.0) / (1 + (count - 1) * max(icc, 0.0)) for icc in singles]
         rows.append((count, float(np.mean(decided)), float(np.median(widths)), *expected))
     return pd.DataFrame(rows, columns=["seeds", "decided", "half_width", "icc_perceptual", "icc_policy"])
 
 
-def _intervals_at(samples: Sequence[Floats], count: int) -> tuple[dict[str, Interval], Interval]:
+def _intervals_at(samples: Sequence[Floats], count: int) -> IntervalOf:
     means, variances = np.array([cell.mean() for cell in samples]), seed_variances(samples)
 
-    def at(contrast: Contrast) -> Interval:
-        low, high = welch_limits(means, variances, [count] * len(means), contrast)
+    def interval_of(contrast: Contrast, least_spread: Floats) -> Interval:
+        low, high = welch_limits(means, variances, [count] * len(means), contrast, least_spread=least_spread)
         return Interval(float(low + high) / 2, float(low), float(high))
 
-    return {name: at(contrast) for name, contrast in CONTRASTS.items()}, at(DIFFERENCE)
+    return interval_of
 
 
 def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
@@ -215,8 +214,8 @@ def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
         decided = []
         for _, of_game in scores.groupby("game", sort=False):
             samples, errors = cell_samples(of_game, *PRIMARY)
-            difference = contrast_interval(samples, errors, DIFFERENCE)
-            decided.append(classify(contrast_intervals(samples, errors), difference) != "inconclusive")
+            careful = verdict_intervals(intervals_of(samples, errors), [cell.mean() for cell in samples])
+            decided.append(classify(careful) != "inconclusive")
         places = Cells.of(scores).positions()
         agreement = [float(stats.spearmanr(places[:, axis], whole[:, axis]).statistic) for axis in range(2)]
         rows.append((budget, float(np.mean(decided)), *agreement))

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from agents import TrainingDiverged
+from agents.machine import keep_freed_memory
 from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.harmonizer import harmonized_loss, resized
 from lcd.alignment.importance import importance_maps
@@ -87,6 +88,7 @@ def harmonize_classifier(
     """
     if references.targets is None:
         raise ValueError("A classifier is harmonized on images whose classes are known: these have none.")
+    keep_freed_memory()
     order = np.random.default_rng(settings.seed).permutation(len(references))
     count = round(settings.held_out * len(references))
     if min(count, len(references) - count) < 2:

@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
-from agents.machine import bfloat16_is_fast
+from agents.machine import bfloat16_is_fast, keep_freed_memory
 from envs import ProcgenOptions
 from envs.actions import action_classes
 from lcd.training.frames import GameFrames, collect_frames
@@ -113,6 +113,7 @@ def pretrain(
     agents.TrainingDiverged
         If the loss is not finite.
     """
+    keep_freed_memory()
     training = options.training_levels(settings.num_levels)
     unseen = options.unseen_levels(settings.num_levels)
     held_out = max(FEWEST, int(HELD_OUT * settings.frames))
