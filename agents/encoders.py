@@ -148,15 +148,16 @@ class Encoder(BaseFeaturesExtractor):
 
         Frames may come as bytes or, from Stable-Baselines3's own preprocessing, as numbers in [0, 1] already.
         """
-        observations = observations[..., : self.image_shape[1], : self.image_shape[2]]
+        height, width = self.image_shape[1:]
         dtype = computing_type(observations.device)
         if self.reads_labels:
-            labels = observations.to(torch.uint8)
+            labels = observations[..., :height, :width].to(torch.uint8)
             return label_channels(self.arranged(labels) if self.arranges else labels, dtype)
         if observations.is_floating_point():
-            return observations.to(dtype) * (255 * self.byte_scale)
-        rows = observations.movedim(-3, -1)  # as they lie in memory: to convert them so takes half the time
-        images = rows.to(dtype, memory_format=torch.contiguous_format).movedim(-1, -3)
+            return observations[..., :height, :width].to(dtype) * (255 * self.byte_scale)
+        # As they lie in memory, each row of pixels as one of numbers: to convert them so takes a quarter of the time.
+        rows = observations.movedim(-3, -1).flatten(-2)[..., :height, : width * CHANNELS]
+        images = rows.to(dtype, memory_format=torch.contiguous_format).unflatten(-1, (width, CHANNELS)).movedim(-1, -3)
         return images if self.byte_scale == 1 else images.mul_(self.byte_scale)
 
     @property

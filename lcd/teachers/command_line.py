@@ -57,6 +57,10 @@ def train(
             "N steps more.",
         ),
     ] = False,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Instead of that of the recipe: a small one, with --from-shipped, keeps what is known."),
+    ] = None,
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode to learn in: easy or hard.")] = "easy",
     folder: Annotated[
         Path | None,
@@ -81,6 +85,8 @@ def train(
     name = get_game(game).name
     own_folder = Path("lcd-runs") / "teachers" / teacher_name(name, mode)
     recipe = RECIPES[name] if steps is None else replace(RECIPES[name], steps=steps)
+    if learning_rate is not None:
+        recipe = replace(recipe, hyperparameters=replace(recipe.hyperparameters, learning_rate=learning_rate))
     begin = None
     if from_shipped:
         nearest = mode if name in shipped_games(distribution_mode=mode) else "easy"
