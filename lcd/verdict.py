@@ -26,7 +26,7 @@ the interval exclude 0 and the estimate reach δ was wrong in up to 36 %.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
@@ -89,13 +89,14 @@ class Verdict:
     cautions: tuple[str, ...] = ()
 
 
-IntervalOf = Callable[[Contrast, Floats], Interval]
-"""From a contrast of the cells, and the standard deviation over seeds that each has at least, shape (4,)."""
-
-
-def intervals_of(samples: Sequence[Floats], errors: Sequence[Floats]) -> IntervalOf:
-    """The intervals of a game's scores, see :func:`lcd.intervals.contrast_interval`."""
-    return lambda contrast, least_spread: contrast_interval(samples, errors, contrast, least_spread=least_spread)
+def intervals_of(
+    samples: Sequence[Floats], errors: Sequence[Floats], least_spread: ArrayLike = 0.0
+) -> dict[str, Interval]:
+    """The intervals of all :data:`QUANTITIES`, see :func:`lcd.intervals.contrast_interval`."""
+    return {
+        name: contrast_interval(samples, errors, contrast, least_spread=least_spread)
+        for name, contrast in QUANTITIES.items()
+    }
 
 
 def least_spreads(means: ArrayLike) -> Floats:
@@ -103,25 +104,21 @@ def least_spreads(means: ArrayLike) -> Floats:
     return np.minimum(LEAST_SPREAD, LEAST_VARIATION * np.abs(means))
 
 
-def verdict_intervals(interval_of: IntervalOf, means: ArrayLike) -> dict[str, Interval]:
+def verdict_intervals(shown: Mapping[str, Interval], careful: Mapping[str, Interval]) -> dict[str, Interval]:
     """The intervals that a verdict is given by: where presence is claimed no seeds are taken for as alike as they look.
 
     Parameters
     ----------
-    interval_of : callable
-        See :data:`IntervalOf`.
-    means : array_like, shape (4,)
-        Mean scores of the cells.
+    shown, careful : mapping of str to Interval
+        The intervals as they are, and those of cells that scatter by :func:`least_spreads` at least.
 
     Returns
     -------
     dict of str to Interval
-        The quantities of :data:`QUANTITIES`: their lower limits, and both of the difference, by :func:`least_spreads`.
+        The lower limits, and both of the difference, are the careful ones.
     """
-    none, least = np.zeros(len(CELLS)), least_spreads(means)
-    careful = {name: interval_of(contrast, least) for name, contrast in QUANTITIES.items()}
     return {
-        name: found if name == "difference" else replace(found, high=interval_of(QUANTITIES[name], none).high)
+        name: found if name == "difference" else replace(found, high=shown[name].high)
         for name, found in careful.items()
     }
 
@@ -185,9 +182,8 @@ def decide(
     Verdict
         The verdict.
     """
-    interval_of, means = intervals_of(samples, errors), np.array([cell.mean() for cell in samples])
-    shown = {name: interval_of(contrast, np.zeros(len(CELLS))) for name, contrast in QUANTITIES.items()}
-    careful = verdict_intervals(interval_of, means)
+    shown, least = intervals_of(samples, errors), least_spreads([cell.mean() for cell in samples])
+    careful = verdict_intervals(shown, intervals_of(samples, errors, least))
     name = classify(careful, threshold)
     ways: list[str] = []
     if name == "inconclusive":

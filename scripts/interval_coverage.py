@@ -190,21 +190,22 @@ def verdicts(shape: str, spread: str, truth: str, seeds: int, count: int, rng: n
     scores, errors = draw_scores(shape, SPREADS[spread], seeds, count, rng)
     scores += np.array(TRUTHS[truth])[:, None]
     means = scores.mean(-1)
-    shown = {contrast: chosen(scores, errors, contrast) for contrast in QUANTITIES.values()}
-    careful = {contrast: chosen(scores, errors, contrast, least_spreads(means)) for contrast in QUANTITIES.values()}
+    least = least_spreads(means)
+    shown = {name: chosen(scores, errors, contrast) for name, contrast in QUANTITIES.items()}
+    careful = {name: chosen(scores, errors, contrast, least) for name, contrast in QUANTITIES.items()}
     true = demands_of(*TRUTHS[truth])
     claims: dict[str, list[str]] = {"as shown": [], "careful": [], "estimate and 0": []}
     for draw in range(count):
-
-        def interval_of(contrast: Contrast, least_spread: Floats, draw: int = draw) -> Interval:
-            low, high = (careful if least_spread.any() else shown)[contrast]
-            estimate = float(contrast.offset + means[draw] @ np.array(contrast.weights))
-            return Interval(estimate, float(low[draw]), float(high[draw]))
-
-        found = {name: interval_of(contrast, np.zeros(4)) for name, contrast in QUANTITIES.items()}
-        claims["as shown"].append(classify(found))
-        claims["careful"].append(classify(verdict_intervals(interval_of, means[draw])))
-        claims["estimate and 0"].append(loose_rule(found))
+        as_shown, widened = (
+            {
+                name: Interval(float(low[draw] + high[draw]) / 2, float(low[draw]), float(high[draw]))
+                for name, (low, high) in limits.items()
+            }
+            for limits in (shown, careful)
+        )
+        claims["as shown"].append(classify(as_shown))
+        claims["careful"].append(classify(verdict_intervals(as_shown, widened)))
+        claims["estimate and 0"].append(loose_rule(as_shown))
     rows = []
     for rule, names in claims.items():
         given = [name for name in names if name != "inconclusive"]

@@ -4,7 +4,7 @@ import pytest
 
 from lcd.demands import CONTRASTS
 from lcd.intervals import Interval, contrast_interval
-from lcd.verdict import classify, decide, intervals_of, verdict_intervals
+from lcd.verdict import classify, decide, intervals_of, least_spreads, verdict_intervals
 
 FLAT = {"gain": 0.5, "late_gain": 0.01}
 
@@ -186,8 +186,9 @@ def test_wrong_verdicts_stay_below_5_percent(draw, spread):
         wrong = 0
         for _ in range(400):
             samples = list(np.array(truth)[:, None] + np.array(spread)[:, None] * draw(rng, (4, 3)))
-            interval_of = intervals_of(samples, [np.full(3, 0.015)] * 4)
-            name = classify(verdict_intervals(interval_of, [cell.mean() for cell in samples]))
+            errors, least = [np.full(3, 0.015)] * 4, least_spreads([cell.mean() for cell in samples])
+            careful = intervals_of(samples, errors, least)
+            name = classify(verdict_intervals(intervals_of(samples, errors), careful))
             wrong += name not in (right, "inconclusive")
         assert wrong <= 0.05 * 400, (truth, wrong)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from lcd.demands import CONTRASTS, Contrast
+from lcd.demands import Contrast
 from lcd.intervals import (
     Interval,
     cell_samples,
@@ -19,7 +19,7 @@ from lcd.intervals import (
 )
 from lcd.scores import PRIMARY, curve_scores
 from lcd.taxonomy.positions import PLANE, Cells
-from lcd.verdict import IntervalOf, classify, intervals_of, verdict_intervals
+from lcd.verdict import QUANTITIES, classify, intervals_of, least_spreads, verdict_intervals
 
 Floats = NDArray[np.float64]
 Limits = tuple[float, float, float]
@@ -173,23 +173,25 @@ def seeds_table(scores: pd.DataFrame, counts: Sequence[int] = SEEDS) -> pd.DataF
     singles = [intraclass_correlation(cells.by_seed()[:, :, axis].T)[0][0] for axis in range(2)]
     rows = []
     for count in counts:
-        found = [(_intervals_at(samples, count), [cell.mean() for cell in samples]) for samples in games]
-        decided = [classify(verdict_intervals(*of_game)) != "inconclusive" for of_game in found]
-        shown = [interval_of(CONTRASTS[name], np.zeros(4)) for interval_of, _ in found for name in PLANE]
-        widths = [(interval.high - interval.low) / 2 for interval in shown]
+        shown = [_intervals_at(samples, count) for samples in games]
+        careful = [_intervals_at(samples, count, least_spreads([cell.mean() for cell in samples])) for samples in games]
+        decided = [
+            classify(verdict_intervals(*of_game)) != "inconclusive" for of_game in zip(shown, careful, strict=True)
+        ]
+        widths = [(of_game[name].high - of_game[name].low) / 2 for of_game in shown for name in PLANE]
         expected = [count * max(icc, 0.0) / (1 + (count - 1) * max(icc, 0.0)) for icc in singles]
         rows.append((count, float(np.mean(decided)), float(np.median(widths)), *expected))
     return pd.DataFrame(rows, columns=["seeds", "decided", "half_width", "icc_perceptual", "icc_policy"])
 
 
-def _intervals_at(samples: Sequence[Floats], count: int) -> IntervalOf:
+def _intervals_at(samples: Sequence[Floats], count: int, least_spread: ArrayLike = 0.0) -> dict[str, Interval]:
     means, variances = np.array([cell.mean() for cell in samples]), seed_variances(samples)
 
-    def interval_of(contrast: Contrast, least_spread: Floats) -> Interval:
+    def at(contrast: Contrast) -> Interval:
         low, high = welch_limits(means, variances, [count] * len(means), contrast, least_spread=least_spread)
         return Interval(float(low + high) / 2, float(low), float(high))
 
-    return interval_of
+    return {name: at(contrast) for name, contrast in QUANTITIES.items()}
 
 
 def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
@@ -214,8 +216,8 @@ def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
         decided = []
         for _, of_game in scores.groupby("game", sort=False):
             samples, errors = cell_samples(of_game, *PRIMARY)
-            careful = verdict_intervals(intervals_of(samples, errors), [cell.mean() for cell in samples])
-            decided.append(classify(careful) != "inconclusive")
+            careful = intervals_of(samples, errors, least_spreads([cell.mean() for cell in samples]))
+            decided.append(classify(verdict_intervals(intervals_of(samples, errors), careful)) != "inconclusive")
         places = Cells.of(scores).positions()
         agreement = [float(stats.spearmanr(places[:, axis], whole[:, axis]).statistic) for axis in range(2)]
         rows.append((budget, float(np.mean(decided)), *agreement))
