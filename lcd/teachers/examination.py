@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import stats
-from torch import nn
 
 from agents import EncoderPolicy, evaluate
 from agents.search import PlanSearch, SearchSettings
@@ -114,20 +114,22 @@ def sharpest(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed
     episodes, seed
         Of each trial, see `examine`.
     """
-    plain = [parameter.detach().clone() for parameter in policy.action_net.parameters()]
+    plain = deepcopy(policy.action_net.state_dict())
     returns = {}
     for factor in SHARPNESSES:
-        _scale(policy.action_net, plain, factor)
+        sharpen(policy, factor)
         returns[factor] = examine(policy, options, episodes, seed).mean
+        policy.action_net.load_state_dict(plain)
     best = max(returns, key=lambda factor: returns[factor])
-    _scale(policy.action_net, plain, best)
+    sharpen(policy, best)
     return best
 
 
 @torch.no_grad()
-def _scale(layer: nn.Module, plain: list[torch.Tensor], factor: float) -> None:
-    for parameter, value in zip(layer.parameters(), plain, strict=True):
-        parameter.copy_(factor * value)
+def sharpen(policy: EncoderPolicy, factor: float) -> None:
+    """Make a policy surer of itself, in place: its logits are multiplied by a factor."""
+    for parameter in policy.action_net.parameters():
+        parameter.mul_(factor)
 
 
 class Player(Protocol):

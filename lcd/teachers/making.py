@@ -13,7 +13,7 @@ from agents import EncoderPolicy, load_policy, save_policy
 from envs import ProcgenOptions
 from lcd.files import checksum, replacing
 from lcd.store import versions
-from lcd.teachers.examination import examine, examine_expert, sharpest
+from lcd.teachers.examination import examine, examine_expert, sharpen, sharpest
 from lcd.teachers.library import Card, teacher_name
 from lcd.teachers.recipes import Recipe
 from lcd.teachers.reinforcement import COOL_DOWN, Course, reinforce
@@ -107,7 +107,11 @@ def make_teacher(
 
 
 def _student(path: Path, card: Card, recipe: Recipe) -> EncoderPolicy:
-    """What a finished teacher has learned, in the recipe's encoder: its own, or another that its weights fit."""
+    """What a finished teacher has learned, in the recipe's encoder: its own, or another that its weights fit.
+
+    It is as undecided again as it was before its examination: a policy made four times as sure of itself moves four
+    times as far with every gradient, and unlearns.
+    """
     student = untaught(card.game, recipe.encoder)
     try:
         student.load_state_dict(load_policy(path)[0].state_dict())
@@ -116,6 +120,7 @@ def _student(path: Path, card: Card, recipe: Recipe) -> EncoderPolicy:
             f"The teacher {path} has the encoder {card.recipe['encoder']}, whose weights do not fit the recipe's "
             f"{recipe.encoder}: it can't go on from there; make it from the beginning."
         ) from error
+    sharpen(student, 1 / card.sharpness)
     return student
 
 
