@@ -3,9 +3,10 @@
 import envs as _envs  # first: it keeps the old gym's notice, which SB3 would provoke, from the user's terminal
 from agents.egocentric import Egocentric
 from agents.encoders import Encoder, Impala, Impoola, Nature
+from agents.escape import ChaserFloodfill
 from agents.evaluation import Episodes, evaluate
 from agents.eyes import EYES, Eye
-from agents.floodfill import Floodfill
+from agents.floodfill import MazeFloodfill
 from agents.imitation import DAgger, TaughtVecEnv, Teacher
 from agents.phase import Phase
 from agents.policy import EncoderPolicy
@@ -19,6 +20,7 @@ __all__ = [
     "ENCODERS",
     "EYES",
     "PPO",
+    "ChaserFloodfill",
     "DAgger",
     "Egocentric",
     "Encoder",
@@ -26,9 +28,9 @@ __all__ = [
     "EncoderPolicy",
     "Episodes",
     "Eye",
-    "Floodfill",
     "Impala",
     "Impoola",
+    "MazeFloodfill",
     "Nature",
     "Phase",
     "PolicyFileError",

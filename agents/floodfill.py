@@ -1,8 +1,6 @@
-"""An encoder of label maps for games on a grid that is told the ways, not taught them: where the nearest goal lies."""
+"""An encoder of maze's label maps that is told the way, not taught it: where the cheese lies."""
 
 from __future__ import annotations
-
-from typing import ClassVar
 
 import torch
 from gymnasium import spaces
@@ -16,17 +14,21 @@ from agents.wayfinder import SAMPLES, Wayfinder
 NEXT = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Rows and columns from a cell to those that share an edge with it: up, down, left, right."""
 
+GOAL, WALL = 3, 52
+"""Labels in maze."""
+
 STEPS_PER_CELL = 6
 """How many steps of a flood there are for each cell across: the ways of a perfect maze are up to that long."""
 
 
-class Floodfill(Wayfinder):
-    """What a wayfinder tells, and which of the cells beside the player lie nearer to a goal.
+@register_encoder("floodfill-maze")
+class MazeFloodfill(Wayfinder):
+    """What a wayfinder tells, and which of the cells beside the player lie nearer to the cheese of a maze.
 
     A wayfinder must learn to carry word from cell to cell, and hears from as far as it has rounds. Here the label map
-    is flooded from the goals, around the walls, as far as the level goes: that much of planning is built in and not
+    is flooded from the goal, around the walls, as far as the level goes: that much of planning is built in and not
     learned, so this is an encoder for teachers, who may be made with every means, and not for learners that are
-    compared. A subclass says which labels are goals and walls.
+    compared.
 
     Parameters
     ----------
@@ -34,40 +36,23 @@ class Floodfill(Wayfinder):
         As in `agents.Wayfinder`; a few rounds do, for they need to carry word only of what is near.
     """
 
-    goals: ClassVar[tuple[int, ...]]
-    walls: ClassVar[tuple[int, ...]]
-
     def __init__(self, observation_space: spaces.Space, **sizes: int) -> None:
         super().__init__(observation_space, **sizes)
-        self.network = self.with_features(_Flooded(self.eye, self.goals, self.walls))
-
-
-@register_encoder("floodfill-maze")
-class MazeFloodfill(Floodfill):
-    """For maze: to the cheese, around the walls."""
-
-    goals, walls = (3,), (52,)
-
-
-@register_encoder("floodfill-chaser")
-class ChaserFloodfill(Floodfill):
-    """For chaser: to the nearest orb, around the walls."""
-
-    goals, walls = (3, 63), (6,)
+        self.network = self.with_features(_Flooded(self.eye))
 
 
 class _Flooded(nn.Module):
-    """A wayfinder's numbers, and what a flood from the goals says where the player is."""
+    """A wayfinder's numbers, and what a flood from the goal says where the player is."""
 
-    goals: torch.Tensor
-    walls: torch.Tensor
+    goal: torch.Tensor
+    wall: torch.Tensor
 
-    def __init__(self, rounds: nn.Module, goals: tuple[int, ...], walls: tuple[int, ...]) -> None:
+    def __init__(self, rounds: nn.Module) -> None:
         super().__init__()
         self.rounds = rounds
-        for name, labels in (("goals", goals), ("walls", walls)):
-            levels = label_channels(torch.tensor([[labels]], dtype=torch.uint8), torch.float32)
-            self.register_buffer(name, levels[0, :, 0].T.contiguous(), persistent=False)
+        for name, label in (("goal", GOAL), ("wall", WALL)):
+            levels = label_channels(torch.tensor([[[label]]], dtype=torch.uint8), torch.float32)
+            self.register_buffer(name, levels.flatten(), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Numbers of shape (batch, 4 * depth + 7)."""
@@ -78,8 +63,8 @@ class _Flooded(nn.Module):
     def told(self, images: torch.Tensor) -> torch.Tensor:
         """What a flood says, shape (batch, 7).
 
-        Whether the cell above, below, left and right of the player's is nearer to a goal; where in its cell the player
-        is, down and to the right; how far it has to go.
+        Whether the cell above, below, left and right of the player's is nearer to the goal; where in its cell the
+        player is, down and to the right; how far it has to go.
         """
         player = images[:, -1].float()
         cells = player.shape[1] // SAMPLES
@@ -88,19 +73,11 @@ class _Flooded(nn.Module):
         down, right = (by_side @ along) / by_side.sum(dim=2).clamp(min=1e-3)
         row, column = (place.long().clamp(max=cells - 1) for place in (down, right))
         middles = images[:, :CHANNELS, SAMPLES // 2 :: SAMPLES, SAMPLES // 2 :: SAMPLES].permute(0, 2, 3, 1)
-        goal, wall = (_is_one_of(middles, levels) for levels in (self.goals, self.walls))
+        goal, wall = ((middles == levels.to(middles.dtype)).all(dim=-1) for levels in (self.goal, self.wall))
         times = arrival_times(goal, ~wall, row, column)
         nearer = (times[:, 1:] < times[:, :1]).float()
         far = times[:, 0] / (STEPS_PER_CELL * cells)
         return torch.cat([nearer, torch.stack([down - row, right - column, far], dim=1)], dim=1)
-
-
-def _is_one_of(colours: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    """Whether a label's channels, shape (..., 3), are those of one of some labels, shape (labels, 3)."""
-    found = torch.zeros(colours.shape[:-1], dtype=torch.bool, device=colours.device)
-    for one in levels.to(colours.dtype):
-        found |= (colours == one).all(dim=-1)
-    return found
 
 
 def arrival_times(goals: torch.Tensor, free: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
@@ -130,12 +107,17 @@ def arrival_times(goals: torch.Tensor, free: torch.Tensor, row: torch.Tensor, co
     times = torch.zeros(rows.shape, dtype=torch.int64, device=goals.device)
     for _ in range(STEPS_PER_CELL * cells):
         times += 1 - (wet.gather(1, rows) >> shifts & 1)
-        spread = wet | wet << 1 | wet >> 1
-        spread[:, 1:] |= wet[:, :-1]
-        spread[:, :-1] |= wet[:, 1:]
-        spread &= open_
+        spread = flooded(wet, open_)
         if torch.equal(spread, wet):
             break
         wet = spread
     arrived = (wet.gather(1, rows) >> shifts & 1).bool()
     return torch.where(arrived, times, STEPS_PER_CELL * cells).float()
+
+
+def flooded(wet: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
+    """Cells that are wet one step later, a row of cells in a number, a bit a cell; both of shape (batch, rows)."""
+    spread = wet | wet << 1 | wet >> 1
+    spread[:, 1:] |= wet[:, :-1]
+    spread[:, :-1] |= wet[:, 1:]
+    return spread & free

@@ -50,7 +50,7 @@ def test_who_follows_the_flood_finds_the_cheese_in_every_maze():
     assert returns.tolist() == [10] * 16
 
 
-@pytest.mark.parametrize("name", ["floodfill-maze:15,8,4", "floodfill-chaser:11,8,4"])
+@pytest.mark.parametrize("name", ["floodfill-maze:15,8,4", "floodfill-chaser:11"])
 def test_policies_read_it_and_learn_through_it(name):
     policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 0.0, name)
     labels = torch.randint(0, 65, (3, 64, 64), dtype=torch.uint8)

@@ -10,7 +10,7 @@ from envs import ProcgenOptions, ProcgenVecEnv
 from envs.actions import HEADINGS, action_classes
 from envs.routes import Route, position
 from envs.saved_state import SavedState
-from lcd.teachers.apprentice import PATIENCE, Apprentice, Guide, ShownVecEnv, shown_chances
+from lcd.teachers.apprentice import PATIENCE, Apprentice, Shown, ShownVecEnv, shown_chances
 from lcd.teachers.examination import examine_expert
 from lcd.teachers.recipes import RECIPES, WAY
 
@@ -76,7 +76,7 @@ def test_a_game_in_which_no_way_is_left_begins_anew():
 def test_an_apprentice_learns_the_way_and_what_a_state_is_worth():
     torch.manual_seed(0)
     settings = {"n_steps": 32, "batch_size": 64, "n_epochs": 4, "seed": 0, "device": "cpu"}
-    apprentice = Apprentice(env=shown("maze"), encoder="nature:32", teacher=Guide(), **settings)
+    apprentice = Apprentice(env=shown("maze"), encoder="nature:32", teacher=Shown(), **settings)
     logged = []
     for _ in range(6):
         apprentice.learn(32 * NUM_GAMES, reset_num_timesteps=False)

@@ -45,9 +45,9 @@ class Interrupted(Exception):
 
 
 @pytest.mark.usefixtures("_short_legs")
-@pytest.mark.parametrize(("game", "shown"), [("bigfish", False), ("maze", True)])
-def test_an_interrupted_course_ends_with_the_same_weights(tmp_path, game, shown):
-    options, course = ProcgenOptions(game, num_levels=50), Course(256, SMALL, "impoola:4", shown=shown)
+@pytest.mark.parametrize(("game", "guide"), [("bigfish", None), ("maze", "way"), ("chaser", "wary")])
+def test_an_interrupted_course_ends_with_the_same_weights(tmp_path, game, guide):
+    options, course = ProcgenOptions(game, num_levels=50), Course(256, SMALL, "impoola:4", guide=guide)
     folders = [tmp_path / name for name in ("whole", "parts")]
     for folder in folders:
         folder.mkdir()

@@ -79,7 +79,7 @@ class ShownVecEnv(TaughtVecEnv):
         return np.mean([self._chances[heading] for heading in self._ways.headings(index)], axis=0)
 
 
-class Guide:
+class Shown:
     """The teacher that says what it is shown."""
 
     def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:

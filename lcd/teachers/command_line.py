@@ -25,7 +25,9 @@ def list_teachers(context: typer.Context) -> None:
 
     table = Table(
         caption="Returns on levels that were not learned on, and beside them on training levels; shares of what 50M "
-        "steps of PPO reach, known in easy mode; environment steps and hours of one core behind them."
+        "steps of PPO reach, known in easy mode; environment steps and hours of one core behind them.",
+        show_edge=False,
+        pad_edge=False,
     )
     for name in ("game", "return, 95 %", "share", "training", "expert", "steps", "hours"):
         table.add_column(name, justify="left" if name == "game" else "right", no_wrap=True)

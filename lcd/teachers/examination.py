@@ -18,7 +18,8 @@ from agents.search import PlanSearch, SearchSettings
 from envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
 from envs.actions import HEADINGS
 from envs.heading import NO_MOVE
-from lcd.teachers.recipes import Expert
+from lcd.teachers.recipes import WARY, Expert
+from lcd.teachers.wary import Wary
 from lcd.teachers.ways import Ways
 
 NUM_ENVS = 64
@@ -181,6 +182,22 @@ class _WayFollower:
         pass
 
 
+class _WaryPlayer:
+    """Plays by minding enemies."""
+
+    stride = 1
+
+    def __init__(self, batch: ProcgenBatch) -> None:
+        self._batch, self._wary = batch, Wary()
+
+    def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
+        seen = torch.from_numpy(np.asarray(self._batch.observe())[playing])
+        return self._wary.log_probabilities(seen).argmax(dim=1, keepdim=True).numpy()
+
+    def close(self) -> None:
+        pass
+
+
 def examine_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed: int) -> Score:
     """Let an expert play some levels from beginning to end.
 
@@ -200,6 +217,8 @@ def examine_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed:
     player: Player
     if isinstance(expert, SearchSettings):
         player = _Searcher(batch, options, expert, seed)
+    elif expert == WARY:
+        player = _WaryPlayer(batch)
     else:
         player = _WayFollower(batch, options, episodes)
     try:

@@ -73,7 +73,7 @@ def make_teacher(
     first, before = (None, None) if begin is None else (_student(*begin, recipe), begin[1])
     _claim(folder, options, recipe, None if before is None else before.checksum)
     cool_down = COOL_DOWN if before is None else 1.0
-    course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance, recipe.shown, cool_down)
+    course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance, recipe.guide, cool_down)
     policy = reinforce(options, course, folder, begin=first, report=report)
     sharpness = sharpest(policy, options, episodes // 2, SEEDS["sharpness"])
     file = folder / f"{teacher_name(options.game, options.distribution_mode)}.safetensors"

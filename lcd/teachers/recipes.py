@@ -18,10 +18,16 @@ HYPERPARAMETERS = Hyperparameters(rollout_steps=64, minibatches=4, gamma=0.99)
 """Shorter rollouts and smaller minibatches than usual: in starpilot they learn twice as fast from the same steps."""
 
 
-WAY: Literal["way"] = "way"
-"""The expert that follows a shortest way to the nearest goal and looks at nothing else."""
+Guide = Literal["way", "wary"]
+"""An expert that knows what to do in every state, so that a student can be shown it."""
 
-Expert = SearchSettings | Literal["way"]
+WAY: Guide = "way"
+"""The one that follows a shortest way to the nearest goal and looks at nothing else."""
+
+WARY: Guide = "wary"
+"""The one that minds the enemies of chaser, see `lcd.teachers.wary`."""
+
+Expert = SearchSettings | Guide
 
 
 QUICKLY = replace(HYPERPARAMETERS, learning_rate=3e-3, minibatches=16)
@@ -35,7 +41,7 @@ class Recipe:
     Attributes
     ----------
     expert
-        Plays with every privilege, for a score to compare the teacher with: a search, or `WAY`.
+        Plays with every privilege, for a score to compare the teacher with: a search, `WAY` or `WARY`.
     encoder
         Encoder of the student.
     steps
@@ -53,9 +59,9 @@ class Recipe:
     guidance: float = 0.0
 
     @property
-    def shown(self) -> bool:
-        """Whether it is shown the way, see `lcd.teachers.apprentice`, instead of learning by PPO."""
-        return self.expert == WAY
+    def guide(self) -> Guide | None:
+        """Who shows it what to do, see `lcd.teachers.apprentice`; None if it learns by PPO."""
+        return None if isinstance(self.expert, SearchSettings) else self.expert
 
 
 def _led(horizon: int, num_plans: int) -> SearchSettings:
@@ -71,7 +77,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "bigfish": Recipe(SearchSettings(16, 16), NEAR, 6_000_000),
         "bossfight": Recipe(SearchSettings(30, 24), steps=3_000_000),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, 7_300_000, guidance=_TO_THE_GOAL),
-        "chaser": Recipe(WAY, "floodfill-chaser:11,16,5", 1_000_000, QUICKLY),
+        "chaser": Recipe(WARY, "floodfill-chaser:11", 500_000, replace(QUICKLY, learning_rate=1e-3)),
         "climber": Recipe(_led(20, 24), FOLLOWING, 4_900_000, guidance=_TO_THE_GOAL),
         "coinrun": Recipe(_led(20, 24), FOLLOWING, 5_700_000, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32), steps=3_000_000),
@@ -83,7 +89,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "miner": Recipe(WAY, "wayfinder:10", 1_300_000, QUICKLY),
         "ninja": Recipe(_led(24, 24), FOLLOWING, guidance=_TO_THE_GOAL),
         "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256", 3_000_000),
-        "starpilot": Recipe(SearchSettings(20, 24)),
+        "starpilot": Recipe(SearchSettings(20, 24), steps=6_000_000),
     }
 )
 """Recipes of the 16 games."""

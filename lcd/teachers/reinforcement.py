@@ -16,13 +16,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents import PPO, Encoder, EncoderName, EncoderPolicy, parse_encoder
+from agents import PPO, Encoder, EncoderName, EncoderPolicy, TaughtVecEnv, parse_encoder
 from envs import ProcgenOptions, ProcgenVecEnv
 from envs.actions import action_classes
 from lcd.files import replacing
-from lcd.teachers.apprentice import Apprentice, Guide, ShownVecEnv
+from lcd.teachers.apprentice import Apprentice, Shown, ShownVecEnv
 from lcd.teachers.guidance import GuidedVecEnv
+from lcd.teachers.recipes import WARY, WAY, Guide
 from lcd.teachers.student import untaught
+from lcd.teachers.wary import Wary
 from lcd.training.settings import Hyperparameters
 
 LEG = 2**18
@@ -46,8 +48,8 @@ class Course:
         Visual encoder.
     guidance
         Reward for every cell less to go, see `lcd.teachers.guidance`.
-    shown
-        Whether it is shown the way instead of learning from reward.
+    guide
+        Who shows it what to do; None if it learns from reward.
     cool_down
         Last share of the steps, see `COOL_DOWN`.
     """
@@ -56,7 +58,7 @@ class Course:
     hyperparameters: Hyperparameters
     encoder: str
     guidance: float = 0.0
-    shown: bool = False
+    guide: Guide | None = None
     cool_down: float = COOL_DOWN
 
     @property
@@ -193,12 +195,14 @@ def _learner(
     games = ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number)
     counted = VecMonitor(games)  # before any guidance: the returns in the table are the game's own
     helped: VecEnv = counted
-    if course.shown:
-        helped = ShownVecEnv(counted, games)
+    learner: Callable[..., PPO] = PPO
+    if course.guide == WAY:
+        helped, learner = ShownVecEnv(counted, games), partial(Apprentice, teacher=Shown())
+    elif course.guide == WARY:
+        helped, learner = TaughtVecEnv(counted), partial(Apprentice, teacher=Wary())
     elif course.guidance:
         helped = GuidedVecEnv(counted, games, course.guidance)
     env = VecNormalize(_Arranged(helped, encoder), norm_obs=False, gamma=hyper.gamma)
-    learner = partial(Apprentice, teacher=Guide()) if course.shown else PPO
     model = learner(
         env=env,
         encoder=course.encoder,
