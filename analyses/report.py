@@ -25,13 +25,13 @@ from envs import GAMES, ProcgenBatch, ProcgenOptions, paint
 from envs.actions import NUM_ACTIONS
 from lcd.demands import CONTRASTS
 from lcd.files import replacing
+from lcd.rule import NEGLIGIBLE
 from lcd.scores import CELLS, LEVELS, mean_curves
 from lcd.survey.tables import COLUMNS as SURVEY_COLUMNS
 from lcd.survey.tables import TABLES
 from lcd.taxonomy.columns import COLUMNS
 from lcd.taxonomy.positions import PLANE
 from lcd.taxonomy.taxonomy import Taxonomy
-from lcd.verdict import NEGLIGIBLE
 
 FRAME_STEPS, FRAME_SCALE = 40, 3
 """Random steps after which a game's frame is taken, and pixels for each of its pixels."""

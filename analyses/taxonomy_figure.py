@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analyses.palette import DEMAND_LOOKS, NEUTRAL
+from lcd.rule import NEGLIGIBLE
 from lcd.taxonomy.positions import PLANE
 from lcd.taxonomy.taxonomy import Taxonomy
-from lcd.verdict import NEGLIGIBLE
 
 
 class ClassLook(NamedTuple):

@@ -28,7 +28,7 @@ Below ten seeds it stays too narrow where one strongly skewed cell carries most 
 gamma-distributed seeds and 68 to 83 % for runs of which three in ten take off and the others do not. The bootstrap-t
 does better there, but at two and three seeds its limits are mostly without bound. Nothing in three seeds tells that
 none of them took off by luck; so a verdict, which must seldom be wrong, does not take them to be as alike as they look
-(:data:`lcd.verdict.LEAST_SPREAD`).
+(:data:`lcd.rule.LEAST_SPREAD`).
 
 The interval is over seeds *given the evaluated levels*: where all runs are evaluated on the same levels, another draw
 of levels is not part of it.

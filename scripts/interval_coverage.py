@@ -1,7 +1,7 @@
 """Simulate how often intervals for the demands cover the truth, and how often a verdict is wrong.
 
 Four cells with known mean scores are drawn again and again, a few seeds each. The tidy result (one row a setting and
-quantity, its rate in percent) is the evidence for the choices in `lcd.intervals` and `lcd.verdict`:
+quantity, its rate in percent) is the evidence for the choices in `lcd.intervals` and `lcd.rule`:
 
     python scripts/interval_coverage.py --output docs/interval_coverage.csv
 """
@@ -19,7 +19,7 @@ from scipy import stats
 
 from lcd.demands import Contrast, Demands, demands_of
 from lcd.intervals import Interval, welch_limits
-from lcd.verdict import NEGLIGIBLE, QUANTITIES, SMALL_HEADROOM, classify, least_spreads, verdict_intervals
+from lcd.rule import NEGLIGIBLE, QUANTITIES, SMALL_HEADROOM, classify, least_spreads, verdict_intervals
 
 Floats = NDArray[np.float64]
 
@@ -170,7 +170,7 @@ def loose_rule(demands: dict[str, Interval]) -> str:
 
 
 def is_true(verdict: str, truth: Demands) -> bool:
-    """Tell whether the claim of a verdict holds (the table in `lcd.verdict`); rounding is forgiven at a boundary."""
+    """Tell whether the claim of a verdict holds (the table in `lcd.rule`); rounding is forgiven at a boundary."""
     slack = 1e-9
     perceptual, policy, joint, headroom = (
         float(value) for value in (truth.perceptual, truth.policy, truth.joint, truth.headroom)

@@ -33,10 +33,10 @@ from lcd.execution import execute
 from lcd.files import replacing
 from lcd.intervals import cell_samples, degrees_of_freedom
 from lcd.plan import Plan
+from lcd.rule import NEGLIGIBLE
 from lcd.scores import PRIMARY, cell_scores, learning_curves, mean_curves
 from lcd.store import Store
 from lcd.survey.plan import Survey
-from lcd.verdict import NEGLIGIBLE
 
 PREDICTIONS = {
     ("plain", "perceptual"): "falls",

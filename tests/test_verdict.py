@@ -4,7 +4,8 @@ import pytest
 
 from lcd.demands import CONTRASTS
 from lcd.intervals import Interval, contrast_interval
-from lcd.verdict import classify, decide, intervals_of, least_spreads, verdict_intervals
+from lcd.rule import classify, intervals_of, least_spreads, verdict_intervals
+from lcd.verdict import decide
 
 FLAT = {"gain": 0.5, "late_gain": 0.01}
 

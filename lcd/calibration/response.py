@@ -14,7 +14,7 @@ from scipy import stats
 from envs.calibration.dials import PERCEPTUAL
 from lcd.demands import CONTRASTS, Contrast
 from lcd.intervals import cell_samples, contrast_interval, fieller_limits
-from lcd.verdict import FLOOR
+from lcd.rule import FLOOR
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ SPEARMAN, LEAK = 0.95, 0.15
 
 CEILING = 0.95
 """Largest area of any cell at any setting: learners that have learned before they begin answer to no dial, as little as
-those do whose final score stays below `lcd.verdict.FLOOR`."""
+those do whose final score stays below `lcd.rule.FLOOR`."""
 
 
 def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) -> pd.DataFrame:

@@ -38,7 +38,7 @@ COLUMNS = {
         "teacher_training": "the teacher's mean return on training levels, in game points",
         "teacher_unseen": "the same on unseen levels",
         "core_hours": "what its runs cost: time times threads, other work on the machine included; empty if unknown",
-        "verdict": "what limits the learner, see lcd.verdict",
+        "verdict": "what limits the learner, see lcd.rule",
         "reason": "the numbers that the verdict rests on, in a sentence",
         "would_decide": "what would decide an inconclusive one, in sentences",
         "cautions": "what the verdict does not cover, in sentences",

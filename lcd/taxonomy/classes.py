@@ -11,8 +11,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
+from lcd.rule import NEGLIGIBLE, SMALL_HEADROOM
 from lcd.taxonomy.positions import Cells
-from lcd.verdict import NEGLIGIBLE, SMALL_HEADROOM
 
 Floats = NDArray[np.float64]
 

@@ -19,7 +19,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "class": "name of the likeliest class",
         "probability": "that the game belongs to it",
         "capped": "demands that are all that both kinds of help reach together: perceptual, policy, both or none",
-        "verdict": "what limits the learner, see lcd.verdict",
+        "verdict": "what limits the learner, see lcd.rule",
         "teacher_score": "the teacher's normalised score on unseen levels",
     },
     "membership": {

@@ -17,9 +17,9 @@ from lcd.intervals import (
     seed_variances,
     welch_limits,
 )
+from lcd.rule import QUANTITIES, classify, intervals_of, least_spreads, verdict_intervals
 from lcd.scores import PRIMARY, curve_scores
 from lcd.taxonomy.positions import PLANE, Cells
-from lcd.verdict import QUANTITIES, classify, intervals_of, least_spreads, verdict_intervals
 
 Floats = NDArray[np.float64]
 Limits = tuple[float, float, float]

@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 
 from lcd.diagnosis import Diagnosis
 from lcd.figures import registered
+from lcd.rule import capped_demands
 from lcd.scores import late_gains
 from lcd.survey.tables import SurveyTables, check_alike
 from lcd.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
 from lcd.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
 from lcd.taxonomy.positions import PLANE, Cells, position_table
 from lcd.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
-from lcd.verdict import capped_demands
 
 FEWEST_GAMES = 3
 FIGURES = ("taxonomy", "curves", "ranks", "needs", "agreement")
@@ -103,7 +103,7 @@ class Taxonomy:
         """One row a game: every quantity with its limits, the verdict, the class and its probability, and capped.
 
         That column names the demands, "perceptual", "policy" or both, that are as large as they could show at the
-        budget (`lcd.verdict.capped_demands`); it is empty for most games.
+        budget (`lcd.rule.capped_demands`); it is empty for most games.
         """
         table = position_table(self.tables.scores)
         found = self.classes
