@@ -95,9 +95,10 @@ def ships_by_part(labels: torch.Tensor) -> torch.Tensor:
     -------
     torch.Tensor, shape (batch, 64, 64), uint8
     """
-    ships = (labels == SHIPS[0]) | ((labels >= SHIPS[1]) & (labels <= SHIPS[-1]))  # a fifth of the time of `isin`
-    wanted = labels[:, _LEGEND[0], _LEGEND[1]][:, None, None]
-    parts = torch.where(ships, torch.where(labels == wanted, TARGET, SPARED).to(torch.uint8), labels)
+    # In whole numbers: to choose between two maps pixel by pixel takes many times as long as to multiply them.
+    ships = (labels == SHIPS[0]) | (labels - SHIPS[1] < len(SHIPS) - 1)
+    wanted = labels == labels[:, _LEGEND[0], _LEGEND[1]][:, None, None]
+    parts = labels * ~ships + (SPARED - (SPARED - TARGET) * wanted.view(torch.uint8)) * ships
     harbour = (slice(None), *_HARBOUR)
     parts[harbour] = parts[harbour].masked_fill(ships[harbour], PLAYER)
     return parts
@@ -127,8 +128,8 @@ def around_player(labels: torch.Tensor) -> torch.Tensor:
 
 def _places(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Row and column of the player in each map, shape (batch,)."""
-    player = labels == PLAYER
-    rows, columns = (_middle(player.any(dim)) for dim in (2, 1))
+    player = (labels == PLAYER).view(torch.uint8)  # whose maximum takes a tenth of the time of `any`
+    rows, columns = (_middle(player.amax(dim)) for dim in (2, 1))
     return rows, columns
 
 
@@ -141,11 +142,10 @@ def _centred(maps: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, size
 
 
 def _middle(occupied: torch.Tensor) -> torch.Tensor:
-    """Middle of the occupied places in each row, that of the row where there are none; shape (batch,)."""
+    """Middle of the places that hold 1 and not 0 in each row, that of the row where there are none; shape (batch,)."""
     length = occupied.shape[1]
-    marks = occupied.to(torch.uint8)
-    first, last = marks.argmax(dim=1), length - 1 - marks.flip(1).argmax(dim=1)
-    return torch.where(occupied.any(dim=1), (first + last + 1) // 2, length // 2)
+    first, last = occupied.argmax(dim=1), length - 1 - occupied.flip(1).argmax(dim=1)
+    return torch.where(occupied.amax(dim=1) > 0, (first + last + 1) // 2, length // 2)
 
 
 def _windows(maps: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int) -> torch.Tensor:
