@@ -6,7 +6,7 @@ from agents.encoders import Encoder, Impala, Impoola, Nature
 from agents.escape import ChaserFloodfill
 from agents.evaluation import Episodes, evaluate
 from agents.eyes import EYES, Eye
-from agents.floodfill import MazeFloodfill
+from agents.floodfill import HeistFloodfill, MazeFloodfill
 from agents.imitation import DAgger, TaughtVecEnv, Teacher
 from agents.phase import Phase
 from agents.policy import EncoderPolicy
@@ -28,6 +28,7 @@ __all__ = [
     "EncoderPolicy",
     "Episodes",
     "Eye",
+    "HeistFloodfill",
     "Impala",
     "Impoola",
     "MazeFloodfill",

@@ -9,16 +9,13 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from agents.egocentric import PLAYER
+from agents.cells import Cells
 from agents.encoders import Encoder
 from agents.floodfill import NEXT, flooded
 from agents.registry import register_encoder
 
 ORB, LARGE_ORB, ENEMY, WEAK_ENEMY, EGG, WALL = 63, 3, 7, 4, 5, 6
 """Labels of what there is in chaser besides the player."""
-
-WINDOW = 3
-"""Pixels in the middle of a cell, each way, that say what is there. An orb is no wider."""
 
 AHEAD = 45
 """Steps of a flood at most: ways in a maze of 11 cells across are seldom longer."""
@@ -125,9 +122,6 @@ class Lookout(nn.Module):
         As in `ChaserFloodfill`.
     """
 
-    kinds: torch.Tensor
-    pixels: torch.Tensor
-    places: torch.Tensor
     bits: torch.Tensor
     lanes: torch.Tensor
     around: torch.Tensor
@@ -135,14 +129,10 @@ class Lookout(nn.Module):
 
     def __init__(self, pixels: int = 64, cells: int = 11) -> None:
         super().__init__()
-        self.cells, self.width = cells, cells + 1
+        self.cells, self.width = Cells(pixels, cells, (ORB, LARGE_ORB, ENEMY, WEAK_ENEMY, EGG, WALL)), cells + 1
         if WAYS * self.width > 60:
             raise ValueError(f"it sees 14 cells in each direction at most, not {cells}")
-        middles = (torch.arange(cells) + 0.5) * pixels / cells
         constants = {
-            "kinds": torch.tensor([ORB, LARGE_ORB, ENEMY, WEAK_ENEMY, EGG, WALL], dtype=torch.uint8)[:, None, None],
-            "pixels": (middles[:, None] + torch.arange(WINDOW) - WINDOW // 2).long().flatten(),
-            "places": (torch.arange(pixels) + 0.5) * cells / pixels,
             "bits": 2 << torch.arange(cells),
             "lanes": self.width * torch.arange(WAYS),
             "around": torch.tensor(NEXT),
@@ -154,36 +144,20 @@ class Lookout(nn.Module):
     @torch.no_grad()
     def forward(self, labels: torch.Tensor) -> Outlook:
         """What there is ahead, from label maps of shape (batch, height, width), uint8."""
-        (down, right), (row, column) = self._player(labels)
-        there = self._cells(labels)
+        (down, right), (row, column) = self.cells.player(labels)
+        there = self.cells(labels)
         one_each = torch.arange(len(labels), device=labels.device)
         here = there[one_each, :2, row, column].any(dim=1)
         counts = there[:, :5].sum(dim=(2, 3)) / self.usual
         there[one_each, 5, row, column] = True  # no way leads back through where the player is
         small, large, enemies, _, _, walls = functional.pad((there * self.bits).sum(dim=3), (1, 1)).unbind(dim=1)
-        free = functional.pad(self.bits.sum().repeat(self.cells), (1, 1)) & ~walls
+        free = functional.pad(self.bits.sum().repeat(self.cells.count), (1, 1)) & ~walls
         first = torch.zeros_like(free).scatter_add_(
             1, row[:, None] + 1 + self.around[:, 0], 1 << column[:, None] + 1 + self.around[:, 1] + self.lanes
         )
         first &= self._everywhere(free)
         orb, enemy, end = self._times(first, free, small | large, enemies & free).float()
         return Outlook(down - row - 0.5, right - column - 0.5, here, self._ways(first), orb, enemy, end, counts)
-
-    def _player(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where the player is, down and to the right in cells, and its row and column; each of shape (2, batch)."""
-        player = (labels == PLAYER).view(torch.uint8)
-        seen = torch.stack([player.amax(dim=2), player.amax(dim=1)]).float()
-        place = (seen @ self.places) / seen.sum(dim=2).clamp(min=1)
-        return place, place.long().clamp(max=self.cells - 1)
-
-    def _cells(self, labels: torch.Tensor) -> torch.Tensor:
-        """Which kinds of things a cell shows in its middle, shape (batch, kinds, cells, cells), bool."""
-        middles = labels.index_select(1, self.pixels).index_select(2, self.pixels)[:, None]
-        there = (middles == self.kinds).view(-1, len(self.kinds), self.cells, WINDOW, self.cells, WINDOW)
-        for side in (3, 4):
-            parts = there.unbind(dim=side)
-            there = parts[0] | parts[1] | parts[2]
-        return there
 
     def _times(
         self, first: torch.Tensor, free: torch.Tensor, orbs: torch.Tensor, enemies: torch.Tensor
@@ -224,7 +198,7 @@ class Lookout(nn.Module):
 
     def _ways(self, rows: torch.Tensor) -> torch.Tensor:
         """On which ways there is anything at all, shape (..., 4), bool."""
-        for _ in range((self.cells + 1).bit_length()):
+        for _ in range((self.cells.count + 1).bit_length()):
             half = (rows.shape[-1] + 1) // 2
             rows = rows[..., :half] | rows[..., -half:]
         return (rows >> self.lanes & (1 << self.width) - 1) != 0

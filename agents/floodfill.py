@@ -1,4 +1,4 @@
-"""An encoder of maze's label maps that is told the way, not taught it: where the cheese lies."""
+"""Encoders of label maps of mazes that are told the way, not taught it: where the next goal lies."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from agents.encoders import CHANNELS, label_channels
+from agents.cells import WINDOW, Cells
+from agents.encoders import CHANNELS, Encoder, label_channels
 from agents.registry import register_encoder
 from agents.wayfinder import SAMPLES, Wayfinder
 
@@ -15,7 +16,7 @@ NEXT = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Rows and columns from a cell to those that share an edge with it: up, down, left, right."""
 
 GOAL, WALL = 3, 52
-"""Labels in maze."""
+"""Labels in maze; heist's walls have the same."""
 
 STEPS_PER_CELL = 6
 """How many steps of a flood there are for each cell across: the ways of a perfect maze are up to that long."""
@@ -39,6 +40,90 @@ class MazeFloodfill(Wayfinder):
     def __init__(self, observation_space: spaces.Space, **sizes: int) -> None:
         super().__init__(observation_space, **sizes)
         self.network = self.with_features(_Flooded(self.eye))
+
+
+@register_encoder("floodfill-heist")
+class HeistFloodfill(Encoder):
+    """Which of the cells beside the player lie nearer to the next thing to fetch in heist, around what is closed.
+
+    The nearest key that can be reached, and when none can, the exit: a door is closed while its key is not held. For
+    teachers only, as `MazeFloodfill` is.
+
+    Parameters
+    ----------
+    observation_space
+        Label maps of easy levels, shape (64, 64).
+    features_dim
+        Number of features.
+    """
+
+    reads_frames = False
+
+    def __init__(self, observation_space: spaces.Space, features_dim: int = 128) -> None:
+        super().__init__(observation_space, features_dim)
+        told = _NextErrand()
+        self.network = nn.Sequential(
+            told,
+            nn.Linear(told.size, features_dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(features_dim, features_dim),
+            nn.ReLU(),
+        )
+
+    def images(self, observations: torch.Tensor) -> torch.Tensor:
+        """Label maps as they are."""
+        return observations.to(torch.uint8)
+
+
+KEYS, DOORS, EXIT = (3, 61, 60), (2, 63, 62), 10
+"""Labels in heist; a key and its door have the same place."""
+
+HEIST_CELLS = 9
+
+_RING, _BESIDE_RING = (3, (61, 57, 53)), (2, 5)
+"""Row and columns of pixels where easy levels show held keys, and rows of which a key in a cell reaches one."""
+
+
+class _NextErrand(nn.Module):
+    """What a flood from the next thing to fetch says where the player is."""
+
+    size = 13
+    keys: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = Cells(64, HEIST_CELLS, (*KEYS, *DOORS, EXIT, WALL))
+        self.register_buffer("keys", torch.tensor(KEYS, dtype=torch.uint8), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, labels: torch.Tensor) -> torch.Tensor:
+        """Numbers of shape (batch, size)."""
+        (down, right), (row, column) = self.cells.player(labels)
+        there, held = self.cells(labels), self._held(labels)
+        keys, doors, exits, walls = there[:, :3], there[:, 3:6], there[:, 6], there[:, 7]
+        keys[:, :, 0] &= ~self._on_ring(held)
+        below = labels[:, _BESIDE_RING[1]].index_select(1, self.cells.pixels) == EXIT
+        exits[:, 0] |= below.view(-1, HEIST_CELLS, WINDOW).any(dim=2)  # held keys may lie on it
+        closed = (doors & ~held[:, :, None, None]).any(dim=1) | walls
+        goals = torch.cat([keys.any(dim=1), exits])
+        to_keys, to_exit = arrival_times(goals, ~closed.repeat(2, 1, 1), row.repeat(2), column.repeat(2)).chunk(2)
+        never = STEPS_PER_CELL * HEIST_CELLS
+        fetches = to_keys[:, :1] < never
+        times = torch.where(fetches, to_keys, to_exit)
+        nearer = times[:, 1:] < times[:, :1]
+        place = torch.stack([down - row - 0.5, right - column - 0.5, times[:, 0] / never], dim=1)
+        reached = (times[:, 1:] < never).sum(dim=1, keepdim=True) / len(NEXT)
+        return torch.cat([nearer, place, fetches, held, times[:, :1] == 0, reached], dim=1).float()
+
+    def _held(self, labels: torch.Tensor) -> torch.Tensor:
+        """Which keys are held, shape (batch, 3), bool."""
+        row, columns = _RING
+        above, below = (labels[:, beside, columns] != self.keys for beside in _BESIDE_RING)
+        return (labels[:, row, columns] == self.keys) & above & below
+
+    def _on_ring(self, held: torch.Tensor) -> torch.Tensor:
+        """Where the upper row of cells shows a key only because it is held, shape (batch, 3, cells)."""
+        return held[:, :, None] & (torch.arange(HEIST_CELLS, device=held.device) >= HEIST_CELLS - 2)
 
 
 class _Flooded(nn.Module):

@@ -50,7 +50,7 @@ def test_who_follows_the_flood_finds_the_cheese_in_every_maze():
     assert returns.tolist() == [10] * 16
 
 
-@pytest.mark.parametrize("name", ["floodfill-maze:15,8,4", "floodfill-chaser:11"])
+@pytest.mark.parametrize("name", ["floodfill-maze:15,8,4", "floodfill-chaser:11", "floodfill-heist"])
 def test_policies_read_it_and_learn_through_it(name):
     policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 0.0, name)
     labels = torch.randint(0, 65, (3, 64, 64), dtype=torch.uint8)
@@ -58,3 +58,26 @@ def test_policies_read_it_and_learn_through_it(name):
     assert torch.allclose(chances.exp().sum(dim=1), torch.ones(3), atol=1e-5)
     chances[:, 0].sum().backward()
     assert policy.features_extractor.network[1].weight.grad.abs().sum() > 0
+
+
+def test_who_follows_the_flood_opens_every_heist():
+    eye = parse_encoder("floodfill-heist")[0](LABELS).network[0]
+    batch = ProcgenBatch(ProcgenOptions("heist", num_levels=100), 24, "semantic", seed=5)
+    returns, playing = np.zeros(24), np.ones(24, bool)
+    for _ in range(150):
+        told = eye(torch.from_numpy(np.array(batch.observe()))).numpy()
+        actions = [towards_the_goal(numbers) for numbers in told]
+        step = batch.step(np.where(playing, actions, NO_MOVE).astype(np.int32))
+        returns[playing] += step.rewards[playing]
+        playing &= ~(step.terminated | step.truncated)
+    batch.close()
+    assert returns.tolist() == [10] * 24
+
+
+def towards_the_goal(told):
+    """The push to the next cell and across it to the middle of the way, or to that of its own cell."""
+    up, right = (0 if abs(place) < 0.1 else -int(np.sign(place)) for place in (-told[4], told[5]))
+    if told[:4].any():
+        down, aside = NEXT[told[:4].argmax()]
+        up, right = -down or up, aside or right
+    return HEADINGS[right, up]

@@ -82,7 +82,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "coinrun": Recipe(_led(20, 24), FOLLOWING, 5_700_000, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32), steps=3_000_000),
         "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING, 5_700_000),
-        "heist": Recipe(WAY, "wayfinder:9", 1_000_000, QUICKLY),
+        "heist": Recipe(WAY, "floodfill-heist", 500_000, replace(QUICKLY, learning_rate=1e-3)),
         "jumper": Recipe(_led(20, 24), FOLLOWING, 3_000_000, guidance=_TO_THE_GOAL),
         "leaper": Recipe(_led(16, 16), steps=3_000_000, guidance=_TO_THE_GOAL),
         "maze": Recipe(WAY, "floodfill-maze:15,8,1", 500_000, QUICKLY),
