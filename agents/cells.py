@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from gymnasium import spaces
 from torch import nn
 
 from agents.egocentric import PLAYER
+from agents.encoders import Encoder
 
 WINDOW = 3
 """Pixels in the middle of a cell, each way, that say what is there: the smallest thing to find there is no wider."""
@@ -57,3 +59,35 @@ class Cells(nn.Module):
             parts = there.unbind(dim=side)
             there = parts[0] | parts[1] | parts[2]
         return there
+
+
+class ToldEncoder(Encoder):
+    """Two layers over numbers that something tells from a label map, without learning.
+
+    Parameters
+    ----------
+    observation_space
+        Label maps, shape (height, width).
+    told
+        Gives numbers of shape (batch, size) for label maps of shape (batch, height, width).
+    size
+        How many.
+    features_dim
+        Number of features.
+    """
+
+    reads_frames = False
+
+    def __init__(self, observation_space: spaces.Space, told: nn.Module, size: int, features_dim: int) -> None:
+        super().__init__(observation_space, features_dim)
+        self.network = nn.Sequential(
+            told,
+            nn.Linear(size, features_dim),
+            nn.ReLU(inplace=True),
+            nn.Linear(features_dim, features_dim),
+            nn.ReLU(inplace=True),
+        )
+
+    def images(self, observations: torch.Tensor) -> torch.Tensor:
+        """Label maps as they are."""
+        return observations.to(torch.uint8)

@@ -9,8 +9,7 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from agents.cells import Cells
-from agents.encoders import Encoder
+from agents.cells import Cells, ToldEncoder
 from agents.floodfill import NEXT, flooded
 from agents.registry import register_encoder
 
@@ -24,7 +23,7 @@ WAYS = len(NEXT)
 
 
 @register_encoder("floodfill-chaser")
-class ChaserFloodfill(Encoder):
+class ChaserFloodfill(ToldEncoder):
     """What floods say about each of the four ways that a player of chaser can go.
 
     From every cell beside the player's a flood runs on, and stops where an enemy might be first: enemies are as fast as
@@ -48,17 +47,8 @@ class ChaserFloodfill(Encoder):
         If there are more cells than that.
     """
 
-    reads_frames = False
-
-    def __init__(self, observation_space: spaces.Space, cells: int = 11, features_dim: int = 128) -> None:
-        super().__init__(observation_space, features_dim)
-        self.network = nn.Sequential(
-            _Told(self.image_shape[1], cells),
-            nn.Linear(_Told.size, features_dim),
-            nn.ReLU(inplace=True),
-            nn.Linear(features_dim, features_dim),
-            nn.ReLU(inplace=True),
-        )
+    def __init__(self, observation_space: spaces.Box, cells: int = 11, features_dim: int = 128) -> None:
+        super().__init__(observation_space, _Told(observation_space.shape[0], cells), _Told.size, features_dim)
 
     @classmethod
     def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
@@ -66,10 +56,6 @@ class ChaserFloodfill(Encoder):
         if len(numbers) != 1:
             raise ValueError("it has a number of cells")
         return {"cells": numbers[0]}
-
-    def images(self, observations: torch.Tensor) -> torch.Tensor:
-        """Label maps as they are."""
-        return observations.to(torch.uint8)
 
 
 class Outlook(NamedTuple):

@@ -7,8 +7,8 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from agents.cells import WINDOW, Cells
-from agents.encoders import CHANNELS, Encoder, label_channels
+from agents.cells import WINDOW, Cells, ToldEncoder
+from agents.encoders import CHANNELS, label_channels
 from agents.registry import register_encoder
 from agents.wayfinder import SAMPLES, Wayfinder
 
@@ -43,7 +43,7 @@ class MazeFloodfill(Wayfinder):
 
 
 @register_encoder("floodfill-heist")
-class HeistFloodfill(Encoder):
+class HeistFloodfill(ToldEncoder):
     """Which of the cells beside the player lie nearer to the next thing to fetch in heist, around what is closed.
 
     The nearest key that can be reached, and when none can, the exit: a door is closed while its key is not held. For
@@ -57,22 +57,8 @@ class HeistFloodfill(Encoder):
         Number of features.
     """
 
-    reads_frames = False
-
     def __init__(self, observation_space: spaces.Space, features_dim: int = 128) -> None:
-        super().__init__(observation_space, features_dim)
-        told = _NextErrand()
-        self.network = nn.Sequential(
-            told,
-            nn.Linear(told.size, features_dim),
-            nn.ReLU(inplace=True),
-            nn.Linear(features_dim, features_dim),
-            nn.ReLU(),
-        )
-
-    def images(self, observations: torch.Tensor) -> torch.Tensor:
-        """Label maps as they are."""
-        return observations.to(torch.uint8)
+        super().__init__(observation_space, _NextErrand(), _NextErrand.size, features_dim)
 
 
 KEYS, DOORS, EXIT = (3, 61, 60), (2, 63, 62), 10

@@ -33,6 +33,9 @@ Expert = SearchSettings | Guide
 QUICKLY = replace(HYPERPARAMETERS, learning_rate=3e-3, minibatches=16)
 """For an encoder of few weights that are used again and again."""
 
+TOLD = replace(QUICKLY, learning_rate=1e-3)
+"""For an encoder that is told nearly everything."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -77,12 +80,12 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "bigfish": Recipe(SearchSettings(16, 16), NEAR, 6_000_000),
         "bossfight": Recipe(SearchSettings(30, 24), steps=3_000_000),
         "caveflyer": Recipe(_led(20, 24), FOLLOWING, 7_300_000, guidance=_TO_THE_GOAL),
-        "chaser": Recipe(WARY, "floodfill-chaser:11", 500_000, replace(QUICKLY, learning_rate=1e-3)),
+        "chaser": Recipe(WARY, "floodfill-chaser:11", 500_000, TOLD),
         "climber": Recipe(_led(20, 24), FOLLOWING, 4_900_000, guidance=_TO_THE_GOAL),
         "coinrun": Recipe(_led(20, 24), FOLLOWING, 5_700_000, guidance=_TO_THE_GOAL),
         "dodgeball": Recipe(SearchSettings(20, 32), steps=3_000_000),
         "fruitbot": Recipe(SearchSettings(36, 32, death_cost=1.0, hold=4.0), FOLLOWING, 5_700_000),
-        "heist": Recipe(WAY, "floodfill-heist", 500_000, replace(QUICKLY, learning_rate=1e-3)),
+        "heist": Recipe(WAY, "floodfill-heist", 500_000, TOLD),
         "jumper": Recipe(_led(20, 24), FOLLOWING, 3_000_000, guidance=_TO_THE_GOAL),
         "leaper": Recipe(_led(16, 16), steps=3_000_000, guidance=_TO_THE_GOAL),
         "maze": Recipe(WAY, "floodfill-maze:15,8,1", 500_000, QUICKLY),
