@@ -28,42 +28,50 @@ LOOKS = {
 FARTHEST = 2.0
 """Shares are drawn up to here on either side; an arrow says that a limit lies beyond."""
 
-MEASURES = {
-    "alignment": "agreement with what matters\n(Spearman, gradient)",
-    "robustness": "smallest perturbation\n(L2 norm)",
-    "invariance": "states found again\nin other looks",
+
+NAMES = {
+    "gradient": "looks where it matters (gradient)",
+    "integrated_gradients": "the same (integrated gradients)",
+    "smooth_gradient": "the same (SmoothGrad)",
+    "occlusion": "the same (occlusion)",
+    "revealed": "decides alike when it is revealed",
+    "hidden": "decides alike when it is hidden",
+    "robustness": "withstands perturbations",
+    "perturbation": "is perturbed where it matters",
+    "invariance": "finds states again in other looks",
 }
+"""What the measures of `lcd.foretelling.MEASURES` are called in a figure."""
 
 
-def draw_encoders(shares: pd.DataFrame, means: pd.DataFrame) -> Figure:
+def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.DataFrame) -> Figure:
     """Draw the study.
 
     Parameters
     ----------
     shares : pandas.DataFrame
         One row a (game, encoder): share, share_low, share_high of the perceptual demand that it closes.
+    correlations : pandas.DataFrame
+        What `lcd.foretelling.rank_correlations` gave for `lcd.foretelling.MEASURES`.
     means : pandas.DataFrame
-        One row a (game, encoder), with the encoder that learns from nothing: score, and the columns of `MEASURES`.
+        What `lcd.foretelling.foretelling` gave for them.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
     games = list(shares["game"].unique())
-    figure = Figure(figsize=(12, 2.2 + 0.75 * len(games)), layout="constrained")
-    left, *rest = figure.subplots(1, 1 + len(MEASURES), width_ratios=[1.5, *[1.0] * len(MEASURES)])
+    figure = Figure(figsize=(11, 2.0 + 0.75 * max(len(games), 4)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1.3, 1.0])
     _draw_shares(left, shares, games)
-    for panel, (measure, name) in zip(rest, MEASURES.items(), strict=True):
-        _draw_measure(panel, means, measure)
-        panel.set_xlabel(name)
+    _draw_foretelling(right, correlations, means)
+    for panel in (left, right):
         panel.spines[["top", "right"]].set_visible(False)
-    rest[0].set_ylabel("score with advice, less that of scratch")
     handles = [
         left.plot([], [], look.marker, color=look.colour, label=name)[0]
         for name, look in LOOKS.items()
-        if name in set(means["encoder"])
+        if name in set(shares["encoder"])
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False)
     return figure
 
 
@@ -85,13 +93,18 @@ def _draw_shares(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
     panel.invert_yaxis()
     panel.set_xlim(-1.05 * FARTHEST, 1.05 * FARTHEST)
     panel.set_xlabel("share of the perceptual demand closed, with 95 % limits")
-    panel.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_measure(panel: Axes, means: pd.DataFrame, measure: str) -> None:
-    for _, rows in means.groupby("game", sort=False):
-        own = rows[rows["encoder"] == "scratch"].iloc[0]
-        for row in rows.to_dict("records"):
-            look = LOOKS[row["encoder"]]
-            panel.plot([row[measure]], [row["score"] - own["score"]], look.marker, color=look.colour, ms=6)
-    panel.axhline(0, color=NEUTRAL, lw=0.8)
+def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFrame) -> None:
+    for place, measure in enumerate(NAMES):
+        found = correlations.loc[correlations["measure"] == measure, "spearman"]
+        panel.plot(found, [place] * len(found), "|", color=NEUTRAL, ms=7, label="a game" if place == 0 else None)
+        row = means[means["measure"] == measure].iloc[0]
+        panel.plot([row["low"], row["high"]], [place, place], color="black", lw=1.2)
+        panel.plot([row["spearman"]], [place], "D", color="black", ms=5, label="mean" if place == 0 else None)
+    panel.axvline(0, color=NEUTRAL, lw=0.8)
+    panel.set_xlim(-1.05, 1.05)
+    panel.set_yticks(range(len(NAMES)), list(NAMES.values()))
+    panel.invert_yaxis()
+    panel.set_xlabel("rank correlation with the score over a game's encoders")
+    panel.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2)

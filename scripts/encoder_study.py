@@ -4,15 +4,16 @@
 
 Six games, learners told what to do (the perceptual demand is what seeing costs such a learner), 3 seeds: the network
 that learns from nothing on frames and on label maps, and on frames with each other eye. Every learner that sees frames
-is then measured: where it looks (agreement of its gradient with what the game's own state says matters: privileged,
-never human), how small a perturbation changes its decision, and whether its features find a state again among others
-when it is drawn in another way. Tables are written game by game, and finished runs are kept: the same command goes on
-where it stopped.
+is then measured as `lcd align` measures: where it looks (agreement with what the game's own state says matters:
+privileged, never human), how its decisions come and go as that is revealed or hidden, how small a perturbation changes
+them and where it lies, and whether its features find a state again among others when it is drawn in another way. Tables
+are written game by game, and finished runs are kept: the same command goes on where it stopped.
 
-runs.csv         one row a run: its returns, score, and measures
+runs.csv         one row a run: its returns, score, and measures, see `lcd.foretelling.MEASURES`
 shares.csv       one row a (game, encoder): the share of the perceptual demand that it closes, see `lcd.swap.swap_table`
 harmonizer.csv   what being told where to look changes, game by game, see `lcd.harmonization.effect_table`
-foretelling.csv  rank correlation of a measure with the score over the encoders of a game: mean over games, 95 % limits
+ranks.csv        rank correlation of each measure with the score over the encoders of each game
+foretelling.csv  its mean over games, see `lcd.foretelling.foretelling`
 """
 
 from __future__ import annotations
@@ -24,24 +25,21 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
-from scipy import stats
 
 from agents import load_policy
 from agents.machine import keep_freed_memory
-from analyses.encoder_figure import MEASURES, draw_encoders
+from analyses.encoder_figure import draw_encoders
 from envs import ProcgenOptions
-from lcd.alignment.agreement import Agreement, agreement
-from lcd.alignment.importance import importance_maps, policy_scores
-from lcd.alignment.measuring import invariance_table
+from lcd.alignment.importance import policy_scores
+from lcd.alignment.measuring import align, invariance_table
 from lcd.alignment.privileged import collect_references
-from lcd.alignment.robustness import smallest_perturbation
 from lcd.display import PlanDisplay
 from lcd.execution import execute
 from lcd.files import replacing
+from lcd.foretelling import MEASURES, foretelling, rank_correlations, sight
 from lcd.harmonization import effect_table
 from lcd.pipeline import adjusted_preset, plan_diagnosis
 from lcd.plan import GamePlan
@@ -72,7 +70,7 @@ def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd
 
 def measured(run: RunSettings, store: Store, kept: Path) -> dict[str, float]:
     """How what a run learned sees, on frames of unseen levels, and its mean returns at the end; kept as a file."""
-    file = kept / f"{run.name}-{FRAMES}-{ATTACKED}.json"
+    file = kept / f"{run.name}.json"
     if not file.exists():
         with replacing(file) as partial:
             partial.write_text(json.dumps(measure(run, store)), encoding="utf-8")
@@ -88,20 +86,10 @@ def measure(run: RunSettings, store: Store) -> dict[str, float]:
     options = run.training_options
     assert isinstance(options, ProcgenOptions)
     unseen = options.unseen_levels(run.num_levels)
-    references = collect_references(unseen, FRAMES)
-    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
-    scores = policy_scores(policy)
-    maps = importance_maps(scores, images).numpy()
-    sizes = smallest_perturbation(scores, images[:ATTACKED]).sizes.numpy()
+    seen = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
     redrawn = invariance_table(policy.extract_features, unseen, FRAMES)
     last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()
-    return {
-        "alignment": Agreement.of(agreement(maps, references.maps)).mean,
-        "robustness": float(np.median(sizes)),
-        "invariance": float(redrawn[redrawn["measure"] == "found"]["mean"].mean()),
-        "training": float(last["training"]),
-        "unseen": float(last["unseen"]),
-    }
+    return sight(pd.concat([seen, redrawn])) | {"training": float(last["training"]), "unseen": float(last["unseen"])}
 
 
 def study(game: str, store: Store, eyes: Path, steps: int, console: Console) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -139,19 +127,6 @@ def study(game: str, store: Store, eyes: Path, steps: int, console: Console) -> 
     return pd.DataFrame(rows), shares
 
 
-def foretelling(means: pd.DataFrame) -> pd.DataFrame:
-    """Whether a measure orders the encoders of a game as their scores do: mean rank correlation over games."""
-    rows = []
-    for measure in MEASURES:
-        found = [stats.spearmanr(rows[measure], rows["score"]).statistic for _, rows in means.groupby("game")]
-        known = np.array([value for value in found if np.isfinite(value)])
-        half = float("nan")
-        if len(known) > 1:
-            half = float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known))
-        rows.append((measure, known.mean(), known.mean() - half, known.mean() + half, len(known)))
-    return pd.DataFrame(rows, columns=["measure", "spearman", "low", "high", "games"])
-
-
 def main() -> None:
     """Carry out the study and write its tables and figure after each game."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -172,13 +147,14 @@ def main() -> None:
         tables = {
             "runs": runs,
             "shares": shares,
-            "harmonizer": effect_table(told),
-            "foretelling": foretelling(means),
+            "harmonizer": effect_table(told.assign(alignment=told["gradient"])),
+            "ranks": rank_correlations(means, list(MEASURES)),
+            "foretelling": foretelling(means, list(MEASURES)),
         }
         for name, table in tables.items():
             with replacing(options.out / f"{name}.csv") as partial:
                 table.round(6).to_csv(partial, index=False)
-        draw_encoders(shares, means).savefig(options.out / "encoders.png", dpi=100)
+        draw_encoders(shares, tables["ranks"], tables["foretelling"]).savefig(options.out / "encoders.png", dpi=100)
         console.print(tables["shares"].round(2).to_string(index=False), highlight=False)
         console.print(tables["foretelling"].round(2).to_string(index=False), highlight=False)
 

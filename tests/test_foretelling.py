@@ -1,0 +1,95 @@
+"""Whether a measure foretells an outcome: known answers, and limits that hold for all measures at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analyses.encoder_figure import NAMES, draw_encoders
+from lcd.foretelling import MEASURES, foretelling, rank_correlations, sight
+
+GAMES, ENCODERS = [f"game{number}" for number in range(6)], [f"eye{number}" for number in range(6)]
+
+
+def study(seed: int = 0, measures: int = 3) -> pd.DataFrame:
+    """Encoders of six games, with outcomes and measures that have nothing to do with each other."""
+    random = np.random.default_rng(seed)
+    rows = pd.MultiIndex.from_product([GAMES, ENCODERS], names=["game", "encoder"]).to_frame(index=False)
+    rows["score"] = random.normal(size=len(rows))
+    for number in range(measures):
+        rows[f"measure{number}"] = random.normal(size=len(rows))
+    return rows
+
+
+def test_a_measure_that_rises_with_the_outcome_foretells_it_whatever_its_scale_in_each_game() -> None:
+    encoders = study()
+    encoders["same"] = np.exp(encoders["score"]) * (1 + encoders["game"].str[-1].astype(int))
+    encoders["opposite"] = -(encoders["score"] ** 3)
+    told = foretelling(encoders, ["same", "opposite"]).set_index("measure")
+    assert told.loc["same", ["spearman", "low", "high", "least", "most"]].tolist() == pytest.approx([1.0] * 5)
+    assert told.loc["opposite", "spearman"] == pytest.approx(-1.0)
+    assert (told["games"] == len(GAMES)).all()
+
+
+def test_differences_between_games_are_no_foretelling() -> None:
+    encoders = study()
+    game = encoders["game"].str[-1].astype(int)
+    encoders["score"] += 100 * game
+    encoders["measure0"] += 100 * game
+    assert abs(foretelling(encoders, ["measure0"])["spearman"].iloc[0]) < 0.4  # over all rows together it is 0.97
+
+
+def test_limits_hold_for_all_measures_at_once() -> None:
+    names = [f"measure{number}" for number in range(5)]
+    missed = 0
+    for seed in range(60):
+        told = foretelling(study(seed, measures=5), names)
+        missed += bool(((told["low"] > 0) | (told["high"] < 0)).any())
+    assert missed <= 6  # 3 are meant; by themselves, at 95 % each, one of them would miss in 14
+
+
+def test_what_hangs_on_one_encoder_is_seen() -> None:
+    encoders = study()
+    encoders["one"] = (encoders["encoder"] == "eye0").astype(float)
+    encoders.loc[encoders["encoder"] == "eye0", "score"] = 9.0
+    told = foretelling(encoders, ["one"]).iloc[0]
+    assert told["spearman"] > 0.6
+    assert np.isfinite([told["least"], told["most"]]).all()
+    ranks = rank_correlations(encoders[encoders["encoder"] != "eye0"], ["one"])
+    assert ranks["spearman"].isna().all()  # constant without that encoder: undefined, not 0
+
+
+def test_games_where_nothing_can_be_ranked_are_left_out_and_counted() -> None:
+    encoders = study()
+    encoders.loc[encoders["game"] == "game0", "score"] = 0.5
+    encoders.loc[encoders["game"] == "game1", "measure0"] = np.nan
+    told = foretelling(encoders, ["measure0"]).iloc[0]
+    assert told["games"] == len(GAMES) - 2
+    ranks = rank_correlations(encoders, ["measure0"]).set_index("game")
+    assert ranks["spearman"].isna().tolist() == [True, True, False, False, False, False]
+    assert ranks.loc["game1", "encoders"] == 0
+
+
+def test_sight_reads_its_measures_from_an_aligned_table() -> None:
+    rows = [(*row, value) for value, row in enumerate(MEASURES.values()) if len(row) == 3]
+    rows += [("invariance", "found", name, value) for name, value in (("flat", 0.25), ("plain", 0.75))]
+    rows += [("value", "spearman", "gradient", 9.0), ("invariance", "ratio", "flat", 9.0)]
+    found = sight(pd.DataFrame(rows, columns=["aspect", "measure", "method", "mean"]))
+    assert found == {name: number for number, name in enumerate(MEASURES) if name != "invariance"} | {"invariance": 0.5}
+
+
+def test_the_figure_names_every_measure_and_draws_what_is_infinite_as_an_arrow() -> None:
+    assert list(NAMES) == list(MEASURES)
+    encoders = study().assign(**dict.fromkeys(MEASURES, 0.0))
+    for name in MEASURES:
+        encoders[name] = encoders["score"]
+    shares = pd.DataFrame(
+        [("game0", "random", -0.5, -np.inf, 0.2), ("game0", "segmentation", 0.7, 0.4, 0.9)],
+        columns=["game", "encoder", "share", "share_low", "share_high"],
+    )
+    names = list(MEASURES)
+    figure = draw_encoders(shares, rank_correlations(encoders, names), foretelling(encoders, names))
+    left, right = figure.axes
+    assert [line.get_marker() for line in left.lines].count("<") == 1
+    assert [text.get_text() for text in right.get_yticklabels()] == list(NAMES.values())
