@@ -34,8 +34,8 @@ NAMES = {
     "integrated_gradients": "the same (integrated gradients)",
     "smooth_gradient": "the same (SmoothGrad)",
     "occlusion": "the same (occlusion)",
-    "revealed": "decides alike when it is revealed",
-    "hidden": "decides alike when it is hidden",
+    "revealed": "that revealed brings decisions back",
+    "hidden": "that hidden leaves decisions",
     "robustness": "withstands perturbations",
     "perturbation": "is perturbed where it matters",
     "invariance": "finds states again in other looks",
@@ -80,11 +80,7 @@ def _draw_shares(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
     for row in shares.to_dict("records"):
         look = LOOKS[row["encoder"]]
         place = games.index(row["game"]) + 0.7 * ((encoders.index(row["encoder"]) + 0.5) / len(encoders) - 0.5)
-        ends = [max(-FARTHEST, min(FARTHEST, row[name])) for name in ("share_low", "share_high")]
-        panel.plot(ends, [place, place], color=look.colour, lw=1.2)
-        for end, limit, arrow in zip(ends, (row["share_low"], row["share_high"]), "<>", strict=True):
-            if abs(limit) > FARTHEST:
-                panel.plot([end], [place], arrow, color=look.colour, ms=4)
+        _draw_limits(panel, (row["share_low"], row["share_high"]), place, look.colour, FARTHEST)
         if abs(row["share"]) <= FARTHEST:
             panel.plot([row["share"]], [place], look.marker, color=look.colour, ms=6)
     for share in (0, 1):
@@ -92,7 +88,18 @@ def _draw_shares(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
     panel.set_yticks(range(len(games)), games)
     panel.invert_yaxis()
     panel.set_xlim(-1.05 * FARTHEST, 1.05 * FARTHEST)
-    panel.set_xlabel("share of the perceptual demand closed, with 95 % limits")
+    panel.set_xlabel("share of the perceptual demand closed,\nwith 95 % limits")
+
+
+def _draw_limits(panel: Axes, limits: tuple[float, float], place: float, colour: str, farthest: float) -> None:
+    """Draw limits as a line that ends in an arrow where they lie beyond what is drawn; unknown ones not at all."""
+    ends = [max(-farthest, min(farthest, limit)) for limit in limits]
+    if any(limit != limit for limit in limits):
+        return
+    panel.plot(ends, [place, place], color=colour, lw=1.2)
+    for end, limit, arrow in zip(ends, limits, "<>", strict=True):
+        if abs(limit) > farthest:
+            panel.plot([end], [place], arrow, color=colour, ms=4)
 
 
 def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFrame) -> None:
@@ -100,11 +107,13 @@ def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFra
         found = correlations.loc[correlations["measure"] == measure, "spearman"]
         panel.plot(found, [place] * len(found), "|", color=NEUTRAL, ms=7, label="a game" if place == 0 else None)
         row = means[means["measure"] == measure].iloc[0]
-        panel.plot([row["low"], row["high"]], [place, place], color="black", lw=1.2)
+        panel.plot([row["least"], row["most"]], [place, place], color="#BBBBBB", lw=5, solid_capstyle="butt")
+        _draw_limits(panel, (row["low"], row["high"]), place, "black", 1.0)
         panel.plot([row["spearman"]], [place], "D", color="black", ms=5, label="mean" if place == 0 else None)
     panel.axvline(0, color=NEUTRAL, lw=0.8)
     panel.set_xlim(-1.05, 1.05)
     panel.set_yticks(range(len(NAMES)), list(NAMES.values()))
     panel.invert_yaxis()
-    panel.set_xlabel("rank correlation with the score over a game's encoders")
-    panel.legend(frameon=False, fontsize="small", loc="upper center", bbox_to_anchor=(0.5, 1.1), ncols=2)
+    panel.set_xlabel("rank correlation with the score\nover a game's encoders")
+    panel.plot([], [], color="#BBBBBB", lw=5, label="without one of them")
+    panel.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

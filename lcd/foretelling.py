@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 FEWEST = 3
-"""Encoders of a game that it takes to rank them."""
+"""Encoders that it takes to rank them, and games that it takes for limits."""
+
+EXCHANGES = 5040
+"""Exchanges of the encoders, at most."""
+
+_ROUNDING = 1e-9
 
 MEASURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -18,8 +26,8 @@ MEASURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "integrated_gradients": ("where", "spearman", "integrated-gradients"),
         "smooth_gradient": ("where", "spearman", "smooth-gradient"),
         "occlusion": ("where", "spearman", "occlusion"),
-        "revealed": ("how", "area", "revealed"),
-        "hidden": ("how", "area", "hidden"),
+        "revealed": ("how", "gain", "revealed"),
+        "hidden": ("how", "gain", "hidden"),
         "robustness": ("robustness", "L2 norm", "smallest perturbation"),
         "perturbation": ("robustness", "spearman", "smallest perturbation"),
         "invariance": ("invariance", "found"),
@@ -31,14 +39,14 @@ MEASURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 def sight(aligned: pd.DataFrame) -> dict[str, float]:
     """Each of `MEASURES` in the tables of `lcd.alignment.measuring.align` and `invariance_table`, put together."""
     rows = aligned.set_index(["aspect", "measure", "method"]).sort_index()["mean"]
-    return {name: float(np.mean(rows.loc[row])) for name, row in MEASURES.items()}
+    return {name: _mean(np.atleast_1d(np.asarray(rows.loc[row], dtype=np.float64))) for name, row in MEASURES.items()}
 
 
 def rank_correlations(encoders: pd.DataFrame, measures: Sequence[str], outcome: str = "score") -> pd.DataFrame:
     """Whether a measure orders the encoders of a game as their outcomes do.
 
-    Within a game the share of the perceptual demand that an encoder closes rises with its score, so that ranks of
-    scores are ranks of shares, also where the demand is too small for a share to mean anything.
+    Where there is a perceptual demand, the share of it that an encoder closes rises with its score, so that within a
+    game ranks of scores are ranks of shares.
 
     Parameters
     ----------
@@ -53,52 +61,93 @@ def rank_correlations(encoders: pd.DataFrame, measures: Sequence[str], outcome: 
     -------
     pandas.DataFrame
         One row a (measure, game): spearman, Spearman's rank correlation over the game's encoders, NaN where all have
-        the same outcome or the same measure, or fewer than `FEWEST` have both; and encoders, their number.
+        the same outcome or the same measure, one of the two is missing, or there are fewer than `FEWEST` encoders.
     """
-    rows = []
-    for measure in measures:
-        for game, found in encoders.groupby("game", sort=False):
-            known = found[[measure, outcome]].dropna()
-            varied = len(known) >= FEWEST and bool((known.max() > known.min()).all())
-            correlation = stats.spearmanr(known[measure], known[outcome]).statistic if varied else np.nan
-            rows.append((measure, game, float(correlation), len(known)))
-    return pd.DataFrame(rows, columns=["measure", "game", "spearman", "encoders"])
+    games = encoders["game"].unique()
+    told = _places(encoders, outcome)
+    rows = [
+        (measure, game, correlation)
+        for measure in measures
+        for game, correlation in zip(games, _products(_places(encoders, measure), told), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["measure", "game", "spearman"])
 
 
-def foretelling(encoders: pd.DataFrame, measures: Sequence[str], outcome: str = "score") -> pd.DataFrame:
-    """Mean rank correlation of each measure with the outcome over games.
+def foretelling(
+    encoders: pd.DataFrame, measures: Sequence[str], outcome: str = "score", *, seed: int = 0
+) -> pd.DataFrame:
+    """Mean rank correlation of each measure with the outcome over games, and what it bears.
 
     Parameters
     ----------
     encoders, measures, outcome
         See `rank_correlations`.
+    seed : int
+        Of the exchanges, where there are too many encoders for all of them.
 
     Returns
     -------
     pandas.DataFrame
-        One row a measure: spearman, the mean over the games where it is defined; low and high, its limits by Student's
-        t over games, which hold for all measures at once in 95 of 100 studies (Bonferroni); least and most, between
-        which the mean stays when any one of the encoders is left out; and games, their number. The limits speak of
-        other games with these encoders, least and most of how much hangs on one of the encoders.
+        One row a measure: spearman, the mean over the games where it is defined, and games, their number; low and high,
+        95 % limits for all measures at once (Student's t over games, Bonferroni), which speak of other games with these
+        encoders, are for telling a correlation from none, and are too narrow near 1; least and most, between which the
+        mean lies when any one of the encoders is left out, 0 if nothing can be ranked then; and p, the share of
+        exchanges of the encoders, the same in all games, by which one of the measures does as well (the largest of all
+        measures: Westfall and Young), which speaks of other encoders.
     """
-    whole = rank_correlations(encoders, measures, outcome)
-    without = [
-        rank_correlations(encoders[encoders["encoder"] != left], measures, outcome)
-        for left in encoders["encoder"].unique()
-    ]
+    told = _places(encoders, outcome)
+    places = [_places(encoders, measure) for measure in measures]
+    without = [_kept(encoders, left) for left in encoders["encoder"].unique()]
+    means = [_mean(_products(each, told)) for each in places]
+    orders = _exchanges(told.shape[1], seed)
+    chance = np.zeros(len(orders))
+    for each in places:
+        exchanged = (each[:, orders] * told[:, None]).mean(axis=2)  # of each game, shape (games, exchanges)
+        known = exchanged[np.isfinite(exchanged).all(axis=1)]
+        if len(known):
+            chance = np.maximum(chance, np.abs(known.mean(axis=0)))
     rows = []
-    for measure in measures:
-        known = _of(whole, measure)
+    for measure, each, mean in zip(measures, places, means, strict=True):
+        correlations = _products(each, told)
+        known = correlations[np.isfinite(correlations)]
         half = np.nan
-        if len(known) > 1:
+        if len(known) >= FEWEST:
             half = float(stats.t.ppf(1 - 0.025 / len(measures), len(known) - 1) * stats.sem(known))
-        mean = float(known.mean()) if len(known) else np.nan
-        others = [part.mean() for table in without if len(part := _of(table, measure))]
-        ends = (min(others), max(others)) if others else (np.nan, np.nan)
-        rows.append((measure, mean, mean - half, mean + half, *ends, len(known)))
-    return pd.DataFrame(rows, columns=["measure", "spearman", "low", "high", "least", "most", "games"])
+        others = [np.nan_to_num(_mean(_products(_places(part, measure), _places(part, outcome)))) for part in without]
+        p = float(np.mean(chance >= abs(mean) - _ROUNDING)) if np.isfinite(mean) else np.nan
+        rows.append((measure, mean, len(known), mean - half, mean + half, min(others), max(others), p))
+    return pd.DataFrame(rows, columns=["measure", "spearman", "games", "low", "high", "least", "most", "p"])
 
 
-def _of(correlations: pd.DataFrame, measure: str) -> np.ndarray:
-    """The correlations of a measure that are defined."""
-    return correlations.loc[correlations["measure"] == measure, "spearman"].dropna().to_numpy(dtype=np.float64)
+def _kept(encoders: pd.DataFrame, left: str) -> pd.DataFrame:
+    return encoders[encoders["encoder"] != left]
+
+
+def _places(encoders: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """Standardised ranks of a column among the encoders of each game, shape (games, encoders); NaN where undefined."""
+    values = encoders.pivot_table(index="game", columns="encoder", values=column, sort=False, dropna=False)
+    values = values.reindex(index=encoders["game"].unique(), columns=encoders["encoder"].unique())
+    ranks = values.rank(axis=1).to_numpy(dtype=np.float64)
+    if ranks.shape[1] < FEWEST:
+        return np.full_like(ranks, np.nan)
+    centred = ranks - ranks.mean(axis=1, keepdims=True)  # NaN for the whole game if one encoder's number is missing
+    deviation = ranks.std(axis=1, keepdims=True)
+    return centred / np.where(deviation > 0, deviation, np.nan)
+
+
+def _products(places: NDArray[np.float64], told: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spearman's rank correlation in each game, shape (games,)."""
+    return (places * told).mean(axis=1)
+
+
+def _mean(correlations: NDArray[np.float64]) -> float:
+    known = correlations[np.isfinite(correlations)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _exchanges(count: int, seed: int) -> NDArray[np.int64]:
+    """All orders of the encoders or, where there are too many, some of them, shape (orders, encoders)."""
+    if math.factorial(count) <= EXCHANGES:
+        return np.array(list(permutations(range(count))))
+    random = np.random.default_rng(seed)
+    return np.array([range(count), *(random.permutation(count) for _ in range(EXCHANGES - 1))])

@@ -43,7 +43,8 @@ def measure_harmonization(
     pandas.DataFrame
         One row a run: game, learning, harmonizer (its weight), seed, maps (privileged, never human), alignment (mean
         Spearman correlation of the gradient's map with the privileged one, on frames of unseen levels, of the action
-        preferred), and mean returns on training and on unseen levels.
+        preferred), undefined (how many of these maps are constant, and left out of the mean), and mean returns on
+        training and on unseen levels.
 
     Raises
     ------
@@ -63,6 +64,7 @@ def _measured(run: RunSettings, store: Store) -> dict[str, object]:
     references = collect_references(options.unseen_levels(run.num_levels), FRAMES)
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
     maps = importance_maps(policy_scores(policy), images)
+    found = Agreement.of(agreement(maps.numpy(), references.maps))
     last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()
     return {
         "game": run.game,
@@ -70,7 +72,8 @@ def _measured(run: RunSettings, store: Store) -> dict[str, object]:
         "harmonizer": run.harmonizer,
         "seed": run.seed,
         "maps": references.source,
-        "alignment": Agreement.of(agreement(maps.numpy(), references.maps)).mean,
+        "alignment": found.mean,
+        "undefined": found.undefined,
         "training": float(last["training"]),
         "unseen": float(last["unseen"]),
     }

@@ -19,6 +19,7 @@ foretelling.csv  its mean over games, see `lcd.foretelling.foretelling`
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -70,7 +71,8 @@ def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd
 
 def measured(run: RunSettings, store: Store, kept: Path) -> dict[str, float]:
     """How what a run learned sees, on frames of unseen levels, and its mean returns at the end; kept as a file."""
-    file = kept / f"{run.name}.json"
+    asked = hashlib.sha256(repr((FRAMES, ATTACKED, sorted(MEASURES.items()))).encode()).hexdigest()[:8]
+    file = kept / f"{run.name}-{asked}.json"
     if not file.exists():
         with replacing(file) as partial:
             partial.write_text(json.dumps(measure(run, store)), encoding="utf-8")

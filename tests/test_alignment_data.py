@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from envs import GAMES, ProcgenOptions, class_names
+from lcd.alignment.agreement import agreement_table, ceiling
 from lcd.alignment.clickme import read_folder, read_npz, read_shards
 from lcd.alignment.gaze import gaze_map, read_trial
 from lcd.alignment.privileged import collect_references, diagnostic_labels, privileged_maps
@@ -152,6 +153,32 @@ def test_files_of_single_images_are_read_and_never_unpickled(tmp_path):
         read_npz([])
 
 
+def test_colours_and_weights_of_single_images_are_what_they_seem(tmp_path):
+    image, heat = click(1)
+    for name, seen in (("bytes", image), ("shares", image / 255)):
+        np.savez(tmp_path / f"{name}.npz", image=seen, heatmap=heat, label=5)
+    bytes_, shares = (read_npz([tmp_path / f"{name}.npz"]).images for name in ("bytes", "shares"))
+    assert np.array_equal(bytes_, shares)
+    for seen, weights, sentence in (
+        (image - 300.0, heat, "negative or not finite"),
+        (image, heat - 300.0, "negative or not finite"),
+        (image, heat * 1j, "negative or not finite"),
+        (image * 9.0, heat, "end at 255"),
+        (image[:0], heat, "holds an image of shape"),
+    ):
+        np.savez(tmp_path / "odd.npz", image=seen, heatmap=weights, label=5)
+        with pytest.raises(ValueError, match=sentence):
+            read_npz([tmp_path / "odd.npz"])
+
+
+def test_a_record_of_an_absurd_length_is_a_clear_error(shard):
+    for length in (1 << 40, (1 << 64) - 1):
+        header = struct.pack("<Q", length)
+        shard.write_bytes(header + masked(header) + b"content")
+        with pytest.raises(ValueError, match="cut short in record 0"):
+            read_shards([shard])
+
+
 def test_a_shard_whose_checksums_are_right_and_whose_content_is_not(shard):
     content = example(image=jpeg(click(0)[0]), heatmap=jpeg(click(0)[1]), label=1)
     for place in range(0, len(content), max(1, len(content) // 300)):
@@ -206,12 +233,22 @@ def test_gaze_is_read_in_the_layout_of_atari_head(tmp_path):
         ({"lines": ["RZ_1_1,0,0"]}, "Line 1 of .* is no line of Atari-HEAD"),
         ({"lines": ["RZ_1_1,0,0,50,0,1,3.0"]}, "Line 1 of .* is no line of Atari-HEAD"),
         ({"lines": ["RZ_1_1,0,0,50,0,1,3.0,nan"]}, "Line 1 of .* is no line of Atari-HEAD"),
+        ({"lines": ["RZ_1_1,0,0,50,0,1,3.0,1e300"]}, "Line 1 of .* is no line of Atari-HEAD"),
         ({"lines": ["RZ_1_1,0,0,50,0,1,null"]}, "nobody looks anywhere"),
     ],
 )
 def test_damaged_trials_are_clear_errors(tmp_path, settings, sentence):
     table = trial(tmp_path, **settings)
     with pytest.raises(ValueError, match=sentence):
+        read_trial(table)
+
+
+def test_a_table_that_is_no_text_and_no_frames_at_all_are_clear_errors(tmp_path):
+    table = trial(tmp_path)
+    with pytest.raises(ValueError, match="largest must be a number of frames above 0"):
+        read_trial(table, largest=0)
+    table.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="is no text"):
         read_trial(table)
 
 
@@ -239,6 +276,10 @@ def test_folders_of_images_and_maps_pair_by_name(tmp_path):
     (tmp_path / "maps" / "b.png").unlink()
     with pytest.raises(ValueError, match="b is in one of"):
         read_folders(tmp_path / "images", tmp_path / "maps", "human")
+    Image.new("RGB", (12, 10)).save(tmp_path / "images" / "a.jpg")
+    with pytest.raises(ValueError, match="have one name"):
+        read_folders(tmp_path / "images", tmp_path / "maps", "human")
+    (tmp_path / "images" / "a.jpg").unlink()
     (tmp_path / "maps" / "b.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match="cannot be read as an image"):
         read_folders(tmp_path / "images", tmp_path / "maps", "human")
@@ -264,6 +305,15 @@ def test_the_maps_of_several_people_give_their_mean_and_the_ceiling_of_their_agr
         for person in range(1, 4):
             (tmp_path / f"maps/{number}/{person}.png").unlink()
     assert read_folders(tmp_path / "images", tmp_path / "maps", "human").ceilings == {}
+
+
+def test_people_who_look_at_different_places_are_no_ceiling():
+    apart = np.zeros((3, 2, 20, 20))
+    apart[:, 0, :3], apart[:, 1, -3:] = 1, 1
+    highest = float(ceiling(apart, "dice").mean())
+    assert highest == 0
+    table = agreement_table({"map": apart[:, 0]}, apart.mean(axis=1), {"dice": highest, "spearman": -0.1, "iou": 0.5})
+    assert table.set_index("measure")["share"].isna().to_dict() == {"spearman": True, "dice": True, "iou": False}
 
 
 def test_a_map_of_16_bits_keeps_its_shades(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from analyses.encoder_figure import NAMES, draw_encoders
 from lcd.foretelling import MEASURES, foretelling, rank_correlations, sight
@@ -40,13 +41,30 @@ def test_differences_between_games_are_no_foretelling() -> None:
     assert abs(foretelling(encoders, ["measure0"])["spearman"].iloc[0]) < 0.4  # over all rows together it is 0.97
 
 
-def test_limits_hold_for_all_measures_at_once() -> None:
+def test_limits_and_p_hold_for_all_measures_at_once() -> None:
     names = [f"measure{number}" for number in range(5)]
-    missed = 0
+    missed = found = 0
     for seed in range(60):
         told = foretelling(study(seed, measures=5), names)
         missed += bool(((told["low"] > 0) | (told["high"] < 0)).any())
+        found += bool((told["p"] < 0.05).any())
     assert missed <= 6  # 3 are meant; by themselves, at 95 % each, one of them would miss in 14
+    assert found <= 6
+
+
+def test_eyes_that_are_alike_in_all_games_are_six_eyes_and_not_thirty_six() -> None:
+    found = missed = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        encoders = study(seed, measures=1)
+        of_eye = pd.DataFrame(random.normal(size=(len(ENCODERS), 2)), index=ENCODERS, columns=["score", "measure0"])
+        for column in of_eye:
+            encoders[column] = 0.2 * encoders[column] + of_eye.loc[encoders["encoder"], column].to_numpy()
+        told = foretelling(encoders, ["measure0"]).iloc[0]
+        missed += bool(told["low"] > 0 or told["high"] < 0)
+        found += bool(told["p"] < 0.05)
+    assert found <= 6
+    assert missed > 20  # limits over games do not see it: they speak of other games with these eyes
 
 
 def test_what_hangs_on_one_encoder_is_seen() -> None:
@@ -55,9 +73,8 @@ def test_what_hangs_on_one_encoder_is_seen() -> None:
     encoders.loc[encoders["encoder"] == "eye0", "score"] = 9.0
     told = foretelling(encoders, ["one"]).iloc[0]
     assert told["spearman"] > 0.6
-    assert np.isfinite([told["least"], told["most"]]).all()
-    ranks = rank_correlations(encoders[encoders["encoder"] != "eye0"], ["one"])
-    assert ranks["spearman"].isna().all()  # constant without that encoder: undefined, not 0
+    assert told["least"] == 0  # without it nothing can be ranked
+    assert told["p"] == pytest.approx(1 / 6)  # one of six encoders has to be on top
 
 
 def test_games_where_nothing_can_be_ranked_are_left_out_and_counted() -> None:
@@ -68,7 +85,16 @@ def test_games_where_nothing_can_be_ranked_are_left_out_and_counted() -> None:
     assert told["games"] == len(GAMES) - 2
     ranks = rank_correlations(encoders, ["measure0"]).set_index("game")
     assert ranks["spearman"].isna().tolist() == [True, True, False, False, False, False]
-    assert ranks.loc["game1", "encoders"] == 0
+    two = foretelling(encoders[encoders["game"].isin(GAMES[2:4])], ["measure0"]).iloc[0]
+    assert np.isfinite(two["spearman"]) and np.isnan(two["low"])  # two games say nothing about others
+
+
+def test_ranks_are_spearmans() -> None:
+    encoders = study()
+    encoders["measure0"] = encoders["measure0"].round()  # some are alike
+    ranks = rank_correlations(encoders, ["measure0"]).set_index("game")["spearman"]
+    for game, rows in encoders.groupby("game"):
+        assert ranks[game] == pytest.approx(stats.spearmanr(rows["measure0"], rows["score"]).statistic)
 
 
 def test_sight_reads_its_measures_from_an_aligned_table() -> None:

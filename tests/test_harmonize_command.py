@@ -13,6 +13,7 @@ from test_alignment_data import click
 from test_command_line import lcd
 from torch import nn
 
+from agents import TrainingDiverged
 from agents.weights import eye_card, load_classifier
 from lcd.alignment.references import ReferenceMaps
 from lcd.harmonization import effect_table
@@ -52,15 +53,49 @@ def test_a_harmonized_classifier_looks_where_it_should_and_is_right_all_the_same
         (bright_corners(3), {}, "too few"),
         (ReferenceMaps(np.zeros((9, 8, 8, 3), np.uint8), np.zeros((9, 8, 8), np.float32), "human"), {}, "have none"),
         (replace(bright_corners(9), targets=np.full(9, 2)), {}, "class 2 is none of this network's 2"),
+        (replace(bright_corners(9), maps=np.ones((9, 8, 8), np.float32)), {}, "Every map is constant"),
+        (None, {"learning_rate": float("inf")}, "learning_rate must be a number above 0"),
+        (None, {"weight_decay": float("nan")}, "weight_decay must be a number of at least 0"),
+        (None, {"batch_size": 2.5}, "batch_size must be a whole number"),
         (None, {"weight": -1}, "must be a number of at least 0"),
         (None, {"weight": float("nan")}, "must be a number of at least 0"),
-        (None, {"epochs": 0}, "epochs must be above 0"),
+        (None, {"epochs": 0}, "epochs must be a whole number above 0"),
         (None, {"held_out": 1.0}, "between 0 and 1"),
     ],
 )
 def test_what_cannot_be_harmonized_is_one_clear_sentence(references, settings, sentence):
     with pytest.raises(ValueError, match=sentence):
         harmonize_classifier(network(), references, Harmonization(**settings))
+
+
+def test_images_with_constant_maps_are_counted_and_teach_the_class_alone():
+    references = bright_corners(40)
+    references.maps[::2] = 0
+    table = harmonize_classifier(network(), references, Harmonization(epochs=1))
+    assert 0 < table["undefined"].iloc[0] < 8
+    assert table["alignment"].notna().all()
+
+
+def test_divergence_is_the_learners_and_not_the_references_fault():
+    broken = network()
+    torch.nn.init.constant_(broken[0].weight, float("nan"))
+    with pytest.raises(TrainingDiverged, match="lower the learning rate"):
+        harmonize_classifier(broken, bright_corners(40), Harmonization(epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["maze", "--epochs", "2"], "--epochs is for a folder"),
+        ([".", "--steps", "2000"], "--steps is for a game"),
+        ([".", "--weights", "eye.pt"], "a safetensors file of their own"),
+        ([".", "--weights", "eye.safetensors", "--out", "eye.safetensors"], "a safetensors file of their own"),
+    ],
+)
+def test_options_that_would_be_lost_are_refused(tmp_path, options, sentence):
+    done = lcd("harmonize", *options, cwd=tmp_path)
+    assert (done.returncode, sentence in " ".join(done.stderr.split())) == (2, True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_effects_compare_seeds_with_themselves():

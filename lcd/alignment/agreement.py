@@ -166,13 +166,14 @@ def agreement_table(
     -------
     pandas.DataFrame
         One row a (method, measure): mean, low, high (95 %), images, undefined, and share, the mean divided by the
-        ceiling (NaN where there is none).
+        ceiling (NaN where there is none, or the sources do not agree).
     """
     rows = []
     for method, found in maps.items():
         for measure in MEASURES:
             summary = Agreement.of(agreement(found, references, measure))
-            share = summary.mean / (ceilings or {}).get(measure, float("nan"))
+            highest = (ceilings or {}).get(measure, 0.0)
+            share = summary.mean / highest if highest > 0 else float("nan")
             rows.append(
                 (method, measure, summary.mean, summary.low, summary.high, summary.images, summary.undefined, share)
             )

@@ -88,7 +88,15 @@ def _of_example(example: dict, shard: Path) -> Entry:
     try:
         image, heatmap = (_decoded(example[name][0], mode) for name, mode in (("image", "RGB"), ("heatmap", "L")))
         return image, heatmap, int(example["label"][0])
-    except (KeyError, IndexError, TypeError, ValueError, SyntaxError, OSError) as error:  # Pillow's are many
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        SyntaxError,
+        OSError,
+        Image.DecompressionBombError,
+    ) as error:  # Pillow's are many
         raise ValueError(f"An entry of {shard} lacks image, heatmap or label ({error!r}): fetch it again.") from None
 
 
@@ -104,11 +112,19 @@ def _of_npz(file: Path) -> Entry:
             label = int(np.squeeze(data["label"]))
     except Exception as error:  # a damaged archive fails in NumPy, zipfile, zlib or struct
         raise ValueError(f"{file} lacks image, heatmap or label, or is damaged ({error}): fetch it again.") from None
-    if image.ndim != 3 or image.shape[2] != 3 or heatmap.ndim != 2:
+    if image.ndim != 3 or image.shape[2] != 3 or heatmap.ndim != 2 or 0 in image.shape + heatmap.shape:
         raise ValueError(
             f"{file} holds an image of shape {image.shape} and a heatmap of shape {heatmap.shape}, "
             "not (height, width, 3) and (height, width): fetch it again."
         )
+    if not all(np.isrealobj(each) and np.isfinite(each).all() and each.min() >= 0 for each in (image, heatmap)):
+        raise ValueError(
+            f"{file} holds numbers that are no colours or weights, but negative or not finite: fetch it again."
+        )
+    if image.dtype.kind == "f" and image.max() <= 1:
+        image = np.round(255 * image)
+    if image.max() > 255:
+        raise ValueError(f"{file} holds colours up to {image.max():g}, which end at 255: bring them to that range.")
     return image.astype(np.uint8), heatmap, label
 
 

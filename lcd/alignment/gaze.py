@@ -23,6 +23,7 @@ HEIGHT, WIDTH = 210, 160
 DEVIATION = (7.1, 5.6)
 """Rows and columns by which gaze is blurred: about one degree of visual angle where the data were taken."""
 
+_FARTHEST = 1e6  # pixels beside the screen that somebody may still look
 _BEFORE_GAZE = 6  # columns of a line before the positions
 
 
@@ -48,8 +49,13 @@ def read_trial(table: Path, *, largest: int | None = None, deviation: tuple[floa
     ValueError
         If a file is missing or cut short, a line is no line of such a table, or a frame is not in the archive.
     """
+    if largest is not None and largest < 1:
+        raise ValueError(f"largest must be a number of frames above 0, not {largest}.")
     rows = _rows(table)[:largest]
     frames = _frames(table.with_suffix(".tar.bz2"), {name for name, _, _ in rows})
+    sizes = {frame.shape for frame in frames.values()}
+    if len(sizes) > 1:
+        raise ValueError(f"The frames of {table.stem} have different sizes, {sorted(sizes)}: fetch them again.")
     images = np.stack([frames[name] for name, _, _ in rows])
     maps = np.stack([gaze_map(places, deviation) for _, _, places in rows])
     return ReferenceMaps(images, maps, "human", np.array([action for _, action, _ in rows], np.int64))
@@ -68,7 +74,11 @@ def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
     if not table.is_file():
         raise ValueError(f"There is no file {table}: check the path.")
     found = []
-    for number, line in enumerate(table.read_text("utf-8").splitlines()):
+    try:
+        lines = table.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{table} is no text: name the table of a trial, NAME.txt.") from None
+    for number, line in enumerate(lines):
         parts = line.strip().split(",")
         if number == 0 and parts[0] == "frame_id":
             continue
@@ -77,7 +87,7 @@ def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
             if "null" in (action, gaze[0]):
                 continue
             places = np.array(gaze, dtype=np.float64).reshape(-1, 2)
-            if not np.isfinite(places).all():
+            if not (np.abs(places) < _FARTHEST).all():
                 raise ValueError
             found.append((name, int(action), places))
         except (IndexError, ValueError):

@@ -9,10 +9,12 @@ and compared at five levels of a pyramid.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 LEVELS = 5
 """Levels of the pyramid, the map itself among them."""
@@ -103,7 +105,8 @@ def harmonization_loss(
     Raises
     ------
     ValueError
-        If the numbers of maps or of tokens differ, or a map whose token is not 0 is not finite.
+        If the numbers of maps or of tokens differ, or a reference whose token is not 0 is not finite. Maps of the model
+        that are not finite make the loss so, for a learner to notice that it diverges.
     """
     count = len(model_maps)
     if len(reference_maps) != count or (tokens is not None and tokens.shape != (count,)):
@@ -114,9 +117,10 @@ def harmonization_loss(
     weights = (torch.ones(count) if tokens is None else tokens).to(model_maps)[:, None, None]
     # An image without a reference has nothing that could be compared, whatever stands in its map's place.
     model_maps, reference_maps = (maps.where(weights.to(maps.device) != 0, 0) for maps in (model_maps, reference_maps))
-    for name, maps in (("map of the model", model_maps), ("reference map", reference_maps)):
-        if not torch.isfinite(maps).all():
-            raise ValueError(f"A {name} holds a value that is not finite: leave its image out, or give it the token 0.")
+    if not torch.isfinite(reference_maps).all():
+        raise ValueError(
+            "A reference map holds a value that is not finite: leave its image out, or give it the token 0."
+        )
     references = resized(reference_maps.to(model_maps), model_maps.shape[1:])
     own, target = standardise_and_cut(model_maps), standardise_and_cut(references)
     highest = own.detach().amax(dim=(1, 2), keepdim=True) + _MAXIMUM_EPSILON
@@ -135,13 +139,22 @@ def resized(maps: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Ten
     return functional.interpolate(maps[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
 
 
+def twice_differentiable() -> AbstractContextManager[None]:
+    """A context for the pass that `training_maps` is taken of.
+
+    The fast attention of transformers has a first derivative only; within the context its plain form stands in.
+    """
+    return sdpa_kernel(SDPBackend.MATH)
+
+
 def training_maps(outputs: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
     """Gradient of each image's output with respect to the image, averaged over channels, to be trained through.
 
     Parameters
     ----------
     outputs : torch.Tensor, shape (batch,)
-        One number an image, such as the logit of its class or of the action to take, computed from `images`.
+        One number an image, such as the logit of its class or of the action to take, computed from `images`; where
+        there may be attention within `twice_differentiable`.
     images : torch.Tensor, shape (batch, channels, height, width)
         They require a gradient.
 
@@ -195,7 +208,8 @@ def harmonized_loss(
         ``"base"`` and ``"harmonization"``, without gradients.
     """
     images = images.detach().requires_grad_()
-    logits = model(images)
+    with twice_differentiable():
+        logits = model(images)
     base = base_loss(logits, targets)
     maps = training_maps(logits.gather(1, targets[:, None])[:, 0], images)
     harmonization = harmonization_loss(maps, reference_maps, tokens)

@@ -41,9 +41,18 @@ def policy_scores(policy: EncoderPolicy, of: Literal["action", "value"] = "actio
     """
     if policy.observation_space.shape is None or len(policy.observation_space.shape) != 3:
         raise ValueError("Importance maps are taken of policies that see frames; this one sees label maps.")
-    if of == "value":
-        return lambda images: policy.predict_values(images)
-    return policy.log_probabilities
+    compute = policy.predict_values if of == "value" else policy.log_probabilities
+
+    def scores(images: torch.Tensor) -> torch.Tensor:
+        # With all digits: by itself a policy computes in half of them, unless a gradient is asked for, and what is
+        # searched for with gradients would be judged by other numbers.
+        asked, policy.mixed_precision = policy.mixed_precision, False
+        try:
+            return compute(images)
+        finally:
+            policy.mixed_precision = asked
+
+    return scores
 
 
 def chosen(scores: Scores, images: torch.Tensor) -> torch.Tensor:
@@ -72,8 +81,8 @@ def importance_maps(
     method : str
         ``"gradient"``: the largest absolute gradient over channels, as in the harmonizer's evaluation.
         ``"integrated-gradients"``: gradients along the way from a black image, times the image, summed over channels.
-        ``"smooth-gradient"``: gradients averaged over noisy copies. ``"occlusion"``: what covering a square with
-        black takes from the score, see `PATCH`.
+        ``"smooth-gradient"``: absolute gradients averaged over noisy copies. ``"occlusion"``: what covering a square
+        with black takes from the score, see `PATCH`.
     seed : int
         Of the noise.
 

@@ -23,19 +23,26 @@ Features = Callable[[torch.Tensor], torch.Tensor]
 class Invariance:
     """How a state's features compare between its appearances.
 
+    States that both appearances draw alike say nothing and are left out.
+
     Attributes
     ----------
     found : float
-        Share of the states whose nearest neighbour, among all states in the other appearance, is the state itself.
+        Share of the states whose nearest neighbour, among all states in the first appearance, is the state itself; NaN
+        if all are drawn alike.
     chance : float
         The same for features that know nothing.
     ratio : float
-        Mean distance between two appearances of a state, as a share of that between different states; 0 is perfect.
+        Mean distance between two appearances of a state, as a share of that between different states; 0 is perfect. NaN
+        if all states have the same features, or are drawn alike.
+    states : int
+        Number of states that are drawn in two ways.
     """
 
     found: float
     chance: float
     ratio: float
+    states: int
 
 
 def redrawn_frames(
@@ -120,11 +127,16 @@ def invariance(features: Features, frames: NDArray[np.uint8]) -> list[Invariance
     between = pairwise_distances(first)
     away = float(between[~np.eye(len(first), dtype=bool)].mean())
     results = []
-    for other in found[1:]:
-        distances = pairwise_distances(other, first)
-        own = np.diag(distances)
+    for drawn, other in zip(frames[1:], found[1:], strict=True):
+        redrawn = (drawn != frames[0]).any(axis=(1, 2, 3))
+        if not redrawn.any():
+            results.append(Invariance(float("nan"), 1 / len(first), float("nan"), 0))
+            continue
+        distances = pairwise_distances(other[redrawn], first)
+        own = distances[np.arange(len(distances)), np.flatnonzero(redrawn)]
         nearest = (distances < own[:, None]).sum(axis=1) == 0
         alike = (distances <= own[:, None]).sum(axis=1)  # ties, as of constant features, count as far as chance goes
         share = float(np.mean(nearest / alike))
-        results.append(Invariance(share, 1 / len(first), float(own.mean() / away) if away > 0 else float("nan")))
+        ratio = float(own.mean() / away) if away > 0 else float("nan")
+        results.append(Invariance(share, 1 / len(first), ratio, len(own)))
     return results

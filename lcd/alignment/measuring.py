@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 
 import numpy as np
@@ -21,6 +20,9 @@ from lcd.alignment.revealing import area, revealing_curve
 from lcd.alignment.robustness import smallest_perturbation
 
 COLUMNS = ("aspect", "method", "measure", "mean", "low", "high", "images", "undefined", "share")
+
+LARGEST = 32.0
+"""Radius up to which perturbations are looked for, in L2 norm with images in [0, 1]."""
 
 
 def align(
@@ -54,10 +56,12 @@ def align(
     -------
     pandas.DataFrame
         One row a number, with the columns of `COLUMNS`. Aspects are ``where`` (agreement of importance maps with the
-        reference: Spearman, Dice, IoU), ``how`` (area under the curve of the decision's probability as pixels are
-        revealed, or hidden, in the order of the reference) and ``robustness`` (L2 norm of the smallest perturbation
-        that changes the decision, and the agreement of its place with the reference). share is the mean as a share of
-        the references' ceiling. Undefined agreements, of constant maps, are counted and left out of means.
+        reference: Spearman, Dice, IoU), ``how`` (areas under curves as pixels are revealed, or hidden, in the order of
+        the reference: ``area`` of the decision's probability, ``same`` of the share of images with the same decision,
+        ``gain`` by how much the latter is above that of pixels in any order) and ``robustness`` (L2 norm of the
+        smallest perturbation that changes the decision, where none was found the largest that was looked for; and the
+        agreement of its place with the reference). share is the mean as a share of the references' ceiling. What is
+        undefined, for a constant map, is counted and left out of means.
     """
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
     targets = None if references.targets is None else torch.from_numpy(references.targets)
@@ -96,7 +100,7 @@ def invariance_table(features: Features, options: ProcgenOptions, count: int, se
     -------
     pandas.DataFrame
         Three rows an appearance that leaves play as it is and is not the usual one: found, chance and ratio, see
-        `lcd.alignment.invariance.Invariance`.
+        `lcd.alignment.invariance.Invariance`. States that are drawn alike are undefined.
     """
     drawn = [
         name
@@ -106,9 +110,16 @@ def invariance_table(features: Features, options: ProcgenOptions, count: int, se
     ]
     frames = redrawn_frames(options, drawn, count, seed=seed)
     rows = [
-        {"aspect": "invariance", "method": name, "measure": measure, "mean": mean, "images": count, "undefined": 0}
+        {
+            "aspect": "invariance",
+            "method": name,
+            "measure": measure,
+            "mean": mean,
+            "images": count,
+            "undefined": count - found.states if np.isfinite(mean) else count,
+        }
         for name, found in zip(drawn, invariance(features, frames), strict=True)
-        for measure, mean in asdict(found).items()
+        for measure, mean in (("found", found.found), ("chance", found.chance), ("ratio", found.ratio))
     ]
     return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
@@ -127,27 +138,28 @@ def _where(
 
 
 def _how(scores: Scores, images: torch.Tensor, reference: torch.Tensor) -> pd.DataFrame:
+    ordered = reference.amax(dim=(1, 2)) > reference.amin(dim=(1, 2))  # a constant map puts pixels into no order
+    counts = {"images": len(images), "undefined": int((~ordered).sum())}
     rows = []
-    for hide in (False, True):
-        found = area(revealing_curve(scores, images, reference, hide=hide))
-        rows.append(
-            {
-                "aspect": "how",
-                "method": "hidden" if hide else "revealed",
-                "measure": "area",
-                "mean": found,
-                "images": len(images),
-                "undefined": 0,
-            }
-        )
+    for method, hide in (("revealed", False), ("hidden", True)):
+        found = dict.fromkeys(("area", "same", "gain"), float("nan"))
+        if ordered.any():
+            shown, maps = images[ordered], reference[ordered]
+            curve = revealing_curve(scores, shown, maps, hide=hide)
+            any_order = revealing_curve(scores, shown, torch.zeros_like(maps), hide=hide)
+            found = {"area": area(curve), "same": area(curve, "same")}
+            found["gain"] = found["same"] - area(any_order, "same")
+        rows += [
+            {"aspect": "how", "method": method, "measure": name, "mean": mean, **counts} for name, mean in found.items()
+        ]
     return pd.DataFrame(rows).reindex(columns=list(COLUMNS))
 
 
 def _robustness(
     scores: Scores, images: torch.Tensor, reference: np.ndarray, ceilings: Mapping[str, float]
 ) -> pd.DataFrame:
-    attack = smallest_perturbation(scores, images)
-    sizes = torch.where(torch.isinf(attack.sizes), torch.nan, attack.sizes).numpy()
+    attack = smallest_perturbation(scores, images, largest=LARGEST)
+    sizes = attack.sizes.clamp(max=LARGEST).numpy()
     summary = Agreement.of(sizes)
     row = {
         "aspect": "robustness",

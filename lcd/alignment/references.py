@@ -117,7 +117,13 @@ def _ceilings(sources: Sequence[NDArray[np.uint8]]) -> dict[str, float]:
 def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}: check the path.")
-    found = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS}
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_ENDINGS:
+            continue
+        if path.stem in found:
+            raise ValueError(f"{path} and {found[path.stem].name} have one name: remove one of them.")
+        found[path.stem] = path
     if not found:
         raise ValueError(f"{folder} holds no images: they end in {', '.join(IMAGE_ENDINGS)}.")
     return found
@@ -129,7 +135,7 @@ def _picture(path: Path, mode: str) -> NDArray[np.uint8]:
             if image.mode.startswith("I"):  # of 16 bits, which Pillow would cut to the lowest 8
                 return np.asarray(image.convert("F").point(lambda value: value / 257).convert(mode))
             return np.asarray(image.convert(mode))
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image ({error}): remove or replace it.") from None
 
 

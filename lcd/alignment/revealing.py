@@ -12,26 +12,38 @@ SHARES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 """Shares of the pixels that are revealed or hidden."""
 
 
-def revealed(images: torch.Tensor, maps: torch.Tensor, share: float, *, hide: bool = False) -> torch.Tensor:
+def revealed(
+    images: torch.Tensor, maps: torch.Tensor, share: float, *, hide: bool = False, seed: int = 0
+) -> torch.Tensor:
     """Images of which only the most important pixels are left, or all others.
 
     Parameters
     ----------
     images : torch.Tensor, shape (batch, channels, height, width)
     maps : torch.Tensor, shape (batch, height, width)
-        Importance; among equal pixels the first ones come first.
+        Importance; among equal pixels chance decides, the same for every image.
     share : float
         Share of the pixels that are revealed or, with `hide`, hidden.
     hide : bool
         Whether the important pixels are hidden.
+    seed : int
+        Of chance.
 
     Returns
     -------
     torch.Tensor, shape (batch, channels, height, width)
         Hidden pixels have their image's mean colour.
+
+    Raises
+    ------
+    ValueError
+        If the maps are not as many and as large as the images.
     """
+    if maps.shape != (len(images), *images.shape[2:]):
+        raise ValueError(f"Images of shape {tuple(images.shape)} do not go with maps of shape {tuple(maps.shape)}.")
     count = round(share * maps[0].numel())
-    order = maps.flatten(1).argsort(dim=1, descending=True, stable=True)[:, :count]
+    shuffled = torch.randperm(maps[0].numel(), generator=torch.Generator().manual_seed(seed)).to(maps.device)
+    order = shuffled[maps.flatten(1)[:, shuffled].argsort(dim=1, descending=True, stable=True)[:, :count]]
     important = torch.zeros_like(maps.flatten(1), dtype=torch.bool).scatter_(1, order, True).view_as(maps)
     shown = important ^ hide
     return torch.where(shown[:, None], images, images.mean(dim=(2, 3), keepdim=True))
@@ -77,6 +89,9 @@ def revealing_curve(
 
 
 def area(curve: pd.DataFrame, column: str = "probability") -> float:
-    """Area under a curve of `revealing_curve`, between 0 and 1: high for revealing and low for hiding is a good map."""
+    """Area under a curve of `revealing_curve`, between 0 and 1: high for revealing and low for hiding is a good map.
+
+    That of the probability rises with the network's confidence as well; that of same does not.
+    """
     places = curve["share"].to_numpy(dtype=float)
     return float(integrate.trapezoid(curve[column], places) / (places[-1] - places[0]))

@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from lcd.alignment.importance import AT_ONCE, Scores
 
+SPAN = 2.0**14
+"""Ratio of the largest radius to the smallest: with ten searches the one that is found is known to a hundredth."""
+
 
 @dataclass(frozen=True)
 class Attack:
@@ -19,7 +22,7 @@ class Attack:
     perturbations : torch.Tensor, shape (batch, channels, height, width)
         The smallest ones found; 0 where none was found.
     sizes : torch.Tensor, shape (batch,)
-        Their L2 norms, images in [0, 1]; infinite where none was found up to the largest radius.
+        Their L2 norms, images in [0, 1]; infinite where none was found in any search.
     """
 
     perturbations: torch.Tensor
@@ -42,7 +45,8 @@ def smallest_perturbation(
     """Search for the smallest L2 perturbation that changes the decision on each image.
 
     Projected gradient descent on the margin between the decision and the next best, within a ball whose radius is
-    halved by bisection. It finds an upper bound: a change of that size does it, a smaller one may.
+    searched for by bisection of its logarithm. It finds an upper bound: a change of that size does it, a smaller one
+    may.
 
     Parameters
     ----------
@@ -50,7 +54,7 @@ def smallest_perturbation(
         See `lcd.alignment.importance.Scores`.
     images : torch.Tensor, shape (batch, channels, height, width), in [0, 1]
     largest : float
-        Largest radius that is tried.
+        Radius that the search goes up to; it goes down to the `SPAN`-th part of it.
     steps, searches : int
         Steps of each descent, and radii that are tried.
 
@@ -70,17 +74,17 @@ def _attack(scores: Scores, images: torch.Tensor, largest: float, steps: int, se
     """The search on as many images as are attacked at once."""
     with torch.no_grad():
         decision = scores(images).argmax(dim=1)
-    low = torch.zeros(len(images), device=images.device)
-    high, sizes = torch.full_like(low, largest), torch.full_like(low, float("inf"))
-    best, radius = torch.zeros_like(images), high.clone()
+    high = torch.full((len(images),), largest, device=images.device)
+    low, sizes, best = high / SPAN, torch.full_like(high, torch.inf), torch.zeros_like(images)
     for _ in range(searches):
+        radius = (low * high).sqrt()
         change = _descend(scores, images, decision, radius, steps)
         with torch.no_grad():
             found = scores(images + change).argmax(dim=1) != decision
-        smaller = found & (change.flatten(1).norm(dim=1) < sizes)
-        best[smaller], sizes[smaller] = change[smaller], change.flatten(1).norm(dim=1)[smaller]
+        size = change.flatten(1).norm(dim=1)
+        smaller = found & (size < sizes)
+        best[smaller], sizes[smaller] = change[smaller], size[smaller]
         high, low = torch.where(found, radius, high), torch.where(found, low, radius)
-        radius = (low + high) / 2
     return Attack(best, sizes)
 
 

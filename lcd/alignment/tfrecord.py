@@ -44,6 +44,7 @@ def read_examples(path: Path) -> Iterator[dict[str, Feature]]:
 def _records(path: Path) -> Iterator[bytes]:
     if not path.is_file():
         raise ValueError(f"There is no file {path}: check the path.")
+    size = path.stat().st_size
     with path.open("rb") as file:
         number = 0
         while header := file.read(12):
@@ -53,9 +54,9 @@ def _records(path: Path) -> Iterator[bytes]:
             if _masked(header[:8]) != struct.unpack("<I", header[8:])[0]:
                 raise ValueError(f"Record {number} of {path} is damaged, or this is no TFRecord file: fetch it again.")
             (length,) = struct.unpack("<Q", header[:8])
-            body = file.read(length + 4)
-            if len(body) < length + 4:
+            if length + 4 > size - file.tell():  # and not first read, for what is damaged may ask for any amount
                 raise short
+            body = file.read(length + 4)
             if _masked(body[:length]) != struct.unpack("<I", body[length:])[0]:
                 raise ValueError(f"Record {number} of {path} is damaged: fetch the file again.")
             yield body[:length]

@@ -47,7 +47,8 @@ def command(
     """Measure how a network sees, against maps of what matters.
 
     Of a policy, on unseen levels of its game: what is on the frame by the game's own state is privileged, never human.
-    Of a policy the value's maps are measured, too, and whether its features stay when the game is drawn in another way.
+    Of a policy that learned from reward the value's maps are measured, too; of every one whether its features stay when
+    the game is drawn in another way.
     """
     import pandas as pd
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -85,15 +86,19 @@ def command(
     table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
     with replacing(out) as partial:
         table.round(6).to_csv(partial, index=False)
-    shown = Table(
-        "aspect", "method", "measure", "mean", "95 % interval", "undefined", title=f"{references.source} maps"
-    )
+    shown = Table("aspect", "method", "measure", "mean", "95 % interval", title=f"{references.source} maps")
+    shares = bool(table["share"].notna().any())
+    for heading in (*["of ceiling"] * shares, "undefined"):
+        shown.add_column(heading)
     for row in table.to_dict("records"):
+        mean, share = ("" if row[name] != row[name] else f"{row[name]:.3f}" for name in ("mean", "share"))
         limits = "" if row["low"] != row["low"] else f"{row['low']:.3f} to {row['high']:.3f}"
         counted = f"{row['undefined']} of {row['images']}"
-        shown.add_row(row["aspect"], row["method"], row["measure"], f"{row['mean']:.3f}", limits, counted)
+        shown.add_row(row["aspect"], row["method"], row["measure"], mean, limits, *[share] * shares, counted)
     console = Console()
     console.print(shown)
+    if seeing.policy is not None and seeing.value is None:
+        console.print("It imitated, and learned no value: where a value looks is left out.", highlight=False)
     console.print(f"The table is {out}.", highlight=False, soft_wrap=True)
 
 
@@ -118,7 +123,8 @@ def _model(model: str) -> _Seeing:
         return _Seeing(load_classifier(model).eval())
     path = Path(model)
     policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
-    scores, values = policy_scores(policy), policy_scores(policy, "value")
+    imitated = card.get("run", {}).get("learning") == "imitation"
+    scores, values = policy_scores(policy), None if imitated else policy_scores(policy, "value")
     height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
     return _Seeing(scores, policy, values, (height, width), _unseen_levels(card))
 

@@ -27,7 +27,7 @@ def command(
     ] = None,
     teacher: Teacher = None,
     teacher_factor: TeacherFactor = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images of a folder.")] = 5,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images of a folder; by default 5.")] = None,
     weights: Annotated[Path, typer.Option(help="The classifier's weights; use it as efficientnet_lite0@FILE.")] = Path(
         "harmonized.safetensors"
     ),
@@ -44,12 +44,27 @@ def command(
     from lcd.files import check_output, replacing
 
     check_output(out)
+    of_game = {"--steps": steps, "--seeds": seeds, "--teacher": teacher, "--teacher-factor": teacher_factor}
     if Path(what).is_dir():
+        if given := [name for name, value in of_game.items() if value is not None]:
+            raise ValueError(f"{given[0]} is for a game, and {what} is a folder of images: leave it out.")
         check_output(weights)
+        if weights.suffix != ".safetensors" or weights == out:
+            raise ValueError(
+                f"The weights are a safetensors file of their own: name one such as {weights.stem}.safetensors."
+            )
         from lcd.training.classifiers import Harmonization
 
-        _classifier(Path(what), Harmonization(weight, epochs), encoder or "efficientnet_lite0", out, weights)
+        _classifier(
+            Path(what),
+            Harmonization(weight, epochs or Harmonization.epochs),
+            encoder or "efficientnet_lite0",
+            out,
+            weights,
+        )
         return
+    if epochs is not None:
+        raise ValueError(f"--epochs is for a folder of images, and {what} is none: leave it out, or check the path.")
     from lcd.display import PlanDisplay
     from lcd.execution import default_workers
     from lcd.harmonization import effect_table, harmonized_plan, measure_harmonization
@@ -69,7 +84,8 @@ def command(
     table = Table("learning", "measure", "without", "with", "change", "95 % interval", title=title)
     for row in effect_table(runs).to_dict("records"):
         numbers = (f"{row[name]:.3f}" for name in ("without", "with", "change"))
-        table.add_row(row["learning"], row["measure"], *numbers, f"{row['low']:.3f} to {row['high']:.3f}")
+        limits = "" if row["low"] != row["low"] else f"{row['low']:.3f} to {row['high']:.3f}"
+        table.add_row(row["learning"], row["measure"], *numbers, limits)
     console = Console()
     console.print(table)
     console.print(f"The table of runs is {out}.", highlight=False, soft_wrap=True)

@@ -43,14 +43,16 @@ class Harmonization:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
-        if not 0 <= self.weight < float("inf") or not 0 < self.held_out < 1:
-            raise ValueError(
-                f"weight={self.weight} must be a number of at least 0, and "
-                f"held_out={self.held_out} must lie between 0 and 1."
-            )
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1 or getattr(self, name) % 1 != 0:
+                raise ValueError(f"{name} must be a whole number above 0, not {getattr(self, name)}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
+        for name in ("weight", "weight_decay"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a number of at least 0, not {getattr(self, name)}.")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"held_out must lie between 0 and 1, not be {self.held_out}.")
 
 
 def harmonize_classifier(
@@ -67,7 +69,7 @@ def harmonize_classifier(
     network : torch.nn.Module
         From images in [0, 1], shape (batch, 3, height, width), to logits.
     references : ReferenceMaps
-        Images with maps and with their classes as targets.
+        Images with maps and with their classes as targets. Of one with a constant map only the class is learned.
     settings : Harmonization
         How.
     report : callable
@@ -77,7 +79,8 @@ def harmonize_classifier(
     -------
     pandas.DataFrame
         One row a pass, the first before any training: epoch, accuracy and alignment (mean Spearman correlation of the
-        gradient's map with the reference, where it is defined) on held-out images, and loss.
+        gradient's map with the reference) on held-out images, undefined (how many of these have a constant map, and
+        are left out of the mean), and loss.
 
     Raises
     ------
@@ -99,6 +102,9 @@ def harmonize_classifier(
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
     maps = resized(torch.from_numpy(references.maps), images.shape[2:])
     targets = torch.from_numpy(references.targets)
+    tokens = (maps.amax(dim=(1, 2)) > maps.amin(dim=(1, 2))).float()
+    if not tokens.any():
+        raise ValueError("Every map is constant, and says of no image where to look: check the files.")
     held, used = torch.from_numpy(order[:count]), torch.from_numpy(order[count:])
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -108,7 +114,9 @@ def harmonize_classifier(
         losses = []
         for part in used[torch.randperm(len(used), generator=generator)].split(settings.batch_size):
             optimizer.zero_grad()
-            loss, _ = harmonized_loss(network, images[part], targets[part], maps[part], weight=settings.weight)
+            loss, _ = harmonized_loss(
+                network, images[part], targets[part], maps[part], tokens[part], weight=settings.weight
+            )
             if not torch.isfinite(loss):
                 raise TrainingDiverged(f"The harmonized loss is {float(loss)}: lower the learning rate or the weight.")
             loss.backward()
@@ -116,9 +124,8 @@ def harmonize_classifier(
             losses.append(loss.item())
         found = _examined(network, images[held], maps[held], targets[held])
         rows.append({"epoch": epoch, **found, "loss": float(np.mean(losses))})
-        report(
-            f"pass {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}, alignment {found['alignment']:.3f}"
-        )
+        known = "" if np.isnan(found["alignment"]) else f", alignment {found['alignment']:.3f}"
+        report(f"pass {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}{known}")
     return pd.DataFrame(rows)
 
 
@@ -136,5 +143,7 @@ def _examined(
     with torch.no_grad():
         right = torch.cat([network(part).argmax(dim=1) for part in images.split(size)]) == targets
     found = importance_maps(network, images, targets)
+    if not torch.isfinite(found).all():
+        raise TrainingDiverged("The network's gradients are no longer finite: lower the learning rate or the weight.")
     aligned = Agreement.of(agreement(found.numpy(), maps.numpy()))
-    return {"accuracy": float(right.float().mean()), "alignment": aligned.mean}
+    return {"accuracy": float(right.float().mean()), "alignment": aligned.mean, "undefined": aligned.undefined}

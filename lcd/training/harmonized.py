@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_wrapper
 from agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
 from agents.gradient import Statistics
 from agents.imitation import LabelledSamples, LabelRolloutBuffer, RecordingVecEnv
-from lcd.alignment.harmonizer import harmonization_loss, training_maps
+from lcd.alignment.harmonizer import harmonization_loss, training_maps, twice_differentiable
 from lcd.alignment.privileged import privileged_maps
 
 SHARE = 8
@@ -54,7 +54,8 @@ class Harmonizer:
         """
         count = -(-len(frames) // SHARE)
         images = (frames[:count].float() / 255).requires_grad_()
-        chances = policy.log_probabilities(images)
+        with twice_differentiable():
+            chances = policy.log_probabilities(images)
         maps = training_maps(chances.gather(1, actions[:count, None].long())[:, 0], images)
         references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.game))
         return self.weight * harmonization_loss(maps, references.to(maps.device))
