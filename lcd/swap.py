@@ -109,6 +109,8 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
         else:
             EncoderName.read(name)
             found[name] = name
+    if names and not found:
+        raise ValueError(f"{SCRATCH} is what the diagnosis has anyway: name an encoder to compare it with, too.")
     return found
 
 
@@ -212,7 +214,10 @@ def _is_privileged(encoder: str) -> bool:
     if encoder == HARMONIZED:
         return True
     weights = EncoderName.read(encoder).weights
-    return weights is not None and eye_card(weights).get("objective") == "segmentation"
+    card = {} if weights is None else eye_card(weights)
+    run = card.get("run", {})
+    told = run.get("view") == "semantic" or run.get("learning") == "imitation" or run.get("harmonizer", 0) > 0
+    return told or card.get("objective") == "segmentation"
 
 
 def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagnosed: bool = True) -> pd.DataFrame:

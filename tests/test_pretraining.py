@@ -98,24 +98,44 @@ def test_every_objective_is_learned_better_than_an_untrained_eye_does_it(name):
     lower_is_better = card["measure"] in ("squared error", "slowness")
     assert (card["score"] < card["untrained"]) == lower_is_better
     assert (card["game"], card["num_levels"], card["objective"]) == ("coinrun", 200, name)
-    if card["chance"] is not None and name != "inverse-dynamics":  # which takes more frames
+    if name in ("slow-features", "predictive-coding"):  # the others take more frames
         assert (card["score"] < card["chance"]) == lower_is_better
     if name == "predictive-coding":
         assert card["score"] > 10 / SMALL["batch_size"]  # chance is one in a batch
 
 
-def test_inverse_dynamics_tells_actions_on_levels_that_it_never_saw():
-    settings = Pretraining("inverse-dynamics", **(SMALL | {"frames": 8_000, "epochs": 6}))
-    card = pretrain(ProcgenOptions("coinrun"), settings).card
-    assert card["score"] > card["chance"] + 0.05
+@pytest.mark.parametrize(
+    ("name", "game", "settings", "gain"),
+    [
+        ("inverse-dynamics", "coinrun", {"epochs": 6}, 0.05),
+        ("autoencoding", "maze", {"epochs": 3}, -0.005),
+        ("segmentation", "maze", {"epochs": 3}, 0.02),
+    ],
+)
+def test_on_levels_that_it_never_saw_an_eye_does_better_than_one_that_sees_nothing(name, game, settings, gain):
+    card = pretrain(ProcgenOptions(game), Pretraining(name, **(SMALL | {"frames": 8_000} | settings))).card
+    assert (card["score"] - card["chance"]) * np.sign(gain) > abs(gain)
 
 
 def test_actions_that_do_the_same_are_one():
     classes = action_classes("maze")
     objective = OBJECTIVES["inverse-dynamics"](8, classes)
     assert objective.num_classes == len(classes)
-    still = torch.tensor([4, 4, 4, 2])  # to stand still, three times of four
-    assert objective.chance(still, 32) == 0.75
+    still = np.array([[4, 4, 4, 2]])  # to stand still, three times of four
+    frames = GameFrames(np.zeros((2, 4, 8, 8, 3), np.uint8), np.zeros((2, 4, 8, 8), np.uint8), still, still > 0)
+    assert objective.chance(frames, frames, 2) == 0.75
+
+
+def test_what_an_eye_that_sees_nothing_can_do_is_known():
+    """Frames of two kinds, by turns: their mean is half off; and a label that is there in one of four is told."""
+    seen, labels = np.zeros((9, 1, 64, 64, 3), np.uint8), np.zeros((9, 1, 64, 64), np.uint8)
+    seen[::2] = 255
+    labels[:, :, :32] = 5
+    labels[1::4, :, :32, :32] = 7
+    made = GameFrames(seen, labels, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_))
+    assert OBJECTIVES["autoencoding"](8, ((0,),)).chance(made, made, 4) == pytest.approx(0.25)
+    blind = OBJECTIVES["segmentation"](8, ((0,),)).chance(made, made, 8)
+    assert blind == pytest.approx(0.5 * (1 + (7 / 8)))
 
 
 def test_segmentation_never_loses_a_small_thing():

@@ -8,11 +8,12 @@ import pytest
 from test_command_line import lcd
 from tiny import TINY
 
+from agents import save_eye
 from agents.encoders import Small
 from lcd.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.plan import plan_game
 from lcd.scores import CELLS
-from lcd.swap import Swap, full_names, swap_table, taught_eye
+from lcd.swap import Swap, _is_privileged, full_names, swap_table, taught_eye
 from lcd.training.pretraining import FRAMES, Pretrained
 
 
@@ -103,6 +104,32 @@ def test_names_say_which_eyes(tmp_path):
     assert taught == ["slow-features"]
     with pytest.raises(ValueError, match="Unknown encoder 'resnet'"):
         full_names(["resnet"], "nature", teach)
+    with pytest.raises(ValueError, match="scratch is what the diagnosis has anyway"):
+        full_names(["scratch"], "nature", teach)
+    assert full_names([], "nature", teach) == {}
+
+
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ({"objective": "segmentation"}, True),
+        ({"objective": "autoencoding"}, False),
+        ({"run": {"view": "semantic", "learning": "rl"}}, True),
+        ({"run": {"view": "pixels", "learning": "imitation"}}, True),
+        ({"run": {"view": "pixels", "learning": "rl", "harmonizer": 1.0}}, True),
+        ({"run": {"view": "pixels", "learning": "rl", "harmonizer": 0.0}}, False),
+    ],
+)
+def test_an_eye_that_was_told_what_no_frame_says_is_privileged(tmp_path, card, told):
+    save_eye(Small(FRAMES), tmp_path / "eye.safetensors", "small", card)
+    assert _is_privileged(f"small@{tmp_path / 'eye.safetensors'}") == told
+
+
+def test_every_encoder_of_a_swap_can_be_timed(tmp_path):
+    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small", "--dry-run"]
+    done = lcd("diagnose", "maze", *options, "--encoders", "scratch,random,segmentation,harmonized", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "harmonized" in done.stdout
 
 
 def test_the_control_has_random_weights_whatever_the_diagnosis_has(tmp_path):

@@ -30,7 +30,10 @@ def command(
     ] = None,
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode.")] = "easy",
     seed: Annotated[int, typer.Option(min=0, help="Of weights, frames and their order.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="The file; by default eyes/GAME-OBJECTIVE.safetensors.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The file; by default eyes/GAME-OBJECTIVE.safetensors, with what is not usual in its name."),
+    ] = None,
 ) -> None:
     """Teach an eye on a game's own frames, without any reward.
 
@@ -43,7 +46,10 @@ def command(
 
     options = ProcgenOptions(game, mode)
     settings = Pretraining(objective, encoder, frames or Pretraining.frames, epochs, num_levels=levels, seed=seed)
-    file = check_output(out or Path("eyes") / f"{options.game}-{objective}.safetensors")
+    unusual = (
+        [mode] * (mode != "easy") + [encoder.replace(":", "_")] * (encoder != "nature") + [f"seed{seed}"] * (seed > 0)
+    )
+    file = check_output(out or Path("eyes") / f"{'-'.join([options.game, objective, *unusual])}.safetensors")
     policy = None if agent is None else load_policy(agent)[0]
     console = Console()
 
@@ -54,9 +60,10 @@ def command(
     with replacing(file) as partial:
         save_eye(made.encoder, partial, encoder, made.card)
     card = made.card
-    chance = "" if card["chance"] is None else f", by chance {card['chance']:.3f}"
+    told = ", privileged" * (objective == "segmentation")
     console.print(
-        f"On unseen levels {card['measure']} {card['score']:.3f} (before {card['untrained']:.3f}{chance}). "
+        f"On unseen levels {card['measure']} {card['score']:.3f}{told} (before {card['untrained']:.3f}, "
+        f"of an eye that sees nothing {card['chance']:.3f}). "
         f"The eye is {file}; use it as {encoder}@{file}.",
         highlight=False,
         soft_wrap=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
@@ -12,7 +13,7 @@ from torch.nn import functional
 from agents import Encoder
 from envs import NUM_LABELS
 from envs.actions import ActionClasses
-from lcd.training.frames import Transitions
+from lcd.training.frames import GameFrames, Transitions
 
 DECODED = 32
 """Side of the images and label maps that are decoded: half of a frame's."""
@@ -58,17 +59,17 @@ class Objective(nn.Module):
         """How well it is done, as `measure` names it; by default the loss."""
         return float(self.loss(encoder, batch))
 
-    def chance(self, actions: torch.Tensor, batch_size: int) -> float:
-        """The score of an eye that sees nothing; NaN where there is no such number.
+    def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
+        """The best score of an eye that sees nothing.
 
         Parameters
         ----------
-        actions : torch.Tensor, shape (steps,)
-            Those of the steps on which it is examined.
+        frames, others : GameFrames
+            What it learned on, and what it is examined on.
         batch_size : int
             Steps that are examined at once.
         """
-        return float("nan")
+        raise NotImplementedError
 
 
 def _seen(encoder: Encoder, frames: torch.Tensor) -> torch.Tensor:
@@ -100,8 +101,17 @@ class Autoencoding(Objective):
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
         """Squared error of the frame at half its size."""
-        target = functional.interpolate(batch.frames.float() / 255, DECODED, mode="area")
-        return functional.mse_loss(self.decoder(_seen(encoder, batch.frames)), target)
+        return functional.mse_loss(self.decoder(_seen(encoder, batch.frames)), self._target(batch))
+
+    @staticmethod
+    def _target(batch: Transitions) -> torch.Tensor:
+        return functional.interpolate(batch.frames.float() / 255, DECODED, mode="area")
+
+    def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
+        """The error of the mean frame."""
+        mean = torch.stack([self._target(batch).mean(dim=0) for batch in frames.batches(batch_size, 0)]).mean(dim=0)
+        errors = [(self._target(batch) - mean).square().mean() for batch in others.batches(batch_size, 0)]
+        return float(torch.stack(errors).mean())
 
 
 class InverseDynamics(Objective):
@@ -134,8 +144,9 @@ class InverseDynamics(Objective):
         right = self._logits(encoder, batch).argmax(dim=1) == self.class_of[batch.actions]
         return float(right.float().mean())
 
-    def chance(self, actions: torch.Tensor, batch_size: int) -> float:
+    def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
         """The share of the class that is taken most."""
+        actions = torch.from_numpy(others.actions[others.goes_on])
         return float(self.class_of[actions].bincount().max() / len(actions))
 
 
@@ -168,7 +179,7 @@ class SlowFeatures(Objective):
         before, after = self.features(encoder, torch.cat([batch.frames, batch.next_frames])).chunk(2)
         return slowness(before, after)
 
-    def chance(self, actions: torch.Tensor, batch_size: int) -> float:
+    def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
         """The slowness of noise."""
         return 1.0
 
@@ -239,7 +250,7 @@ class PredictiveCoding(Objective):
         scores = self._scores(encoder, batch)
         return float((scores.argmax(dim=1) == torch.arange(len(scores), device=scores.device)).float().mean())
 
-    def chance(self, actions: torch.Tensor, batch_size: int) -> float:
+    def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
         """One in a batch."""
         return 1 / batch_size
 
@@ -247,7 +258,7 @@ class PredictiveCoding(Objective):
 class Segmentation(Objective):
     """Tell what is where: the label map of the frame, at half its size. The only objective that is privileged."""
 
-    measure = "accuracy of what is there"
+    measure = "balanced accuracy"
 
     def build(self, seen_size: int) -> None:
         """A decoder with a channel a label."""
@@ -266,10 +277,22 @@ class Segmentation(Objective):
 
     @torch.no_grad()
     def score(self, encoder: Encoder, batch: Transitions) -> float:
-        """Share of the pixels with something on them whose label is told."""
-        labels = self._labels(batch)
-        right = self.decoder(_seen(encoder, batch.frames)).argmax(dim=1) == labels
-        return float(_mean_over(right.float(), labels > 0))
+        """Share of the pixels whose label is told, of those with something on them and of the others by halves."""
+        return self._balanced(self.decoder(_seen(encoder, batch.frames)).argmax(dim=1), self._labels(batch))
+
+    @staticmethod
+    def _balanced(told: torch.Tensor, labels: torch.Tensor) -> float:
+        right, there = (told == labels).float(), labels > 0
+        return float(0.5 * (_mean_over(right, there) + _mean_over(right, ~there)))
+
+    def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
+        """The score of telling at every pixel what is there most often, as the halves weigh it."""
+        counts = torch.zeros(NUM_LABELS, DECODED, DECODED)
+        for batch in frames.batches(batch_size, 0):
+            counts += functional.one_hot(self._labels(batch), NUM_LABELS).sum(dim=0).movedim(-1, 0)
+        counts[0] *= counts[1:].sum() / counts[0].sum().clamp_min(1)
+        told = counts.argmax(dim=0)
+        return float(np.mean([self._balanced(told, self._labels(batch)) for batch in others.batches(batch_size, 0)]))
 
 
 def _mean_over(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

@@ -64,6 +64,10 @@ class Pretraining:
             raise ValueError(f"An eye learns from at least {FEWEST} frames, not from {self.frames}.")
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}.")
+        if not 1 < self.batch_size <= FEWEST // 2:
+            raise ValueError(f"batch_size must lie between 2 and {FEWEST // 2}, not be {self.batch_size}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,16 +121,15 @@ def pretrain(
     training = options.training_levels(settings.num_levels)
     unseen = options.unseen_levels(settings.num_levels)
     held_out = max(FEWEST, int(HELD_OUT * settings.frames))
-    frames = collect_frames(training, settings.frames, policy=policy, seed=settings.seed)
-    others = collect_frames(unseen, held_out, policy=policy, seed=settings.seed + 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         made, arguments = parse_encoder(settings.architecture)
         encoder = made(FRAMES, **arguments)
         objective = OBJECTIVES[settings.objective](encoder.seen_size, action_classes(options.game))
+        frames = collect_frames(training, settings.frames, policy=policy, seed=settings.seed)
+        others = collect_frames(unseen, held_out, policy=policy, seed=settings.seed + 1)
         untrained = examine(encoder, objective, others, settings.batch_size)
         _train(encoder, objective, frames, others, settings, report)
-    chance = objective.chance(torch.from_numpy(others.actions[others.goes_on]), settings.batch_size)
     card = {
         "game": options.game,
         "distribution_mode": options.distribution_mode,
@@ -134,7 +137,7 @@ def pretrain(
         "measure": objective.measure,
         "score": examine(encoder, objective, others, settings.batch_size),
         "untrained": untrained,
-        "chance": None if np.isnan(chance) else chance,
+        "chance": objective.chance(frames, others, settings.batch_size),
     }
     return Pretrained(encoder.eval(), asdict(settings) | card)
 
