@@ -55,6 +55,11 @@ def policy_scores(policy: EncoderPolicy, of: Literal["action", "value"] = "actio
     return scores
 
 
+def on_device(compute: Scores, device: str) -> Scores:
+    """What a network on a device makes of images in the processor's memory, brought back there."""
+    return lambda images: compute(images.to(device)).cpu()
+
+
 def chosen(scores: Scores, images: torch.Tensor) -> torch.Tensor:
     """The class or action with the highest score in each image, shape (batch,)."""
     with torch.no_grad():

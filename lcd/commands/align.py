@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lcd.arguments import names
+from lcd.arguments import Device, names
 
 if TYPE_CHECKING:
-    from agents import EncoderPolicy
     from envs import ProcgenOptions
     from lcd.alignment.importance import Scores
+    from lcd.alignment.invariance import Features
     from lcd.alignment.references import ReferenceMaps
 
 PRIVILEGED = "privileged"
@@ -43,6 +43,7 @@ def command(
     methods: Annotated[str, typer.Option(metavar="NAMES", help="Ways to make importance maps; by default all.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of the frames that are drawn.")] = 0,
     out: Annotated[Path, typer.Option(help="The table.")] = Path("alignment.csv"),
+    device: Device = "cpu",
 ) -> None:
     """Measure how a network sees, against maps of what matters.
 
@@ -55,13 +56,14 @@ def command(
 
     from lcd.alignment.importance import METHODS
     from lcd.alignment.measuring import align, invariance_table
+    from lcd.execution import resolve_device
     from lcd.files import check_output, replacing
 
     chosen = names(methods) or tuple(METHODS)
     if unknown := [name for name in chosen if name not in METHODS]:
         raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
     check_output(out)
-    seeing = _model(model)
+    seeing = _model(model, resolve_device(device))
     references = _references(maps, source, seeing.levels, count, seed)
     if seeing.size is not None and references.images.shape[1:3] != seeing.size:
         found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], seeing.size))
@@ -78,9 +80,9 @@ def command(
                 report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
             )
         ]
-        if seeing.policy is not None and seeing.levels is not None:
+        if seeing.features is not None and seeing.levels is not None:
             progress.update(task, description="invariance", total=None)
-            tables.append(invariance_table(seeing.policy.extract_features, seeing.levels, count, seed))
+            tables.append(invariance_table(seeing.features, seeing.levels, count, seed))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "source", references.source)
     table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
@@ -97,36 +99,38 @@ def command(
         shown.add_row(row["aspect"], row["method"], row["measure"], mean, limits, *[share] * shares, counted)
     console = Console()
     console.print(shown)
-    if seeing.policy is not None and seeing.value is None:
+    if seeing.features is not None and seeing.value is None:
         console.print("It imitated, and learned no value: where a value looks is left out.", highlight=False)
     console.print(f"The table is {out}.", highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
 class _Seeing:
-    """A network that is measured; of a policy also its value, the size of its images and unseen levels of its game."""
+    """A network that is measured; of a policy also its features and value, and its images' size and unseen levels."""
 
     scores: Scores
-    policy: EncoderPolicy | None = None
+    features: Features | None = None
     value: Scores | None = None
     size: tuple[int, int] | None = None
     levels: ProcgenOptions | None = None
 
 
-def _model(model: str) -> _Seeing:
+def _model(model: str, device: str) -> _Seeing:
     from agents import load_policy
     from agents.eyes import EYES
     from agents.weights import load_classifier
-    from lcd.alignment.importance import policy_scores
+    from lcd.alignment.importance import on_device, policy_scores
 
     if model.partition("@")[0] in EYES:
-        return _Seeing(load_classifier(model).eval())
+        return _Seeing(on_device(load_classifier(model).eval().to(device), device))
     path = Path(model)
     policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
     imitated = card.get("run", {}).get("learning") == "imitation"
-    scores, values = policy_scores(policy), None if imitated else policy_scores(policy, "value")
+    policy.to(device)
+    scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
+    value = None if imitated else on_device(policy_scores(policy, "value"), device)
     height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
-    return _Seeing(scores, policy, values, (height, width), _unseen_levels(card))
+    return _Seeing(scores, features, value, (height, width), _unseen_levels(card))
 
 
 def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:

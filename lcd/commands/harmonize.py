@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lcd.arguments import STORE, Seeds, Steps, StoreFolder, Teacher, TeacherFactor, Workers
+from lcd.arguments import STORE, Device, Seeds, Steps, StoreFolder, Teacher, TeacherFactor, Workers
 
 if TYPE_CHECKING:
     from lcd.training.classifiers import Harmonization
@@ -34,6 +34,7 @@ def command(
     out: Annotated[Path, typer.Option(help="The table.")] = Path("harmonization.csv"),
     store: StoreFolder = STORE,
     workers: Workers = None,
+    device: Device = "cpu",
 ) -> None:
     """Tell a learner where to look, and measure what that changes.
 
@@ -41,9 +42,11 @@ def command(
     importance maps agree with those maps, and their returns. On a folder of ClickMe: a classifier, harmonized on some
     of the images and examined on the others.
     """
+    from lcd.execution import default_workers, resolve_device
     from lcd.files import check_output, replacing
 
     check_output(out)
+    device = resolve_device(device)
     of_game = {"--steps": steps, "--seeds": seeds, "--teacher": teacher, "--teacher-factor": teacher_factor}
     if Path(what).is_dir():
         if given := [name for name, value in of_game.items() if value is not None]:
@@ -55,18 +58,12 @@ def command(
             )
         from lcd.training.classifiers import Harmonization
 
-        _classifier(
-            Path(what),
-            Harmonization(weight, epochs or Harmonization.epochs),
-            encoder or "efficientnet_lite0",
-            out,
-            weights,
-        )
+        settings = Harmonization(weight, epochs or Harmonization.epochs)
+        _classifier(Path(what), settings, encoder or "efficientnet_lite0", out, weights, device)
         return
     if epochs is not None:
         raise ValueError(f"--epochs is for a folder of images, and {what} is none: leave it out, or check the path.")
     from lcd.display import PlanDisplay
-    from lcd.execution import default_workers
     from lcd.harmonization import effect_table, harmonized_plan, measure_harmonization
     from lcd.pipeline import adjusted_preset, plan_diagnosis
     from lcd.store import Store
@@ -76,7 +73,12 @@ def command(
     plan = harmonized_plan(plan_diagnosis(what, chosen, distribution_mode="easy", teacher=teacher), weight)
     with PlanDisplay(plan) as display:
         runs = measure_harmonization(
-            plan, Store(store), workers=workers or default_workers("cpu")[0], threads=1, listener=display
+            plan,
+            Store(store),
+            workers=workers or default_workers(device)[0],
+            threads=1,
+            device=device,
+            listener=display,
         )
     with replacing(out) as partial:
         runs.round(6).to_csv(partial, index=False)
@@ -91,7 +93,7 @@ def command(
     console.print(f"The table of runs is {out}.", highlight=False, soft_wrap=True)
 
 
-def _classifier(folder: Path, settings: Harmonization, encoder: str, out: Path, weights: Path) -> None:
+def _classifier(folder: Path, settings: Harmonization, encoder: str, out: Path, weights: Path, device: str) -> None:
     from agents.weights import load_classifier, save_classifier
     from lcd.alignment.clickme import read_folder
     from lcd.files import replacing
@@ -100,7 +102,7 @@ def _classifier(folder: Path, settings: Harmonization, encoder: str, out: Path, 
     console = Console()
     classifier, references = load_classifier(encoder), read_folder(folder)
     table = harmonize_classifier(
-        classifier, references, settings, report=lambda line: console.print(line, highlight=False)
+        classifier, references, settings, device=device, report=lambda line: console.print(line, highlight=False)
     )
     card = {"images": len(references), "source": references.source} | asdict(settings)
     with replacing(weights) as partial:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from agents import TrainingDiverged
 from agents.machine import keep_freed_memory
 from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.harmonizer import harmonized_loss, resized
-from lcd.alignment.importance import importance_maps
+from lcd.alignment.importance import AT_ONCE, chosen, importance_maps, on_device
 from lcd.alignment.references import ReferenceMaps
 
 
@@ -60,6 +61,7 @@ def harmonize_classifier(
     references: ReferenceMaps,
     settings: Harmonization,
     *,
+    device: str = "cpu",
     report: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
     """Train a classifier in place, and examine it before and after every pass.
@@ -72,6 +74,8 @@ def harmonize_classifier(
         Images with maps and with their classes as targets. Of one with a constant map only the class is learned.
     settings : Harmonization
         How.
+    device : str
+        Where torch computes; the network stays there.
     report : callable
         Is told of every pass.
 
@@ -96,7 +100,8 @@ def harmonize_classifier(
     count = round(settings.held_out * len(references))
     if min(count, len(references) - count) < 2:
         raise ValueError(f"{len(references)} images are too few to train on some and to hold others out.")
-    classes = _outputs(network, references)
+    network.to(device)
+    classes = _outputs(network, references, device)
     if beyond := [int(target) for target in references.targets if not 0 <= target < classes]:
         raise ValueError(f"The class {beyond[0]} is none of this network's {classes}, which count from 0.")
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
@@ -108,41 +113,41 @@ def harmonize_classifier(
     held, used = torch.from_numpy(order[:count]), torch.from_numpy(order[count:])
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(settings.seed)
-    rows = [{"epoch": 0, **_examined(network, images[held], maps[held], targets[held]), "loss": float("nan")}]
+    examined = partial(_examined, network, images[held], maps[held], targets[held], device)
+    rows = [{"epoch": 0, **examined(), "loss": float("nan")}]
     for epoch in range(1, settings.epochs + 1):
         network.train()
         losses = []
         for part in used[torch.randperm(len(used), generator=generator)].split(settings.batch_size):
             optimizer.zero_grad()
-            loss, _ = harmonized_loss(
-                network, images[part], targets[part], maps[part], tokens[part], weight=settings.weight
-            )
+            told = (column[part].to(device) for column in (images, targets, maps, tokens))
+            loss, _ = harmonized_loss(network, *told, weight=settings.weight)
             if not torch.isfinite(loss):
                 raise TrainingDiverged(f"The harmonized loss is {float(loss)}: lower the learning rate or the weight.")
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        found = _examined(network, images[held], maps[held], targets[held])
+        found = examined()
         rows.append({"epoch": epoch, **found, "loss": float(np.mean(losses))})
         known = "" if np.isnan(found["alignment"]) else f", alignment {found['alignment']:.3f}"
         report(f"pass {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}{known}")
     return pd.DataFrame(rows)
 
 
-def _outputs(network: nn.Module, references: ReferenceMaps) -> int:
+def _outputs(network: nn.Module, references: ReferenceMaps, device: str) -> int:
     """Number of classes that a network tells apart."""
     network.eval()
     with torch.no_grad():
-        return network(torch.from_numpy(references.images[:1]).permute(0, 3, 1, 2).float() / 255).shape[1]
+        image = torch.from_numpy(references.images[:1]).permute(0, 3, 1, 2).float() / 255
+        return network(image.to(device)).shape[1]
 
 
 def _examined(
-    network: nn.Module, images: torch.Tensor, maps: torch.Tensor, targets: torch.Tensor, size: int = 32
+    network: nn.Module, images: torch.Tensor, maps: torch.Tensor, targets: torch.Tensor, device: str
 ) -> dict[str, float]:
-    network.eval()
-    with torch.no_grad():
-        right = torch.cat([network(part).argmax(dim=1) for part in images.split(size)]) == targets
-    found = importance_maps(network, images, targets)
+    scores = on_device(network.eval(), device)
+    right = torch.cat([chosen(scores, part) for part in images.split(AT_ONCE)]) == targets
+    found = importance_maps(scores, images, targets)
     if not torch.isfinite(found).all():
         raise TrainingDiverged("The network's gradients are no longer finite: lower the learning rate or the weight.")
     aligned = Agreement.of(agreement(found.numpy(), maps.numpy()))
