@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -188,15 +189,20 @@ def demand_rows(diagnosis: Diagnosis) -> Table:
     return table
 
 
+def _with_limits(row: Mapping[Hashable, Any], name: str, form: str) -> str:
+    """A number with its limits; what is unknown, as limits of a single seed are, is left out."""
+    number, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    limits = "" if low != low else f" [{low:{form}}, {high:{form}}]"
+    return "unknown" if number != number else f"{number:{form}}{limits}"
+
+
 def swap_rows(found: pd.DataFrame) -> Table:
     """Which share of the demand each encoder closes, as a table."""
     table = Table(title="Other eyes: gains in the normalised score, with 95 % intervals")
     for name in ("encoder", "learning", "score", "gain", "perfect eyes gain", "share of it"):
         table.add_column(name, justify="left" if name in ("encoder", "learning") else "right")
     for row in found.to_dict("records"):
-        parts = (
-            f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]" for name in ("gain", "demand")
-        )
-        share = f"{row['share']:.0%} [{row['share_low']:.0%}, {row['share_high']:.0%}]"
-        table.add_row(row["encoder"], row["learning"], f"{row['score']:.3f}", *parts, share)
+        columns = (("gain", ".3f"), ("demand", ".3f"), ("share", ".0%"))
+        parts = (_with_limits(row, name, form) for name, form in columns)
+        table.add_row(row["encoder"], row["learning"], f"{row['score']:.3f}", *parts)
     return table

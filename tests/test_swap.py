@@ -10,6 +10,7 @@ from tiny import TINY
 
 from agents import save_eye
 from agents.encoders import Small
+from lcd.display import swap_rows
 from lcd.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.plan import plan_game
 from lcd.scores import CELLS
@@ -171,3 +172,10 @@ def test_a_diagnosis_tries_other_eyes(tmp_path):
         refused = lcd("diagnose", "maze", *options, "--out", "refused", "--encoders", wrong, cwd=tmp_path)
         assert (refused.returncode, sentence in refused.stderr) == (2, True)
     assert not (tmp_path / "refused").exists()
+
+
+def test_what_is_unknown_is_not_printed_as_a_number():
+    cells = {"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.5}
+    found = swap_table(scores(cells, seeds=1), {"half": scores({"a": 0.3, "c": 0.7}, seeds=1)})
+    table = swap_rows(found)
+    assert list(table.columns[5].cells) == ["unknown", "50%"]
