@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
 from analyses.diagnosis_figure import LOOKS, draw_cells
+from analyses.names import write_names
 from analyses.palette import DEMAND_LOOKS, NEUTRAL
 from lcd.scores import mean_curves
 from lcd.taxonomy.positions import PLANE
@@ -114,6 +115,10 @@ def draw_agreement(taxonomy: Taxonomy) -> Figure:
     _plain(families)
     for panel, demand in zip(scatters, PLANE, strict=True):
         _draw_cheap(panel, taxonomy, demand)
+    figure.draw_without_rendering()  # which says where everything lies
+    for panel, demand in zip(scatters, PLANE, strict=True):
+        rows = taxonomy.cheap[taxonomy.cheap["demand"] == demand]
+        write_names(panel, rows[["factorial", "cheap"]].to_numpy(), rows["game"].tolist(), size=7, crowded=0.1)
     return figure
 
 
@@ -125,8 +130,6 @@ def _draw_cheap(panel: Axes, taxonomy: Taxonomy, demand: str) -> None:
         rows["factorial"], rows["cheap"], yerr=[rows["cheap"] - rows["low"], rows["high"] - rows["cheap"]],
         fmt=look.marker, color=look.colour, elinewidth=0.7,
     )  # fmt: skip
-    for row in rows.to_dict("records"):
-        panel.annotate(row["game"], (row["factorial"], row["cheap"]), (4, 3), textcoords="offset points", fontsize=7)
     panel.set_xlabel(f"{look.name}, factorial")
     panel.set_ylabel("from generalisation alone")
     panel.set_title(

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analyses.names import write_names
 from analyses.palette import DEMAND_LOOKS, NEUTRAL
 from lcd.rule import NEGLIGIBLE
 from lcd.taxonomy.positions import PLANE
@@ -40,8 +41,6 @@ CAPPED = " ".join(PLANE)
 """What a taxonomy says of a game both of whose demands are as large as they could show."""
 
 DECIDED, UNDECIDED = "black", "0.45"
-_SIDES = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
-_PLACES = [(reach * x, reach * y) for reach in (7, 13) for x, y in _SIDES]  # points right and up of the game
 
 
 def draw_taxonomy(taxonomy: Taxonomy) -> Figure:
@@ -92,7 +91,13 @@ def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None
     if (positions["capped"] == CAPPED).any():
         axes.plot([], [], "o", mfc="white", mec="0.3", mew=1.2, label="open: nothing is learned without both helps")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
-    _label(axes, positions)
+    styles = [
+        {"color": DECIDED, "style": "normal"} if decided else {"color": UNDECIDED, "style": "italic"}
+        for decided in positions["verdict"] != "inconclusive"
+    ]
+    write_names(
+        axes, positions[["perceptual", "policy"]].to_numpy(), positions["game"].tolist(), size=8.5, styles=styles
+    )
 
 
 def map_range(positions: pd.DataFrame, demand: str) -> tuple[float, float]:
@@ -115,36 +120,6 @@ def map_range(positions: pd.DataFrame, demand: str) -> tuple[float, float]:
 def _margins(rows: pd.DataFrame, demand: str) -> np.ndarray:
     limits = np.stack([rows[demand] - rows[f"{demand}_low"], rows[f"{demand}_high"] - rows[demand]])
     return np.nan_to_num(limits)
-
-
-def _label(axes: Axes, positions: pd.DataFrame) -> None:
-    """Write each game's name where it meets the fewest points and names; a verdict makes it bold."""
-    points = axes.transData.transform(positions[["perceptual", "policy"]].to_numpy())
-    scale = axes.figure.dpi / 72
-    taken: list[tuple[float, float, float, float]] = [(x - 4, y - 4, x + 4, y + 4) for x, y in points.tolist()]
-    for (x, y), (_, row) in zip(points.tolist(), positions.iterrows(), strict=True):
-        width, height = 5.4 * scale * len(row["game"]), 9 * scale
-
-        def box(place: tuple[int, int], x: float = x, y: float = y, w: float = width, h: float = height):  # type: ignore[no-untyped-def]  # noqa: ANN202
-            left = x + place[0] * scale - (w if place[0] < 0 else w / 2 if place[0] == 0 else 0)
-            low = y + place[1] * scale - (h if place[1] < 0 else h / 2 if place[1] == 0 else 0)
-            return left, low, left + w, low + h
-
-        best = min(_PLACES, key=lambda place: sum(_overlap(box(place), other) for other in taken))
-        taken.append(box(best))
-        decided = row["verdict"] != "inconclusive"
-        axes.annotate(
-            row["game"], (row["perceptual"], row["policy"]), best, textcoords="offset points", fontsize=8.5,
-            ha="left" if best[0] > 0 else "right" if best[0] < 0 else "center",
-            va="bottom" if best[1] > 0 else "top" if best[1] < 0 else "center",
-            color=DECIDED if decided else UNDECIDED, style="normal" if decided else "italic",
-        )  # fmt: skip
-
-
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(0.0, width) * max(0.0, height)
 
 
 def _draw_parts(axes: Axes, positions: pd.DataFrame) -> None:
