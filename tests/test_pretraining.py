@@ -182,8 +182,8 @@ def test_the_command_writes_an_eye_that_a_policy_takes(tmp_path):
     ]
     done = lcd(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    file = tmp_path / "eyes" / "maze-autoencoding.safetensors"
-    assert "eyes/maze-autoencoding.safetensors" in done.stdout
+    file = tmp_path / "eyes" / "maze-autoencoding-small.safetensors"
+    assert "eyes/maze-autoencoding-small.safetensors" in done.stdout
     assert eye_card(file)["objective"] == "autoencoding"
     policy = EncoderPolicy(FRAMES, ACTIONS, lambda _: 0.0, f"small@{file}")
     save_policy(policy, tmp_path / "policy.safetensors", {})
