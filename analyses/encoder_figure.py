@@ -93,9 +93,9 @@ def _draw_shares(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
 
 def _draw_limits(panel: Axes, limits: tuple[float, float], place: float, colour: str, farthest: float) -> None:
     """Draw limits as a line that ends in an arrow where they lie beyond what is drawn; unknown ones not at all."""
-    ends = [max(-farthest, min(farthest, limit)) for limit in limits]
     if any(limit != limit for limit in limits):
         return
+    ends = [max(-farthest, min(farthest, limit)) for limit in limits]
     panel.plot(ends, [place, place], color=colour, lw=1.2)
     for end, limit, arrow in zip(ends, limits, "<>", strict=True):
         if abs(limit) > farthest:

@@ -97,8 +97,7 @@ def foretelling(
     """
     told = _places(encoders, outcome)
     places = [_places(encoders, measure) for measure in measures]
-    without = [_kept(encoders, left) for left in encoders["encoder"].unique()]
-    means = [_mean(_products(each, told)) for each in places]
+    without = [encoders[encoders["encoder"] != left] for left in encoders["encoder"].unique()]
     orders = _exchanges(told.shape[1], seed)
     chance = np.zeros(len(orders))
     for each in places:
@@ -107,9 +106,9 @@ def foretelling(
         if len(known):
             chance = np.maximum(chance, np.abs(known.mean(axis=0)))
     rows = []
-    for measure, each, mean in zip(measures, places, means, strict=True):
+    for measure, each in zip(measures, places, strict=True):
         correlations = _products(each, told)
-        known = correlations[np.isfinite(correlations)]
+        known, mean = correlations[np.isfinite(correlations)], _mean(correlations)
         half = np.nan
         if len(known) >= FEWEST:
             half = float(stats.t.ppf(1 - 0.025 / len(measures), len(known) - 1) * stats.sem(known))
@@ -117,10 +116,6 @@ def foretelling(
         p = float(np.mean(chance >= abs(mean) - _ROUNDING)) if np.isfinite(mean) else np.nan
         rows.append((measure, mean, len(known), mean - half, mean + half, min(others), max(others), p))
     return pd.DataFrame(rows, columns=["measure", "spearman", "games", "low", "high", "least", "most", "p"])
-
-
-def _kept(encoders: pd.DataFrame, left: str) -> pd.DataFrame:
-    return encoders[encoders["encoder"] != left]
 
 
 def _places(encoders: pd.DataFrame, column: str) -> NDArray[np.float64]:
