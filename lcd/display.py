@@ -169,6 +169,11 @@ def estimate_table(
     )
 
 
+def limits_text(low: float, high: float, form: str) -> str:
+    """An interval for people; empty where it is unknown, as that of a single seed is."""
+    return "" if low != low else f"{low:{form}} to {high:{form}}"
+
+
 def demand_rows(diagnosis: Diagnosis) -> Table:
     """The demands of a diagnosis with their intervals, as a table."""
     table = Table(title=f"{diagnosis.game}: share of the normalised score, with 95 % intervals")
@@ -185,7 +190,7 @@ def demand_rows(diagnosis: Diagnosis) -> Table:
         "better learning alone brings": diagnosis.policy_gain,
     }
     for name, interval in rows.items():
-        table.add_row(name, f"{interval.estimate:.3f}", f"{interval.low:.3f} to {interval.high:.3f}")
+        table.add_row(name, f"{interval.estimate:.3f}", limits_text(interval.low, interval.high, ".3f"))
     return table
 
 

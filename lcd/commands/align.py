@@ -56,6 +56,7 @@ def command(
 
     from lcd.alignment.importance import METHODS
     from lcd.alignment.measuring import align, invariance_table
+    from lcd.display import limits_text
     from lcd.execution import resolve_device
     from lcd.files import check_output, replacing
 
@@ -94,7 +95,7 @@ def command(
         shown.add_column(heading)
     for row in table.to_dict("records"):
         mean, share = ("" if row[name] != row[name] else f"{row[name]:.3f}" for name in ("mean", "share"))
-        limits = "" if row["low"] != row["low"] else f"{row['low']:.3f} to {row['high']:.3f}"
+        limits = limits_text(row["low"], row["high"], ".3f")
         counted = f"{row['undefined']} of {row['images']}"
         shown.add_row(row["aspect"], row["method"], row["measure"], mean, limits, *[share] * shares, counted)
     console = Console()

@@ -63,7 +63,7 @@ def command(
         return
     if epochs is not None:
         raise ValueError(f"--epochs is for a folder of images, and {what} is none: leave it out, or check the path.")
-    from lcd.display import PlanDisplay
+    from lcd.display import PlanDisplay, limits_text
     from lcd.harmonization import effect_table, harmonized_plan, measure_harmonization
     from lcd.pipeline import adjusted_preset, plan_diagnosis
     from lcd.store import Store
@@ -86,7 +86,7 @@ def command(
     table = Table("learning", "measure", "without", "with", "change", "95 % interval", title=title)
     for row in effect_table(runs).to_dict("records"):
         numbers = (f"{row[name]:.3f}" for name in ("without", "with", "change"))
-        limits = "" if row["low"] != row["low"] else f"{row['low']:.3f} to {row['high']:.3f}"
+        limits = limits_text(row["low"], row["high"], ".3f")
         table.add_row(row["learning"], row["measure"], *numbers, limits)
     console = Console()
     console.print(table)
