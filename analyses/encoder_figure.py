@@ -1,4 +1,4 @@
-"""The figure of the study of encoders: which share of the perceptual demand each closes, and what foretells it."""
+"""The figure of the study of encoders: how much of the perceptual demand each closes, and what foretells it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from analyses.palette import NEUTRAL
 
@@ -25,17 +26,16 @@ LOOKS = {
     "segmentation": _Look("#009E73", "s"),
     "harmonized": _Look("#CC79A7", "D"),
 }
-FARTHEST = 2.0
-"""Shares are drawn up to here on either side; an arrow says that a limit lies beyond."""
-
+STRIP = 0.9
+"""Height of what is drawn of a game, as a share of the distance between games."""
 
 NAMES = {
     "gradient": "looks where it matters (gradient)",
     "integrated_gradients": "the same (integrated gradients)",
     "smooth_gradient": "the same (SmoothGrad)",
     "occlusion": "the same (occlusion)",
-    "revealed": "that revealed brings decisions back",
-    "hidden": "that hidden leaves decisions",
+    "revealed": "what matters, revealed, restores decisions",
+    "hidden": "what matters, hidden, leaves decisions",
     "robustness": "withstands perturbations",
     "perturbation": "is perturbed where it matters",
     "invariance": "finds states again in other looks",
@@ -49,7 +49,9 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
     Parameters
     ----------
     shares : pandas.DataFrame
-        One row a (game, encoder): share, share_low, share_high of the perceptual demand that it closes.
+        One row a (game, encoder), see `lcd.swap.swap_table`: its gain over the eyes that learn from nothing, and the
+        perceptual demand, with their limits. The demand is a band to its estimate's line; a gain that reached it would
+        close all of it.
     correlations : pandas.DataFrame
         What `lcd.foretelling.rank_correlations` gave for `lcd.foretelling.MEASURES`.
     means : pandas.DataFrame
@@ -62,7 +64,7 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
     games = list(shares["game"].unique())
     figure = Figure(figsize=(11, 2.0 + 0.75 * max(len(games), 4)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1.0])
-    _draw_shares(left, shares, games)
+    _draw_gains(left, shares, games)
     _draw_foretelling(right, correlations, means)
     for panel in (left, right):
         panel.spines[["top", "right"]].set_visible(False)
@@ -75,31 +77,36 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
     return figure
 
 
-def _draw_shares(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
+def _draw_gains(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
     encoders = [name for name in LOOKS if name in set(shares["encoder"])]
+    for known in shares.drop_duplicates("game").to_dict("records"):
+        top = games.index(known["game"]) - STRIP / 2
+        low, high, demand = known["demand_low"], known["demand_high"], known["demand"]
+        if low == low:
+            panel.add_patch(Rectangle((low, top), high - low, STRIP, color="#F0E442", alpha=0.45, lw=0))
+        panel.plot([demand, demand], [top, top + STRIP], color="#7A6F00", lw=1.5)
     for row in shares.to_dict("records"):
         look = LOOKS[row["encoder"]]
-        place = games.index(row["game"]) + 0.7 * ((encoders.index(row["encoder"]) + 0.5) / len(encoders) - 0.5)
-        _draw_limits(panel, (row["share_low"], row["share_high"]), place, look.colour, FARTHEST)
-        if abs(row["share"]) <= FARTHEST:
-            panel.plot([row["share"]], [place], look.marker, color=look.colour, ms=6)
-    for share in (0, 1):
-        panel.axvline(share, color=NEUTRAL, lw=0.8, ls="-" if share == 0 else ":")
+        place = games.index(row["game"]) + STRIP * ((encoders.index(row["encoder"]) + 0.5) / len(encoders) - 0.5)
+        panel.plot([row["gain_low"], row["gain_high"]], [place, place], color=look.colour, lw=1.2)
+        panel.plot([row["gain"]], [place], look.marker, color=look.colour, ms=6)
+    panel.axvline(0, color=NEUTRAL, lw=0.8)
     panel.set_yticks(range(len(games)), games)
-    panel.invert_yaxis()
-    panel.set_xlim(-1.05 * FARTHEST, 1.05 * FARTHEST)
-    panel.set_xlabel("share of the perceptual demand closed,\nwith 95 % limits")
+    panel.set_ylim(len(games) - 0.5, -0.5)
+    panel.set_xlabel("gain in the normalised score over eyes\nthat learn from nothing, with 95 % limits")
+    panel.plot([], [], color="#F0E442", alpha=0.45, lw=8, label="label maps instead of frames: the perceptual demand")
+    panel.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
-def _draw_limits(panel: Axes, limits: tuple[float, float], place: float, colour: str, farthest: float) -> None:
-    """Draw limits as a line that ends in an arrow where they lie beyond what is drawn; unknown ones not at all."""
+def _draw_limits(panel: Axes, limits: tuple[float, float], place: float) -> None:
+    """Draw limits of a correlation as a line that ends in an arrow where they lie beyond 1; unknown ones not at all."""
     if any(limit != limit for limit in limits):
         return
-    ends = [max(-farthest, min(farthest, limit)) for limit in limits]
-    panel.plot(ends, [place, place], color=colour, lw=1.2)
+    ends = [max(-1.0, min(1.0, limit)) for limit in limits]
+    panel.plot(ends, [place, place], color="black", lw=1.2)
     for end, limit, arrow in zip(ends, limits, "<>", strict=True):
-        if abs(limit) > farthest:
-            panel.plot([end], [place], arrow, color=colour, ms=4)
+        if abs(limit) > 1:
+            panel.plot([end], [place], arrow, color="black", ms=4)
 
 
 def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFrame) -> None:
@@ -108,7 +115,7 @@ def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFra
         panel.plot(found, [place] * len(found), "|", color=NEUTRAL, ms=7, label="a game" if place == 0 else None)
         row = means[means["measure"] == measure].iloc[0]
         panel.plot([row["least"], row["most"]], [place, place], color="#BBBBBB", lw=5, solid_capstyle="butt")
-        _draw_limits(panel, (row["low"], row["high"]), place, "black", 1.0)
+        _draw_limits(panel, (row["low"], row["high"]), place)
         panel.plot([row["spearman"]], [place], "D", color="black", ms=5, label="mean" if place == 0 else None)
     panel.axvline(0, color=NEUTRAL, lw=0.8)
     panel.set_xlim(-1.05, 1.05)

@@ -105,17 +105,31 @@ def test_sight_reads_its_measures_from_an_aligned_table() -> None:
     assert found == {name: number for number, name in enumerate(MEASURES) if name != "invariance"} | {"invariance": 0.5}
 
 
-def test_the_figure_names_every_measure_and_draws_what_is_infinite_as_an_arrow() -> None:
+def test_the_figure_names_every_measure_and_draws_the_demand_as_a_band_behind_the_gains() -> None:
     assert list(NAMES) == list(MEASURES)
     encoders = study().assign(**dict.fromkeys(MEASURES, 0.0))
     for name in MEASURES:
         encoders[name] = encoders["score"]
-    shares = pd.DataFrame(
-        [("game0", "random", -0.5, -np.inf, 0.2), ("game0", "segmentation", 0.7, 0.4, 0.9)],
-        columns=["game", "encoder", "share", "share_low", "share_high"],
-    )
+    demand = {"demand": 0.2, "demand_low": 0.1, "demand_high": 0.3}
+    gains = {"gain": [-0.1, 0.15], "gain_low": [-0.2, 0.1], "gain_high": [0.1, 0.2]}
+    shares = pd.DataFrame({"game": "game0", "encoder": ["random", "segmentation"]} | gains | demand)
     names = list(MEASURES)
     figure = draw_encoders(shares, rank_correlations(encoders, names), foretelling(encoders, names))
     left, right = figure.axes
-    assert [line.get_marker() for line in left.lines].count("<") == 1
+    (band,) = left.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((0.1, 0.3))
+    drawn = {round(float(line.get_xdata()[0]), 6) for line in left.lines if len(line.get_xdata()) == 1}
+    assert drawn == {-0.1, 0.15}
     assert [text.get_text() for text in right.get_yticklabels()] == list(NAMES.values())
+
+
+@pytest.mark.parametrize("beyond", [True, False])
+def test_limits_of_a_correlation_that_lie_beyond_one_end_in_an_arrow(beyond: bool) -> None:
+    names = list(MEASURES)
+    encoders = study().assign(**dict.fromkeys(MEASURES, 0.0))
+    means = foretelling(encoders, names).assign(spearman=0.8, low=0.2, high=1.1 if beyond else 0.9)
+    shares = pd.DataFrame({"game": ["game0"], "encoder": "random"}).assign(
+        **dict.fromkeys(("gain", "gain_low", "gain_high", "demand", "demand_low", "demand_high"), 0.0)
+    )
+    _, right = draw_encoders(shares, rank_correlations(encoders, names), means).axes
+    assert [line.get_marker() for line in right.lines].count(">") == beyond * len(names)
