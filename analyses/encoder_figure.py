@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,18 +15,25 @@ from analyses.palette import NEUTRAL
 class _Look(NamedTuple):
     colour: str
     marker: str
+    filled: bool = True
+
+    @property
+    def style(self) -> dict[str, Any]:
+        return {"color": self.colour} | ({} if self.filled else {"markerfacecolor": "white"})
 
 
-# Okabe and Ito's colours, safe for colour-blind readers, and another marker each.
+# Okabe and Ito's colours, safe for colour-blind readers, and another marker each; hollow where a taught eye is tuned.
 LOOKS = {
     "scratch": _Look("#555555", "o"),
     "random": _Look("#999999", "x"),
     "efficientnet_lite0": _Look("#E69F00", "^"),
     "slow-features": _Look("#56B4E9", "v"),
+    "slow-features+tuned": _Look("#56B4E9", "v", filled=False),
     "segmentation": _Look("#009E73", "s"),
+    "segmentation+tuned": _Look("#009E73", "s", filled=False),
     "harmonized": _Look("#CC79A7", "D"),
 }
-STRIP = 0.9
+STRIP = 0.84
 """Height of what is drawn of a game, as a share of the distance between games."""
 
 NAMES = {
@@ -69,11 +76,11 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
     for panel in (left, right):
         panel.spines[["top", "right"]].set_visible(False)
     handles = [
-        left.plot([], [], look.marker, color=look.colour, label=name)[0]
+        left.plot([], [], look.marker, label=name, **look.style)[0]
         for name, look in LOOKS.items()
         if name in set(shares["encoder"])
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False)
+    figure.legend(handles=handles, loc="outside upper left", ncols=(len(handles) + 1) // 2, frameon=False)
     return figure
 
 
@@ -89,7 +96,7 @@ def _draw_gains(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
         look = LOOKS[row["encoder"]]
         place = games.index(row["game"]) + STRIP * ((encoders.index(row["encoder"]) + 0.5) / len(encoders) - 0.5)
         panel.plot([row["gain_low"], row["gain_high"]], [place, place], color=look.colour, lw=1.2)
-        panel.plot([row["gain"]], [place], look.marker, color=look.colour, ms=6)
+        panel.plot([row["gain"]], [place], look.marker, ms=6, **look.style)
     panel.axvline(0, color=NEUTRAL, lw=0.8)
     panel.set_yticks(range(len(games)), games)
     panel.set_ylim(len(games) - 0.5, -0.5)

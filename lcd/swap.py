@@ -74,7 +74,8 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
     names : sequence of str
         ``"scratch"``, which the diagnosis has anyway and is left out; ``"random"``, the same with random weights that
         stay; ``"harmonized"``, the same trained with the harmonizer on privileged maps beside; an objective of
-        `lcd.training.objectives`, on which such an eye is taught; or any encoder's name.
+        `lcd.training.objectives`, on which such an eye is taught, and after which ``+tuned`` may stand; or any
+        encoder's name.
     preset_encoder : str
         The encoder of the diagnosis.
     teach : callable
@@ -104,11 +105,10 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
                     "leave out 'harmonized', or add +tuned to the encoder's name."
                 )
             found[name] = HARMONIZED
-        elif name in OBJECTIVES:
-            found[name] = f"{own.architecture}@{teach(name)}"
         else:
-            EncoderName.read(name)
-            found[name] = name
+            objective, plus, manner = name.partition("+")
+            EncoderName.read(f"{own.architecture}{plus}{manner}" if _taught(name) else name)
+            found[name] = f"{own.architecture}@{teach(objective)}{plus}{manner}" if _taught(name) else name
     if names and not found:
         raise ValueError(f"{SCRATCH} is what the diagnosis has anyway: name an encoder to compare it with, too.")
     return found
@@ -119,10 +119,9 @@ def foreseen_runs(plan: GamePlan, names: Sequence[str]) -> list[tuple[str, RunSe
 
     In the place of an eye that is still to be taught stands one that costs the same, with random weights.
     """
-    own = plan.cells[0].encoder
-    encoders = full_names(names, own, Path)
-    untaught = f"{EncoderName.read(own).architecture}+frozen"
-    swap = Swap(plan, {name: untaught if name in OBJECTIVES else encoder for name, encoder in encoders.items()})
+    encoders = full_names(names, plan.cells[0].encoder, Path)
+    untaught = {name: EncoderName.read(encoder).without_weights for name, encoder in encoders.items() if _taught(name)}
+    swap = Swap(plan, encoders | untaught)
     return [(name, run) for name, encoder in swap.encoders.items() for run in swap.runs_with(encoder)]
 
 
@@ -142,8 +141,13 @@ def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
         If a name is none, weights are missing or do not fit, or a package is not installed.
     """
     for name, full in full_names(names, plan.cells[0].encoder, Path).items():
-        if name not in (RANDOM, HARMONIZED, *OBJECTIVES):
+        if name not in (RANDOM, HARMONIZED) and not _taught(name):
             check_encoder(full)
+
+
+def _taught(name: str) -> bool:
+    """Whether a swap's encoder is one that the game itself teaches."""
+    return name.partition("+")[0] in OBJECTIVES
 
 
 def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[str], None]) -> Path:

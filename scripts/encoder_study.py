@@ -22,6 +22,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +51,15 @@ from lcd.swap import HARMONIZED, SCRATCH, Swap, full_names, swap_table, taught_e
 from lcd.training.settings import RunSettings
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")
-ENCODERS = ("random", "efficientnet_lite0", "slow-features", "segmentation", HARMONIZED)
+ENCODERS = (
+    "random",
+    "efficientnet_lite0",
+    "slow-features",
+    "slow-features+tuned",
+    "segmentation",
+    "segmentation+tuned",
+    HARMONIZED,
+)
 STEPS, SEEDS = 131_072, 3
 FRAMES, ATTACKED, WORKERS = 128, 16, 2
 
@@ -94,11 +103,13 @@ def measure(run: RunSettings, store: Store) -> dict[str, float]:
     return sight(pd.concat([seen, redrawn])) | {"training": float(last["training"]), "unseen": float(last["unseen"])}
 
 
-def study(game: str, store: Store, eyes: Path, steps: int, console: Console) -> tuple[pd.DataFrame, pd.DataFrame]:
+def study(
+    game: str, encoders: Sequence[str], store: Store, eyes: Path, steps: int, console: Console
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs of a game, each measured, and the share of its demand that each encoder closes."""
     plan = planned(game, steps)
     names = full_names(
-        ENCODERS,
+        encoders,
         plan.cells[0].encoder,
         lambda objective: taught_eye(plan, objective, eyes, lambda line: console.print(line, highlight=False)),
     )
@@ -135,6 +146,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/encoders"), help="folder of tables and figure")
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
     parser.add_argument("--games", default=",".join(GAMES), help="only these games")
+    parser.add_argument("--encoders", default=",".join(ENCODERS), help="only these eyes")
     parser.add_argument("--steps", type=int, default=STEPS, help="environment steps of each learner")
     options = parser.parse_args()
     console, store = Console(), Store(options.store)
@@ -142,7 +154,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for game in options.games.split(","):
-        found.append(study(game, store, options.store / "eyes", options.steps, console))
+        encoders = options.encoders.split(",")
+        found.append(study(game, encoders, store, options.store / "eyes", options.steps, console))
         runs, shares = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
         means = runs.groupby(["game", "encoder"], sort=False)[["score", *MEASURES]].mean().reset_index()
         told = runs[runs["encoder"].isin([SCRATCH, HARMONIZED])]

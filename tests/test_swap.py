@@ -103,6 +103,14 @@ def test_names_say_which_eyes(tmp_path):
         "efficientnet_lite0": "efficientnet_lite0",
     }
     assert taught == ["slow-features"]
+    tuned = full_names(["slow-features+tuned", "segmentation+tuned=1e-4"], "nature", teach)
+    assert list(tuned.values()) == [
+        f"nature@{tmp_path}/slow-features.safetensors+tuned",
+        f"nature@{tmp_path}/segmentation.safetensors+tuned=1e-4",
+    ]
+    with pytest.raises(ValueError, match="after that \\+frozen, \\+tuned or"):
+        full_names(["slow-features+tamed"], "nature", teach)
+    assert len(taught) == 3  # nothing is taught for a name that is none
     with pytest.raises(ValueError, match="Unknown encoder 'resnet'"):
         full_names(["resnet"], "nature", teach)
     with pytest.raises(ValueError, match="scratch is what the diagnosis has anyway"):
@@ -128,8 +136,11 @@ def test_an_eye_that_was_told_what_no_frame_says_is_privileged(tmp_path, card, t
 
 def test_every_encoder_of_a_swap_can_be_timed(tmp_path):
     options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small", "--dry-run"]
-    done = lcd("diagnose", "maze", *options, "--encoders", "scratch,random,segmentation,harmonized", cwd=tmp_path)
+    done = lcd(
+        "diagnose", "maze", *options, "--encoders", "random,segmentation,segmentation+tuned,harmonized", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
+    assert "12 runs" in done.stdout  # four cells, and two with each
     assert "harmonized" in done.stdout
 
 

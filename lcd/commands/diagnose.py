@@ -50,7 +50,8 @@ def command(
         str,
         typer.Option(
             metavar="NAMES",
-            help="Try other eyes, too: random, an objective of lcd pretrain, efficientnet_lite0, nature@FILE.",
+            help="Try other eyes, too: random, an objective of lcd pretrain (also with +tuned), harmonized, "
+            "efficientnet_lite0, nature@FILE.",
         ),
     ] = "",
     out: Annotated[
