@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -79,13 +80,15 @@ def _measured(run: RunSettings, store: Store) -> dict[str, object]:
     }
 
 
-def effect_table(runs: pd.DataFrame) -> pd.DataFrame:
+def effect_table(runs: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
     """What the harmonizer changes, seeds compared with themselves.
 
     Parameters
     ----------
     runs : pandas.DataFrame
         What `measure_harmonization` gave.
+    measures : sequence of str
+        Its columns that may have changed.
 
     Returns
     -------
@@ -97,7 +100,7 @@ def effect_table(runs: pd.DataFrame) -> pd.DataFrame:
         plain, told = (
             group[(group["harmonizer"] > 0) == used].sort_values("seed").set_index("seed") for used in (False, True)
         )
-        for measure in MEASURES:
+        for measure in measures:
             change = (told[measure] - plain[measure]).to_numpy(dtype=np.float64)
             half = float("nan")
             if len(change) > 1:

@@ -1,0 +1,93 @@
+"""What telling learners where to look changes, by how much weight it has beside what they are told to do.
+
+    python scripts/harmonizer_weights.py --output docs/encoders/harmonizer_weights.csv
+
+Imitators from pixels, as in `encoder_study.py`, which shares the runs without the harmonizer and with a weight of 1.
+Beside agreement and returns the table has what the harmonizer itself sees, on frames of unseen levels: its loss, and
+how high the maps' peaks are, in standard deviations. The loss compares a map with the reference raised to the map's own
+peak, so that it falls where maps agree, and also where they grow flat; the two columns tell which of the two it was.
+The table is written game by game, and finished runs are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from encoder_study import STEPS, planned
+from rich.console import Console
+
+from agents import load_policy
+from envs import ProcgenOptions
+from lcd.alignment.harmonizer import harmonization_loss, standardise_and_cut, training_maps, twice_differentiable
+from lcd.alignment.importance import policy_scores
+from lcd.alignment.privileged import collect_references
+from lcd.alignment.references import ReferenceMaps
+from lcd.display import PlanDisplay
+from lcd.files import replacing
+from lcd.harmonization import FRAMES, MEASURES, effect_table, measure_harmonization
+from lcd.plan import GamePlan, Plan
+from lcd.store import Store
+from lcd.training.settings import RunSettings
+
+GAMES = ("coinrun", "ninja", "jumper", "starpilot")
+WEIGHTS = (0.01, 0.1, 1.0)
+
+
+def references_of(run: RunSettings) -> ReferenceMaps:
+    """Frames of levels that a run has not trained on, with what matters on them."""
+    options = run.training_options
+    assert isinstance(options, ProcgenOptions)
+    return collect_references(options.unseen_levels(run.num_levels), FRAMES)
+
+
+def seen_by_the_harmonizer(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
+    """The harmonizer's loss of a run at its end, and the mean peak of the maps that it compares."""
+    policy, _ = load_policy(store.load(run).folder / "policy.safetensors")
+    images = (torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255).requires_grad_()
+    with twice_differentiable():
+        scores = policy_scores(policy)(images)
+    maps = training_maps(scores.amax(dim=1), images).detach()
+    loss = harmonization_loss(maps, torch.from_numpy(references.maps))
+    return {"loss": float(loss), "peak": float(standardise_and_cut(maps).amax(dim=(1, 2)).mean())}
+
+
+def with_weights(plan: GamePlan) -> Plan:
+    """The imitators from pixels, without the harmonizer and with each of its weights."""
+    plain = tuple(run for run in plan.cells if run.view == "pixels")
+    told = tuple(replace(run, harmonizer=weight) for weight in WEIGHTS for run in plain)
+    return Plan((replace(plan, cells=(*plain, *told)),))
+
+
+def main() -> None:
+    """Carry out the runs and write the table after each game."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
+    parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
+    parser.add_argument("--games", default=",".join(GAMES), help="only these games")
+    parser.add_argument("--steps", type=int, default=STEPS, help="environment steps of each learner")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    store, found = Store(options.store), []
+    for game in options.games.split(","):
+        plan = with_weights(planned(game, options.steps))
+        with PlanDisplay(plan) as display:
+            runs = measure_harmonization(plan, store, listener=display)
+        cells = plan.games[0].cells
+        references = references_of(cells[0])
+        runs = runs.join(pd.DataFrame([seen_by_the_harmonizer(run, store, references) for run in cells]))
+        plain = runs[runs["harmonizer"] == 0]
+        for weight in WEIGHTS:
+            both = pd.concat([plain, runs[runs["harmonizer"] == weight]])
+            found.append(effect_table(both, (*MEASURES, "loss", "peak")).assign(weight=weight))
+        table = pd.concat(found, ignore_index=True).drop(columns="learning")
+        with replacing(options.output) as partial:
+            table.round(6).to_csv(partial, index=False)
+        Console().print(table.round(3).to_string(index=False), highlight=False)
+
+
+if __name__ == "__main__":
+    main()
