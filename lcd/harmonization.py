@@ -24,12 +24,13 @@ FRAMES = 128
 MEASURES = ("alignment", "training", "unseen")
 
 
-def harmonized_plan(plan: GamePlan, weight: float) -> Plan:
+def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
     """The runs of a game from pixels, each also with the harmonizer, and the teacher where one must be trained."""
-    if not 0 < weight < float("inf"):
-        raise ValueError(f"The harmonizer's weight must be a number above 0, not {weight}: the paper's is 1.")
+    for weight in weights:
+        if not 0 < weight < float("inf"):
+            raise ValueError(f"The harmonizer's weight must be a number above 0, not {weight}: the paper's is 1.")
     plain = tuple(run for run in plan.cells if run.view == "pixels")
-    told = tuple(replace(run, harmonizer=weight) for run in plain)
+    told = tuple(replace(run, harmonizer=weight) for weight in weights for run in plain)
     return Plan((replace(plan, cells=(*plain, *told)),))
 
 

@@ -152,9 +152,9 @@ def main() -> None:
     console, store = Console(), Store(options.store)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
+    encoders = options.encoders.split(",")
     found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for game in options.games.split(","):
-        encoders = options.encoders.split(",")
         found.append(study(game, encoders, store, options.store / "eyes", options.steps, console))
         runs, shares = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
         means = runs.groupby(["game", "encoder"], sort=False)[["score", *MEASURES]].mean().reset_index()

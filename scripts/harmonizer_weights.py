@@ -12,7 +12,6 @@ The table is written game by game, and finished runs are kept.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +27,7 @@ from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps
 from lcd.display import PlanDisplay
 from lcd.files import replacing
-from lcd.harmonization import FRAMES, MEASURES, effect_table, measure_harmonization
-from lcd.plan import GamePlan, Plan
+from lcd.harmonization import FRAMES, MEASURES, effect_table, harmonized_plan, measure_harmonization
 from lcd.store import Store
 from lcd.training.settings import RunSettings
 
@@ -55,13 +53,6 @@ def seen_by_the_harmonizer(run: RunSettings, store: Store, references: Reference
     return {"loss": float(loss), "peak": float(standardise_and_cut(maps).amax(dim=(1, 2)).mean())}
 
 
-def with_weights(plan: GamePlan) -> Plan:
-    """The imitators from pixels, without the harmonizer and with each of its weights."""
-    plain = tuple(run for run in plan.cells if run.view == "pixels")
-    told = tuple(replace(run, harmonizer=weight) for weight in WEIGHTS for run in plain)
-    return Plan((replace(plan, cells=(*plain, *told)),))
-
-
 def main() -> None:
     """Carry out the runs and write the table after each game."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -73,7 +64,7 @@ def main() -> None:
     torch.set_num_threads(1)
     store, found = Store(options.store), []
     for game in options.games.split(","):
-        plan = with_weights(planned(game, options.steps))
+        plan = harmonized_plan(planned(game, options.steps), *WEIGHTS)
         with PlanDisplay(plan) as display:
             runs = measure_harmonization(plan, store, listener=display)
         cells = plan.games[0].cells

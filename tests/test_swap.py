@@ -136,9 +136,8 @@ def test_an_eye_that_was_told_what_no_frame_says_is_privileged(tmp_path, card, t
 
 def test_every_encoder_of_a_swap_can_be_timed(tmp_path):
     options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small", "--dry-run"]
-    done = lcd(
-        "diagnose", "maze", *options, "--encoders", "random,segmentation,segmentation+tuned,harmonized", cwd=tmp_path
-    )
+    encoders = "scratch,random,segmentation,segmentation+tuned,harmonized"
+    done = lcd("diagnose", "maze", *options, "--encoders", encoders, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "12 runs" in done.stdout  # four cells, and two with each
     assert "harmonized" in done.stdout
