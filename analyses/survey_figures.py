@@ -113,19 +113,17 @@ def draw_agreement(taxonomy: Taxonomy) -> Figure:
     families.set_xlabel("rank correlation with unseen, area")
     families.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     _plain(families)
-    for panel, demand in zip(scatters, PLANE, strict=True):
-        _draw_cheap(panel, taxonomy, demand)
+    of_demands = [taxonomy.cheap[taxonomy.cheap["demand"] == demand] for demand in PLANE]
+    for panel, demand, rows in zip(scatters, PLANE, of_demands, strict=True):
+        _draw_cheap(panel, rows, demand, taxonomy.cheap_agreement)
     figure.draw_without_rendering()  # which says where everything lies
-    for panel, demand in zip(scatters, PLANE, strict=True):
-        rows = taxonomy.cheap[taxonomy.cheap["demand"] == demand]
+    for panel, rows in zip(scatters, of_demands, strict=True):
         write_names(panel, rows[["factorial", "cheap"]].to_numpy(), rows["game"].tolist(), size=7, crowded=0.1)
     return figure
 
 
-def _draw_cheap(panel: Axes, taxonomy: Taxonomy, demand: str) -> None:
-    look = DEMAND_LOOKS[demand]
-    rows: pd.DataFrame = taxonomy.cheap[taxonomy.cheap["demand"] == demand]
-    found = taxonomy.cheap_agreement.set_index("demand").loc[demand]
+def _draw_cheap(panel: Axes, rows: pd.DataFrame, demand: str, agreement: pd.DataFrame) -> None:
+    look, found = DEMAND_LOOKS[demand], agreement.set_index("demand").loc[demand]
     panel.errorbar(
         rows["factorial"], rows["cheap"], yerr=[rows["cheap"] - rows["low"], rows["high"] - rows["cheap"]],
         fmt=look.marker, color=look.colour, elinewidth=0.7,

@@ -15,6 +15,7 @@ from envs import ProcgenOptions
 from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
+from lcd.alignment.references import ReferenceMaps
 from lcd.execution import Listener, execute
 from lcd.plan import GamePlan, Plan
 from lcd.store import Store
@@ -58,12 +59,17 @@ def measure_harmonization(
     return pd.DataFrame([_measured(run, store) for run in game.cells])
 
 
+def unseen_references(run: RunSettings, count: int) -> ReferenceMaps:
+    """Frames of levels of Procgen that a run has not trained on, with what matters on them by the game's own state."""
+    unseen = run.unseen_options
+    assert isinstance(unseen, ProcgenOptions)
+    return collect_references(unseen, count)
+
+
 def _measured(run: RunSettings, store: Store) -> dict[str, object]:
     stored = store.load(run)
     policy, _ = load_policy(stored.folder / "policy.safetensors")
-    options = run.training_options
-    assert isinstance(options, ProcgenOptions)
-    references = collect_references(options.unseen_levels(run.num_levels), FRAMES)
+    references = unseen_references(run, FRAMES)
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
     maps = importance_maps(policy_scores(policy), images)
     found = Agreement.of(agreement(maps.numpy(), references.maps))

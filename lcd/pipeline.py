@@ -84,7 +84,7 @@ def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
     policy, _ = load_policy(teacher.path)
     run = plan.cells[0]
     returns = []
-    for options in (run.training_options, run.training_options.unseen_levels(run.num_levels)):
+    for options in (run.training_options, run.unseen_options):
         env = make_vec_env(options, run.evaluation.num_envs, "semantic")
         returns.append(float(evaluate(policy, env, 2 * run.evaluation.episodes_per_env).returns.mean()))
         env.close()

@@ -94,9 +94,8 @@ def measure(run: RunSettings, store: Store) -> dict[str, float]:
     keep_freed_memory()
     stored = store.load(run)
     policy, _ = load_policy(stored.folder / "policy.safetensors")
-    options = run.training_options
-    assert isinstance(options, ProcgenOptions)
-    unseen = options.unseen_levels(run.num_levels)
+    unseen = run.unseen_options
+    assert isinstance(unseen, ProcgenOptions)
     seen = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
     redrawn = invariance_table(policy.extract_features, unseen, FRAMES)
     last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()

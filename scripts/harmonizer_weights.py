@@ -20,26 +20,17 @@ from encoder_study import STEPS, planned
 from rich.console import Console
 
 from agents import load_policy
-from envs import ProcgenOptions
 from lcd.alignment.harmonizer import harmonization_loss, standardise_and_cut, training_maps, twice_differentiable
 from lcd.alignment.importance import policy_scores
-from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps
 from lcd.display import PlanDisplay
 from lcd.files import replacing
-from lcd.harmonization import FRAMES, MEASURES, effect_table, harmonized_plan, measure_harmonization
+from lcd.harmonization import FRAMES, MEASURES, effect_table, harmonized_plan, measure_harmonization, unseen_references
 from lcd.store import Store
 from lcd.training.settings import RunSettings
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot")
 WEIGHTS = (0.01, 0.1, 1.0)
-
-
-def references_of(run: RunSettings) -> ReferenceMaps:
-    """Frames of levels that a run has not trained on, with what matters on them."""
-    options = run.training_options
-    assert isinstance(options, ProcgenOptions)
-    return collect_references(options.unseen_levels(run.num_levels), FRAMES)
 
 
 def seen_by_the_harmonizer(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
@@ -68,7 +59,7 @@ def main() -> None:
         with PlanDisplay(plan) as display:
             runs = measure_harmonization(plan, store, listener=display)
         cells = plan.games[0].cells
-        references = references_of(cells[0])
+        references = unseen_references(cells[0], FRAMES)
         runs = runs.join(pd.DataFrame([seen_by_the_harmonizer(run, store, references) for run in cells]))
         plain = runs[runs["harmonizer"] == 0]
         for weight in WEIGHTS:

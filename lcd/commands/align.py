@@ -140,9 +140,8 @@ def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
     from lcd.training.settings import RunSettings
 
     if "run" in card:
-        run = RunSettings.from_dict(card["run"])
-        trained = run.training_options
-        return trained.unseen_levels(run.num_levels) if isinstance(trained, ProcgenOptions) else None
+        unseen = RunSettings.from_dict(card["run"]).unseen_options
+        return unseen if isinstance(unseen, ProcgenOptions) else None
     return ProcgenOptions(card["game"]).unseen_levels(200) if "game" in card else None
 
 

@@ -155,10 +155,9 @@ class EvaluationCallback(BaseCallback):
         super().__init__()
         self._settings = settings
         self._report = report
-        options = settings.training_options
         self._envs = {
             levels: make_vec_env(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)  # type: ignore[arg-type]
-            for levels, chosen in zip(LEVELS, (options, options.unseen_levels(settings.num_levels)), strict=True)
+            for levels, chosen in zip(LEVELS, (settings.training_options, settings.unseen_options), strict=True)
         }
         self._tables: list[pd.DataFrame] = []
         self._last = dict.fromkeys(LEVELS, float("nan"))

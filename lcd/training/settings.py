@@ -164,7 +164,7 @@ class RunSettings:
         for name in self.appearance:
             if name not in APPEARANCES:
                 raise ValueError(f"Unknown appearance {name!r}: choose among {', '.join(APPEARANCES)}.")
-        self.training_options.unseen_levels(self.num_levels)
+        _ = self.unseen_options  # refuses that no level is unseen
         named = EncoderName.read(self.encoder)
         encoder, _ = parse_encoder(named.architecture)
         if (named.weights is None) != (self.eye is None):
@@ -201,6 +201,11 @@ class RunSettings:
             return CourierOptions(self.dials, self.num_levels)
         drawing = {option: value for name in self.appearance for option, value in APPEARANCES[name].items()}
         return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels, **drawing)
+
+    @property
+    def unseen_options(self) -> GameOptions:
+        """The game on all other levels."""
+        return self.training_options.unseen_levels(self.num_levels)
 
     @property
     def game_as_set(self) -> str:
