@@ -289,3 +289,49 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
                 }
             )
     return pd.DataFrame(rows)
+
+
+def shares_over_games(shares: pd.DataFrame) -> pd.DataFrame:
+    """Which share of the perceptual demand each encoder closes on the mean of games.
+
+    Where the demand of each game alone is uncertain, that of their mean may not be. The share is the ratio of the mean
+    gain to the mean demand, not the mean of ratios, which any game without a demand would rule. Limits are those of t,
+    games compared with each other: they hold for the mean of more games of such kinds, and the noise of seeds is in
+    them.
+
+    Parameters
+    ----------
+    shares : pandas.DataFrame
+        What `swap_table` gave for several games, put together.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row an (encoder, learning): games (how many) and the columns of `swap_table`; limits of one game are NaN.
+    """
+    rows = []
+    for (encoder, learning), group in shares.groupby(["encoder", "learning"], sort=False):
+        both = group[["gain", "demand"]].to_numpy(dtype=np.float64)
+        games, (gain, demand) = len(both), both.mean(axis=0)
+        covariance = np.cov(both.T) / games if games > 1 else np.full((2, 2), np.nan)
+        quantile = float(stats.t.ppf(0.975, games - 1))
+        of_gain, of_demand = quantile * np.sqrt(np.diag(covariance))
+        low, high = fieller_limits(gain, demand, covariance, quantile)
+        rows.append(
+            {
+                "encoder": encoder,
+                "learning": learning,
+                "games": games,
+                "score": group["score"].mean(),
+                "gain": gain,
+                "gain_low": gain - of_gain,
+                "gain_high": gain + of_gain,
+                "demand": demand,
+                "demand_low": demand - of_demand,
+                "demand_high": demand + of_demand,
+                "share": gain / demand if demand != 0 else np.nan,
+                "share_low": low,
+                "share_high": high,
+            }
+        )
+    return pd.DataFrame(rows)

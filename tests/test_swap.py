@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from test_command_line import lcd
 from tiny import TINY
 
@@ -14,7 +15,7 @@ from lcd.display import swap_rows
 from lcd.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.plan import plan_game
 from lcd.scores import CELLS
-from lcd.swap import Swap, _is_privileged, full_names, swap_table, taught_eye
+from lcd.swap import Swap, _is_privileged, full_names, shares_over_games, swap_table, taught_eye
 from lcd.training.pretraining import FRAMES, Pretrained
 
 
@@ -79,6 +80,34 @@ def test_fieller_limits_are_where_the_ratio_is_just_significant():
     for ratio in fieller_limits(1.0, 2.0, covariance, 2.0):
         error = np.sqrt(np.array([1, -ratio]) @ covariance @ np.array([1, -ratio]))
         assert abs(1.0 - ratio * 2.0) == pytest.approx(2.0 * error)
+
+
+def shares_of(gains, demands):
+    """One encoder's row of each game."""
+    table = pd.DataFrame({"gain": gains, "demand": demands})
+    return table.assign(encoder="half", learning="imitation", score=table["gain"] + 0.1)
+
+
+def test_over_games_the_share_is_that_of_the_mean_demand_however_small_one_of_them_is():
+    gains = np.array([0.2, 0.15, 0.2, 0.15, 0.2, 0.0])
+    row = shares_over_games(shares_of(gains, 2 * gains)).iloc[0]
+    assert (row["games"], row["share"], row["score"]) == (6, pytest.approx(0.5), pytest.approx(0.25))
+    assert row["share_low"] == pytest.approx(0.5) == row["share_high"]  # the same in each that has a demand
+    expected = stats.t.interval(0.95, 5, gains.mean(), stats.sem(gains))
+    assert (row["gain_low"], row["gain_high"]) == pytest.approx(expected)
+    alone = shares_over_games(shares_of([0.2], [0.4])).iloc[0]
+    assert alone["share"] == pytest.approx(0.5)
+    assert np.isnan(alone[["gain_low", "demand_high", "share_low", "share_high"]].astype(float)).all()
+
+
+def test_limits_over_games_hold_the_share_of_all_such_games():
+    random, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        demands = 0.3 + 0.1 * random.standard_normal(6)
+        gains = 0.5 * demands + 0.05 * random.standard_normal(6)
+        row = shares_over_games(shares_of(gains, demands + 0.05 * random.standard_normal(6))).iloc[0]
+        held += row["share_low"] <= 0.5 <= row["share_high"]
+    assert 0.92 * 400 <= held <= 0.98 * 400
 
 
 def test_only_cells_from_pixels_are_trained_again():
