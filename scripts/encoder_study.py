@@ -11,6 +11,7 @@ are written game by game, and finished runs are kept: the same command goes on w
 
 runs.csv         one row a run: its returns, score, and measures, see `lcd.foretelling.MEASURES`
 shares.csv       one row a (game, encoder): the share of the perceptual demand that it closes, see `lcd.swap.swap_table`
+mean_shares.csv  the same on the mean of the games, see `lcd.swap.shares_over_games`
 harmonizer.csv   what being told where to look changes, game by game, see `lcd.harmonization.effect_table`
 ranks.csv        rank correlation of each measure with the score over the encoders of each game
 foretelling.csv  its mean over games, see `lcd.foretelling.foretelling`
@@ -47,7 +48,7 @@ from lcd.pipeline import adjusted_preset, plan_diagnosis
 from lcd.plan import GamePlan
 from lcd.scores import PRIMARY, cell_scores
 from lcd.store import Store
-from lcd.swap import HARMONIZED, SCRATCH, Swap, full_names, swap_table, taught_eye
+from lcd.swap import HARMONIZED, SCRATCH, Swap, full_names, shares_over_games, swap_table, taught_eye
 from lcd.training.settings import RunSettings
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")
@@ -161,6 +162,7 @@ def main() -> None:
         tables = {
             "runs": runs,
             "shares": shares,
+            "mean_shares": shares_over_games(shares),
             "harmonizer": effect_table(told.assign(alignment=told["gradient"])),
             "ranks": rank_correlations(means, list(MEASURES)),
             "foretelling": foretelling(means, list(MEASURES)),
@@ -168,8 +170,10 @@ def main() -> None:
         for name, table in tables.items():
             with replacing(options.out / f"{name}.csv") as partial:
                 table.round(6).to_csv(partial, index=False)
-        draw_encoders(shares, tables["ranks"], tables["foretelling"]).savefig(options.out / "encoders.png", dpi=100)
-        console.print(tables["shares"].round(2).to_string(index=False), highlight=False)
+        with_mean = pd.concat([shares, tables["mean_shares"].assign(game="mean of games")])
+        drawn = draw_encoders(with_mean, tables["ranks"], tables["foretelling"])
+        drawn.savefig(options.out / "encoders.png", dpi=100)
+        console.print(tables["mean_shares"].round(2).to_string(index=False), highlight=False)
         console.print(tables["foretelling"].round(2).to_string(index=False), highlight=False)
 
 
