@@ -129,5 +129,5 @@ def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFra
     panel.set_yticks(range(len(NAMES)), list(NAMES.values()))
     panel.invert_yaxis()
     panel.set_xlabel("rank correlation with the score\nover a game's encoders")
-    panel.plot([], [], color="#BBBBBB", lw=5, label="without one of them")
+    panel.plot([], [], color="#BBBBBB", lw=5, label="without one of the eyes")
     panel.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

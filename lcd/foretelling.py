@@ -20,6 +20,9 @@ EXCHANGES = 5040
 
 _ROUNDING = 1e-9
 
+DECIMALS = 5
+"""Numbers that agree to as many are ties: they would be ones in a table, and which comes first says nothing."""
+
 MEASURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "gradient": ("where", "spearman", "gradient"),
@@ -91,38 +94,58 @@ def foretelling(
         One row a measure: spearman, the mean over the games where it is defined, and games, their number; low and high,
         95 % limits for all measures at once (Student's t over games, Bonferroni), which speak of other games with these
         encoders, are for telling a correlation from none, and are too narrow near 1; least and most, between which the
-        mean lies when any one of the encoders is left out, 0 if nothing can be ranked then; and p, the share of
-        exchanges of the encoders, the same in all games, by which one of the measures does as well (the largest of all
-        measures: Westfall and Young), which speaks of other encoders.
+        mean lies when any one of the encoders is left out, 0 if nothing can be ranked then; p, the share of exchanges
+        of the encoders, the same in all games, by which one of the measures does as well (the largest of all measures:
+        Westfall and Young), which speaks of other encoders; and p_least and p_most, between which p lies when any one
+        of the encoders is left out, NaN if nothing can be ranked then.
     """
-    told = _places(encoders, outcome)
-    places = [_places(encoders, measure) for measure in measures]
-    without = [encoders[encoders["encoder"] != left] for left in encoders["encoder"].unique()]
-    orders = _exchanges(told.shape[1], seed)
-    chance = np.zeros(len(orders))
-    for each in places:
-        exchanged = (each[:, orders] * told[:, None]).mean(axis=2)  # of each game, shape (games, exchanges)
-        known = exchanged[np.isfinite(exchanged).all(axis=1)]
-        if len(known):
-            chance = np.maximum(chance, np.abs(known.mean(axis=0)))
+    all_of_them = _Exchanged(encoders, measures, outcome, seed)
+    without = [
+        _Exchanged(encoders[encoders["encoder"] != left], measures, outcome, seed)
+        for left in encoders["encoder"].unique()
+    ]
     rows = []
-    for measure, each in zip(measures, places, strict=True):
-        correlations = _products(each, told)
+    for number, measure in enumerate(measures):
+        correlations = all_of_them.correlations[number]
         known, mean = correlations[np.isfinite(correlations)], _mean(correlations)
         half = np.nan
         if len(known) >= FEWEST:
             half = float(stats.t.ppf(1 - 0.025 / len(measures), len(known) - 1) * stats.sem(known))
-        others = [np.nan_to_num(_mean(_products(_places(part, measure), _places(part, outcome)))) for part in without]
-        p = float(np.mean(chance >= abs(mean) - _ROUNDING)) if np.isfinite(mean) else np.nan
-        rows.append((measure, mean, len(known), mean - half, mean + half, min(others), max(others), p))
-    return pd.DataFrame(rows, columns=["measure", "spearman", "games", "low", "high", "least", "most", "p"])
+        means = [np.nan_to_num(_mean(part.correlations[number])) for part in without]
+        chances = [chance for part in without if np.isfinite(chance := part.chance(number))] or [np.nan]
+        limits = (mean - half, mean + half, min(means), max(means))
+        rows.append((measure, mean, len(known), *limits, all_of_them.chance(number), min(chances), max(chances)))
+    columns = ["measure", "spearman", "games", "low", "high", "least", "most", "p", "p_least", "p_most"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+class _Exchanged:
+    """Correlations of each measure in each game, and what they are on the mean where encoders are exchanged."""
+
+    def __init__(self, encoders: pd.DataFrame, measures: Sequence[str], outcome: str, seed: int) -> None:
+        told = _places(encoders, outcome)
+        orders = _exchanges(told.shape[1], seed)
+        self.correlations = []
+        self._largest = np.zeros(len(orders))  # of all measures
+        for measure in measures:
+            places = _places(encoders, measure)
+            self.correlations.append(_products(places, told))
+            exchanged = (places[:, orders] * told[:, None]).mean(axis=2)  # of each game, shape (games, exchanges)
+            known = exchanged[np.isfinite(exchanged).all(axis=1)]
+            if len(known):
+                self._largest = np.maximum(self._largest, np.abs(known.mean(axis=0)))
+
+    def chance(self, number: int) -> float:
+        """Share of the exchanges by which one of the measures does as well as that of the number."""
+        mean = _mean(self.correlations[number])
+        return float(np.mean(self._largest >= abs(mean) - _ROUNDING)) if np.isfinite(mean) else float("nan")
 
 
 def _places(encoders: pd.DataFrame, column: str) -> NDArray[np.float64]:
     """Standardised ranks of a column among the encoders of each game, shape (games, encoders); NaN where undefined."""
     values = encoders.pivot_table(index="game", columns="encoder", values=column, sort=False, dropna=False)
     values = values.reindex(index=encoders["game"].unique(), columns=encoders["encoder"].unique())
-    ranks = values.rank(axis=1).to_numpy(dtype=np.float64)
+    ranks = values.round(DECIMALS).rank(axis=1).to_numpy(dtype=np.float64)
     if ranks.shape[1] < FEWEST:
         return np.full_like(ranks, np.nan)
     centred = ranks - ranks.mean(axis=1, keepdims=True)  # NaN for the whole game if one encoder's number is missing

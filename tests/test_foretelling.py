@@ -75,6 +75,7 @@ def test_what_hangs_on_one_encoder_is_seen() -> None:
     assert told["spearman"] > 0.6
     assert told["least"] == 0  # without it nothing can be ranked
     assert told["p"] == pytest.approx(1 / 6)  # one of six encoders has to be on top
+    assert told[["p_least", "p_most"]].tolist() == pytest.approx([1 / 5] * 2)  # one of five is on top
 
 
 def test_games_where_nothing_can_be_ranked_are_left_out_and_counted() -> None:
@@ -95,6 +96,14 @@ def test_ranks_are_spearmans() -> None:
     ranks = rank_correlations(encoders, ["measure0"]).set_index("game")["spearman"]
     for game, rows in encoders.groupby("game"):
         assert ranks[game] == pytest.approx(stats.spearmanr(rows["measure0"], rows["score"]).statistic)
+
+
+def test_what_a_table_shows_alike_is_a_tie() -> None:
+    encoders = study()
+    encoders.loc[encoders["encoder"].isin(["eye0", "eye1"]), "score"] = 0.1791987
+    moved = encoders.assign(score=encoders["score"] + 3e-7 * (encoders["encoder"] == "eye0"))
+    names = ["measure0", "measure1"]
+    pd.testing.assert_frame_equal(foretelling(encoders, names), foretelling(moved, names))
 
 
 def test_sight_reads_its_measures_from_an_aligned_table() -> None:
