@@ -15,7 +15,7 @@ from envs import ProcgenOptions
 from envs.actions import action_classes
 from lcd.training.frames import GameFrames, Transitions, collect_frames
 from lcd.training.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
-from lcd.training.pretraining import FRAMES, Pretraining, pretrain
+from lcd.training.pretraining import FRAMES, Pretraining, pretrain, teach
 
 ACTIONS = spaces.Discrete(15)
 SMALL = {"architecture": "small", "frames": 4_096, "epochs": 3, "batch_size": 128, "learning_rate": 2e-3}
@@ -115,6 +115,43 @@ def test_every_objective_is_learned_better_than_an_untrained_eye_does_it(name):
 def test_on_levels_that_it_never_saw_an_eye_does_better_than_one_that_sees_nothing(name, game, settings, gain):
     card = pretrain(ProcgenOptions(game), Pretraining(name, **(SMALL | {"frames": 8_000} | settings))).card
     assert (card["score"] - card["chance"]) * np.sign(gain) > abs(gain)
+
+
+def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True):
+    """A square on grey that goes its own size right, left, down or up, as told, or jumps; over an edge it comes back.
+
+    At first it lies anywhere, or on a raster of its size.
+    """
+    random = np.random.default_rng(seed)
+    games, raster = 16, 1 if anywhere else size
+    actions = random.integers(4, size=(steps, games))
+    corners = random.integers(64 // raster, size=(steps + 1, games, 2)) * raster
+    if obedient:
+        corners[1:] = size * np.array([[0, 1], [0, -1], [1, 0], [-1, 0]])[actions]
+        corners = corners.cumsum(axis=0) % 64
+    rows, columns = ((np.arange(64) - corners[..., axis, None]) % 64 < size for axis in (0, 1))
+    there = rows[..., :, None] & columns[..., None, :]
+    frames = np.where(there[..., None], np.uint8(250), np.uint8(60)).repeat(3, axis=-1)
+    return GameFrames(frames, np.where(there, 5, 0).astype(np.uint8), actions, np.ones((steps, games), np.bool_))
+
+
+@pytest.mark.parametrize(
+    ("name", "world", "batch_size", "least", "most"),
+    [
+        ("autoencoding", {"size": 16, "steps": 32, "anywhere": False}, 16, 0.0, 0.05),  # of what one makes who is blind
+        ("segmentation", {"size": 16, "steps": 32, "anywhere": False}, 16, 0.99, 1.0),
+        ("inverse-dynamics", {"size": 8}, 64, 0.95, 1.0),
+        ("inverse-dynamics", {"size": 8, "obedient": False}, 64, 0.2, 0.3),  # one in four
+        ("predictive-coding", {"size": 8}, 64, 0.75, 1.0),  # some of a batch come to lie alike
+        ("predictive-coding", {"size": 8, "obedient": False}, 64, 0.0, 0.035),  # one in a batch is 0.016
+    ],
+)
+def test_what_a_square_does_is_learned_as_well_as_it_can_be_known(name, world, batch_size, least, most):
+    frames, others = (wandering_square(seed=seed, **world) for seed in (0, 1))
+    settings = Pretraining(name, "small", epochs=8, batch_size=batch_size, learning_rate=5e-3)
+    _, found = teach(frames, others, ((0,), (1,), (2,), (3,)), settings)
+    score = found["score"] / (found["chance"] if name == "autoencoding" else 1)
+    assert least <= score <= most
 
 
 def test_actions_that_do_the_same_are_one():

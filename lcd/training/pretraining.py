@@ -13,7 +13,7 @@ from gymnasium import spaces
 from agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
 from agents.machine import bfloat16_is_fast, keep_freed_memory
 from envs import ProcgenOptions
-from envs.actions import action_classes
+from envs.actions import ActionClasses, action_classes
 from lcd.training.frames import GameFrames, collect_frames
 from lcd.training.objectives import OBJECTIVES, Objective
 
@@ -95,7 +95,7 @@ def pretrain(
     policy: EncoderPolicy | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Pretrained:
-    """Teach an eye.
+    """Teach an eye on what an agent sees of a game.
 
     Parameters
     ----------
@@ -117,29 +117,67 @@ def pretrain(
     agents.TrainingDiverged
         If the loss is not finite.
     """
-    keep_freed_memory()
     training = options.training_levels(settings.num_levels)
     unseen = options.unseen_levels(settings.num_levels)
     held_out = max(FEWEST, int(HELD_OUT * settings.frames))
+    frames = collect_frames(training, settings.frames, policy=policy, seed=settings.seed)
+    others = collect_frames(unseen, held_out, policy=policy, seed=settings.seed + 1)
+    encoder, examined = teach(frames, others, action_classes(options.game), settings, report=report)
+    seen = {
+        "game": options.game,
+        "distribution_mode": options.distribution_mode,
+        "seen_by": "a random agent" if policy is None else "a trained agent",
+    }
+    return Pretrained(encoder, asdict(settings) | seen | examined)
+
+
+def teach(
+    frames: GameFrames,
+    others: GameFrames,
+    classes: ActionClasses,
+    settings: Pretraining,
+    *,
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[Encoder, dict[str, Any]]:
+    """Teach an eye on given frames.
+
+    Parameters
+    ----------
+    frames, others : GameFrames
+        To learn from, and to be examined on.
+    classes : tuple of tuple of int
+        Groups of actions that do the same.
+    settings : Pretraining
+        How; what they say of the game and of the number of frames is not asked for.
+    report : callable
+        Is told of every pass.
+
+    Returns
+    -------
+    Encoder
+        It has the eye.
+    dict
+        Measure, score, untrained and chance, see `Pretrained`.
+
+    Raises
+    ------
+    agents.TrainingDiverged
+        If the loss is not finite.
+    """
+    keep_freed_memory()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         made, arguments = parse_encoder(settings.architecture)
         encoder = made(FRAMES, **arguments)
-        objective = OBJECTIVES[settings.objective](encoder.seen_size, action_classes(options.game))
-        frames = collect_frames(training, settings.frames, policy=policy, seed=settings.seed)
-        others = collect_frames(unseen, held_out, policy=policy, seed=settings.seed + 1)
+        objective = OBJECTIVES[settings.objective](encoder.seen_size, classes)
         untrained = examine(encoder, objective, others, settings.batch_size)
         _train(encoder, objective, frames, others, settings, report)
-    card = {
-        "game": options.game,
-        "distribution_mode": options.distribution_mode,
-        "seen_by": "a random agent" if policy is None else "a trained agent",
+    return encoder.eval(), {
         "measure": objective.measure,
         "score": examine(encoder, objective, others, settings.batch_size),
         "untrained": untrained,
         "chance": objective.chance(frames, others, settings.batch_size),
     }
-    return Pretrained(encoder.eval(), asdict(settings) | card)
 
 
 def _train(
