@@ -204,10 +204,11 @@ def _with_limits(row: Mapping[Hashable, Any], name: str, form: str) -> str:
 def swap_rows(found: pd.DataFrame) -> Table:
     """Which share of the demand each encoder closes, as a table."""
     table = Table(title="Other eyes: gains in the normalised score, with 95 % intervals")
-    for name in ("encoder", "learning", "score", "gain", "perfect eyes gain", "share of it"):
-        table.add_column(name, justify="left" if name in ("encoder", "learning") else "right")
+    table.add_column("encoder", overflow="fold")  # names may differ in their ends only
+    for name in ("learning", "score", "gain", "perfect eyes gain", "share of it"):
+        table.add_column(name, justify="left" if name == "learning" else "right")
     for row in found.to_dict("records"):
         columns = (("gain", ".3f"), ("demand", ".3f"), ("share", ".0%"))
         parts = (_with_limits(row, name, form) for name, form in columns)
-        table.add_row(row["encoder"], row["learning"], f"{row['score']:.3f}", *parts)
+        table.add_row(row["encoder"].replace("+", "\n+"), row["learning"], f"{row['score']:.3f}", *parts)
     return table

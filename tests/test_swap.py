@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 from scipy import stats
 from test_command_line import lcd
 from tiny import TINY
@@ -218,3 +221,12 @@ def test_what_is_unknown_is_not_printed_as_a_number():
     found = swap_table(scores(cells, seeds=1), {"half": scores({"a": 0.3, "c": 0.7}, seeds=1)})
     table = swap_rows(found)
     assert list(table.columns[5].cells) == ["unknown", "50%"]
+
+
+def test_names_that_differ_in_their_ends_are_told_apart_in_a_narrow_terminal():
+    diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}, noise=0.04)
+    other = scores({"a": 0.3, "c": 0.7}, noise=0.04, seed=1)
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(swap_rows(swap_table(diagnosed, {"segmentation": other, "segmentation+tuned": other})))
+    shown = console.export_text()
+    assert "…" not in shown and shown.count("+tuned") == 2
