@@ -21,7 +21,7 @@ from envs import ProcgenOptions
 from lcd.demands import CONTRASTS
 from lcd.execution import Listener, execute
 from lcd.files import replacing
-from lcd.intervals import cell_samples, contrast_interval, degrees_of_freedom, fieller_limits
+from lcd.intervals import Interval, cell_samples, contrast_interval, degrees_of_freedom, fieller_limits
 from lcd.plan import GamePlan, Plan, check_encoder, eye_checksum
 from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes
 from lcd.store import Store
@@ -273,22 +273,24 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
             quantile = float(stats.t.ppf(0.975, freedom))
             low, high = fieller_limits(gain.estimate, demand.estimate, covariance, quantile)
             rows.append(
-                {
-                    "encoder": name,
-                    "learning": learning,
-                    "score": new.mean(),
-                    "gain": gain.estimate,
-                    "gain_low": gain.low,
-                    "gain_high": gain.high,
-                    "demand": demand.estimate,
-                    "demand_low": demand.low,
-                    "demand_high": demand.high,
-                    "share": gain.estimate / demand.estimate if demand.estimate != 0 else np.nan,
-                    "share_low": low,
-                    "share_high": high,
-                }
+                {"encoder": name, "learning": learning, "score": new.mean()} | _share_columns(gain, demand, (low, high))
             )
     return pd.DataFrame(rows)
+
+
+def _share_columns(gain: Interval, demand: Interval, limits: tuple[float, float]) -> dict[str, float]:
+    """Gain, demand and the share of it, with limits."""
+    share = gain.estimate / demand.estimate if demand.estimate != 0 else np.nan
+    known = {
+        "gain": (gain.estimate, gain.low, gain.high),
+        "demand": (demand.estimate, demand.low, demand.high),
+        "share": (share, *limits),
+    }
+    return {
+        f"{name}{end}": value
+        for name, values in known.items()
+        for end, value in zip(("", "_low", "_high"), values, strict=True)
+    }
 
 
 def shares_over_games(shares: pd.DataFrame) -> pd.DataFrame:
@@ -312,26 +314,12 @@ def shares_over_games(shares: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (encoder, learning), group in shares.groupby(["encoder", "learning"], sort=False):
         both = group[["gain", "demand"]].to_numpy(dtype=np.float64)
-        games, (gain, demand) = len(both), both.mean(axis=0)
+        games, means = len(both), both.mean(axis=0)
         covariance = np.cov(both.T) / games if games > 1 else np.full((2, 2), np.nan)
         quantile = float(stats.t.ppf(0.975, games - 1))
-        of_gain, of_demand = quantile * np.sqrt(np.diag(covariance))
-        low, high = fieller_limits(gain, demand, covariance, quantile)
-        rows.append(
-            {
-                "encoder": encoder,
-                "learning": learning,
-                "games": games,
-                "score": group["score"].mean(),
-                "gain": gain,
-                "gain_low": gain - of_gain,
-                "gain_high": gain + of_gain,
-                "demand": demand,
-                "demand_low": demand - of_demand,
-                "demand_high": demand + of_demand,
-                "share": gain / demand if demand != 0 else np.nan,
-                "share_low": low,
-                "share_high": high,
-            }
-        )
+        halves = quantile * np.sqrt(np.diag(covariance))
+        gain, demand = (Interval(mean, mean - half, mean + half) for mean, half in zip(means, halves, strict=True))
+        limits = fieller_limits(means[0], means[1], covariance, quantile)
+        row = {"encoder": encoder, "learning": learning, "games": games, "score": group["score"].mean()}
+        rows.append(row | _share_columns(gain, demand, limits))
     return pd.DataFrame(rows)
