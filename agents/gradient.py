@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from agents.parallel import side_by_side
+from agents.parallel import free_threads, side_by_side
 
 Statistics = dict[str, torch.Tensor]
 
@@ -45,8 +45,7 @@ def leave_gradient(
     """
     first = batch[0]
     size, device = len(first), first.device
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    part_size = min(part_size, math.ceil(size / threads))
+    part_size = min(part_size, math.ceil(size / free_threads(device)))
 
     def gradients_of(columns: tuple[torch.Tensor, ...]) -> tuple[tuple[torch.Tensor | None, ...], Statistics]:
         share = len(columns[0]) / size

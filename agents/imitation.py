@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import nn
 
 from agents.gradient import Statistics
+from agents.parallel import side_by_side
 from agents.policy import EncoderPolicy
 from agents.ppo import PPO
 from agents.rollout import ByteRolloutBuffer, channels_first, channels_last
@@ -116,12 +117,21 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
         assert self._seen is not None
         return channels_first(self._seen.flatten(0, 1)[rows.to(self._seen.device)].to(self.device))
 
-    @torch.no_grad()
     def label(self, teacher: Teacher) -> torch.Tensor:
-        """The teacher's logarithms of the action probabilities in every row of the rollout."""
+        """The teacher's logarithms of the action probabilities in every row of the rollout.
+
+        A network labels several parts at once. Of another teacher nobody knows whether several may ask it at a time.
+        """
         assert self._seen is not None
         parts = channels_first(self._seen.flatten(0, 1)).split(LABELLED_AT_ONCE)
-        return torch.cat([teacher.log_probabilities(part.to(self.device)) for part in parts])
+
+        @torch.no_grad()
+        def labels_of(part: torch.Tensor) -> torch.Tensor:
+            return teacher.log_probabilities(part.to(self.device))
+
+        many_may_ask = isinstance(teacher, nn.Module)
+        labels = side_by_side(labels_of, parts, self.device) if many_may_ask else map(labels_of, parts)
+        return torch.cat(list(labels))
 
 
 class DAgger(PPO):

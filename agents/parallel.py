@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import TypeVar
 
@@ -12,16 +14,43 @@ import torch
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
+_threads_left_free: ContextVar[int] = ContextVar("_threads_left_free", default=0)
+
+
+def free_threads(device: torch.device) -> int:
+    """How many threads `side_by_side` uses: ``torch.get_num_threads()`` or, in `working_alone`, as many as before it.
+
+    On another device than a CPU it is one.
+    """
+    return (_threads_left_free.get() or torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+@contextmanager
+def working_alone() -> Iterator[None]:
+    """Let this thread share no operation with others, so that what is done side by side finds all of them free.
+
+    The helpers of an operation that threads share spin for some milliseconds, waiting for the next one. Parts that
+    begin meanwhile find these processors taken, and begin late.
+    """
+    threads = torch.get_num_threads()
+    left_free = _threads_left_free.set(_threads_left_free.get() or threads)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _threads_left_free.reset(left_free)
+
 
 def side_by_side(function: Callable[[Part], Result], parts: Iterable[Part], device: torch.device) -> Iterator[Result]:
     """Results of a function for each part, in order.
 
     On a CPU, a thread that does all of a part's small operations alone is faster than all threads sharing each of them:
     they wait for each other at the end of the computation instead of at the end of every operation. So each part has
-    one of the ``torch.get_num_threads()`` threads. On another device, and with one thread, it is the plain ``map``.
+    one of the `free_threads`. With one, and on another device, it is the plain ``map``.
     """
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
+    threads, before = free_threads(device), torch.get_num_threads()
+    if threads == 1:
         yield from map(function, parts)
         return
 
@@ -32,7 +61,7 @@ def side_by_side(function: Callable[[Part], Result], parts: Iterable[Part], devi
     try:
         yield from _pool(threads).map(alone, parts)
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 @cache

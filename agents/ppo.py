@@ -24,6 +24,7 @@ from agents.encoders import Encoder
 from agents.eyes import Eye
 from agents.gradient import Statistics, leave_gradient
 from agents.machine import keep_freed_memory
+from agents.parallel import working_alone
 from agents.policy import EncoderPolicy
 from agents.registry import EncoderName
 from agents.rollout import ByteRolloutBuffer
@@ -239,6 +240,11 @@ class PPO(stable_baselines3.PPO):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
+        with working_alone():
+            history = self._improve(clip_range)
+        self._log_training(history, clip_range)
+
+    def _improve(self, clip_range: float) -> list[dict[str, float]]:
         history: list[dict[str, float]] = []
         for _ in range(self.n_epochs):
             self._n_updates += 1
@@ -246,11 +252,9 @@ class PPO(stable_baselines3.PPO):
                 history.append(self._gradient(batch, clip_range))
                 self._check(history[-1])
                 if self._went_too_far(history[-1]):
-                    break
+                    return history
                 self.policy.optimizer.step()
-            if self._went_too_far(history[-1]):
-                break
-        self._log_training(history, clip_range)
+        return history
 
     def _log_training(self, history: list[dict[str, float]], clip_range: float) -> None:
         for name in history[0]:

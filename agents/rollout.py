@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
+
+from agents.parallel import free_threads, side_by_side
 
 
 def channels_last(frames: torch.Tensor) -> torch.Tensor:
@@ -74,7 +77,13 @@ class ByteRolloutBuffer(RolloutBuffer):
     def frames(self, rows: torch.Tensor) -> torch.Tensor:
         """Observations of the given rows, as the policy takes them: ``t * n_envs + i`` is step t of environment i."""
         assert self._frames is not None
-        return channels_first(self._frames.flatten(0, 1).index_select(0, rows))
+        frames = self._frames.flatten(0, 1)
+        picked = frames.new_empty((len(rows), *frames.shape[1:]))
+        part_size = math.ceil(len(rows) / free_threads(self.device)) or 1
+        parts = zip(rows.split(part_size), picked.split(part_size), strict=True)
+        for _ in side_by_side(lambda part: torch.index_select(frames, 0, part[0], out=part[1]), parts, self.device):
+            pass
+        return channels_first(picked)
 
     def columns(self) -> list[Any]:
         """Actions, values, log-probabilities, advantages and returns, each with a row a step of an environment."""

@@ -150,7 +150,13 @@ class LabelReader:
                 break
         self._table = np.full(2**16, OTHER, np.uint8)
         self._table[slots] = list(known.values())
-        self._bytes = np.zeros(1, np.uint8)
+        self._make_room(0)
+
+    def _make_room(self, size: int) -> None:
+        """Lay out what frames of so many bytes need: to allocate it anew each time can take longer than to use it."""
+        self._bytes = np.zeros(size + 1, np.uint8)  # one spare byte, so that the last pixel too has four
+        self._pixels: np.ndarray = np.ndarray((size // 3,), "<u4", self._bytes, strides=(3,))
+        self._slots, self._indices = np.empty(size // 3, np.uint32), np.empty(size // 3, np.intp)
 
     def __call__(self, frames: np.ndarray) -> np.ndarray:
         """Labels of monochrome frames.
@@ -164,12 +170,13 @@ class LabelReader:
         numpy.ndarray, shape (..., height, width), uint8
             One label a pixel; `class_names` says what they mean.
         """
-        if self._bytes.size != frames.size + 1:  # one spare byte, so that the last pixel too has four
-            self._bytes = np.zeros(frames.size + 1, np.uint8)
+        if self._bytes.size != frames.size + 1:
+            self._make_room(frames.size)
         self._bytes[:-1].reshape(frames.shape)[...] = frames
-        pixels: np.ndarray = np.ndarray((frames.size // 3,), "<u4", self._bytes, strides=(3,))
-        slots = ((pixels * self._multiplier) >> np.uint32(16)).astype(np.uint16)
-        return self._table.take(slots).reshape(frames.shape[:-1])
+        np.multiply(self._pixels, self._multiplier, out=self._slots)
+        np.right_shift(self._slots, np.uint32(16), out=self._slots)
+        self._indices[:] = self._slots
+        return self._table.take(self._indices).reshape(frames.shape[:-1])
 
 
 def paint(labels: np.ndarray) -> np.ndarray:

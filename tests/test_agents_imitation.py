@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,6 +78,28 @@ def test_a_teacher_that_is_a_module_comes_to_where_the_student_learns():
     teacher = Module()
     model = dagger(TaughtVecEnv(ColourGame(3, "both")), teacher).learn(48)
     assert set(teacher.moved) == {model.device}
+
+
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("is_module", [True, False])
+def test_threads_share_the_labelling_of_a_module_only(monkeypatch, is_module):
+    class Asked(torch.nn.Module if is_module else object):
+        def __init__(self):
+            super().__init__()
+            self.askers = set()
+
+        def log_probabilities(self, observations):
+            assert not torch.is_grad_enabled()
+            self.askers.add(threading.get_ident())
+            return ColourTeacher().log_probabilities(observations)
+
+    monkeypatch.setattr("agents.imitation.LABELLED_AT_ONCE", 5)
+    teacher = Asked()
+    model = dagger(TaughtVecEnv(ColourGame(3, "both")), teacher).learn(48)
+    assert (threading.get_ident() in teacher.askers) != is_module
+    labels = model.rollout_buffer.label(teacher)
+    everything = model.rollout_buffer.seen(torch.arange(len(labels)))
+    assert torch.equal(labels, ColourTeacher().log_probabilities(everything))
 
 
 def test_each_sees_its_own_view_only():

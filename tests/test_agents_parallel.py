@@ -1,33 +1,37 @@
 """Work side by side: in order, on one thread each, and loud about errors."""
 
 import threading
+from contextlib import nullcontext
 
 import pytest
 import torch
 
-from agents.parallel import side_by_side
+from agents.parallel import free_threads, side_by_side, working_alone
 
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def three_threads():
-    before = torch.get_num_threads()
-    torch.set_num_threads(3)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.usefixtures("three_threads")
-def test_parts_run_at_once_each_on_one_thread_and_come_back_in_order():
+@pytest.mark.parametrize(("caller", "threads"), [(nullcontext, 3), (working_alone, 1)])
+def test_parts_run_at_once_each_on_one_thread_and_come_back_in_order(caller, threads):
     together = threading.Barrier(3, timeout=30)  # broken, unless three parts are under way at the same time
 
     def part(number: int) -> tuple[int, int]:
         together.wait()
         return number, torch.get_num_threads()
 
-    assert list(side_by_side(part, range(6), CPU)) == [(number, 1) for number in range(6)]
+    with caller():
+        assert list(side_by_side(part, range(6), CPU)) == [(number, 1) for number in range(6)]
+        assert torch.get_num_threads() == threads
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_who_works_alone_leaves_the_threads_to_others_and_takes_them_back():
+    with pytest.raises(LookupError), working_alone(), working_alone():
+        assert (free_threads(CPU), free_threads(torch.device("meta")), torch.get_num_threads()) == (3, 1, 1)
+        raise LookupError
+    assert (free_threads(CPU), torch.get_num_threads()) == (3, 3)
 
 
 @pytest.mark.usefixtures("three_threads")

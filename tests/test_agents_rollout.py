@@ -32,6 +32,15 @@ def test_every_row_is_the_observation_that_the_game_showed(view):
     assert torch.equal(model.rollout_buffer.frames(picked), frames[picked])
 
 
+@pytest.mark.usefixtures("three_threads")
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_threads_pick_their_shares_of_the_rows(count):
+    game, model = rollout("pixels")
+    shown = np.concatenate(game.history[8:16])
+    rows = torch.arange(24).flip(0)[:count]
+    assert np.array_equal(channels_last(model.rollout_buffer.frames(rows)).numpy(), shown[rows.numpy()])
+
+
 @pytest.mark.parametrize("view", ["pixels", "semantic"])
 def test_a_pass_gives_every_row_once_with_the_columns_that_belong_to_it(view):
     game, model = rollout(view)
