@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
-from agents.parallel import free_threads, side_by_side
+from agents.parallel import free_threads, side_by_side, working_alone
 
 
 def channels_last(frames: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,8 @@ class ByteRolloutBuffer(RolloutBuffer):
     ) -> None:
         """Append one step of every environment."""
         assert self._frames is not None
-        self._frames[self.pos].copy_(channels_last(torch.as_tensor(obs)))
+        with working_alone():  # a helper would be waited for longer than the copy takes
+            self._frames[self.pos].copy_(channels_last(torch.as_tensor(obs)))
         self.actions[self.pos] = action.reshape((self.n_envs, self.action_dim))
         self.rewards[self.pos] = reward
         self.episode_starts[self.pos] = episode_start
