@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import torch
 
-from agents.parallel import free_threads, side_by_side
+from agents.parallel import side_by_side, thread_share
 
 Statistics = dict[str, torch.Tensor]
 
@@ -45,7 +44,7 @@ def leave_gradient(
     """
     first = batch[0]
     size, device = len(first), first.device
-    part_size = min(part_size, math.ceil(size / free_threads(device)))
+    part_size = min(part_size, thread_share(size, device))
 
     def gradients_of(columns: tuple[torch.Tensor, ...]) -> tuple[tuple[torch.Tensor | None, ...], Statistics]:
         share = len(columns[0]) / size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,6 +24,11 @@ def free_threads(device: torch.device) -> int:
     On another device than a CPU it is one.
     """
     return (_threads_left_free.get() or torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+def thread_share(size: int, device: torch.device) -> int:
+    """Size of the parts, at least 1, such that each of the `free_threads` has one."""
+    return max(1, math.ceil(size / free_threads(device)))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
-from agents.parallel import free_threads, side_by_side, working_alone
+from agents.parallel import side_by_side, thread_share, working_alone
 
 
 def channels_last(frames: torch.Tensor) -> torch.Tensor:
@@ -80,7 +79,7 @@ class ByteRolloutBuffer(RolloutBuffer):
         assert self._frames is not None
         frames = self._frames.flatten(0, 1)
         picked = frames.new_empty((len(rows), *frames.shape[1:]))
-        part_size = math.ceil(len(rows) / free_threads(self.device)) or 1
+        part_size = thread_share(len(rows), self.device)
         parts = zip(rows.split(part_size), picked.split(part_size), strict=True)
         for _ in side_by_side(lambda part: torch.index_select(frames, 0, part[0], out=part[1]), parts, self.device):
             pass
