@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import stats
 
 from agents import load_policy
@@ -70,7 +69,7 @@ def _measured(run: RunSettings, store: Store) -> dict[str, object]:
     stored = store.load(run)
     policy, _ = load_policy(stored.folder / "policy.safetensors")
     references = unseen_references(run, FRAMES)
-    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
+    images = references.inputs
     maps = importance_maps(policy_scores(policy), images)
     found = Agreement.of(agreement(maps.numpy(), references.maps))
     last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()

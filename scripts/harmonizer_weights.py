@@ -36,7 +36,7 @@ WEIGHTS = (0.01, 0.1, 1.0)
 def seen_by_the_harmonizer(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
     """The harmonizer's loss of a run at its end, and the mean peak of the maps that it compares."""
     policy, _ = load_policy(store.load(run).folder / "policy.safetensors")
-    images = (torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255).requires_grad_()
+    images = references.inputs.requires_grad_()
     with twice_differentiable():
         scores = policy_scores(policy)(images)
     maps = training_maps(scores.amax(dim=1), images).detach()

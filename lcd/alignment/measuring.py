@@ -63,7 +63,7 @@ def align(
         agreement of its place with the reference). share is the mean as a share of the references' ceiling. What is
         undefined, for a constant map, is counted and left out of means.
     """
-    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
+    images = references.inputs
     targets = None if references.targets is None else torch.from_numpy(references.targets)
     reference = resized(torch.from_numpy(references.maps), images.shape[2:]).numpy()
     ceilings = references.ceilings

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -64,6 +65,11 @@ class ReferenceMaps:
     def __len__(self) -> int:
         """Number of images."""
         return len(self.images)
+
+    @property
+    def inputs(self) -> torch.Tensor:
+        """The images as a network takes them: shape (n, 3, height, width), float32, in [0, 1]."""
+        return torch.from_numpy(self.images).permute(0, 3, 1, 2).float() / 255
 
     def first(self, count: int) -> ReferenceMaps:
         """The first of them."""

@@ -104,7 +104,7 @@ def harmonize_classifier(
     classes = _outputs(network, references, device)
     if beyond := [int(target) for target in references.targets if not 0 <= target < classes]:
         raise ValueError(f"The class {beyond[0]} is none of this network's {classes}, which count from 0.")
-    images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
+    images = references.inputs
     maps = resized(torch.from_numpy(references.maps), images.shape[2:])
     targets = torch.from_numpy(references.targets)
     tokens = (maps.amax(dim=(1, 2)) > maps.amin(dim=(1, 2))).float()
@@ -138,7 +138,7 @@ def _outputs(network: nn.Module, references: ReferenceMaps, device: str) -> int:
     """Number of classes that a network tells apart."""
     network.eval()
     with torch.no_grad():
-        image = torch.from_numpy(references.images[:1]).permute(0, 3, 1, 2).float() / 255
+        image = references.first(1).inputs
         return network(image.to(device)).shape[1]
 
 
