@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
@@ -107,6 +108,13 @@ class Encoder(BaseFeaturesExtractor):
                 f"An encoder takes frames of shape (3, height, width) or label maps of shape (height, width), "
                 f"not {shape or observation_space}; stable_baselines3's VecTransposeImage brings the channels first."
             )
+        assert isinstance(observation_space, spaces.Box)
+        largest = LABELS - 1 if self.reads_labels else 255 if np.issubdtype(observation_space.dtype, np.integer) else 1
+        if observation_space.high.max() > largest:
+            raise ValueError(
+                f"An encoder takes frames, which have three channels, of bytes or of numbers up to 1, and label maps, "
+                f"which have none, of labels up to {LABELS - 1}: not {observation_space}."
+            )
         if not (self.reads_labels or self.reads_frames):
             raise ValueError(f"The encoder {type(self).__name__} reads label maps only: use it with the semantic view.")
         super().__init__(observation_space, features_dim)
@@ -128,12 +136,12 @@ class Encoder(BaseFeaturesExtractor):
         """Number of features that a body, which ends flat, has for one image."""
         try:
             with torch.no_grad():
-                return body(torch.zeros(1, *self.image_shape)).shape[1]
+                return body(torch.zeros(1, *self.image_shape).to(memory_format=torch.channels_last)).shape[1]
         except (RuntimeError, AssertionError, TypeError) as error:
             reason = " ".join(str(error).split())[:160]
             raise ValueError(
                 f"Observations of shape {self._observation_space.shape} are too small for this encoder, or it takes "
-                f"other images ({reason})."
+                f"other images than those with the channels last in memory ({reason})."
             ) from error
 
     def with_features(self, body: nn.Module) -> nn.Sequential:

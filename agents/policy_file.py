@@ -12,6 +12,7 @@ from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from agents.encoders import LABELS
 from agents.policy import EncoderPolicy
 from agents.registry import EncoderName, parse_encoder
 
@@ -106,7 +107,8 @@ def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
         )
     try:
         card = json.loads(metadata["card"])
-        space = spaces.Box(0, 255, tuple(json.loads(metadata["observation_shape"])), np.uint8)
+        shape = tuple(json.loads(metadata["observation_shape"]))
+        space = spaces.Box(0, LABELS - 1 if len(shape) == 2 else 255, shape, np.uint8)
         actions = spaces.Discrete(int(metadata["actions"]))
         with torch.random.fork_rng(devices=[]):  # the weights to be replaced are drawn; reading a file draws nothing
             classes = json.loads(metadata.get("action_classes", "null"))

@@ -111,7 +111,8 @@ class EncoderName:
             If it is none.
         """
         rest, plus, manner = text.rpartition("+")
-        if not plus or ("@" in rest and not manner.startswith(("frozen", "tuned"))):  # a file's name may have the sign
+        written = manner in ("frozen", "tuned") or manner.startswith("tuned=")
+        if not plus or ("@" in rest and not written):  # a file's name may have the sign
             rest, plus, manner = text, "", ""
         architecture, at, file = rest.partition("@")
         parse_encoder(architecture)

@@ -103,6 +103,8 @@ def test_bad_specifications_are_one_clear_error(text):
         spaces.Box(0, 255, (4, 64, 64), np.uint8),
         spaces.Box(0, 255, (64,), np.uint8),
         spaces.Box(0, 255, (3, 20, 20), np.uint8),
+        spaces.Box(0, 255, (84, 84), np.uint8),  # grey, not labels
+        spaces.Box(0, 255, (3, 64, 64), np.float32),
         spaces.Dict(pixels=FRAMES, semantic=LABELS),
         spaces.Discrete(3),
     ],

@@ -174,7 +174,17 @@ def test_an_encoder_that_is_none_is_one_clear_sentence():
         def forward(self, images):
             return images, images
 
-    for encoder, sentence in ((42, "not 42"), (Two(), "gives one tensor"), (nn.Conv2d(4, 4, 8), "takes other images")):
+    class Viewing(nn.Module):
+        def forward(self, images):
+            return images.view(len(images), -1)
+
+    wrong = (
+        (42, "not 42"),
+        (Two(), "gives one tensor"),
+        (nn.Conv2d(4, 4, 8), "takes other images"),
+        (Viewing(), "channels last"),
+    )
+    for encoder, sentence in wrong:
         with pytest.raises(ValueError, match=sentence):
             policy(encoder)
     with pytest.raises(ValueError, match="name it once"):
@@ -370,6 +380,8 @@ def test_weights_that_do_not_fit_or_would_run_code_are_refused(tmp_path, capsys)
         ("nature+frozen", ("nature", None, True, None)),
         ("impala:4,8@a/b.pt", ("impala:4,8", "a/b.pt", True, None)),
         ("impala:4,8@a/b.pt+tuned=1e-4", ("impala:4,8", "a/b.pt", False, 1e-4)),
+        ("nature@a+tuned.safetensors", ("nature", "a+tuned.safetensors", True, None)),
+        ("nature@a+frozen.pt+tuned", ("nature", "a+frozen.pt", False, None)),
         ("nature@a+b/c,d.pt", ("nature", "a+b/c,d.pt", True, None)),
         ("nature@a+b.pt+tuned", ("nature", "a+b.pt", False, None)),
         ("efficientnet_lite0", ("efficientnet_lite0", None, True, None)),
