@@ -55,6 +55,34 @@ def one_of(observation: Observation, index: int) -> Observation:
     return observation[index]
 
 
+def checked_num_envs(num_envs: int) -> int:
+    """The number of games of a batch.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
+    return num_envs
+
+
+def checked_actions(actions: np.ndarray, num_envs: int, number: int) -> np.ndarray:
+    """The actions of a batch, shape (num_envs,), int32.
+
+    Raises
+    ------
+    ValueError
+        If they are something else than one of so many whole numbers for each game.
+    """
+    actions = np.asarray(actions)
+    whole = actions.shape == (num_envs,) and actions.dtype.kind in "iu"
+    if not whole or actions.min() < 0 or actions.max() >= number:
+        raise ValueError(f"The actions of {num_envs} games are as many numbers from 0 to {number - 1}, not {actions}.")
+    return actions.astype(np.int32)
+
+
 @dataclass(frozen=True)
 class Step:
     """What one step of a batch of `n` games gave.
@@ -129,6 +157,11 @@ class ProcgenBatch:
         Decides which levels are drawn in which order.
     num_threads
         Threads that step the games of each drawing; 0 steps them in the calling thread.
+
+    Raises
+    ------
+    ValueError
+        If there are no games, or the threads are no number of threads.
     """
 
     def __init__(
@@ -136,7 +169,9 @@ class ProcgenBatch:
     ) -> None:
         self.observation_space = observation_space(view)
         self.view = view
-        self.num_envs = num_envs
+        self.num_envs = checked_num_envs(num_envs)
+        if not isinstance(num_threads, int) or num_threads < 0:
+            raise ValueError(f"num_threads is a whole number, at least 0, not {num_threads!r}.")
         self.options = options
         self._drawings: list[type[Engine]] = []
         if view != "semantic":
@@ -159,7 +194,15 @@ class ProcgenBatch:
         return self._engines[0].level_seeds.copy()
 
     def saved_state(self, index: int) -> bytes:
-        """Everything that decides how one game goes on, as Procgen saves it."""
+        """Everything that decides how one game goes on, as Procgen saves it.
+
+        Raises
+        ------
+        IndexError
+            If there is no such game.
+        """
+        if not 0 <= index < self.num_envs:
+            raise IndexError(f"There is no game {index}: the {self.num_envs} of this batch count from 0.")
         return self._engines[0].get_state(index)
 
     def _view_of(self, engines: list[Engine]) -> Observation:
@@ -218,9 +261,12 @@ class ProcgenBatch:
 
         Raises
         ------
+        ValueError
+            If they are something else.
         LockstepError
             If two drawings of the same game diverge.
         """
+        actions = checked_actions(actions, self.num_envs, len(ACTION_KEYS))
         cut_off = self._elapsed == self._timeout - 1
         final_views: dict[int, Observation] = {}
         if not self.options.use_generated_assets:  # Procgen cannot save the state of such games

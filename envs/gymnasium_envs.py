@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, observation_space, one_of
+from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, checked_num_envs, observation_space, one_of
 from envs.games import GAMES
 from envs.options import ProcgenOptions
 from envs.semantic import paint
@@ -70,7 +70,7 @@ class GameEnv(gymnasium.Env):
         """Make one step."""
         if self._batch is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        step = self._batch.step(np.array([action], np.int32))
+        step = self._batch.step(np.array([action]))
         terminated, truncated = bool(step.terminated[0]), bool(step.truncated[0])
         ended = terminated or truncated
         if not ended:
@@ -117,7 +117,7 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
     }
 
     def __init__(self, num_envs: int, view: View, action_space: spaces.Space, render_mode: str | None) -> None:
-        self.num_envs = num_envs
+        self.num_envs = checked_num_envs(num_envs)
         self.view = view
         self.render_mode = render_mode
         self.single_observation_space = observation_space(view)
@@ -140,6 +140,7 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
         if self._batch is None or seed is not None:
             self._free()
             self._batch = self._lay_out(self.num_envs, _draw_seed(self.np_random))
+            self.closed = False
         else:
             self._batch.restart()
         return self._batch.observe(), self._info(level_seed=self._batch.level_seeds)
@@ -148,7 +149,7 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
         """Make one step of every game."""
         if self._batch is None:
             raise gymnasium.error.ResetNeeded("Call reset() before step().")
-        step = self._batch.step(np.asarray(actions, np.int32))
+        step = self._batch.step(np.asarray(actions))
         info = self._info(
             level_seed=step.level_seeds,
             prev_level_seed=step.previous_level_seeds,

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, observation_space
+from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, checked_num_envs, observation_space
 from envs.options import ProcgenOptions
 
 
@@ -31,15 +31,16 @@ class GameVecEnv(VecEnv):
     action_space
         Of one game.
     seed
-        Decides which levels are drawn in which order; `seed()` and the next `reset()` replace it.
+        Decides which levels are drawn in which order; `seed()` and the next `reset()` replace it. After `close()` they
+        begin again.
     """
 
     def __init__(self, num_envs: int, view: View, action_space: spaces.Space, seed: int) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
+        checked_num_envs(num_envs)
         self.view = view
         self.render_mode = "rgb_array"
-        self._next_seed: int | None = seed
+        self._seed = seed
+        self._next_seed: int | None = None
         self._batch: Batch | None = None
         self._actions = np.zeros(num_envs, np.int32)
         super().__init__(num_envs, observation_space(view), action_space)
@@ -55,19 +56,20 @@ class GameVecEnv(VecEnv):
 
     def reset(self) -> VecEnvObs:
         """Begin new episodes: from the seed if one was set since the last reset, else on the next levels."""
-        if self._next_seed is None and self._batch is not None:
-            self._batch.restart()
-        else:
+        if self._next_seed is not None:
             self.close()
-            self._batch = self._lay_out(self._next_seed or 0)
-            self._next_seed = None
+            self._seed, self._next_seed = self._next_seed, None
+        if self._batch is None:
+            self._batch = self._lay_out(self._seed)
+        else:
+            self._batch.restart()
         seeds = self._batch.level_seeds.tolist()
         self.reset_infos = [{"level_seed": level_seed} for level_seed in seeds]
         return self._batch.observe()
 
     def step_async(self, actions: np.ndarray) -> None:
         """Take the actions of the coming step, shape (num_envs,)."""
-        self._actions = np.asarray(actions, np.int32).reshape(self.num_envs)
+        self._actions = np.asarray(actions).reshape(-1)
 
     def step_wait(self) -> VecEnvStepReturn:
         """Make the step."""

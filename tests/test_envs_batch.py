@@ -198,6 +198,22 @@ def test_generated_assets_end_in_time_without_a_final_frame():
     assert not step.final_observations
 
 
+@pytest.mark.parametrize("actions", [[0], [0, 15], [0, -1], [0, 0.7], [[0, 1]]])
+def test_what_is_no_action_is_refused_before_procgen_takes_it_for_one(actions):
+    batch = ProcgenBatch(ProcgenOptions("maze"), 2)
+    with pytest.raises(ValueError, match=r"^The actions of 2 games are as many numbers from 0 to 14, not .*\.$"):
+        batch.step(np.array(actions))
+    batch.close()
+
+
+@pytest.mark.parametrize("index", [-1, 2])
+def test_there_is_no_saved_state_of_a_game_that_is_none(index):
+    batch = ProcgenBatch(ProcgenOptions("maze"), 2)
+    with pytest.raises(IndexError, match=f"no game {index}: the 2 of this batch"):
+        batch.saved_state(index)
+    batch.close()
+
+
 def test_the_exploration_mode_is_one_level():
     batch = ProcgenBatch(ProcgenOptions("coinrun", distribution_mode="exploration"), 4, "both")
     seen = batch.observe()["pixels"]

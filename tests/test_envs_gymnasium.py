@@ -110,6 +110,15 @@ def test_a_vector_render_shows_every_game():
     assert [frame.shape for frame in envs.render()] == [(64, 64, 3)] * 3
 
 
+def test_a_vector_that_is_used_again_after_its_end_can_be_ended_again():
+    envs = gymnasium.make_vec("lcd/Maze-v0", num_envs=2)
+    for _ in range(2):
+        envs.reset()
+        envs.close()
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            envs.step(np.zeros(2, int))
+
+
 def test_sb3_hears_of_truncation():
     env = ProcgenVecEnv(ProcgenOptions("leaper"), num_envs=2, view="both", seed=0)
     env.reset()
@@ -142,6 +151,8 @@ def test_sb3_seed_and_reset():
     second = env.reset()
     assert not np.array_equal(first, second)
     env.seed(5)
+    assert np.array_equal(env.reset(), first)
+    env.close()
     assert np.array_equal(env.reset(), first)
     assert env.reset_infos[0].keys() == {"level_seed"}
     assert env.get_attr("view") == ["pixels"] * 3

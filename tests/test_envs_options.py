@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import closing
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -42,6 +43,11 @@ def test_wrong_views_and_counts_are_named():
         ProcgenBatch(options, 1, "depth")
     with pytest.raises(ValueError, match="num_envs must be at least 1, not 0"):
         ProcgenVecEnv(options, num_envs=0)
+    with pytest.raises(ValueError, match="num_envs must be at least 1, not 0"):
+        gymnasium.make_vec("lcd/Maze-v0", num_envs=0)
+    for threads in (-1, "2"):
+        with pytest.raises(ValueError, match="num_threads is a whole number, at least 0, not"):
+            ProcgenBatch(options, 1, num_threads=threads)
     with pytest.raises(ValueError, match="set paint_vel_info=False"):
         ProcgenBatch(ProcgenOptions("ninja", paint_vel_info=True), 1, "semantic")
     with pytest.raises(ValueError, match="set use_generated_assets=False"):

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Observation, Step, View, observation_space, one_of
+from envs.batch import Observation, Step, View, checked_actions, checked_num_envs, observation_space, one_of
 from envs.calibration.courier import Courier
 from envs.calibration.courier_drawing import CourierDrawing
 from envs.calibration.options import CourierOptions, TrackerOptions
@@ -63,11 +63,9 @@ class CalibrationBatch:
     """
 
     def __init__(self, options: CalibrationOptions, num_envs: int, view: View = "pixels", seed: int = 0) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
         self.observation_space = observation_space(view)
         self.view = view
-        self.num_envs = num_envs
+        self.num_envs = checked_num_envs(num_envs)
         self.options = options
         self._everyone = np.arange(num_envs)
         self._generator = np.random.default_rng(seed)
@@ -106,9 +104,7 @@ class CalibrationBatch:
         ValueError
             If they are something else.
         """
-        actions = np.asarray(actions)
-        if actions.shape != (self.num_envs,) or not np.isin(actions, range(len(ACTIONS))).all():
-            raise ValueError(f"The actions of {self.num_envs} games are as many numbers from 0 to 4, not {actions}.")
+        actions = checked_actions(actions, self.num_envs, len(ACTIONS))
         previous = self.level_seeds
         rewards, over = self._games.step(actions)
         final_views: dict[int, Observation] = {}
