@@ -23,8 +23,8 @@ def leave_gradient(
 ) -> Statistics:
     """Leave the gradient of a mean loss over a minibatch in the parameters.
 
-    On a CPU the parts are at most the minibatch's share of a thread, and the threads compute them side by side. The
-    sum is taken in the order of the parts, so it does not depend on which is done first.
+    On a CPU, in `working_alone`, the parts are at most the minibatch's share of a thread, and the threads compute them
+    side by side. The sum is taken in the order of the parts, so it does not depend on which is done first.
 
     Parameters
     ----------

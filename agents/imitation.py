@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,8 +18,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import nn
 
 from agents.gradient import Statistics
-from agents.parallel import side_by_side
-from agents.policy import EncoderPolicy
+from agents.parallel import side_by_side, working_alone
+from agents.policy import EncoderPolicy, many_may_ask
 from agents.ppo import PPO
 from agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 
@@ -120,7 +121,7 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
     def label(self, teacher: Teacher) -> torch.Tensor:
         """The teacher's logarithms of the action probabilities in every row of the rollout.
 
-        A network labels several parts at once. Of another teacher nobody knows whether several may ask it at a time.
+        Threads label parts at once where `many_may_ask` the teacher.
         """
         assert self._seen is not None
         parts = channels_first(self._seen.flatten(0, 1)).split(LABELLED_AT_ONCE)
@@ -129,9 +130,8 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
         def labels_of(part: torch.Tensor) -> torch.Tensor:
             return teacher.log_probabilities(part.to(self.device))
 
-        many_may_ask = isinstance(teacher, nn.Module)
-        labels = side_by_side(labels_of, parts, self.device) if many_may_ask else map(labels_of, parts)
-        return torch.cat(list(labels))
+        with working_alone() if many_may_ask(teacher) else nullcontext():
+            return torch.cat(list(side_by_side(labels_of, parts, self.device)))
 
 
 class DAgger(PPO):
@@ -145,7 +145,7 @@ class DAgger(PPO):
     Parameters
     ----------
     policy
-        As in `agents.PPO`.
+        ``"EncoderPolicy"`` or a class of such policies.
     env
         A `TaughtVecEnv`, possibly wrapped further.
     teacher
@@ -169,8 +169,14 @@ class DAgger(PPO):
         **kwargs: Any,
     ) -> None:
         self.teacher = teacher
-        self.mixing = FloatSchedule(mixing)
+        self.mixing: Any = mixing
         super().__init__(policy, env, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
+
+    def _setup_model(self) -> None:
+        self.mixing = FloatSchedule(self.mixing)  # also what a loaded learner is told anew
+        super()._setup_model()
+        if not isinstance(self.policy, EncoderPolicy):
+            raise ValueError(f"DAgger trains an EncoderPolicy, not a {type(self.policy).__name__}: leave policy out.")
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "teacher"]

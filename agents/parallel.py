@@ -19,11 +19,11 @@ _threads_left_free: ContextVar[int] = ContextVar("_threads_left_free", default=0
 
 
 def free_threads(device: torch.device) -> int:
-    """How many threads `side_by_side` uses: ``torch.get_num_threads()`` or, in `working_alone`, as many as before it.
+    """How many threads `side_by_side` uses: in `working_alone` as many as torch had before it, elsewhere one.
 
-    On another device than a CPU it is one.
+    On another device than a CPU it is always one.
     """
-    return (_threads_left_free.get() or torch.get_num_threads()) if device.type == "cpu" else 1
+    return (_threads_left_free.get() or 1) if device.type == "cpu" else 1
 
 
 def thread_share(size: int, device: torch.device) -> int:
@@ -33,10 +33,10 @@ def thread_share(size: int, device: torch.device) -> int:
 
 @contextmanager
 def working_alone() -> Iterator[None]:
-    """Let this thread share no operation with others, so that what is done side by side finds all of them free.
+    """Let this thread share no operation with others: they are left to what is done `side_by_side`.
 
     The helpers of an operation that threads share spin for some milliseconds, waiting for the next one. Parts that
-    begin meanwhile find these processors taken, and begin late.
+    began meanwhile would find these processors taken, and begin late.
     """
     threads = torch.get_num_threads()
     left_free = _threads_left_free.set(_threads_left_free.get() or threads)
@@ -52,8 +52,9 @@ def side_by_side(function: Callable[[Part], Result], parts: Iterable[Part], devi
     """Results of a function for each part, in order.
 
     On a CPU, a thread that does all of a part's small operations alone is faster than all threads sharing each of them:
-    they wait for each other at the end of the computation instead of at the end of every operation. So each part has
-    one of the `free_threads`. With one, and on another device, it is the plain ``map``.
+    they wait for each other at the end of the computation instead of at the end of every operation. So in
+    `working_alone` each part has one of the `free_threads`. With one, outside, and on another device, it is the plain
+    ``map``, and threads share operations as torch has them do.
     """
     threads, before = free_threads(device), torch.get_num_threads()
     if threads == 1:

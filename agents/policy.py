@@ -22,6 +22,14 @@ from agents.weights import load_weights
 _LARGEST_HALF = torch.finfo(torch.float16).max
 
 
+def many_may_ask(policy: object) -> bool:
+    """Whether threads may pass something at once: only what is known to keep nothing of one pass for the next.
+
+    Stable-Baselines3's own policies keep their distribution, and what a torch module keeps only its author knows.
+    """
+    return isinstance(policy, EncoderPolicy) and not isinstance(policy.features_extractor, ModuleEncoder)
+
+
 class EncoderPolicy(ActorCriticPolicy):
     """Stable-Baselines3's actor-critic policy, computing its encoder in mixed precision and channels last.
 
@@ -40,6 +48,11 @@ class EncoderPolicy(ActorCriticPolicy):
         and losses stay in float32.
     **kwargs
         Further arguments of ``ActorCriticPolicy``.
+
+    Raises
+    ------
+    ValueError
+        If the encoder is none, or is asked for in another way.
     """
 
     def __init__(
@@ -55,6 +68,10 @@ class EncoderPolicy(ActorCriticPolicy):
         if not kwargs.get("share_features_extractor", True):
             raise ValueError(
                 "An EncoderPolicy has one encoder for its actor and critic: share_features_extractor=True."
+            )
+        if other := [name for name in kwargs if name.startswith("features_extractor_")]:
+            raise ValueError(
+                f"An EncoderPolicy is told its encoder by encoder=, a name or a module, not by {other[0]}=."
             )
         self._asked = (encoder,)  # in a tuple, so that a module in it is not one of this module's twice
         self.action_classes = None if action_classes is None else tuple(tuple(members) for members in action_classes)

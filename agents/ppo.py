@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pathlib
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +26,7 @@ from agents.eyes import Eye
 from agents.gradient import Statistics, leave_gradient
 from agents.machine import keep_freed_memory
 from agents.parallel import working_alone
-from agents.policy import EncoderPolicy
+from agents.policy import EncoderPolicy, many_may_ask
 from agents.registry import EncoderName
 from agents.rollout import ByteRolloutBuffer
 
@@ -240,7 +241,7 @@ class PPO(stable_baselines3.PPO):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        with working_alone():
+        with working_alone() if many_may_ask(self.policy) else nullcontext():
             history = self._improve(clip_range)
         self._log_training(history, clip_range)
 

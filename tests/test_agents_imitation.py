@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import torch
 from stable_baselines3.common.logger import configure
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from toy_games import COLOURS, ColourGame, ColourTeacher, colour_of_frame
 
-from agents import PPO, DAgger, TaughtVecEnv
+from agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
 from envs import ProcgenOptions, ProcgenVecEnv
 
 
@@ -81,22 +82,20 @@ def test_a_teacher_that_is_a_module_comes_to_where_the_student_learns():
 
 
 @pytest.mark.usefixtures("three_threads")
-@pytest.mark.parametrize("is_module", [True, False])
-def test_threads_share_the_labelling_of_a_module_only(monkeypatch, is_module):
-    class Asked(torch.nn.Module if is_module else object):
-        def __init__(self):
-            super().__init__()
-            self.askers = set()
-
+@pytest.mark.parametrize(("kind", "known"), [(object, False), (torch.nn.Module, False), (EncoderPolicy, True)])
+def test_threads_share_the_labelling_of_a_teacher_that_keeps_nothing_of_it(monkeypatch, kind, known):
+    class Asked(kind):
         def log_probabilities(self, observations):
             assert not torch.is_grad_enabled()
-            self.askers.add(threading.get_ident())
+            askers.add(threading.get_ident())
             return ColourTeacher().log_probabilities(observations)
 
     monkeypatch.setattr("agents.imitation.LABELLED_AT_ONCE", 5)
-    teacher = Asked()
-    model = dagger(TaughtVecEnv(ColourGame(3, "both")), teacher).learn(48)
-    assert (threading.get_ident() in teacher.askers) != is_module
+    game, askers = ColourGame(3, "both"), set()
+    seen = game.observation_space["semantic"]
+    teacher = Asked(seen, game.action_space, lambda _: 0.0) if kind is EncoderPolicy else Asked()
+    model = dagger(TaughtVecEnv(game), teacher).learn(48)
+    assert (threading.get_ident() in askers) != known
     labels = model.rollout_buffer.label(teacher)
     everything = model.rollout_buffer.seen(torch.arange(len(labels)))
     assert torch.equal(labels, ColourTeacher().log_probabilities(everything))
@@ -133,6 +132,20 @@ def test_mixing_is_the_share_of_steps_in_which_the_teacher_acts(mixing, share):
     if callable(mixing):
         assert right[:8].mean() == 1.0
         assert right[-8:].mean() == pytest.approx(1 / 8 + 7 / 8 / COLOURS, abs=0.1)
+
+
+def test_a_loaded_student_may_be_told_another_mixing(tmp_path):
+    env = TaughtVecEnv(ColourGame(2))
+    dagger(env, ColourTeacher()).save(tmp_path / "student.zip")
+    again = DAgger.load(tmp_path / "student.zip", env=env, teacher=ColourTeacher(), mixing=0.3, device="cpu")
+    assert again.learn(8).mixing(0.5) == 0.3
+
+
+def test_it_trains_no_policy_that_has_no_log_probabilities():
+    with pytest.raises(
+        ValueError, match="DAgger trains an EncoderPolicy, not a ActorCriticCnnPolicy: leave policy out"
+    ):
+        dagger(TaughtVecEnv(ColourGame(2)), ColourTeacher(), policy=ActorCriticCnnPolicy)
 
 
 @pytest.mark.parametrize("mixing", [-0.1, 1.5, float("nan")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from toy_games import ColourGame
 
 from agents import PPO, EncoderPolicy, TrainingDiverged
+from agents.parallel import working_alone
 
 EXACT = {"mixed_precision": False}
 
@@ -103,21 +106,44 @@ def test_parts_of_a_minibatch_give_the_gradient_of_the_whole():
         assert torch.allclose(gradient, gradients[0], atol=1e-6, rtol=1e-4)
 
 
-def test_threads_side_by_side_repeat_the_gradient_of_one():
+def test_threads_side_by_side_repeat_the_gradient_of_one(three_threads):
     model = ppo(ColourGame(4), batch_size=64, n_epochs=1)
     model.learn(64)
     batch = next(iter(model._minibatches()))
-    before, gradients = torch.get_num_threads(), []
-    try:
-        for threads in (1, 3, 3):
-            torch.set_num_threads(threads)
+    gradients = []
+    for threads in (1, 3, 3):
+        torch.set_num_threads(threads)
+        with working_alone():
             model._gradient(batch, 0.2)
-            gradients.append(torch.cat([p.grad.flatten() for p in model.policy.parameters()]))
-    finally:
-        torch.set_num_threads(before)
+        gradients.append(torch.cat([p.grad.flatten() for p in model.policy.parameters()]))
+        assert torch.get_num_threads() == threads
     assert torch.equal(gradients[1], gradients[2])
     assert torch.allclose(gradients[1], gradients[0], atol=1e-6, rtol=1e-4)
-    assert torch.get_num_threads() == before
+
+
+class Remembering(torch.nn.Module):
+    """An eye that keeps what it saw, as a hook on a layer does, and notices when that is another's."""
+
+    def forward(self, images):
+        self.kept = images
+        time.sleep(0.005)  # long enough for another thread to pass
+        assert self.kept is images
+        return images.flatten(1)[:, ::7]
+
+
+@pytest.mark.parametrize("kind", ["stable_baselines3", "module"])
+def test_what_may_keep_something_of_a_pass_is_passed_by_one_thread_at_a_time(three_threads, kind):
+    learner = {"encoder": Remembering(), "policy_kwargs": {}} if kind == "module" else {"policy_kwargs": {}}
+    policy = "EncoderPolicy" if kind == "module" else ActorCriticCnnPolicy
+    model = ppo(ColourGame(4), policy=policy, batch_size=64, n_epochs=4, **learner)
+    model.learn(128)
+    assert model._n_updates == 8
+
+
+@pytest.mark.parametrize("name", ["features_extractor_class", "features_extractor_kwargs"])
+def test_an_encoder_is_asked_for_in_one_way(name):
+    with pytest.raises(ValueError, match=f"by encoder=.*not by {name}="):
+        ppo(ColourGame(4), policy_kwargs={name: {}})
 
 
 def test_mixed_precision_changes_little():

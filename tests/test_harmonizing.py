@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,25 @@ def test_both_learners_take_the_auxiliary_loss(plan, tmp_path, learning, kind):
     result = train(run, tmp_path / "run", teacher=teacher_of(run, file))
     assert result.episodes["return"].notna().all()
     assert "harmonization_loss" in (tmp_path / "run" / "progress.csv").read_text()
+
+
+@pytest.mark.parametrize("learning", ["rl", "imitation"])
+def test_threads_share_the_plain_attention_of_a_training(plan, learning, monkeypatch, three_threads):
+    entered = []
+
+    @contextmanager
+    def once():
+        entered.append(True)
+        yield
+        entered.append(False)
+
+    monkeypatch.setattr("lcd.training.harmonized.twice_differentiable", once)
+    monkeypatch.setattr(Harmonizer, "__call__", lambda *asked: entered.append("asked") or torch.zeros(()))
+    run = harmonized(plan, learning)
+    model, env = learner(run, teacher_of(run, plan.given_teacher.path if learning == "imitation" else None), "cpu", 0)
+    model.learn(model.n_steps * model.n_envs)
+    env.close()
+    assert (entered[0], entered[-1], set(entered[1:-1])) == (True, False, {"asked"})
 
 
 def test_without_weight_nothing_changes(plan):

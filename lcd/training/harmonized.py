@@ -40,7 +40,7 @@ class Harmonizer:
     def __call__(
         self, policy: EncoderPolicy, frames: torch.Tensor, labels: torch.Tensor, actions: torch.Tensor
     ) -> torch.Tensor:
-        """The weighted loss of some states of a minibatch.
+        """The weighted loss of some states of a minibatch; where there may be attention, within `twice_differentiable`.
 
         Parameters
         ----------
@@ -54,8 +54,7 @@ class Harmonizer:
         """
         count = -(-len(frames) // SHARE)
         images = (frames[:count].float() / 255).requires_grad_()
-        with twice_differentiable():
-            chances = policy.log_probabilities(images)
+        chances = policy.log_probabilities(images)
         maps = training_maps(chances.gather(1, actions[:count, None].long())[:, 0], images)
         references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.game))
         return self.weight * harmonization_loss(maps, references.to(maps.device))
@@ -83,6 +82,11 @@ class HarmonizedDAgger(DAgger):
     def __init__(self, *args: Any, harmonizer: Harmonizer, **kwargs: Any) -> None:
         self.harmonizer = harmonizer
         super().__init__(*args, **kwargs)
+
+    def train(self) -> None:
+        """Move the student towards the teacher, and its eye to where it is told to look."""
+        with twice_differentiable():  # of the whole process: threads would end it for one another
+            super().train()
 
     def _minibatches(self) -> Iterator[HarmonizedSamples]:  # type: ignore[override]
         buffer = self.rollout_buffer
@@ -138,6 +142,11 @@ class HarmonizedPPO(PPO):
         assert isinstance(rollout_buffer, LabelRolloutBuffer)
         recorder = RecordingVecEnv(env, taught, rollout_buffer)
         return super().collect_rollouts(recorder, callback, rollout_buffer, n_rollout_steps)
+
+    def train(self) -> None:
+        """Improve the policy, and where its eye looks."""
+        with twice_differentiable():
+            super().train()
 
     def _minibatches(self) -> Iterator[LabelledRewards]:
         buffer = self.rollout_buffer
