@@ -7,7 +7,6 @@ segmentation of what is on the screen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -194,8 +193,3 @@ def paint(labels: np.ndarray) -> np.ndarray:
     for label in range(1, NUM_LABELS):
         palette[label] = _colour(label - 1)
     return palette[labels]
-
-
-def label_channels() -> Mapping[int, tuple[int, int, int]]:
-    """Three fixed channel values for every label, the colours of `paint`; empty pixels are black."""
-    return {label: tuple(paint(np.array(label, np.uint8)).tolist()) for label in range(NUM_LABELS)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ def show(panel: Axes, image: np.ndarray, title: str = "", side: str = "") -> Non
     panel.set_ylabel(side, fontsize=8)
 
 
-def main(path: Path) -> None:
+def draw(path: Path) -> None:
     """Draw the figure."""
     figure = Figure(figsize=(13.5, 9), layout="constrained")
     courier, tracker = figure.subfigures(1, 2, width_ratios=[2 * len(VALUES), len(TIMES) + 0.4])
@@ -77,5 +77,12 @@ def main(path: Path) -> None:
     figure.savefig(path, dpi=90)
 
 
+def main() -> None:
+    """Draw it where the user wants it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("docs/calibration-games.png"), help="PNG file to write")
+    draw(parser.parse_args().output)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/calibration-games.png"))
+    main()

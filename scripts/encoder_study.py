@@ -149,10 +149,12 @@ def main() -> None:
     parser.add_argument("--encoders", default=",".join(ENCODERS), help="only these eyes")
     parser.add_argument("--steps", type=int, default=STEPS, help="environment steps of each learner")
     options = parser.parse_args()
+    encoders = options.encoders.split(",")
+    if unknown := [name for name in encoders if name not in ENCODERS]:
+        parser.error(f"the figure has no look for the eye {unknown[0]!r}: choose among {', '.join(ENCODERS)}")
     console, store = Console(), Store(options.store)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    encoders = options.encoders.split(",")
     found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for game in options.games.split(","):
         found.append(study(game, encoders, store, options.store / "eyes", options.steps, console))

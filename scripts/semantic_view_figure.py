@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -65,7 +65,7 @@ def draw_game(axes: list[list[Axes]], legend: Axes, game: str) -> None:
     legend.legend(handles=patches, loc="center left", fontsize=5.5, frameon=False, handlelength=1, borderpad=0)
 
 
-def main(path: Path) -> None:
+def draw(path: Path) -> None:
     """Draw the figure."""
     rows = -(-len(GAMES) // COLUMNS)
     figure = plt.figure(figsize=(4.1 * COLUMNS, 2.1 * rows), dpi=100)
@@ -82,5 +82,12 @@ def main(path: Path) -> None:
     plt.close(figure)
 
 
+def main() -> None:
+    """Draw it where the user wants it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("docs/semantic-view.png"), help="PNG file to write")
+    draw(parser.parse_args().output)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/semantic-view.png"))
+    main()
