@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from agents import EncoderPolicy
 from envs import ProcgenOptions
@@ -106,6 +107,31 @@ def test_undefined_agreement_is_counted_and_never_averaged():
     assert (summary.mean, summary.images, summary.undefined) == (pytest.approx(0.6), 3, 1)
     assert np.isnan(Agreement.of([np.nan]).mean)
     assert np.isnan(Agreement.of([0.5]).low)
+
+
+@pytest.mark.parametrize("copies", [1, 2, 8])
+def test_copies_of_an_image_tell_nothing_new(copies):
+    values = np.array([0.1, 0.4, np.nan, 0.6, 0.2, 0.9])
+    once = Agreement.of(values)
+    half = stats.t.ppf(0.975, 4) * stats.sem(values, nan_policy="omit")
+    assert (once.low, once.high) == (pytest.approx(once.mean - half), pytest.approx(once.mean + half))
+    repeated = Agreement.of(np.tile(values, copies), np.tile([3, 1, 0, 2, 7, 5], copies))
+    assert (repeated.mean, repeated.low) == (pytest.approx(once.mean), pytest.approx(once.low))
+    assert repeated.undefined == copies
+
+
+def test_limits_over_groups_hold_the_truth_as_often_as_they_say():
+    """Frames of a game share its luck: 16 games of 8 frames, half of the variance between games, the truth is 0."""
+    random = np.random.default_rng(0)
+    groups = np.tile(np.arange(16), 8)
+    covered = {"grouped": 0, "plain": 0}
+    for _ in range(1000):
+        values = random.normal(size=128) + random.normal(size=16)[groups]
+        for name, of in (("grouped", groups), ("plain", None)):
+            found = Agreement.of(values, of)
+            covered[name] += found.low < 0 < found.high
+    assert covered["grouped"] == pytest.approx(950, abs=25)
+    assert covered["plain"] < 750
 
 
 def test_the_ceiling_is_what_the_sources_share():

@@ -336,7 +336,7 @@ def test_every_game_has_an_agent_and_something_to_seek_or_shun(game):
 
 def test_privileged_maps_lie_where_agent_and_goal_are():
     found = collect_references(ProcgenOptions("maze"), 12, num_envs=4)
-    assert (len(found), found.source) == (12, "privileged")
+    assert (len(found), found.source, found.groups.tolist()) == (12, "privileged", [0, 1, 2, 3] * 3)
     assert found.maps.min() >= 0
     names = {name: label for label, name in class_names("maze").items()}
     labels = np.zeros((1, 64, 64), np.uint8)
@@ -354,6 +354,7 @@ def test_privileged_maps_lie_where_agent_and_goal_are():
         ({"maps": np.zeros((3, 4, 4), np.float32)}, "2 images need as many maps"),
         ({"maps": np.full((2, 4, 4), np.inf, np.float32)}, "map of image 0 holds a value that is not finite"),
         ({"targets": np.zeros(3, np.int64)}, "2 images need as many targets"),
+        ({"groups": np.zeros(1, np.int64)}, "2 images need as many groups"),
     ],
 )
 def test_references_that_do_not_fit_are_refused(settings, sentence):

@@ -64,7 +64,8 @@ class Agreement:
     Attributes
     ----------
     mean, low, high : float
-        Mean over the images where it is defined, with its 95 % t limits; NaN where there are too few.
+        Mean over the images where it is defined, with its 95 % t limits over groups of them; NaN where there are too
+        few.
     images, undefined : int
         Number of images, and of those among them that have a constant map, which agrees with nothing.
     """
@@ -76,14 +77,28 @@ class Agreement:
     undefined: int
 
     @classmethod
-    def of(cls, values: ArrayLike) -> Agreement:
-        """Summarise the agreement of each image, NaN where it is undefined."""
+    def of(cls, values: ArrayLike, groups: ArrayLike | None = None) -> Agreement:
+        """Summarise the agreement of each image.
+
+        Parameters
+        ----------
+        values : array_like, shape (n,)
+            NaN where it is undefined.
+        groups : array_like, shape (n,), optional
+            Images with the same number are not taken for independent of each other; by default all are. The standard
+            error is the cluster-robust one of a mean (Liang and Zeger, 1986, *Biometrika* 73).
+        """
         every = np.asarray(values, dtype=np.float64)
-        known = every[~np.isnan(every)]
+        defined = ~np.isnan(every)
+        known = every[defined]
         mean = float(known.mean()) if len(known) else float("nan")
-        half = float("nan")
-        if len(known) > 1:
-            half = float(stats.t.ppf(0.975, len(known) - 1) * stats.sem(known))
+        numbers = np.arange(len(every)) if groups is None else np.asarray(groups)
+        _, place = np.unique(numbers[defined], return_inverse=True)
+        deviations = np.bincount(place, known - mean)
+        count, half = len(deviations), float("nan")
+        if count > 1:
+            error = np.sqrt(count / (count - 1) * np.square(deviations).sum()) / len(known)
+            half = float(stats.t.ppf(0.975, count - 1) * error)
         return cls(mean, mean - half, mean + half, len(every), len(every) - len(known))
 
 
@@ -150,7 +165,10 @@ def ceiling(sources: ArrayLike, measure: str = "spearman", *, splits: int = 20, 
 
 
 def agreement_table(
-    maps: Mapping[str, ArrayLike], references: ArrayLike, ceilings: Mapping[str, float] | None = None
+    maps: Mapping[str, ArrayLike],
+    references: ArrayLike,
+    ceilings: Mapping[str, float] | None = None,
+    groups: ArrayLike | None = None,
 ) -> pd.DataFrame:
     """Agreement of several ways to explain with one reference.
 
@@ -161,6 +179,8 @@ def agreement_table(
     references : array_like, shape (n, height, width)
     ceilings : mapping of str to float, optional
         Agreement among the sources of the reference, by measure.
+    groups : array_like, shape (n,), optional
+        Which images are not independent of each other, see `Agreement.of`.
 
     Returns
     -------
@@ -171,7 +191,7 @@ def agreement_table(
     rows = []
     for method, found in maps.items():
         for measure in MEASURES:
-            summary = Agreement.of(agreement(found, references, measure))
+            summary = Agreement.of(agreement(found, references, measure), groups)
             highest = (ceilings or {}).get(measure, 0.0)
             share = summary.mean / highest if highest > 0 else float("nan")
             rows.append(

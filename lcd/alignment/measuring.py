@@ -61,22 +61,24 @@ def align(
         ``gain`` by how much the latter is above that of pixels in any order) and ``robustness`` (L2 norm of the
         smallest perturbation that changes the decision, where none was found the largest that was looked for; and the
         agreement of its place with the reference). share is the mean as a share of the references' ceiling. What is
-        undefined, for a constant map, is counted and left out of means.
+        undefined, for a constant map, is counted and left out of means. Limits are over groups of images, where
+        references have them.
     """
     images = references.inputs
     targets = None if references.targets is None else torch.from_numpy(references.targets)
     reference = resized(torch.from_numpy(references.maps), images.shape[2:]).numpy()
-    ceilings = references.ceilings
+    ceilings, groups = references.ceilings, references.groups
     stages: dict[str, Callable[[], pd.DataFrame]] = {
-        method: partial(_where, scores, images, targets, reference, method, ceilings) for method in methods
+        method: partial(_where, scores, images, targets, reference, method, ceilings, groups) for method in methods
     }
     if value is not None:
         only = torch.zeros(len(images), dtype=torch.int64)
         for method in methods:
-            where = partial(_where, value, images, only, reference, method, ceilings, "value")
+            where = partial(_where, value, images, only, reference, method, ceilings, groups, "value")
             stages[f"{method} of the value"] = where
     stages["revealing"] = partial(_how, scores, images, torch.from_numpy(reference))
-    stages["attack"] = partial(_robustness, scores, images[:attacked], reference[:attacked], ceilings)
+    few = references.first(attacked).groups
+    stages["attack"] = partial(_robustness, scores, images[:attacked], reference[:attacked], ceilings, few)
     tables = []
     for number, (name, measured) in enumerate(stages.items()):
         report(name, number, len(stages))
@@ -131,10 +133,11 @@ def _where(
     reference: np.ndarray,
     method: str,
     ceilings: Mapping[str, float],
+    groups: np.ndarray | None,
     aspect: str = "where",
 ) -> pd.DataFrame:
     maps = importance_maps(scores, images, targets, method).numpy()
-    return agreement_table({method: maps}, reference, ceilings).assign(aspect=aspect)
+    return agreement_table({method: maps}, reference, ceilings, groups).assign(aspect=aspect)
 
 
 def _how(scores: Scores, images: torch.Tensor, reference: torch.Tensor) -> pd.DataFrame:
@@ -156,11 +159,15 @@ def _how(scores: Scores, images: torch.Tensor, reference: torch.Tensor) -> pd.Da
 
 
 def _robustness(
-    scores: Scores, images: torch.Tensor, reference: np.ndarray, ceilings: Mapping[str, float]
+    scores: Scores,
+    images: torch.Tensor,
+    reference: np.ndarray,
+    ceilings: Mapping[str, float],
+    groups: np.ndarray | None,
 ) -> pd.DataFrame:
     attack = smallest_perturbation(scores, images, largest=LARGEST)
     sizes = attack.sizes.clamp(max=LARGEST).numpy()
-    summary = Agreement.of(sizes)
+    summary = Agreement.of(sizes, groups)
     row = {
         "aspect": "robustness",
         "method": "smallest perturbation",
@@ -171,7 +178,7 @@ def _robustness(
         "images": summary.images,
         "undefined": summary.undefined,
     }
-    where = agreement_table({"smallest perturbation": attack.maps.numpy()}, reference, ceilings)
+    where = agreement_table({"smallest perturbation": attack.maps.numpy()}, reference, ceilings, groups)
     return pd.concat(
         [pd.DataFrame([row]).reindex(columns=list(COLUMNS)), where.assign(aspect="robustness")], ignore_index=True
     )

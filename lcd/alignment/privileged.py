@@ -48,7 +48,7 @@ def privileged_maps(labels: NDArray[np.uint8], game: str) -> NDArray[np.float32]
 def collect_references(
     options: ProcgenOptions, count: int, *, num_envs: int = 16, every: int = 8, seed: int = 0
 ) -> ReferenceMaps:
-    """Frames of a game that a random agent sees, with privileged maps.
+    """Frames of a game that a random agent sees, with privileged maps; those of one game played are a group.
 
     Parameters
     ----------
@@ -76,4 +76,5 @@ def collect_references(
     finally:
         batch.close()
     maps = privileged_maps(np.concatenate(labels)[:count], options.game)
-    return ReferenceMaps(np.concatenate(frames)[:count], maps, "privileged")
+    games = np.tile(np.arange(num_envs), len(frames))[:count]
+    return ReferenceMaps(np.concatenate(frames)[:count], maps, "privileged", groups=games)

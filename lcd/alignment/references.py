@@ -34,6 +34,8 @@ class ReferenceMaps:
         Class of each image, or the action taken in it, where it is known.
     ceilings : mapping of str to float
         Agreement among the sources behind the maps, by measure, where it is known.
+    groups : numpy.ndarray, shape (n,), int64, or None
+        Images with the same number are not independent of each other, such as frames of one game.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class ReferenceMaps:
     source: Source
     targets: NDArray[np.int64] | None = None
     ceilings: Mapping[str, float] = field(default_factory=dict)
+    groups: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.images.shape[-1] != 3 or self.images.dtype != np.uint8:
@@ -56,8 +59,9 @@ class ReferenceMaps:
             raise ValueError(
                 f"{len(self.images)} images need as many maps of two dimensions, not the shape {self.maps.shape}."
             )
-        if self.targets is not None and self.targets.shape != (len(self.images),):
-            raise ValueError(f"{len(self.images)} images need as many targets, not {self.targets.shape}.")
+        for name, known in (("targets", self.targets), ("groups", self.groups)):
+            if known is not None and known.shape != (len(self.images),):
+                raise ValueError(f"{len(self.images)} images need as many {name}, not {known.shape}.")
         bad = np.flatnonzero(~np.isfinite(self.maps).all(axis=(1, 2)))
         if len(bad):
             raise ValueError(f"The map of image {bad[0]} holds a value that is not finite: leave the image out.")
@@ -73,8 +77,8 @@ class ReferenceMaps:
 
     def first(self, count: int) -> ReferenceMaps:
         """The first of them."""
-        targets = None if self.targets is None else self.targets[:count]
-        return replace(self, images=self.images[:count], maps=self.maps[:count], targets=targets)
+        targets, groups = (None if known is None else known[:count] for known in (self.targets, self.groups))
+        return replace(self, images=self.images[:count], maps=self.maps[:count], targets=targets, groups=groups)
 
 
 def read_folders(images: Path, maps: Path, source: Source) -> ReferenceMaps:
