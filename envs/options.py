@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -72,7 +72,19 @@ APPEARANCES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
 """Ways to draw a game that make it easier to see, as `ProcgenOptions`; the rules stay the same."""
 
 
-def appearances_of_play(game: str, appearances: Iterable[str]) -> tuple[str, ...]:
+def check_appearances(appearances: Collection[str]) -> None:
+    """Refuse what is no way to draw a game.
+
+    Raises
+    ------
+    ValueError
+        If a name is not in `APPEARANCES`.
+    """
+    if unknown := [name for name in appearances if name not in APPEARANCES]:
+        raise ValueError(f"Unknown appearance {unknown[0]!r}: choose among {', '.join(APPEARANCES)}.")
+
+
+def appearances_of_play(game: str, appearances: Collection[str]) -> tuple[str, ...]:
     """Those ways to draw a game that change its play as well, so that label maps must follow them.
 
     In bigfish, bossfight and fruitbot a theme has a shape of its own, and a shape decides what collides.
@@ -84,6 +96,11 @@ def appearances_of_play(game: str, appearances: Iterable[str]) -> tuple[str, ...
     appearances
         Names in `APPEARANCES`.
 
+    Raises
+    ------
+    ValueError
+        If the game or a name is unknown.
+
     Examples
     --------
     >>> appearances_of_play("bigfish", ["monochrome", "restricted-themes"])
@@ -91,6 +108,7 @@ def appearances_of_play(game: str, appearances: Iterable[str]) -> tuple[str, ...
     >>> appearances_of_play("maze", ["monochrome", "restricted-themes"])
     ()
     """
+    check_appearances(appearances)
     shapes = bool(get_game(game).sized_themes)
     return tuple(name for name in appearances if shapes and "restrict_themes" in APPEARANCES[name])
 

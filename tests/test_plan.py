@@ -135,6 +135,8 @@ def test_runs_made_before_keep_their_identity():
         ({"preset": replace(TINY, seeds=-1)}, "seeds must be at least 1, not -1"),
         ({"preset": replace(TINY, encoder="vgg")}, "vgg"),
         ({"preset": replace(TINY, num_levels=0)}, "num_levels"),
+        ({"appearance": ["plain"]}, "Unknown appearance 'plain': choose among no-backgrounds"),
+        ({"game": "bigfish", "appearance": ["plain"]}, "Unknown appearance 'plain': choose among no-backgrounds"),
         ({"distribution_mode": "memory"}, "memory"),
         ({"distribution_mode": "impossible"}, "impossible"),
     ],

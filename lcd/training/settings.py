@@ -13,7 +13,7 @@ from envs import ProcgenOptions
 from envs.calibration.dials import Dials
 from envs.calibration.options import CourierOptions
 from envs.making import GameOptions
-from envs.options import APPEARANCES
+from envs.options import APPEARANCES, check_appearances
 
 TRAINING_VERSION = 1
 """Raised when a change of the code changes what a run with the same settings learns; old runs are then not reused."""
@@ -161,9 +161,7 @@ class RunSettings:
         if self.dials is None and self.teacher == EXPERT:
             raise ValueError(f"The teacher {EXPERT!r} plays {CALIBRATION_GAME} only, not {self.game}.")
         object.__setattr__(self, "appearance", tuple(sorted(set(self.appearance))))
-        for name in self.appearance:
-            if name not in APPEARANCES:
-                raise ValueError(f"Unknown appearance {name!r}: choose among {', '.join(APPEARANCES)}.")
+        check_appearances(self.appearance)
         _ = self.unseen_options  # refuses that no level is unseen
         named = EncoderName.read(self.encoder)
         encoder, _ = parse_encoder(named.architecture)
