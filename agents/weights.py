@@ -147,7 +147,7 @@ def _by_name(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tenso
 def _read(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise ValueError(f"There is no file of weights {path}: check the path.")
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)

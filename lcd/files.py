@@ -27,16 +27,25 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def check_output(file: Path) -> Path:
+def check_output(file: Path, *endings: str) -> Path:
     """Find out whether a file can be written, before the work that fills it, and give it back.
+
+    Parameters
+    ----------
+    file
+        The file.
+    endings
+        How its name may end, such as ``".csv"``; in any way, if none is given.
 
     Raises
     ------
     ValueError
-        If it is a folder, or there can be no such file.
+        If it is a folder, its name ends otherwise, or there can be no such file.
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder: name a file, such as {file / 'NAME'}.")
+    if endings and file.suffix.lower() not in endings:
+        raise ValueError(f"{file} must end in {' or '.join(endings)}: name it {file.with_suffix(endings[0])}.")
     folder = next(parent for parent in file.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise ValueError(f"Nothing can be written to {folder}: name another file than {file}.")

@@ -316,13 +316,14 @@ def test_weights_of_other_programs_are_found_by_their_names_whatever_stands_befo
     state = {name: value.contiguous() for name, value in first.features_extractor.eye.state_dict().items()}
     files = {
         "bare.safetensors": state,
+        "LOUD.SAFETENSORS": state,
         "parallel.pt": {f"module.{name}": value for name, value in state.items()},
         "sb3.pt": {f"features_extractor.cnn.{name}": value for name, value in state.items()},
         "checkpoint.pt": {"epoch": 3, "model_state_dict": state},
         "counted.pt": {**state, "epoch": 3},
     }
     for name, content in files.items():
-        (save_file if name.endswith("safetensors") else torch.save)(content, tmp_path / name)
+        (save_file if name.lower().endswith("safetensors") else torch.save)(content, tmp_path / name)
         assert same(
             copy_of(first.features_extractor.eye), copy_of(policy(f"nature@{tmp_path / name}").features_extractor.eye)
         )

@@ -51,6 +51,8 @@ def lcd(*arguments, cwd):
         (["report", "procgen-easy", "--out", "/dev/null/page.html"], ["/dev/null", "name another file"]),
         (["watch", "maze", "--out", "."], [". is a folder: name a file"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--out", "."], [". is a folder: name a file"]),
+        (["pretrain", "maze", "--objective", "autoencoding", "--out", "my.eye"], ["my.eye", "name it my.safetensors"]),
+        (["report", "procgen-easy", "--out", "page.pdf"], ["page.pdf must end in .html or .htm", "name it page.html"]),
         (["harmonize", "maze", "--out", "."], [". is a folder: name a file"]),
         (["align", "efficientnet_lite0", "--out", "."], [". is a folder: name a file"]),
     ],

@@ -88,8 +88,8 @@ def test_divergence_is_the_learners_and_not_the_references_fault():
     [
         (["maze", "--epochs", "2"], "--epochs is for a folder"),
         ([".", "--steps", "2000"], "--steps is for a game"),
-        ([".", "--weights", "eye.pt"], "a safetensors file of their own"),
-        ([".", "--weights", "eye.safetensors", "--out", "eye.safetensors"], "a safetensors file of their own"),
+        ([".", "--weights", "eye.pt"], "eye.pt must end in .safetensors: name it eye.safetensors"),
+        ([".", "--weights", "eye.safetensors", "--out", "eye.safetensors"], "cannot hold both the table and the"),
     ],
 )
 def test_options_that_would_be_lost_are_refused(tmp_path, options, sentence):

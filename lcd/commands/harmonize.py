@@ -51,11 +51,9 @@ def command(
     if Path(what).is_dir():
         if given := [name for name, value in of_game.items() if value is not None]:
             raise ValueError(f"{given[0]} is for a game, and {what} is a folder of images: leave it out.")
-        check_output(weights)
-        if weights.suffix != ".safetensors" or weights == out:
-            raise ValueError(
-                f"The weights are a safetensors file of their own: name one such as {weights.stem}.safetensors."
-            )
+        check_output(weights, ".safetensors")
+        if weights == out:
+            raise ValueError(f"{out} cannot hold both the table and the weights: name another file with --out.")
         from lcd.training.classifiers import Harmonization
 
         settings = Harmonization(weight, epochs or Harmonization.epochs)

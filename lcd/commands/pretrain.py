@@ -49,7 +49,8 @@ def command(
     unusual = (
         [mode] * (mode != "easy") + [encoder.replace(":", "_")] * (encoder != "nature") + [f"seed{seed}"] * (seed > 0)
     )
-    file = check_output(out or Path("eyes") / f"{'-'.join([options.game, objective, *unusual])}.safetensors")
+    usual_file = Path("eyes") / f"{'-'.join([options.game, objective, *unusual])}.safetensors"
+    file = check_output(out or usual_file, ".safetensors")
     policy = None if agent is None else load_policy(agent)[0]
     console = Console()
 

@@ -74,8 +74,7 @@ def report(
     from lcd.output import save_figure
     from lcd.taxonomy.taxonomy import Taxonomy
 
-    if check_output(out).suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"The report is a page, and {out} has another ending: name it {out.with_suffix('.html')}.")
+    check_output(out, ".html", ".htm")
     if pdf:
         check_output(out.with_suffix(".pdf"))
     found = Taxonomy.read(runs)
