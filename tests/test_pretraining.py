@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from agents import EncoderPolicy, load_policy, save_policy
 from agents.weights import eye_card
 from envs import ProcgenOptions
 from envs.actions import action_classes
+from lcd.commands.pretrain import default_file
 from lcd.training.frames import GameFrames, Transitions, collect_frames
 from lcd.training.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
 from lcd.training.pretraining import FRAMES, Pretraining, pretrain, teach
@@ -219,8 +222,8 @@ def test_the_command_writes_an_eye_that_a_policy_takes(tmp_path):
     ]
     done = lcd(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    file = tmp_path / "eyes" / "maze-autoencoding-small.safetensors"
-    assert "eyes/maze-autoencoding-small.safetensors" in done.stdout
+    file = tmp_path / "eyes" / "maze-autoencoding-small-2048frames-1epochs.safetensors"
+    assert f"eyes/{file.name}" in done.stdout
     assert eye_card(file)["objective"] == "autoencoding"
     policy = EncoderPolicy(FRAMES, ACTIONS, lambda _: 0.0, f"small@{file}")
     save_policy(policy, tmp_path / "policy.safetensors", {})
@@ -230,6 +233,23 @@ def test_the_command_writes_an_eye_that_a_policy_takes(tmp_path):
     assert eye_card(tmp_path / "eye.safetensors")["seen_by"] == "a trained agent"
     wrong = lcd("pretrain", "maze", "--objective", "sleeping", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
+def test_eyes_that_learned_otherwise_have_names_of_their_own(tmp_path):
+    agents = [tmp_path / "one" / "policy.safetensors", tmp_path / "other" / "policy.safetensors"]
+    for agent in agents:
+        agent.parent.mkdir()
+        agent.write_text(agent.parent.name)
+    maze, usual = ProcgenOptions("maze"), Pretraining("slow-features")
+    changes = {"architecture": "small", "frames": 4_096, "epochs": 3, "num_levels": 100, "seed": 1}
+    files = [
+        default_file(maze, usual, None),
+        default_file(ProcgenOptions("maze", "hard"), usual, None),
+        *(default_file(maze, replace(usual, **{name: value}), None) for name, value in changes.items()),
+        *(default_file(maze, usual, agent) for agent in agents),
+    ]
+    assert files[0].as_posix() == "eyes/maze-slow-features.safetensors"
+    assert len(set(files)) == len(files)
 
 
 def test_a_small_set_makes_no_batch_of_its_rest():

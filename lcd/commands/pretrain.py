@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from lcd.arguments import count
+
+if TYPE_CHECKING:
+    from envs import ProcgenOptions
+    from lcd.training.pretraining import Pretraining
 
 
 def command(
@@ -46,12 +50,8 @@ def command(
 
     options = ProcgenOptions(game, mode)
     settings = Pretraining(objective, encoder, frames or Pretraining.frames, epochs, num_levels=levels, seed=seed)
-    unusual = (
-        [mode] * (mode != "easy") + [encoder.replace(":", "_")] * (encoder != "nature") + [f"seed{seed}"] * (seed > 0)
-    )
-    usual_file = Path("eyes") / f"{'-'.join([options.game, objective, *unusual])}.safetensors"
-    file = check_output(out or usual_file, ".safetensors")
     policy = None if agent is None else load_policy(agent)[0]
+    file = check_output(out or default_file(options, settings, agent), ".safetensors")
     console = Console()
 
     def report(line: str) -> None:
@@ -69,3 +69,23 @@ def command(
         highlight=False,
         soft_wrap=True,
     )
+
+
+def default_file(options: ProcgenOptions, settings: Pretraining, agent: Path | None) -> Path:
+    """Where an eye goes unless a file is named: what is not usual is in the name, so that no eye replaces another."""
+    from lcd.files import checksum
+    from lcd.training.pretraining import Pretraining
+
+    usual = Pretraining(settings.objective)
+    parts = {
+        options.distribution_mode: options.distribution_mode != "easy",
+        settings.architecture.replace(":", "_"): settings.architecture != usual.architecture,
+        f"{settings.frames}frames": settings.frames != usual.frames,
+        f"{settings.epochs}epochs": settings.epochs != usual.epochs,
+        f"{settings.num_levels}levels": settings.num_levels != usual.num_levels,
+        f"seed{settings.seed}": settings.seed != usual.seed,
+    }
+    unusual = [part for part, is_unusual in parts.items() if is_unusual]
+    if agent is not None:
+        unusual.append(f"agent{checksum(agent)[:12]}")
+    return Path("eyes") / f"{'-'.join([options.game, settings.objective, *unusual])}.safetensors"
