@@ -46,10 +46,34 @@ def check_output(file: Path, *endings: str) -> Path:
         raise ValueError(f"{file} is a folder: name a file, such as {file / 'NAME'}.")
     if endings and file.suffix.lower() not in endings:
         raise ValueError(f"{file} must end in {' or '.join(endings)}: name it {file.with_suffix(endings[0])}.")
-    folder = next(parent for parent in file.absolute().parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ValueError(f"Nothing can be written to {folder}: name another file than {file}.")
+    _check_writable(file.absolute().parent, f"name another file than {file}")
     return file
+
+
+def check_output_folder(folder: Path, option: str) -> None:
+    """Find out whether a folder can be written to, or be made, before the work that fills it.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+    option
+        What names another one, such as ``"--out"``.
+
+    Raises
+    ------
+    ValueError
+        If it is a file, or there can be no such folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: choose a folder with {option}.")
+    _check_writable(folder.absolute(), f"choose another folder than {folder} with {option}")
+
+
+def _check_writable(folder: Path, remedy: str) -> None:
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(f"Nothing can be written to {there}: {remedy}.")
 
 
 def flush(path: Path) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lcd.diagnosis import Diagnosis
-from lcd.files import check_output, is_partial, replacing
+from lcd.files import check_output, check_output_folder, is_partial, replacing
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
@@ -55,8 +55,7 @@ class OutputFolder:
         ValueError
             If it does; the message says what differs.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"{self.path} is a file: choose a folder with --out.")
+        check_output_folder(self.path, "--out")
         check_output(self.path / "plan.json")
         if not self.path.exists() or all(is_partial(file) for file in self.path.iterdir()):
             return

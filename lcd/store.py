@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from lcd.files import flush
+from lcd.files import check_output_folder, flush
 from lcd.training.settings import RunSettings
 
 FORMAT = "lcd.run/1"
@@ -116,6 +117,17 @@ class Store:
     def has(self, settings: RunSettings) -> bool:
         """Whether the run is finished."""
         return self.folder(settings).is_dir()
+
+    def check(self, runs: Iterable[RunSettings]) -> None:
+        """Refuse a folder that cannot take those of some runs that it lacks.
+
+        Raises
+        ------
+        ValueError
+            If it cannot.
+        """
+        if not all(self.has(run) for run in runs):
+            check_output_folder(self.root, "--store")
 
     def load(self, settings: RunSettings) -> StoredRun:
         """Read a finished run.

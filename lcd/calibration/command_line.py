@@ -40,6 +40,7 @@ def command(
     from lcd.execution import default_workers
     from lcd.output import OutputFolder
     from lcd.plan import check_encoder
+    from lcd.store import Store
 
     changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
     preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
@@ -48,6 +49,7 @@ def command(
     check_encoder(preset.encoder)
     folder = OutputFolder(out)
     folder.check(sweep)
+    Store(store).check(plan.runs)
     workers = workers or default_workers("cpu")[0]
     console = Console()
     if dry_run:

@@ -93,6 +93,8 @@ def command(
     check_encoders(game_plan, others)
     folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
     folder.check(plan)
+    runs = Store(store)
+    runs.check(plan.runs)
     usual = default_workers(device)
     workers, threads = workers or usual[0], threads or usual[1]
 
@@ -103,7 +105,6 @@ def command(
         return
 
     folder.claim(plan)
-    runs = Store(store)
     with PlanDisplay(plan) as display:
         execute(plan, runs, workers=workers, threads=threads, device=device, listener=display)
     diagnosis = read_diagnosis(game_plan, runs, {"preset": preset})

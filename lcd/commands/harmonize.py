@@ -69,10 +69,12 @@ def command(
     changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
     chosen = adjusted_preset(preset, **changes)
     plan = harmonized_plan(plan_diagnosis(what, chosen, distribution_mode="easy", teacher=teacher), weight)
+    learners = Store(store)
+    learners.check(plan.runs)
     with PlanDisplay(plan) as display:
         runs = measure_harmonization(
             plan,
-            Store(store),
+            learners,
             workers=workers or default_workers(device)[0],
             threads=1,
             device=device,

@@ -32,6 +32,7 @@ def command(
     from lcd.diagnosis import Diagnosis
     from lcd.display import PlanDisplay, estimate_table
     from lcd.execution import default_workers, resolve_device
+    from lcd.store import Store
     from lcd.survey.plan import Survey
     from lcd.survey.survey import carry_out, folders
     from lcd.survey.tables import SurveyTables
@@ -43,6 +44,7 @@ def command(
     out = out or Path("surveys") / Path(plan).stem
     console = Console()
     folders(survey, out)
+    Store(store).check(survey.plan.runs)
     if tables:
         SurveyTables.kept(tables)  # a folder of something else is refused now, not after hours of training
     if dry_run:

@@ -80,12 +80,14 @@ def train(
     import torch
 
     from envs import ProcgenOptions, get_game
+    from lcd.files import check_output_folder
     from lcd.teachers.library import shipped_games, shipped_teacher, teacher_name
     from lcd.teachers.making import EXPERT_EPISODES, TRAINING_LEVELS, make_teacher
     from lcd.teachers.recipes import RECIPES
 
     name = get_game(game).name
-    own_folder = Path("lcd-runs") / "teachers" / teacher_name(name, mode)
+    folder = folder or Path("lcd-runs") / "teachers" / teacher_name(name, mode)
+    check_output_folder(folder, "--folder")
     recipe = RECIPES[name] if steps is None else replace(RECIPES[name], steps=steps)
     if learning_rate is not None:
         recipe = replace(recipe, hyperparameters=replace(recipe.hyperparameters, learning_rate=learning_rate))
@@ -98,7 +100,7 @@ def train(
     path, _ = make_teacher(
         ProcgenOptions(name, num_levels=TRAINING_LEVELS, distribution_mode=mode),
         recipe,
-        folder or own_folder,
+        folder,
         episodes=episodes,
         expert_episodes=min(EXPERT_EPISODES, episodes),
         begin=begin,
