@@ -6,7 +6,6 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 import lcd
@@ -16,6 +15,7 @@ from lcd.commands.diagnose import command as diagnose
 from lcd.commands.harmonize import command as harmonize
 from lcd.commands.pretrain import command as pretrain
 from lcd.commands.watch import command as watch
+from lcd.console import plain_console
 from lcd.survey.command_line import command as survey
 from lcd.taxonomy.command_line import report, taxonomy
 from lcd.teachers.command_line import teachers
@@ -60,7 +60,7 @@ def games() -> None:
     for game in GAMES.values():
         ranges = [f"{low:g}, {high:g}" for low, high in (game.easy, game.hard)]
         table.add_row(game.name, f"lcd/{game.title}-v0", *ranges)
-    Console().print(table)
+    plain_console().print(table)
 
 
 def main() -> None:

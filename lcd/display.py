@@ -12,12 +12,15 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
+from rich.text import Text
 
+from lcd.console import plain_console
 from lcd.diagnosis import Diagnosis
 from lcd.execution import Event
 from lcd.plan import Plan
 from lcd.timing import expected_seconds, kind_of, measured_rates
 from lcd.training.settings import RunSettings
+from lcd.verdict import Verdict
 
 LINE_SECONDS = 30.0
 
@@ -57,7 +60,7 @@ class PlanDisplay:
     """
 
     def __init__(self, plan: Plan, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
+        self._console = console or plain_console(stderr=True)
         self._plan = plan
         self._progress = Progress(
             TextColumn("{task.description}"),
@@ -141,7 +144,7 @@ def estimate_table(
     swapped
         Further runs, with what people call their encoders.
     """
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     named = [*((run.encoder, run) for run in plan.runs), *swapped]
     runs = [run for _, run in named]
     with console.status("measuring this machine", speed=0.5) as status:
@@ -149,7 +152,7 @@ def estimate_table(
             runs,
             threads,
             lambda run: status.update(
-                f"measuring how fast this machine trains: {run.view} + {run.learning}, {run.encoder}"
+                Text(f"measuring how fast this machine trains: {run.view} + {run.learning}, {run.encoder}")
             ),
         )
     table = Table(title="Plan: steps of each run, their speed here, and the time of all in one worker")
@@ -172,6 +175,11 @@ def estimate_table(
 def limits_text(low: float, high: float, form: str) -> str:
     """An interval for people; empty where it is unknown, as that of a single seed is."""
     return "" if low != low else f"{low:{form}} to {high:{form}}"
+
+
+def verdict_text(verdict: Verdict) -> Text:
+    """A verdict and the numbers that it rests on."""
+    return Text.assemble((verdict.name, "bold"), f": {verdict.reason}")
 
 
 def demand_rows(diagnosis: Diagnosis) -> Table:

@@ -2,10 +2,15 @@ import subprocess
 import sys
 
 import pytest
+from rich.table import Table
 
 from lcd.arguments import encoder_names
 from lcd.command_line import main
+from lcd.console import plain_console
+from lcd.display import verdict_text
 from lcd.execution import _sentence
+from lcd.intervals import Interval
+from lcd.verdict import Verdict
 
 
 def lcd(*arguments, cwd):
@@ -153,6 +158,20 @@ def test_help_and_games_are_quick_and_quiet(tmp_path):
     games = lcd("games", cwd=tmp_path)
     assert games.stderr == ""
     assert games.stdout.count("lcd/") == 16
+
+
+def test_brackets_in_paths_and_sentences_are_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["lcd", "watch", "maze", "--max-steps", "2", "--out", "a[b].gif"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "a[b].gif" in capsys.readouterr().out
+    unknown = Interval(0.5, float("nan"), float("nan"), over="nothing")
+    table = Table("demand", title="[none]")
+    table.add_row(str(unknown))
+    plain_console().print(table, verdict_text(Verdict("inconclusive", f"P = {unknown}.")))
+    said = capsys.readouterr().out
+    assert ("[none]" in said, said.count("[no interval]")) == (True, 2)
 
 
 def test_no_disk_space_is_said_plainly():

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from lcd.arguments import STORE, DryRun, Seeds, Steps, StoreFolder, Workers, names
+from lcd.console import plain_console
 
 
 def command(
@@ -51,7 +51,7 @@ def command(
     folder.check(sweep)
     Store(store).check(plan.runs)
     workers = workers or default_workers("cpu")[0]
-    console = Console()
+    console = plain_console()
     if dry_run:
         console.print(*estimate_table(plan, workers), sep="\n")
         return

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from lcd.arguments import Device, names
+from lcd.console import plain_console
 
 if TYPE_CHECKING:
     from envs import ProcgenOptions
@@ -70,7 +70,7 @@ def command(
         found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], seeing.size))
         raise ValueError(f"The policy sees images of {wanted} pixels, and these have {found}: resize them beforehand.")
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
         tables = [
             align(
@@ -98,7 +98,7 @@ def command(
         limits = limits_text(row["low"], row["high"], ".3f")
         counted = f"{row['undefined']} of {row['images']}"
         shown.add_row(row["aspect"], row["method"], row["measure"], mean, limits, *[share] * shares, counted)
-    console = Console()
+    console = plain_console()
     console.print(shown)
     if seeing.features is not None and seeing.value is None:
         console.print("It imitated, and learned no value: where a value looks is left out.", highlight=False)

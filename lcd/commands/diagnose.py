@@ -24,6 +24,7 @@ from lcd.arguments import (
     encoder_names,
     names,
 )
+from lcd.console import plain_console
 
 if TYPE_CHECKING:
     from lcd.plan import GamePlan
@@ -69,7 +70,7 @@ def command(
     comes with the package, and decomposes the gap between the unaided and the fully aided learner. Runs are kept: the
     same command goes on where it stopped.
     """
-    from lcd.display import PlanDisplay, demand_rows, estimate_table, swap_rows
+    from lcd.display import PlanDisplay, demand_rows, estimate_table, swap_rows, verdict_text
     from lcd.execution import default_workers, execute, resolve_device
     from lcd.output import OutputFolder
     from lcd.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
@@ -99,7 +100,7 @@ def command(
     workers, threads = workers or usual[0], threads or usual[1]
 
     if dry_run:
-        console = Console()
+        console = plain_console()
         console.print(*estimate_table(plan, workers, threads, foreseen_runs(game_plan, others)), sep="\n")
         console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
         return
@@ -109,9 +110,9 @@ def command(
         execute(plan, runs, workers=workers, threads=threads, device=device, listener=display)
     diagnosis = read_diagnosis(game_plan, runs, {"preset": preset})
     folder.write(diagnosis)
-    console = Console()
+    console = plain_console()
     console.print(demand_rows(diagnosis))
-    console.print(f"[bold]{diagnosis.verdict.name}[/bold]: {diagnosis.verdict.reason}", highlight=False)
+    console.print(verdict_text(diagnosis.verdict))
     for title, sentences in (
         ("What would decide it", diagnosis.verdict.would_decide),
         ("Mind", diagnosis.verdict.cautions),

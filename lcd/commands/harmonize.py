@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from lcd.arguments import STORE, Device, Seeds, Steps, StoreFolder, Teacher, TeacherFactor, Workers
+from lcd.console import plain_console
 
 if TYPE_CHECKING:
     from lcd.training.classifiers import Harmonization
@@ -88,7 +88,7 @@ def command(
         numbers = (f"{row[name]:.3f}" for name in ("without", "with", "change"))
         limits = limits_text(row["low"], row["high"], ".3f")
         table.add_row(row["learning"], row["measure"], *numbers, limits)
-    console = Console()
+    console = plain_console()
     console.print(table)
     console.print(f"The table of runs is {out}.", highlight=False, soft_wrap=True)
 
@@ -99,7 +99,7 @@ def _classifier(folder: Path, settings: Harmonization, encoder: str, out: Path, 
     from lcd.files import replacing
     from lcd.training.classifiers import harmonize_classifier
 
-    console = Console()
+    console = plain_console()
     classifier, references = load_classifier(encoder), read_folder(folder)
     table = harmonize_classifier(
         classifier, references, settings, device=device, report=lambda line: console.print(line, highlight=False)

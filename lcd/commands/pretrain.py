@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from lcd.arguments import count
+from lcd.console import plain_console
 
 if TYPE_CHECKING:
     from envs import ProcgenOptions
@@ -52,7 +52,7 @@ def command(
     settings = Pretraining(objective, encoder, frames or Pretraining.frames, epochs, num_levels=levels, seed=seed)
     policy = None if agent is None else load_policy(agent)[0]
     file = check_output(out or default_file(options, settings, agent), ".safetensors")
-    console = Console()
+    console = plain_console()
 
     def report(line: str) -> None:
         console.print(f"{options.game}, {objective}: {line}", highlight=False)

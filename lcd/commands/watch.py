@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+
+from lcd.console import plain_console
 
 if TYPE_CHECKING:
     from agents import EncoderPolicy
@@ -48,7 +49,7 @@ def command(
     )
     with replacing(film) as partial:
         registered("replay")(replay, partial)
-    Console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
+    plain_console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
 
 
 def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, ProcgenOptions, int]:

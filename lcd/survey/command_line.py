@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from lcd.arguments import STORE, Device, DryRun, StoreFolder, Threads, Workers, names
+from lcd.console import plain_console
 
 
 def command(
@@ -30,7 +31,7 @@ def command(
     soon as its runs are finished. Runs are kept: the same command goes on where it stopped.
     """
     from lcd.diagnosis import Diagnosis
-    from lcd.display import PlanDisplay, estimate_table
+    from lcd.display import PlanDisplay, estimate_table, verdict_text
     from lcd.execution import default_workers, resolve_device
     from lcd.store import Store
     from lcd.survey.plan import Survey
@@ -42,7 +43,7 @@ def command(
     if games:
         survey = survey.only(names(games))
     out = out or Path("surveys") / Path(plan).stem
-    console = Console()
+    console = plain_console()
     folders(survey, out)
     Store(store).check(survey.plan.runs)
     if tables:
@@ -53,14 +54,15 @@ def command(
         return
 
     def done(diagnosis: Diagnosis) -> None:
-        console.print(f"{diagnosis.game}: [bold]{diagnosis.verdict.name}[/bold]: {diagnosis.verdict.reason}")
+        console.print(Text.assemble(f"{diagnosis.game}: ", verdict_text(diagnosis.verdict)))
         if tables:
             try:
                 SurveyTables.of([diagnosis]).enter(tables)
             except (OSError, ValueError) as error:
                 console.print(
-                    f"[yellow]{diagnosis.game} is not in {tables}: {error}[/yellow] The survey goes on; the same "
-                    "command enters it again.",
+                    f"{diagnosis.game} is not in {tables}: {error} The survey goes on; the same command enters it "
+                    "again.",
+                    style="yellow",
                     highlight=False,
                     soft_wrap=True,
                 )

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
+
+from lcd.console import plain_console
 
 if TYPE_CHECKING:
     from lcd.taxonomy.taxonomy import Placement, Taxonomy
@@ -42,7 +43,7 @@ def taxonomy(
     from lcd.survey.tables import SurveyTables
     from lcd.taxonomy.taxonomy import FIGURES, Taxonomy
 
-    console = Console()
+    console = plain_console()
     folder = OutputFolder(out)
     if place is None:
         folder.check(_Folder())
@@ -79,7 +80,7 @@ def report(
         check_output(out.with_suffix(".pdf"))
     found = Taxonomy.read(runs)
     registered("report")(found, out, title)
-    console = Console()
+    console = plain_console()
     console.print(f"The report is {out}.", highlight=False, soft_wrap=True)
     if pdf:
         save_figure(found.plot(), out.with_suffix(".pdf"))

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from lcd.arguments import count
+from lcd.console import plain_console
 
 teachers = typer.Typer(name="teachers", help="List the reference teachers, or make one again.")
 
@@ -35,14 +34,14 @@ def list_teachers(context: typer.Context) -> None:
         share = card.share_of_long_training(card.unseen)
         table.add_row(
             teacher_name(card.game, card.distribution_mode),
-            escape(f"{card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}]"),
+            f"{card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}]",
             "" if share is None else f"{share:.0%}",
             f"{card.training.mean:.2f}",
             f"{card.expert.mean:.2f}",
             f"{card.steps / 1e6:.1f}M",
             f"{card.core_hours:.1f}",
         )
-    Console().print(table)
+    plain_console().print(table)
 
 
 @teachers.command()
@@ -96,7 +95,7 @@ def train(
         nearest = mode if name in shipped_games(distribution_mode=mode) else "easy"
         begin = shipped_teacher(name, distribution_mode=nearest)
     torch.set_num_threads(threads)
-    console = Console()
+    console = plain_console()
     path, _ = make_teacher(
         ProcgenOptions(name, num_levels=TRAINING_LEVELS, distribution_mode=mode),
         recipe,
