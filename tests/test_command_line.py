@@ -35,6 +35,7 @@ def lcd(*arguments, cwd):
         (["watch"], ["name a game", "--run"]),
         (["watch", "maze", "--teacher", "maze"], ["--teacher maze plays alone"]),
         (["watch", "maze", "--run", "nowhere"], ["no weights in nowhere", "finished run"]),
+        (["watch", "--run", "nowhere", "--mode", "hard"], ["--mode hard is for a reference teacher", "leave it out"]),
         (["survey", "nowhere"], ["no survey nowhere", "procgen-easy"]),
         (["taxonomy", "nowhere"], ["nowhere holds no diagnoses"]),
         (["report", "nowhere"], ["nowhere holds no diagnoses"]),

@@ -86,8 +86,13 @@ def test_divergence_is_the_learners_and_not_the_references_fault():
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        (["maze", "--teacher-factor", "2"], "No such option: --teacher-factor"),
         (["maze", "--epochs", "2"], "--epochs is for a folder"),
+        (["maze", "--weights", "eye.safetensors"], "--weights is for a folder"),
         ([".", "--steps", "2000"], "--steps is for a game"),
+        ([".", "--preset", "smoke"], "--preset is for a game"),
+        ([".", "--workers", "1"], "--workers is for a game"),
+        ([".", "--store", "runs"], "--store is for a game"),
         ([".", "--weights", "eye.pt"], "eye.pt must end in .safetensors: name it eye.safetensors"),
         ([".", "--weights", "eye.safetensors", "--out", "eye.safetensors"], "cannot hold both the table and the"),
     ],
@@ -111,7 +116,7 @@ def test_effects_compare_seeds_with_themselves():
 
 
 def test_the_command_measures_learners_of_a_game(tmp_path):
-    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--teacher-factor", "1", "--encoder", "small"]
+    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small"]
     done = lcd("harmonize", "maze", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "harmonization.csv")

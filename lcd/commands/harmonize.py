@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lcd.arguments import STORE, Device, Seeds, Steps, StoreFolder, Teacher, TeacherFactor, Workers
+from lcd.arguments import STORE, Device, Seeds, Steps, Teacher, Workers
 from lcd.console import plain_console
 
 if TYPE_CHECKING:
@@ -19,20 +20,26 @@ if TYPE_CHECKING:
 def command(
     what: Annotated[str, typer.Argument(help="A Procgen game, or a folder of ClickMe's files.")],
     weight: Annotated[float, typer.Option(help="Of the harmonizer's loss.")] = 1.0,
-    preset: Annotated[str, typer.Option(help="How much to spend on a game, see lcd diagnose.")] = "standard",
+    preset: Annotated[
+        str | None, typer.Option(help="How much to spend on a game, see lcd diagnose; by default standard.")
+    ] = None,
     steps: Steps = None,
     seeds: Seeds = None,
     encoder: Annotated[
         str | None, typer.Option(help="Visual encoder of a game's learners, or the classifier: efficientnet_lite0.")
     ] = None,
     teacher: Teacher = None,
-    teacher_factor: TeacherFactor = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images of a folder; by default 5.")] = None,
-    weights: Annotated[Path, typer.Option(help="The classifier's weights; use it as efficientnet_lite0@FILE.")] = Path(
-        "harmonized.safetensors"
-    ),
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="The classifier's weights, by default harmonized.safetensors; use it as efficientnet_lite0@FILE."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="The table.")] = Path("harmonization.csv"),
-    store: StoreFolder = STORE,
+    store: Annotated[
+        Path | None, typer.Option(help=f"Folder of a game's runs, which diagnoses share; by default {STORE}.")
+    ] = None,
     workers: Workers = None,
     device: Device = "cpu",
 ) -> None:
@@ -47,11 +54,11 @@ def command(
 
     check_output(out)
     device = resolve_device(device)
-    of_game = {"--steps": steps, "--seeds": seeds, "--teacher": teacher, "--teacher-factor": teacher_factor}
     if Path(what).is_dir():
-        if given := [name for name, value in of_game.items() if value is not None]:
+        of_game = {"--preset": preset, "--steps": steps, "--seeds": seeds, "--teacher": teacher}
+        if given := _given(of_game | {"--store": store, "--workers": workers}):
             raise ValueError(f"{given[0]} is for a game, and {what} is a folder of images: leave it out.")
-        check_output(weights, ".safetensors")
+        weights = check_output(weights or Path("harmonized.safetensors"), ".safetensors")
         if weights == out:
             raise ValueError(f"{out} cannot hold both the table and the weights: name another file with --out.")
         from lcd.training.classifiers import Harmonization
@@ -59,17 +66,16 @@ def command(
         settings = Harmonization(weight, epochs or Harmonization.epochs)
         _classifier(Path(what), settings, encoder or "efficientnet_lite0", out, weights, device)
         return
-    if epochs is not None:
-        raise ValueError(f"--epochs is for a folder of images, and {what} is none: leave it out, or check the path.")
+    if given := _given({"--epochs": epochs, "--weights": weights}):
+        raise ValueError(f"{given[0]} is for a folder of images, and {what} is none: leave it out, or check the path.")
     from lcd.display import PlanDisplay, limits_text
     from lcd.harmonization import effect_table, harmonized_plan, measure_harmonization
     from lcd.pipeline import adjusted_preset, plan_diagnosis
     from lcd.store import Store
 
-    changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
-    chosen = adjusted_preset(preset, **changes)
+    chosen = adjusted_preset(preset or "standard", steps=steps, seeds=seeds, encoder=encoder)
     plan = harmonized_plan(plan_diagnosis(what, chosen, distribution_mode="easy", teacher=teacher), weight)
-    learners = Store(store)
+    learners = Store(store or STORE)
     learners.check(plan.runs)
     with PlanDisplay(plan) as display:
         runs = measure_harmonization(
@@ -91,6 +97,11 @@ def command(
     console = plain_console()
     console.print(table)
     console.print(f"The table of runs is {out}.", highlight=False, soft_wrap=True)
+
+
+def _given(options: Mapping[str, object]) -> list[str]:
+    """Those options that were given."""
+    return [name for name, value in options.items() if value is not None]
 
 
 def _classifier(folder: Path, settings: Harmonization, encoder: str, out: Path, weights: Path, device: str) -> None:

@@ -20,7 +20,9 @@ def command(
     teacher: Annotated[
         str | None, typer.Option(metavar="GAME", help="The game whose reference teacher is to play.")
     ] = None,
-    mode: Annotated[str, typer.Option(help="Whose mode the reference teacher is: easy or hard.")] = "easy",
+    mode: Annotated[
+        str | None, typer.Option(help="Whose mode the reference teacher is: easy or hard; by default easy.")
+    ] = None,
     training: Annotated[
         bool, typer.Option("--training", help="Play the levels that were learned on, instead of unseen ones.")
     ] = False,
@@ -38,7 +40,11 @@ def command(
         raise ValueError(f"--teacher {teacher} plays alone: leave the game and --run away, or --teacher.")
     if run is None and (game or teacher) is None:
         raise ValueError("Nobody is there to be watched: name a game, whose teacher plays, or a run with --run.")
-    policy, options, levels = _of_teacher(str(game or teacher), mode) if run is None else _of_run(run, game)
+    if run is not None and mode is not None:
+        raise ValueError(
+            f"--mode {mode} is for a reference teacher, and {run} plays in the mode it learned: leave it out."
+        )
+    policy, options, levels = _of_teacher(str(game or teacher), mode or "easy") if run is None else _of_run(run, game)
     film = check_output(out or Path(f"{options.game}.gif"))
     replay = record(
         policy,
