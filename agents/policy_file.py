@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from agents.encoders import LABELS
 from agents.policy import EncoderPolicy
 from agents.registry import EncoderName, parse_encoder
+from agents.weights import write_tensors
 
 FORMAT = "lcd-policy-1"
 
@@ -66,16 +66,7 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
         "card": json.dumps(card),
     }
     weights = _weights(policy)
-    data = save({name: value.half() for name, value in weights.items()} if half else weights, metadata)
-    path.write_bytes(_in_order(data))
-
-
-def _in_order(data: bytes) -> bytes:
-    """The same safetensors file with its header sorted, which the library writes in an order of its own each time."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[end:]
+    write_tensors({name: value.half() for name, value in weights.items()} if half else weights, path, metadata)
 
 
 def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from agents.encoders import Encoder
 from agents.eyes import Classifier
@@ -23,6 +23,15 @@ _OF_POLICIES = "features_extractor.network.0."
 
 _OF_CLASSIFIERS = "module.model."
 """What stands before the names of a classifier's weights in an eye around it."""
+
+
+def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file with the header sorted, which the library writes in an order of its own each time."""
+    data = save(tensors, metadata)
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
+    header += b" " * (-len(header) % 8)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[end:])
 
 
 def save_eye(encoder: Encoder, path: Path, architecture: str, card: dict[str, Any]) -> None:
@@ -40,7 +49,7 @@ def save_eye(encoder: Encoder, path: Path, architecture: str, card: dict[str, An
         JSON data.
     """
     weights = {name: value.contiguous() for name, value in encoder.eye.state_dict().items()}
-    save_file(weights, path, {"format": FORMAT, "encoder": architecture, "card": json.dumps(card)})
+    write_tensors(weights, path, {"format": FORMAT, "encoder": architecture, "card": json.dumps(card)})
 
 
 def save_classifier(classifier: Classifier, path: Path, card: dict[str, Any]) -> None:
@@ -56,7 +65,7 @@ def save_classifier(classifier: Classifier, path: Path, card: dict[str, Any]) ->
         JSON data.
     """
     weights = {_OF_CLASSIFIERS + name: value.contiguous() for name, value in classifier.model.state_dict().items()}
-    save_file(weights, path, {"format": FORMAT, "encoder": classifier.name, "card": json.dumps(card)})
+    write_tensors(weights, path, {"format": FORMAT, "encoder": classifier.name, "card": json.dumps(card)})
 
 
 def load_classifier(text: str) -> Classifier:

@@ -18,7 +18,7 @@ from toy_games import ColourGame, ColourTeacher
 
 from agents import PPO, DAgger, EncoderName, EncoderPolicy, Eye, TaughtVecEnv, load_policy, save_eye, save_policy
 from agents.eyes import load_eye
-from agents.weights import eye_card
+from agents.weights import eye_card, save_classifier
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 ACTIONS = spaces.Discrete(15)
@@ -255,6 +255,18 @@ def test_weights_go_from_one_encoder_into_another(tmp_path):
         assert made.is_frozen
         assert same(copy_of(first.features_extractor.eye), copy_of(made.features_extractor.eye)), name
     assert not policy(f"nature@{tmp_path / 'eye.pt'}+tuned").is_frozen
+
+
+def test_weights_may_be_read_by_whom_other_files_may_and_the_same_are_the_same_file(tmp_path):
+    made = policy("nature")
+    (tmp_path / "usual").touch()
+    for again in ("", "-again"):
+        save_eye(made.features_extractor, tmp_path / f"eye{again}", "nature", {})
+        save_policy(made, tmp_path / f"policy{again}", {})
+        save_classifier(SimpleNamespace(name="net", model=nn.Linear(2, 2)), tmp_path / f"classifier{again}", {})
+    assert len({file.stat().st_mode for file in tmp_path.iterdir()}) == 1
+    for name in ("eye", "policy"):
+        assert (tmp_path / name).read_bytes() == (tmp_path / f"{name}-again").read_bytes()
 
 
 def test_a_policy_with_such_an_eye_needs_no_other_file_to_be_read(tmp_path):
