@@ -111,12 +111,18 @@ def test_intraclass_correlations_are_those_of_shrout_and_fleiss():
         intraclass_correlation([[1, 2]])
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 6])
+@pytest.mark.parametrize("seeds", [2, 3, 6, 30])
 def test_split_halves_estimate_the_reliability_of_the_mean(seeds):
     random = np.random.default_rng(0)
     true, noise = random.standard_normal((4000, 1)), random.standard_normal((4000, seeds))
     assert split_half(true + noise) == pytest.approx(seeds / (seeds + 1), abs=0.02)
     assert intraclass_correlation(true + noise)[1][0] == pytest.approx(seeds / (seeds + 1), abs=0.02)
+
+
+@pytest.mark.parametrize("seeds", [3, 8, 9, 10])
+def test_split_halves_of_up_to_ten_seeds_do_not_depend_on_their_order(seeds):
+    table = np.random.default_rng(0).standard_normal((12, seeds))
+    assert split_half(table[:, ::-1]) == pytest.approx(split_half(table))
 
 
 def test_reliability_falls_with_noise(taxonomy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import comb
 
 import numpy as np
 import pandas as pd
@@ -27,7 +28,8 @@ Limits = tuple[float, float, float]
 SEEDS = (2, 3, 4, 5, 7, 10, 15, 20)
 """Numbers of seeds that the power table asks for."""
 
-MOST_SPLITS = 200
+MOST_SPLITS = 400
+"""Ways to halve the seeds that are averaged over; up to ten seeds there are fewer."""
 
 
 def intraclass_correlation(table: ArrayLike, level: float = 0.95) -> tuple[Limits, Limits]:
@@ -71,16 +73,19 @@ def intraclass_correlation(table: ArrayLike, level: float = 0.95) -> tuple[Limit
     return single, mean  # type: ignore[return-value]
 
 
-def split_half(table: ArrayLike) -> float:
+def split_half(table: ArrayLike, seed: int = 0) -> float:
     """Correlation over games between the means of two halves of the seeds, stepped up to all seeds.
 
-    The mean over all ways to halve the seeds (one is left out where their number is odd), stepped up by Spearman's and
-    Brown's formula ``m r / (1 + (m − 1) r)``, where all seeds are m times as many as a half.
+    The mean over all ways to halve the seeds (one is left out where their number is odd), or over `MOST_SPLITS` that
+    are drawn where there are more, stepped up by Spearman's and Brown's formula ``m r / (1 + (m − 1) r)``, where all
+    seeds are m times as many as a half.
 
     Parameters
     ----------
     table : array_like, shape (n, k)
         One row a game, one column a seed; at least three games and two seeds.
+    seed : int
+        Of the draws.
 
     References
     ----------
@@ -90,16 +95,20 @@ def split_half(table: ArrayLike) -> float:
     games, seeds = values.shape
     if games < 3 or seeds < 2:
         raise ValueError(f"split halves need three games and two seeds, not {games} and {seeds}")
-    half = seeds // 2
-    found: list[float] = []
-    for first in combinations(range(seeds), half):
-        rest = [seed for seed in range(seeds) if seed not in first]
-        for second in combinations(rest, half):
-            if first < second and len(found) < MOST_SPLITS:
-                halves = values[:, first].mean(axis=1), values[:, second].mean(axis=1)
-                found.append(float(np.corrcoef(*halves)[0, 1]))
-    correlation, times = float(np.mean(found)), seeds / half
+    splits = [[values[:, half].mean(axis=1) for half in split] for split in _splits(seeds, seed)]
+    correlation = float(np.mean([np.corrcoef(*halves)[0, 1] for halves in splits]))
+    times = seeds / (seeds // 2)
     return times * correlation / (1 + (times - 1) * correlation)
+
+
+def _splits(seeds: int, seed: int) -> list[NDArray[np.intp]]:
+    """Ways to halve seeds, each of shape (2, half): all of them, or `MOST_SPLITS` that are drawn."""
+    half = seeds // 2
+    if comb(seeds, half) * comb(seeds - half, half) // 2 > MOST_SPLITS:
+        generator = np.random.default_rng(seed)
+        return [generator.permutation(seeds)[: 2 * half].reshape(2, half) for _ in range(MOST_SPLITS)]
+    halves = list(combinations(range(seeds), half))
+    return [np.array([one, other]) for one, other in combinations(halves, 2) if not set(one) & set(other)]
 
 
 def reliability_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -112,7 +121,7 @@ def reliability_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.Data
     draws : int
         Draws of seeds behind the stability of ranks.
     seed : int
-        Of the draws.
+        Of the draws, and of the halves where there are many.
 
     Returns
     -------
@@ -129,7 +138,7 @@ def reliability_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.Data
             row |= dict(zip((measure, f"{measure}_low", f"{measure}_high"), limits, strict=True))
         estimate = cells.positions()[:, axis]
         ranks = [float(stats.spearmanr(estimate, other).statistic) for other in drawn[:, :, axis]]
-        rows.append(row | {"split_half": split_half(table), "rank_stability": float(np.mean(ranks))})
+        rows.append(row | {"split_half": split_half(table, seed), "rank_stability": float(np.mean(ranks))})
     return pd.DataFrame(rows)
 
 
