@@ -61,6 +61,7 @@ def lcd(*arguments, cwd):
         (["harmonize", "maze", "--store", "/dev/null"], ["/dev/null is a file", "with --store"]),
         (["teachers", "train", "maze", "--folder", "/dev/null"], ["/dev/null is a file", "with --folder"]),
         (["taxonomy", "procgen-easy", "--out", "/dev/null/map"], ["written to /dev/null", "/dev/null/map with --out"]),
+        (["watch", "maze", "--out", "film.mp4"], ["film.mp4 must end in .gif", "name it film.gif"]),
         (["watch", "maze", "--out", "."], [". is a folder: name a file"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--out", "."], [". is a folder: name a file"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--out", "my.eye"], ["my.eye", "name it my.safetensors"]),

@@ -45,7 +45,7 @@ def command(
             f"--mode {mode} is for a reference teacher, and {run} plays in the mode it learned: leave it out."
         )
     policy, options, levels = _of_teacher(str(game or teacher), mode or "easy") if run is None else _of_run(run, game)
-    film = check_output(out or Path(f"{options.game}.gif"))
+    film = check_output(out or Path(f"{options.game}.gif"), ".gif")
     replay = record(
         policy,
         options if training else options.unseen_levels(levels),
