@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,10 @@ import pytest
 from PIL import Image
 from synthetic_survey import diagnosis
 from test_command_line import lcd
+from typer.testing import CliRunner
 
 from envs import GAMES
+from lcd.command_line import app
 from lcd.survey.plan import Survey, shipped_surveys
 from lcd.survey.tables import COLUMNS, TABLES, SurveyTables, load_reference, reference_surveys
 
@@ -193,13 +196,48 @@ def test_processes_that_enter_games_at_once_lose_none(tmp_path):
     assert SurveyTables.read(tmp_path / "kept").games["game"].tolist() == sorted(games)
 
 
-def test_a_survey_goes_on_where_its_tables_take_no_game(tmp_path):
+def test_tables_of_games_measured_otherwise_are_refused_before_anything_is_trained(tmp_path):
     (tmp_path / "small.toml").write_text(PLAN)
+    survey = Survey.read(tmp_path / "small.toml").only(["maze"])
+    for game, changed, sentence in (
+        ("heist", {"encoder": "impala"}, "budget = 100000, maze with 1024"),
+        ("heist", {"budget": 1024, "encoder": "impala"}, "heist was measured with encoder = impala, maze with nature"),
+        ("heist", {"budget": 1024, "mode": "hard"}, "heist was measured with mode = hard, maze with easy"),
+        ("heist", {"budget": 1024}, None),
+        ("maze", {"encoder": "impala"}, None),  # a game takes its own place
+    ):
+        tables = SurveyTables.of([measured(game)])
+        tables.games[list(changed)] = list(changed.values())
+        tables.curves.loc[tables.curves["step"] == 100_000, "step"] = tables.games["budget"][0]
+        tables.write(tmp_path / game)
+        with pytest.raises(ValueError, match=sentence) if sentence else nullcontext():
+            SurveyTables.check_room(tmp_path / game, survey.plan)
     SurveyTables.of([measured("heist", encoder="impala")]).write(tmp_path / "kept")
-    done = lcd("survey", "small.toml", "--tables", "kept", "--games", "maze", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "maze is not in kept: " in done.stdout
-    assert (tmp_path / "surveys" / "small" / "maze" / "diagnosis.json").is_file()
+    refused = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert not (tmp_path / "surveys").exists()
+    refused = lcd("survey", "small.toml", "--tables", "/dev/null/kept", cwd=tmp_path)
+    assert (refused.returncode, "with --tables" in refused.stderr) == (2, True)
+
+
+def test_a_survey_whose_tables_lack_a_game_goes_on_and_ends_as_a_failure(tmp_path, monkeypatch):
+    def measure(survey, out, store, *, done, **settings):
+        for game in survey.games:
+            done(measured(game))
+
+    def enter(tables, folder):
+        if "coinrun" in set(tables.games["game"]):
+            raise OSError("No space left on device.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lcd.survey.survey.carry_out", measure)
+    monkeypatch.setattr(SurveyTables, "enter", enter)
+    (tmp_path / "small.toml").write_text(PLAN)
+    done = CliRunner().invoke(app, ["survey", "small.toml", "--tables", "kept"])
+    assert done.exit_code == 1, done.output
+    assert "coinrun is not in kept: No space left on device. The survey goes on." in done.output
+    assert "maze: " in done.output
+    assert "Not in kept: coinrun." in done.output
 
 
 def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):
@@ -235,9 +273,10 @@ def test_damaged_tables_are_named(tmp_path, name):
     file = tmp_path / f"{name}.csv"
     whole = file.read_text()
     lines = whole.splitlines(keepends=True)
+    short = r"has \d+ rows of maze instead of \d+: restore it\.$"
     for damaged in (b"", b"\xff\x00" * 50, "".join(lines[:-1]).encode(), whole.replace("0", "zero").encode()):
         file.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"\.csv (cannot be|has \d+ rows of|has no column|holds|lacks maze)"):
+        with pytest.raises(ValueError, match=rf"\.csv ({short}|cannot be|has no column|holds|lacks maze)"):
             SurveyTables.read(tmp_path)
     file.write_text(whole)
     assert len(SurveyTables.read(tmp_path).games) == 2

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lcd.arguments import STORE, Device, DryRun, StoreFolder, Threads, Workers, names
 from lcd.console import plain_console
+from lcd.errors import FAILURE
 
 
 def command(
@@ -47,11 +48,13 @@ def command(
     folders(survey, out)
     Store(store).check(survey.plan.runs)
     if tables:
-        SurveyTables.kept(tables)  # a folder of something else is refused now, not after hours of training
+        SurveyTables.check_room(tables, survey.plan)
     if dry_run:
         usual = default_workers(device)
         console.print(*estimate_table(survey.plan, workers or usual[0], threads or usual[1]), sep="\n")
         return
+
+    left_out: list[str] = []
 
     def done(diagnosis: Diagnosis) -> None:
         console.print(Text.assemble(f"{diagnosis.game}: ", verdict_text(diagnosis.verdict)))
@@ -59,9 +62,9 @@ def command(
             try:
                 SurveyTables.of([diagnosis]).enter(tables)
             except (OSError, ValueError) as error:
+                left_out.append(diagnosis.game)
                 console.print(
-                    f"{diagnosis.game} is not in {tables}: {error} The survey goes on; the same command enters it "
-                    "again.",
+                    f"{diagnosis.game} is not in {tables}: {error} The survey goes on.",
                     style="yellow",
                     highlight=False,
                     soft_wrap=True,
@@ -70,3 +73,11 @@ def command(
     with PlanDisplay(survey.plan) as display:
         carry_out(survey, out, store, workers=workers, threads=threads, device=device, listener=display, done=done)
     console.print(f"The diagnoses are in {out}; lcd taxonomy {out} sorts them.", highlight=False, soft_wrap=True)
+    if left_out:
+        console.print(
+            f"Not in {tables}: {', '.join(left_out)}. Mend what is said above, and the same command enters them.",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(FAILURE)

@@ -15,7 +15,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from lcd.diagnosis import FORMAT, Diagnosis
-from lcd.files import is_partial, locked, replacing
+from lcd.files import check_output_folder, is_partial, locked, replacing
+from lcd.plan import Plan
 from lcd.scores import LEVELS
 from lcd.training.settings import LEARNINGS, VIEWS
 
@@ -226,8 +227,7 @@ class SurveyTables:
             for name, wanted in (("scores", runs), ("curves", runs), ("demands", int(counts["demands"].max()))):
                 if found[name] != wanted:
                     raise ValueError(
-                        f"{folder / f'{name}.csv'} has {found[name]} rows of {game} instead of {wanted}: restore it, "
-                        "or enter the game again with lcd survey --tables."
+                        f"{folder / f'{name}.csv'} has {found[name]} rows of {game} instead of {wanted}: restore it."
                     )
 
     def updated(self, newer: SurveyTables) -> SurveyTables:
@@ -257,6 +257,24 @@ class SurveyTables:
         if found != {f"{name}.csv" for name in TABLES}:
             raise ValueError(f"{folder} is no folder of a survey's tables: choose a new one or an empty one.")
         return cls.read(folder)
+
+    @classmethod
+    def check_room(cls, folder: Path, plan: Plan) -> None:
+        """Find out whether the tables that a folder keeps can take each game of a plan, before it is measured.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds something else, or games that are not measured alike, or nothing can be written to it.
+        """
+        kept = cls.kept(folder)
+        check_output_folder(folder, "--tables")
+        if kept is None:
+            return
+        games = kept.games[["game", *ALIKE]].astype(object)
+        for game in plan.as_dict()["games"]:
+            planned = pd.DataFrame([{"game": game["game"], "budget": game["budget"]} | _measured(game)], dtype=object)
+            check_alike(pd.concat([games[games["game"] != game["game"]], planned]))
 
     def enter(self, folder: Path) -> None:
         """Write these games into the tables that a folder keeps, in place of what they said of them.
@@ -345,19 +363,26 @@ def _read(file: Path) -> _Rows:
         raise ValueError(f"{file} is damaged ({error!r}): make the diagnosis again.") from None
 
 
+def _measured(plan: dict[str, Any]) -> dict[str, Any]:
+    """How a game is measured, beside its budget, by the data of its plan."""
+    run: dict[str, Any] = next((run for run in plan.get("runs", []) if run["view"] == "pixels"), {})
+    return {
+        "mode": run.get("distribution_mode"),
+        "appearance": " ".join(run.get("appearance", ())) or None,
+        "training_levels": run.get("num_levels"),
+        "encoder": run.get("encoder"),
+    }
+
+
 def _game_row(record: dict[str, Any]) -> dict[str, Any]:
     teacher = record["teacher"] or {}
     (plan,) = record["settings"].get("plan", {}).get("games", [{}])
-    run: dict[str, Any] = next((run for run in plan.get("runs", []) if run["view"] == "pixels"), {})
     return {
         "game": record["game"],
         "budget": record["budget"],
         "seeds": len(record["seeds"]),
         "preset": record["settings"].get("preset"),
-        "mode": run.get("distribution_mode"),
-        "appearance": " ".join(run.get("appearance", ())) or None,
-        "training_levels": run.get("num_levels"),
-        "encoder": run.get("encoder"),
+        **_measured(plan),
         "random": record["normalisation"]["random"],
         "best": record["normalisation"]["best"],
         "teacher": teacher.get("source"),
