@@ -23,6 +23,7 @@ from analyses.palette import DEMAND_LOOKS
 from analyses.taxonomy_figure import CAPPED, CLASS_LOOKS, map_range
 from envs import GAMES, ProcgenBatch, ProcgenOptions, paint
 from envs.actions import NUM_ACTIONS
+from envs.options import drawn_as
 from lcd.demands import CONTRASTS
 from lcd.files import replacing
 from lcd.rule import NEGLIGIBLE
@@ -82,9 +83,10 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
     known = tables.games.set_index("game")
     looks = dict(zip(taxonomy.classes.names, CLASS_LOOKS, strict=False))
     games = {}
+    measured = {row["game"]: row for row in _records(tables.games)}
     for row in taxonomy.positions.to_dict("records"):
         game = row["game"]
-        frames = twin_frames(game) if game in GAMES else None
+        frames = twin_frames(_as_measured(measured[game])) if game in GAMES else None
         games[game] = {
             "class": row["class"],
             "probability": row["probability"],
@@ -135,7 +137,13 @@ def _configuration(games: pd.DataFrame) -> dict[str, str]:
     return {name: str(value) for name, value in told.items() if value is not None}
 
 
-def twin_frames(game: str, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _as_measured(game: dict[str, Any]) -> ProcgenOptions:
+    """A game of Procgen as the learners of a survey saw it, by its row in the table of games."""
+    drawing = drawn_as((game["appearance"] or "").split())
+    return ProcgenOptions(game["game"], game["mode"] or "easy", **drawing)
+
+
+def twin_frames(options: ProcgenOptions, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A frame of a game in both views, some random steps into a level.
 
     Returns
@@ -143,7 +151,7 @@ def twin_frames(game: str, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np
     pixels, labels : numpy.ndarray, shape (192, 192, 3), uint8
         The frame, and the label map in the colours of `envs.paint`.
     """
-    batch = ProcgenBatch(ProcgenOptions(game), 1, "both", seed)
+    batch = ProcgenBatch(options, 1, "both", seed)
     random = np.random.default_rng(seed)
     try:
         for _ in range(FRAME_STEPS):

@@ -84,6 +84,18 @@ def check_appearances(appearances: Collection[str]) -> None:
         raise ValueError(f"Unknown appearance {unknown[0]!r}: choose among {', '.join(APPEARANCES)}.")
 
 
+def drawn_as(appearances: Collection[str]) -> dict[str, bool]:
+    """The options of `ProcgenOptions` that several ways to draw a game set together.
+
+    Raises
+    ------
+    ValueError
+        If a name is not in `APPEARANCES`.
+    """
+    check_appearances(appearances)
+    return {option: value for name in appearances for option, value in APPEARANCES[name].items()}
+
+
 def appearances_of_play(game: str, appearances: Collection[str]) -> tuple[str, ...]:
     """Those ways to draw a game that change its play as well, so that label maps must follow them.
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 from synthetic_survey import diagnosis, survey
 
-from analyses.report import twin_frames, write_report
-from envs import GAMES
+from analyses.report import page_data, twin_frames, write_report
+from envs import GAMES, ProcgenOptions
 from lcd.survey.tables import SurveyTables
 from lcd.taxonomy.taxonomy import Taxonomy
 
@@ -52,10 +55,26 @@ def test_the_page_tells_the_configuration_and_what_verdicts_leave_out(tmp_path):
 
 @pytest.mark.parametrize("game", ["bigfish", "starpilot"])
 def test_frames_show_the_same_state_in_both_views(game):
-    pixels, labels = twin_frames(game)
+    pixels, labels = twin_frames(ProcgenOptions(game))
     assert pixels.shape == labels.shape == (192, 192, 3)
-    assert np.array_equal(pixels, twin_frames(game)[0])
+    assert np.array_equal(pixels, twin_frames(ProcgenOptions(game))[0])
     assert len(np.unique(labels.reshape(-1, 3), axis=0)) < len(np.unique(pixels.reshape(-1, 3), axis=0))
+
+
+@pytest.mark.parametrize("appearance", [[], ["no-backgrounds", "restricted-themes"]])
+def test_frames_show_the_game_as_the_learners_saw_it(appearance):
+    run = {"view": "pixels", "distribution_mode": "hard", "appearance": appearance}
+    settings = {"plan": {"games": [{"teacher": None, "runs": [run]}]}}
+    games = [
+        diagnosis(game, 0.02 * place, 0.3 - 0.03 * place, settings=settings)
+        for place, game in enumerate(list(GAMES)[:7])
+    ]
+    taxonomy = Taxonomy(SurveyTables.of(games))
+    shown = page_data(taxonomy)["games"]["coinrun"]["frames"][0]
+    frame = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))).convert("RGB"))
+    plain = {"use_backgrounds": False, "restrict_themes": True} if appearance else {}
+    wanted = twin_frames(ProcgenOptions("coinrun", "hard", **plain))[0]
+    assert np.abs(frame.astype(int) - wanted).mean() < 3  # of 256: the page's colours are fewer
 
 
 @pytest.fixture

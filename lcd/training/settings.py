@@ -13,7 +13,7 @@ from envs import ProcgenOptions
 from envs.calibration.dials import Dials
 from envs.calibration.options import CourierOptions
 from envs.making import GameOptions
-from envs.options import APPEARANCES, check_appearances
+from envs.options import check_appearances, drawn_as
 
 TRAINING_VERSION = 1
 """Raised when a change of the code changes what a run with the same settings learns; old runs are then not reused."""
@@ -197,7 +197,7 @@ class RunSettings:
         """The game on its training levels."""
         if self.dials is not None:
             return CourierOptions(self.dials, self.num_levels)
-        drawing = {option: value for name in self.appearance for option, value in APPEARANCES[name].items()}
+        drawing = drawn_as(self.appearance)
         return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels, **drawing)
 
     @property
