@@ -282,13 +282,7 @@ def execute(
         if number < 1:
             raise ValueError(f"{name} must be at least 1, not {number}.")
     teachers = _teacher_of(plan, store)
-    waiting: list[RunSettings] = []
-    for run in plan.runs:
-        if store.has(run):
-            store.load(run)  # a damaged run must be known before hours are spent
-            listener(Event("reused", run))
-        else:
-            waiting.append(run)
+    waiting = [run for run in plan.runs if not _reused(run, store, listener)]
     if not waiting:
         return
     store.root.mkdir(parents=True, exist_ok=True)
@@ -300,12 +294,15 @@ def execute(
                 for run in list(waiting):
                     if len(pool.workers) >= workers:
                         break
+                    if _reused(run, store, listener):  # another process has finished it since
+                        waiting.remove(run)
+                        continue
                     teacher_file = None if run.teacher in (None, EXPERT) else teachers[run.teacher]
                     if teacher_file is not None and not teacher_file.is_file():
                         continue
                     waiting.remove(run)
                     pool.start(run, store.workspace(run), teacher_file)
-                if not pool.workers:
+                if waiting and not pool.workers:
                     raise RunFailed(f"{_gone(waiting, teachers)} Finished runs are kept.")
                 for ended in pool.wait():
                     if not store.has(ended.run):
@@ -314,6 +311,15 @@ def execute(
         finally:
             pool.end()
             store.clear_unfinished()
+
+
+def _reused(run: RunSettings, store: Store, listener: Listener) -> bool:
+    """Whether the store holds a run already; a damaged one must be known before hours are spent."""
+    if not store.has(run):
+        return False
+    store.load(run)
+    listener(Event("reused", run))
+    return True
 
 
 def _gone(waiting: list[RunSettings], teachers: dict[str, Path]) -> str:

@@ -187,6 +187,7 @@ class Store:
         except OSError:
             if not self.has(settings):  # else somebody else finished the same run, which is as good
                 raise
+            shutil.rmtree(workspace, ignore_errors=True)
         flush(self.root)
 
     def clear_unfinished(self) -> None:

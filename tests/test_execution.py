@@ -112,6 +112,31 @@ def test_the_diagnosis_adds_up(finished, game_plan):
     assert set(diagnosis.curves["step"]) == {0, 256, 512}
 
 
+def test_a_run_that_another_process_finishes_meanwhile_is_not_trained_again(copied, game_plan, tmp_path):
+    first, second = game_plan.cells[:2]
+    shutil.rmtree(copied.folder(first))
+    elsewhere = copied.folder(second).rename(tmp_path / second.name)
+    events: list[Event] = []
+
+    def finish_the_second(event: Event) -> None:
+        events.append(event)
+        if event == Event("started", first):
+            elsewhere.rename(copied.folder(second))
+
+    execute(Plan((game_plan,)), copied, workers=1, threads=1, listener=finish_the_second)
+    assert [event.run for event in events if event.kind == "started"] == [first]
+    assert events[-1] == Event("reused", second)
+
+
+def test_who_finishes_a_run_second_leaves_no_workspace(copied, game_plan):
+    run = game_plan.cells[0]
+    before = copied.load(run)
+    workspace = copied.workspace(run)
+    copied.finish(run, workspace, before.episodes, 2 * before.seconds, None, {"threads": 1})
+    assert not workspace.exists()
+    assert copied.load(run).seconds == before.seconds
+
+
 @pytest.mark.parametrize("damage", ["table cut short", "record broken", "other settings", "weights lost"])
 def test_damaged_runs_are_named_before_anything_is_trained(copied, game_plan, damage):
     assert game_plan.teacher_run is not None
