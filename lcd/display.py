@@ -18,6 +18,7 @@ from lcd.console import plain_console
 from lcd.diagnosis import Diagnosis
 from lcd.execution import Event
 from lcd.plan import Plan
+from lcd.store import Store
 from lcd.timing import expected_seconds, kind_of, measured_rates
 from lcd.training.settings import RunSettings
 from lcd.verdict import Verdict
@@ -131,26 +132,36 @@ class PlanDisplay:
 
 
 def estimate_table(
-    plan: Plan, workers: int, threads: int = 1, swapped: Sequence[tuple[str, RunSettings]] = ()
+    plan: Plan,
+    store: Store,
+    workers: int,
+    threads: int = 1,
+    device: str = "cpu",
+    swapped: Sequence[tuple[str, RunSettings]] = (),
 ) -> tuple[Table, str]:
-    """The runs of a plan with their budgets and times on this machine, which it measures, and a sentence on all.
+    """The runs that a plan still needs, their budgets and times on this machine, which it measures, and a sentence.
 
     Parameters
     ----------
     plan
         The plan.
+    store
+        Where finished runs are; these are left out.
     workers, threads
         Worker processes, and threads of each.
+    device
+        Where torch computes.
     swapped
-        Further runs, with what people call their encoders.
+        Further runs that are needed, with what people call their encoders.
     """
     console = plain_console(stderr=True)
-    named = [*((run.encoder, run) for run in plan.runs), *swapped]
+    named = [*((run.encoder, run) for run in plan.runs if not store.has(run)), *swapped]
     runs = [run for _, run in named]
     with console.status("measuring this machine", speed=0.5) as status:
         rates = measured_rates(
             runs,
             threads,
+            device,
             lambda run: status.update(
                 Text(f"measuring how fast this machine trains: {run.view} + {run.learning}, {run.encoder}")
             ),
@@ -163,11 +174,12 @@ def estimate_table(
     for encoder, run in named:
         role = run.learning + " (teacher)" * run.keep_best
         groups[run.game, encoder, run.view, role, run.steps].append(rates[kind_of(run)])
-    for (*row, steps), (rate, *more) in groups.items():
+    for (*row, each), (rate, *more) in groups.items():
         count = 1 + len(more)
-        table.add_row(*row, str(count), steps_text(steps), f"{rate:,.0f}", duration(count * steps / rate))
+        table.add_row(*row, str(count), steps_text(each), f"{rate:,.0f}", duration(count * each / rate))
+    steps = steps_text(sum(run.steps for run in runs))
     return table, (
-        f"{len(runs)} runs, {steps_text(sum(run.steps for run in runs))} steps, about "
+        f"{len(runs)} runs that {store.root} does not hold yet, {steps} steps, about "
         f"{duration(expected_seconds(runs, rates, workers))} in {workers} workers, besides evaluations."
     )
 

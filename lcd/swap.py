@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,9 @@ from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes
 from lcd.store import Store
 from lcd.training.objectives import OBJECTIVES
 from lcd.training.settings import RunSettings
+
+if TYPE_CHECKING:
+    from lcd.training.pretraining import Pretraining
 
 SCRATCH, RANDOM, HARMONIZED = "scratch", "random", "harmonized"
 
@@ -114,15 +118,32 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
     return found
 
 
-def foreseen_runs(plan: GamePlan, names: Sequence[str]) -> list[tuple[str, RunSettings]]:
-    """The further runs of a swap, each with what people call its encoder, before any eye is taught.
+def foreseen_runs(plan: GamePlan, names: Sequence[str], store: Store, eyes: Path) -> list[tuple[str, RunSettings]]:
+    """The further runs that a swap still needs, each with what people call its encoder, before any eye is taught.
 
     In the place of an eye that is still to be taught stands one that costs the same, with random weights.
+
+    Parameters
+    ----------
+    plan : GamePlan
+        Says game and encoder.
+    names : sequence of str
+        As for `full_names`.
+    store : Store
+        Where finished runs are; these are left out.
+    eyes : pathlib.Path
+        Where the eyes are that the game taught.
     """
-    encoders = full_names(names, plan.cells[0].encoder, Path)
-    untaught = {name: EncoderName.read(encoder).without_weights for name, encoder in encoders.items() if _taught(name)}
+    encoders = full_names(names, plan.cells[0].encoder, lambda objective: _lesson(plan, objective, eyes)[1])
+    read = {name: EncoderName.read(encoder) for name, encoder in encoders.items() if _taught(name)}
+    untaught = {
+        name: encoder.without_weights
+        for name, encoder in read.items()
+        if encoder.weights and not encoder.weights.exists()
+    }
     swap = Swap(plan, encoders | untaught)
-    return [(name, run) for name, encoder in swap.encoders.items() for run in swap.runs_with(encoder)]
+    needed = ((name, run) for name, encoder in swap.encoders.items() for run in swap.runs_with(encoder))
+    return [(name, run) for name, run in needed if name in untaught or not store.has(run)]
 
 
 def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
@@ -167,22 +188,29 @@ def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[s
         Is told of every pass.
     """
     from agents import save_eye
-    from lcd.training.pretraining import FEWEST, Pretraining, pretrain
+    from lcd.training.pretraining import pretrain
+
+    options = plan.cells[0].training_options
+    assert isinstance(options, ProcgenOptions)
+    settings, file = _lesson(plan, objective, folder)
+    if not file.exists():
+        made = pretrain(options, settings, report=report)
+        with replacing(file) as partial:
+            save_eye(made.encoder, partial, settings.architecture, made.card)
+    return file
+
+
+def _lesson(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretraining, Path]:
+    """How an eye is taught an objective on a game, and the file that it goes to."""
+    from lcd.training.pretraining import FEWEST, Pretraining
 
     run = plan.cells[0]
     architecture = EncoderName.read(run.encoder).architecture
     frames = min(Pretraining.frames, max(FEWEST, plan.budget))
-    settings = Pretraining(objective, architecture, frames, num_levels=run.num_levels)
-    options = run.training_options
-    assert isinstance(options, ProcgenOptions)
     described = [plan.game, *run.appearance, run.distribution_mode, objective, architecture]
     described += [f"{run.num_levels}levels", f"{frames}frames"]
     file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
-    if not file.exists():
-        made = pretrain(options, settings, report=report)
-        with replacing(file) as partial:
-            save_eye(made.encoder, partial, architecture, made.card)
-    return file
+    return Pretraining(objective, architecture, frames, num_levels=run.num_levels), file
 
 
 def carry_out_swap(

@@ -11,7 +11,7 @@ from lcd.training.settings import RunSettings
 WARM_UP, MEASURED = 1, 2
 
 
-def steps_per_second(run: RunSettings, threads: int = 1) -> float:
+def steps_per_second(run: RunSettings, threads: int = 1, device: str = "cpu") -> float:
     """Environment steps per second of a run's training, without its evaluations.
 
     Parameters
@@ -20,6 +20,8 @@ def steps_per_second(run: RunSettings, threads: int = 1) -> float:
         The run; an untrained policy of its own encoder stands in for the teacher of an imitation run.
     threads
         Threads of torch.
+    device
+        Where torch computes.
     """
     import torch
 
@@ -30,10 +32,10 @@ def steps_per_second(run: RunSettings, threads: int = 1) -> float:
     teacher = None
     if run.learning == "imitation":
         stand_in = replace(run, view="semantic", learning="rl", teacher=None, harmonizer=0.0)
-        model, env = learner(stand_in, None, "cpu", games)
+        model, env = learner(stand_in, None, device, games)
         teacher = model.policy
         env.close()
-    model, env = learner(run, teacher, "cpu", games)  # type: ignore[arg-type]
+    model, env = learner(run, teacher, device, games)  # type: ignore[arg-type]
     rollout = run.hyperparameters.rollout
     model.learn(WARM_UP * rollout)
     started = time.perf_counter()
@@ -53,7 +55,10 @@ def kind_of(run: RunSettings) -> Kind:
 
 
 def measured_rates(
-    runs: Iterable[RunSettings], threads: int = 1, begun: Callable[[RunSettings], None] = lambda run: None
+    runs: Iterable[RunSettings],
+    threads: int = 1,
+    device: str = "cpu",
+    begun: Callable[[RunSettings], None] = lambda run: None,
 ) -> dict[Kind, float]:
     """Steps per second of each kind among runs, in one worker.
 
@@ -63,6 +68,8 @@ def measured_rates(
         The runs.
     threads
         Threads of the worker.
+    device
+        Where torch computes.
     begun
         Is told of each run that is about to be measured; one takes seconds, or a minute with a large encoder.
     """
@@ -70,10 +77,14 @@ def measured_rates(
     for run in runs:
         if kind_of(run) not in rates:
             begun(run)
-            rates[kind_of(run)] = steps_per_second(run, threads)
+            rates[kind_of(run)] = steps_per_second(run, threads, device)
     return rates
 
 
 def expected_seconds(runs: Iterable[RunSettings], rates: dict[Kind, float], workers: int) -> float:
-    """Time that runs take in so many workers, at these rates, if none ever waits."""
-    return sum(run.steps / rates[kind_of(run)] for run in runs) / workers
+    """Time that runs take in so many workers, at these rates: no less than any run takes after its teacher's."""
+    runs = list(runs)
+    seconds = [run.steps / rates[kind_of(run)] for run in runs]
+    made: dict[str | None, float] = {run.identity: own for run, own in zip(runs, seconds, strict=True)}
+    longest = max((own + made.get(run.teacher, 0.0) for run, own in zip(runs, seconds, strict=True)), default=0.0)
+    return max(longest, sum(seconds) / workers)

@@ -2,14 +2,19 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from tiny import TINY
 
+from lcd.display import estimate_table
 from lcd.plan import GivenTeacher, Plan, evaluated_steps, plan_game
 from lcd.presets import PRESETS, Preset
 from lcd.scores import CELLS
+from lcd.store import Store
+from lcd.timing import expected_seconds, kind_of, steps_per_second
 from lcd.training.run import learner
 from lcd.training.settings import Hyperparameters, RunSettings
 
@@ -125,6 +130,50 @@ def test_runs_made_before_keep_their_identity():
     runs = [RunSettings.from_dict(run) for run in record["games"][0]["runs"]]
     assert [run.as_dict() for run in runs] == record["games"][0]["runs"]
     assert "coinrun-pixels-rl-seed0-75e726901157" in {run.name for run in runs}
+
+
+def test_a_plan_takes_no_less_than_its_longest_run_after_its_teachers():
+    plan = plan_game("maze", replace(TINY, seeds=1))
+    rates = {kind_of(run): 10.0 for run in plan.runs}
+    whole = sum(run.steps for run in plan.runs) / 10
+    assert expected_seconds(plan.runs, rates, 1) == pytest.approx(whole)
+    assert plan.teacher_run is not None
+    taught = (plan.teacher_run.steps + plan.budget) / 10
+    assert expected_seconds(plan.runs, rates, 1000) == pytest.approx(taught)
+    assert expected_seconds(plan.cells, rates, 1000) == pytest.approx(plan.budget / 10)  # the teacher is there
+    assert expected_seconds([], rates, 2) == 0
+
+
+def test_times_are_of_the_runs_that_are_missing_and_of_the_device_that_trains(tmp_path, monkeypatch):
+    devices = []
+
+    def speed(run, threads, device):
+        devices.append(device)
+        return 10.0
+
+    monkeypatch.setattr("lcd.timing.steps_per_second", speed)
+    plan, store = Plan((plan_game("maze", TINY),)), Store(tmp_path)
+    for run in plan.runs:
+        if run.learning == "rl":
+            store.folder(run).mkdir()
+    table, sentence = estimate_table(plan, store, 2, device="cuda")
+    assert set(devices) == {"cuda"}
+    assert set(table.columns[3].cells) == {"imitation"}
+    assert sentence.startswith(f"4 runs that {tmp_path} does not hold yet, 2.05k steps, about 2 min in 2 workers")
+
+
+def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):
+    devices = []
+
+    def stand_in(run, teacher, device, num_threads):
+        devices.append(device)
+        model = SimpleNamespace(policy=None, learn=lambda steps, **others: None)
+        return model, SimpleNamespace(close=lambda: None)
+
+    monkeypatch.setattr("lcd.training.run.learner", stand_in)
+    run = next(run for run in plan_game("maze", TINY).cells if run.learning == "imitation")
+    assert steps_per_second(run, torch.get_num_threads(), "cuda") > 0
+    assert devices == ["cuda", "cuda"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,17 @@ from lcd.display import swap_rows
 from lcd.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.plan import plan_game
 from lcd.scores import CELLS
-from lcd.swap import Swap, _is_privileged, full_names, shares_over_games, swap_table, taught_eye
+from lcd.store import Store
+from lcd.swap import (
+    Swap,
+    _is_privileged,
+    _lesson,
+    foreseen_runs,
+    full_names,
+    shares_over_games,
+    swap_table,
+    taught_eye,
+)
 from lcd.training.pretraining import FRAMES, Pretrained
 
 
@@ -173,6 +183,22 @@ def test_every_encoder_of_a_swap_can_be_timed(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "12 runs" in done.stdout  # four cells, and two with each
     assert "harmonized" in done.stdout
+
+
+def test_what_is_foreseen_is_what_would_be_trained_and_is_not_there(tmp_path):
+    plan, store, eyes = plan_game("maze", TINY), Store(tmp_path / "runs"), tmp_path / "eyes"
+    names = ["random", "autoencoding"]
+    random = Swap(plan, {"random": "nature+frozen"}).runs_with("nature+frozen")
+    for run in random:
+        store.folder(run).mkdir(parents=True)
+    assert foreseen_runs(plan, names, store, eyes) == [("autoencoding", run) for run in random]  # stand-ins
+    file = _lesson(plan, "autoencoding", eyes)[1]
+    eyes.mkdir()
+    save_eye(Small(FRAMES), file, "small", {})
+    taught = Swap(plan, {}).runs_with(f"nature@{file}")
+    assert foreseen_runs(plan, names, store, eyes) == [("autoencoding", run) for run in taught]
+    store.folder(taught[0]).mkdir()
+    assert foreseen_runs(plan, names, store, eyes) == [("autoencoding", run) for run in taught[1:]]
 
 
 def test_the_control_has_random_weights_whatever_the_diagnosis_has(tmp_path):

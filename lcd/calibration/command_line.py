@@ -53,7 +53,7 @@ def command(
     workers = workers or default_workers("cpu")[0]
     console = plain_console()
     if dry_run:
-        console.print(*estimate_table(plan, workers), sep="\n")
+        console.print(*estimate_table(plan, Store(store), workers), sep="\n")
         return
     folder.claim(sweep)
     with PlanDisplay(plan) as display:

@@ -94,14 +94,14 @@ def command(
     check_encoders(game_plan, others)
     folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
     folder.check(plan)
-    runs = Store(store)
+    runs, eyes, usual = Store(store), store / "eyes", default_workers(device)
     runs.check(plan.runs)
-    usual = default_workers(device)
     workers, threads = workers or usual[0], threads or usual[1]
 
     if dry_run:
         console = plain_console()
-        console.print(*estimate_table(plan, workers, threads, foreseen_runs(game_plan, others)), sep="\n")
+        swapped = foreseen_runs(game_plan, others, runs, eyes)
+        console.print(*estimate_table(plan, runs, workers, threads, device, swapped), sep="\n")
         console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
         return
 
@@ -120,7 +120,7 @@ def command(
         for sentence in sentences:
             console.print(f"  {title}: {sentence}", highlight=False)
     if others:
-        swap = Swap(game_plan, full_names(others, chosen.encoder, _taught(game_plan, store, console)))
+        swap = Swap(game_plan, full_names(others, chosen.encoder, _taught(game_plan, eyes, console)))
         with PlanDisplay(swap.as_plan()) as display:
             found = carry_out_swap(swap, runs, workers=workers, threads=threads, device=device, listener=display)
         folder.write_tables(encoders=found.round(6))
@@ -128,10 +128,8 @@ def command(
     console.print(f"Figure, tables and JSON are in {folder.path}.", highlight=False, soft_wrap=True)
 
 
-def _taught(game_plan: GamePlan, store: Path, console: Console) -> Callable[[str], Path]:
+def _taught(game_plan: GamePlan, eyes: Path, console: Console) -> Callable[[str], Path]:
     """Teaches an eye an objective on the game's own frames, and gives its file."""
     from lcd.swap import taught_eye
 
-    return lambda objective: taught_eye(
-        game_plan, objective, store / "eyes", lambda line: console.print(line, highlight=False)
-    )
+    return lambda objective: taught_eye(game_plan, objective, eyes, lambda line: console.print(line, highlight=False))

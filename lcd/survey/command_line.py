@@ -51,7 +51,8 @@ def command(
         SurveyTables.check_room(tables, survey.plan)
     if dry_run:
         usual = default_workers(device)
-        console.print(*estimate_table(survey.plan, workers or usual[0], threads or usual[1]), sep="\n")
+        workers, threads = workers or usual[0], threads or usual[1]
+        console.print(*estimate_table(survey.plan, Store(store), workers, threads, device), sep="\n")
         return
 
     left_out: list[str] = []
