@@ -98,7 +98,7 @@ class EncoderName:
         if self.frozen:
             return f"{self.architecture}+frozen"
         if self.learning_rate is not None:
-            return f"{self.architecture}+tuned={self.learning_rate:g}"
+            return f"{self.architecture}+tuned={self.learning_rate}"
         return self.architecture + "+tuned" * self.comes_with_weights
 
     @classmethod

@@ -105,7 +105,8 @@ class Plan:
         def place(run: RunSettings) -> tuple[bool, bool]:
             return not run.keep_best, run.learning == "imitation"
 
-        return tuple(dict.fromkeys(run for game in self.games for run in sorted(game.runs, key=place)))
+        runs = [run for game in self.games for run in sorted(game.runs, key=place)]
+        return tuple({run.identity: run for run in runs}.values())
 
     @property
     def steps(self) -> int:

@@ -141,10 +141,11 @@ class Store:
         remedy = f"remove {folder} to train the run again"
         try:
             record = json.loads((folder / "run.json").read_text())
+            recorded = RunSettings.from_dict(record["settings"])
             episodes = pd.read_csv(folder / "episodes.csv", dtype=COLUMN_TYPES)  # type: ignore[arg-type]
-        except (OSError, ValueError, pd.errors.ParserError) as error:
+        except (OSError, KeyError, TypeError, ValueError, pd.errors.ParserError) as error:
             raise StoreError(f"The run {settings.name} cannot be read ({error}): {remedy}.") from error
-        if record.get("format") != FORMAT or record.get("settings") != settings.as_dict():
+        if record.get("format") != FORMAT or recorded.identity != settings.identity:
             raise StoreError(f"The run {settings.name} has other settings than its name says: {remedy}.")
         if len(episodes) != record["rows"] or episodes["step"].max() != settings.steps:
             raise StoreError(f"The table of the run {settings.name} is cut short: {remedy}.")

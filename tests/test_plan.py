@@ -3,8 +3,10 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tiny import TINY
@@ -130,6 +132,16 @@ def test_runs_made_before_keep_their_identity():
     runs = [RunSettings.from_dict(run) for run in record["games"][0]["runs"]]
     assert [run.as_dict() for run in runs] == record["games"][0]["runs"]
     assert "coinrun-pixels-rl-seed0-75e726901157" in {run.name for run in runs}
+    run = next(run for run in runs if run.name.startswith("coinrun-pixels-rl-seed0"))
+    changes: dict[str, dict[str, Any]] = {
+        "9a1de6bf6b0f": {"encoder": "nature+frozen"},
+        "a1e372668a8a": {"encoder": "nature+tuned=1e-4"},
+        "f11958047fe0": {"encoder": "efficientnet_lite0"},
+        "322b53439e4b": {"encoder": "efficientnet_lite0+frozen"},
+        "a000a1901c13": {"harmonizer": 1.0},
+        "a1e6b6ffdeeb": {"appearance": ("monochrome",)},
+    }
+    assert [replace(run, **change).identity for change in changes.values()] == list(changes)
 
 
 def test_a_plan_takes_no_less_than_its_longest_run_after_its_teachers():
@@ -196,6 +208,20 @@ def test_impossible_plans_are_refused_in_a_sentence(arguments, words):
     assert "\n" not in str(caught.value)
 
 
+def test_a_run_is_the_same_wherever_the_file_of_its_eye_lies(tmp_path, monkeypatch):
+    file = tmp_path / "eye.pt"
+    file.write_bytes(b"one")
+    monkeypatch.chdir(tmp_path)
+    plans = [plan_game("maze", replace(TINY, encoder=f"nature@{path}")) for path in (file, "eye.pt", "./eye.pt")]
+    assert len({plan.cells[0].name for plan in plans}) == 1
+    runs = Plan(tuple(plans)).runs
+    assert len(runs) == len(plans[0].runs)
+
+    store, episodes = Store("runs"), pd.DataFrame({"step": [plans[0].budget]})
+    store.finish(plans[0].cells[0], store.workspace(plans[0].cells[0]), episodes, 1.0, None, {"threads": 1})
+    assert store.load(plans[1].cells[0]).settings == plans[1].cells[0]
+
+
 def test_a_run_is_known_by_the_weights_of_its_eye(tmp_path):
     file = tmp_path / "eye.pt"
     file.write_bytes(b"one")
@@ -205,6 +231,9 @@ def test_a_run_is_known_by_the_weights_of_its_eye(tmp_path):
     file.write_bytes(b"another")
     second = plan_game("maze", replace(TINY, encoder=encoder)).cells[0]
     assert first.identity != second.identity
+    ways = [f"{encoder}{manner}" for manner in ("+frozen", "+tuned", "+tuned=1e-4", "+tuned=1.00000001e-4")]
+    assert [replace(second, encoder=way).identity == second.identity for way in ways] == [True, False, False, False]
+    assert len({replace(second, encoder=way).identity for way in ways}) == len(ways)
     with pytest.raises(ValueError, match="has changed since the run was planned"):
         learner(first, None, "cpu", 0)
     with pytest.raises(ValueError, match="goes with a file of weights"):

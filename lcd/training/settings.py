@@ -213,8 +213,11 @@ class RunSettings:
 
     @property
     def identity(self) -> str:
-        """A short text that two runs share exactly if all their settings do."""
-        text = json.dumps({"training_version": TRAINING_VERSION} | self.as_dict(), sort_keys=True)
+        """A short text that two runs share exactly if all their settings do, wherever the file of their eye lies."""
+        data = {"training_version": TRAINING_VERSION} | self.as_dict()
+        if self.eye is not None:
+            data["encoder"] = EncoderName.read(self.encoder).without_weights
+        text = json.dumps(data, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
