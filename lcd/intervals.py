@@ -165,6 +165,48 @@ def seed_variances(samples: Sequence[Floats]) -> Floats:
     return np.array([np.var(cell, ddof=1) if len(cell) > 1 else np.nan for cell in samples])
 
 
+def episode_limit(squared: Floats, counts: ArrayLike, contrast: Contrast, level: float = 0.95) -> Floats:
+    """Return how far the interval of a contrast reaches by the noise of the evaluated episodes alone.
+
+    Parameters
+    ----------
+    squared : numpy.ndarray, shape (4,)
+        What :func:`squared_errors` returned.
+    counts : array_like, shape (4,) or (..., 4)
+        Seeds of each cell, at least one where the contrast has a weight.
+    contrast : Contrast
+        The quantity wanted.
+    level : float
+        Coverage aimed at.
+
+    Returns
+    -------
+    numpy.ndarray, shape (...)
+        NaN where the noise is unknown.
+    """
+    weights = np.asarray(contrast.weights)
+    used = weights != 0
+    noise = weights[used] ** 2 * squared[used] / np.asarray(counts, dtype=np.float64)[..., used]
+    limit: Floats = stats.norm.ppf((1 + level) / 2) * np.sqrt(noise.sum(-1))
+    return limit
+
+
+def squared_errors(errors: Sequence[Floats]) -> Floats:
+    """Return the mean squared error over episodes of one seed's score in each cell.
+
+    Parameters
+    ----------
+    errors : sequence of numpy.ndarray, each of shape (seeds,)
+        The standard errors over episodes of a cell's seeds.
+
+    Returns
+    -------
+    numpy.ndarray, shape (cells,)
+        NaN where it is unknown.
+    """
+    return np.array([np.mean(error**2) if len(error) else np.nan for error in errors])
+
+
 def contrast_interval(
     samples: Sequence[Floats],
     errors: Sequence[Floats],
@@ -204,8 +246,7 @@ def contrast_interval(
         raise ValueError(f"the cells have {counts.tolist()} seeds; each one with a weight needs at least one")
     means = np.array([np.mean(cell) if len(cell) else 0.0 for cell in samples])
     estimate = float(contrast.offset + weights @ means)
-    noise = sum(w**2 * np.mean(error**2) / len(error) for w, error in zip(weights, errors, strict=True) if w)
-    within = float(stats.norm.ppf((1 + level) / 2) * np.sqrt(noise))
+    within = float(episode_limit(squared_errors(errors), counts, contrast, level))
     if np.all(counts[used] > 1):
         _, high = welch_limits(means, seed_variances(samples), counts, contrast, level, least_spread=least_spread)
         # fmax: with one episode an evaluation the noise is unknown, and the spread over seeds stands alone.

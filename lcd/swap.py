@@ -22,7 +22,15 @@ from envs import ProcgenOptions
 from lcd.demands import CONTRASTS
 from lcd.execution import Listener, execute
 from lcd.files import replacing
-from lcd.intervals import Interval, cell_samples, contrast_interval, degrees_of_freedom, fieller_limits
+from lcd.intervals import (
+    Interval,
+    cell_samples,
+    contrast_interval,
+    degrees_of_freedom,
+    fieller_limits,
+    seed_variances,
+    squared_errors,
+)
 from lcd.plan import GamePlan, Plan, check_encoder, eye_checksum
 from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes
 from lcd.store import Store
@@ -278,7 +286,7 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
         One row an (encoder, learning) whose cells are there: score (mean area on unseen levels), gain (over the
         encoder of the diagnosis), demand (what perfect eyes would gain), share (of it that the encoder gains), each of
         the last three with 95 % limits ``_low`` and ``_high``; those of the share are Fieller's, infinite where there
-        may be no demand.
+        may be no demand, and no more certain than the evaluated episodes allow.
     """
     letters = dict(zip(CELLS, zip(*cell_samples(diagnosed, *PRIMARY), strict=True), strict=True))
     rows = []
@@ -293,15 +301,22 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
             gain, demand = (
                 contrast_interval(samples, noise, CONTRASTS[which]) for which in ("policy_gain", "perceptual_gain")
             )
-            old, best, new = samples[:3]
-            errors = np.array([cell.var(ddof=1) / len(cell) if len(cell) > 1 else np.nan for cell in (new, old, best)])
-            covariance = np.array([[errors[0] + errors[1], errors[1]], [errors[1], errors[2] + errors[1]]])
-            counts = np.array([len(new), len(old), len(best)])
-            freedom = min(degrees_of_freedom(errors[pair], counts[pair]) for pair in ([0, 1], [1, 2]))
+            counts = np.array([len(cell) for cell in samples])
+            spread, known = seed_variances(samples) / counts, squared_errors(noise) / counts
+            floored = np.where(np.isnan(known), spread, np.maximum(spread, known))
+            old, best, new = floored[:3]
+            covariance = np.array([[new + old, old], [old, best + old]])
+            # As in Welch's limits, more variance must not narrow them by its degrees of freedom.
+            freedom = min(
+                degrees_of_freedom(parts[pair], counts[pair])
+                for parts in (spread, floored)
+                for pair in ([2, 0], [0, 1])
+            )
             quantile = float(stats.t.ppf(0.975, freedom))
             low, high = fieller_limits(gain.estimate, demand.estimate, covariance, quantile)
             rows.append(
-                {"encoder": name, "learning": learning, "score": new.mean()} | _share_columns(gain, demand, (low, high))
+                {"encoder": name, "learning": learning, "score": samples[2].mean()}
+                | _share_columns(gain, demand, (low, high))
             )
     return pd.DataFrame(rows)
 

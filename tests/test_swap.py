@@ -75,6 +75,23 @@ def test_limits_hold_the_true_share_and_are_infinite_where_there_may_be_no_deman
     assert (row["share_low"], row["share_high"]) == (-np.inf, np.inf)
 
 
+def test_a_share_is_not_more_certain_than_its_gain_where_seeds_agree_by_luck():
+    random, open_gains = np.random.default_rng(0), 0
+    for seed in range(100):
+        noise, error = random.choice([0.001, 0.02], 2), random.choice([0.001, 0.1])
+        diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}, noise=noise[0], seed=seed)
+        other = scores({"a": 0.25, "c": 0.55}, noise=noise[1], seed=1000 + seed)
+        tables = (table.assign(area_error=error) for table in (diagnosed, other))
+        for row in swap_table(next(tables), {"slightly": next(tables)}).to_dict("records"):
+            for of in ("gain", "demand"):
+                if row[f"{of}_low"] <= 0 <= row[f"{of}_high"]:
+                    open_gains += of == "gain"
+                    assert row["share_low"] <= 0 <= row["share_high"], row
+    assert open_gains > 50
+    without = swap_table(diagnosed.assign(area_error=np.nan), {"slightly": other.assign(area_error=np.nan)})
+    pd.testing.assert_frame_equal(without, swap_table(diagnosed, {"slightly": other}))
+
+
 def test_a_demand_has_the_interval_that_the_diagnosis_gives_it_however_unequal_the_cells():
     random, held = np.random.default_rng(0), 0
     for _ in range(400):
