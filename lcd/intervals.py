@@ -191,6 +191,43 @@ def episode_limit(squared: Floats, counts: ArrayLike, contrast: Contrast, level:
     return limit
 
 
+def half_width(
+    variances: Floats,
+    squared: Floats,
+    counts: ArrayLike,
+    contrast: Contrast,
+    level: float = 0.95,
+    *,
+    least_spread: ArrayLike = 0.0,
+) -> Floats:
+    """Return how far the interval of a contrast reaches: as Welch's does, and no less than by episodes alone.
+
+    Parameters
+    ----------
+    variances : numpy.ndarray, shape (..., 4)
+        Unbiased variance of each cell's score over seeds.
+    squared : numpy.ndarray, shape (4,)
+        What :func:`squared_errors` returned.
+    counts : array_like, shape (4,) or (..., 4)
+        Seeds of each cell, at least two where the contrast has a weight.
+    contrast : Contrast
+        The quantity wanted.
+    level : float
+        Coverage aimed at.
+    least_spread : array_like, shape () or (..., 4)
+        Standard deviation over seeds that each cell is taken to have at least.
+
+    Returns
+    -------
+    numpy.ndarray, shape (...)
+        In units of the normalised score.
+    """
+    centred = Contrast(contrast.weights)
+    _, half = welch_limits(np.zeros_like(variances), variances, counts, centred, level, least_spread=least_spread)
+    # fmax: with one episode an evaluation the noise is unknown, and the spread over seeds stands alone.
+    return np.fmax(half, episode_limit(squared, counts, contrast, level))
+
+
 def squared_errors(errors: Sequence[Floats]) -> Floats:
     """Return the mean squared error over episodes of one seed's score in each cell.
 
@@ -246,12 +283,11 @@ def contrast_interval(
         raise ValueError(f"the cells have {counts.tolist()} seeds; each one with a weight needs at least one")
     means = np.array([np.mean(cell) if len(cell) else 0.0 for cell in samples])
     estimate = float(contrast.offset + weights @ means)
-    within = float(episode_limit(squared_errors(errors), counts, contrast, level))
+    squared = squared_errors(errors)
     if np.all(counts[used] > 1):
-        _, high = welch_limits(means, seed_variances(samples), counts, contrast, level, least_spread=least_spread)
-        # fmax: with one episode an evaluation the noise is unknown, and the spread over seeds stands alone.
-        half = float(np.fmax(high - estimate, within))
+        half = float(half_width(seed_variances(samples), squared, counts, contrast, level, least_spread=least_spread))
         return Interval(estimate, estimate - half, estimate + half)
+    within = float(episode_limit(squared, counts, contrast, level))
     return Interval(estimate, estimate - within, estimate + within, "episodes" if np.isfinite(within) else "nothing")
 
 
@@ -334,6 +370,7 @@ def demand_table(scores: pd.DataFrame) -> pd.DataFrame:
 
 def seeds_needed(
     variances: Floats,
+    squared: Floats,
     contrast: Contrast,
     distance: float,
     *,
@@ -343,12 +380,15 @@ def seeds_needed(
 ) -> int | None:
     """Return the smallest number of seeds a cell at which the interval reaches no further than `distance`.
 
-    It takes the present estimate and spread for the truth, so that the real number may well be half or double.
+    It takes the present estimate, spread and noise of the episodes for the truth, so that the real number may well be
+    half or double.
 
     Parameters
     ----------
     variances : numpy.ndarray, shape (4,)
         Variance of one seed's score in each cell.
+    squared : numpy.ndarray, shape (4,)
+        What :func:`squared_errors` returned.
     contrast : Contrast
         The quantity wanted.
     distance : float
@@ -365,8 +405,6 @@ def seeds_needed(
     """
     counts = np.arange(max(more_than + 1, 2), at_most + 1)
     shape = (len(counts), 4)
-    centred = Contrast(contrast.weights)
-    every = np.broadcast_to(variances, shape), counts[:, None] * np.ones(4)
-    _, half = welch_limits(np.zeros(shape), *every, centred, least_spread=least_spread)
-    enough = counts[half <= distance]
+    spread, seeds = np.broadcast_to(variances, shape), counts[:, None] * np.ones(4)
+    enough = counts[half_width(spread, squared, seeds, contrast, least_spread=least_spread) <= distance]
     return int(enough[0]) if len(enough) else None

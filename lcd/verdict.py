@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lcd.intervals import Floats, Interval, seed_variances, seeds_needed, two_places
+from lcd.intervals import Floats, Interval, seed_variances, seeds_needed, squared_errors, two_places
 from lcd.rule import (
     NEGLIGIBLE,
     QUANTITIES,
@@ -81,7 +81,7 @@ def decide(
     name = classify(careful, threshold)
     ways: list[str] = []
     if name == "inconclusive":
-        ways += _more_seeds(shown, samples, threshold)
+        ways += _more_seeds(shown, samples, errors, threshold)
         ways += _more_steps(gains, threshold)
         ways += _better_teacher(gains, teacher_score)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
@@ -152,12 +152,15 @@ def _size(difference: Interval) -> str:
     return str(Interval(-difference.estimate, -difference.high, -difference.low, difference.over))
 
 
-def _more_seeds(shown: Mapping[str, Interval], samples: Sequence[Floats], threshold: float) -> list[str]:
-    """Say how many seeds would decide if the present estimates and spread were the truth."""
+def _more_seeds(
+    shown: Mapping[str, Interval], samples: Sequence[Floats], errors: Sequence[Floats], threshold: float
+) -> list[str]:
+    """Say how many seeds would decide if the present estimates, spread and noise of the episodes were the truth."""
     seeds = min(len(cell) for cell in samples)
     if seeds < 2:
         return ["More seeds: at least 3 a cell, since one seed says nothing about the next."]
-    variances, spreads = seed_variances(samples), least_spreads([cell.mean() for cell in samples])
+    variances, squared = seed_variances(samples), squared_errors(errors)
+    spreads = least_spreads([cell.mean() for cell in samples])
     perceptual, policy, joint, headroom = (shown[key].estimate for key in ("perceptual", "policy", "joint", "headroom"))
     larger = "perceptual" if perceptual >= policy else "policy"
     most = max(MOST_SEEDS, 2 * seeds)
@@ -176,7 +179,7 @@ def _more_seeds(shown: Mapping[str, Interval], samples: Sequence[Floats], thresh
     def needed(key: str, distance: float) -> int | None:
         least = spreads if distance > 0 or key == "difference" else 0.0
         return seeds_needed(
-            variances, QUANTITIES[key], abs(distance), more_than=seeds, at_most=most, least_spread=least
+            variances, squared, QUANTITIES[key], abs(distance), more_than=seeds, at_most=most, least_spread=least
         )
 
     found = [[needed(key, distance) for key, distance in route.items()] for route in routes]

@@ -17,6 +17,7 @@ from lcd.scores import LEVELS, SCORES
 
 FINAL = {"a": 0.1, "b": 0.4, "c": 0.2, "d": 0.8}
 NO_ERRORS = [np.zeros(1)] * 4
+NO_NOISE = np.zeros(4)
 
 
 def test_two_cells_agree_with_scipy_welch():
@@ -123,11 +124,19 @@ def test_table_estimates_are_the_demands_of_the_mean_scores():
 
 def test_seeds_needed_is_the_first_number_whose_interval_is_narrow_enough():
     variances = np.full(4, 0.01)
-    counts = seeds_needed(variances, CONTRASTS["perceptual"], 0.05, more_than=3, at_most=100)
+    counts = seeds_needed(variances, NO_NOISE, CONTRASTS["perceptual"], 0.05, more_than=3, at_most=100)
     half = [welch_limits(np.zeros(4), variances, [n] * 4, CONTRASTS["perceptual"])[1] for n in (counts - 1, counts)]
     assert half[0] > 0.05 >= half[1]
-    assert seeds_needed(variances, CONTRASTS["perceptual"], 0.001, more_than=3, at_most=100) is None
-    assert seeds_needed(variances, Contrast((0, 0, 0, 1)), 1.0, more_than=7, at_most=100) == 8
+    assert seeds_needed(variances, NO_NOISE, CONTRASTS["perceptual"], 0.001, more_than=3, at_most=100) is None
+    assert seeds_needed(variances, NO_NOISE, Contrast((0, 0, 0, 1)), 1.0, more_than=7, at_most=100) == 8
+
+
+def test_seeds_needed_minds_the_noise_of_episodes_and_not_where_it_is_unknown():
+    variances, squared = np.full(4, 1e-6), np.full(4, 0.12**2)
+    needed = seeds_needed(variances, squared, CONTRASTS["perceptual"], 0.1, more_than=3, at_most=100)
+    assert needed == np.ceil(2 * (1.96 * 0.12 / 0.1) ** 2)
+    unknown = np.full(4, np.nan)
+    assert seeds_needed(variances, unknown, CONTRASTS["perceptual"], 0.1, more_than=3, at_most=100) == 4
 
 
 def test_interval_reads_as_in_a_sentence():

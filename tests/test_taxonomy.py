@@ -9,13 +9,16 @@ from sklearn.metrics import adjusted_rand_score
 from synthetic_survey import diagnosis, survey
 from test_command_line import lcd
 
+from lcd.intervals import cell_samples
+from lcd.scores import PRIMARY, late_gains
 from lcd.survey.tables import SurveyTables
 from lcd.taxonomy.agreement import cheap_agreement, spearman_limits
 from lcd.taxonomy.classes import find_classes
 from lcd.taxonomy.columns import COLUMNS
-from lcd.taxonomy.positions import PLANE, Cells
+from lcd.taxonomy.positions import PLANE, Cells, position_table
 from lcd.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
 from lcd.taxonomy.taxonomy import FIGURES, Taxonomy
+from lcd.verdict import decide
 
 GROUPS = {(0.02, 0.01): 4, (0.35, 0.08): 5, (0.10, 0.42): 7}
 SHROUT_AND_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
@@ -135,13 +138,29 @@ def test_reliability_falls_with_noise(taxonomy):
     assert sorted(ranks.loc[ranks["demand"] == "policy", "rank"]) == list(range(1, 17))
 
 
-def test_more_seeds_decide_more_and_as_many_as_there_are_decide_what_is_decided():
+def test_more_seeds_decide_more():
     tables = SurveyTables.of(survey({(0.12, 0.02): 4, (0.02, 0.12): 4}, noise=0.03, episodes=2))
     found = seeds_table(tables.scores, (2, 3, 10, 100))
     assert found["decided"].is_monotonic_increasing
     assert found["half_width"].is_monotonic_decreasing
     assert found["decided"].iloc[0] < found["decided"].iloc[-1] == 1
     assert (found[["icc_perceptual", "icc_policy"]].diff().iloc[1:] >= 0).to_numpy().all()
+
+
+@pytest.mark.parametrize("error", [0.0, 0.05, np.nan])
+def test_as_many_seeds_as_there_are_decide_what_is_decided(error):
+    tables = SurveyTables.of(survey({(0.12, 0.02): 4, (0.02, 0.12): 4}, noise=0.01, episodes=2))
+    scores = tables.scores.assign(area_error=error)
+    table = position_table(scores)
+    verdicts = [
+        decide(*cell_samples(of_game, *PRIMARY), gains=late_gains(tables.curves[tables.curves["game"] == game])).name
+        for game, of_game in scores.groupby("game")
+    ]
+    seeds = scores["seed"].nunique()
+    found = seeds_table(scores, (seeds,)).iloc[0]
+    assert found["decided"] == np.mean([name != "inconclusive" for name in verdicts])
+    halves = [(table[f"{demand}_high"] - table[f"{demand}_low"]) / 2 for demand in PLANE]
+    assert found["half_width"] == pytest.approx(np.median(halves))
 
 
 def test_the_whole_budget_agrees_with_itself(taxonomy):

@@ -112,13 +112,16 @@ def test_the_larger_of_two_demands_is_named_only_if_that_is_decided():
     assert "open" in verdict_of(0.1, 0.5, 0.5, 0.9).reason
 
 
-def test_seeds_that_it_asks_for_do_decide_at_the_same_spread():
+@pytest.mark.parametrize(
+    ("truth", "spread", "error"),
+    [((0.1, 0.22, 0.1, 0.22), 0.06, 0.0), ((0.1, 0.22, 0.1, 0.22), 0.002, 0.12), ((0.2, 0.4, 0.2, 0.4), 0.01, 0.1)],
+)
+def test_seeds_that_it_asks_for_do_decide_at_the_same_spread_and_noise(truth, spread, error):
     rng = np.random.default_rng(4)
-    truth = np.array([0.1, 0.22, 0.1, 0.22])
 
     def outcome(seeds):
-        samples = samples_of(truth, seeds, 0.06, rng)
-        return decide(samples, [np.zeros(seeds)] * 4, gains=gains_of(truth))
+        samples = samples_of(truth, seeds, spread, rng)
+        return decide(samples, [np.full(seeds, error)] * 4, gains=gains_of(truth))
 
     few = outcome(3)
     assert few.name == "inconclusive"

@@ -15,8 +15,9 @@ from lcd.demands import Contrast
 from lcd.intervals import (
     Interval,
     cell_samples,
+    half_width,
     seed_variances,
-    welch_limits,
+    squared_errors,
 )
 from lcd.rule import QUANTITIES, classify, intervals_of, least_spreads, verdict_intervals
 from lcd.scores import PRIMARY, curve_scores
@@ -161,7 +162,7 @@ def rank_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
 
 
 def seeds_table(scores: pd.DataFrame, counts: Sequence[int] = SEEDS) -> pd.DataFrame:
-    """How many verdicts another number of seeds would decide, if estimates and spreads are as they are now.
+    """How many verdicts another number of seeds would decide, if estimates, spreads and noise are as they are now.
 
     Parameters
     ----------
@@ -177,13 +178,13 @@ def seeds_table(scores: pd.DataFrame, counts: Sequence[int] = SEEDS) -> pd.DataF
         intervals of both demands), and icc_perceptual and icc_policy (expected reliability of the mean over so many
         seeds, by Spearman's and Brown's formula).
     """
-    games = [cell_samples(rows, *PRIMARY)[0] for _, rows in scores.groupby("game", sort=False)]
+    games = [cell_samples(rows, *PRIMARY) for _, rows in scores.groupby("game", sort=False)]
     cells = Cells.of(scores)
     singles = [intraclass_correlation(cells.by_seed()[:, :, axis].T)[0][0] for axis in range(2)]
     rows = []
     for count in counts:
-        shown = [_intervals_at(samples, count) for samples in games]
-        careful = [_intervals_at(samples, count, least_spreads([cell.mean() for cell in samples])) for samples in games]
+        shown = [_intervals_at(*game, count) for game in games]
+        careful = [_intervals_at(*game, count, least_spreads([cell.mean() for cell in game[0]])) for game in games]
         decided = [
             classify(verdict_intervals(*of_game)) != "inconclusive" for of_game in zip(shown, careful, strict=True)
         ]
@@ -193,12 +194,16 @@ def seeds_table(scores: pd.DataFrame, counts: Sequence[int] = SEEDS) -> pd.DataF
     return pd.DataFrame(rows, columns=["seeds", "decided", "half_width", "icc_perceptual", "icc_policy"])
 
 
-def _intervals_at(samples: Sequence[Floats], count: int, least_spread: ArrayLike = 0.0) -> dict[str, Interval]:
-    means, variances = np.array([cell.mean() for cell in samples]), seed_variances(samples)
+def _intervals_at(
+    samples: Sequence[Floats], errors: Sequence[Floats], count: int, least_spread: ArrayLike = 0.0
+) -> dict[str, Interval]:
+    means = np.array([cell.mean() for cell in samples])
+    variances, squared = seed_variances(samples), squared_errors(errors)
 
     def at(contrast: Contrast) -> Interval:
-        low, high = welch_limits(means, variances, [count] * len(means), contrast, least_spread=least_spread)
-        return Interval(float(low + high) / 2, float(low), float(high))
+        estimate = float(contrast.offset + means @ np.array(contrast.weights))
+        half = float(half_width(variances, squared, [count] * len(means), contrast, least_spread=least_spread))
+        return Interval(estimate, estimate - half, estimate + half)
 
     return {name: at(contrast) for name, contrast in QUANTITIES.items()}
 
