@@ -56,6 +56,3 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Worker processes; by d
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of each worker.")]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")]
-
-STORE = Path("lcd-runs")
-"""Where runs are kept unless another folder is named."""

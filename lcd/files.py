@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what tells one from another."""
+"""Files that are written whole or not at all, what tells one from another, and where runs are kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
+
+DEFAULT_STORE = Path("lcd-runs")
+"""Folder of the runs, unless another is named."""
 
 
 @contextmanager

@@ -11,11 +11,10 @@ import pandas as pd
 
 from lcd.diagnosis import Diagnosis, TeacherCard
 from lcd.execution import Event, execute
+from lcd.files import DEFAULT_STORE
 from lcd.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
 from lcd.presets import PRESETS, Preset
 from lcd.store import Store
-
-DEFAULT_STORE = Path("lcd-runs")
 
 
 def adjusted_preset(name: str, **changes: Any) -> Preset:

@@ -1,3 +1,4 @@
+import inspect
 import subprocess
 import sys
 
@@ -5,11 +6,18 @@ import pytest
 from rich.table import Table
 
 from lcd.arguments import encoder_names
+from lcd.calibration import command_line as calibration
+from lcd.calibration.calibration import calibrate
 from lcd.command_line import main
+from lcd.commands import diagnose as commands_diagnose
 from lcd.console import plain_console
 from lcd.display import verdict_text
 from lcd.execution import _sentence
+from lcd.files import DEFAULT_STORE
 from lcd.intervals import Interval
+from lcd.pipeline import diagnose
+from lcd.survey import command_line as survey
+from lcd.survey.survey import carry_out
 from lcd.verdict import Verdict
 
 
@@ -140,6 +148,14 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
     assert "20 runs" in result.stdout  # 8 of the diagnosis, 2 seeds x 2 ways to learn x 3 eyes
     assert all(name in result.stdout for name in ("random", "small:32", "slow-features"))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "entrance",
+    [diagnose, carry_out, calibrate, commands_diagnose.command, survey.command, calibration.command],
+)
+def test_runs_are_kept_in_the_same_folder_however_they_are_asked_for(entrance):
+    assert inspect.signature(entrance).parameters["store"].default is DEFAULT_STORE
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from lcd.calibration.response import SPLITS, dissociation, response_table
 from lcd.calibration.sweep import Sweep, sweep_scores
 from lcd.execution import Event, execute
 from lcd.figures import registered
+from lcd.files import DEFAULT_STORE
 from lcd.scores import LEVELS, PRIMARY, SCORES
 from lcd.store import Store
 
@@ -61,7 +62,7 @@ class Calibration:
 
 def calibrate(
     sweep: Sweep | None = None,
-    store: Path | str = "lcd-runs",
+    store: Path | str = DEFAULT_STORE,
     *,
     workers: int | None = None,
     listener: Callable[[Event], None] = lambda event: None,

@@ -10,8 +10,9 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from lcd.arguments import STORE, DryRun, Seeds, Steps, StoreFolder, Workers, names
+from lcd.arguments import DryRun, Seeds, Steps, StoreFolder, Workers, names
 from lcd.console import plain_console
+from lcd.files import DEFAULT_STORE
 
 
 def command(
@@ -23,7 +24,7 @@ def command(
     seeds: Seeds = None,
     encoder: Annotated[str | None, typer.Option(help="Visual encoder, such as small or nature.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for figure and tables.")] = Path("calibration"),
-    store: StoreFolder = STORE,
+    store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 
 from lcd.arguments import (
-    STORE,
     Device,
     DryRun,
     EncoderOption,
@@ -25,6 +24,7 @@ from lcd.arguments import (
     names,
 )
 from lcd.console import plain_console
+from lcd.files import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from lcd.plan import GamePlan
@@ -58,7 +58,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
     ] = None,
-    store: StoreFolder = STORE,
+    store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
     threads: Threads = None,
     device: Device = "auto",

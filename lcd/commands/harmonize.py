@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lcd.arguments import STORE, Device, Seeds, Steps, Teacher, Workers
+from lcd.arguments import Device, Seeds, Steps, Teacher, Workers
 from lcd.console import plain_console
+from lcd.files import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from lcd.training.classifiers import Harmonization
@@ -38,7 +39,7 @@ def command(
     ] = None,
     out: Annotated[Path, typer.Option(help="The table.")] = Path("harmonization.csv"),
     store: Annotated[
-        Path | None, typer.Option(help=f"Folder of a game's runs, which diagnoses share; by default {STORE}.")
+        Path | None, typer.Option(help=f"Folder of a game's runs, which diagnoses share; by default {DEFAULT_STORE}.")
     ] = None,
     workers: Workers = None,
     device: Device = "cpu",
@@ -75,7 +76,7 @@ def command(
 
     chosen = adjusted_preset(preset or "standard", steps=steps, seeds=seeds, encoder=encoder)
     plan = harmonized_plan(plan_diagnosis(what, chosen, distribution_mode="easy", teacher=teacher), weight)
-    learners = Store(store or STORE)
+    learners = Store(store or DEFAULT_STORE)
     learners.check(plan.runs)
     with PlanDisplay(plan) as display:
         runs = measure_harmonization(

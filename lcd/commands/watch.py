@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcd.console import plain_console
+from lcd.files import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from agents import EncoderPolicy
@@ -83,7 +84,9 @@ def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions,
 
     file = run / "policy.safetensors" if run.is_dir() else run
     if not file.is_file():
-        raise ValueError(f"There are no weights in {run}: give the folder of a finished run, such as one in lcd-runs.")
+        raise ValueError(
+            f"There are no weights in {run}: give the folder of a finished run, such as one in {DEFAULT_STORE}."
+        )
     policy, card = load_policy(file)
     settings: dict[str, Any] | None = card.get("run")
     if settings is None:

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from lcd.arguments import STORE, Device, DryRun, StoreFolder, Threads, Workers, names
+from lcd.arguments import Device, DryRun, StoreFolder, Threads, Workers, names
 from lcd.console import plain_console
 from lcd.errors import FAILURE
+from lcd.files import DEFAULT_STORE
 
 
 def command(
@@ -20,7 +21,7 @@ def command(
     tables: Annotated[
         Path | None, typer.Option(help="Folder of tables, such as a repository keeps: enter each game there, too.")
     ] = None,
-    store: StoreFolder = STORE,
+    store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
     threads: Threads = None,
     device: Device = "auto",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lcd.diagnosis import Diagnosis
 from lcd.execution import Event, Listener, execute
+from lcd.files import DEFAULT_STORE
 from lcd.output import OutputFolder
 from lcd.pipeline import read_diagnosis
 from lcd.plan import GamePlan, Plan
@@ -59,7 +60,7 @@ class _Writing:
 def carry_out(
     survey: Survey,
     out: Path,
-    store: Path | str = "lcd-runs",
+    store: Path | str = DEFAULT_STORE,
     *,
     workers: int | None = None,
     threads: int | None = None,

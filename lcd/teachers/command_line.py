@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lcd.arguments import count
 from lcd.console import plain_console
+from lcd.files import DEFAULT_STORE, check_output_folder
 
 teachers = typer.Typer(name="teachers", help="List the reference teachers, or make one again.")
 
@@ -65,7 +66,7 @@ def train(
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode to learn in: easy or hard.")] = "easy",
     folder: Annotated[
         Path | None,
-        typer.Option(help="Folder of what is made; by default lcd-runs/teachers/GAME, in hard mode GAME-hard."),
+        typer.Option(help=f"Folder of what is made; by default {DEFAULT_STORE}/teachers/GAME, in hard mode GAME-hard."),
     ] = None,
     threads: Annotated[
         int, typer.Option(min=1, help="Threads; two processes of one thread make two teachers faster.")
@@ -79,13 +80,12 @@ def train(
     import torch
 
     from envs import ProcgenOptions, get_game
-    from lcd.files import check_output_folder
     from lcd.teachers.library import shipped_games, shipped_teacher, teacher_name
     from lcd.teachers.making import EXPERT_EPISODES, TRAINING_LEVELS, make_teacher
     from lcd.teachers.recipes import RECIPES
 
     name = get_game(game).name
-    folder = folder or Path("lcd-runs") / "teachers" / teacher_name(name, mode)
+    folder = folder or DEFAULT_STORE / "teachers" / teacher_name(name, mode)
     check_output_folder(folder, "--folder")
     recipe = RECIPES[name] if steps is None else replace(RECIPES[name], steps=steps)
     if learning_rate is not None:
