@@ -50,6 +50,7 @@ def lcd(*arguments, cwd):
         (["teachers", "train", "mase"], ["mase", "did you mean maze"]),
         (["teachers", "train", "maze", "--steps", "few"], ["few", "500k"]),
         (["diagnose", "maze", "--teacher", "nowhere.safetensors"], ["nowhere.safetensors", "check the path"]),
+        (["diagnose", "maze", "--teacher-factor", "3"], ["--teacher-factor", "goes with --train-teacher"]),
         (["diagnose", "maze", "--mode", "memory"], ["memory", "easy or hard"]),
         (["diagnose", "maze", "--device", "tpu"], ["tpu", "cpu"]),
         (["diagnose", "maze", "--appearance", "plain"], ["plain", "no-backgrounds"]),

@@ -89,6 +89,8 @@ def command(
         train_teacher=train_teacher,
         appearance=names(appearance),
     )
+    if teacher_factor is not None and game_plan.teacher_run is None:
+        raise ValueError(f"--teacher-factor says how long a teacher of {game} trains: it goes with --train-teacher.")
     plan = Plan((game_plan,))
     others = encoder_names(encoders)
     check_encoders(game_plan, others)
