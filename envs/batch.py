@@ -181,6 +181,7 @@ class ProcgenBatch:
         self._engines = [drawing(options, num_envs, seed, num_threads) for drawing in self._drawings]
         self._timeout = self._read_timeout()
         self._elapsed = np.zeros(num_envs, np.int64)
+        self._given_up = np.zeros(num_envs, bool)
         self._previews: list[Engine] | None = None
         self._check_lockstep()
 
@@ -266,7 +267,8 @@ class ProcgenBatch:
         LockstepError
             If two drawings of the same game diverge.
         """
-        actions = checked_actions(actions, self.num_envs, len(ACTION_KEYS))
+        actions = np.where(self._given_up, FORCE_RESET, checked_actions(actions, self.num_envs, len(ACTION_KEYS)))
+        self._given_up[:] = False
         cut_off = self._elapsed == self._timeout - 1
         final_views: dict[int, Observation] = {}
         if not self.options.use_generated_assets:  # Procgen cannot save the state of such games
@@ -291,11 +293,21 @@ class ProcgenBatch:
             final_observations=final_views,
         )
 
+    def give_up(self, games: np.ndarray) -> None:
+        """End the episodes of some games with the coming step, whatever is done in it.
+
+        Parameters
+        ----------
+        games : numpy.ndarray, shape (num_envs,), bool
+        """
+        self._given_up[:] = games
+
     def restart(self) -> None:
         """End every episode and begin the next."""
         self._advance(self._engines, np.full(self.num_envs, FORCE_RESET, np.int32))
         self._check_lockstep()
         self._elapsed[:] = 0
+        self._given_up[:] = False
 
     def close(self) -> None:
         """Free the games."""

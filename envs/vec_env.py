@@ -185,3 +185,10 @@ class ProcgenVecEnv(GameVecEnv):
             raise RuntimeError("Call reset() before saved_state().")
         assert isinstance(self._batch, ProcgenBatch)
         return self._batch.saved_state(index)
+
+    def give_up(self, games: np.ndarray) -> None:
+        """End the episodes of some games, shape (num_envs,), bool, with the coming step, whatever is done in it."""
+        if self._batch is None:
+            raise RuntimeError("Call reset() before give_up().")
+        assert isinstance(self._batch, ProcgenBatch)
+        self._batch.give_up(games)

@@ -206,6 +206,14 @@ def test_what_is_no_action_is_refused_before_procgen_takes_it_for_one(actions):
     batch.close()
 
 
+def test_a_game_that_is_given_up_ends_with_the_coming_step_and_no_later_one():
+    batch = ProcgenBatch(ProcgenOptions("maze"), 3)
+    batch.give_up(np.array([False, True, False]))
+    ends = [batch.step(np.full(3, NO_OP)).terminated.tolist() for _ in range(2)]
+    assert ends == [[False, True, False], [False] * 3]
+    batch.close()
+
+
 @pytest.mark.parametrize("index", [-1, 2])
 def test_there_is_no_saved_state_of_a_game_that_is_none(index):
     batch = ProcgenBatch(ProcgenOptions("maze"), 2)

@@ -244,7 +244,7 @@ def test_a_report_is_a_page(tmp_path):
     for arguments in (("--out", "page.pdf", "--pdf"), ("--out", "precious.txt")):
         refused = lcd("report", "procgen-easy", *arguments, cwd=tmp_path)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-        assert "The report is a page" in refused.stderr
+        assert f"{arguments[1]} must end in .html or .htm" in refused.stderr
     (tmp_path / "file").touch()
     refused = lcd("taxonomy", "procgen-easy", "--out", "file/below", cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

@@ -17,7 +17,6 @@ from agents.gradient import Statistics
 from agents.imitation import LabelRolloutBuffer
 from envs import ProcgenVecEnv
 from envs.actions import HEADINGS, NUM_ACTIONS, action_classes
-from envs.engine import FORCE_RESET
 from lcd.teachers.ways import Ways
 
 PATIENCE = 8
@@ -59,13 +58,15 @@ class ShownVecEnv(TaughtVecEnv):
 
     def __init__(self, venv: VecEnv, games: ProcgenVecEnv) -> None:
         super().__init__(venv)
+        self._games = games
         self._ways = Ways(games, games.options.game, venv.num_envs)
         self._chances = shown_chances(games.options.game)
         self._steps_lost = np.zeros(venv.num_envs, int)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Begin the step; games that are lost begin anew."""
-        super().step_async(np.where(self._steps_lost >= PATIENCE, FORCE_RESET, actions))
+        self._games.give_up(self._steps_lost >= PATIENCE)
+        super().step_async(actions)
 
     def _split(self, observations: VecEnvObs) -> np.ndarray:
         own = super()._split(observations)
