@@ -8,8 +8,6 @@ PYTHON ?= python3
 GAME ?= starpilot
 PRESET ?= quick
 SURVEY ?= procgen-easy
-# Tests at once: one more than there are processors, for many wait for other processes.
-JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
@@ -34,7 +32,7 @@ test: .venv/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations 15 --cov --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses auto --dist worksteal --durations 15 --cov --cov-report=term:skip-covered
 
 install: .venv/installed
 
