@@ -245,7 +245,7 @@ def test_an_eye_is_taught_anew_for_another_appearance(tmp_path, monkeypatch):
 
 
 def test_a_diagnosis_tries_other_eyes(tmp_path):
-    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--teacher-factor", "1", "--encoder", "small"]
+    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small"]
     done = lcd("diagnose", "maze", *options, "--encoders", "scratch,random,segmentation", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "diagnoses" / "maze-smoke" / "encoders.csv")

@@ -139,9 +139,11 @@ def _fit(places: Floats, classes: int, noise: float, seed: int) -> GaussianMixtu
     """A mixture whose components are in order from the smallest sum of demands to the largest."""
     if len(places) == 1:  # nothing to fit a spread to
         places = np.repeat(places, 2, axis=0)
-    fit = GaussianMixture(classes, covariance_type="tied", reg_covar=max(noise, 1e-6), n_init=4, random_state=seed).fit(
-        places
+    starts = 4 if classes > 1 else 1  # of one class there is one fit, wherever it starts
+    mixture = GaussianMixture(
+        classes, covariance_type="tied", reg_covar=max(noise, 1e-6), n_init=starts, random_state=seed
     )
+    fit = mixture.fit(places)
     order = np.argsort(fit.means_.sum(axis=1))
     fit.weights_, fit.means_ = fit.weights_[order], fit.means_[order]
     return fit
