@@ -208,7 +208,7 @@ def cell_scores(episodes: pd.DataFrame, normalisation: Normalisation, budget: in
     """
     rows = []
     for key, run in episodes.groupby(_RUN):
-        returns = run.pivot_table(index="step", columns="episode", values="return")
+        returns = run.pivot(index="step", columns="episode", values="return")  # noqa: PD010 (faster: no two to average)
         counts = returns.count(axis=1).to_numpy(dtype=np.float64)[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = np.sqrt(counts / (counts - 1)) / counts / (normalisation.best - normalisation.random)
