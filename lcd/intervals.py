@@ -204,18 +204,10 @@ def half_width(
 
     Parameters
     ----------
-    variances : numpy.ndarray, shape (..., 4)
-        Unbiased variance of each cell's score over seeds.
+    variances, counts, contrast, level, least_spread
+        As in :func:`welch_limits`.
     squared : numpy.ndarray, shape (4,)
         What :func:`squared_errors` returned.
-    counts : array_like, shape (4,) or (..., 4)
-        Seeds of each cell, at least two where the contrast has a weight.
-    contrast : Contrast
-        The quantity wanted.
-    level : float
-        Coverage aimed at.
-    least_spread : array_like, shape () or (..., 4)
-        Standard deviation over seeds that each cell is taken to have at least.
 
     Returns
     -------
