@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from agents.encoders import LABELS
 from agents.policy import EncoderPolicy
-from agents.registry import EncoderName, parse_encoder
+from agents.registry import EncoderName
 from agents.weights import write_tensors
 
 FORMAT = "lcd-policy-1"
@@ -51,10 +51,10 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
     if policy.encoder_name is None:
         raise ValueError("A policy file describes an encoder by its name: it cannot hold a module of your own.")
     name = EncoderName.read(policy.encoder_name)
-    if policy.net_arch or policy.features_extractor_kwargs != parse_encoder(name.architecture)[1]:
+    if policy.net_arch:
         raise ValueError(
             "A policy file describes an encoder by its name and two linear heads: it cannot hold "
-            f"net_arch={policy.net_arch!r}, features_extractor_kwargs={policy.features_extractor_kwargs!r}."
+            f"net_arch={policy.net_arch!r}."
         )
     space = policy.observation_space
     metadata = {

@@ -80,20 +80,19 @@ def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> Non
 def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
     """What the page's script draws, as JSON-able values."""
     tables = taxonomy.tables
-    known = tables.games.set_index("game")
     looks = dict(zip(taxonomy.classes.names, CLASS_LOOKS, strict=False))
     games = {}
     measured = {row["game"]: row for row in _records(tables.games)}
     for row in taxonomy.positions.to_dict("records"):
-        game = row["game"]
-        frames = twin_frames(_as_measured(measured[game])) if game in GAMES else None
+        game, known = row["game"], measured[row["game"]]
+        frames = twin_frames(_as_measured(known)) if game in GAMES else None
         games[game] = {
             "class": row["class"],
             "probability": row["probability"],
             "capped": row["capped"] == CAPPED,
             "verdict": row["verdict"],
-            "reason": known.loc[game, "reason"],
-            "notes": [text for text in known.loc[game, ["would_decide", "cautions"]] if isinstance(text, str)],
+            "reason": known["reason"],
+            "notes": [text for text in (known["would_decide"], known["cautions"]) if isinstance(text, str)],
             "teacher": row["teacher_score"],
             "quantities": {name: [row[name], row[f"{name}_low"], row[f"{name}_high"]] for name in CONTRASTS},
             "frames": frames and [_data_uri(_png(frame), "image/png") for frame in frames],

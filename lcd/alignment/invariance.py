@@ -13,7 +13,7 @@ from sklearn.metrics import pairwise_distances
 
 from envs import ProcgenBatch, ProcgenOptions
 from envs.actions import NUM_ACTIONS
-from envs.options import APPEARANCES
+from envs.options import APPEARANCES, check_appearances
 
 Features = Callable[[torch.Tensor], torch.Tensor]
 """From frames, shape (n, 3, height, width), uint8, to features, shape (n, features)."""
@@ -77,8 +77,7 @@ def redrawn_frames(
     ValueError
         If an appearance is unknown, or does not leave the game's course as it is.
     """
-    if unknown := [name for name in appearances if name not in APPEARANCES]:
-        raise ValueError(f"Unknown appearance {unknown[0]!r}: choose among {', '.join(APPEARANCES)}.")
+    check_appearances(appearances)
     drawn = [options, *(_drawn(options, name) for name in appearances)]
     batches = [ProcgenBatch(each, num_envs, "pixels", seed) for each in drawn]
     random = np.random.default_rng(seed)
