@@ -306,6 +306,7 @@ _GAMES = (
             9: "finish line",
         }
         | _EXPLOSIONS,
+        sized_themes={9: 4},
         modes=("extreme",),
     ),
 )

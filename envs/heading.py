@@ -65,6 +65,14 @@ class Heading:
             self.rotation = np.where(across == 0, self.rotation, np.where(across < 0, np.float32(np.pi), np.float32(0)))
         self.rotation[began] = 0
 
+    def read(self, index: int, player: np.void) -> None:
+        """Take one game's heading from the player in its saved state, an `envs.saved_state.ENTITY`.
+
+        What the last move was is left alone: the actions say it, whatever became of the drawing.
+        """
+        self._spin[index] = player["vrot"]
+        self.rotation[index] = np.pi * player["is_reflected"] if self._game == "ninja" else player["rotation"]
+
     def copy_game(self, index: int, other: Heading, other_index: int) -> None:
         """Take over what is known of one game of another batch."""
         self.rotation[index] = other.rotation[other_index]

@@ -47,12 +47,19 @@ INT32_MAX = 2**31 - 1
 
 _NUMBERS_AFTER_OPTIONS = 5  # grid step, two level bounds, game type, game number
 _NUMBERS_BEFORE_TIMEOUT = 4  # reward, done, level complete, action
+_NUMBERS_BEFORE_TIME = 1 + 8  # the timeout, seeds, episodes, rewards of before
 _NUMBERS_BEFORE_ENTITIES = 1 + 10 + 1  # the timeout, the rest of Game::serialize, the grid's size
 _NUMBERS_AFTER_ENTITIES = 19  # background, last actions, speeds, centre
 _ACTION_FIELDS = (5, 6, 7, 11, 12, 13)  # among those after the entities; the first is the last move's direction
 _NUMBERS_BEFORE_GRID = 3 + 6 + 2  # the world's size and border, camera, the grid's width and height
 _NUMBERS_BEFORE_VISIBILITY = 3 + 4  # of those
 _NO_TEXT = struct.pack("<i", 0)
+
+
+def without_options(data: bytes) -> bytes:
+    """A saved state without the options, which say how it is drawn: what is left decides how the game goes on."""
+    start = 4 + 4 + struct.unpack_from("<i", data, 4)[0]
+    return data[:start] + data[start + 4 * len(OPTIONS) :]
 
 
 class SavedState:
@@ -113,6 +120,15 @@ class SavedState:
     def timeout(self, steps: int) -> None:
         struct.pack_into("<i", self._head, self._timeout_at, steps)
 
+    @property
+    def time(self) -> int:
+        """Steps since the level began."""
+        return self._read_int(self._head, self._timeout_at + 4 * _NUMBERS_BEFORE_TIME)
+
+    @time.setter
+    def time(self, steps: int) -> None:
+        struct.pack_into("<i", self._head, self._timeout_at + 4 * _NUMBERS_BEFORE_TIME, steps)
+
     def option(self, name: str) -> int:
         """Value of one of `OPTIONS`."""
         return self._read_int(self._head, self._options_at + 4 * OPTIONS.index(name))
@@ -120,6 +136,12 @@ class SavedState:
     def set_option(self, name: str, value: int) -> None:
         """Change one of `OPTIONS`."""
         struct.pack_into("<i", self._head, self._options_at + 4 * OPTIONS.index(name), value)
+
+    def draw_like(self, other: SavedState) -> None:
+        """Take over every option of another state of the same game, which says how that is drawn."""
+        options = slice(self._options_at, self._options_at + 4 * len(OPTIONS))
+        theirs = slice(other._options_at, other._options_at + 4 * len(OPTIONS))
+        self._head[options] = other._head[theirs]
 
     def forget_action(self, *, with_last_move: bool = False) -> None:
         """Blank what records the action just made, so that the states after different actions can be compared.

@@ -3,8 +3,8 @@
 Procgen's monochrome colour is a hash of an object's type and theme, so some pairs of objects share a colour once themes
 vary. Two repairs make every colour name one class; neither touches a random generator or anything that decides play.
 
-- In bigfish, bossfight and fruitbot a theme decides an object's shape, so the games cannot begin with themes switched
-  off. Procgen remembers the shape of a sprite once it has drawn it, however, and its options are part of its saved
+- In bigfish, bossfight, fruitbot and starpilot a theme decides an object's shape (``match_aspect_ratio`` and
+  ``fit_aspect_ratio`` in Procgen's sources), so the games cannot begin with themes switched off. Procgen remembers the shape of a sprite once it has drawn it, however, and its options are part of its saved
   state: each game draws every theme once, as it is, and only then has its themes switched off for good (unless the
   frames' own themes are restricted from the start: then the twin's are, too).
 - In plunder the theme of a ship is what the game is about. An episode shows two of six themes (all of the same shape):
@@ -20,12 +20,13 @@ from envs.engine import Engine
 from envs.games import get_game
 from envs.heading import Heading
 from envs.options import ProcgenOptions
-from envs.saved_state import ENTITY, SavedState
+from envs.saved_state import ENTITY, SavedState, without_options
 from envs.semantic import FRONT, LabelReader, class_names, semantic_options
 
 _SHIP = 7  # plunder's image type of ships
 _SHIP_CLASS = "ship {}"
 _PLAYERS = ("player", "player jumping", "player walking")
+_PLAYER = 0
 _NOTHING = 59  # an object type that no rule of play looks for
 
 
@@ -84,6 +85,25 @@ class SemanticEngine(Engine):
             if other_index in other._true_labels:
                 self._true_labels[index] = other._true_labels[other_index]
 
+    def shows(self, index: int, other: Engine) -> bool:
+        """Whether a game is in the very state of the game of the same number in another engine, drawn as it may be."""
+        theirs = other.get_state(index)
+        if self._replaced:
+            state = SavedState(theirs)
+            self._rename_themes(state)
+            theirs = state.to_bytes()
+        return without_options(self.get_state(index)) == without_options(theirs)
+
+    def follow(self, index: int, other: Engine) -> None:
+        """Put a game into the present state of the game of the same number in another engine, and go on drawing it."""
+        mine, theirs = SavedState(self.get_state(index)), SavedState(other.get_state(index))
+        theirs.draw_like(mine)
+        self.set_state(index, theirs.to_bytes())
+        if self._replaced:
+            self._replace_themes(index)
+        if self._heading is not None:
+            self._heading.read(index, theirs.entities[theirs.entities["type"] == _PLAYER][0])
+
     def labels(self) -> np.ndarray:
         """Label maps of all games, shape (num_envs, 64, 64), uint8."""
         labels = self._read_labels(self.frames)
@@ -105,8 +125,14 @@ class SemanticEngine(Engine):
         state.set_option("restrict_themes", 1)
         self.set_state(index, state.to_bytes())
 
-    def _replace_themes(self, index: int) -> None:
-        state = SavedState(self.get_state(index))
+    def _rename_themes(self, state: SavedState) -> np.ndarray | None:
+        """Give the ships shown in a state other themes where their own share a colour with something else.
+
+        Returns
+        -------
+        numpy.ndarray, shape (themes,), or None
+            The theme that stands in for each, if any had to.
+        """
         _, targets, order, _ = state.own_lists(after=1, count=4)
         shown = order[:2].tolist()
         swap = np.arange(len(order))
@@ -114,13 +140,20 @@ class SemanticEngine(Engine):
         for theme in sorted(set(shown) & set(self._replaced)):
             stand_in = free.pop()
             swap[[theme, stand_in]] = stand_in, theme
-        self._true_labels.pop(index, None)
         if (swap == np.arange(len(swap))).all():
-            return
+            return None
         ships = state.entities["image_type"] == _SHIP
         state.entities["image_theme"][ships] = swap[state.entities["image_theme"][ships]]
         targets[:] = targets[swap]
         order[:] = swap[order]
+        return swap
+
+    def _replace_themes(self, index: int) -> None:
+        state = SavedState(self.get_state(index))
+        swap = self._rename_themes(state)
+        self._true_labels.pop(index, None)
+        if swap is None:
+            return
         self.set_state(index, state.to_bytes())
         true_labels = np.arange(256, dtype=np.uint8)
         ship_labels = np.array([self._labels[_SHIP_CLASS.format(theme + 1)] for theme in range(len(swap))])

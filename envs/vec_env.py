@@ -174,10 +174,22 @@ class ProcgenVecEnv(GameVecEnv):
     ) -> None:
         self.options = options
         self._num_threads = num_threads
+        self._past_divergences = 0
         super().__init__(num_envs, view, ACTION_SPACE, seed)
 
     def _lay_out(self, seed: int) -> ProcgenBatch:
         return ProcgenBatch(self.options, self.num_envs, self.view, seed, self._num_threads)
+
+    @property
+    def divergences(self) -> int:
+        """How often a game's two drawings parted and were brought together again, since the games began."""
+        now = self._batch.divergences if isinstance(self._batch, ProcgenBatch) else 0
+        return self._past_divergences + now
+
+    def close(self) -> None:
+        """Free the games."""
+        self._past_divergences = self.divergences
+        super().close()
 
     def saved_state(self, index: int) -> bytes:
         """Everything that decides how one game goes on, as Procgen saves it; see `envs.saved_state`."""

@@ -68,23 +68,47 @@ def test_lockstep_holds_in_sequential_levels():
     assert not (completed & ended).any()
 
 
-def test_a_divergence_is_an_error():
-    batch = ProcgenBatch(ProcgenOptions("starpilot"), 4, "both")
-    play(batch, 3)
-    twin = batch._engines[1]
-    other = ProcgenBatch(ProcgenOptions("starpilot"), 4, "semantic", seed=9)
-    twin.look_at(2, other._engines[0], 0)
-    with pytest.raises(LockstepError, match=r"starpilot differ in level_seeds of game 2"):
-        batch.step(np.full(4, NO_OP))
+@pytest.mark.parametrize("game", ["starpilot", "bigfish", "fruitbot", "plunder", "ninja", "caveflyer"])
+def test_a_divergence_costs_nothing_but_its_step(game):
+    batch, undisturbed = (ProcgenBatch(ProcgenOptions(game, "hard"), 4, "both", seed=5) for _ in range(2))
+    other = ProcgenBatch(ProcgenOptions(game, "hard"), 4, "semantic", seed=9)
+    play(batch, 30), play(undisturbed, 30)
+    batch._engines[1].look_at(2, other._engines[0], 0)
+    for now, step in enumerate(zip(play(batch, 60), play(undisturbed, 60), strict=True)):
+        assert np.array_equal(step[0].rewards, step[1].rewards)
+        if now > 3:  # a divergence that no reward shows is found when the game's turn to be compared comes
+            assert same_views(step[0].observations, step[1].observations)
+    assert (batch.divergences, undisturbed.divergences) == (1, 0)
 
 
-def test_a_different_reward_is_an_error(monkeypatch):
+def test_divergences_without_end_are_an_error(monkeypatch):
     batch = ProcgenBatch(ProcgenOptions("bigfish"), 4, "both")
     rewards = batch._engines[1].rewards.copy()
     rewards[1] = 7
     monkeypatch.setattr(batch._engines[1], "rewards", rewards)
-    with pytest.raises(LockstepError, match=r"rewards of game 1: 0\.0 and 7\.0"):
-        batch.step(np.full(4, NO_OP))
+    with pytest.raises(LockstepError, match=r"bigfish parted 11 times in 12 steps of 4 games"):
+        play(batch, 20)
+
+
+def test_the_finish_line_of_starpilot_has_its_theme_s_width_in_both_drawings():
+    batch = ProcgenBatch(ProcgenOptions("starpilot"), 32, "both")
+    for index in range(32):  # into the step in which the finish line appears, with nobody in the way
+        for engine in batch._engines:
+            state = SavedState(engine.get_state(index))
+            state.entities = state.entities[state.entities["type"] == 0]
+            state.time = 499
+            engine.set_state(index, state.to_bytes())
+    widths, finished = set(), np.zeros(32, bool)
+    for _ in range(110):
+        step = batch.step(np.full(32, NO_OP))
+        assert all(batch._engines[1].shows(index, batch._engines[0]) for index in range(32))
+        finished |= step.rewards == 10
+        for index in np.flatnonzero(~finished):
+            entities = SavedState(batch.saved_state(index)).entities
+            widths |= set(entities["rx"][entities["type"] == 9].tolist())
+    assert finished.all()
+    assert len(widths) == 4
+    assert batch.divergences == 0
 
 
 @pytest.mark.parametrize("view", ["pixels", "semantic", "both"])
