@@ -150,8 +150,7 @@ class ProcgenBatch:
 
     For ``view="both"`` each game runs twice, drawn as usual and drawn as labels, with the same levels and actions. At
     every step the two have to agree in rewards, episode ends and levels, and one game after the other in its whole
-    state. Where they part, what is drawn as usual counts: the other drawing is put into its state, and the divergence is
-    counted.
+    state. Where they part, the usual drawing counts: the other is put into its state, and the divergence is counted.
 
     Parameters
     ----------
@@ -255,7 +254,7 @@ class ProcgenBatch:
         if self.divergences > _FORGIVEN + TOLERATED_DIVERGENCES * self._steps * self.num_envs:
             raise LockstepError(
                 f"The two drawings of {self.options.game} parted {self.divergences} times in {self._steps} steps of "
-                f"{self.num_envs} games, so their labels cannot be trusted: use the pixels alone, and please report this."
+                f"{self.num_envs} games, so the labels cannot be trusted: please report this, and use pixels alone."
             )
 
     def _read_timeout(self) -> int:

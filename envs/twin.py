@@ -4,7 +4,8 @@ Procgen's monochrome colour is a hash of an object's type and theme, so some pai
 vary. Two repairs make every colour name one class; neither touches a random generator or anything that decides play.
 
 - In bigfish, bossfight, fruitbot and starpilot a theme decides an object's shape (``match_aspect_ratio`` and
-  ``fit_aspect_ratio`` in Procgen's sources), so the games cannot begin with themes switched off. Procgen remembers the shape of a sprite once it has drawn it, however, and its options are part of its saved
+  ``fit_aspect_ratio`` in Procgen's sources), so these games cannot begin with themes switched off.
+  Procgen remembers the shape of a sprite once it has drawn it, however, and its options are part of its saved
   state: each game draws every theme once, as it is, and only then has its themes switched off for good (unless the
   frames' own themes are restricted from the start: then the twin's are, too).
 - In plunder the theme of a ship is what the game is about. An episode shows two of six themes (all of the same shape):
