@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
@@ -20,6 +21,12 @@ from agents.registry import EncoderName, parse_encoder
 from agents.weights import load_weights
 
 _LARGEST_HALF = torch.finfo(torch.float16).max
+
+
+def peak(lr_schedule: Schedule) -> float:
+    """The highest learning rate of a schedule, which may begin at nothing; one with a `peak` is a part of a longer."""
+    known = getattr(getattr(lr_schedule, "value_schedule", lr_schedule), "peak", None)
+    return max(lr_schedule(left / 100) for left in range(101)) if known is None else float(known)
 
 
 def many_may_ask(policy: object) -> bool:
@@ -54,6 +61,9 @@ class EncoderPolicy(ActorCriticPolicy):
     ValueError
         If the encoder is none, or is asked for in another way.
     """
+
+    own_learning_rate: float | None = None
+    """Of the encoder below its linear layer, at the highest; None where it is that of everything else."""
 
     def __init__(
         self,
@@ -126,20 +136,67 @@ class EncoderPolicy(ActorCriticPolicy):
         wish: EncoderName | Eye = (
             self.features_extractor_kwargs["eye"] if self.encoder_name is None else EncoderName.read(self.encoder_name)
         )
+        if not isinstance(encoder, ModuleEncoder):  # which has tried its module
+            self._try_encoder(encoder)
         if isinstance(wish, EncoderName) and wish.weights is not None:
             load_weights(encoder, wish.weights)
         if wish.frozen:
             encoder.freeze()
-        rate = max(lr_schedule(left / 100) for left in range(101))  # a course may begin at nothing
         if not wish.frozen and wish.learning_rate is None:
             return
-        of_eye = {id(parameter) for parameter in encoder.eye.parameters()}
-        groups = [
-            {"params": [each for each in self.parameters() if (id(each) in of_eye) == seen], "share": share}
-            for seen, share in ((False, 1.0), (True, (wish.learning_rate or rate) / (rate or 1.0)))
-            if not (seen and wish.frozen)
-        ]
-        self.optimizer = self.optimizer_class(groups, lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
+        rest, of_encoder = self._groups_of_parameters()
+        groups = [{"params": rest}] + [{"params": of_encoder}] * (not wish.frozen)
+        self.optimizer = self.optimizer_class(groups, lr=peak(lr_schedule), **self.optimizer_kwargs)  # type: ignore[call-arg]
+        if not wish.frozen:
+            self.own_learning_rate = wish.learning_rate
+            self.set_own_learning_rate(lr_schedule, 1.0)
+
+    def _groups_of_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Parameters of everything else, and of the encoder below its linear layer."""
+        assert isinstance(self.features_extractor, Encoder)
+        of_encoder = {id(parameter) for parameter in self.features_extractor.eye.parameters()}
+        return tuple([each for each in self.parameters() if (id(each) in of_encoder) == own] for own in (False, True))  # type: ignore[return-value]
+
+    def set_own_learning_rate(self, lr_schedule: Schedule, left: float) -> None:
+        """Set the encoder's own learning rate, where it has one, in the optimiser.
+
+        It follows the schedule of everything else, whose highest value it is at its own highest. It is computed from
+        that schedule each time, for a loaded optimiser brings the rates of the training run that it was saved in.
+
+        Parameters
+        ----------
+        lr_schedule
+            Learning rate of everything else, by the share of the training run that is left.
+        left
+            That share now, from 1 to 0.
+        """
+        if self.own_learning_rate is None:
+            return
+        highest = peak(lr_schedule)
+        of_encoder = {id(parameter) for parameter in self._groups_of_parameters()[1]}
+        for group in self.optimizer.param_groups:
+            if group["params"] and id(group["params"][0]) in of_encoder:
+                group["lr"] = self.own_learning_rate * (lr_schedule(left) / highest if highest else 0.0)
+
+    def _try_encoder(self, encoder: Encoder) -> None:
+        """Refuse, before anything is learned, an encoder that does not take the observations that it is for."""
+        shape, training = self.observation_space.shape or (), encoder.training
+        blank = torch.zeros(1, *shape, dtype=torch.as_tensor(np.empty(0, self.observation_space.dtype)).dtype)
+        name = self.encoder_name or type(encoder).__name__
+        encoder.eval()  # nothing is drawn, and no running mean moves
+        try:
+            with torch.no_grad():
+                found = encoder(blank).shape
+        except (RuntimeError, IndexError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise ValueError(f"The encoder {name} takes no observations of shape {shape} ({reason}).") from error
+        finally:
+            encoder.train(training)
+        if tuple(found) != (1, encoder.features_dim):
+            raise ValueError(
+                f"The encoder {name} must give {encoder.features_dim} features, its features_dim, of an observation: "
+                f"its network gives the shape {tuple(found)} for one."
+            )
 
     @property
     def is_frozen(self) -> bool:

@@ -56,7 +56,7 @@ class PPO(stable_baselines3.PPO):
     Parameters
     ----------
     policy
-        ``"EncoderPolicy"`` or a policy class of Stable-Baselines3.
+        ``"EncoderPolicy"``, or a policy of Stable-Baselines3, such as ``"CnnPolicy"``.
     env
         Environment with byte frames or label maps.
     encoder
@@ -74,7 +74,7 @@ class PPO(stable_baselines3.PPO):
         From `learn`, when a loss is not finite.
     """
 
-    policy_aliases: ClassVar[dict[str, Any]] = {"EncoderPolicy": EncoderPolicy}
+    policy_aliases: ClassVar[dict[str, Any]] = stable_baselines3.PPO.policy_aliases | {"EncoderPolicy": EncoderPolicy}
 
     def __init__(
         self,
@@ -89,6 +89,9 @@ class PPO(stable_baselines3.PPO):
         if encoder is not None:
             if "encoder" in (kwargs.get("policy_kwargs") or {}):
                 raise ValueError("There is an encoder in policy_kwargs as well: name it once.")
+            chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
+            if chosen is not None and not issubclass(chosen, EncoderPolicy):
+                raise ValueError(f"{policy} brings its own network: leave encoder= out, or leave the policy out.")
             kwargs["policy_kwargs"] = {"encoder": encoder} | (kwargs.get("policy_kwargs") or {})
         defaults = {**PROCGEN_SETTINGS, "rollout_buffer_class": ByteRolloutBuffer}
         if not kwargs.get("_init_setup_model", True):
@@ -96,6 +99,8 @@ class PPO(stable_baselines3.PPO):
         super().__init__(policy, env, **(defaults | kwargs))  # type: ignore[arg-type]
 
     def _setup_model(self) -> None:
+        if "encoder" in vars(self):  # Stable-Baselines3's load sets whatever it is given
+            raise ValueError("A saved model keeps its encoder: leave encoder= out, or make a new model with it.")
         if not isinstance(self.action_space, spaces.Discrete):
             raise ValueError(f"agents.PPO chooses among a number of actions: {self.action_space} is not Discrete.")
         if not isinstance(self.observation_space, spaces.Box):
@@ -159,8 +164,8 @@ class PPO(stable_baselines3.PPO):
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)
-        for group in self.policy.optimizer.param_groups:
-            group["lr"] *= group.get("share", 1.0)
+        if isinstance(self.policy, EncoderPolicy):
+            self.policy.set_own_learning_rate(self.lr_schedule, self._current_progress_remaining)
 
     def minibatch_loss(self, batch: RolloutBufferSamples, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """Clipped surrogate, value and entropy losses of a minibatch.

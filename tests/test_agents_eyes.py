@@ -244,6 +244,49 @@ def test_an_eyes_own_learning_rate_is_kept_through_the_schedule():
     assert rates[-1][0] < rates[0][0]
 
 
+def own_rates(model):
+    return [group["lr"] for group in model.learn(64).policy.optimizer.param_groups]
+
+
+@pytest.mark.parametrize("changed", [{"learning_rate": 5e-6}, {"custom_objects": {"learning_rate": 5e-6}}])
+def test_an_eyes_own_learning_rate_stays_when_a_model_is_loaded_with_another(tmp_path, changed):
+    env = ColourGame(4)
+    ppo(env, "nature+tuned=1e-4", learning_rate=5e-4).learn(64).save(tmp_path / "model.zip")
+    loaded = PPO.load(tmp_path / "model.zip", env=env, device="cpu", **changed)
+    assert own_rates(loaded) == pytest.approx([5e-6, 1e-4])
+    loaded.save(tmp_path / "again.zip")
+    again = PPO.load(tmp_path / "again.zip", env=env, device="cpu", learning_rate=lambda left: 1e-3 * (1 + left))
+    assert own_rates(again) == pytest.approx([1e-3, 5e-5])  # at the end, half of what either begins with
+    other = ppo(env, "nature+tuned=1e-4", learning_rate=5e-6)
+    other.set_parameters(tmp_path / "model.zip")
+    assert own_rates(other) == pytest.approx([5e-6, 1e-4])
+
+
+def test_an_imitators_own_learning_rate_stays_as_well(tmp_path):
+    env, teacher = TaughtVecEnv(ColourGame(4, "both")), ColourTeacher()
+    settings = {"n_steps": 16, "batch_size": 32, "n_epochs": 1, "device": "cpu", "encoder": "nature+tuned=1e-4"}
+    DAgger(env=env, teacher=teacher, **settings).learn(64).save(tmp_path / "model.zip")
+    loaded = DAgger.load(tmp_path / "model.zip", env=env, teacher=teacher, learning_rate=5e-6, device="cpu")
+    assert own_rates(loaded) == pytest.approx([5e-6, 1e-4])
+
+
+def test_a_part_of_a_longer_training_run_knows_its_highest_learning_rate():
+    class Part:
+        peak = 5e-4
+
+        def __call__(self, left):
+            return 1e-4
+
+    model = ppo(ColourGame(4), "nature+tuned=1e-3", learning_rate=Part())
+    assert own_rates(model) == pytest.approx([1e-4, 2e-4])
+
+
+def test_a_loaded_model_keeps_its_encoder(tmp_path):
+    ppo(ColourGame(4), "nature").save(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match="A saved model keeps its encoder"):
+        PPO.load(tmp_path / "model.zip", encoder="small", device="cpu")
+
+
 def test_weights_go_from_one_encoder_into_another(tmp_path):
     first = policy("nature:64")
     save_eye(first.features_extractor, tmp_path / "eye.safetensors", "nature", {"objective": "none"})

@@ -308,3 +308,21 @@ def test_what_it_cannot_learn_is_refused_in_a_sentence():
         ppo(ColourGame(2), policy_kwargs={"share_features_extractor": False})
     with pytest.raises(ValueError, match="Unknown encoder"):
         ppo(ColourGame(2), encoder="vgg")
+
+
+@pytest.mark.parametrize("policy", ["CnnPolicy", ActorCriticCnnPolicy])
+def test_stable_baselines3s_own_network_learns_from_stacked_grey_frames(policy):
+    class Grey(ColourGame):
+        def __init__(self):
+            super().__init__(2)
+            self.observation_space = spaces.Box(0, 255, (36, 36, 4), np.uint8)
+
+        def _observe(self, colours):
+            return np.concatenate([super()._observe(colours)] * 2, axis=-1)[..., :4]
+
+    model = PPO(policy, Grey(), n_steps=8, batch_size=16, n_epochs=1, device="cpu", seed=0)
+    before = weights(model)
+    assert not torch.equal(weights(model.learn(16)), before)
+    assert model.policy.observation_space.shape == (4, 36, 36)
+    with pytest.raises(ValueError, match=r"brings its own network: leave encoder= out"):
+        PPO(policy, ColourGame(2), encoder="nature")

@@ -60,6 +60,22 @@ def test_both_learners_take_the_auxiliary_loss(plan, tmp_path, learning, kind):
     assert "harmonization_loss" in (tmp_path / "run" / "progress.csv").read_text()
 
 
+@pytest.mark.parametrize(("learning", "kind"), [("rl", HarmonizedPPO), ("imitation", HarmonizedDAgger)])
+def test_a_saved_learner_brings_its_harmonizer_and_keeps_its_eyes_own_learning_rate(plan, tmp_path, learning, kind):
+    run = replace(harmonized(plan, learning), encoder="small+tuned=1e-4")
+    teacher = teacher_of(run, plan.given_teacher.path if learning == "imitation" else None)
+    model, env = learner(run, teacher, "cpu", 0)
+    model.learn(run.hyperparameters.rollout).save(tmp_path / "model.zip")
+    given = {} if teacher is None else {"teacher": teacher}
+    loaded = kind.load(tmp_path / "model.zip", env=env, device="cpu", learning_rate=5e-6, **given)
+    assert (loaded.harmonizer.game, loaded.harmonizer.weight) == ("maze", 1.0)
+    loaded.learn(run.hyperparameters.rollout)
+    env.close()
+    assert [group["lr"] for group in loaded.policy.optimizer.param_groups] == pytest.approx([5e-6, 1e-4])
+    with pytest.raises(ValueError, match=r"needs a Harmonizer, not None: pass harmonizer="):
+        kind(env=env)
+
+
 @pytest.mark.parametrize("learning", ["rl", "imitation"])
 def test_threads_share_the_plain_attention_of_a_training(plan, learning, monkeypatch, three_threads):
     entered = []

@@ -117,6 +117,24 @@ def test_a_course_cools_down_over_its_last_quarter_or_all_the_way():
 
 
 @pytest.mark.usefixtures("_short_legs")
+def test_an_encoders_own_learning_rate_falls_with_that_of_the_whole_course(tmp_path, monkeypatch):
+    seen = []
+    train = PPO.train
+
+    def watched(model):
+        train(model)
+        seen.append([group["lr"] for group in model.policy.optimizer.param_groups])
+
+    monkeypatch.setattr(PPO, "train", watched)
+    course = Course(256, SMALL, "small+tuned=1e-4", cool_down=1.0)
+    reinforce(ProcgenOptions("bigfish", num_levels=50), course, tmp_path)
+    assert len(seen) == 4
+    assert seen[-1][0] < SMALL.learning_rate / 3
+    for rest, own in seen:
+        assert own == pytest.approx(rest * 1e-4 / SMALL.learning_rate)
+
+
+@pytest.mark.usefixtures("_short_legs")
 def test_the_weight_of_entropy_and_the_learning_rate_cool_down_together(tmp_path, monkeypatch):
     seen = []
     train = PPO.train

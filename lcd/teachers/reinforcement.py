@@ -76,6 +76,21 @@ class Course:
         return leg + 1 > (1 - self.cool_down) * self.legs
 
 
+@dataclass(frozen=True)
+class _LegRate:
+    """Learning rate in a leg of a course, by the share of the leg that is left; its peak is that of the course."""
+
+    course: Course
+    leg: int
+
+    @property
+    def peak(self) -> float:
+        return self.course.hyperparameters.learning_rate
+
+    def __call__(self, left: float) -> float:
+        return self.peak * self.course.warmth(self.leg, left)
+
+
 class _Returns(BaseCallback):
     """Keeps the returns of the episodes that end."""
 
@@ -211,7 +226,7 @@ def _learner(
         device="cpu",
         **hyper.for_ppo()
         | {
-            "learning_rate": lambda left: hyper.learning_rate * course.warmth(number, left),
+            "learning_rate": _LegRate(course, number),
             "ent_coef": hyper.entropy * course.warmth(number),
         },
     )

@@ -60,6 +60,11 @@ class Harmonizer:
         return self.weight * harmonization_loss(maps, references.to(maps.device))
 
 
+def _check_harmonizer(harmonizer: object) -> None:
+    if not isinstance(harmonizer, Harmonizer):
+        raise ValueError(f"A harmonized learner needs a Harmonizer, not {harmonizer!r}: pass harmonizer=.")
+
+
 class HarmonizedSamples(NamedTuple):
     """Observations, the teacher's log-probabilities, and the label maps of the same states."""
 
@@ -74,14 +79,20 @@ class HarmonizedDAgger(DAgger):
     Parameters
     ----------
     harmonizer : Harmonizer
-        The auxiliary loss; the map explains the action that the teacher prefers.
+        The auxiliary loss, which a saved learner brings with it; the map explains the action that the teacher prefers.
     **kwargs
         As in `agents.DAgger`.
     """
 
-    def __init__(self, *args: Any, harmonizer: Harmonizer, **kwargs: Any) -> None:
+    harmonizer: Harmonizer | None
+
+    def __init__(self, *args: Any, harmonizer: Harmonizer | None = None, **kwargs: Any) -> None:
         self.harmonizer = harmonizer
         super().__init__(*args, **kwargs)
+
+    def _setup_model(self) -> None:
+        _check_harmonizer(self.harmonizer)
+        super()._setup_model()
 
     def train(self) -> None:
         """Move the student towards the teacher, and its eye to where it is told to look."""
@@ -99,6 +110,7 @@ class HarmonizedDAgger(DAgger):
         samples = LabelledSamples(batch.observations, batch.teacher_log_probabilities)
         loss, statistics = super().minibatch_loss(samples, clip_range)
         actions = batch.teacher_log_probabilities.argmax(dim=1)
+        assert self.harmonizer is not None
         auxiliary = self.harmonizer(self.policy, batch.observations, batch.labels, actions)
         return loss + auxiliary, statistics | {"harmonization_loss": auxiliary.detach()}
 
@@ -121,16 +133,26 @@ class HarmonizedPPO(PPO):
     Parameters
     ----------
     harmonizer : Harmonizer
-        The auxiliary loss; the map explains the action that was taken.
+        The auxiliary loss, which a saved learner brings with it; the map explains the action that was taken.
     **kwargs
         As in `agents.PPO`.
     """
 
     policy: EncoderPolicy
 
-    def __init__(self, *args: Any, harmonizer: Harmonizer, **kwargs: Any) -> None:
+    harmonizer: Harmonizer | None
+
+    def __init__(self, *args: Any, harmonizer: Harmonizer | None = None, **kwargs: Any) -> None:
         self.harmonizer = harmonizer
         super().__init__(*args, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
+
+    def _setup_model(self) -> None:
+        _check_harmonizer(self.harmonizer)
+        super()._setup_model()
+        if not isinstance(self.policy, EncoderPolicy):
+            raise ValueError(
+                f"HarmonizedPPO trains an EncoderPolicy, not a {type(self.policy).__name__}: leave policy out."
+            )
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -160,5 +182,6 @@ class HarmonizedPPO(PPO):
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """PPO's losses and the harmonizer's."""
         loss, statistics = super().minibatch_loss(batch, clip_range)
+        assert self.harmonizer is not None
         auxiliary = self.harmonizer(self.policy, batch.observations, batch.labels, batch.actions.flatten())
         return loss + auxiliary, statistics | {"harmonization_loss": auxiliary.detach()}
