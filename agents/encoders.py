@@ -6,22 +6,16 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 from torch.nn import functional
 
+from agents.observations import CHANNELS, LABELS, check_observations, is_label_map
+
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-CHANNELS, LABELS = 3, 65
-
-
-def is_label_map(space: spaces.Space) -> bool:
-    """Whether observations of the space are maps of labels rather than frames with channels."""
-    return isinstance(space, spaces.Box) and len(space.shape) == 2
 
 
 def label_channels(labels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -65,6 +59,28 @@ def computing_type(device: torch.device) -> torch.dtype:
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
 
 
+_BODY_ERRORS = (RuntimeError, AssertionError, TypeError)
+
+LARGEST_SIDE = 96
+"""Pixels up to which a side is looked for that an encoder takes, where an observation's is too small for it."""
+
+
+@torch.no_grad()
+def _flat_size(body: nn.Module, shape: Sequence[int]) -> int:
+    return body(torch.zeros(1, *shape).to(memory_format=torch.channels_last)).shape[1]
+
+
+def _smallest_side(body: nn.Module, shape: Sequence[int]) -> int | None:
+    """Side of the smallest square images that a body takes; None if images of this shape are not too small for it."""
+    for side in range(max(0, min(shape[1:])) + 1, LARGEST_SIDE + 1):
+        try:
+            _flat_size(body, (shape[0], side, side))
+        except _BODY_ERRORS:
+            continue
+        return side
+    return None
+
+
 class Encoder(BaseFeaturesExtractor):
     """Maps frames or label maps to features.
 
@@ -101,24 +117,13 @@ class Encoder(BaseFeaturesExtractor):
     frozen = False
 
     def __init__(self, observation_space: spaces.Space, features_dim: int) -> None:
-        self.reads_labels = is_label_map(observation_space)
-        shape = observation_space.shape if isinstance(observation_space, spaces.Box) else None
-        if shape is None or not (self.reads_labels or (len(shape) == 3 and shape[0] == CHANNELS)):
-            raise ValueError(
-                f"An encoder takes frames of shape (3, height, width) or label maps of shape (height, width), "
-                f"not {shape or observation_space}; stable_baselines3's VecTransposeImage brings the channels first."
-            )
+        check_observations(observation_space)
         assert isinstance(observation_space, spaces.Box)
-        largest = LABELS - 1 if self.reads_labels else 255 if np.issubdtype(observation_space.dtype, np.integer) else 1
-        if observation_space.high.max() > largest:
-            raise ValueError(
-                f"An encoder takes frames, which have three channels, of bytes or of numbers up to 1, and label maps, "
-                f"which have none, of labels up to {LABELS - 1}: not {observation_space}."
-            )
+        self.reads_labels = is_label_map(observation_space)
         if not (self.reads_labels or self.reads_frames):
             raise ValueError(f"The encoder {type(self).__name__} reads label maps only: use it with the semantic view.")
         super().__init__(observation_space, features_dim)
-        self.image_shape: tuple[int, int, int] = (CHANNELS, *shape[-2:])  # type: ignore[assignment]
+        self.image_shape: tuple[int, int, int] = (CHANNELS, *observation_space.shape[-2:])  # type: ignore[assignment]
         self.network: nn.Module = nn.Identity()
 
     @classmethod
@@ -133,15 +138,24 @@ class Encoder(BaseFeaturesExtractor):
         raise ValueError("it has no size to set: write its name alone")
 
     def flat_size(self, body: nn.Module) -> int:
-        """Number of features that a body, which ends flat, has for one image."""
+        """Number of features that a body, which ends flat, has for one image.
+
+        Raises
+        ------
+        ValueError
+            If the body takes no images of this size, or none at all.
+        """
         try:
-            with torch.no_grad():
-                return body(torch.zeros(1, *self.image_shape).to(memory_format=torch.channels_last)).shape[1]
-        except (RuntimeError, AssertionError, TypeError) as error:
-            reason = " ".join(str(error).split())[:160]
+            return _flat_size(body, self.image_shape)
+        except _BODY_ERRORS as error:
+            shape, reason = self._observation_space.shape, " ".join(str(error).split())[:160]
+            smallest = _smallest_side(body, self.image_shape)
+            if smallest or "Kernel size can't be greater" in reason:
+                least = f": it takes {smallest} x {smallest} pixels or more" if smallest else f" ({reason})"
+                raise ValueError(f"Observations of shape {shape} are too small for this encoder{least}.") from error
             raise ValueError(
-                f"Observations of shape {self._observation_space.shape} are too small for this encoder, or it takes "
-                f"other images than those with the channels last in memory ({reason})."
+                f"The encoder takes other images than observations of shape {shape} make, of three colours, with the "
+                f"channels last in memory ({reason})."
             ) from error
 
     def with_features(self, body: nn.Module) -> nn.Sequential:
@@ -230,8 +244,10 @@ class StridedConv2d(nn.Conv2d):
         self.scale = scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What ``torch.nn.Conv2d`` computes of the scaled images, for widths that are multiples of the stride."""
+        """What ``torch.nn.Conv2d`` computes of the scaled images."""
         rows, columns = self.stride
+        reached = (x.shape[-1] - self.kernel_size[1]) // columns * columns + self.kernel_size[1]
+        x = x[..., : max(reached, 0)]  # the last columns, fewer than a stride, are never reached
         weight = self.weight if self.scale == 1 else self.weight * self.scale
         images, weight = (_columns_as_channels(tensor, columns) for tensor in (x, weight))
         return functional.conv2d(images, weight, self.bias, stride=(rows, 1))

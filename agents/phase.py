@@ -116,7 +116,7 @@ class Phase(SizedEncoder):
         super().__init__(observation_space, features_dim)
         height, width = self.image_shape[1:]
         self.image_shape = (CHANNELS, 12 + (height - 12) // 8 * 8, 12 + (width - 12) // 8 * 8)
-        rows, columns = ((side - 8) // 4 + 1 for side in self.image_shape[1:])
+        rows, columns = (max(1, (side - 8) // 4 + 1) for side in self.image_shape[1:])
         body = nn.Sequential(
             StridedConv2d(CHANNELS, 32, kernel_size=8, stride=4),
             nn.ReLU(),

@@ -11,7 +11,7 @@ from stable_baselines3.common.torch_layers import NatureCNN
 from toy_games import ColourGame
 
 from agents import ENCODERS, Encoder, EncoderPolicy, Impala, Impoola, Nature, parse_encoder, register_encoder
-from agents.encoders import label_channels
+from agents.encoders import StridedConv2d, label_channels
 from envs import NUM_LABELS, paint
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
@@ -166,3 +166,86 @@ def test_nature_is_stable_baselines3s_network():
     frames = torch.as_tensor(np.random.default_rng(2).integers(0, 256, (3, 3, 64, 64)), dtype=torch.uint8)
     with torch.no_grad():
         assert torch.allclose(encoder(frames), reference(frames / 255), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["nature", "small", "impala:4", "impoola:4", "phase"])
+@pytest.mark.parametrize("shape", [(64, 64), (84, 84), (83, 101), (36, 51)])
+@pytest.mark.parametrize("view", ["pixels", "semantic"])
+def test_encoders_take_images_of_any_size_above_their_smallest(name, shape, view):
+    space = spaces.Box(0, 255, (3, *shape), np.uint8) if view == "pixels" else spaces.Box(0, 64, shape, np.uint8)
+    policy = EncoderPolicy(space, spaces.Discrete(5), lambda _: 0.0, encoder=name)
+    observations = torch.as_tensor(np.stack([space.sample() for _ in range(2)]))
+    assert policy.log_probabilities(observations).shape == (2, 5)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(8, 4), (4, 4), (4, 2)])
+@pytest.mark.parametrize("side", [8, 9, 21, 84, 87])
+def test_a_strided_convolution_is_torchs_for_any_width(kernel, stride, side):
+    mine = StridedConv2d(3, 4, kernel_size=kernel, stride=stride)
+    theirs = torch.nn.Conv2d(3, 4, kernel, stride)
+    theirs.load_state_dict(mine.state_dict())
+    images = torch.randn(2, 3, 30, side)
+    assert torch.allclose(mine(images), theirs(images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "smallest"), [("nature", 35, 36), ("nature", 3, 36), ("small", 15, 16), ("egocentric", 20, 32)]
+)
+def test_images_that_are_too_small_are_told_how_large_they_must_be(name, side, smallest):
+    frames = spaces.Box(0, 255, (3, side, side), np.uint8)
+    space = spaces.Box(0, 64, (side, side), np.uint8) if name == "egocentric" else frames
+    with pytest.raises(
+        ValueError, match=f"too small for this encoder: it takes {smallest} x {smallest} pixels or more"
+    ):
+        EncoderPolicy(space, spaces.Discrete(5), lambda _: 0.0, encoder=name)
+
+
+REFUSED = {
+    "three colours, not of 4 channels": spaces.Box(0, 255, (4, 84, 84), np.uint8),
+    "three colours, not of 12 channels": spaces.Box(0, 255, (12, 64, 64), np.uint8),
+    "three colours, not of 1 channels": spaces.Box(0, 255, (1, 84, 84), np.uint8),
+    "not of 4 channels as in": spaces.Box(0, 255, (84, 84, 4), np.uint8),
+    "VecTransposeImage brings them first": spaces.Box(0, 255, (64, 64, 3), np.uint8),
+    "TransformObservation": spaces.Box(0, 1, (64, 64, 3), np.float32),
+    r"not float32 from -10 to 10.*norm_obs=False": spaces.Box(-10, 10, (3, 64, 64), np.float32),
+    r"not float32 from 0 to 255": spaces.Box(0, 255, (3, 64, 64), np.float32),
+    "not float32 from -inf to inf": spaces.Box(-np.inf, np.inf, (3, 64, 64), np.float32),
+    "repeat a grey frame in three channels": spaces.Box(0, 255, (84, 84), np.uint8),
+    "whole numbers from 0 to 64, not float32": spaces.Box(0, 1, (84, 84), np.float32),
+    "not int8 from -1 to 3": spaces.Box(-1, 3, (84, 84), np.int8),
+    "stack frames along their channels": spaces.Box(0, 255, (4, 64, 64, 3), np.uint8),
+}
+
+
+@pytest.mark.parametrize("encoder", ["nature", "small", "impala", "impoola", "phase", "egocentric"])
+@pytest.mark.parametrize(("reason", "space"), REFUSED.items(), ids=range(len(REFUSED)))
+def test_observations_that_no_encoder_takes_are_refused_with_the_right_reason(encoder, reason, space):
+    with pytest.raises(ValueError, match=f"^[^\n]*{reason}[^\n]*$") as refused:
+        EncoderPolicy(space, spaces.Discrete(5), lambda _: 0.0, encoder=encoder)
+    if "VecTransposeImage" not in reason:
+        assert "VecTransposeImage" not in str(refused.value)
+
+
+def test_frames_of_floating_point_numbers_do():
+    for low, kind in ((0, np.float32), (-1, np.float32), (0, np.float64)):
+        space = spaces.Box(low, 1, (3, 40, 40), kind)
+        policy = EncoderPolicy(space, spaces.Discrete(5), lambda _: 0.0, encoder="small")
+        assert policy.log_probabilities(torch.as_tensor(space.sample()[None])).shape == (1, 5)
+
+
+def test_an_encoder_whose_network_fails_or_gives_something_else_is_refused_before_it_is_trained():
+    class Square(Encoder):
+        def __init__(self, observation_space, features_dim=64):
+            super().__init__(observation_space, features_dim)
+            self.network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 64 * 64, 32))
+
+    try:
+        register_encoder("square")(Square)
+        for space, sentence in (
+            (spaces.Box(0, 255, (3, 84, 84), np.uint8), r"square takes no observations of shape \(3, 84, 84\)"),
+            (FRAMES, r"square must give 64 features.* gives the shape \(1, 32\)"),
+        ):
+            with pytest.raises(ValueError, match=sentence):
+                EncoderPolicy(space, spaces.Discrete(5), lambda _: 0.0, encoder="square")
+    finally:
+        ENCODERS.pop("square", None)

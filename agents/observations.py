@@ -1,0 +1,77 @@
+"""What the observations of an image encoder look like, and why others are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+from gymnasium import spaces
+
+CHANNELS, LABELS = 3, 65
+
+_CHANNELS_FIRST = (
+    "gymnasium.wrappers.TransformObservation(env, lambda frame: np.moveaxis(frame, -1, 0), space) brings them first"
+)
+
+
+def is_label_map(space: spaces.Space) -> bool:
+    """Whether observations of the space are maps of labels rather than frames with channels."""
+    return isinstance(space, spaces.Box) and len(space.shape) == 2
+
+
+def check_observations(space: spaces.Space) -> None:
+    """Refuse observations that are neither frames of three colours, channels first, nor label maps.
+
+    Parameters
+    ----------
+    space
+        Frames have the shape (3, height, width) and hold bytes or floating-point numbers from -1 to 1; label maps have
+        the shape (height, width) and hold whole numbers from 0 to 64.
+
+    Raises
+    ------
+    ValueError
+        If it is another space; the message says what is wrong with it, and what would do.
+    """
+    if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3):
+        raise ValueError(
+            f"An encoder takes frames of shape (3, height, width) or label maps of shape (height, width), "
+            f"not {space}: stack frames along their channels, and name one view of several."
+        )
+    check = _check_label_maps if is_label_map(space) else _check_frames
+    check(space)
+
+
+def _check_label_maps(space: spaces.Box) -> None:
+    largest = LABELS - 1
+    if not np.issubdtype(space.dtype, np.integer) or space.low.min() < 0 or space.high.max() > largest:
+        raise ValueError(
+            f"An encoder takes images of shape (height, width) as label maps, whole numbers from 0 to {largest}, not "
+            f"{_numbers(space)}: repeat a grey frame in three channels, shape (3, height, width)."
+        )
+
+
+def _check_frames(space: spaces.Box) -> None:
+    first, last = space.shape[0], space.shape[-1]
+    whole = np.issubdtype(space.dtype, np.integer)
+    if not (whole or np.issubdtype(space.dtype, np.floating)):
+        raise ValueError(f"An encoder takes frames of bytes or of numbers up to 1, not of {space.dtype}: convert them.")
+    if space.low.min() < (0 if whole else -1) or space.high.max() > (255 if whole else 1):
+        raise ValueError(
+            f"An encoder takes frames of bytes, 0 to 255, or of floating-point numbers up to 1, not {_numbers(space)}: "
+            "leave frames as they are, as VecNormalize(env, norm_obs=False) does, or scale them to [0, 1]."
+        )
+    if first == CHANNELS:
+        return
+    if last == CHANNELS:
+        stacked = "stable_baselines3's VecTransposeImage brings them first" if whole else _CHANNELS_FIRST
+        raise ValueError(
+            f"An encoder takes frames of shape (3, height, width), channels first, not {space.shape}: {stacked}."
+        )
+    channels = min(first, last)
+    raise ValueError(
+        f"An encoder takes frames of three colours, not of {channels} channels as in {space.shape}: leave them in "
+        'colour and unstacked, or take the policy "CnnPolicy" of Stable-Baselines3, whose network takes any number.'
+    )
+
+
+def _numbers(space: spaces.Box) -> str:
+    return f"{space.dtype} from {space.low.min():g} to {space.high.max():g}"
