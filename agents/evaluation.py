@@ -10,6 +10,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from agents.raw_rewards import RawRewards, raw_rewards
+
 
 @dataclass(frozen=True)
 class Episodes:
@@ -30,14 +32,29 @@ class Episodes:
     level_seeds: np.ndarray
 
 
+MAX_EPISODE_STEPS = 27_000
+"""Steps after which an episode without an end is given up: half an hour of an Atari game with four frames a step, the
+longest that the field plays (Machado et al., 2018, arXiv:1709.06009)."""
+
+
 @torch.no_grad()
 def evaluate(
-    policy: ActorCriticPolicy, env: VecEnv, episodes_per_env: int = 1, seed: int = 0, deterministic: bool = False
+    policy: ActorCriticPolicy,
+    env: VecEnv,
+    episodes_per_env: int = 1,
+    seed: int = 0,
+    deterministic: bool = False,
+    max_episode_steps: int = MAX_EPISODE_STEPS,
 ) -> Episodes:
     """Play the same number of episodes in every environment.
 
     Counting the first episodes to finish, whichever environment they come from, would favour short ones: an agent that
     dies early would look worse than it is, and one that wins fast better.
+
+    Returns are the game's own, beneath every wrapper of the environments together (VecNormalize and others) and beneath
+    wrappers of one game that change rewards for the learner's sake (`agents.raw_rewards.RESCALING`). What a wrapper of
+    your own adds to or takes from a game's rewards within those is a part of the game. Running statistics of
+    observations and rewards are applied, and stay as they are.
 
     Parameters
     ----------
@@ -51,6 +68,8 @@ def evaluate(
         Decides levels and actions.
     deterministic
         Whether the most probable action is taken; else actions are drawn from the policy's distribution.
+    max_episode_steps
+        Steps that an episode may take.
 
     Returns
     -------
@@ -59,42 +78,107 @@ def evaluate(
     Raises
     ------
     ValueError
-        If no episode is asked for, or the environment shows several views.
+        If no episode is asked for, the environment shows several views or others than the policy's, an episode does not
+        end, or a reward or a probability of an action is no number.
     """
-    if episodes_per_env < 1:
-        raise ValueError(f"episodes_per_env must be at least 1, not {episodes_per_env}.")
-    if not isinstance(env.observation_space, spaces.Box):
-        raise ValueError(f"A policy is evaluated on the one view that it sees, not on {env.observation_space}.")
+    for name, value in (("episodes_per_env", episodes_per_env), ("max_episode_steps", max_episode_steps)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, not {value}.")
+    _check_spaces(policy, env)
     training = policy.training
     policy.set_training_mode(False)
     try:
-        return _play(policy, env, episodes_per_env, seed, deterministic)
+        with raw_rewards(env) as paid:
+            return _play(policy, env, paid, (env.num_envs, episodes_per_env), seed, deterministic, max_episode_steps)
     finally:
         policy.set_training_mode(training)
 
 
-def _play(policy: ActorCriticPolicy, env: VecEnv, episodes_per_env: int, seed: int, deterministic: bool) -> Episodes:
+def _check_spaces(policy: ActorCriticPolicy, env: VecEnv) -> None:
+    """Refuse an environment that a policy was not made for."""
+    shown, wanted = env.observation_space, policy.observation_space
+    if not isinstance(shown, spaces.Box):
+        raise ValueError(f"A policy is evaluated on the one view that it sees, not on {shown}.")
+    turned = (shown.shape[-1], *shown.shape[:-1])  # Stable-Baselines3 brings the channels of frames first
+    if wanted.shape not in (shown.shape, turned if len(shown.shape) == 3 else shown.shape):
+        raise ValueError(
+            f"The policy sees observations of shape {wanted.shape}, and the environment shows {shown.shape}: "
+            "evaluate it in one like that in which it learned."
+        )
+    if not isinstance(policy.action_space, spaces.Discrete) or policy.action_space != env.action_space:
+        raise ValueError(
+            f"A policy is evaluated on its own choice among a number of actions: the policy has {policy.action_space}, "
+            f"and the environment {env.action_space}."
+        )
+
+
+def _play(
+    policy: ActorCriticPolicy,
+    env: VecEnv,
+    paid: RawRewards,
+    shape: tuple[int, int],
+    seed: int,
+    deterministic: bool,
+    max_episode_steps: int,
+) -> Episodes:
     generator = torch.Generator(policy.device).manual_seed(seed)
-    shape = (env.num_envs, episodes_per_env)
     returns, lengths, level_seeds = np.zeros(shape), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
     episode = np.zeros(env.num_envs, np.int64)
     env.seed(seed)
     observations = env.reset()
+    paid.begin()
     actions = np.zeros(env.num_envs, np.int64)
-    while (playing := np.flatnonzero(episode < episodes_per_env)).size:
+    while (playing := np.flatnonzero(episode < shape[1])).size:
         assert isinstance(observations, np.ndarray)
         visible, _ = policy.obs_to_tensor(observations[playing])
-        distribution = policy.get_distribution(visible).distribution
-        assert isinstance(distribution, torch.distributions.Categorical)
+        assert isinstance(visible, torch.Tensor)
+        chances = _chances(policy, visible)
+        _check_numbers("probability of an action", chances.sum(dim=1).cpu().numpy(), playing, episode, lengths)
         if deterministic:
-            chosen = distribution.probs.argmax(dim=1)
+            chosen = chances.argmax(dim=1)
         else:
-            chosen = torch.multinomial(distribution.probs, 1, generator=generator).squeeze(1)
+            chosen = torch.multinomial(chances, 1, generator=generator).squeeze(1)
         actions[playing] = chosen.cpu().numpy()
         observations, rewards, dones, infos = env.step(actions)
-        returns[playing, episode[playing]] += rewards[playing]
+        for given in (raw := paid.of(rewards), rewards):
+            _check_numbers("reward", given[playing], playing, episode, lengths)
+        returns[playing, episode[playing]] += raw[playing]
         lengths[playing, episode[playing]] += 1
         for index in playing[dones[playing]].tolist():
             level_seeds[index, episode[index]] = infos[index].get("prev_level_seed", -1)
+        endless = playing[(lengths[playing, episode[playing]] >= max_episode_steps) & ~dones[playing]]
+        if endless.size:
+            raise ValueError(
+                f"Episode {episode[endless[0]]} of environment {endless[0]} does not end within {max_episode_steps:,} "
+                "steps: end it, as gymnasium.wrappers.TimeLimit does, or raise max_episode_steps."
+            )
         episode[playing] += dones[playing]
     return Episodes(returns, lengths, level_seeds)
+
+
+def _chances(policy: ActorCriticPolicy, observations: torch.Tensor) -> torch.Tensor:
+    """A policy's action probabilities, shape (batch, actions); not numbers in the states in which it gives none."""
+    try:
+        distribution = policy.get_distribution(observations).distribution
+    except ValueError:  # torch refuses all of a batch for one state
+        if len(observations) > 1:
+            return torch.cat([_chances(policy, observation[None]) for observation in observations])
+        assert isinstance(policy.action_space, spaces.Discrete)
+        return torch.full((1, int(policy.action_space.n)), float("nan"), device=observations.device)
+    assert isinstance(distribution, torch.distributions.Categorical)
+    return distribution.probs
+
+
+def _check_numbers(
+    what: str, numbers: np.ndarray, playing: np.ndarray, episode: np.ndarray, lengths: np.ndarray
+) -> None:
+    """Refuse what is no finite number, naming where it came from."""
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if bad.size:
+        index = playing[bad[0]]
+        cause = "the game" if what == "reward" else "the policy's weights and what it sees"
+        step = lengths[index, episode[index]] + 1
+        raise ValueError(
+            f"A {what} is {numbers[bad[0]]} in step {step} of episode {episode[index]} of environment {index}: "
+            f"check {cause}."
+        )

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from functools import partial, reduce
+
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium import wrappers
+from stable_baselines3.common.atari_wrappers import ClipRewardEnv
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import (
+    DummyVecEnv,
+    SubprocVecEnv,
+    VecFrameStack,
+    VecMonitor,
+    VecNormalize,
+    VecTransposeImage,
+)
 from toy_games import ColourGame
 
 from agents import PPO, Episodes, evaluate
@@ -112,3 +127,191 @@ def test_bad_requests_are_refused(policy):
         evaluate(policy, ColourGame(2), 0)
     with pytest.raises(ValueError, match="one view"):
         evaluate(policy, ColourGame(2, "both"))
+
+
+class Counting(gym.Env):
+    """Each step pays the step's number; the fifth ends the episode."""
+
+    def __init__(self, ends=True, pays=float):
+        self.observation_space = gym.spaces.Box(0, 255, (36, 36, 3), np.uint8)
+        self.action_space = gym.spaces.Discrete(4)
+        self.ends, self.pays = ends, pays
+
+    def _frame(self):
+        return self.np_random.integers(0, 256, (36, 36, 3), dtype=np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.elapsed = 0
+        return self._frame(), {}
+
+    def step(self, action):
+        self.elapsed += 1
+        return self._frame(), self.pays(self.elapsed), self.ends and self.elapsed == 5, False, {}
+
+
+RETURN = 1 + 2 + 3 + 4 + 5
+
+
+def games(*around, num_envs=3, vec_env_cls=DummyVecEnv, **settings):
+    return make_vec_env(
+        lambda: reduce(lambda env, wrapper: wrapper(env), around, Counting(**settings)),
+        num_envs,
+        vec_env_cls=vec_env_cls,
+        vec_env_kwargs={"start_method": "fork"} if vec_env_cls is SubprocVecEnv else {},
+    )
+
+
+class Paid(gym.RewardWrapper):
+    """A rule that somebody adds to a game of their own."""
+
+    def reward(self, reward):
+        return reward + 100
+
+
+WRAPPED = {
+    "VecNormalize": lambda: VecNormalize(games(), norm_obs=False),
+    "VecNormalize within others": lambda: VecMonitor(VecTransposeImage(VecNormalize(games(), norm_obs=False))),
+    "twice": lambda: VecNormalize(VecNormalize(VecMonitor(games()), norm_obs=False), norm_obs=False),
+    "NormalizeReward": lambda: games(wrappers.NormalizeReward),
+    "statistics outside": lambda: games(wrappers.NormalizeReward, wrappers.RecordEpisodeStatistics),
+    "statistics inside": lambda: games(wrappers.RecordEpisodeStatistics, wrappers.NormalizeReward),
+    "ClipReward": lambda: games(partial(wrappers.ClipReward, min_reward=0, max_reward=1)),
+    "ClipRewardEnv": lambda: games(ClipRewardEnv),
+    "TransformReward": lambda: VecNormalize(
+        games(partial(wrappers.TransformReward, func=lambda reward: -reward)), norm_obs=False
+    ),
+    "processes": lambda: VecNormalize(games(vec_env_cls=SubprocVecEnv), norm_obs=False),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_returns_are_the_games_own_whatever_wraps_it(policy, name):
+    env = WRAPPED[name]()
+    try:
+        for _ in range(2):
+            played = evaluate(policy, env, 2)
+            assert (played.returns == RETURN).all()
+            assert (played.lengths == 5).all()
+    finally:
+        env.close()
+
+
+def test_a_rule_of_somebodys_own_is_a_part_of_the_game(policy):
+    played = evaluate(policy, VecNormalize(games(Paid, wrappers.NormalizeReward), norm_obs=False))
+    assert (played.returns == RETURN + 5 * 100).all()
+
+
+def test_an_episode_that_ends_without_a_reset_keeps_its_own_rewards(policy):
+    class Lives(gym.Wrapper):
+        """Ends an episode after every second step and goes on in the same game, as Atari's lives do."""
+
+        def reset(self, **kwargs):
+            if getattr(self, "elapsed", 5) == 5:
+                self.elapsed = 0
+                self.shown = self.env.reset(**kwargs)
+            return self.shown
+
+        def step(self, action):
+            observation, reward, over, truncated, info = self.env.step(action)
+            self.shown, self.elapsed = (observation, info), self.elapsed + 1
+            return observation, reward, over or self.elapsed % 2 == 0, truncated, info
+
+    played = evaluate(policy, games(wrappers.NormalizeReward, Lives), 3)
+    assert (played.returns == [[1 + 2, 3 + 4, 5]] * 3).all()
+
+
+def test_running_statistics_are_applied_and_stay(policy):
+    env = VecNormalize(VecMonitor(games(wrappers.NormalizeReward)), norm_obs=True)
+    seen = ActorCriticPolicy(env.observation_space, env.action_space, lambda _: 0.0)
+    env.reset()
+    for _ in range(7):
+        env.step(np.zeros(3, int))
+    inside = env.get_attr("return_rms")
+    before = [np.copy(each) for rms in (env.obs_rms, env.ret_rms, *inside) for each in (rms.mean, rms.var, rms.count)]
+    shown = []
+    ask = seen.get_distribution
+    seen.get_distribution = lambda observations: shown.append(observations) or ask(observations)
+    for training in (True, False):
+        env.training = training
+        assert (evaluate(seen, env, 2).returns == RETURN).all()
+        assert env.training is training
+        assert env.get_attr("update_running_mean") == [True] * 3
+    after = [np.copy(each) for rms in (env.obs_rms, env.ret_rms, *inside) for each in (rms.mean, rms.var, rms.count)]
+    assert all(np.array_equal(*pair) for pair in zip(before, after, strict=True))
+    assert max(float(each.abs().max()) for each in shown) <= env.clip_obs  # normalised as in training
+    env.reset()
+    rewards = env.step(np.zeros(3, int))[1]
+    assert (rewards != 1).all()  # and scaled again for whoever trains
+
+
+def test_the_environment_is_as_it_was_after_a_failure(policy):
+    env = VecNormalize(games(wrappers.NormalizeReward, ends=False), norm_obs=False)
+    chains = [env.venv, *env.get_attr("env")]
+    with pytest.raises(ValueError, match="does not end"):
+        evaluate(policy, env, max_episode_steps=10)
+    assert env.training
+    assert [env.venv, *env.get_attr("env")] == chains
+
+
+def test_stacked_frames_are_shown_as_in_training():
+    env = VecFrameStack(games(), 2)
+    seen = PPO("CnnPolicy", env, n_steps=4, batch_size=8, device="cpu").policy
+    assert (evaluate(seen, VecFrameStack(VecNormalize(games(), norm_obs=False), 2)).returns == RETURN).all()
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+@pytest.mark.parametrize("around", [(), (wrappers.NormalizeReward,)])
+def test_a_reward_that_is_no_number_is_refused_with_its_place(policy, number, around):
+    made = iter([float, lambda step: number if step == 3 else 1.0, float])
+    env = DummyVecEnv([lambda: reduce(lambda game, wrapper: wrapper(game), around, Counting(pays=next(made)))] * 3)
+    with pytest.raises(ValueError, match=f"^A reward is {number} in step 3 of episode 0 of environment 1: check"):
+        evaluate(policy, VecNormalize(env, norm_obs=False))
+
+
+def test_a_reward_that_a_wrapper_spoils_is_refused_as_well(policy):
+    spoiled = partial(wrappers.TransformReward, func=lambda reward: float("nan"))
+    with pytest.raises(ValueError, match="A reward is nan in step 1"):
+        evaluate(policy, games(spoiled))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_policy_that_gives_no_probabilities_is_refused(policy, deterministic):
+    with torch.no_grad():
+        policy.action_net.weight[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"A probability of an action is nan in step 1 .* check the policy's weights"):
+        evaluate(policy, games(), deterministic=deterministic)
+
+
+def test_a_game_without_an_end_is_given_up_in_one_sentence(policy):
+    sentence = r"^Episode 0 of environment 0 does not end within 1,000 steps: end it, as .*TimeLimit does, or raise"
+    with pytest.raises(ValueError, match=sentence):
+        evaluate(policy, games(ends=False), max_episode_steps=1_000)
+    assert (evaluate(policy, games(), 2, max_episode_steps=5).returns == RETURN).all()
+    limited = games(partial(gym.wrappers.TimeLimit, max_episode_steps=4), ends=False)
+    assert (evaluate(policy, limited, max_episode_steps=4).returns == 1 + 2 + 3 + 4).all()
+    with pytest.raises(ValueError, match="max_episode_steps must be at least 1, not 0"):
+        evaluate(policy, games(), max_episode_steps=0)
+
+
+def test_games_in_other_processes_beneath_whose_wrappers_nothing_is_seen_are_refused(policy):
+    env = games(wrappers.NormalizeReward, vec_env_cls=SubprocVecEnv)
+    try:
+        with pytest.raises(ValueError, match=r"SubprocVecEnv are wrapped in NormalizeReward.*DummyVecEnv"):
+            evaluate(policy, env)
+    finally:
+        env.close()
+
+
+def test_an_environment_of_other_observations_or_actions_is_refused(policy):
+    class Larger(Counting):
+        def __init__(self):
+            super().__init__()
+            self.observation_space = gym.spaces.Box(0, 255, (40, 40, 3), np.uint8)
+
+    with pytest.raises(ValueError, match=r"sees observations of shape \(3, 36, 36\).* shows \(40, 40, 3\)"):
+        evaluate(policy, DummyVecEnv([Larger]))
+    env = games()
+    env.action_space = gym.spaces.Discrete(5)
+    with pytest.raises(ValueError, match=r"the policy has Discrete\(4\), and the environment Discrete\(5\)"):
+        evaluate(policy, env)
