@@ -159,3 +159,44 @@ def test_the_command_reads_folders_and_says_what_is_wrong(tmp_path, policy):
     }.items():
         wrong = lcd("align", *arguments, cwd=tmp_path)
         assert (wrong.returncode, sentence in wrong.stderr) == (2, True), wrong.stderr
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        {"game": "colour"},
+        {"game": "maze", "distribution_mode": "of my own"},
+        {"game": ["maze"]},
+        {"run": {"game": "colour", "steps": 5}},
+        {"run": "the third"},
+    ],
+)
+def test_a_policy_of_somebodys_own_game_is_measured_on_maps_that_are_given(tmp_path, policy, card):
+    made, _ = load_policy(tmp_path / policy)
+    save_policy(made, tmp_path / policy, card)
+    for folder, mode in (("images", "RGB"), ("maps", "L")):
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            pixels = np.random.default_rng(number).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+            Image.fromarray(pixels).convert(mode).save(tmp_path / folder / f"{number}.png")
+    given = ("--maps", "images,maps", "--source", "human", "--methods", "gradient")
+    done = lcd("align", policy, *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert set(pd.read_csv(tmp_path / "alignment.csv")["source"]) == {"human"}
+    refused = lcd("align", policy, cwd=tmp_path)
+    assert (refused.returncode, "this model does not name one: give others with --maps" in refused.stderr) == (2, True)
+
+
+def test_features_of_a_policy_of_other_frames_are_not_compared_on_procgens(tmp_path):
+    torch.manual_seed(0)
+    made = EncoderPolicy(spaces.Box(0, 255, (3, 84, 84), np.uint8), spaces.Discrete(15), lambda _: 0.0, "small")
+    save_policy(made, tmp_path / "policy.safetensors", {"game": "maze"})
+    for folder, mode in (("images", "RGB"), ("maps", "L")):
+        (tmp_path / folder).mkdir()
+        pixels = np.random.default_rng(0).integers(0, 255, (84, 84, 3)).astype(np.uint8)
+        for number in range(2):
+            Image.fromarray(pixels).convert(mode).save(tmp_path / folder / f"{number}.png")
+    given = ("--maps", "images,maps", "--source", "human", "--methods", "gradient")
+    done = lcd("align", "policy.safetensors", *given, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "invariance" not in set(pd.read_csv(tmp_path / "alignment.csv")["aspect"])

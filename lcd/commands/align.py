@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,6 +55,7 @@ def command(
     import pandas as pd
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from envs.batch import FRAME_SHAPE
     from lcd.alignment.importance import METHODS
     from lcd.alignment.measuring import align, invariance_table
     from lcd.display import limits_text
@@ -70,6 +72,7 @@ def command(
         found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], seeing.size))
         raise ValueError(f"The policy sees images of {wanted} pixels, and these have {found}: resize them beforehand.")
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
+    measured_on = seeing.levels if seeing.size in (None, FRAME_SHAPE) else None  # where its game is drawn for it
     with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
         tables = [
@@ -81,9 +84,9 @@ def command(
                 report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
             )
         ]
-        if seeing.features is not None and seeing.levels is not None:
+        if seeing.features is not None and measured_on is not None:
             progress.update(task, description="invariance", total=None)
-            tables.append(invariance_table(seeing.features, seeing.levels, count, seed))
+            tables.append(invariance_table(seeing.features, measured_on, count, seed))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "source", references.source)
     table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
@@ -126,7 +129,8 @@ def _model(model: str, device: str) -> _Seeing:
         return _Seeing(on_device(load_classifier(model).eval().to(device), device))
     path = Path(model)
     policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
-    imitated = card.get("run", {}).get("learning") == "imitation"
+    run = card.get("run")
+    imitated = isinstance(run, Mapping) and run.get("learning") == "imitation"
     policy.to(device)
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
     value = None if imitated else on_device(policy_scores(policy, "value"), device)
@@ -135,14 +139,21 @@ def _model(model: str, device: str) -> _Seeing:
 
 
 def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
-    """The levels that a policy has not trained on, drawn as it learned to see them."""
+    """The levels that a policy has not trained on, drawn as it learned to see them.
+
+    None where its card, which anybody may have written, names no game of Procgen.
+    """
     from envs import ProcgenOptions
     from lcd.training.settings import RunSettings
 
-    if "run" in card:
-        unseen = RunSettings.from_dict(card["run"]).unseen_options
-        return unseen if isinstance(unseen, ProcgenOptions) else None
-    return ProcgenOptions(card["game"]).unseen_levels(200) if "game" in card else None
+    run, game, mode = card.get("run"), card.get("game"), card.get("distribution_mode", "easy")
+    try:
+        if isinstance(run, Mapping):
+            unseen = RunSettings.from_dict(run).unseen_options
+            return unseen if isinstance(unseen, ProcgenOptions) else None
+        return ProcgenOptions(game, mode).unseen_levels(200) if isinstance(game, str) else None
+    except ValueError:  # a game of somebody's own, or a run of another program
+        return None
 
 
 def _references(maps: str, source: str | None, levels: ProcgenOptions | None, count: int, seed: int) -> ReferenceMaps:
@@ -155,7 +166,8 @@ def _references(maps: str, source: str | None, levels: ProcgenOptions | None, co
     if maps == PRIVILEGED:
         if levels is None:
             raise ValueError(
-                "Privileged maps are of a Procgen game, and this model does not name one: give others with --maps."
+                "Privileged maps are of a Procgen game, and this model does not name one: give others with --maps "
+                "IMAGES,MAPS."
             )
         return collect_references(levels, count, seed=seed)
     if "," in maps:
