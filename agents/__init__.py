@@ -7,12 +7,13 @@ from agents.escape import ChaserFloodfill
 from agents.evaluation import Episodes, evaluate
 from agents.eyes import EYES, Eye
 from agents.floodfill import HeistFloodfill, MazeFloodfill
-from agents.imitation import DAgger, TaughtVecEnv, Teacher
+from agents.imitation import DAgger, TaughtVecEnv
 from agents.phase import Phase
 from agents.policy import EncoderPolicy
 from agents.policy_file import PolicyFileError, load_policy, save_policy
 from agents.ppo import PPO, TrainingDiverged
 from agents.registry import ENCODERS, EncoderName, parse_encoder, register_encoder
+from agents.teacher import Teacher
 from agents.wayfinder import Wayfinder
 from agents.weights import eye_card, load_weights, save_eye
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,27 +22,11 @@ from agents.parallel import side_by_side, working_alone
 from agents.policy import EncoderPolicy, many_may_ask
 from agents.ppo import PPO
 from agents.rollout import ByteRolloutBuffer, channels_first, channels_last
+from agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
 
 LABELLED_AT_ONCE = 256
 """Rows that a teacher labels together: as fast as more of them, and what it computes meanwhile leaves no large holes in
 the memory that training then asks for (0.3 GB with the Nature encoder and two threads)."""
-
-
-class Teacher(Protocol):
-    """Anything that gives action probabilities for what it sees."""
-
-    def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
-        """Logarithms of the action probabilities.
-
-        Parameters
-        ----------
-        observations : torch.Tensor, shape (batch, height, width) or (batch, 3, height, width), uint8
-
-        Returns
-        -------
-        torch.Tensor, shape (batch, actions)
-        """
-        ...
 
 
 class TaughtVecEnv(VecEnvWrapper):
@@ -119,19 +103,53 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
         return channels_first(self._seen.flatten(0, 1)[rows.to(self._seen.device)].to(self.device))
 
     def label(self, teacher: Teacher) -> torch.Tensor:
-        """The teacher's logarithms of the action probabilities in every row of the rollout.
+        """The teacher's logarithms of the action probabilities in every row of the rollout, checked.
 
-        Threads label parts at once where `many_may_ask` the teacher.
+        Raises
+        ------
+        ValueError
+            If a label is no distribution over the actions.
         """
         assert self._seen is not None
-        parts = channels_first(self._seen.flatten(0, 1)).split(LABELLED_AT_ONCE)
+        assert isinstance(self.action_space, spaces.Discrete)
+        return labels_of(teacher, channels_first(self._seen.flatten(0, 1)), int(self.action_space.n), self.device)
 
-        @torch.no_grad()
-        def labels_of(part: torch.Tensor) -> torch.Tensor:
-            return teacher.log_probabilities(part.to(self.device))
 
-        with working_alone() if many_may_ask(teacher) else nullcontext():
-            return torch.cat(list(side_by_side(labels_of, parts, self.device)))
+@torch.no_grad()
+def labels_of(teacher: Teacher, seen: torch.Tensor, actions: int, device: torch.device) -> torch.Tensor:
+    """A teacher's logarithms of the action probabilities in some states, checked.
+
+    Threads label parts at once where `many_may_ask` the teacher.
+
+    Parameters
+    ----------
+    teacher
+        The teacher.
+    seen : torch.Tensor, shape (batch, ...)
+        What it sees in each state.
+    actions
+        Number of actions in the game.
+    device
+        Where the teacher computes.
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, actions), float32
+        On the device.
+
+    Raises
+    ------
+    ValueError
+        If a label is no distribution over the actions.
+    """
+
+    @torch.no_grad()  # which every thread is told for itself
+    def labels_of_part(part: torch.Tensor) -> torch.Tensor:
+        part = part.to(device)
+        return shaped(teacher.log_probabilities(part), part, actions)
+
+    with working_alone() if many_may_ask(teacher) else nullcontext():
+        return distributions(torch.cat(list(side_by_side(labels_of_part, seen.split(LABELLED_AT_ONCE), device))))
 
 
 class DAgger(PPO):
@@ -149,12 +167,19 @@ class DAgger(PPO):
     env
         A `TaughtVecEnv`, possibly wrapped further.
     teacher
-        Gives the labels.
+        Gives the labels. It is put in evaluation mode if it is a module, asked once before the first rollout, and
+        every label is checked.
     mixing
         Probability that the teacher's action is carried out instead of the student's: a number, or a function of the
         share of the budget that is left (from 1 to 0). 0, the default, lets the student act always.
     **kwargs
         Further arguments of `agents.PPO`; those of the reinforcement loss have no effect.
+
+    Raises
+    ------
+    ValueError
+        From `learn`, if the teacher gives no distributions over the actions, has weights that are not finite, or is one
+        of other observations or actions.
     """
 
     policy: EncoderPolicy
@@ -169,6 +194,7 @@ class DAgger(PPO):
         **kwargs: Any,
     ) -> None:
         self.teacher = teacher
+        self._checked: object = None  # the teacher that was found fit
         self.mixing: Any = mixing
         super().__init__(policy, env, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
 
@@ -177,9 +203,11 @@ class DAgger(PPO):
         super()._setup_model()
         if not isinstance(self.policy, EncoderPolicy):
             raise ValueError(f"DAgger trains an EncoderPolicy, not a {type(self.policy).__name__}: leave policy out.")
+        if self.teacher is not None:
+            check_can_teach(self.teacher)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "teacher"]
+        return [*super()._excluded_save_params(), "teacher", "_checked"]
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -193,6 +221,13 @@ class DAgger(PPO):
         assert isinstance(rollout_buffer, LabelRolloutBuffer)
         if isinstance(self.teacher, nn.Module):
             self.teacher.to(self.device)  # whoever read it from a file need not know where the student learns
+            self.teacher.eval()  # what it says of a state depends on no other state, and on no draw
+        if self._checked is not self.teacher:
+            assert isinstance(self.action_space, spaces.Discrete)
+            actions = int(self.action_space.n)
+            check_fits(self.teacher, taught.seen, actions)
+            labels_of(self.teacher, taught.seen, actions, self.device)
+            self._checked = self.teacher
         share = self.mixing(self._current_progress_remaining)
         if not 0 <= share <= 1:
             raise ValueError(f"mixing is a probability: it must lie between 0 and 1, not {share}.")
@@ -251,8 +286,10 @@ class RecordingVecEnv(VecEnvWrapper):
         """Store the teacher's view, and begin the step."""
         self._buffer.keep(self._taught.seen)
         if self._mixing > 0 and self._teacher is not None:
-            with torch.no_grad():
-                probabilities = self._teacher.log_probabilities(self._taught.seen.to(self._device)).exp()
+            assert isinstance(self.action_space, spaces.Discrete)
+            assert self._device is not None
+            labels = labels_of(self._teacher, self._taught.seen, int(self.action_space.n), self._device)
+            probabilities = labels.exp()
             advised = torch.multinomial(probabilities, 1).squeeze(1).cpu().numpy()
             taken_over = torch.rand(len(advised)).numpy() < self._mixing
             actions = np.where(taken_over, advised, actions)

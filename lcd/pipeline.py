@@ -15,6 +15,7 @@ from lcd.files import DEFAULT_STORE
 from lcd.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
 from lcd.presets import PRESETS, Preset
 from lcd.store import Store
+from lcd.training.settings import check_made_for
 
 
 def adjusted_preset(name: str, **changes: Any) -> Preset:
@@ -90,16 +91,36 @@ def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
     return TeacherCard(teacher.name, None, *returns)
 
 
-def check_teacher(teacher: GivenTeacher, game: str) -> None:
+TRIED_GAMES, TRIED_STEPS = 8, 8
+"""Games, and steps in each, in which a given teacher is asked for its labels before anything is trained."""
+
+
+def check_teacher(teacher: GivenTeacher, game: str, distribution_mode: str = "easy") -> None:
     """Refuse a teacher that cannot act in the game, before anything is trained.
+
+    It plays a few steps of the game, and what it gives there must be distributions over the actions.
+
+    Parameters
+    ----------
+    teacher
+        The teacher.
+    game, distribution_mode
+        What it is to be imitated in.
 
     Raises
     ------
     ValueError
-        If the file is no policy, its input is no label map, or its card names another game.
+        If the file is no policy, its input is no label map, its weights or what it gives are no numbers, or its card
+        names another game or mode.
     """
+    import torch
+
     from agents import load_policy
+    from agents.teacher import check_finite, checked_labels
+    from envs import ProcgenOptions
     from envs.batch import ACTION_SPACE, FRAME_SHAPE
+    from envs.making import make_vec_env
+    from lcd.teachers.library import card_of
 
     policy, card = load_policy(teacher.path)
     if policy.observation_space.shape != FRAME_SHAPE or policy.action_space.n != ACTION_SPACE.n:  # type: ignore[attr-defined]
@@ -108,9 +129,19 @@ def check_teacher(teacher: GivenTeacher, game: str) -> None:
             f"a teacher sees the semantic view, label maps of shape {FRAME_SHAPE}, "
             f"and chooses among {ACTION_SPACE.n} actions."
         )
-    made_for = card.get("game", card.get("run", {}).get("game", game))
-    if made_for != game:
-        raise ValueError(f"The teacher {teacher.path} was made for {made_for}, not for {game}: choose another.")
+    known = card_of(teacher.path, teacher.checksum)
+    cards = [card] if known is None else [card, {"game": known.game, "distribution_mode": known.distribution_mode}]
+    for each in cards:
+        check_made_for(each, game, distribution_mode, f"The teacher {teacher.path}")
+    check_finite(policy, f"The teacher {teacher.path}")
+    env = make_vec_env(ProcgenOptions(game, distribution_mode), TRIED_GAMES, "semantic")
+    try:
+        seen = env.reset()
+        for _ in range(TRIED_STEPS):
+            labels = checked_labels(policy, torch.as_tensor(seen), int(ACTION_SPACE.n))
+            seen = env.step(labels.argmax(dim=1).numpy())[0]
+    finally:
+        env.close()
 
 
 def reference_teacher(game: str, distribution_mode: str) -> GivenTeacher | None:
@@ -154,7 +185,7 @@ def plan_diagnosis(
     plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given, appearance=appearance)
     check_encoder(preset.encoder)
     if given is not None:
-        check_teacher(given, plan.game)
+        check_teacher(given, plan.game, distribution_mode)
     return plan
 
 

@@ -47,10 +47,14 @@ def command(
     from envs import ProcgenOptions
     from lcd.files import check_output, replacing
     from lcd.training.pretraining import Pretraining, pretrain
+    from lcd.training.settings import check_made_for
 
     options = ProcgenOptions(game, mode)
     settings = Pretraining(objective, encoder, frames or Pretraining.frames, epochs, num_levels=levels, seed=seed)
-    policy = None if agent is None else load_policy(agent)[0]
+    policy = None
+    if agent is not None:
+        policy, card = load_policy(agent)
+        check_made_for(card, options.game, None, f"The agent {agent}")
     file = check_output(out or default_file(options, settings, agent), ".safetensors")
     console = plain_console()
 
@@ -60,11 +64,11 @@ def command(
     made = pretrain(options, settings, policy=policy, report=report)
     with replacing(file) as partial:
         save_eye(made.encoder, partial, encoder, made.card)
-    card = made.card
+    found = made.card
     told = ", privileged" * (objective == "segmentation")
     console.print(
-        f"On unseen levels {card['measure']} {card['score']:.3f}{told} (before {card['untrained']:.3f}, "
-        f"of an eye that sees nothing {card['chance']:.3f}). "
+        f"On unseen levels {found['measure']} {found['score']:.3f}{told} (before {found['untrained']:.3f}, "
+        f"of an eye that sees nothing {found['chance']:.3f}). "
         f"The eye is {file}; use it as {encoder}@{file}.",
         highlight=False,
         soft_wrap=True,

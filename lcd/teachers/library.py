@@ -133,6 +133,31 @@ def shipped_teacher(game: str, folder: Path = SHIPPED, *, distribution_mode: str
     return path, card
 
 
+def card_of(path: Path, content: str, folder: Path = SHIPPED) -> Card | None:
+    """The card that describes a teacher's file, from beside it or from among those that come with the package.
+
+    Parameters
+    ----------
+    path, content
+        The file, and the SHA-256 of what it holds.
+    folder
+        Cards of the package.
+
+    Returns
+    -------
+    Card or None
+        None where no card describes the file.
+    """
+    for beside in (path.with_suffix(".json"), *sorted(folder.glob("*.json"))):
+        try:
+            card = Card.read(beside)
+        except ValueError:  # missing, or something else of that name
+            continue
+        if card.checksum == content:
+            return card
+    return None
+
+
 def shipped_cards(folder: Path = SHIPPED) -> list[Card]:
     """The cards of all teachers that come with the package, those of the easy mode first."""
     return [

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from agents import EncoderPolicy, load_policy, save_policy
+from agents.teacher import check_finite
 from envs import ProcgenOptions
 from lcd.files import checksum, replacing
 from lcd.store import versions
@@ -66,19 +67,21 @@ def make_teacher(
     Raises
     ------
     ValueError
-        If the folder belongs to another recipe, or the teacher to go on from has another encoder.
+        If the folder belongs to another recipe, or the teacher to go on from is of another game, has another encoder
+        or weights that are not finite.
     agents.TrainingDiverged
         If a loss is not finite.
     """
-    first, before = (None, None) if begin is None else (_student(*begin, recipe), begin[1])
+    first, before = (None, None) if begin is None else (_student(*begin, recipe, options.game), begin[1])
     _claim(folder, options, recipe, None if before is None else before.checksum)
     cool_down = COOL_DOWN if before is None else 1.0
     course = Course(recipe.steps, recipe.hyperparameters, recipe.encoder, recipe.guidance, recipe.guide, cool_down)
     policy = reinforce(options, course, folder, begin=first, report=report)
     sharpness = sharpest(policy, options, episodes // 2, SEEDS["sharpness"])
     file = folder / f"{teacher_name(options.game, options.distribution_mode)}.safetensors"
+    made_for = {"game": options.game, "distribution_mode": options.distribution_mode}
     with replacing(file) as partial:
-        save_policy(policy, partial, {"game": options.game, "recipe": asdict(recipe)}, half=True)
+        save_policy(policy, partial, made_for | {"recipe": asdict(recipe)}, half=True)
     teacher = load_policy(file)[0]
     unseen = options.unseen_levels(TRAINING_LEVELS)
     legs = pd.read_csv(folder / "legs.csv")
@@ -106,15 +109,18 @@ def make_teacher(
     return file, card
 
 
-def _student(path: Path, card: Card, recipe: Recipe) -> EncoderPolicy:
+def _student(path: Path, card: Card, recipe: Recipe, game: str) -> EncoderPolicy:
     """What a finished teacher has learned, in the recipe's encoder: its own, or another that its weights fit.
 
     It is as undecided again as it was before its examination: a policy made four times as sure of itself moves four
     times as far with every gradient, and unlearns.
     """
-    student = untaught(card.game, recipe.encoder)
+    if card.game != game:
+        raise ValueError(f"The teacher {path} was made for {card.game}, not for {game}: choose another to go on from.")
+    student, before = untaught(game, recipe.encoder), load_policy(path)[0]
+    check_finite(before, f"The teacher {path}")
     try:
-        student.load_state_dict(load_policy(path)[0].state_dict())
+        student.load_state_dict(before.state_dict())
     except RuntimeError as error:
         raise ValueError(
             f"The teacher {path} has the encoder {card.recipe['encoder']}, whose weights do not fit the recipe's "

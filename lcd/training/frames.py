@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from agents import EncoderPolicy
+from agents.teacher import check_finite
 from envs import ProcgenBatch, ProcgenOptions
 from envs.actions import NUM_ACTIONS
 from envs.batch import FRAME_SHAPE
@@ -96,7 +97,14 @@ def collect_frames(
         Chance that an agent without a policy does what it did before: it gets about, and does not tremble on the spot.
     seed : int
         Of levels and actions.
+
+    Raises
+    ------
+    ValueError
+        If the agent cannot act in Procgen's games.
     """
+    if policy is not None:
+        _check_agent(policy)
     batch = ProcgenBatch(options, num_envs, "both", seed)
     random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     view = "semantic" if policy is not None and policy.observation_space.shape == FRAME_SHAPE else "pixels"
@@ -126,3 +134,15 @@ def collect_frames(
     finally:
         batch.close()
     return GameFrames(frames, labels, acted, goes_on)
+
+
+def _check_agent(policy: EncoderPolicy) -> None:
+    """Refuse a policy of other observations or actions than those of Procgen's games, or with damaged weights."""
+    check_finite(policy, "The agent")
+    shape = policy.observation_space.shape
+    if shape not in (FRAME_SHAPE, (3, *FRAME_SHAPE)) or policy.action_space.n != NUM_ACTIONS:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"The agent sees observations of shape {shape} and has the actions {policy.action_space}: one that plays "
+            f"Procgen sees frames of shape {(3, *FRAME_SHAPE)} or label maps of shape {FRAME_SHAPE}, and has "
+            f"{NUM_ACTIONS} actions."
+        )

@@ -21,7 +21,7 @@ from envs.calibration.expert import CourierExpert
 from envs.making import make_vec_env
 from lcd.files import checksum
 from lcd.training.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
-from lcd.training.settings import EXPERT, RunSettings
+from lcd.training.settings import EXPERT, RunSettings, check_made_for
 
 LEVELS = ("training", "unseen")
 CHECK_SEED = 10_000
@@ -84,7 +84,7 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
     Raises
     ------
     ValueError
-        If the file holds another teacher than the run's.
+        If the file holds another teacher than the run's, or one of another game or mode.
     """
     if settings.dials is not None and settings.teacher == EXPERT:
         return CourierExpert(settings.dials)
@@ -93,6 +93,7 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
     policy, card = load_policy(file)
     if settings.teacher != checksum(file) and settings.teacher != _maker(card):
         raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
+    check_made_for(card, settings.game, settings.distribution_mode, f"The teacher {file}")
     return policy
 
 

@@ -27,6 +27,34 @@ VIEWS = ("pixels", "semantic")
 LEARNINGS = ("rl", "imitation")
 
 
+def check_made_for(card: Mapping[str, Any], game: str, distribution_mode: str | None, name: str) -> None:
+    """Refuse a policy whose card says that it was made for another game, or for another mode of it.
+
+    Parameters
+    ----------
+    card
+        The policy's card: it, or the run in it, may name a game and a distribution mode.
+    game, distribution_mode
+        What the policy is wanted for; None where any mode will do.
+    name
+        What the message calls it, such as ``"The teacher maze.safetensors"``.
+
+    Raises
+    ------
+    ValueError
+        If the card says so.
+    """
+    run = card.get("run")
+    for each in (card, run if isinstance(run, Mapping) else {}):
+        made_for, mode = each.get("game", game), each.get("distribution_mode", distribution_mode)
+        if str(made_for).lower() != game:
+            raise ValueError(f"{name} was made for {made_for}, not for {game}: choose another.")
+        if distribution_mode is not None and mode != distribution_mode:
+            raise ValueError(
+                f"{name} was made for {game} in the mode {mode}, not in the mode {distribution_mode}: choose another."
+            )
+
+
 @dataclass(frozen=True)
 class Hyperparameters:
     """Settings of the learner, the same for reinforcement learning and imitation.
