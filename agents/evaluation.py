@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,7 @@ def evaluate(
     seed: int = 0,
     deterministic: bool = False,
     max_episode_steps: int = MAX_EPISODE_STEPS,
+    inverse_temperature: float = 1.0,
 ) -> Episodes:
     """Play the same number of episodes in every environment.
 
@@ -70,6 +72,9 @@ def evaluate(
         Whether the most probable action is taken; else actions are drawn from the policy's distribution.
     max_episode_steps
         Steps that an episode may take.
+    inverse_temperature
+        What the logarithms of the probabilities are multiplied by before an action is drawn: above 1 the policy acts
+        as if it were more certain.
 
     Returns
     -------
@@ -78,18 +83,21 @@ def evaluate(
     Raises
     ------
     ValueError
-        If no episode is asked for, the environment shows several views or others than the policy's, an episode does not
-        end, or a reward or a probability of an action is no number.
+        If no episode is asked for, the inverse temperature is none, the environment shows several views or others than
+        the policy's, an episode does not end, or a reward or a probability of an action is no number.
     """
     for name, value in (("episodes_per_env", episodes_per_env), ("max_episode_steps", max_episode_steps)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, not {value}.")
+    if not 0 < inverse_temperature < math.inf:
+        raise ValueError(f"inverse_temperature must be a number above 0, not {inverse_temperature}.")
     _check_spaces(policy, env)
     training = policy.training
     policy.set_training_mode(False)
     try:
         with raw_rewards(env) as paid:
-            return _play(policy, env, paid, (env.num_envs, episodes_per_env), seed, deterministic, max_episode_steps)
+            shape = (env.num_envs, episodes_per_env)
+            return _play(policy, env, paid, shape, seed, deterministic, max_episode_steps, inverse_temperature)
     finally:
         policy.set_training_mode(training)
 
@@ -120,6 +128,7 @@ def _play(
     seed: int,
     deterministic: bool,
     max_episode_steps: int,
+    inverse_temperature: float,
 ) -> Episodes:
     generator = torch.Generator(policy.device).manual_seed(seed)
     returns, lengths, level_seeds = np.zeros(shape), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
@@ -132,7 +141,7 @@ def _play(
         assert isinstance(observations, np.ndarray)
         visible, _ = policy.obs_to_tensor(observations[playing])
         assert isinstance(visible, torch.Tensor)
-        chances = _chances(policy, visible)
+        chances = _chances(policy, visible, inverse_temperature)
         _check_numbers("probability of an action", chances.sum(dim=1).cpu().numpy(), playing, episode, lengths)
         if deterministic:
             chosen = chances.argmax(dim=1)
@@ -156,17 +165,19 @@ def _play(
     return Episodes(returns, lengths, level_seeds)
 
 
-def _chances(policy: ActorCriticPolicy, observations: torch.Tensor) -> torch.Tensor:
+def _chances(policy: ActorCriticPolicy, observations: torch.Tensor, inverse_temperature: float) -> torch.Tensor:
     """A policy's action probabilities, shape (batch, actions); not numbers in the states in which it gives none."""
     try:
         distribution = policy.get_distribution(observations).distribution
     except ValueError:  # torch refuses all of a batch for one state
         if len(observations) > 1:
-            return torch.cat([_chances(policy, observation[None]) for observation in observations])
+            return torch.cat([_chances(policy, each[None], inverse_temperature) for each in observations])
         assert isinstance(policy.action_space, spaces.Discrete)
         return torch.full((1, int(policy.action_space.n)), float("nan"), device=observations.device)
     assert isinstance(distribution, torch.distributions.Categorical)
-    return distribution.probs
+    if inverse_temperature == 1:
+        return distribution.probs
+    return torch.softmax(distribution.logits * inverse_temperature, dim=1)
 
 
 def _check_numbers(

@@ -198,6 +198,12 @@ class EncoderPolicy(ActorCriticPolicy):
                 f"its network gives the shape {tuple(found)} for one."
             )
 
+    @torch.no_grad()
+    def scale_logits(self, inverse_temperature: float) -> None:
+        """Make the policy more certain, in place: its logits are multiplied by a number above 1."""
+        for parameter in self.action_net.parameters():
+            parameter.mul_(inverse_temperature)
+
     @property
     def is_frozen(self) -> bool:
         """Whether the eye stays as it is, so that what it sees need not be computed twice."""

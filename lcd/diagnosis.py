@@ -17,7 +17,17 @@ from lcd.figures import registered
 from lcd.files import replacing
 from lcd.generalisation import GeneralisationEstimate, generalisation_estimate
 from lcd.intervals import Interval, cell_samples, contrast_interval, demand_table
-from lcd.scores import LEVELS, PRIMARY, SCORES, Normalisation, cell_scores, check_episodes, late_gains, learning_curves
+from lcd.scores import (
+    LEVELS,
+    PRIMARY,
+    SAMPLED,
+    SCORES,
+    Normalisation,
+    cell_scores,
+    check_episodes,
+    late_gains,
+    learning_curves,
+)
 from lcd.verdict import Verdict, decide
 
 if TYPE_CHECKING:
@@ -77,6 +87,9 @@ class Diagnosis:
         The second, cheap estimate of both demands.
     verdict : Verdict
         What limits the learner.
+    sampled : pandas.DataFrame or None
+        The demands had every policy acted as it samples by itself, instead of at the inverse temperature that returns
+        most on training levels; None where the episodes know one rule of acting only.
     """
 
     game: str
@@ -91,6 +104,7 @@ class Diagnosis:
     difference: Interval
     generalisation: GeneralisationEstimate
     verdict: Verdict
+    sampled: pd.DataFrame | None = None
 
     @classmethod
     def from_episodes(
@@ -136,6 +150,11 @@ class Diagnosis:
         except (TypeError, ValueError) as error:
             raise ValueError(f"settings must hold plain JSON values: {error}") from error
         table = check_episodes(episodes, game=game, budget=budget)
+        all_episodes, sampled = table, None
+        if len(table) < (episodes["game"] == game).sum():
+            as_sampled = check_episodes(episodes, game=game, budget=budget, rule=SAMPLED)
+            sampled = demand_table(cell_scores(as_sampled, normalisation, budget))
+            all_episodes = pd.concat([table, as_sampled], ignore_index=True)
         curves = learning_curves(table, normalisation)
         scores = cell_scores(table, normalisation, budget)
         demands = demand_table(scores)
@@ -153,13 +172,14 @@ class Diagnosis:
             normalisation=normalisation,
             teacher=teacher,
             settings=kept,
-            episodes=table,
+            episodes=all_episodes,
             curves=curves,
             scores=scores,
             demands=demands,
             difference=difference,
             generalisation=generalisation_estimate(scores),
             verdict=verdict,
+            sampled=sampled,
         )
 
     @property
@@ -197,6 +217,19 @@ class Diagnosis:
         """What is left to the best score when both kinds of help are given."""
         return _interval(self.demands, "headroom")
 
+    @property
+    def temperature_sentence(self) -> str | None:
+        """What the demands would have been had every policy acted as it samples by itself."""
+        if self.sampled is None:
+            return None
+        perceptual, policy = (_interval(self.sampled, name) for name in ("perceptual", "policy"))
+        change = policy.estimate - self.policy.estimate
+        return (
+            f"Every policy acts at the inverse temperature that returns most on training levels. As they sample by "
+            f"themselves, the perceptual demand would be {perceptual} and the policy-learning demand {policy}: "
+            f"{change:+.2f} of that is temperature."
+        )
+
     def summary(self) -> pd.DataFrame:
         """Return the demands for printing: a row a quantity, a column a score family, the primary one first."""
         return pd.DataFrame(
@@ -214,7 +247,8 @@ class Diagnosis:
 
         Keys: format, game, budget (environment steps), seeds, normalisation, teacher, settings, verdict (name,
         reason, would_decide, cautions), demands (a list of rows), difference, generalisation, scores and curves (lists
-        of rows). What is not a finite number is null.
+        of rows), and sampled_demands (rows, where the episodes know two rules of acting). What is not a finite number
+        is null.
 
         Parameters
         ----------
@@ -242,6 +276,7 @@ class Diagnosis:
                 "scores": self.scores.to_dict("records"),
                 "curves": self.curves.to_dict("records"),
             }
+            | ({} if self.sampled is None else {"sampled_demands": self.sampled.to_dict("records")})
         )
         if path is not None:
             with replacing(Path(path)) as partial:

@@ -17,6 +17,7 @@ from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps
 from lcd.execution import Listener, execute
 from lcd.plan import GamePlan, Plan
+from lcd.scores import played_by
 from lcd.store import Store
 from lcd.training.settings import RunSettings
 
@@ -72,7 +73,8 @@ def _measured(run: RunSettings, store: Store) -> dict[str, object]:
     images = references.inputs
     maps = importance_maps(policy_scores(policy), images)
     found = Agreement.of(agreement(maps.numpy(), references.maps))
-    last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()
+    episodes = played_by(stored.episodes)
+    last = episodes[episodes["step"] == run.steps].groupby("levels")["return"].mean()
     return {
         "game": run.game,
         "learning": run.learning,

@@ -265,7 +265,9 @@ def plan_game(
         learning="rl",
         seed=0,
         steps=budget,
-        evaluation=Evaluation(evaluated, num_envs=preset.evaluation_episodes),
+        evaluation=Evaluation(
+            evaluated, num_envs=preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures
+        ),
         encoder=preset.encoder,
         eye=eye_checksum(preset.encoder),
         distribution_mode=distribution_mode,

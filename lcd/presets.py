@@ -9,6 +9,9 @@ from typing import Literal
 
 from lcd.training.settings import Hyperparameters
 
+INVERSE_TEMPERATURES = (1.0, 2.0, 4.0)
+"""From acting as the policy samples by itself to nearly the most probable action; teachers chose among such, too."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -32,6 +35,8 @@ class Preset:
         Visual encoder.
     num_levels
         Training levels.
+    inverse_temperatures
+        Tried at each evaluation, see `lcd.training.Evaluation`.
     hyperparameters
         Settings of the learner.
     """
@@ -44,6 +49,7 @@ class Preset:
     teacher_factor: int = 5
     encoder: str = "nature"
     num_levels: int = 200
+    inverse_temperatures: tuple[float, ...] = INVERSE_TEMPERATURES
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
 
 

@@ -30,6 +30,13 @@ PRIMARY = ("unseen", "area")
 """The score family, (levels, score), on which the verdict rests."""
 
 COLUMNS = ("game", "view", "learning", "seed", "step", "levels", "episode", "level_seed", "return", "length")
+OPTIONAL_COLUMNS = ("rule", "inverse_temperature")
+"""Columns of tables whose episodes were played by more than one rule of acting."""
+
+TEMPERED, SAMPLED = "tempered", "sampled"
+"""Rules of acting: at the inverse temperature that returns most on training levels, or as the policy samples by itself.
+Demands are those of the first where a table has it."""
+
 _RUN = ["game", "view", "learning", "seed", "levels"]
 
 
@@ -72,7 +79,27 @@ class Normalisation:
         return (value - self.random) / (self.best - self.random)
 
 
-def check_episodes(episodes: pd.DataFrame, *, game: str, budget: int) -> pd.DataFrame:
+def played_by(episodes: pd.DataFrame, rule: str = TEMPERED) -> pd.DataFrame:
+    """Return the episodes that were played by one rule of acting.
+
+    Parameters
+    ----------
+    episodes : pandas.DataFrame
+        One row an evaluated episode, with a column `rule` where there are several.
+    rule : {"tempered", "sampled"}
+        The rule that is wanted.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of that rule; all rows of a table that knows one rule only.
+    """
+    if "rule" not in episodes.columns or episodes["rule"].nunique() < 2:
+        return episodes
+    return episodes[episodes["rule"] == rule]
+
+
+def check_episodes(episodes: pd.DataFrame, *, game: str, budget: int, rule: str = TEMPERED) -> pd.DataFrame:
     """Return the rows of one game after checking that a diagnosis can stand on them.
 
     Parameters
@@ -83,11 +110,14 @@ def check_episodes(episodes: pd.DataFrame, *, game: str, budget: int) -> pd.Data
         The game whose rows are wanted.
     budget : int
         Environment steps at which every curve ends.
+    rule : {"tempered", "sampled"}
+        Rule of acting whose episodes are wanted, where the table has several.
 
     Returns
     -------
     pandas.DataFrame
-        A copy with those rows only, sorted by run, step and episode, with the columns in the order of `COLUMNS`.
+        A copy with those rows only, sorted by run, step and episode, with the columns in the order of `COLUMNS` and,
+        where the table has them, `OPTIONAL_COLUMNS`.
 
     Raises
     ------
@@ -99,7 +129,8 @@ def check_episodes(episodes: pd.DataFrame, *, game: str, budget: int) -> pd.Data
         raise ValueError(f"the episode table lacks the columns {missing}; it needs {list(COLUMNS)}")
     if budget <= 0:
         raise ValueError(f"budget={budget} must be a positive number of environment steps")
-    table = episodes.loc[episodes["game"] == game, list(COLUMNS)].reset_index(drop=True)
+    columns = [*COLUMNS, *(name for name in OPTIONAL_COLUMNS if name in episodes.columns)]
+    table = played_by(episodes.loc[episodes["game"] == game, columns], rule).reset_index(drop=True)
     if table.empty:
         known = sorted(set(episodes["game"]))
         raise ValueError(f"no episode of game {game!r} in the table, which has {known}")

@@ -46,7 +46,7 @@ from lcd.foretelling import MEASURES, foretelling, rank_correlations, sight
 from lcd.harmonization import effect_table
 from lcd.pipeline import adjusted_preset, plan_diagnosis
 from lcd.plan import GamePlan
-from lcd.scores import PRIMARY, cell_scores
+from lcd.scores import PRIMARY, cell_scores, played_by
 from lcd.store import Store
 from lcd.swap import HARMONIZED, SCRATCH, Swap, full_names, shares_over_games, swap_table, taught_eye
 from lcd.training.settings import RunSettings
@@ -99,7 +99,8 @@ def measure(run: RunSettings, store: Store) -> dict[str, float]:
     assert isinstance(unseen, ProcgenOptions)
     seen = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
     redrawn = invariance_table(policy.extract_features, unseen, FRAMES)
-    last = stored.episodes[stored.episodes["step"] == run.steps].groupby("levels")["return"].mean()
+    episodes = played_by(stored.episodes)
+    last = episodes[episodes["step"] == run.steps].groupby("levels")["return"].mean()
     return sight(pd.concat([seen, redrawn])) | {"training": float(last["training"]), "unseen": float(last["unseen"])}
 
 

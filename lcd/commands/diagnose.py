@@ -115,6 +115,8 @@ def command(
     console = plain_console()
     console.print(demand_rows(diagnosis))
     console.print(verdict_text(diagnosis.verdict))
+    if diagnosis.temperature_sentence:
+        console.print(f"  {diagnosis.temperature_sentence}", highlight=False)
     for title, sentences in (
         ("What would decide it", diagnosis.verdict.would_decide),
         ("Mind", diagnosis.verdict.cautions),

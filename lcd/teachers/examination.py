@@ -118,19 +118,12 @@ def sharpest(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed
     plain = deepcopy(policy.action_net.state_dict())
     returns = {}
     for factor in SHARPNESSES:
-        sharpen(policy, factor)
+        policy.scale_logits(factor)
         returns[factor] = examine(policy, options, episodes, seed).mean
         policy.action_net.load_state_dict(plain)
     best = max(returns, key=lambda factor: returns[factor])
-    sharpen(policy, best)
+    policy.scale_logits(best)
     return best
-
-
-@torch.no_grad()
-def sharpen(policy: EncoderPolicy, factor: float) -> None:
-    """Make a policy surer of itself, in place: its logits are multiplied by a factor."""
-    for parameter in policy.action_net.parameters():
-        parameter.mul_(factor)
 
 
 class Player(Protocol):

@@ -14,7 +14,7 @@ from agents.teacher import check_finite
 from envs import ProcgenOptions
 from lcd.files import checksum, replacing
 from lcd.store import versions
-from lcd.teachers.examination import examine, examine_expert, sharpen, sharpest
+from lcd.teachers.examination import examine, examine_expert, sharpest
 from lcd.teachers.library import Card, teacher_name
 from lcd.teachers.recipes import Recipe
 from lcd.teachers.reinforcement import COOL_DOWN, Course, reinforce
@@ -126,7 +126,7 @@ def _student(path: Path, card: Card, recipe: Recipe, game: str) -> EncoderPolicy
             f"The teacher {path} has the encoder {card.recipe['encoder']}, whose weights do not fit the recipe's "
             f"{recipe.encoder}: it can't go on from there; make it from the beginning."
         ) from error
-    sharpen(student, 1 / card.sharpness)
+    student.scale_logits(1 / card.sharpness)
     return student
 
 

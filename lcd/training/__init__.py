@@ -1,6 +1,7 @@
 """Training of the cells of a diagnosis: settings in, tables of evaluated episodes and weights out."""
 
-from lcd.training.run import Progress, RunResult, TeacherScore, learner, train
+from lcd.training.evaluation import Progress
+from lcd.training.run import RunResult, TeacherScore, learner, train
 from lcd.training.settings import Evaluation, Hyperparameters, RunSettings
 
 __all__ = [

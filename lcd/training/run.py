@@ -2,61 +2,47 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from agents import PPO, DAgger, EncoderName, Episodes, TaughtVecEnv, Teacher, evaluate, load_policy, save_policy
+from agents import PPO, DAgger, EncoderName, TaughtVecEnv, Teacher, load_policy, save_policy
 from envs.calibration.expert import CourierExpert
 from envs.making import make_vec_env
 from lcd.files import checksum
+from lcd.training.evaluation import EvaluationCallback, Progress
 from lcd.training.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
 from lcd.training.settings import EXPERT, RunSettings, check_made_for
 
-LEVELS = ("training", "unseen")
 CHECK_SEED = 10_000
 """Added to the seed to draw levels and actions that no earlier evaluation of the run has seen."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a run has come.
+class TeacherScore:
+    """Mean returns of the kept weights on fresh episodes, and where they come from.
 
     Attributes
     ----------
-    step, steps
-        Environment steps done, and in all.
-    seconds
-        Time since the run began.
+    step
+        Of the evaluation that returned most on training levels.
     training_return, unseen_return
-        Means of the last evaluation.
+        Means over `episodes` fresh ones on either kind of levels.
+    inverse_temperature
+        What the logits were multiplied by, and are in the file.
     """
-
-    step: int
-    steps: int
-    seconds: float
-    training_return: float
-    unseen_return: float
-
-
-@dataclass(frozen=True)
-class TeacherScore:
-    """Mean returns of the kept weights on fresh episodes, and the step that they come from."""
 
     step: int
     training_return: float
     unseen_return: float
     episodes: int
+    inverse_temperature: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +52,10 @@ class RunResult:
     Attributes
     ----------
     episodes
-        One row an evaluated episode: game, view, learning, seed, step, levels, episode, level_seed, return, length.
+        One row an evaluated episode: game, view, learning, seed, step, levels, rule (of acting, see
+        `lcd.training.evaluation`), inverse_temperature, episode, level_seed, return, length.
+    divergences
+        How often the two drawings of a game parted and were brought together again, see `envs.ProcgenBatch`.
     seconds
         Time it took.
     teacher
@@ -76,6 +65,7 @@ class RunResult:
     episodes: pd.DataFrame
     seconds: float
     teacher: TeacherScore | None
+    divergences: int = 0
 
 
 def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
@@ -145,89 +135,6 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     return imitating(teacher=teacher, mixing=hyper.mixing, **arguments), env
 
 
-class EvaluationCallback(BaseCallback):
-    """Evaluates the policy on training and on unseen levels as often as the settings ask.
-
-    Every evaluation of a run plays the same levels, and so do runs of the same game and seed: what differs between two
-    points or two cells is then the policy, not the luck of the draw.
-    """
-
-    def __init__(self, settings: RunSettings, report: Callable[[Progress], None], num_threads: int) -> None:
-        super().__init__()
-        self._settings = settings
-        self._report = report
-        self._envs = {
-            levels: make_vec_env(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)  # type: ignore[arg-type]
-            for levels, chosen in zip(LEVELS, (settings.training_options, settings.unseen_options), strict=True)
-        }
-        self._tables: list[pd.DataFrame] = []
-        self._last = dict.fromkeys(LEVELS, float("nan"))
-        self._started = time.perf_counter()
-        self._best = -np.inf
-        self.best_weights: dict[str, torch.Tensor] | None = None
-        self.best_step = 0
-
-    def episodes(self, seed: int, episodes_per_env: int) -> dict[str, Episodes]:
-        """Evaluate the policy as it is now."""
-        return {
-            levels: evaluate(self.model.policy, env, episodes_per_env, seed)  # type: ignore[arg-type]
-            for levels, env in self._envs.items()
-        }
-
-    def _evaluate(self) -> None:
-        settings = self._settings
-        for levels, played in self.episodes(settings.seed, settings.evaluation.episodes_per_env).items():
-            self._tables.append(
-                pd.DataFrame(
-                    {
-                        "game": settings.game,
-                        "view": settings.view,
-                        "learning": settings.learning,
-                        "seed": settings.seed,
-                        "step": self.num_timesteps,
-                        "levels": levels,
-                        "episode": np.arange(played.returns.size),
-                        "level_seed": played.level_seeds.ravel(),
-                        "return": played.returns.ravel(),
-                        "length": played.lengths.ravel(),
-                    }
-                )
-            )
-            self._last[levels] = float(played.returns.mean())
-        if settings.keep_best and self._last["training"] > self._best:
-            self._best = self._last["training"]
-            self.best_weights = copy.deepcopy(self.model.policy.state_dict())
-            self.best_step = self.num_timesteps
-
-    def _tell(self) -> None:
-        seconds = time.perf_counter() - self._started
-        self._report(
-            Progress(self.num_timesteps, self._settings.steps, seconds, self._last["training"], self._last["unseen"])
-        )
-
-    def _on_rollout_start(self) -> None:
-        if self.num_timesteps in self._settings.evaluation.steps:
-            self._evaluate()
-        self._tell()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_training_end(self) -> None:
-        self._evaluate()
-        self._tell()
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """All evaluated episodes so far."""
-        return pd.concat(self._tables, ignore_index=True)
-
-    def close(self) -> None:
-        """Free the games."""
-        for env in self._envs.values():
-            env.close()
-
-
 def train(
     settings: RunSettings,
     folder: Path,
@@ -271,15 +178,18 @@ def train(
         score = None
         if evaluation.best_weights is not None:
             model.policy.load_state_dict(evaluation.best_weights)
-            played = evaluation.episodes(settings.seed + CHECK_SEED, 2 * settings.evaluation.episodes_per_env)
+            model.policy.scale_logits(evaluation.best_inverse_temperature)  # type: ignore[operator]
+            played = next(evaluation.played(settings.seed + CHECK_SEED, 2 * settings.evaluation.episodes_per_env))
             score = TeacherScore(
                 evaluation.best_step,
-                float(played["training"].returns.mean()),
-                float(played["unseen"].returns.mean()),
-                played["unseen"].returns.size,
+                float(played.training.returns.mean()),
+                float(played.unseen.returns.mean()),
+                played.unseen.returns.size,
+                evaluation.best_inverse_temperature,
             )
             save_policy(model.policy, folder / "teacher.safetensors", card | {"score": asdict(score)})  # type: ignore[arg-type]
-        return RunResult(evaluation.table, time.perf_counter() - started, score)
+        divergences = env.get_attr("divergences")[0] if settings.dials is None else 0
+        return RunResult(evaluation.table, time.perf_counter() - started, score, divergences)
     finally:
         evaluation.close()
         env.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -114,14 +115,21 @@ class Evaluation:
         Environments, on training and on unseen levels each.
     episodes_per_env
         Episodes in each of them.
+    inverse_temperatures
+        What the logits are multiplied by, one after the other, on training levels; unseen levels are then played with
+        the one that returned most. With 1 alone the policy acts as it samples by itself.
     """
 
     steps: tuple[int, ...]
     num_envs: int = 64
     episodes_per_env: int = 1
+    inverse_temperatures: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", tuple(self.steps))
+        object.__setattr__(self, "inverse_temperatures", tuple(float(each) for each in self.inverse_temperatures))
+        if not self.inverse_temperatures or not all(0 < each < math.inf for each in self.inverse_temperatures):
+            raise ValueError(f"Inverse temperatures are numbers above 0, not {self.inverse_temperatures}.")
         if list(self.steps) != sorted(set(self.steps)) or not self.steps or self.steps[0] != 0:
             raise ValueError(f"The steps of the evaluations must begin with 0 and rise, not be {self.steps}.")
         for name in ("num_envs", "episodes_per_env"):
@@ -257,7 +265,8 @@ class RunSettings:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` reads it."""
         data = asdict(self)
-        data["evaluation"]["steps"] = list(self.evaluation.steps)
+        for name in ("steps", "inverse_temperatures"):
+            data["evaluation"][name] = list(data["evaluation"][name])
         data["appearance"] = list(self.appearance)
         for name in (
             "dials",
@@ -267,6 +276,8 @@ class RunSettings:
         ):  # left out where they say nothing: older runs keep their identity
             if not data[name]:
                 del data[name]
+        if data["evaluation"]["inverse_temperatures"] == [1.0]:
+            del data["evaluation"]["inverse_temperatures"]
         return data
 
     @classmethod

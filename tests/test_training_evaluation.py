@@ -1,0 +1,124 @@
+"""One rule of acting for all cells: the inverse temperature that returns most on training levels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_diagnosis import diagnose
+from test_scores import episode_table
+from tiny import TINY
+from toy_games import ColourGame
+
+from agents import PPO, evaluate
+from lcd.plan import plan_game
+from lcd.scores import SAMPLED, TEMPERED, check_episodes
+from lcd.training.evaluation import EvaluationCallback
+from lcd.training.run import learner
+from lcd.training.settings import Evaluation, RunSettings
+
+
+def test_a_high_inverse_temperature_is_the_most_probable_action_and_one_changes_nothing():
+    policy = PPO(env=ColourGame(8), n_steps=4, batch_size=8, device="cpu", seed=0).policy
+    policy.scale_logits(100)  # an untrained policy hardly prefers anything
+    plain, same, certain, greedy = (
+        evaluate(policy, ColourGame(8), 2, 3, **settings).returns
+        for settings in ({}, {"inverse_temperature": 1.0}, {"inverse_temperature": 1e6}, {"deterministic": True})
+    )
+    assert np.array_equal(plain, same)
+    assert np.array_equal(certain, greedy)
+    assert not np.array_equal(plain, greedy)
+    with pytest.raises(ValueError, match="inverse_temperature must be a number above 0, not 0"):
+        evaluate(policy, ColourGame(8), inverse_temperature=0)
+
+
+def callback_of(evaluation, returns):
+    """An evaluation whose games return what the test says for each kind of levels and inverse temperature."""
+    run = RunSettings("starpilot", "semantic", "rl", 0, evaluation.steps[-1], evaluation)
+    model, env = learner(run, None, "cpu", 0)
+    found = EvaluationCallback(run, lambda progress: None, 0)
+    found.init_callback(model)
+    asked = []
+
+    def play(levels, inverse_temperature, seed, episodes_per_env):
+        asked.append((levels, inverse_temperature, seed))
+        played = evaluate(model.policy, found._envs[levels], episodes_per_env, seed)
+        return replace(played, returns=np.full_like(played.returns, returns[levels][inverse_temperature]))
+
+    found._play = play
+    env.close()
+    return found, asked
+
+
+def test_training_levels_choose_and_unseen_levels_do_not():
+    evaluation = Evaluation((0, 16384), num_envs=2, inverse_temperatures=(1, 2, 4))
+    returns = {"training": {1: 1.0, 2: 3.0, 4: 2.0}, "unseen": {1: 5.0, 2: 4.0, 4: 9.0}}
+    found, asked = callback_of(evaluation, returns)
+    sampled, tempered = found.played(7, 1)
+    assert (sampled.rule, sampled.inverse_temperature) == (SAMPLED, 1)
+    assert (tempered.rule, tempered.inverse_temperature) == (TEMPERED, 2)
+    assert (tempered.training.returns == 3).all()
+    assert (tempered.unseen.returns == 4).all()
+    assert (sampled.unseen.returns == 5).all()
+    assert ("unseen", 4, 7) not in asked
+    assert {seed for _, _, seed in asked} == {7}
+    found.close()
+
+
+def test_one_inverse_temperature_is_one_rule():
+    found, asked = callback_of(Evaluation((0, 16384), num_envs=2), {"training": {1: 1.0}, "unseen": {1: 5.0}})
+    assert [each.rule for each in found.played(7, 1)] == [SAMPLED]
+    assert asked == [("training", 1.0, 7), ("unseen", 1.0, 7)]
+    found.close()
+
+
+def test_all_cells_of_a_plan_are_evaluated_by_one_rule_and_get_the_same_gradient_steps():
+    cells = plan_game("maze", TINY).runs
+    assert len({run.evaluation.inverse_temperatures for run in cells}) == 1
+    assert len(cells[0].evaluation.inverse_temperatures) > 1
+    assert len({run.hyperparameters for run in cells}) == 1
+
+
+def both_rules(tempered, sampled):
+    tables = [
+        episode_table(final).assign(rule=rule, inverse_temperature=factor)
+        for final, rule, factor in ((tempered, TEMPERED, 2.0), (sampled, SAMPLED, 1.0))
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_a_diagnosis_stands_on_the_rule_and_says_what_sampling_would_have_given():
+    tempered, sampled = {"a": 0.1, "b": 0.5, "c": 0.5, "d": 0.9}, {"a": 0.1, "b": 0.1, "c": 0.5, "d": 0.9}
+    found = diagnose(both_rules(tempered, sampled))
+    alone = diagnose(episode_table(tempered))
+    pd.testing.assert_frame_equal(found.demands, alone.demands)
+    assert found.verdict == alone.verdict
+    pd.testing.assert_frame_equal(found.sampled, diagnose(episode_table(sampled)).demands)
+    assert "+0.20 of that is temperature" in found.temperature_sentence
+    assert found.to_json()["sampled_demands"]
+    assert alone.sampled is None
+    assert alone.temperature_sentence is None
+
+
+def test_a_diagnosis_can_be_made_again_from_the_episodes_that_it_keeps():
+    found = diagnose(both_rules({"a": 0.1, "b": 0.5, "c": 0.5, "d": 0.9}, {"a": 0.1, "b": 0.1, "c": 0.5, "d": 0.9}))
+    assert diagnose(found.episodes).to_json() == found.to_json()
+
+
+def test_scores_of_one_rule_are_never_mixed_with_the_others():
+    table = both_rules({"a": 0.1, "b": 0.5, "c": 0.5, "d": 0.9}, {"a": 0.2, "b": 0.6, "c": 0.6, "d": 1.0})
+    for rule in (TEMPERED, SAMPLED):
+        assert set(check_episodes(table, game="toy", budget=table["step"].max(), rule=rule)["rule"]) == {rule}
+
+
+def test_a_certain_policy_is_the_same_function_after_its_logits_are_scaled_in_place():
+    policy = PPO(env=ColourGame(4), n_steps=4, batch_size=8, device="cpu", seed=0).policy
+    frames = policy.obs_to_tensor(ColourGame(4).reset())[0]
+    with torch.no_grad():
+        before = policy.log_probabilities(frames)
+        policy.scale_logits(3.0)
+        after = policy.log_probabilities(frames)
+    assert torch.allclose(torch.log_softmax(3 * before, dim=1), after, atol=1e-4)
