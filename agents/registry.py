@@ -10,8 +10,15 @@ from typing import Any
 
 from agents.encoders import Encoder, Impala, Impoola, Nature, Small
 from agents.eyes import EYES, HUBS, ModuleEncoder
+from agents.residual import Residual
 
-ENCODERS: dict[str, type[Encoder]] = {"nature": Nature, "small": Small, "impala": Impala, "impoola": Impoola}
+ENCODERS: dict[str, type[Encoder]] = {
+    "nature": Nature,
+    "small": Small,
+    "impala": Impala,
+    "impoola": Impoola,
+    "residual": Residual,
+}
 """Encoders that are trained from nothing, by name; `register_encoder` adds to them."""
 
 
@@ -39,7 +46,8 @@ def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
 def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
     """Encoder class and its arguments from an architecture: ``"nature"``, ``"nature:256"`` or ``"impala:32,64,64"``.
 
-    The number after Nature's name is that of its features; those after IMPALA's are the depths of its stages. After
+    The number after Nature's name is that of its features; those after IMPALA's are the depths of its stages; those
+    after ``residual:`` the side of its squares of pixels and the depths. After
     ``timm:`` and ``hf:`` stands the name of a model there.
 
     Raises

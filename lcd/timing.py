@@ -11,7 +11,9 @@ from lcd.training.settings import RunSettings
 WARM_UP, MEASURED = 1, 2
 
 
-def steps_per_second(run: RunSettings, threads: int = 1, device: str = "cpu") -> float:
+def steps_per_second(
+    run: RunSettings, threads: int = 1, device: str = "cpu", clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Environment steps per second of a run's training, without its evaluations.
 
     Parameters
@@ -22,6 +24,8 @@ def steps_per_second(run: RunSettings, threads: int = 1, device: str = "cpu") ->
         Threads of torch.
     device
         Where torch computes.
+    clock
+        What counts the seconds: ``time.process_time`` counts those of the processor, whatever else the machine does.
     """
     import torch
 
@@ -38,9 +42,9 @@ def steps_per_second(run: RunSettings, threads: int = 1, device: str = "cpu") ->
     model, env = learner(run, teacher, device, games)  # type: ignore[arg-type]
     rollout = run.hyperparameters.rollout
     model.learn(WARM_UP * rollout)
-    started = time.perf_counter()
+    started = clock()
     model.learn(MEASURED * rollout, reset_num_timesteps=False)
-    seconds = time.perf_counter() - started
+    seconds = clock() - started
     env.close()
     return MEASURED * rollout / seconds
 

@@ -12,6 +12,7 @@ from toy_games import ColourGame
 
 from agents import ENCODERS, Encoder, EncoderPolicy, Impala, Impoola, Nature, parse_encoder, register_encoder
 from agents.encoders import StridedConv2d, label_channels
+from agents.residual import SpaceToDepth
 from envs import NUM_LABELS, paint
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
@@ -249,3 +250,26 @@ def test_an_encoder_whose_network_fails_or_gives_something_else_is_refused_befor
                 EncoderPolicy(space, spaces.Discrete(5), lambda _: 0.0, encoder="square")
     finally:
         ENCODERS.pop("square", None)
+
+
+def test_space_to_depth_is_pixel_unshuffle_with_its_channels_in_another_order():
+    images = torch.arange(2 * 3 * 8 * 12, dtype=torch.float32).view(2, 3, 8, 12)
+    ours, theirs = SpaceToDepth(4)(images), torch.nn.functional.pixel_unshuffle(images, 4)
+    assert ours.shape == theirs.shape == (2, 48, 2, 3)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(ours.sort(dim=1).values, theirs.sort(dim=1).values)
+
+
+def test_the_residual_encoder_is_named_by_its_squares_and_depths():
+    space = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+    encoder_class, arguments = parse_encoder("residual:8,16,24")
+    encoder = encoder_class(space, **arguments)
+    assert encoder(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 256)
+    assert [layer.out_channels for layer in encoder.modules() if isinstance(layer, torch.nn.Conv2d)] == [
+        *(16, 16, 16),
+        *(24, 24, 24),
+    ]
+    with pytest.raises(ValueError, match="the side of its squares and the depth of each stage"):
+        parse_encoder("residual:8")
+    with pytest.raises(ValueError, match="Images of 60 x 64 pixels do not divide into squares of 8 x 8"):
+        encoder_class(spaces.Box(0, 255, (3, 60, 64), np.uint8), **arguments)
