@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -155,10 +156,11 @@ def labels_of(teacher: Teacher, seen: torch.Tensor, actions: int, device: torch.
 class DAgger(PPO):
     """Online DAgger: the student acts, and a teacher labels every state that the student visits.
 
-    After Ross, Gordon and Bagnell, *A Reduction of Imitation Learning to No-Regret Online Learning*, 2011, with whole
-    action distributions as labels, and each rollout learned from once, as PPO does, instead of a growing data set.
-    Policy, rollouts, minibatches and optimiser are those of `agents.PPO`, so the two spend the same budget; only the
-    loss differs, and exploration and credit assignment are gone.
+    After Ross, Gordon and Bagnell, *A Reduction of Imitation Learning to No-Regret Online Learning*, 2011, with
+    whole action distributions as labels. By default each rollout is learned from once, as PPO does; `memory` keeps
+    earlier ones, up to the growing data set of the paper, for the same number of gradient steps. Policy, rollouts,
+    minibatches and optimiser are those of `agents.PPO`, so the two spend the same budget; only the loss differs,
+    and exploration and credit assignment are gone.
 
     Parameters
     ----------
@@ -172,6 +174,9 @@ class DAgger(PPO):
     mixing
         Probability that the teacher's action is carried out instead of the student's: a number, or a function of the
         share of the budget that is left (from 1 to 0). 0, the default, lets the student act always.
+    memory
+        Number of earlier rollouts that are kept with their labels: each pass then draws as many states as a rollout has
+        from all of them and the newest.
     **kwargs
         Further arguments of `agents.PPO`; those of the reinforcement loss have no effect.
 
@@ -191,9 +196,13 @@ class DAgger(PPO):
         *,
         teacher: Teacher | None = None,
         mixing: float | Any = 0.0,
+        memory: int = 0,
         **kwargs: Any,
     ) -> None:
+        if memory < 0:
+            raise ValueError(f"memory is a number of earlier rollouts, at least 0, not {memory}.")
         self.teacher = teacher
+        self._past: deque[LabelledSamples] = deque(maxlen=memory)
         self._checked: object = None  # the teacher that was found fit
         self.mixing: Any = mixing
         super().__init__(policy, env, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
@@ -207,7 +216,7 @@ class DAgger(PPO):
             check_can_teach(self.teacher)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "teacher", "_checked"]
+        return [*super()._excluded_save_params(), "teacher", "_checked", "_past"]
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -237,8 +246,19 @@ class DAgger(PPO):
     def _minibatches(self) -> Iterator[LabelledSamples]:
         buffer = self.rollout_buffer
         assert isinstance(buffer, LabelRolloutBuffer)
-        for rows in buffer.minibatch_rows(self.batch_size):
-            yield LabelledSamples(buffer.frames(rows), self._labels[rows])
+        if not self._past:
+            for rows in buffer.minibatch_rows(self.batch_size):
+                yield LabelledSamples(buffer.frames(rows), self._labels[rows])
+            return
+        size = len(self._labels)
+        drawn = np.random.permutation((1 + len(self._past)) * size)[:size]  # noqa: NPY002 (SB3's generator)
+        for rows in torch.from_numpy(drawn).split(self.batch_size):
+            places, rollouts = rows % size, rows // size
+            parts = [LabelledSamples(buffer.frames(now := places[rollouts == 0]), self._labels[now])]
+            for number, past in enumerate(self._past, start=1):
+                then = places[rollouts == number]
+                parts.append(LabelledSamples(past.observations[then], past.teacher_log_probabilities[then]))
+            yield LabelledSamples(*(torch.cat(columns).to(self.device) for columns in zip(*parts, strict=True)))
 
     def train(self) -> None:
         """Move the student towards the teacher on the rollout just collected."""
@@ -246,6 +266,9 @@ class DAgger(PPO):
         assert self.teacher is not None
         self._labels = self.rollout_buffer.label(self.teacher)
         super().train()
+        if self._past.maxlen:
+            every = torch.arange(len(self._labels))
+            self._past.append(LabelledSamples(self.rollout_buffer.frames(every).cpu(), self._labels.cpu()))
         del self._labels
 
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:

@@ -46,6 +46,26 @@ def test_the_student_comes_to_agree_with_its_teacher(view, tmp_path):
     assert game.num_envs * len(game.played) == model.num_timesteps  # no step beyond PPO's budget
 
 
+@pytest.mark.parametrize("memory", [0, 1, 4])
+@pytest.mark.parametrize("view", ["pixels", "both"])
+def test_earlier_rollouts_are_remembered_with_their_labels_for_no_further_gradient_steps(view, memory):
+    teacher = ColourTeacher()
+    model = dagger(TaughtVecEnv(ColourGame(3, view)), teacher, n_epochs=2, memory=memory)
+    batches = []
+    loss = model.minibatch_loss
+    model.minibatch_loss = lambda batch, clip_range: batches.append(batch) or loss(batch, clip_range)
+    model.learn(4 * 16 * 3)
+    assert [len(batch.observations) for batch in batches] == [16] * (4 * 2 * 3)
+    shown = []
+    for batch in batches:
+        assert torch.equal(batch.teacher_log_probabilities, teacher.log_probabilities(batch.observations))
+        shown += [tuple(frame[:, 0, 0].tolist()) for frame in batch.observations]  # a pixel that tells frames apart
+    first, last = set(shown[: 16 * 3]), set(shown[-2 * 16 * 3 :])
+    assert bool(first & last) == (memory == 4)  # the first of four rollouts is three rollouts ago in the last
+    with pytest.raises(ValueError, match="memory is a number of earlier rollouts, at least 0, not -1"):
+        dagger(TaughtVecEnv(ColourGame(3, view)), teacher, memory=-1)
+
+
 @pytest.mark.parametrize("view", ["pixels", "semantic", "both"])
 def test_labels_belong_to_the_states_they_are_learned_with(view):
     teacher = ColourTeacher()

@@ -132,7 +132,7 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     if teacher is None:
         return (HarmonizedPPO if settings.harmonizer else PPO)(**arguments), env
     imitating = HarmonizedDAgger if settings.harmonizer else DAgger
-    return imitating(teacher=teacher, mixing=hyper.mixing, **arguments), env
+    return imitating(teacher=teacher, mixing=hyper.mixing, memory=hyper.memory, **arguments), env
 
 
 def train(

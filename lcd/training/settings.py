@@ -60,7 +60,8 @@ def check_made_for(card: Mapping[str, Any], game: str, distribution_mode: str | 
 class Hyperparameters:
     """Settings of the learner, the same for reinforcement learning and imitation.
 
-    The defaults are the usual ones for Procgen's easy mode (Cobbe et al., 2020, arXiv:1912.01588).
+    The defaults are the usual ones for Procgen's easy mode (Cobbe et al., 2020, arXiv:1912.01588); `mixing` and
+    `memory` are those of `agents.DAgger`.
     """
 
     num_envs: int = 64
@@ -73,6 +74,7 @@ class Hyperparameters:
     clip_range: float = 0.2
     entropy: float = 0.01
     mixing: float = 0.0
+    memory: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "rollout_steps", "minibatches", "epochs", "learning_rate"):
@@ -276,6 +278,8 @@ class RunSettings:
         ):  # left out where they say nothing: older runs keep their identity
             if not data[name]:
                 del data[name]
+        if not data["hyperparameters"]["memory"]:
+            del data["hyperparameters"]["memory"]
         if data["evaluation"]["inverse_temperatures"] == [1.0]:
             del data["evaluation"]["inverse_temperatures"]
         return data
