@@ -42,7 +42,7 @@ class Residual(Encoder):
     IMPALA (Espeholt et al., 2018, arXiv:1802.01561) spends most of its time on large images with few channels, which
     leave a processor's vectors half empty, and on pooling. Here the first convolution has an image of a quarter of
     the sides, later stages halve it by their stride, and each has one block instead of two.
-    ``scripts/compare_encoders.py`` measures what that is worth.
+    ``scripts/compare_learners.py`` measures what that is worth.
 
     Parameters
     ----------

@@ -1,0 +1,254 @@
+"""What a learner learns per second of computing, not per step: the choice of the default one rests on it.
+
+    python scripts/compare_learners.py encoders --seconds 200
+    python scripts/compare_learners.py imitation --seconds 200 --cells cd
+    python scripts/compare_learners.py encoders --device cuda --seconds 60 --output docs/learner/encoders_cuda.csv
+
+The first compares encoders in all cells, the second what may keep a student from its teacher: the size of minibatches,
+passes over the data, learning rate, earlier rollouts kept (DAgger as published), the teacher acting, width. Every
+learner trains for as many seconds of one core (or of the GPU): first the script measures how many steps a second each
+makes, and writes that beside the table (``..._rates.csv``); a later start uses what is written there, so that a
+resumed comparison keeps its budgets. Runs are kept in the store, and the same command goes on where it stopped. The
+figure is drawn from the table alone (``--draw``).
+
+One row an evaluation: game, view, learning, learner, seed, step, seconds (step divided by the rate), training_return,
+unseen_return (by the rule of acting of every diagnosis, see docs/method.md), sampled_return (unseen levels, as the
+policy samples by itself), and the normalised score of unseen_return.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from envs import get_game
+from lcd.display import PlanDisplay
+from lcd.execution import execute, resolve_device
+from lcd.files import replacing
+from lcd.pipeline import reference_teacher
+from lcd.plan import GamePlan, GivenTeacher, Plan
+from lcd.presets import PRESETS
+from lcd.scores import CELLS, SAMPLED, TEMPERED, Normalisation, played_by
+from lcd.store import Store
+from lcd.timing import steps_per_second
+from lcd.training.settings import Evaluation, RunSettings
+
+
+class Learner(NamedTuple):
+    """An encoder, and what differs from the hyperparameters of the preset `standard`."""
+
+    encoder: str = "nature"
+    changes: Mapping[str, Any] = MappingProxyType({})
+
+
+LEARNERS: Mapping[str, Mapping[str, Learner]] = {
+    "encoders": {
+        name: Learner(name)
+        for name in (
+            "nature",
+            "small",
+            "impala",
+            "impoola",
+            "residual:2,16,32,32",
+            "residual:4,32,64",
+            "residual:4,32,64,64",
+            "residual:8,64",
+        )
+    },
+    "imitation": {
+        "default": Learner(),
+        "minibatches of 2,048": Learner(changes={"rollout_steps": 256, "minibatches": 8}),
+        "minibatches of 512": Learner(changes={"minibatches": 8}),
+        "minibatches of 128": Learner(changes={"minibatches": 32}),
+        "one pass": Learner(changes={"epochs": 1}),
+        "half the learning rate": Learner(changes={"learning_rate": 2.5e-4}),
+        "twice the learning rate": Learner(changes={"learning_rate": 1e-3}),
+        "15 earlier rollouts": Learner(changes={"memory": 15}),
+        "teacher acts half of the time": Learner(changes={"mixing": 0.5}),
+        "256 features": Learner("nature:256"),
+        "1,024 features": Learner("nature:1024"),
+    },
+}
+"""What is compared, by the name of the comparison and of the learner."""
+
+GAMES = ("starpilot", "fruitbot", "ninja", "maze")
+POINTS = 4
+COLOURS = ("#000000", "#999999", "#D55E00", "#E69F00", "#009E73", "#0072B2", "#56B4E9", "#CC79A7")
+"""Okabe and Ito's, safe for colour-blind readers; a second round of them is dashed."""
+
+
+def settings_of(
+    game: str, cell: str, learner: Learner, seed: int, steps: int, teacher: GivenTeacher | None
+) -> RunSettings:
+    """One run: a cell of the factorial with a learner, evaluated at `POINTS` equal distances."""
+    preset = PRESETS["standard"]
+    hyper = replace(preset.hyperparameters, **learner.changes)
+    rollouts = max(POINTS, round(steps / hyper.rollout))
+    ends = tuple(round(part * rollouts / POINTS) * hyper.rollout for part in range(POINTS + 1))
+    view, learning = CELLS[cell]
+    return RunSettings(
+        game,
+        view,
+        learning,
+        seed,
+        ends[-1],
+        Evaluation(ends, preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures),
+        learner.encoder,
+        hyperparameters=hyper,
+        teacher=None if learning == "rl" or teacher is None else teacher.checksum,
+    )
+
+
+Rates = Mapping[tuple[str, str], float]
+"""Steps a second of each learner, by its name, in each cell, by its letter."""
+
+
+def measured(learners: Mapping[str, Learner], cells: str, device: str, path: Path) -> Rates:
+    """Steps a second in one thread; what the file has is not measured again."""
+    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    known = {(row["learner"], row["cell"]): float(row["steps_per_second"]) for row in rows if row["device"] == device}
+    teacher = reference_teacher("starpilot", "easy")
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    for name, learner in learners.items():
+        for cell in cells:
+            if (name, cell) in known:
+                continue
+            rate = steps_per_second(settings_of("starpilot", cell, learner, 0, 0, teacher), 1, device, clock=clock)
+            known[name, cell] = round(rate, 1)
+            rows.append({"learner": name, "cell": cell, "device": device, "steps_per_second": known[name, cell]})
+            print(f"{name}, cell {cell}: {rate:,.0f} steps/s", flush=True)
+            write(pd.DataFrame(rows), path)
+    return known
+
+
+def plans(
+    games: Sequence[str], learners: Mapping[str, Learner], cells: str, seeds: int, seconds: float, rates: Rates
+) -> Iterator[tuple[GamePlan, str]]:
+    """The runs of each game and learner, seed by seed, so that an interrupted comparison is of whole seeds."""
+    for seed in range(seeds):
+        for game in games:
+            teacher = reference_teacher(game, "easy")
+            for name, learner in learners.items():
+                runs = tuple(
+                    settings_of(game, cell, learner, seed, round(rates[name, cell] * seconds), teacher)
+                    for cell in cells
+                )
+                constants = Normalisation(*get_game(game).easy, "published")
+                yield GamePlan(game, runs[0].steps, constants, None, teacher, runs), name
+
+
+def rows_of(plan: GamePlan, learner: str, store: Store, rates: Rates) -> Iterator[dict[str, object]]:
+    """The evaluations of a plan's runs that are finished."""
+    letters = {cell: letter for letter, cell in CELLS.items()}
+    for run in plan.cells:
+        if not store.has(run):
+            continue
+        episodes = store.load(run).episodes
+        tempered, sampled = (
+            played_by(episodes, rule).pivot_table(index="step", columns="levels", values="return")
+            for rule in (TEMPERED, SAMPLED)
+        )
+        for step, returns in tempered.iterrows():
+            yield {
+                "game": run.game,
+                "view": run.view,
+                "learning": run.learning,
+                "learner": learner,
+                "seed": run.seed,
+                "step": step,
+                "seconds": round(int(step) / rates[learner, letters[run.view, run.learning]], 1),  # type: ignore[call-overload]
+                "training_return": round(returns["training"], 4),
+                "unseen_return": round(returns["unseen"], 4),
+                "sampled_return": round(float(sampled["unseen"][step]), 4),
+                "score": round(plan.normalisation.score(returns["unseen"]), 4),
+            }
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        table.to_csv(partial, index=False)
+
+
+def draw(table: pd.DataFrame, unit: str) -> Figure:
+    """Unseen return over seconds: a row a cell, a column a game, a line a learner (mean over seeds)."""
+    games, learners = list(dict.fromkeys(table["game"])), list(dict.fromkeys(table["learner"]))
+    cells = {
+        letter: (view, learning)
+        for letter, (view, learning) in CELLS.items()
+        if ((table["view"] == view) & (table["learning"] == learning)).any()
+    }
+    figure = Figure(figsize=(3.1 * len(games), 2.3 * len(cells) + 0.9), layout="constrained")
+    panels = figure.subplots(len(cells), len(games), squeeze=False, sharex=True)
+    for row, (letter, (view, learning)) in zip(panels, cells.items(), strict=True):
+        for panel, game in zip(row, games, strict=True):
+            cell = table[(table["game"] == game) & (table["view"] == view) & (table["learning"] == learning)]
+            for number, name in enumerate(learners):
+                means = cell[cell["learner"] == name].groupby("step")[["seconds", "unseen_return"]].mean()
+                style = {"color": COLOURS[number % len(COLOURS)], "ls": "--" if number >= len(COLOURS) else "-"}
+                panel.plot(means["seconds"], means["unseen_return"], lw=1.5, label=name, **style)
+            panel.set_title(f"{game}: {letter} ({view}, {learning})", fontsize=9)
+            panel.spines[["top", "right"]].set_visible(False)
+    for panel in panels[-1]:
+        panel.set_xlabel(f"seconds of {unit}")
+    for row in panels:
+        row[0].set_ylabel("return, unseen levels")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    return figure
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Final normalised score of each learner in each cell, mean over games and seeds, and over the cells."""
+    last = table.loc[table.groupby(["game", "view", "learning", "learner", "seed"])["step"].idxmax()]
+    cells = last.pivot_table(index="learner", columns=["learning", "view"], values="score", sort=False)
+    return cells.assign(mean=cells.mean(axis=1)).round(3)
+
+
+def main() -> None:
+    """Measure, train what is missing, write the table and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("comparison", choices=LEARNERS, help="what is compared")
+    parser.add_argument("--games", nargs="+", default=list(GAMES), help="Procgen games")
+    parser.add_argument("--only", nargs="+", default=None, help="names of learners, all by default")
+    parser.add_argument("--cells", default="abcd", help="letters of the cells, all by default")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=200.0, help="of one core, or of the GPU, for each run")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--workers", type=int, default=None, help="processes; by default what is fastest")
+    parser.add_argument("--store", type=Path, default=Path("lcd-runs"))
+    parser.add_argument("--draw", action="store_true", help="only draw what the table holds")
+    parser.add_argument("--output", type=Path, default=None, help="by default docs/learner/COMPARISON.csv")
+    options = parser.parse_args()
+    output: Path = options.output or Path("docs/learner") / f"{options.comparison}.csv"
+    if not options.draw:
+        device = resolve_device(options.device)
+        learners = LEARNERS[options.comparison]
+        learners = {name: learners[name] for name in options.only or learners}
+        rates = measured(learners, options.cells, device, output.with_name(f"{output.stem}_rates.csv"))
+        store = Store(options.store)
+        found = list(plans(options.games, learners, options.cells, options.seeds, options.seconds, rates))
+        plan = Plan(tuple(each for each, _ in found))
+        try:
+            with PlanDisplay(plan) as display:
+                execute(plan, store, workers=options.workers, threads=1, device=device, listener=display)
+        finally:
+            rows = [row for each, name in found for row in rows_of(each, name, store, rates)]
+            if rows:
+                write(pd.DataFrame(rows), output)
+    table = pd.read_csv(output)
+    draw(table, "the GPU" if "cuda" in output.stem else "one core").savefig(output.with_suffix(".png"), dpi=110)
+    print(summary(table).to_string())
+
+
+if __name__ == "__main__":
+    main()
