@@ -153,10 +153,10 @@ def rows_of(plan: GamePlan, learner: str, store: Store, rates: Rates) -> Iterato
             continue
         episodes = store.load(run).episodes
         tempered, sampled = (
-            played_by(episodes, rule).pivot_table(index="step", columns="levels", values="return")
+            played_by(episodes, rule).pivot_table(index="step", columns="levels", values="return").to_dict("index")
             for rule in (TEMPERED, SAMPLED)
         )
-        for step, returns in tempered.iterrows():
+        for step, returns in tempered.items():
             yield {
                 "game": run.game,
                 "view": run.view,
@@ -164,10 +164,10 @@ def rows_of(plan: GamePlan, learner: str, store: Store, rates: Rates) -> Iterato
                 "learner": learner,
                 "seed": run.seed,
                 "step": step,
-                "seconds": round(int(step) / rates[learner, letters[run.view, run.learning]], 1),  # type: ignore[call-overload]
+                "seconds": round(int(str(step)) / rates[learner, letters[run.view, run.learning]], 1),
                 "training_return": round(returns["training"], 4),
                 "unseen_return": round(returns["unseen"], 4),
-                "sampled_return": round(float(sampled["unseen"][step]), 4),
+                "sampled_return": round(sampled[step]["unseen"], 4),
                 "score": round(plan.normalisation.score(returns["unseen"]), 4),
             }
 

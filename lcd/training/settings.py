@@ -16,7 +16,7 @@ from envs.calibration.options import CourierOptions
 from envs.making import GameOptions
 from envs.options import check_appearances, drawn_as
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised when a change of the code changes what a run with the same settings learns; old runs are then not reused."""
 
 CALIBRATION_GAME = "courier"
