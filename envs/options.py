@@ -99,7 +99,7 @@ def drawn_as(appearances: Collection[str]) -> dict[str, bool]:
 def appearances_of_play(game: str, appearances: Collection[str]) -> tuple[str, ...]:
     """Those ways to draw a game that change its play as well, so that label maps must follow them.
 
-    In bigfish, bossfight and fruitbot a theme has a shape of its own, and a shape decides what collides.
+    In bigfish, bossfight, fruitbot and starpilot a theme has a shape of its own, and a shape decides what collides.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ class ProcgenOptions(LevelRange):
         Whether the camera follows the agent (games that never do so ignore it).
     use_backgrounds, use_monochrome_assets, restrict_themes, use_generated_assets
         How the game is drawn. The first two never change play; restricted themes do where a theme changes an object's
-        shape (bigfish, bossfight and fruitbot), generated assets wherever a sprite does.
+        shape (bigfish, bossfight, fruitbot and starpilot), generated assets wherever a sprite does.
     paint_vel_info
         Whether the agent's velocity is painted into a corner of the frame (games with jumps).
     """
