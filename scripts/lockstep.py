@@ -4,8 +4,8 @@
 
 Both views of each game are played by its reference teacher (on hard levels by the teacher of hard levels where there is
 one, else by that of easy ones), each episode to its end. Whole states are compared with their twins', not rewards only.
-One row a (game, mode): the teacher, episodes that ended, steps, states compared, divergences, and the mean return of the
-episodes, which says how far the player gets. Finished rows are kept: the same command goes on.
+One row a (game, mode): the teacher, episodes that ended, steps, states compared, divergences, and the mean return of
+the episodes, which says how far the player gets. Finished rows are kept: the same command goes on.
 """
 
 from __future__ import annotations
