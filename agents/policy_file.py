@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from agents.encoders import LABELS
 from agents.policy import EncoderPolicy
 from agents.registry import EncoderName
-from agents.weights import write_tensors
+from agents.weights import check_sealed, not_finite, write_tensors
 
 FORMAT = "lcd-policy-1"
 
@@ -112,5 +112,11 @@ def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
         policy.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise PolicyFileError(f"The weights in {path} do not fit the encoder {metadata['encoder']!r}.") from error
+    try:
+        check_sealed(path)
+    except ValueError as error:
+        raise PolicyFileError(str(error)) from None
+    if (damaged := not_finite(weights)) is not None:
+        raise PolicyFileError(f"{path} cannot be used, for {damaged} holds what is no number: write or fetch it again.")
     policy.set_training_mode(False)
     return policy, card

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ from agents.eyes import Classifier
 
 FORMAT = "lcd-eye-1"
 
+SEAL = "sha256"
+"""Entry of a file's metadata that tells whether it was damaged."""
+
 _OF_POLICIES = "features_extractor.network.0."
 """What stands before the names of an eye's weights in the file of a policy."""
 
@@ -26,12 +30,47 @@ _OF_CLASSIFIERS = "module.model."
 
 
 def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file with the header sorted, which the library writes in an order of its own each time."""
-    data = save(tensors, metadata)
+    """Write a safetensors file that `check_sealed` can tell from a damaged one.
+
+    Its header is sorted, which the library writes in an order of its own each time: the same tensors are the same file.
+    """
+    header, content = _split(save(tensors, metadata))
+    header.setdefault("__metadata__", {})[SEAL] = _seal(header, content)
+    text = json.dumps(header, sort_keys=True).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content)
+
+
+def check_sealed(path: Path) -> None:
+    """Refuse a safetensors file that is not what `write_tensors` wrote; one that it did not write has no seal.
+
+    Raises
+    ------
+    ValueError
+        If the file has a seal and something else in it has changed.
+    """
+    header, content = _split(path.read_bytes())
+    metadata = header.get("__metadata__", {})
+    if SEAL in metadata and metadata[SEAL] != _seal(header, content):
+        raise ValueError(f"{path} is damaged, for it is not what was written: write or fetch it again.")
+
+
+def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The header of a whole safetensors file, and what its tensors hold."""
     end = 8 + int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
-    header += b" " * (-len(header) % 8)
-    path.write_bytes(len(header).to_bytes(8, "little") + header + data[end:])
+    return json.loads(data[8:end]), data[end:]
+
+
+def _seal(header: dict[str, Any], content: bytes) -> str:
+    """SHA-256 of a file's tensors and of what its header says beside the seal."""
+    metadata = {name: text for name, text in header.get("__metadata__", {}).items() if name != SEAL}
+    described = json.dumps(header | {"__metadata__": metadata}, sort_keys=True)
+    return hashlib.sha256(described.encode() + content).hexdigest()
+
+
+def not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
+    """Name of a tensor that holds what is no number, if there is one."""
+    return next((name for name, value in weights.items() if not torch.isfinite(value).all()), None)
 
 
 def save_eye(encoder: Encoder, path: Path, architecture: str, card: dict[str, Any]) -> None:
@@ -81,6 +120,8 @@ def load_classifier(text: str) -> Classifier:
     if at:
         found = _read(Path(file))
         weights = {key.removeprefix(_OF_CLASSIFIERS): value for key, value in found.items()}
+        if (damaged := not_finite(weights)) is not None:
+            raise ValueError(f"The weights in {file} are damaged: {damaged} holds what is no number. Fetch them again.")
         try:
             classifier.model.load_state_dict(weights)
         except RuntimeError:
@@ -89,12 +130,19 @@ def load_classifier(text: str) -> Classifier:
 
 
 def eye_card(path: Path) -> dict[str, Any]:
-    """The card in a file that `save_eye` wrote; empty for another kind of file."""
+    """The card in a file that `save_eye` wrote; empty for another kind of file.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             card = json.loads((file.metadata() or {}).get("card", "{}"))
     except (SafetensorError, OSError, json.JSONDecodeError):
         return {}
+    check_sealed(path)
     return card if isinstance(card, dict) else {}
 
 
@@ -159,9 +207,11 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     if path.suffix.lower() == ".safetensors":
         try:
             with safe_open(path, framework="pt") as file:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again.") from None
+        check_sealed(path)
+        return tensors
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on what is refused below

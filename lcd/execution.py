@@ -96,7 +96,6 @@ def _end_with_parent() -> None:
 
 def _work(
     settings: RunSettings,
-    workspace: Path,
     store_root: Path,
     teacher_file: Path | None,
     device: str,
@@ -111,18 +110,20 @@ def _work(
     from lcd.training.run import teacher_of, train
 
     torch.set_num_threads(threads)
+    store = Store(store_root)
     try:
-        result = train(
-            settings,
-            workspace,
-            teacher=teacher_of(settings, teacher_file),
-            report=lambda progress: connection.send(("progress", progress)),
-            device=device,
-            num_threads=0 if threads == 1 else threads,
-        )
-        machine = {"platform": platform.platform(), "device": device, "threads": threads, "cores": os.cpu_count()}
-        teacher_score = None if result.teacher is None else asdict(result.teacher)
-        Store(store_root).finish(settings, workspace, result.episodes, result.seconds, teacher_score, machine)
+        with store.workspace(settings) as workspace:  # held by the process that writes to it
+            result = train(
+                settings,
+                workspace,
+                teacher=teacher_of(settings, teacher_file),
+                report=lambda progress: connection.send(("progress", progress)),
+                device=device,
+                num_threads=0 if threads == 1 else threads,
+            )
+            machine = {"platform": platform.platform(), "device": device, "threads": threads, "cores": os.cpu_count()}
+            teacher_score = None if result.teacher is None else asdict(result.teacher)
+            store.finish(settings, workspace, result.episodes, result.seconds, teacher_score, machine)
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:  # whatever it is, the planning process must learn of it
@@ -139,15 +140,29 @@ def _sentence(error: Exception) -> str:
     return text if text.endswith(".") else f"{type(error).__name__}: {text}."
 
 
+_HIDING = threading.Lock()
+
+
 @contextmanager
 def _hidden_script() -> Iterator[None]:
-    """Keep a new process from importing the user's script, which would carry out the plan once more from there."""
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
+    """Keep a new process from importing the user's script, which would carry out the plan once more from there.
+
+    A process that is started looks for `__file__` and `__spec__` in `__main__`. Everything else of the script stays,
+    for other threads may need it meanwhile; those that start processes themselves wait for one another.
+    """
+    with _HIDING:
+        script = sys.modules["__main__"]
+        hiding = ModuleType("__main__")
+        vars(hiding).update((name, value) for name, value in vars(script).items() if name not in _LOCATING)
+        sys.modules["__main__"] = hiding
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+
+
+_LOCATING = ("__file__", "__spec__")
+"""What tells where a module comes from."""
 
 
 @dataclass
@@ -158,7 +173,7 @@ class _Worker:
     failure: str | None = None
 
 
-def _teacher_of(plan: Plan, store: Store) -> dict[str, Path]:
+def _teacher_files(plan: Plan, store: Store) -> dict[str, Path]:
     """Where the weights of each teacher lie, or will lie, by the teacher's identity."""
     files: dict[str, Path] = {}
     for game in plan.games:
@@ -180,11 +195,11 @@ class _Pool:
         self._store, self._device, self._threads, self._listener = store, device, threads, listener
         self.workers: list[_Worker] = []
 
-    def start(self, run: RunSettings, workspace: Path, teacher_file: Path | None) -> None:
+    def start(self, run: RunSettings, teacher_file: Path | None) -> None:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(run, workspace, self._store.root, teacher_file, self._device, self._threads, sender),
+            args=(run, self._store.root, teacher_file, self._device, self._threads, sender),
             name=run.name,
         )
         with _hidden_script():
@@ -281,12 +296,13 @@ def execute(
     for name, number in (("workers", workers), ("threads", threads)):
         if number < 1:
             raise ValueError(f"{name} must be at least 1, not {number}.")
-    teachers = _teacher_of(plan, store)
+    teachers = _teacher_files(plan, store)
+    makers = {game.teacher_run.identity: game.teacher_run for game in plan.games if game.teacher_run is not None}
     waiting = [run for run in plan.runs if not _reused(run, store, listener)]
+    store.clear_unfinished()
     if not waiting:
         return
     store.root.mkdir(parents=True, exist_ok=True)
-    store.clear_unfinished()
     pool = _Pool(store, device, threads, listener)
     with _terminable():
         try:
@@ -300,8 +316,10 @@ def execute(
                     teacher_file = None if run.teacher in (None, EXPERT) else teachers[run.teacher]
                     if teacher_file is not None and not teacher_file.is_file():
                         continue
+                    if run.teacher in makers:
+                        store.check_teacher(makers[run.teacher])
                     waiting.remove(run)
-                    pool.start(run, store.workspace(run), teacher_file)
+                    pool.start(run, teacher_file)
                 if waiting and not pool.workers:
                     raise RunFailed(f"{_gone(waiting, teachers)} Finished runs are kept.")
                 for ended in pool.wait():
@@ -333,6 +351,7 @@ def _failure(worker: _Worker) -> str:
     if worker.failure is not None:
         return f"The run {worker.run.name} failed: {worker.failure} {kept}"
     code = worker.process.exitcode or 0
-    cause = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit status {code}"
-    hint = " Perhaps the memory ran out: use fewer --workers." if code == -signal.SIGKILL else ""
+    sent = next((known.name for known in signal.Signals if known == -code), "unnamed")  # SIGKILL is not everywhere
+    cause = f"signal {-code} ({sent})" if code < 0 else f"exit status {code}"
+    hint = " Perhaps the memory ran out: use fewer --workers." if sent == "SIGKILL" else ""
     return f"The worker of the run {worker.run.name} died with {cause}.{hint} {kept}"

@@ -5,22 +5,38 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 DEFAULT_STORE = Path("lcd-runs")
 """Folder of the runs, unless another is named."""
+
+LOCK = ".lock"
+"""Name of a lock in the folder that it is of."""
+
+_PARTIAL = re.compile(r"\..+\.(\d+|[0-9a-f]{16})(\.\w+)?")
+"""Names that `partial_of` gives; earlier versions put the process's number where the token is."""
+
+
+def token() -> str:
+    """A name that no thread, process, container or machine gives a second time."""
+    return secrets.token_hex(8)
+
+
+def partial_of(path: Path) -> Path:
+    """A new hidden name beside a file, with the same ending, for what will become the file when it is whole."""
+    return path.with_name(f".{path.stem}.{token()}{path.suffix}")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to, which becomes `path`, in a folder that is made if need be, when it is written whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    partial = partial_of(path)
     try:
         yield partial
         flush(partial)
@@ -91,18 +107,59 @@ def flush(path: Path) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Wait until no other process of this machine holds the path, and hold it."""
-    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
-    with FileLock(Path(tempfile.gettempdir()) / f"lcd-{name}.lock"):
+def held(lock: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file, alone among the threads, processes and containers that share its folder.
+
+    The system lets go of it when the process that holds it ends, however it ends: no process number is remembered,
+    which another process, or one in another container, may have too.
+
+    Parameters
+    ----------
+    lock
+        The file; its folder exists. It is removed when it is let go.
+    wait
+        Whether to wait for it.
+
+    Yields
+    ------
+    bool
+        Whether it is held; always, if waited for.
+    """
+    file = FileLock(lock, timeout=-1 if wait else 0)
+    try:
+        file.acquire()
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with suppress(OSError):  # Windows removes no open file
+            lock.unlink()  # FileLock takes no lock on a file that was removed meanwhile
+        file.release()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Wait until nobody else who shares the folder holds it, and hold it.
+
+    The lock lies beside the folder, or in it where nothing can be written beside it: everybody who writes to the folder
+    finds the same one, whatever folder for temporary files they have.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = folder.with_name(f".{folder.name}.lock")
+    if not os.access(folder.parent, os.W_OK):
+        lock = folder / LOCK
+    with held(lock):
         yield
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a file is what a process that was killed left of one that `replacing` would have written."""
-    return re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) is not None
+    """Whether a file is what a process that was killed left of one that it was writing, or of a lock."""
+    return path.name == LOCK or _PARTIAL.fullmatch(path.name) is not None
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def checksum(content: Path | bytes) -> str:
+    """SHA-256 of a content, or of that of a file."""
+    return hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()

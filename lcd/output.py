@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +13,9 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lcd.checksums import write_together
 from lcd.diagnosis import Diagnosis
-from lcd.files import check_output, check_output_folder, is_partial, replacing
+from lcd.files import check_output, check_output_folder, is_partial, locked, replacing
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
@@ -80,13 +83,17 @@ class OutputFolder:
             path.write_text(json.dumps(plan.as_dict(), indent=1) + "\n")
 
     def write(self, diagnosis: Diagnosis) -> None:
-        """Write the diagnosis: JSON, figure and tables."""
-        with replacing(self.path / "diagnosis.json") as path:
-            diagnosis.to_json(path)
-        self.write_tables(curves=diagnosis.curves, scores=diagnosis.scores, demands=diagnosis.demands)
-        with replacing(self.path / "episodes.csv.gz") as path:
-            diagnosis.episodes.to_csv(path, index=False, compression={"method": "gzip", "mtime": 0})
-        self.write_figure("diagnosis", diagnosis.plot())
+        """Write the diagnosis: JSON, figure and tables, all of them or none, with their checksums."""
+        figure = diagnosis.plot()
+        tables = {"curves": diagnosis.curves, "scores": diagnosis.scores, "demands": diagnosis.demands}
+        files: dict[str, Callable[[Path], object]] = {
+            "diagnosis.json": diagnosis.to_json,
+            **{f"{name}.csv": partial(table.to_csv, index=False) for name, table in tables.items()},
+            "episodes.csv.gz": partial(write_packed, diagnosis.episodes),
+            "diagnosis.png": partial(save_figure, figure),
+        }
+        with locked(self.path):
+            write_together(self.path, files)
 
     def write_tables(self, **tables: pd.DataFrame) -> None:
         """Write tables as CSV under their names."""
@@ -99,8 +106,14 @@ class OutputFolder:
         save_figure(figure, self.path / f"{name}.png")
 
 
+def write_packed(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as packed CSV; the same table is the same file, whatever its name and whenever it is written."""
+    with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        packed.write(table.to_csv(index=False).encode())
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; as PDF its fonts are embedded, and the same figure is the same file."""
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
-    with replacing(path) as partial, mpl.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(partial, metadata=metadata)
+    with replacing(path) as unfinished, mpl.rc_context({"pdf.fonttype": 42}):
+        figure.savefig(unfinished, metadata=metadata)

@@ -81,6 +81,7 @@ def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
     from agents import evaluate, load_policy
     from envs.making import make_vec_env
 
+    teacher.check()
     policy, _ = load_policy(teacher.path)
     run = plan.cells[0]
     returns = []

@@ -51,6 +51,19 @@ class GivenTeacher:
             raise ValueError(f"There is no teacher file {path}: check the path.")
         return cls(path, checksum(path), name or str(path))
 
+    def check(self) -> None:
+        """Refuse a file that has changed since it was read.
+
+        Raises
+        ------
+        ValueError
+            If it has, or is gone.
+        """
+        if not self.path.is_file() or checksum(self.path) != self.checksum:
+            raise ValueError(
+                f"The teacher {self.path} is gone or has changed since the run was planned: start the command again."
+            )
+
 
 @dataclass(frozen=True)
 class GamePlan:

@@ -1,24 +1,38 @@
-"""The store of runs: a folder each, written whole or not at all."""
+"""The store of runs: a folder each, written whole or not at all, whose record holds the checksums of its files."""
 
 from __future__ import annotations
 
 import json
-import os
+import math
 import platform
 import re
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lcd.files import check_output_folder, flush
+from lcd.files import check_output_folder, checksum, flush, held, token
+from lcd.training.run import TeacherScore
 from lcd.training.settings import RunSettings
 
-FORMAT = "lcd.run/1"
+FORMAT, UNCHECKED_FORMAT = "lcd.run/2", "lcd.run/1"
+"""Of a run's record; the earlier one has no checksums. Such runs took as long to make and are still read: their
+damage is noticed only where it shows. No flip of a single bit turns one name into the other."""
+
+RECORD, EPISODES, TEACHER = "run.json", "episodes.csv", "teacher.safetensors"
+"""Names of a run's record, of the table of its evaluated episodes, and of the best weights of a run that keeps them."""
+
+UNTOUCHED_SECONDS = 24 * 3600
+"""After this time a workspace of another machine that nobody holds is taken to be left behind."""
+
+_WORKSPACE = re.compile(r".+\.(?P<machine>\w*)-[0-9a-f]{16}")
 PACKAGES = (
     "learning-challenge-diagnosticator",
     "torch",
@@ -95,7 +109,7 @@ class Store:
 
     A run is written beside the finished ones and moved to its place when it is whole, so whatever stops a computation,
     a folder with a run's name is a finished run. The name ends in a checksum of all settings: changed settings are
-    another run.
+    another run. Threads, processes, containers and machines may share the folder.
 
     Parameters
     ----------
@@ -112,7 +126,7 @@ class Store:
 
     def teacher_file(self, settings: RunSettings) -> Path:
         """Where the best weights of a run that keeps them lie once it is finished."""
-        return self.folder(settings) / "teacher.safetensors"
+        return self.folder(settings) / TEACHER
 
     def has(self, settings: RunSettings) -> bool:
         """Whether the run is finished."""
@@ -130,35 +144,50 @@ class Store:
             check_output_folder(self.root, "--store")
 
     def load(self, settings: RunSettings) -> StoredRun:
-        """Read a finished run.
+        """Read a finished run, after comparing all of its files with their checksums.
 
         Raises
         ------
         StoreError
-            If its folder is missing, cut short, or of other settings.
+            If its folder is missing, damaged, cut short, or of other settings.
         """
         folder = self.folder(settings)
-        remedy = f"remove {folder} to train the run again"
-        try:
-            record = json.loads((folder / "run.json").read_text())
-            recorded = RunSettings.from_dict(record["settings"])
-            episodes = pd.read_csv(folder / "episodes.csv", dtype=COLUMN_TYPES)  # type: ignore[arg-type]
-        except (OSError, KeyError, TypeError, ValueError, pd.errors.ParserError) as error:
-            raise StoreError(f"The run {settings.name} cannot be read ({error}): {remedy}.") from error
-        if record.get("format") != FORMAT or recorded.identity != settings.identity:
-            raise StoreError(f"The run {settings.name} has other settings than its name says: {remedy}.")
-        if len(episodes) != record["rows"] or episodes["step"].max() != settings.steps:
-            raise StoreError(f"The table of the run {settings.name} is cut short: {remedy}.")
-        if settings.keep_best and not self.teacher_file(settings).is_file():
-            raise StoreError(f"The run {settings.name} has lost its teacher's weights: {remedy}.")
-        return StoredRun(settings, episodes, record["seconds"], record["machine"]["threads"], record["teacher"], folder)
+        with _damage(settings, folder):
+            record = _Record.read(folder, settings)
+            contents = {name: record.content(folder, name) for name in dict.fromkeys((EPISODES, *record.files))}
+            episodes = pd.read_csv(BytesIO(contents[EPISODES]), dtype=COLUMN_TYPES)  # type: ignore[arg-type]
+            if len(episodes) != record.rows or episodes["step"].max() != settings.steps:
+                raise ValueError("its table is cut short")
+            if settings.keep_best and not (folder / TEACHER).is_file():
+                raise ValueError("it has lost its teacher's weights")
+        return StoredRun(settings, episodes, record.seconds, record.threads, record.teacher, folder)
 
-    def workspace(self, settings: RunSettings) -> Path:
-        """Make an empty folder to write a run into; `finish` moves it to its place."""
-        folder = self.root / ".unfinished" / f"{settings.name}.{_machine()}-{os.getpid()}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
+    def check_teacher(self, settings: RunSettings) -> None:
+        """Compare the best weights of a finished run with their checksum, right before they are used.
+
+        Raises
+        ------
+        StoreError
+            If they are missing or damaged.
+        """
+        folder = self.folder(settings)
+        with _damage(settings, folder):
+            _Record.read(folder, settings).content(folder, TEACHER)
+
+    @contextmanager
+    def workspace(self, settings: RunSettings) -> Iterator[Path]:
+        """Hold an empty folder to write a run into, until `finish` moves it to its place; else it is removed.
+
+        Nobody removes it who finds it held, and whoever finds it left behind by a process that was killed may.
+        """
+        folder = self.root / ".unfinished" / f"{settings.name}.{_machine()}-{token()}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held(_lock_of(folder)):
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def finish(
         self,
@@ -170,7 +199,7 @@ class Store:
         machine: dict[str, Any],
     ) -> None:
         """Write a run's record and tables into its workspace and move that to its place."""
-        episodes.to_csv(workspace / "episodes.csv", index=False)
+        episodes.to_csv(workspace / EPISODES, index=False)
         record = {
             "format": FORMAT,
             "settings": settings.as_dict(),
@@ -179,8 +208,10 @@ class Store:
             "seconds": seconds,
             "rows": len(episodes),
             "teacher": teacher,
+            "files": {path.name: checksum(path) for path in sorted(workspace.iterdir())},
         }
-        (workspace / "run.json").write_text(json.dumps(record, indent=1) + "\n")
+        record["checksum"] = _checksum_of(record)
+        (workspace / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         for path in (*workspace.iterdir(), workspace):
             flush(path)
         try:
@@ -192,28 +223,113 @@ class Store:
         flush(self.root)
 
     def clear_unfinished(self) -> None:
-        """Remove the workspaces of this process, and those of processes of this machine that no longer live.
+        """Remove the workspaces that killed processes left behind.
 
-        Other machines may share the folder, and what runs there cannot be known here.
+        Whether a process still works in one, its lock tells, among all threads and containers of this machine. Other
+        machines may share the folder without sharing locks: their workspaces are removed when nobody holds them and
+        nothing was written to them for a day.
         """
-        for folder in (self.root / ".unfinished").glob("*"):
-            machine, _, pid = folder.suffix.removeprefix(".").rpartition("-")
-            if machine != _machine():
+        entries = {
+            entry.with_name(entry.name.removesuffix(".lock")) for entry in (self.root / ".unfinished").glob("*.*")
+        }
+        for folder in sorted(entries):
+            name = _WORKSPACE.fullmatch(folder.name)
+            if name is None or (name["machine"] != _machine() and _age(folder) < UNTOUCHED_SECONDS):
                 continue
-            if int(pid) == os.getpid() or not _is_alive(int(pid)):
-                shutil.rmtree(folder, ignore_errors=True)
+            with held(_lock_of(folder), wait=False) as free:
+                if free:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is used of a run's record.
+
+    Attributes
+    ----------
+    files
+        Checksums of the run's files, by name; none in a record of the earlier format.
+    rows
+        Of the table of episodes.
+    seconds, threads, teacher
+        As in `StoredRun`.
+    """
+
+    files: Mapping[str, str]
+    rows: int
+    seconds: float
+    threads: int
+    teacher: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, folder: Path, settings: RunSettings) -> _Record:
+        """Read the record of a run.
+
+        Raises
+        ------
+        OSError, KeyError, TypeError, ValueError, RecursionError
+            If it cannot be read, or is not the record of a run with these settings.
+        """
+        data = json.loads((folder / RECORD).read_text("utf-8"))
+        if not isinstance(data, dict) or data.get("format") not in (FORMAT, UNCHECKED_FORMAT):
+            raise ValueError(f"{RECORD} is no record of this version, {FORMAT}")
+        if data["format"] == FORMAT and data.pop("checksum") != _checksum_of(data):
+            raise ValueError(f"{RECORD} is not what was written")
+        if RunSettings.from_dict(data["settings"]).identity != settings.identity:
+            raise ValueError("it has other settings than its name says")
+        seconds, threads, teacher = float(data["seconds"]), int(data["machine"]["threads"]), data["teacher"]
+        if not (math.isfinite(seconds) and seconds >= 0 and threads >= 1):
+            raise ValueError(f"it cannot have taken {seconds} seconds with {threads} threads")
+        if (teacher is not None) != settings.keep_best:
+            raise ValueError(f"{RECORD} has {'a' if teacher else 'no'} teacher's scores")
+        if teacher is not None:
+            TeacherScore(**teacher)
+        files = data["files"] if data["format"] == FORMAT else {}
+        return cls(files, data["rows"], seconds, threads, teacher)
+
+    def content(self, folder: Path, name: str) -> bytes:
+        """What one of the run's files holds.
+
+        Raises
+        ------
+        OSError, KeyError, ValueError
+            If it cannot be read, or is not what was written.
+        """
+        if Path(name).name != name:
+            raise ValueError(f"{RECORD} names the file {name!r}, which is not in its folder")
+        content = (folder / name).read_bytes()
+        if self.files and checksum(content) != self.files[name]:
+            raise ValueError(f"{name} is not what was written")
+        return content
+
+
+@contextmanager
+def _damage(settings: RunSettings, folder: Path) -> Iterator[None]:
+    """Say of whatever goes wrong which run it concerns and what to do."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split()).rstrip(".")
+        raise StoreError(
+            f"The run {settings.name} is damaged ({why}): remove {folder} to train the run again."
+        ) from error
+
+
+def _checksum_of(record: dict[str, Any]) -> str:
+    """SHA-256 of a record's content, in whatever order and layout its file has it."""
+    return checksum(json.dumps(record, sort_keys=True).encode())
+
+
+def _lock_of(workspace: Path) -> Path:
+    return workspace.with_name(f"{workspace.name}.lock")
+
+
+def _age(workspace: Path) -> float:
+    """Seconds since anything in a workspace, or its lock, was last written."""
+    times = [path.stat().st_mtime for path in (workspace, _lock_of(workspace), *workspace.glob("*")) if path.exists()]
+    return time.time() - max(times, default=0.0)
 
 
 def _machine() -> str:
     """What tells this machine from others, without a dot or a dash."""
     return re.sub(r"\W", "_", platform.node())
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

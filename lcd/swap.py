@@ -196,12 +196,15 @@ def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[s
         Is told of every pass.
     """
     from agents import save_eye
+    from agents.weights import check_sealed
     from lcd.training.pretraining import pretrain
 
     options = plan.cells[0].training_options
     assert isinstance(options, ProcgenOptions)
     settings, file = _lesson(plan, objective, folder)
-    if not file.exists():
+    if file.exists():
+        check_sealed(file)
+    else:
         made = pretrain(options, settings, report=report)
         with replacing(file) as partial:
             save_eye(made.encoder, partial, settings.architecture, made.card)

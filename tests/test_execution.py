@@ -6,20 +6,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from tiny import TINY
 
 from agents import load_policy, save_policy
-from lcd.execution import Event, RunFailed, execute
-from lcd.pipeline import read_diagnosis
+from lcd.execution import Event, RunFailed, _failure, _hidden_script, _Worker, execute
+from lcd.pipeline import _evaluate_given, plan_diagnosis, read_diagnosis
 from lcd.plan import GivenTeacher, Plan, plan_game
-from lcd.store import Store, StoreError
+from lcd.store import Store, StoreError, _checksum_of
 
 GAME = "starpilot"
 
@@ -131,9 +135,10 @@ def test_a_run_that_another_process_finishes_meanwhile_is_not_trained_again(copi
 def test_who_finishes_a_run_second_leaves_no_workspace(copied, game_plan):
     run = game_plan.cells[0]
     before = copied.load(run)
-    workspace = copied.workspace(run)
-    copied.finish(run, workspace, before.episodes, 2 * before.seconds, None, {"threads": 1})
-    assert not workspace.exists()
+    with copied.workspace(run) as workspace:
+        copied.finish(run, workspace, before.episodes, 2 * before.seconds, None, {"threads": 1})
+        assert not workspace.exists()
+    assert list((copied.root / ".unfinished").iterdir()) == []
     assert copied.load(run).seconds == before.seconds
 
 
@@ -160,6 +165,129 @@ def test_damaged_runs_are_named_before_anything_is_trained(copied, game_plan, da
     assert not any(event.kind == "started" for event in events)
 
 
+def rewrite(run, change):
+    """Change a run's record, as somebody would who knows of its checksum."""
+    record = json.loads((run / "run.json").read_text())
+    change(record)
+    del record["checksum"]
+    record["checksum"] = _checksum_of(record)
+    (run / "run.json").write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda record: record.pop("seconds"), "'seconds' is missing"),
+        (lambda record: record.pop("settings"), "'settings' is missing"),
+        (lambda record: record.pop("files"), "'files' is missing"),
+        (lambda record: record.pop("rows"), "'rows' is missing"),
+        (lambda record: record.pop("format"), "no record of this version"),
+        (lambda record: record["machine"].pop("threads"), "'threads' is missing"),
+        (lambda record: record["teacher"].pop("step"), "step"),
+        (lambda record: record.update(teacher=None), "no teacher's scores"),
+        (lambda record: record.update(seconds="long"), "long"),
+        (lambda record: record.update(seconds=float("nan")), "nan seconds"),
+        (lambda record: record.update(machine=[]), "list"),
+        (lambda record: record["files"].update({"../other": "0" * 64}), "not in its folder"),
+    ],
+)
+def test_a_record_that_lacks_something_is_one_clear_sentence(copied, game_plan, change, why):
+    run = game_plan.teacher_run
+    rewrite(copied.folder(run), change)
+    with pytest.raises(StoreError, match=rf"^The run {run.name} is damaged \([^\n]*{why}[^\n]*remove [^\n]*\.$"):
+        copied.load(run)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", "[" * 100_000, '{"run": null}', "\xff"])
+def test_what_is_no_record_is_one_clear_sentence(copied, game_plan, text):
+    run = game_plan.cells[0]
+    (copied.folder(run) / "run.json").write_text(text, encoding="latin-1")
+    with pytest.raises(StoreError, match=rf"^The run {run.name} is damaged \([^\n]*remove [^\n]*\.$"):
+        copied.load(run)
+
+
+def flip(file, place):
+    """Turn one bit of a file around."""
+    data = bytearray(file.read_bytes())
+    bit = place % (8 * len(data))
+    data[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "name", ["run.json", "episodes.csv", "progress.csv", "policy.safetensors", "teacher.safetensors"]
+)
+def test_a_bit_that_flips_is_noticed_or_changes_nothing(copied, game_plan, name):
+    run = game_plan.teacher_run
+    file = copied.folder(run) / name
+    whole, expected = file.read_bytes(), copied.load(run)
+    refused = 0
+    for place in np.random.default_rng(0).integers(2**31, size=40):
+        flip(file, int(place))
+        try:
+            found = copied.load(run)
+        except StoreError as error:
+            assert run.name in str(error)
+            assert "\n" not in str(error)
+            refused += 1
+        else:
+            assert name == "run.json"  # blanks and capitals of a number, say
+            assert replace(found, episodes=None) == replace(expected, episodes=None)
+            pd.testing.assert_frame_equal(found.episodes, expected.episodes)
+        file.write_bytes(whole)
+    assert refused == 40 if name != "run.json" else refused > 20
+
+
+def test_a_run_made_before_there_were_checksums_is_read(copied, game_plan):
+    run = game_plan.cells[0]
+    expected = copied.load(run)
+    record = json.loads((copied.folder(run) / "run.json").read_text())
+    del record["files"], record["checksum"]
+    (copied.folder(run) / "run.json").write_text(json.dumps(record | {"format": "lcd.run/1"}))
+    pd.testing.assert_frame_equal(copied.load(run).episodes, expected.episodes)
+    (copied.folder(run) / "episodes.csv").write_text("game,step\n")
+    with pytest.raises(StoreError, match="damaged"):
+        copied.load(run)
+
+
+def test_a_teacher_damaged_after_its_run_teaches_nobody(copied, game_plan):
+    """Its weights are compared with their checksum again before each run that imitates it."""
+    teacher, first = game_plan.teacher_run, next(run for run in game_plan.cells if run.learning == "rl")
+    imitating = [run for run in game_plan.cells if run.learning == "imitation"]
+    for run in (first, *imitating):
+        shutil.rmtree(copied.folder(run))
+    started = []
+
+    def damage(event):
+        if event.kind == "started":
+            started.append(event.run)
+        if event == Event("finished", first):
+            flip(copied.teacher_file(teacher), 12_345_678)
+
+    with pytest.raises(StoreError, match=r"teacher\.safetensors is not what was written"):
+        execute(Plan((game_plan,)), copied, workers=1, threads=1, listener=damage)
+    assert started == [first]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused_before_anything_is_trained(copied, game_plan, tmp_path, wrong):
+    policy, card = load_policy(copied.teacher_file(game_plan.teacher_run))
+    with torch.no_grad():
+        policy.action_net.weight[0, 0] = wrong
+    save_policy(policy, tmp_path / "teacher.safetensors", card)
+    with pytest.raises(ValueError, match=r"teacher\.safetensors .*action_net\.weight.*no number"):
+        plan_diagnosis(GAME, TINY, distribution_mode="easy", teacher=tmp_path / "teacher.safetensors")
+
+
+def test_a_given_teacher_that_changes_after_its_plan_is_not_measured(copied, game_plan, tmp_path):
+    file = tmp_path / "teacher.safetensors"
+    shutil.copy(copied.teacher_file(game_plan.teacher_run), file)
+    plan = plan_game(GAME, replace(TINY, seeds=1), teacher=GivenTeacher.from_file(file))
+    file.write_bytes(file.read_bytes() + b" ")
+    with pytest.raises(ValueError, match=r"teacher\.safetensors is gone or has changed since"):
+        _evaluate_given(plan, plan.given_teacher)
+
+
 def test_a_worker_that_dies_is_reported_and_finished_runs_are_kept(copied, game_plan):
     missing = game_plan.cells[-2:]
     for run in missing:
@@ -177,6 +305,14 @@ def test_a_worker_that_dies_is_reported_and_finished_runs_are_kept(copied, game_
     assert not copied.has(missing[0])
     assert all(copied.has(run) for run in game_plan.runs if run not in missing)
     assert list((copied.root / ".unfinished").iterdir()) == []
+
+
+@pytest.mark.parametrize(("code", "cause"), [(-9, "signal 9 (SIGKILL)"), (-40, "signal 40 (unnamed)"), (3, "status 3")])
+def test_how_a_worker_ended_is_told_where_signals_have_other_names(game_plan, code, cause, monkeypatch):
+    ended = _Worker(game_plan.cells[0], SimpleNamespace(exitcode=code), None)
+    assert cause in _failure(ended)
+    monkeypatch.delattr(signal, "SIGKILL")  # as on Windows
+    assert cause in _failure(ended)
 
 
 @pytest.mark.parametrize("loss", ["gone", "changed"])
@@ -201,14 +337,130 @@ def test_there_is_no_work_without_workers(game_plan, tmp_path, wrong):
         execute(Plan((game_plan,)), Store(tmp_path), **wrong)
 
 
-def test_the_workspaces_of_other_machines_are_left_alone(game_plan, tmp_path, monkeypatch):
+def left_behind(store, run):
+    """A workspace of a process that was killed."""
+    receiver, sender = os.pipe()
+    if not (child := os.fork()):
+        holding = store.workspace(run)
+        workspace = holding.__enter__()
+        (workspace / "progress.csv").write_text("half a lin")
+        os.write(sender, str(workspace).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(sender)
+    return Path(os.read(receiver, 4096).decode())
+
+
+def test_only_workspaces_that_nobody_holds_are_removed(game_plan, tmp_path):
+    store, run = Store(tmp_path), game_plan.cells[0]
+    dead = left_behind(store, run)
+    assert (dead / "progress.csv").exists()
+    assert dead.with_name(f"{dead.name}.lock").exists()
+    with store.workspace(run) as held, store.workspace(run) as another:
+        assert held != another
+        Store(tmp_path).clear_unfinished()  # in the same thread
+        with ThreadPoolExecutor(1) as other:
+            other.submit(Store(tmp_path).clear_unfinished).result()
+        code = "import sys; from lcd.store import Store; Store(sys.argv[1]).clear_unfinished()"
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+        assert (dead.exists(), held.exists(), another.exists()) == (False, True, True)
+        (another / "run.json").mkdir()
+    assert list((tmp_path / ".unfinished").iterdir()) == []  # whoever fails removes its own
+
+
+def test_a_container_with_the_same_host_and_process_number_does_not_remove_a_running_workspace(game_plan, tmp_path):
+    """Two process namespaces that share the store, where each process is number 1."""
+    unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no process namespaces can be made here")
+    (tmp_path / "run.json").write_text(json.dumps(game_plan.cells[0].as_dict()))
+    code = (
+        "import json, os, sys\n"
+        "from lcd.store import Store\n"
+        "from lcd.training.settings import RunSettings\n"
+        "store = Store(sys.argv[1])\n"
+        "if sys.argv[2] == 'clear':\n"
+        "    store.clear_unfinished()\n"
+        "    print(os.getpid())\n"
+        "else:\n"
+        "    run = RunSettings.from_dict(json.load(open(sys.argv[2])))\n"
+        "    with store.workspace(run) as workspace:\n"
+        "        print(os.getpid(), flush=True)\n"
+        "        input()\n"
+        "        print(workspace.is_dir())\n"
+    )
+    command = [*unshare, sys.executable, "-c", code, str(tmp_path / "store")]
+    with subprocess.Popen(
+        [*command, str(tmp_path / "run.json")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as working:
+        number = working.stdout.readline()
+        second = subprocess.run([*command, "clear"], capture_output=True, text=True, check=True)
+        assert number == second.stdout == "1\n"
+        assert working.communicate("\n", timeout=60)[0] == "True\n"
+
+
+def test_workspaces_of_another_machine_are_left_until_nothing_was_written_for_a_day(game_plan, tmp_path, monkeypatch):
+    """It may not share its locks."""
     store = Store(tmp_path)
     monkeypatch.setattr("platform.node", lambda: "elsewhere.org")
-    there = store.workspace(game_plan.cells[0])
+    running, dead = (left_behind(store, game_plan.cells[0]) for _ in range(2))
     monkeypatch.setattr("platform.node", lambda: "here.org")
-    here = store.workspace(game_plan.cells[0])
+    for path in (dead, dead / "progress.csv", dead.with_name(f"{dead.name}.lock")):
+        os.utime(path, (time.time() - 100_000,) * 2)
     store.clear_unfinished()
-    assert (there.exists(), here.exists()) == (True, False)
+    assert (running.exists(), dead.exists()) == (True, False)
+
+
+@pytest.mark.parametrize("name", ["notes.HOST-x", "notes", "notes.lock", ".notes.here-12", "maze.here-1234"])
+def test_what_is_no_workspace_is_left_alone(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("platform.node", lambda: "HOST")
+    (tmp_path / ".unfinished" / name).mkdir(parents=True)
+    Store(tmp_path).clear_unfinished()
+    assert (tmp_path / ".unfinished" / name).is_dir()
+
+
+def test_two_threads_carry_out_the_same_plan(copied, game_plan):
+    """As two notebooks in one process do: neither takes the other's workspace, nor the script's own module."""
+    missing = [run for run in game_plan.runs if run.learning == "rl" and not run.keep_best][:2]
+    for run in missing:
+        shutil.rmtree(copied.folder(run))
+    script, before = sys.modules["__main__"], copied.load(game_plan.cells[-1])
+    with ThreadPoolExecutor(2) as both:
+        carried = [both.submit(execute, Plan((game_plan,)), Store(copied.root), workers=1) for _ in range(2)]
+        for each in carried:
+            each.result()
+    assert sys.modules["__main__"] is script
+    for run in missing:
+        assert (copied.folder(run) / "progress.csv").stat().st_size > 0
+        copied.load(run)
+    assert copied.load(game_plan.cells[-1]).seconds == before.seconds
+    assert list((copied.root / ".unfinished").iterdir()) == []
+
+
+def test_threads_that_start_processes_leave_the_script_where_it_is():
+    script, both, found = sys.modules["__main__"], threading.Barrier(2), []
+
+    def start():
+        both.wait()
+        for _ in range(100):
+            with _hidden_script():
+                hiding = sys.modules["__main__"]
+                found.append((hiding.__spec__, hasattr(hiding, "__file__"), hiding.__name__))
+                time.sleep(0.0001)
+
+    threads = [threading.Thread(target=start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.modules["__main__"] is script
+    assert set(found) == {(None, False, "__main__")}
+
+
+def test_what_a_script_defines_is_found_while_it_is_hidden(monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "of_the_script", len, raising=False)
+    with _hidden_script():
+        assert sys.modules["__main__"].of_the_script is len
 
 
 def test_a_plain_script_can_diagnose(copied, game_plan, tmp_path):

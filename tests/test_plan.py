@@ -220,7 +220,8 @@ def test_a_run_is_the_same_wherever_the_file_of_its_eye_lies(tmp_path, monkeypat
     assert len(runs) == len(plans[0].runs)
 
     store, episodes = Store("runs"), pd.DataFrame({"step": [plans[0].budget]})
-    store.finish(plans[0].cells[0], store.workspace(plans[0].cells[0]), episodes, 1.0, None, {"threads": 1})
+    with store.workspace(plans[0].cells[0]) as workspace:
+        store.finish(plans[0].cells[0], workspace, episodes, 1.0, None, {"threads": 1})
     assert store.load(plans[1].cells[0]).settings == plans[1].cells[0]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from lcd.checksums import SUMS, Contents, finish, write_together
 from lcd.diagnosis import FORMAT, Diagnosis
-from lcd.files import check_output_folder, is_partial, locked, replacing
+from lcd.files import check_output_folder, is_partial, locked
 from lcd.plan import Plan
 from lcd.scores import LEVELS
 from lcd.training.settings import LEARNINGS, VIEWS
 
 TABLES = ("games", "scores", "curves", "demands")
+FILES = {f"{name}.csv": name for name in TABLES}
+"""The tables by the files that hold them."""
 
 COLUMNS = {
     "games": {
@@ -183,9 +187,14 @@ class SurveyTables:
         if str(folder) in reference_surveys() and not Path(folder).exists():
             return load_reference(str(folder))
         folder = Path(folder)
-        if all((folder / f"{name}.csv").is_file() for name in TABLES):
-            tables = cls(**{name: _read_table(folder / f"{name}.csv", name) for name in TABLES})
+        finish(folder)
+        if all((folder / file).is_file() for file in FILES):
+            contents = _contents(folder, FILES)
+            tables = cls(
+                **{name: _read_table(folder / file, contents.files[file], name) for file, name in FILES.items()}
+            )
             tables._check_whole(folder)
+            contents.check("restore it")
             return tables
         files = sorted(folder.glob("diagnosis.json")) or sorted(folder.glob("*/diagnosis.json"))
         if not files:
@@ -251,10 +260,11 @@ class SurveyTables:
         """
         if not folder.exists():
             return None
+        finish(folder)
         found = {file.name for file in folder.iterdir() if not is_partial(file)} if folder.is_dir() else {folder.name}
         if not found:
             return None
-        if found != {f"{name}.csv" for name in TABLES}:
+        if found - {SUMS} != FILES.keys():
             raise ValueError(f"{folder} is no folder of a survey's tables: choose a new one or an empty one.")
         return cls.read(folder)
 
@@ -291,12 +301,9 @@ class SurveyTables:
             (kept.updated(self) if kept else self).write(folder)
 
     def write(self, folder: Path) -> None:
-        """Write the tables as CSV."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with ExitStack() as together:  # all are written before the first takes its place
-            for name in TABLES:
-                path = together.enter_context(replacing(folder / f"{name}.csv"))
-                getattr(self, name).round(6).to_csv(path, index=False)
+        """Write the tables as CSV, all of them or none, with their checksums."""
+        rounded = {file: getattr(self, name).round(6) for file, name in FILES.items()}
+        write_together(folder, {file: partial(table.to_csv, index=False) for file, table in rounded.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,10 +322,17 @@ def _rows(record: dict[str, Any]) -> _Rows:
     return _Rows(_game_row(record), **{name: table[list(COLUMNS[name])] for name, table in tables.items()})
 
 
-def _read_table(file: Path, name: str) -> pd.DataFrame:
+def _contents(folder: Path, names: Iterable[str]) -> Contents:
     try:
-        table = pd.read_csv(file, keep_default_na=True)
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors, too
+        return Contents.read(folder, names)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read ({error}): restore it.") from None
+
+
+def _read_table(file: Path, content: bytes, name: str) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(BytesIO(content), keep_default_na=True)
+    except ValueError as error:  # pandas' own errors are ValueErrors, too
         raise ValueError(f"{file} cannot be read ({' '.join(str(error).split())}): restore it.") from None
     if missing := [column for column in COLUMNS[name] if column not in table]:
         raise ValueError(
@@ -351,16 +365,19 @@ def _check_values(table: pd.DataFrame, name: str, file: Path) -> None:
 
 
 def _read(file: Path) -> _Rows:
+    contents = _contents(file.parent, [file.name])
     try:
-        record: dict[str, Any] = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        record: dict[str, Any] = json.loads(contents.files[file.name].decode("utf-8"))
+    except ValueError as error:
         raise ValueError(f"{file} cannot be read ({error}): make the diagnosis again.") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): make it again.")
     try:
-        return _rows(record)
+        rows = _rows(record)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{file} is damaged ({error!r}): make the diagnosis again.") from None
+    contents.check("make the diagnosis again")
+    return rows
 
 
 def _measured(plan: dict[str, Any]) -> dict[str, Any]:
