@@ -53,7 +53,7 @@ def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]]) 
         with suppress(FileNotFoundError):  # a reader has put it in its place
             partial.replace(folder / name)
     flush(folder)
-    for name in files:
+    for name in (*files, SUMS):
         for left in _partials(folder / name):
             left.unlink(missing_ok=True)
 

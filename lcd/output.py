@@ -112,8 +112,14 @@ def write_packed(table: pd.DataFrame, path: Path) -> None:
         packed.write(table.to_csv(index=False).encode())
 
 
+_UNDATED: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+"""What figures do not tell of when they were drawn, by the ending of the file."""
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure; as PDF its fonts are embedded, and the same figure is the same file."""
-    metadata = {"CreationDate": None} if path.suffix == ".pdf" else {}
-    with replacing(path) as unfinished, mpl.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(unfinished, metadata=metadata)
+    with (
+        replacing(path) as unfinished,
+        mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "lcd"}),  # without a salt SVG names its parts at random
+    ):
+        figure.savefig(unfinished, metadata=_UNDATED.get(path.suffix, {}))
