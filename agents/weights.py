@@ -48,11 +48,15 @@ def check_sealed(path: Path) -> None:
     Raises
     ------
     ValueError
-        If the file has a seal and something else in it has changed.
+        If it is no whole safetensors file, or has a seal and something else in it has changed.
     """
-    header, content = _split(path.read_bytes())
-    metadata = header.get("__metadata__", {})
-    if SEAL in metadata and metadata[SEAL] != _seal(header, content):
+    try:
+        header, content = _split(path.read_bytes())
+        metadata = header.get("__metadata__", {})
+        whole = SEAL not in metadata or metadata[SEAL] == _seal(header, content)
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again.") from None
+    if not whole:
         raise ValueError(f"{path} is damaged, for it is not what was written: write or fetch it again.")
 
 

@@ -164,7 +164,12 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _partials(file: Path) -> list[Path]:
-    return [path for path in file.parent.glob(f".{file.stem}.*{file.suffix}") if is_partial(path)]
+    """What processes that were killed left of a file that they were writing."""
+    return [
+        path
+        for path in file.parent.iterdir()
+        if is_partial(path) and path.name.startswith(f".{file.stem}.") and path.name.endswith(file.suffix)
+    ]
 
 
 def _holds(file: Path, wanted: str) -> bool:

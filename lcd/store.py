@@ -308,7 +308,7 @@ def _damage(settings: RunSettings, folder: Path) -> Iterator[None]:
     """Say of whatever goes wrong which run it concerns and what to do."""
     try:
         yield
-    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split()).rstrip(".")
         raise StoreError(
             f"The run {settings.name} is damaged ({why}): remove {folder} to train the run again."

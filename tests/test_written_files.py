@@ -14,7 +14,7 @@ import torch
 from synthetic_survey import diagnosis
 
 from agents import parse_encoder, save_eye
-from agents.weights import eye_card, load_weights
+from agents.weights import check_sealed, eye_card, load_weights
 from lcd.checksums import SUMS, Contents, write_together
 from lcd.files import held, is_partial, locked, replacing
 from lcd.output import OutputFolder
@@ -235,6 +235,15 @@ def test_a_flipped_bit_of_an_eye_is_noticed(tmp_path):
                 assert str(file) in str(error)
             else:
                 assert all(torch.equal(value, expected[name]) for name, value in read.eye.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"12345678", b"\x02" + 7 * b"\0" + b"[]", b"\x10\x27" + 6 * b"\0" + b"[" * 10_000]
+)
+def test_what_is_no_file_of_tensors_is_one_clear_sentence(tmp_path, content):
+    (tmp_path / "eye.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^[^\n]*eye\.safetensors is not a whole safetensors file [^\n]*\.$"):
+        check_sealed(tmp_path / "eye.safetensors")
 
 
 def test_a_flipped_bit_in_weights_that_torch_saved_is_noticed(tmp_path):
