@@ -86,6 +86,10 @@ def test_the_same_seed_gives_the_same_run(finished, game_plan, tmp_path):
         pd.testing.assert_frame_equal(first.episodes, second.episodes)
         weights = [(store.folder(run) / "policy.safetensors").read_bytes() for store in (finished[0], again)]
         assert weights[0] == weights[1]
+        logs = [pd.read_csv(store.folder(run) / "progress.csv") for store in (finished[0], again)]
+        logged = [log.drop(columns=["time/fps", "time/time_elapsed"]) for log in logs]
+        pd.testing.assert_frame_equal(*logged)  # in the same order of columns
+        assert list(logs[0].columns) == sorted(logs[0].columns)
 
 
 def test_the_teachers_early_curve_is_the_cell_itself(finished, game_plan, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -189,8 +190,19 @@ def train(
             )
             save_policy(model.policy, folder / "teacher.safetensors", card | {"score": asdict(score)})  # type: ignore[arg-type]
         divergences = env.get_attr("divergences")[0] if settings.dials is None else 0
-        return RunResult(evaluation.table, time.perf_counter() - started, score, divergences)
+        result = RunResult(evaluation.table, time.perf_counter() - started, score, divergences)
     finally:
         evaluation.close()
         env.close()
         model.logger.close()
+    _sort_columns(folder / "progress.csv")
+    return result
+
+
+def _sort_columns(table: Path) -> None:
+    """Sort the columns of a log, which Stable-Baselines3 leaves in an order that differs from process to process."""
+    with table.open(newline="") as file:
+        rows = list(csv.reader(file))
+    order = sorted(range(len(rows[0])), key=rows[0].__getitem__) if rows else []
+    with table.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([row[place] for place in order] for row in rows)
