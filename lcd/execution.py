@@ -123,7 +123,9 @@ def _work(
             )
             machine = {"platform": platform.platform(), "device": device, "threads": threads, "cores": os.cpu_count()}
             teacher_score = None if result.teacher is None else asdict(result.teacher)
-            store.finish(settings, workspace, result.episodes, result.seconds, teacher_score, machine)
+            store.finish(
+                settings, workspace, result.episodes, result.seconds, teacher_score, machine, result.divergences
+            )
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:  # whatever it is, the planning process must learn of it

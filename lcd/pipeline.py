@@ -71,7 +71,11 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         budget=plan.budget,
         normalisation=plan.normalisation,
         teacher=card,
-        settings={"plan": Plan((plan,)).as_dict(), "core_hours": round(sum(run.core_hours for run in runs), 4)}
+        settings={
+            "plan": Plan((plan,)).as_dict(),
+            "core_hours": round(sum(run.core_hours for run in runs), 4),
+            "divergences": sum(run.divergences for run in runs),
+        }
         | (settings or {}),
     )
 

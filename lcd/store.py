@@ -49,6 +49,8 @@ COLUMN_TYPES = {
     "seed": "int64",
     "step": "int64",
     "levels": str,
+    "rule": str,
+    "inverse_temperature": "float64",
     "episode": "int64",
     "level_seed": "int64",
     "return": "float64",
@@ -89,6 +91,8 @@ class StoredRun:
         Scores of its best weights (`lcd.training.TeacherScore` as a dictionary), if it kept them.
     folder
         Where it lies.
+    divergences
+        How often the two drawings of a game parted and were brought together again, see `envs.ProcgenBatch`.
     """
 
     settings: RunSettings
@@ -97,6 +101,7 @@ class StoredRun:
     threads: int
     teacher: dict[str, Any] | None
     folder: Path
+    divergences: int = 0
 
     @property
     def core_hours(self) -> float:
@@ -160,7 +165,7 @@ class Store:
                 raise ValueError("its table is cut short")
             if settings.keep_best and not (folder / TEACHER).is_file():
                 raise ValueError("it has lost its teacher's weights")
-        return StoredRun(settings, episodes, record.seconds, record.threads, record.teacher, folder)
+        return StoredRun(settings, episodes, record.seconds, record.threads, record.teacher, folder, record.divergences)
 
     def check_teacher(self, settings: RunSettings) -> None:
         """Compare the best weights of a finished run with their checksum, right before they are used.
@@ -197,6 +202,7 @@ class Store:
         seconds: float,
         teacher: dict[str, Any] | None,
         machine: dict[str, Any],
+        divergences: int = 0,
     ) -> None:
         """Write a run's record and tables into its workspace and move that to its place."""
         episodes.to_csv(workspace / EPISODES, index=False)
@@ -208,6 +214,7 @@ class Store:
             "seconds": seconds,
             "rows": len(episodes),
             "teacher": teacher,
+            "divergences": divergences,
             "files": {path.name: checksum(path) for path in sorted(workspace.iterdir())},
         }
         record["checksum"] = _checksum_of(record)
@@ -251,7 +258,7 @@ class _Record:
         Checksums of the run's files, by name; none in a record of the earlier format.
     rows
         Of the table of episodes.
-    seconds, threads, teacher
+    seconds, threads, teacher, divergences
         As in `StoredRun`.
     """
 
@@ -260,6 +267,7 @@ class _Record:
     seconds: float
     threads: int
     teacher: dict[str, Any] | None
+    divergences: int
 
     @classmethod
     def read(cls, folder: Path, settings: RunSettings) -> _Record:
@@ -285,7 +293,7 @@ class _Record:
         if teacher is not None:
             TeacherScore(**teacher)
         files = data["files"] if data["format"] == FORMAT else {}
-        return cls(files, data["rows"], seconds, threads, teacher)
+        return cls(files, data["rows"], seconds, threads, teacher, int(data.get("divergences", 0)))
 
     def content(self, folder: Path, name: str) -> bytes:
         """What one of the run's files holds.

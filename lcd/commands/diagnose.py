@@ -117,6 +117,8 @@ def command(
     console.print(verdict_text(diagnosis.verdict))
     if diagnosis.temperature_sentence:
         console.print(f"  {diagnosis.temperature_sentence}", highlight=False)
+    if parted := diagnosis.settings["divergences"]:
+        console.print(f"  The frame and the label map of a game parted {parted} times and were joined again.")
     for title, sentences in (
         ("What would decide it", diagnosis.verdict.would_decide),
         ("Mind", diagnosis.verdict.cautions),
