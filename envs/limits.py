@@ -1,0 +1,139 @@
+"""What may be asked for, checked where it comes in: kinds of values, and numbers that no machine gets through."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+MOST_STEPS = 10**12
+"""Environment steps of a run: more than a year of the fastest machine."""
+
+MOST_SEEDS = 1_000
+"""Seeds of a cell; twice as many narrow an interval by a third."""
+
+MOST_EVALUATIONS = 1_000
+"""Evaluations along a run."""
+
+MOST_FACTOR = 100
+"""How many times as long as a cell a teacher may train."""
+
+MOST_GAMES_AT_ONCE = 2**16
+"""Games that step together, and so episodes of an evaluation: each takes about a megabyte."""
+
+MOST_WORKERS = 1_024
+"""Worker processes, and threads of each."""
+
+MOST_EPOCHS = 10_000
+"""Passes over the same frames or images."""
+
+LARGEST_SEED = 2**31 - 1
+"""Procgen and torch take larger ones in different ways, or not at all."""
+
+
+def whole_number(name: str, value: Any, least: int = 0, most: int = MOST_STEPS) -> int:
+    """A whole number within limits.
+
+    Parameters
+    ----------
+    name
+        What the message calls it.
+    value
+        Whatever was given for it; true and false are no numbers.
+    least, most
+        The limits, both allowed.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, or beyond a limit.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} must be a whole number, not {short(value)}.")
+    number = int(value)
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {short(number)}.")
+    if number > most:
+        raise ValueError(f"{name} must be at most {most:,}, not {short(number)}.")
+    return number
+
+
+def real_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """A finite number within limits.
+
+    Parameters
+    ----------
+    name
+        What the message calls it.
+    value
+        Whatever was given for it.
+    least, most
+        The limits, both allowed.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, not finite, or beyond a limit.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, not {short(value)}.")
+    try:
+        number = float(value)
+    except OverflowError:  # of a whole number with hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, not {short(value)}.")
+    if not least <= number <= most:
+        raise ValueError(f"{name} must lie between {least:g} and {most:g}, not be {number:g}.")
+    return number
+
+
+def text(name: str, value: Any) -> str:
+    """A text.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a text in quotation marks, not {short(value)}.")
+    return value
+
+
+def path(name: str, value: Any) -> Path:
+    """A path, given as one or as a text.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise ValueError(f"{name} must be a path, not {short(value)}.")
+    return Path(value)
+
+
+def texts(name: str, several: Any) -> tuple[str, ...]:
+    """Several texts; one alone is no list of its letters.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        raise ValueError(f"{name} must be a list of names, each in quotation marks, not {short(several)}.")
+    return tuple(text(f"A name among {name}", each) for each in several)
+
+
+def short(value: Any) -> str:
+    """A value for a message: on one line, and no longer than one reads."""
+    try:
+        shown = " ".join(repr(value).split())
+    except ValueError:  # of a whole number with thousands of digits
+        shown = f"a number of {value.bit_length()} bits" if isinstance(value, int) else type(value).__name__
+    return shown if len(shown) <= 120 else f"{shown[:100]}... ({len(shown):,} characters)"
