@@ -16,6 +16,9 @@ from agents.registry import register_encoder
 ORB, LARGE_ORB, ENEMY, WEAK_ENEMY, EGG, WALL = 63, 3, 7, 4, 5, 6
 """Labels of what there is in chaser besides the player."""
 
+MOST_CELLS = 64
+"""In each direction: as many as a frame has pixels."""
+
 AHEAD = 45
 """Steps of a flood at most: ways in a maze of 11 cells across are seldom longer."""
 
@@ -55,6 +58,8 @@ class ChaserFloodfill(ToldEncoder):
         """Cells in each direction."""
         if len(numbers) != 1:
             raise ValueError("it has a number of cells")
+        if numbers[0] > MOST_CELLS:
+            raise ValueError(f"it has at most {MOST_CELLS} cells")
         return {"cells": numbers[0]}
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from agents.encoders import Encoder, Impala, Impoola, Nature, Small
 from agents.eyes import EYES, HUBS, ModuleEncoder
 from agents.residual import Residual
+from envs.limits import short
+from envs.limits import text as checked_text
 
 ENCODERS: dict[str, type[Encoder]] = {
     "nature": Nature,
@@ -20,6 +22,9 @@ ENCODERS: dict[str, type[Encoder]] = {
     "residual": Residual,
 }
 """Encoders that are trained from nothing, by name; `register_encoder` adds to them."""
+
+LARGEST_SIZE, MOST_SIZES = 4_096, 16
+"""What a number after the colon of an encoder's name may be, and how many there may be."""
 
 
 def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
@@ -65,8 +70,13 @@ def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
     if not colon:
         return ENCODERS[name], {}
     numbers = sizes.split(",")
-    if not all(number.isascii() and number.isdigit() and int(number) > 0 for number in numbers):
-        raise ValueError(f"Sizes of an encoder are whole numbers above 0, as in impala:16,32,32, not {sizes!r}.")
+    if not all(number.isascii() and number.isdigit() and number.strip("0") for number in numbers):
+        raise ValueError(f"Sizes of an encoder are whole numbers above 0, as in impala:16,32,32, not {short(sizes)}.")
+    if len(numbers) > MOST_SIZES or any(len(number) > 9 or int(number) > LARGEST_SIZE for number in numbers):
+        raise ValueError(
+            f"Sizes of an encoder are at most {MOST_SIZES} whole numbers up to {LARGEST_SIZE:,}, as in "
+            f"impala:16,32,32, not {short(sizes)}."
+        )
     try:
         return ENCODERS[name], ENCODERS[name].arguments(tuple(int(number) for number in numbers))
     except ValueError as error:
@@ -118,6 +128,7 @@ class EncoderName:
         ValueError
             If it is none.
         """
+        checked_text("An encoder's name", text)
         rest, plus, manner = text.rpartition("+")
         written = manner in ("frozen", "tuned") or manner.startswith("tuned=")
         if not plus or ("@" in rest and not written):  # a file's name may have the sign

@@ -14,6 +14,9 @@ from agents.egocentric import PLAYER
 from agents.encoders import CHANNELS, LABELS, Encoder, computing_type, label_channels
 from agents.registry import register_encoder
 
+LARGEST = 64
+"""Cells, depth and rounds, each: no game of Procgen has more cells than a frame has pixels."""
+
 SAMPLES = 5
 """Rows and columns of the label map that are looked at in each cell."""
 
@@ -66,6 +69,8 @@ class Wayfinder(Encoder):
         """Cells in each direction and, if given, depth and rounds."""
         if len(numbers) > 3:
             raise ValueError("it has a number of cells, a depth and a number of rounds")
+        if max(numbers) > LARGEST:
+            raise ValueError(f"each of its numbers is at most {LARGEST}")
         return dict(zip(("cells", "depth", "rounds"), numbers, strict=False))
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from gymnasium import spaces
 
 from envs.engine import FORCE_RESET, Engine
 from envs.games import ACTION_KEYS
+from envs.limits import MOST_GAMES_AT_ONCE, whole_number
 from envs.options import ProcgenOptions
 from envs.saved_state import SavedState
 from envs.semantic import NUM_LABELS
@@ -69,9 +70,7 @@ def checked_num_envs(num_envs: int) -> int:
     ValueError
         If there is none.
     """
-    if num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, not {num_envs}.")
-    return num_envs
+    return whole_number("num_envs", num_envs, 1, MOST_GAMES_AT_ONCE)
 
 
 def checked_actions(actions: np.ndarray, num_envs: int, number: int) -> np.ndarray:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from envs.limits import short, text
+
 ACTION_KEYS: tuple[tuple[str, ...], ...] = (
     ("LEFT", "DOWN"),
     ("LEFT",),
@@ -316,16 +318,18 @@ GAMES: Mapping[str, Game] = MappingProxyType({game.name: game for game in _GAMES
 
 
 def get_game(name: str) -> Game:
-    """Look a game up by Procgen's name or Gymnasium's title, in any case.
+    """Look a game up by Procgen's name, Gymnasium's title or its id ``lcd/TITLE-v0``, in any case.
 
     Raises
     ------
     ValueError
         If there is no such game; the message suggests the nearest names.
     """
-    game = GAMES.get(name.lower())
+    asked = text("A game", name).lower()
+    asked = asked.removeprefix("lcd/").removesuffix("-v0") if asked.startswith("lcd/") else asked
+    game = GAMES.get(asked)
     if game is None:
-        near = difflib.get_close_matches(name.lower(), GAMES, n=3, cutoff=0.5)
+        near = difflib.get_close_matches(asked[:100], GAMES, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(GAMES)}."
-        raise ValueError(f"Unknown game {name!r}: {hint}")
+        raise ValueError(f"Unknown game {short(name)}: {hint}")
     return game

@@ -68,7 +68,7 @@ def main() -> None:
 
     The exit status is 0 after success, 2 for bad input, 1 for a failure while running, 130 after Ctrl-C.
     """
-    from lcd.errors import exit_status
+    from lcd.errors import exit_status, sentence
 
     try:
         app()
@@ -81,7 +81,7 @@ def main() -> None:
         status = exit_status(error)
         if status is None:
             raise
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {sentence(error)}", file=sys.stderr)
         sys.exit(status)
 
 

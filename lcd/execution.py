@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from envs.limits import MOST_WORKERS, short, text, whole_number
 from lcd.plan import Plan
 from lcd.store import Store
 from lcd.training.settings import EXPERT, RunSettings
@@ -74,7 +75,7 @@ def resolve_device(device: str) -> str:
     ValueError
         If it is unknown or not there.
     """
-    if device == "cpu":
+    if text("The device", device) == "cpu":
         return device
     import torch
 
@@ -83,7 +84,7 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and torch.cuda.is_available():
         return device
     there = "there is no GPU that torch can use" if device == "cuda" else "it is unknown"
-    raise ValueError(f"The device {device!r} cannot be used, for {there}: choose cpu or auto.")
+    raise ValueError(f"The device {short(device)} cannot be used, for {there}: choose cpu or auto.")
 
 
 def _end_with_parent() -> None:
@@ -129,13 +130,14 @@ def _work(
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:  # whatever it is, the planning process must learn of it
-        connection.send(("failed", _sentence(error)))
+        connection.send(("failed", _sentence(error, store_root)))
         sys.exit(1)
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: Exception, folder: Path | None = None) -> str:
     if os.strerror(errno.ENOSPC) in str(error):  # safetensors wraps the system's error in one of its own
-        return "There is no space left on the disk: free some and start the same command again."
+        where = "" if folder is None else f" for {folder}"
+        return f"There is no space left on the disk{where}: free some and start the same command again."
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "The memory is exhausted: use fewer --workers."
     text = " ".join(str(error).split()) or type(error).__name__
@@ -296,8 +298,7 @@ def execute(
     workers = usual[0] if workers is None else workers
     threads = usual[1] if threads is None else threads
     for name, number in (("workers", workers), ("threads", threads)):
-        if number < 1:
-            raise ValueError(f"{name} must be at least 1, not {number}.")
+        whole_number(name, number, 1, MOST_WORKERS)
     teachers = _teacher_files(plan, store)
     makers = {game.teacher_run.identity: game.teacher_run for game in plan.games if game.teacher_run is not None}
     waiting = [run for run in plan.runs if not _reused(run, store, listener)]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lcd.errors import naming
+
 DEFAULT_STORE = Path("lcd-runs")
 """Folder of the runs, unless another is named."""
 
@@ -38,10 +40,11 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
     try:
-        yield partial
-        flush(partial)
-        partial.replace(path)
-        flush(path.parent)
+        with naming(path):
+            yield partial
+            flush(partial)
+            partial.replace(path)
+            flush(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 

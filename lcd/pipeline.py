@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from envs.limits import path, short, text
 from lcd.diagnosis import Diagnosis, TeacherCard
-from lcd.execution import Event, execute
+from lcd.execution import Event, execute, resolve_device
 from lcd.files import DEFAULT_STORE
 from lcd.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
 from lcd.presets import PRESETS, Preset
@@ -26,8 +27,8 @@ def adjusted_preset(name: str, **changes: Any) -> Preset:
     ValueError
         If there is no such preset.
     """
-    if name not in PRESETS:
-        raise ValueError(f"Unknown preset {name!r}: choose one of {', '.join(PRESETS)}.")
+    if text("A preset", name) not in PRESETS:
+        raise ValueError(f"Unknown preset {short(name)}: choose one of {', '.join(PRESETS)}.")
     return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})
 
 
@@ -182,9 +183,11 @@ def plan_diagnosis(
     ValueError
         If an argument is impossible, the teacher cannot act in the game, or the encoder cannot be had.
     """
+    if not isinstance(train_teacher, bool):
+        raise ValueError(f"train_teacher is true or false, not {short(train_teacher)}.")
     if teacher is not None and train_teacher:
         raise ValueError(f"A teacher is given, {teacher}, and to be trained as well: choose one of the two.")
-    given = None if teacher is None else GivenTeacher.from_file(Path(teacher))
+    given = None if teacher is None else GivenTeacher.from_file(path("teacher", teacher))
     if given is None and not train_teacher:
         given = reference_teacher(game, distribution_mode)
     plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given, appearance=appearance)
@@ -259,6 +262,8 @@ def diagnose(
     >>> diagnosis = lcd.diagnose("starpilot", "quick")  # doctest: +SKIP
     >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
     """
+    resolve_device(device)
+    runs = Store(path("store", store))
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
     plan = plan_diagnosis(
         game,
@@ -268,6 +273,6 @@ def diagnose(
         train_teacher=train_teacher,
         appearance=appearance,
     )
-    runs = Store(store)
+    runs.check(plan.runs)
     execute(Plan((plan,)), runs, workers=workers, threads=threads, device=device, listener=listener)
     return read_diagnosis(plan, runs, {"preset": preset})

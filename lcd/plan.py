@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from agents import EncoderName, EncoderPolicy
+from agents.policy_file import LARGEST as LARGEST_POLICY
+from agents.untrusted import LARGEST_WEIGHTS, check_file
 from envs import get_game
 from envs.batch import ACTION_SPACE
+from envs.limits import text, texts
 from envs.options import appearances_of_play
 from lcd.files import checksum
 from lcd.presets import Preset
@@ -47,8 +50,7 @@ class GivenTeacher:
         ValueError
             If there is no such file.
         """
-        if not path.is_file():
-            raise ValueError(f"There is no teacher file {path}: check the path.")
+        check_file(path, LARGEST_POLICY, what="teacher file")
         return cls(path, checksum(path), name or str(path))
 
     def check(self) -> None:
@@ -203,9 +205,10 @@ def eye_checksum(encoder: str) -> str | None:
         If there is no such file.
     """
     file = EncoderName.read(encoder).weights
-    if file is not None and not file.is_file():
-        raise ValueError(f"There is no file of weights {file}: check the path after @ in {encoder!r}.")
-    return None if file is None else checksum(file)
+    if file is None:
+        return None
+    check_file(file, LARGEST_WEIGHTS, what="file of weights", lost=f"check the path after @ in {encoder!r}")
+    return checksum(file)
 
 
 def check_encoder(encoder: str) -> None:
@@ -261,11 +264,9 @@ def plan_game(
         If the game is unknown, a number is impossible, or the mode has no published returns to count between.
     """
     known = get_game(game)
-    for name in ("steps", "seeds", "evaluations", "evaluation_episodes", "teacher_factor"):
-        value = getattr(preset, name)
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}.")
-    constants = known.normalisation(distribution_mode)
+    appearance = texts("appearance", appearance)
+    preset.check()
+    constants = known.normalisation(text("The distribution mode", distribution_mode))
     if constants is None:
         raise ValueError(
             f"There are no published returns for {known.name} in the mode {distribution_mode!r}: choose easy or hard."

@@ -7,10 +7,30 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from envs.limits import (
+    MOST_EVALUATIONS,
+    MOST_FACTOR,
+    MOST_GAMES_AT_ONCE,
+    MOST_SEEDS,
+    MOST_STEPS,
+    short,
+    text,
+    whole_number,
+)
 from lcd.training.settings import Hyperparameters
 
 INVERSE_TEMPERATURES = (1.0, 2.0, 4.0)
 """From acting as the policy samples by itself to nearly the most probable action; teachers chose among such, too."""
+MOST: Mapping[str, int] = MappingProxyType(
+    {
+        "steps": MOST_STEPS,
+        "seeds": MOST_SEEDS,
+        "evaluations": MOST_EVALUATIONS,
+        "evaluation_episodes": MOST_GAMES_AT_ONCE,
+        "teacher_factor": MOST_FACTOR,
+    }
+)
+"""The largest numbers that a preset may have."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,20 @@ class Preset:
     num_levels: int = 200
     inverse_temperatures: tuple[float, ...] = INVERSE_TEMPERATURES
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+
+    def check(self) -> None:
+        """Refuse what cannot be spent.
+
+        Raises
+        ------
+        ValueError
+            If a number is below 1 or above `MOST`, or something is of another kind.
+        """
+        for name, most in MOST.items():
+            whole_number(name, getattr(self, name), 1, most)
+        text("encoder", self.encoder)
+        if self.spacing not in ("even", "geometric"):
+            raise ValueError(f"spacing must be 'even' or 'geometric', not {short(self.spacing)}.")
 
 
 LEARNER = Hyperparameters(rollout_steps=64, minibatches=16)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from envs.limits import short
 
 Cell = tuple[str, str]
 Value = TypeVar("Value", float, "pd.Series[float]", NDArray[np.float64])
@@ -36,6 +39,8 @@ OPTIONAL_COLUMNS = ("rule", "inverse_temperature")
 TEMPERED, SAMPLED = "tempered", "sampled"
 """Rules of acting: at the inverse temperature that returns most on training levels, or as the policy samples by itself.
 Demands are those of the first where a table has it."""
+NARROWEST = 1e-6
+"""Range of returns, as a share of the larger of the two constants, in which scores can still be counted."""
 
 _RUN = ["game", "view", "learning", "seed", "levels"]
 
@@ -56,7 +61,7 @@ class Normalisation:
     Raises
     ------
     ValueError
-        If a constant is not finite, or `best` does not exceed `random`.
+        If a constant is no finite number, or `best` does not exceed `random` by more than returns are rounded.
     """
 
     random: float
@@ -64,9 +69,14 @@ class Normalisation:
     source: Literal["published", "measured", "computed"]
 
     def __post_init__(self) -> None:
+        for name in ("random", "best"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise ValueError(f"{name}={short(value)} must be a return, a number of game points")
         if not (np.isfinite(self.random) and np.isfinite(self.best)):
             raise ValueError(f"random={self.random} and best={self.best} must be finite returns")
-        if self.best <= self.random:
+        # As a share of the larger one: below it single precision, in which returns are counted, tells nothing apart.
+        if not NARROWEST * max(abs(self.random), abs(self.best)) < self.best - self.random < np.inf:
             raise ValueError(
                 f"best={self.best} must exceed random={self.random}: no score can be counted between them; "
                 "measure the random policy again or name a better reference"

@@ -8,7 +8,11 @@ from dataclasses import replace
 
 from lcd.training.settings import RunSettings
 
-WARM_UP, MEASURED = 1, 2
+SECONDS = 1.0
+"""Time that is measured, at the least; before it, as many steps are made as are measured at once."""
+
+_BATCH_ON_CPU = 512
+"""Images that pass a network at once; on processors more of them are no faster, only later."""
 
 
 def steps_per_second(
@@ -32,6 +36,7 @@ def steps_per_second(
     from lcd.training.run import learner
 
     torch.set_num_threads(threads)
+    run = _shortened(run, device)
     games = 0 if threads == 1 else threads
     teacher = None
     if run.learning == "imitation":
@@ -41,12 +46,24 @@ def steps_per_second(
         env.close()
     model, env = learner(run, teacher, device, games)  # type: ignore[arg-type]
     rollout = run.hyperparameters.rollout
-    model.learn(WARM_UP * rollout)
-    started = clock()
-    model.learn(MEASURED * rollout, reset_num_timesteps=False)
-    seconds = clock() - started
+    model.learn(rollout)
+    started, steps = clock(), 0
+    while (seconds := clock() - started) < SECONDS:
+        model.learn(rollout, reset_num_timesteps=False)
+        steps += rollout
     env.close()
-    return MEASURED * rollout / seconds
+    return steps / seconds
+
+
+def _shortened(run: RunSettings, device: str) -> RunSettings:
+    """A run of short rollouts, each learned from in one minibatch: as fast a step, of which fewer tell how fast."""
+    hyper = run.hyperparameters
+    batch = hyper.rollout // hyper.minibatches
+    if device == "cpu":
+        batch = min(batch, max(_BATCH_ON_CPU, hyper.num_envs))
+    rollout = replace(hyper, rollout_steps=max(1, batch // hyper.num_envs), minibatches=1)
+    end = -(-run.steps // rollout.rollout) * rollout.rollout
+    return replace(run, hyperparameters=rollout, steps=end, evaluation=replace(run.evaluation, steps=(0, end)))
 
 
 Kind = tuple[str, str, str, bool]

@@ -32,6 +32,9 @@ PRESET = Preset(
 """What calibration spends on each cell of each setting. All games begin together, and so rollouts are whole episodes:
 halves would differ in their rewards, for debts are paid at the end."""
 
+MOST_VALUES = 101
+"""Settings of a dial: each is a game whose best player is computed, and four cells of runs."""
+
 _UNFELT_BY_IMITATION = ("delay", "sparsity")
 
 
@@ -63,6 +66,8 @@ class Sweep:
                 raise ValueError(f"Unknown dial {dial!r}: choose among {', '.join(known)}.")
         if len(set(self.dials)) < max(1, len(self.dials)):
             raise ValueError(f"Every dial is swept once, unlike in {', '.join(self.dials) or 'an empty list'}.")
+        if len(self.values) > MOST_VALUES:
+            raise ValueError(f"A dial is swept over at most {MOST_VALUES} settings, not over {len(self.values)}.")
         if len(set(self.values)) < max(2, len(self.values)):
             raise ValueError(f"A dial is swept over two or more different settings, not over {list(self.values)}.")
         object.__setattr__(self, "values", tuple(float(value) + 0.0 for value in sorted(self.values)))
@@ -112,6 +117,7 @@ def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
 
     The teacher is the planner, and returns are counted between chance and the planner's, both computed.
     """
+    preset.check()
     evaluated = evaluated_steps(preset)
     expected = expected_returns(dials)
     base = RunSettings(

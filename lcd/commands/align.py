@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from lcd.arguments import Device, names
+from envs.limits import LARGEST_SEED
+from lcd.arguments import Device, names, number
 from lcd.console import plain_console
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lcd.alignment.references import ReferenceMaps
 
 PRIVILEGED = "privileged"
+MOST_IMAGES = 100_000
 SOURCES = ("human", PRIVILEGED)
 
 
@@ -40,9 +42,9 @@ def command(
     source: Annotated[
         str | None, typer.Option(help="Who the maps of two folders come from: human or privileged.")
     ] = None,
-    count: Annotated[int, typer.Option(min=2, help="Images, at most.")] = 128,
+    count: Annotated[int, number(2, MOST_IMAGES, "Images, at most.")] = 128,
     methods: Annotated[str, typer.Option(metavar="NAMES", help="Ways to make importance maps; by default all.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="Of the frames that are drawn.")] = 0,
+    seed: Annotated[int, number(0, LARGEST_SEED, "Of the frames that are drawn.")] = 0,
     out: Annotated[Path, typer.Option(help="The table.")] = Path("alignment.csv"),
     device: Device = "cpu",
 ) -> None:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from lcd.arguments import Device, Seeds, Steps, Teacher, Workers
+from envs.limits import MOST_EPOCHS
+from lcd.arguments import Device, Seeds, Steps, Teacher, Workers, number
 from lcd.console import plain_console
 from lcd.files import DEFAULT_STORE
 
@@ -30,7 +31,10 @@ def command(
         str | None, typer.Option(help="Visual encoder of a game's learners, or the classifier: efficientnet_lite0.")
     ] = None,
     teacher: Teacher = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images of a folder; by default 5.")] = None,
+    epochs: Annotated[
+        int | None,
+        number(1, MOST_EPOCHS, "Passes over the images of a folder; by default 5."),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(

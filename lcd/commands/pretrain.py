@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lcd.arguments import count
+from envs.limits import LARGEST_SEED, MOST_EPOCHS
+from lcd.arguments import count, number
 from lcd.console import plain_console
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ def command(
     frames: Annotated[
         int | None, typer.Option(parser=count, metavar="N", help="Frames to learn from, by default 50k.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 5,
-    levels: Annotated[int, typer.Option(min=1, help="Training levels, of which the frames are.")] = 200,
+    epochs: Annotated[int, number(1, MOST_EPOCHS, "Passes over them.")] = 5,
+    levels: Annotated[int, number(1, LARGEST_SEED, "Training levels, of which the frames are.")] = 200,
     agent: Annotated[
         Path | None, typer.Option(help="File of a policy that plays; by default one acts at random.")
     ] = None,
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode.")] = "easy",
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, frames and their order.")] = 0,
+    seed: Annotated[int, number(0, LARGEST_SEED, "Of weights, frames and their order.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="The file; by default eyes/GAME-OBJECTIVE.safetensors, with what is not usual in its name."),

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from envs.limits import LARGEST_SEED, MOST_STEPS
+from lcd.arguments import number
 from lcd.console import plain_console
 from lcd.files import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from agents import EncoderPolicy
     from envs import ProcgenOptions
+
+LONGEST = 20_000
+"""Steps of a film: each is kept in both views until it is written."""
 
 
 def command(
@@ -28,9 +33,9 @@ def command(
         bool, typer.Option("--training", help="Play the levels that were learned on, instead of unseen ones.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="The film; by default GAME.gif.")] = None,
-    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 3,
-    max_steps: Annotated[int, typer.Option(min=1, help="Steps after which the film ends.")] = 600,
-    seed: Annotated[int, typer.Option(min=0, help="Of levels and actions.")] = 0,
+    episodes: Annotated[int, number(1, MOST_STEPS, "Episodes to play.")] = 3,
+    max_steps: Annotated[int, number(1, LONGEST, "Steps after which the film ends.")] = 600,
+    seed: Annotated[int, number(0, LARGEST_SEED, "Of levels and actions.")] = 0,
 ) -> None:
     """Write a film of an agent at play, in both views, with its actions and the value that it sees in each state."""
     from lcd.figures import registered
@@ -80,14 +85,20 @@ def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions,
     """
     from agents import load_policy
     from envs import ProcgenOptions, get_game
+    from envs.batch import ACTION_SPACE, FRAME_SHAPE
     from lcd.training.settings import RunSettings
 
     file = run / "policy.safetensors" if run.is_dir() else run
-    if not file.is_file():
+    if not file.exists():
         raise ValueError(
             f"There are no weights in {run}: give the folder of a finished run, such as one in {DEFAULT_STORE}."
         )
     policy, card = load_policy(file)
+    if policy.observation_space.shape not in ((3, *FRAME_SHAPE), FRAME_SHAPE) or policy.action_space != ACTION_SPACE:
+        raise ValueError(
+            f"The policy in {file} takes observations of shape {policy.observation_space.shape} and chooses among "
+            f"{policy.action_space.n} actions: films are made of policies of Procgen's games."  # type: ignore[attr-defined]
+        )
     settings: dict[str, Any] | None = card.get("run")
     if settings is None:
         raise ValueError(f"{file} does not say which run it comes from: give the folder of a finished run.")

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lcd.arguments import count
+from envs.limits import MOST_GAMES_AT_ONCE, MOST_WORKERS
+from lcd.arguments import count, number
 from lcd.console import plain_console
 from lcd.files import DEFAULT_STORE, check_output_folder
 
@@ -69,9 +70,10 @@ def train(
         typer.Option(help=f"Folder of what is made; by default {DEFAULT_STORE}/teachers/GAME, in hard mode GAME-hard."),
     ] = None,
     threads: Annotated[
-        int, typer.Option(min=1, help="Threads; two processes of one thread make two teachers faster.")
+        int,
+        number(1, MOST_WORKERS, "Threads; two processes of one thread make two teachers faster."),
     ] = 1,
-    episodes: Annotated[int, typer.Option(min=4, help="Episodes of each examination.")] = 512,
+    episodes: Annotated[int, number(4, MOST_GAMES_AT_ONCE, "Episodes of each examination.")] = 512,
 ) -> None:
     """Make a game's reference teacher again.
 

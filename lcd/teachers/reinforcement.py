@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, 
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from agents import PPO, Encoder, EncoderName, EncoderPolicy, TaughtVecEnv, parse_encoder
-from agents.weights import load_without_code
+from agents.untrusted import UnreadableFileError, read_pickled
 from envs import ProcgenOptions, ProcgenVecEnv
 from envs.actions import action_classes
 from lcd.files import replacing
@@ -165,8 +166,10 @@ def reinforce(
         left["policy"] = begin.state_dict()
     for number in range(left["number"] + 1, course.legs):
         left = _leg(options, course, number, left)
-        with replacing(folder / f"leg-{number}.pt") as unfinished, unfinished.open("wb") as file:
-            torch.save(left, file)  # given a path it would write the unfinished file's name into it
+        content = io.BytesIO()  # of a full disk torch says nothing that can be told from other failures
+        torch.save(left, content)
+        with replacing(folder / f"leg-{number}.pt") as unfinished:
+            unfinished.write_bytes(content.getvalue())
         row = left["table"][-1]
         report(
             f"{options.game}: {row['steps']:,} of {course.legs * LEG:,} steps, return {row['mean_return']:.2f} "
@@ -192,10 +195,13 @@ def _last_leg(course: Course, folder: Path) -> dict[str, Any]:
 
 
 def _read_leg(file: Path) -> dict[str, Any]:
+    damaged = f"{file} is damaged: remove it, and the course goes on from the leg before."
     try:
-        left: dict[str, Any] = load_without_code(file)
-    except Exception as error:  # torch lets whatever goes wrong in a damaged file through
-        raise ValueError(f"{file} is damaged: remove it, and the course goes on from the leg before.") from error
+        left: Any = read_pickled(file)
+    except UnreadableFileError as error:
+        raise ValueError(damaged) from error
+    if not isinstance(left, dict) or not {"number", "cooled", "policy", "table"} <= left.keys():
+        raise ValueError(damaged)
     return left
 
 

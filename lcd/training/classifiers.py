@@ -13,6 +13,7 @@ from torch import nn
 
 from agents import TrainingDiverged
 from agents.machine import keep_freed_memory
+from envs.limits import LARGEST_SEED, MOST_EPOCHS, short, whole_number
 from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.harmonizer import harmonized_loss, resized
 from lcd.alignment.importance import AT_ONCE, chosen, importance_maps, on_device
@@ -45,8 +46,14 @@ class Harmonization:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1 or getattr(self, name) % 1 != 0:
-                raise ValueError(f"{name} must be a whole number above 0, not {getattr(self, name)}.")
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number above 0, not {short(value)}.")
+        whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
+        whole_number("seed", self.seed, 0, LARGEST_SEED)
+        for name in ("learning_rate", "weight", "weight_decay", "held_out"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float):
+                raise ValueError(f"{name} must be a number, not {short(getattr(self, name))}.")
         if not 0 < self.learning_rate < float("inf"):
             raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
         for name in ("weight", "weight_decay"):

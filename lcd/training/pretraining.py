@@ -12,14 +12,19 @@ from gymnasium import spaces
 
 from agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
 from agents.machine import bfloat16_is_fast, keep_freed_memory
+from agents.untrusted import memory
 from envs import ProcgenOptions
 from envs.actions import ActionClasses, action_classes
+from envs.limits import LARGEST_SEED, MOST_EPOCHS, real_number, text, whole_number
+from envs.options import LEVEL_SEEDS
 from lcd.training.frames import GameFrames, collect_frames
 from lcd.training.objectives import OBJECTIVES, Objective
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 HELD_OUT = 0.1
 """Frames of unseen levels on which an eye is examined, as a share of those that it learns on."""
+
+BYTES_OF_FRAME = 64 * 64 * (3 + 1)  # with its label map
 
 FEWEST = 2_048
 """Steps to learn from, at the least."""
@@ -59,11 +64,17 @@ class Pretraining:
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ValueError(f"Unknown objective {self.objective!r}: choose one of {', '.join(OBJECTIVES)}.")
-        parse_encoder(self.architecture)
+        parse_encoder(text("architecture", self.architecture))
+        whole_number("frames", self.frames, 0)
         if self.frames < FEWEST:
             raise ValueError(f"An eye learns from at least {FEWEST} frames, not from {self.frames}.")
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, not {self.epochs}.")
+        if self.frames * BYTES_OF_FRAME > memory():
+            raise ValueError(f"{self.frames:,} frames take more memory than there is: take fewer.")
+        whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
+        whole_number("num_levels", self.num_levels, 1, LEVEL_SEEDS - 1)
+        whole_number("seed", self.seed, 0, LARGEST_SEED)
+        whole_number("batch_size", self.batch_size)
+        real_number("learning_rate", self.learning_rate)
         if not 1 < self.batch_size <= FEWEST // 2:
             raise ValueError(f"batch_size must lie between 2 and {FEWEST // 2}, not be {self.batch_size}.")
         if not 0 < self.learning_rate < float("inf"):

@@ -7,12 +7,25 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 from agents import EncoderName, parse_encoder
 from envs import ProcgenOptions
 from envs.calibration.dials import Dials
 from envs.calibration.options import CourierOptions
+from envs.limits import (
+    LARGEST_SEED,
+    MOST_EVALUATIONS,
+    MOST_FACTOR,
+    MOST_GAMES_AT_ONCE,
+    MOST_STEPS,
+    real_number,
+    short,
+    text,
+    texts,
+    whole_number,
+)
 from envs.making import GameOptions
 from envs.options import check_appearances, drawn_as
 
@@ -77,9 +90,16 @@ class Hyperparameters:
     memory: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "rollout_steps", "minibatches", "epochs", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}.")
+        for name, most in (("num_envs", MOST_GAMES_AT_ONCE), ("rollout_steps", 2**20)):
+            whole_number(name, getattr(self, name), 1, most)
+        for name in ("minibatches", "epochs"):
+            whole_number(name, getattr(self, name), 1, 2**20)
+        for name in ("gamma", "gae_lambda", "mixing"):
+            real_number(name, getattr(self, name), 0, 1)
+        for name in ("clip_range", "entropy"):
+            real_number(name, getattr(self, name), 0)
+        if not real_number("learning_rate", self.learning_rate) > 0:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}.")
         if self.rollout % self.minibatches:
             raise ValueError(
                 f"{self.minibatches} minibatches do not divide a rollout of {self.num_envs} x {self.rollout_steps} "
@@ -132,11 +152,14 @@ class Evaluation:
         object.__setattr__(self, "inverse_temperatures", tuple(float(each) for each in self.inverse_temperatures))
         if not self.inverse_temperatures or not all(0 < each < math.inf for each in self.inverse_temperatures):
             raise ValueError(f"Inverse temperatures are numbers above 0, not {self.inverse_temperatures}.")
+        if len(self.steps) > MOST_EVALUATIONS * MOST_FACTOR + 2:
+            raise ValueError(f"There may be at most {MOST_EVALUATIONS * MOST_FACTOR:,} evaluations of a run.")
+        for step in self.steps:
+            whole_number("A step of an evaluation", step, 0, MOST_STEPS * (MOST_FACTOR + 1))
         if list(self.steps) != sorted(set(self.steps)) or not self.steps or self.steps[0] != 0:
-            raise ValueError(f"The steps of the evaluations must begin with 0 and rise, not be {self.steps}.")
+            raise ValueError(f"The steps of the evaluations must begin with 0 and rise, not be {short(self.steps)}.")
         for name in ("num_envs", "episodes_per_env"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} of the evaluation must be at least 1, not {getattr(self, name)}.")
+            whole_number(f"{name} of the evaluation", getattr(self, name), 1, MOST_GAMES_AT_ONCE)
 
 
 @dataclass(frozen=True)
@@ -192,6 +215,17 @@ class RunSettings:
     harmonizer: float = 0.0
 
     def __post_init__(self) -> None:
+        for name in ("game", "view", "learning", "encoder", "distribution_mode"):
+            text(name, getattr(self, name))
+        for name in ("teacher", "eye"):
+            if getattr(self, name) is not None:
+                text(name, getattr(self, name))
+        whole_number("seed", self.seed, 0, LARGEST_SEED)
+        whole_number("steps", self.steps, 1, MOST_STEPS * (MOST_FACTOR + 1))
+        real_number("harmonizer", self.harmonizer)
+        if not isinstance(self.keep_best, bool):
+            raise ValueError(f"keep_best is true or false, not {short(self.keep_best)}.")
+        texts("appearance", self.appearance)
         if (self.dials is None) == (self.game == CALIBRATION_GAME):
             raise ValueError(f"Dials go with the game {CALIBRATION_GAME} and with no other, not with {self.game!r}.")
         if self.dials is not None and (self.appearance or self.distribution_mode != "easy"):
@@ -249,7 +283,7 @@ class RunSettings:
         turned = {} if self.dials is None else self.dials.turned
         return "-".join([self.game, *self.appearance, *(f"{name}{value:g}" for name, value in turned.items())])
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """A short text that two runs share exactly if all their settings do, wherever the file of their eye lies."""
         data = {"training_version": TRAINING_VERSION} | self.as_dict()
@@ -293,9 +327,11 @@ class RunSettings:
         ValueError
             If a field is missing, unknown or impossible.
         """
+        if not isinstance(data, Mapping):
+            raise ValueError(f"The settings of a run must be an object, not {short(data)}.")
         unknown = set(data) - {f.name for f in fields(cls)}
         if unknown:
-            raise ValueError(f"Unknown settings of a run: {', '.join(sorted(unknown))}.")
+            raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")
         try:
             nested: dict[str, Any] = {
                 "evaluation": Evaluation(**data["evaluation"]),
