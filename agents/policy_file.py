@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from safetensors import SafetensorError, safe_open
 
 from agents.encoders import LABELS
+from agents.eyes import HUBS, ModuleEncoder
 from agents.policy import EncoderPolicy
-from agents.registry import EncoderName
-from agents.weights import check_sealed, not_finite, write_tensors
+from agents.registry import EncoderName, parse_encoder
+from agents.untrusted import UnreadableFileError, check_file, in_short, parse_json, read_safetensors
+from agents.weights import check_sealed, checked_card, not_finite, write_tensors
+from envs.limits import short, whole_number
 
 FORMAT = "lcd-policy-1"
+
+LARGEST = 4 * 2**30
+"""Bytes of a policy file."""
+
+LARGEST_SIDE, MOST_ACTIONS = 1_024, 10_000
+"""Pixels of an observation in each direction, and actions."""
+
+LARGEST_WEIGHT = 1e6
+"""Beyond what training gives any weight."""
+
+_REMEDY = "write the file again"
 
 
 class PolicyFileError(ValueError):
@@ -50,6 +64,7 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
     """
     if policy.encoder_name is None:
         raise ValueError("A policy file describes an encoder by its name: it cannot hold a module of your own.")
+    checked_card(card, "The card")
     name = EncoderName.read(policy.encoder_name)
     if policy.net_arch:
         raise ValueError(
@@ -69,8 +84,16 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
     write_tensors({name: value.half() for name, value in weights.items()} if half else weights, path, metadata)
 
 
-def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
+def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, dict[str, Any]]:
     """Read a policy and its card.
+
+    Parameters
+    ----------
+    path
+        What `save_policy` wrote, here or anywhere: all weights are inside, no other file is opened.
+    ask_hubs
+        Whether an encoder may be one of a hub (``timm:NAME``, ``hf:NAME``), whose architecture is then fetched over the
+        network: only for files that you trust.
 
     Returns
     -------
@@ -84,34 +107,35 @@ def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
     PolicyFileError
         If the file is missing, cut short or something else; the message says which.
     """
-    if not path.is_file():
-        raise PolicyFileError(f"There is no policy file {path}: check the path.")
+    path = Path(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise PolicyFileError(f"{path} is not a whole safetensors file ({error}): write it again.") from error
-    if metadata.get("format") != FORMAT:
-        raise PolicyFileError(
-            f"{path} holds no policy of the LCD: its format is {metadata.get('format')!r}, not {FORMAT!r}."
-        )
+        check_file(path, LARGEST, what="policy file", remedy=_REMEDY)
+        weights, metadata = read_safetensors(path, LARGEST, remedy=_REMEDY)
+        if metadata.get("format") != FORMAT:
+            found = short(metadata.get("format"))
+            raise PolicyFileError(f"{path} holds no policy of the LCD: its format is {found}, not {FORMAT!r}.")
+        card = checked_card(_json(metadata, "card", path), f"The card in {path}")
+        described = _Description.read(metadata, path, ask_hubs)
+    except UnreadableFileError as error:
+        raise PolicyFileError(str(error)) from None
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, PolicyFileError):
+            raise
+        raise PolicyFileError(f"The description in {path} makes no policy ({in_short(error)}): {_REMEDY}.") from error
+    misfit = PolicyFileError(f"The weights in {path} do not fit the encoder {described.encoder!r}: {_REMEDY}.")
+    if not described.fits(weights):
+        raise misfit
     try:
-        card = json.loads(metadata["card"])
-        shape = tuple(json.loads(metadata["observation_shape"]))
-        space = spaces.Box(0, LABELS - 1 if len(shape) == 2 else 255, shape, np.uint8)
-        actions = spaces.Discrete(int(metadata["actions"]))
         with torch.random.fork_rng(devices=[]):  # the weights to be replaced are drawn; reading a file draws nothing
-            classes = json.loads(metadata.get("action_classes", "null"))
-            policy = EncoderPolicy(space, actions, lambda _: 0.0, metadata["encoder"], action_classes=classes)
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise PolicyFileError(f"The description in {path} makes no policy ({error}): write the file again.") from error
+            policy = described.policy()
+    except (KeyError, IndexError, TypeError, ValueError, AssertionError, RuntimeError, MemoryError) as error:
+        raise PolicyFileError(f"The description in {path} makes no policy ({in_short(error)}): {_REMEDY}.") from error
     try:
         if weights.keys() != _weights(policy).keys():
             raise RuntimeError("other names")
         policy.load_state_dict(weights, strict=False)
     except RuntimeError as error:
-        raise PolicyFileError(f"The weights in {path} do not fit the encoder {metadata['encoder']!r}.") from error
+        raise misfit from error
     try:
         check_sealed(path)
     except ValueError as error:
@@ -119,4 +143,105 @@ def load_policy(path: Path) -> tuple[EncoderPolicy, dict[str, Any]]:
     if (damaged := not_finite(weights)) is not None:
         raise PolicyFileError(f"{path} cannot be used, for {damaged} holds what is no number: write or fetch it again.")
     policy.set_training_mode(False)
+    _check_numbers(policy, path)
     return policy, card
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What the metadata of a file say of its policy."""
+
+    encoder: str
+    observation_shape: tuple[int, ...]
+    actions: int
+    action_classes: list[list[int]] | None
+
+    @classmethod
+    def read(cls, metadata: dict[str, str], path: Path, ask_hubs: bool) -> _Description:
+        name = EncoderName.read(metadata["encoder"])
+        if name.weights is not None:
+            raise PolicyFileError(
+                f"{path} names another file, in its encoder {short(metadata['encoder'])}, though its weights are "
+                f"inside: {_REMEDY}, without what follows the @."
+            )
+        hub = name.architecture.partition(":")[0]
+        if hub in HUBS and not ask_hubs:
+            raise PolicyFileError(
+                f"{path} names the encoder {short(metadata['encoder'])}, which would be fetched over the network: if "
+                "you trust the file, read it with agents.load_policy(path, ask_hubs=True)."
+            )
+        shape = _json(metadata, "observation_shape", path)
+        if not isinstance(shape, list) or len(shape) not in (2, 3):
+            raise ValueError(f"observation_shape is [height, width] or [3, height, width], not {short(shape)}")
+        for size in shape:
+            whole_number("A size in observation_shape", size, 1, LARGEST_SIDE)
+        digits = metadata["actions"]
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
+            raise ValueError(f"actions is a whole number, not {short(digits)}")
+        actions = whole_number("actions", int(digits), 1, MOST_ACTIONS)
+        classes = _json(metadata, "action_classes", path) if "action_classes" in metadata else None
+        if classes is not None:
+            members = [each for several in classes for each in several]
+            if any(type(each) is not int for each in members) or sorted(members) != list(range(actions)):
+                raise ValueError(f"action_classes hold each of the {actions} actions once, not {short(classes)}")
+        return cls(metadata["encoder"], tuple(shape), actions, classes)
+
+    @property
+    def space(self) -> spaces.Box:
+        largest = LABELS - 1 if len(self.observation_shape) == 2 else 255
+        return spaces.Box(0, largest, self.observation_shape, np.uint8)
+
+    def fits(self, weights: dict[str, torch.Tensor]) -> bool:
+        """Whether the weights have the shapes that the description asks for, before memory is taken for them.
+
+        An encoder that does not say its shapes without computing is left to be tried.
+        """
+        outputs = self.actions if self.action_classes is None else len(self.action_classes)
+        if "action_net.bias" not in weights or weights["action_net.bias"].shape != (outputs,):
+            return False
+        if not all(value.is_floating_point() for name, value in weights.items() if name.startswith("action_net.")):
+            return False
+        encoder, arguments = parse_encoder(EncoderName.read(self.encoder).architecture)
+        if encoder is ModuleEncoder:
+            return True
+        try:
+            with torch.device("meta"):
+                wanted = encoder(self.space, **arguments).state_dict()
+        except Exception:  # of many kinds: what an encoder computes while it is made may need numbers
+            return True
+        before = "features_extractor."
+        there = {name.removeprefix(before): value for name, value in weights.items() if name.startswith(before)}
+        return wanted.keys() == there.keys() and all(
+            value.shape == there[name].shape and value.is_floating_point() == there[name].is_floating_point()
+            for name, value in wanted.items()
+        )
+
+    def policy(self) -> EncoderPolicy:
+        actions = spaces.Discrete(self.actions)
+        return EncoderPolicy(self.space, actions, lambda _: 0.0, self.encoder, action_classes=self.action_classes)
+
+
+def _json(metadata: dict[str, str], key: str, path: Path) -> Any:
+    return parse_json(metadata[key], f"{key} in {path}", remedy=_REMEDY)
+
+
+@torch.no_grad()
+def _check_numbers(policy: EncoderPolicy, path: Path) -> None:
+    """Refuse weights that are no numbers, or with which a policy prefers nothing to anything.
+
+    Raises
+    ------
+    PolicyFileError
+        If a weight is not finite or beyond what training gives, or a value or a preference is not finite.
+    """
+    for name, value in policy.state_dict().items():
+        if value.is_floating_point() and not (value.abs() <= LARGEST_WEIGHT).all():
+            raise PolicyFileError(
+                f"The weights in {path} are damaged: {name} holds what is no number, or one beyond {LARGEST_WEIGHT:g}."
+            )
+    assert isinstance(policy.observation_space, spaces.Box)
+    largest = int(policy.observation_space.high.max())
+    shape = policy.observation_space.shape
+    tried = torch.stack([torch.full(shape, value, dtype=torch.uint8) for value in (0, largest // 2, largest)])
+    if not all(torch.isfinite(found).all() for found in policy.heads(tried)):
+        raise PolicyFileError(f"The weights in {path} are damaged: with them no action has a probability.")

@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-import zipfile
 from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from agents.encoders import Encoder
 from agents.eyes import Classifier
+from agents.untrusted import (
+    LARGEST_WEIGHTS,
+    UnreadableFileError,
+    check_file,
+    parse_json,
+    read_pickled,
+    read_safetensors,
+    read_safetensors_metadata,
+)
+from envs.limits import short
 
 FORMAT = "lcd-eye-1"
 
 SEAL = "sha256"
 """Entry of a file's metadata that tells whether it was damaged."""
 
+_WITH_CARDS = (FORMAT, "lcd-policy-1")
+"""Formats of files that have a card."""
+
+LARGEST_WEIGHT = 1e9
+"""Beyond what any training gives."""
+
 _OF_POLICIES = "features_extractor.network.0."
 """What stands before the names of an eye's weights in the file of a policy."""
 
 _OF_CLASSIFIERS = "module.model."
 """What stands before the names of a classifier's weights in an eye around it."""
+
+_WRITE_AGAIN = "write the file again"
+_FETCH_AGAIN = "fetch or write it again"
 
 
 def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -135,20 +151,57 @@ def load_classifier(text: str) -> Classifier:
 
 
 def eye_card(path: Path) -> dict[str, Any]:
-    """The card in a file that `save_eye` wrote; empty for another kind of file.
+    """The card in a file that `save_eye` or `agents.save_policy` wrote; empty for another kind of file.
 
     Raises
     ------
     ValueError
-        If the file is damaged.
+        If the file is one of theirs, and its card is none; or an entry is of another kind than it must be, see
+        `checked_card`.
     """
+    name = f"The card in {path}"
     try:
-        with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {}).get("card", "{}"))
-    except (SafetensorError, OSError, json.JSONDecodeError):
+        metadata = read_safetensors_metadata(path)
+    except UnreadableFileError:
         return {}
     check_sealed(path)
-    return card if isinstance(card, dict) else {}
+    try:
+        card = parse_json(metadata.get("card", "{}"), name, remedy=_WRITE_AGAIN)
+    except UnreadableFileError:
+        if metadata.get("format") in _WITH_CARDS:
+            raise
+        return {}
+    return checked_card(card, name) if isinstance(card, dict) or metadata.get("format") in _WITH_CARDS else {}
+
+
+def checked_card(card: Any, name: str) -> dict[str, Any]:
+    """A card whose entries are of the kinds that readers rely on: ``run`` and others that it has are objects or texts.
+
+    Parameters
+    ----------
+    card
+        JSON data.
+    name
+        What the message calls it.
+
+    Raises
+    ------
+    ValueError
+        If it is no object, its ``run`` is none, or its ``game`` or ``objective`` is no text.
+    """
+    if not isinstance(card, dict):
+        raise ValueError(f"{name} must be an object, not {short(card)}: {_WRITE_AGAIN}.")
+    for key, kind, word in (("run", dict, "an object"), ("game", str, "a text"), ("objective", str, "a text")):
+        if key in card and not isinstance(card[key], kind):
+            raise ValueError(f"{name} must have {word} under {key!r}, not {short(card[key])}: {_WRITE_AGAIN}.")
+    run = card.get("run", {})
+    for key in ("game", "view", "learning"):
+        if not isinstance(run.get(key, ""), str):
+            raise ValueError(f"{name} must have a text under 'run', {key!r}, not {short(run[key])}: {_WRITE_AGAIN}.")
+    weight = run.get("harmonizer", 0.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise ValueError(f"{name} must have a number under 'run', 'harmonizer', not {short(weight)}: {_WRITE_AGAIN}.")
+    return card
 
 
 def load_weights(encoder: Encoder, path: Path) -> None:
@@ -168,6 +221,7 @@ def load_weights(encoder: Encoder, path: Path) -> None:
         If the file is missing, damaged, would run code, or its weights do not fit.
     """
     found = _read(path)
+    eye_card(path)  # which is asked for once hours are spent, and must be one
     of_eye = {name.removeprefix(_OF_POLICIES): value for name, value in found.items() if name.startswith(_OF_POLICIES)}
     wanted = encoder.eye.state_dict()
     weights = _by_name(wanted, of_eye or found)
@@ -177,15 +231,15 @@ def load_weights(encoder: Encoder, path: Path) -> None:
             "Name the architecture that they were made with, as in impala:16,32,32@weights.safetensors."
         )
     for name, value in wanted.items():
-        if value.is_floating_point() and not (
-            weights[name].is_floating_point() and torch.isfinite(weights[name]).all()
-        ):
+        if value.is_floating_point() and not weights[name].is_floating_point():
             raise ValueError(f"The weights in {path} are damaged: {name} holds what is no number. Fetch them again.")
-        if weights[name].shape != value.shape:
+        if weights[name].shape != value.shape:  # before a number is looked at: a shape may declare any amount
             raise ValueError(
                 f"The weights in {path} do not fit this encoder: {name} has the shape {tuple(weights[name].shape)} "
                 f"instead of {tuple(value.shape)}."
             )
+        if value.is_floating_point() and not (weights[name].abs() <= LARGEST_WEIGHT).all():
+            raise ValueError(f"The weights in {path} are damaged: {name} holds what is no number. Fetch them again.")
     encoder.eye.load_state_dict({name: weights[name].to(value.dtype) for name, value in wanted.items()})
 
 
@@ -206,49 +260,32 @@ def _by_name(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tenso
     return found
 
 
-def load_without_code(path: Path) -> Any:
-    """Read what ``torch.save`` wrote, after comparing the checksums in its archive, which torch itself does not.
-
-    Raises
-    ------
-    zipfile.BadZipFile
-        If the archive is damaged; beside torch's and pickle's own many errors.
-    """
-    if zipfile.is_zipfile(path):  # torch's format before 1.6 has no checksums
-        with zipfile.ZipFile(path) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"{damaged} is not what was written")
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise ValueError(f"There is no file of weights {path}: check the path.")
+    check_file(path, LARGEST_WEIGHTS, what="file of weights", remedy=_FETCH_AGAIN)
     if path.suffix.lower() == ".safetensors":
-        try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        except (SafetensorError, OSError) as error:
-            raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again.") from None
+        tensors, _ = read_safetensors(path, remedy=_FETCH_AGAIN)
         check_sealed(path)
         return tensors
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch, on what is refused below
-            found = load_without_code(path)
-    except Exception as error:  # pickle's and torch's many kinds
-        raise ValueError(
-            f"{path} is damaged, or does not load without running code from it ({type(error).__name__}): fetch it "
-            "again, or convert it to safetensors where you trust it."
-        ) from None
+    found = read_pickled(path, remedy="fetch it again, or convert it to safetensors where you trust it")
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     weights = (
-        {name: value for name, value in found.items() if isinstance(value, torch.Tensor)}
+        {name: value for name, value in found.items() if isinstance(name, str) and _is_plain(value)}
         if isinstance(found, dict)
         else {}
     )
     if not weights:
         raise ValueError(f"{path} holds no weights by name: write a state_dict, best as safetensors.")
     return weights
+
+
+def _is_plain(value: object) -> bool:
+    """Whether something is a tensor whose numbers are there, and all of them."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout == torch.strided
+        and value.device.type == "cpu"
+        and not value.is_quantized
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
+    )

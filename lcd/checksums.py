@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.untrusted import read_bytes
+from agents.untrusted.tables import LARGEST_TABLE
 from lcd.files import checksum, flush, is_partial, partial_of, replacing
 
 SUMS = "SHA256SUMS"
@@ -92,7 +94,7 @@ class Contents:
             finish(folder)
             sums = _sums(folder)
             try:
-                found = cls(folder, {name: (folder / name).read_bytes() for name in names}, sums)
+                found = cls(folder, {name: _content(folder / name) for name in names}, sums)
             except FileNotFoundError:
                 if not left or not sums:
                     raise
@@ -122,6 +124,12 @@ class Contents:
                 f"{self.folder / name} has changed since it was written, as {SUMS} beside it tells: {remedy}, or "
                 f"remove {SUMS} if you changed it on purpose."
             )
+
+
+def _content(file: Path) -> bytes:
+    """What a file holds, within the limits of files that somebody else may have made."""
+    file.stat()  # a file that is not there yet is another matter than one that cannot be read
+    return read_bytes(file, LARGEST_TABLE)
 
 
 def finish(folder: Path) -> None:

@@ -13,6 +13,8 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from agents.untrusted import read_json
+from envs.limits import short
 from lcd.checksums import write_together
 from lcd.diagnosis import Diagnosis
 from lcd.files import check_output, check_output_folder, is_partial, locked, replacing
@@ -26,7 +28,7 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         for index, (a, b) in enumerate(zip(old, new, strict=True)):
             yield from _differences(a, b, f"{path}[{index}]")
     elif old != new:
-        show = [str(len(value)) + " entries" if isinstance(value, list) else repr(value) for value in (old, new)]
+        show = [str(len(value)) + " entries" if isinstance(value, list) else short(value) for value in (old, new)]
         yield f"{path} was {show[0]} and is {show[1]}"
 
 
@@ -63,7 +65,7 @@ class OutputFolder:
         if not self.path.exists() or all(is_partial(file) for file in self.path.iterdir()):
             return
         try:
-            old = json.loads((self.path / "plan.json").read_text())
+            old = read_json(self.path / "plan.json")
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"The folder {self.path} holds something that the LCD did not write: choose another with --out."

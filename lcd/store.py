@@ -12,12 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from agents.untrusted import parse_csv, read_bytes, read_json
 from lcd.files import check_output_folder, checksum, flush, held, token
 from lcd.training.run import TeacherScore
 from lcd.training.settings import RunSettings
@@ -28,6 +28,9 @@ damage is noticed only where it shows. No flip of a single bit turns one name in
 
 RECORD, EPISODES, TEACHER = "run.json", "episodes.csv", "teacher.safetensors"
 """Names of a run's record, of the table of its evaluated episodes, and of the best weights of a run that keeps them."""
+
+LARGEST_FILE = 2**30
+"""Bytes that a file of a run has at the most."""
 
 UNTOUCHED_SECONDS = 24 * 3600
 """After this time a workspace of another machine that nobody holds is taken to be left behind."""
@@ -160,7 +163,7 @@ class Store:
         with _damage(settings, folder):
             record = _Record.read(folder, settings)
             contents = {name: record.content(folder, name) for name in dict.fromkeys((EPISODES, *record.files))}
-            episodes = pd.read_csv(BytesIO(contents[EPISODES]), dtype=COLUMN_TYPES)  # type: ignore[arg-type]
+            episodes = parse_csv(contents[EPISODES], EPISODES, dtype=COLUMN_TYPES, remedy="train it again")
             if len(episodes) != record.rows or episodes["step"].max() != settings.steps:
                 raise ValueError("its table is cut short")
             if settings.keep_best and not (folder / TEACHER).is_file():
@@ -278,7 +281,7 @@ class _Record:
         OSError, KeyError, TypeError, ValueError, RecursionError
             If it cannot be read, or is not the record of a run with these settings.
         """
-        data = json.loads((folder / RECORD).read_text("utf-8"))
+        data = read_json(folder / RECORD)
         if not isinstance(data, dict) or data.get("format") not in (FORMAT, UNCHECKED_FORMAT):
             raise ValueError(f"{RECORD} is no record of this version, {FORMAT}")
         if data["format"] == FORMAT and data.pop("checksum") != _checksum_of(data):
@@ -305,7 +308,7 @@ class _Record:
         """
         if Path(name).name != name:
             raise ValueError(f"{RECORD} names the file {name!r}, which is not in its folder")
-        content = (folder / name).read_bytes()
+        content = read_bytes(folder / name, LARGEST_FILE)
         if self.files and checksum(content) != self.files[name]:
             raise ValueError(f"{name} is not what was written")
         return content

@@ -257,7 +257,7 @@ def _is_privileged(encoder: str) -> bool:
     if encoder == HARMONIZED:
         return True
     weights = EncoderName.read(encoder).weights
-    card = {} if weights is None else eye_card(weights)
+    card = {} if weights is None else eye_card(weights)  # whose entries are of the right kinds
     run = card.get("run", {})
     told = run.get("view") == "semantic" or run.get("learning") == "imitation" or run.get("harmonizer", 0) > 0
     return told or card.get("objective") == "segmentation"

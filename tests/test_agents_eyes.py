@@ -405,6 +405,25 @@ def test_a_card_that_is_none_is_empty(tmp_path):
         assert eye_card(tmp_path / "eye.safetensors") == {}
 
 
+@pytest.mark.parametrize(
+    "card",
+    [
+        "[1]",
+        "{",
+        "null",
+        "[" * 100_000,
+        '{"run": null}',
+        '{"run": {"harmonizer": "x"}}',
+        '{"objective": ["segmentation"]}',
+    ],
+)
+def test_a_card_of_our_own_format_that_is_none_is_refused_before_anything_is_trained(tmp_path, card):
+    state = {name: value.contiguous() for name, value in policy("nature").features_extractor.eye.state_dict().items()}
+    save_file(state, tmp_path / "eye.safetensors", {"format": "lcd-eye-1", "card": card})
+    with pytest.raises(ValueError, match=r"^[^\n]*card in [^\n]*write the file again\.$"):
+        policy(f"nature@{tmp_path / 'eye.safetensors'}")
+
+
 class Runs:
     def __reduce__(self):
         return print, ("this must never be printed",)

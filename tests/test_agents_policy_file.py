@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from limited import little
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -34,7 +36,8 @@ def path(tmp_path):
 def rewritten(path, **changes):
     """The file with other metadata; None takes an entry out."""
     with safe_open(path, "pt") as file:
-        metadata = {name: text for name, text in (file.metadata() | changes).items() if text is not None}
+        changed = file.metadata() | {"sha256": None} | changes  # whoever forges a file writes no seal
+        metadata = {name: text for name, text in changed.items() if text is not None}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file(tensors, path, metadata)
     return path
@@ -146,3 +149,103 @@ def test_a_policy_that_the_file_cannot_describe_is_not_written(tmp_path):
     with pytest.raises(TypeError):
         save_policy(policy_of(), tmp_path / "p.safetensors", {"card": object()})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["nature@{}", "nature@{}+frozen", "efficientnet_lite0@{}+tuned=1e-4"])
+def test_a_file_that_names_another_is_refused_and_the_other_not_opened(path, tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")  # whoever opens it waits for ever
+    with pytest.raises(PolicyFileError, match=r"names another file.*its weights are inside"):
+        load_policy(rewritten(path, encoder=name.format(tmp_path / "pipe")))
+
+
+@pytest.mark.parametrize("hub", ["timm", "hf"])
+@pytest.mark.parametrize("name", ["{}:somebody/model", "{}:somebody/model+frozen", "{}:/etc/passwd+tuned"])
+def test_no_hub_is_asked_unless_the_reader_trusts_the_file(path, monkeypatch, hub, name):
+    asked = []
+
+    def ask(model):
+        asked.append(model)
+        raise ValueError("nobody answers")
+
+    monkeypatch.setattr("agents.eyes.HUBS", {"timm": ask, "hf": ask})
+    rewritten(path, encoder=name.format(hub))
+    with pytest.raises(PolicyFileError, match=r"fetched over the network.*ask_hubs=True"):
+        load_policy(path)
+    assert not asked
+    with pytest.raises(PolicyFileError, match="nobody answers"):
+        load_policy(path, ask_hubs=True)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"actions": str(10**12)},
+        {"actions": "9" * 5000},
+        {"actions": str(10**9), "action_classes": "null"},
+        {"encoder": "impala:100000,100000,100000"},
+        {"encoder": "impala:4096,4096,4096"},
+        {"encoder": "impoola:" + ",".join(["4096"] * 16)},
+        {"encoder": "nature:4096"},
+        {"encoder": "nature:" + "9" * 5000},
+        {"encoder": "wayfinder:4096,4096,4096"},
+        {"encoder": "floodfill-maze:4096"},
+        {"encoder": "floodfill-chaser:4096"},
+        {"observation_shape": "[3, 60000, 60000]"},
+        {"observation_shape": "[60000, 60000]"},
+        {"observation_shape": "[" * 100_000},
+        {"observation_shape": "[1e400, 64]"},
+        {"observation_shape": "[64.0, 64]"},
+        {"observation_shape": "[true, 64]"},
+        {"observation_shape": "null"},
+        {"action_classes": "[" * 100_000 + "]" * 100_000},
+        {"action_classes": "[[0.0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]]"},
+        {"action_classes": '[["a"]]'},
+        {"action_classes": "[[[0]]]"},
+        {"action_classes": "3"},
+        {"card": "[" * 100_000},
+        {"card": "[]"},
+        {"card": "null"},
+        {"card": '{"run": null}'},
+        {"card": '{"run": [1]}'},
+        {"card": '{"run": {"game": ["maze"]}}'},
+        {"card": '{"run": {"learning": {}}}'},
+        {"card": '{"run": {"harmonizer": "much"}}'},
+        {"card": '{"game": ["maze"]}'},
+        {"card": '{"game": 10000000000000000000000000000000}'},
+    ],
+)
+def test_descriptions_of_absurd_sizes_and_kinds_are_refused_at_once(path, changes):
+    rewritten(path, **changes)
+    with little(seconds=5), pytest.raises(PolicyFileError, match=r"^[^\n]*$") as caught:
+        load_policy(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("card", [{"run": None}, {"game": ["maze"]}, {"run": {"view": 3}}])
+def test_a_card_that_could_not_be_read_is_not_written(tmp_path, card):
+    with pytest.raises(ValueError, match=r"The card must have (a text|an object)"):
+        save_policy(policy_of(), tmp_path / "p.safetensors", card)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e30, -1e7])
+def test_weights_that_are_no_numbers_or_absurd_are_refused(path, value):
+    with safe_open(path, "pt") as file:
+        metadata = {name: text for name, text in file.metadata().items() if name != "sha256"}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors["value_net.bias"][:] = value
+    save_file(tensors, path, metadata)
+    with pytest.raises(PolicyFileError):
+        load_policy(path)
+
+
+def test_weights_without_a_probability_are_refused(tmp_path):
+    policy = policy_of(FRAMES, "impala:4,4,4")
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.fill_(9e5)
+    save_policy(policy, tmp_path / "p.safetensors", {})
+    with pytest.raises(PolicyFileError, match="damaged"):
+        load_policy(tmp_path / "p.safetensors")

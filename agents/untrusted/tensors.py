@@ -73,10 +73,11 @@ def read_pickled(path: Path, most: int = LARGEST_WEIGHTS, *, remedy: str = REMED
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 infos = archive.infolist()
-            if any(info.compress_type != zipfile.ZIP_STORED for info in infos) or (
-                sum(info.file_size for info in infos) > size
-            ):
-                raise ValueError("it is packed")
+                stored = all(info.compress_type == zipfile.ZIP_STORED for info in infos)
+                if not stored or sum(info.file_size for info in infos) > size:
+                    raise ValueError("it is packed")
+                if (damaged := archive.testzip()) is not None:  # torch itself compares no checksums
+                    raise ValueError(f"{damaged} is not what was written")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, on what is refused below
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -5,17 +5,19 @@ Linsley, Shiebler, Eberhardt and Serre, *Learning what and where to attend*, ICL
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch.nn import functional
 
+from agents.untrusted import LARGEST_IMAGE, decode_image, memory
+from agents.untrusted import read_npz as read_arrays
+from envs.limits import short
 from lcd.alignment.agreement import CLICKME_CEILING
 from lcd.alignment.harmonizer import resized
 from lcd.alignment.references import ReferenceMaps
@@ -86,37 +88,42 @@ def read_folder(folder: Path, *, size: int = SIZE, largest: int | None = None) -
 
 def _of_example(example: dict, shard: Path) -> Entry:
     try:
-        image, heatmap = (_decoded(example[name][0], mode) for name, mode in (("image", "RGB"), ("heatmap", "L")))
-        return image, heatmap, int(example["label"][0])
-    except (
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        SyntaxError,
-        OSError,
-        Image.DecompressionBombError,
-    ) as error:  # Pillow's are many
+        image, heatmap = (
+            decode_image(example[name][0], mode, name)  # type: ignore[arg-type]
+            for name, mode in (("image", "RGB"), ("heatmap", "L"))
+        )
+        return image, heatmap, _label(example["label"][0])
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ValueError(f"An entry of {shard} lacks image, heatmap or label ({error!r}): fetch it again.") from None
 
 
-def _decoded(content: bytes, mode: str) -> NDArray[np.uint8]:
-    with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert(mode))
+def _label(value: Any) -> int:
+    """The number of a class.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    number = np.squeeze(np.asarray(value))
+    if number.ndim or number.dtype.kind not in "iuf" or number != np.round(number) or not 0 <= number < 2**31:
+        raise ValueError(f"the label {short(value)} is no number of a class")
+    return int(number)
 
 
 def _of_npz(file: Path) -> Entry:
     try:
-        with np.load(file, allow_pickle=False) as data:
-            image, heatmap = np.asarray(data["image"]), np.squeeze(np.asarray(data["heatmap"]))
-            label = int(np.squeeze(data["label"]))
-    except Exception as error:  # a damaged archive fails in NumPy, zipfile, zlib or struct
+        data = read_arrays(file, ("image", "heatmap", "label"))
+        image, heatmap, label = data["image"], np.squeeze(data["heatmap"]), _label(data["label"])
+    except ValueError as error:
         raise ValueError(f"{file} lacks image, heatmap or label, or is damaged ({error}): fetch it again.") from None
     if image.ndim != 3 or image.shape[2] != 3 or heatmap.ndim != 2 or 0 in image.shape + heatmap.shape:
         raise ValueError(
             f"{file} holds an image of shape {image.shape} and a heatmap of shape {heatmap.shape}, "
             "not (height, width, 3) and (height, width): fetch it again."
         )
+    if max(heatmap.size, image.size // 3) > LARGEST_IMAGE:
+        raise ValueError(f"{file} holds an image of more than {LARGEST_IMAGE:,} pixels: leave it out.")
     if not all(np.isrealobj(each) and np.isfinite(each).all() and each.min() >= 0 for each in (image, heatmap)):
         raise ValueError(
             f"{file} holds numbers that are no colours or weights, but negative or not finite: fetch it again."
@@ -129,8 +136,13 @@ def _of_npz(file: Path) -> Entry:
 
 
 def _prepared(entries: Iterator[Entry], size: int) -> ReferenceMaps:
-    images, maps, labels = [], [], []
+    images: list[NDArray[np.uint8]] = []
+    maps: list[NDArray[np.float32]] = []
+    labels: list[int] = []
+    most = memory() // (2 * size * size * (3 + 4))
     for image, heatmap, label in entries:
+        if len(images) == most:
+            raise ValueError(f"More than {most:,} images take more than half of the memory that is there: name fewer.")
         channels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))
         images.append(resized(channels, (size, size)).round().byte().numpy().transpose(1, 2, 0))
         maps.append(_blurred(torch.from_numpy(np.asarray(heatmap, np.float32))[None], size)[0].numpy())

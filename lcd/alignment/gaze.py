@@ -7,21 +7,22 @@ positions x0, y0, x1, y1, ... in pixels of the frame of 160 by 210; and an archi
 
 from __future__ import annotations
 
-import io
-import tarfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from agents.untrusted import decode_image, memory, read_members, read_text
 from lcd.alignment.references import ReferenceMaps
 
 HEIGHT, WIDTH = 210, 160
 
 DEVIATION = (7.1, 5.6)
 """Rows and columns by which gaze is blurred: about one degree of visual angle where the data were taken."""
+
+LARGEST_TABLE = 2**28
+"""Bytes of a trial's table."""
 
 _FARTHEST = 1e6  # pixels beside the screen that somebody may still look
 _BEFORE_GAZE = 6  # columns of a line before the positions
@@ -71,13 +72,8 @@ def gaze_map(places: NDArray[np.float64], deviation: tuple[float, float] = DEVIA
 
 
 def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
-    if not table.is_file():
-        raise ValueError(f"There is no file {table}: check the path.")
     found = []
-    try:
-        lines = table.read_text("utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{table} is no text: name the table of a trial, NAME.txt.") from None
+    lines = read_text(table, LARGEST_TABLE, remedy="name the table of a trial, NAME.txt").splitlines()
     for number, line in enumerate(lines):
         parts = line.strip().split(",")
         if number == 0 and parts[0] == "frame_id":
@@ -89,28 +85,28 @@ def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
             places = np.array(gaze, dtype=np.float64).reshape(-1, 2)
             if not (np.abs(places) < _FARTHEST).all():
                 raise ValueError
+            if len(action) > 3:
+                raise ValueError
             found.append((name, int(action), places))
         except (IndexError, ValueError):
             raise ValueError(f"Line {number + 1} of {table} is no line of Atari-HEAD: fetch the file again.") from None
     if not found:
         raise ValueError(f"In {table} nobody looks anywhere: choose another trial.")
+    if len({name for name, _, _ in found}) < len(found):
+        raise ValueError(f"{table} names a frame twice: fetch the file again.")
     return found
 
 
 def _frames(archive: Path, names: set[str]) -> dict[str, NDArray[np.uint8]]:
     if not archive.is_file():
         raise ValueError(f"There is no file {archive} beside its table: fetch it, too.")
-    found = {}
-    try:
-        with tarfile.open(archive, "r:bz2") as files:
-            for member in files:
-                name = Path(member.name).stem
-                content = files.extractfile(member) if name in names and member.isfile() else None
-                if content is not None:
-                    with Image.open(io.BytesIO(content.read())) as image:
-                        found[name] = np.asarray(image.convert("RGB"))
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise ValueError(f"{archive} cannot be read to its end ({error}): fetch it again.") from None
+    found: dict[str, NDArray[np.uint8]] = {}
+    taken = 0
+    for name, content in read_members(archive, names, remedy="fetch it again"):
+        found[name] = decode_image(content, "RGB", f"{name} in {archive}", remedy="fetch it again")
+        taken += found[name].nbytes + 4 * HEIGHT * WIDTH
+        if 2 * taken > memory():
+            raise ValueError(f"{len(found):,} frames of {archive} take the memory that is there: read fewer, largest=.")
     if missing := sorted(names - found.keys()):
         raise ValueError(f"The frame {missing[0]} is not in {archive}: fetch it again.")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
+from agents.untrusted import memory, read_image
 from lcd.alignment.agreement import MEASURES, Agreement, ceiling
 
 Source = Literal["human", "privileged"]
@@ -101,8 +101,11 @@ def read_folders(images: Path, maps: Path, source: Source) -> ReferenceMaps:
     if alone := sorted(seen.keys() ^ drawn.keys()):
         raise ValueError(f"{alone[0]} is in one of {images} and {maps} only: every image needs a map of its name.")
     names = sorted(seen)
-    pictures = np.stack(_of_one_size([_picture(seen[name], "RGB") for name in names], images))
-    sources = [np.stack(_of_one_size([_picture(path, "L") for path in drawn[name]], maps)) for name in names]
+    first = _picture(seen[names[0]], "RGB")
+    if len(names) * first.size * 4 > memory():  # with maps in single precision
+        raise ValueError(f"The {len(names):,} images in {images} take more memory than there is: name fewer.")
+    pictures = np.stack(_of_one_size((_picture(seen[name], "RGB") for name in names), images))
+    sources = [np.stack(_of_one_size((_picture(path, "L") for path in drawn[name]), maps)) for name in names]
     importance = np.stack(_of_one_size([each.mean(axis=0) for each in sources], maps))
     return ReferenceMaps(pictures, importance.astype(np.float32), source, ceilings=_ceilings(sources))
 
@@ -139,18 +142,14 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _picture(path: Path, mode: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I"):  # of 16 bits, which Pillow would cut to the lowest 8
-                return np.asarray(image.convert("F").point(lambda value: value / 257).convert(mode))
-            return np.asarray(image.convert(mode))
-    except (OSError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}): remove or replace it.") from None
+def _picture(path: Path, mode: Literal["RGB", "L"]) -> NDArray[np.uint8]:
+    return read_image(path, mode, remedy="remove or replace it")
 
 
-def _of_one_size(pictures: Sequence[NDArray[Any]], folder: Path) -> Sequence[NDArray[Any]]:
-    sizes = {picture.shape[:2] for picture in pictures}
-    if len(sizes) > 1:
-        raise ValueError(f"The images in {folder} have different sizes, {sorted(sizes)}: bring them to one.")
-    return pictures
+def _of_one_size(pictures: Iterable[NDArray[Any]], folder: Path) -> Sequence[NDArray[Any]]:
+    found: list[NDArray[Any]] = []
+    for picture in pictures:
+        found.append(picture)
+        if (sizes := {found[0].shape[:2], picture.shape[:2]}) and len(sizes) > 1:
+            raise ValueError(f"The images in {folder} have different sizes, {sorted(sizes)}: bring them to one.")
+    return found

@@ -7,17 +7,26 @@ names to lists of bytes, of floating numbers or of whole ones.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.untrusted import opened
+
 Feature = list[bytes] | NDArray[np.float32] | NDArray[np.int64]
 
 _MASK = 0xA282EAD8
+LARGEST_FILE, LARGEST_RECORD = 2**40, 2**26
+"""Bytes of a file, which is read record by record, and of a record."""
+
+_LONGEST_VARINT = 63  # bits before the last byte of a whole number
+_MOST_NUMBERS = 2**20  # whole ones of a feature
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # kinds of fields on the wire
 
 
@@ -42,10 +51,8 @@ def read_examples(path: Path) -> Iterator[dict[str, Feature]]:
 
 
 def _records(path: Path) -> Iterator[bytes]:
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}: check the path.")
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with opened(path, LARGEST_FILE, remedy="fetch it again") as file:
+        size = os.fstat(file.fileno()).st_size
         number = 0
         while header := file.read(12):
             short = ValueError(f"{path} is cut short in record {number}: fetch it again.")
@@ -56,6 +63,10 @@ def _records(path: Path) -> Iterator[bytes]:
             (length,) = struct.unpack("<Q", header[:8])
             if length + 4 > size - file.tell():  # and not first read, for what is damaged may ask for any amount
                 raise short
+            if length > LARGEST_RECORD:
+                raise ValueError(
+                    f"Record {number} of {path} has more than {LARGEST_RECORD:,} bytes: leave the file out."
+                )
             body = file.read(length + 4)
             if _masked(body[:length]) != struct.unpack("<I", body[length:])[0]:
                 raise ValueError(f"Record {number} of {path} is damaged: fetch the file again.")
@@ -93,6 +104,8 @@ def _fields(message: bytes) -> Iterator[tuple[int, int, bytes | int]]:
 def _varint(message: bytes, place: int) -> tuple[int, int]:
     value = shift = 0
     while True:
+        if shift > _LONGEST_VARINT:
+            raise ValueError("a number of more than 64 bits")
         byte = message[place]
         value |= (byte & 127) << shift
         place, shift = place + 1, shift + 7
@@ -121,7 +134,11 @@ def _values(feature: bytes) -> Feature:
             return [part for part in parts if isinstance(part, bytes)]
         if kind == 2:
             return np.frombuffer(b"".join(part for part in parts if isinstance(part, bytes)), "<f4").copy()
-        return np.array([number for part in parts for number in _whole_numbers(part)], np.int64)
+        numbers = islice((number for part in parts for number in _whole_numbers(part)), _MOST_NUMBERS + 1)
+        found = np.array(list(numbers), np.int64)
+        if len(found) > _MOST_NUMBERS:
+            raise ValueError(f"a feature of more than {_MOST_NUMBERS:,} numbers")
+        return found
     return []
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from agents.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
 from envs import get_game
+from envs.limits import short, text
 from lcd.pipeline import adjusted_preset, plan_diagnosis
 from lcd.plan import GamePlan, Plan
 from lcd.presets import PRESETS
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ADJUSTABLE = ("steps", "seeds", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor")
 """Numbers of a preset that a survey may replace."""
@@ -53,12 +50,21 @@ class Survey:
 
     def __post_init__(self) -> None:
         for name, several in (("games", self.games), ("appearance", self.appearance)):
+            if not isinstance(several, Iterable):
+                raise ValueError(
+                    f"A survey's {name} = {short(several)} is not written as a survey is: name them in a list, each in "
+                    "quotation marks."
+                )
             if isinstance(several, str) or not all(isinstance(each, str) for each in several):
-                raise ValueError(f"A survey's {name} are a list of names, each in quotation marks, not {several!r}.")
+                raise ValueError(
+                    f"A survey's {name} are a list of names, each in quotation marks, not {short(several)}."
+                )
+            object.__setattr__(self, name, tuple(several))
+        for name in ("preset", "mode"):
+            text(f"A survey's {name}", getattr(self, name))
         if not isinstance(self.train_teachers, bool):
-            raise ValueError(f"A survey's train_teachers is true or false, not {self.train_teachers!r}.")
+            raise ValueError(f"A survey's train_teachers is true or false, not {short(self.train_teachers)}.")
         object.__setattr__(self, "games", tuple(get_game(game).name for game in self.games))
-        object.__setattr__(self, "appearance", tuple(self.appearance))
         if len(set(self.games)) < max(1, len(self.games)):
             raise ValueError(
                 f"A survey names each of its games once, unlike {', '.join(self.games) or 'an empty list'}."
@@ -68,7 +74,7 @@ class Survey:
         for name, value in self.changes.items():
             kind, word = (str, "name") if name == "encoder" else (int, "whole number")
             if type(value) is not kind:  # true is no number, though Python counts it as 1
-                raise ValueError(f"A survey's {name} is a {word}, not {value!r}.")
+                raise ValueError(f"A survey's {name} is a {word}, not {short(value)}.")
         if self.preset not in PRESETS:
             raise ValueError(f"Unknown preset {self.preset!r}: choose one of {', '.join(PRESETS)}.")
 
@@ -88,16 +94,13 @@ class Survey:
             If there is no such file, or it is no plan of a survey.
         """
         path = Path(source)
-        try:
-            shipped = str(source) in shipped_surveys() and not path.exists()
-            text = _shipped(str(source)).read_text("utf-8") if shipped else path.read_text("utf-8")
-            data = tomllib.loads(text)
-        except OSError:
-            raise ValueError(
-                f"There is no survey {source}: give a file, or one of {', '.join(shipped_surveys())}."
-            ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{source} is not written as a survey is, in TOML: {error}.") from None
+        if str(source) in shipped_surveys() and not os.path.lexists(path):
+            data = parse_toml(_shipped(str(source)).read_text("utf-8"), str(source))
+        else:
+            known = ", ".join(shipped_surveys())
+            remedy = f"give a file, or one of {known}"
+            check_file(path, LARGEST_TOML, what="survey", remedy=remedy, lost=remedy)
+            data = read_toml(path, what="a survey", remedy=remedy)
         own = {f.name for f in fields(cls)} - {"changes"}
         if "games" not in data:
             raise ValueError(f"{source} names no games: a survey needs a line such as games = ['starpilot', 'maze'].")

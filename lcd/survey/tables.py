@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from agents.untrusted import parse_csv, parse_json
+from envs.limits import short
 from lcd.checksums import SUMS, Contents, finish, write_together
 from lcd.diagnosis import FORMAT, Diagnosis
 from lcd.files import check_output_folder, is_partial, locked
@@ -105,6 +105,15 @@ KEYS = {
     "demands": ["game", "quantity", "levels", "score"],
 }
 """Columns of each table that tell its rows apart."""
+
+LARGEST_NUMBER = 1e15
+"""Beyond any budget, return or score; squares of it are still numbers."""
+
+LONGEST_TEXT = 10_000
+"""Signs of a text; the longest are what would decide a verdict."""
+
+MOST_GAMES = 500
+"""Games of a survey: what is made of them takes time with the square of their number."""
 
 CHOICES = {"view": VIEWS, "learning": LEARNINGS, "levels": LEVELS}
 """What may stand in a column of `scores` and `curves`."""
@@ -330,20 +339,50 @@ def _contents(folder: Path, names: Iterable[str]) -> Contents:
 
 
 def _read_table(file: Path, content: bytes, name: str) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(BytesIO(content), keep_default_na=True)
-    except ValueError as error:  # pandas' own errors are ValueErrors, too
-        raise ValueError(f"{file} cannot be read ({' '.join(str(error).split())}): restore it.") from None
+    table = parse_csv(content, str(file), dtype=dict.fromkeys(TEXTS[name], str), remedy="restore it")
     if missing := [column for column in COLUMNS[name] if column not in table]:
         raise ValueError(
             f"{file} has no column {missing[0]!r}, as those of another version: enter its games into a new folder with "
             "lcd survey --tables."
         )
+    return _checked(table, name, file)
+
+
+def _checked(table: pd.DataFrame, name: str, file: Path) -> pd.DataFrame:
+    """A table after a look at the kind and the size of every value.
+
+    Raises
+    ------
+    ValueError
+        If one is none that such a table holds.
+    """
     for column in COLUMNS[name]:
-        if column not in TEXTS[name] and not is_numeric_dtype(table[column]):
-            raise ValueError(f"{file} holds something else than numbers in the column {column!r}: restore it.")
+        if column not in TEXTS[name]:
+            if table[column].isna().all():  # JSON's nulls
+                table[column] = table[column].astype(np.float64)
+            if not is_numeric_dtype(table[column]) or table[column].dtype.kind not in "iuf":
+                raise ValueError(f"{file} holds something else than numbers in the column {column!r}: restore it.")
+        else:
+            _check_texts(table[column], column, file)
+    if len(table) and table["game"].nunique() > MOST_GAMES:
+        raise ValueError(f"{file} has more than {MOST_GAMES} games: keep fewer of them together.")
     _check_values(table, name, file)
+    for column in set(COLUMNS[name]) - TEXTS[name]:
+        sizes = table[column].abs().to_numpy(np.float64)
+        if (sizes > LARGEST_NUMBER).any() and not (
+            name == "demands" and np.isinf(sizes).any()
+        ):  # limits may be infinite
+            raise ValueError(f"{file} holds a number beyond {LARGEST_NUMBER:g} in the column {column!r}: restore it.")
     return table
+
+
+def _check_texts(values: pd.Series[Any], column: str, file: Path) -> None:
+    for value in values.dropna():
+        if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
+            raise ValueError(
+                f"{file} holds {short(value)} in the column {column!r}, where a text of at most {LONGEST_TEXT:,} signs "
+                "belongs: restore it."
+            )
 
 
 def _check_values(table: pd.DataFrame, name: str, file: Path) -> None:
@@ -366,16 +405,17 @@ def _check_values(table: pd.DataFrame, name: str, file: Path) -> None:
 
 def _read(file: Path) -> _Rows:
     contents = _contents(file.parent, [file.name])
-    try:
-        record: dict[str, Any] = json.loads(contents.files[file.name].decode("utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file} cannot be read ({error}): make the diagnosis again.") from None
+    text = contents.files[file.name].decode("utf-8", errors="replace")
+    record: Any = parse_json(text, str(file), remedy="make the diagnosis again")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): make it again.")
     try:
         rows = _rows(record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{file} is damaged ({error!r}): make the diagnosis again.") from None
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, AssertionError) as error:
+        raise ValueError(f"{file} is damaged ({short(error)}): make the diagnosis again.") from None
+    for name in TABLES:
+        table = pd.DataFrame([rows.game])[list(COLUMNS["games"])] if name == "games" else getattr(rows, name)
+        _checked(table, name, file)
     contents.check("make the diagnosis again")
     return rows
 

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.untrusted import in_short, read_json
 from envs import GAMES, get_game
+from envs.limits import real_number, short, text, whole_number
 from lcd.files import checksum, replacing
 from lcd.teachers.examination import LONG_TRAINED, Score
 
 FORMAT = "lcd.teacher/1"
+_LARGEST_CARD = 2**20  # bytes
 SHIPPED = Path(__file__).parent / "data"
 MODES = ("easy", "hard")
 """Distribution modes that teachers are made for: those with published returns to count between."""
@@ -84,13 +87,40 @@ class Card:
             If the file is missing or no card.
         """
         try:
-            data = json.loads(path.read_text())
+            data = read_json(path, _LARGEST_CARD)
             if data.pop("format") != FORMAT:
                 raise KeyError("format")
             scores = {name: Score(**data.pop(name)) for name in ("training", "unseen", "expert")}
-            return cls(**(data | scores))
-        except (OSError, KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} is no card of a teacher ({error}): install the package again.") from error
+            card = cls(**(data | scores))
+            card._check()
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is no card of a teacher ({in_short(error)}): install the package again."
+            ) from error
+        return card
+
+    def _check(self) -> None:
+        """Refuse entries of another kind than readers rely on.
+
+        Raises
+        ------
+        ValueError
+            If there is one.
+        """
+        get_game(self.game)
+        teacher_name(self.game, text("distribution_mode", self.distribution_mode))
+        text("checksum", self.checksum)
+        whole_number("steps", self.steps)
+        for name in ("core_hours", "sharpness"):
+            real_number(name, getattr(self, name))
+        for name in ("training", "unseen", "expert"):
+            for entry, value in asdict(getattr(self, name)).items():
+                real_number(f"{entry} of {name}", value)
+        for name in ("recipe", "versions"):
+            if not isinstance(getattr(self, name), dict):
+                raise ValueError(f"{name} must be an object, not {short(getattr(self, name))}")
+        if self.begun_from is not None:
+            text("begun_from", self.begun_from)
 
 
 def teacher_name(game: str, distribution_mode: str) -> str:

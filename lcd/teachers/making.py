@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import pandas as pd
-
 from agents import EncoderPolicy, load_policy, save_policy
 from agents.teacher import check_finite
+from agents.untrusted import read_csv, read_text
 from envs import ProcgenOptions
 from lcd.files import checksum, replacing
 from lcd.store import versions
@@ -84,7 +83,7 @@ def make_teacher(
         save_policy(policy, partial, made_for | {"recipe": asdict(recipe)}, half=True)
     teacher = load_policy(file)[0]
     unseen = options.unseen_levels(TRAINING_LEVELS)
-    legs = pd.read_csv(folder / "legs.csv")
+    legs = read_csv(folder / "legs.csv", remedy="remove it, and start the same command again")
     card = Card(
         game=options.game,
         distribution_mode=options.distribution_mode,
@@ -137,7 +136,7 @@ def _claim(folder: Path, options: ProcgenOptions, recipe: Recipe, begun_from: st
     claimed = {"options": options.as_dict(), "recipe": settings, "begun_from": begun_from}
     text = json.dumps(claimed, indent=1)
     claim = folder / "recipe.json"
-    if claim.exists() and claim.read_text() != text:
+    if claim.exists() and read_text(claim, 2**20, remedy="choose another folder or remove it") != text:
         raise ValueError(
             f"{folder} holds the work of another recipe for {options.game}: choose another folder or remove it."
         )
