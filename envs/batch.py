@@ -104,9 +104,9 @@ class Step:
     level_completes : numpy.ndarray, shape (n,), bool
         Whether the step completed its level.
     final_observations
-        From the index of a game to the last observation of the episode that was cut off (none of generated assets,
-        whose games Procgen cannot save). Procgen draws only after it has laid out the next level, so the last frame of
-        an episode that the game itself ended does not exist.
+        From the index of a game to the last observation of the episode that ended, where there is one. Procgen draws
+        only after it has laid out the next level, so the last frame of an episode that the game itself ended does not
+        exist, nor any of generated assets, whose games Procgen cannot save.
     """
 
     observations: Observation

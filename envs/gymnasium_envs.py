@@ -155,10 +155,12 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
             prev_level_seed=step.previous_level_seeds,
             prev_level_complete=step.level_completes,
         )
-        if step.truncated.any():
+        ended = step.terminated | step.truncated
+        shown = [index for index in np.flatnonzero(ended).tolist() if index in step.final_observations]
+        if step.truncated.any() or shown:
             final = np.full(self.num_envs, None, object)
-            for index in np.flatnonzero(step.truncated).tolist():
-                final[index] = step.final_observations.get(index)
+            for index in shown:
+                final[index] = step.final_observations[index]
             info |= {"final_obs": final, "_final_obs": np.array([observation is not None for observation in final])}
         return step.observations, step.rewards.astype(np.float64), step.terminated, step.truncated, info
 

@@ -93,10 +93,11 @@ class GameVecEnv(VecEnv):
                 strict=True,
             )
         ]
+        ended = step.terminated | step.truncated
         for index, observation in step.final_observations.items():
-            if step.truncated[index]:
+            if ended[index]:
                 infos[index]["terminal_observation"] = observation
-        return step.observations, step.rewards, step.terminated | step.truncated, infos
+        return step.observations, step.rewards, ended, infos
 
     def close(self) -> None:
         """Free the games."""

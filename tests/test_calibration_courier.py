@@ -11,6 +11,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_sb3_env
 
+from agents import PPO
 from envs.calibration.adaptors import CalibrationEnv, CalibrationVecEnv
 from envs.calibration.batch import CalibrationBatch
 from envs.calibration.chance import uniform
@@ -138,6 +139,54 @@ def test_when_rewards_are_paid_changes_no_return(dial):
     assert np.array_equal(totals[0], totals[2])
     assert (first_rewards[0] <= first_rewards[1]).all()
     assert first_rewards[0].mean() < first_rewards[1].mean() < first_rewards[2].mean()
+
+
+OWING = [({}, False), ({"horizon": 1.0}, False), ({"delay": 0.1}, True), ({"sparsity": 1.0}, True)]
+
+
+@pytest.mark.parametrize(("dials", "owing"), OWING)
+def test_where_rewards_may_be_owed_the_last_step_ends_the_game(dials, owing):
+    """What is owed is paid then, and nothing of it may be expected behind it; elsewhere the limit cuts the game off."""
+    env = CalibrationVecEnv(CourierOptions(Dials(**dials)), 3, "both")
+    single = gymnasium.make("lcd/Courier-v0", **dials)
+    several = gymnasium.make_vec("lcd/Courier-v0", num_envs=3, **dials)
+    env.reset(), single.reset(seed=0), several.reset(seed=0)
+    for _ in range(EPISODE):
+        *_, dones, infos = env.step(np.zeros(3, int))
+        last, _, terminated, truncated, info = single.step(0)
+        *_, of_vector = several.step(np.zeros(3, int))
+    assert dones.all()
+    assert {info["terminated"] for info in infos} == {owing}
+    assert {info["TimeLimit.truncated"] for info in infos} == {not owing}
+    assert all(info["terminal_observation"]["pixels"].shape == (64, 64, 3) for info in infos)
+    assert (terminated, truncated, info["final_frame"]) == (owing, not owing, True)
+    assert single.observation_space.contains(last)
+    assert of_vector["_final_obs"].all()
+    again, _, terminated, truncated, _ = several.step(np.zeros(3, int))
+    assert not (terminated | truncated).any()
+    assert not np.array_equal(of_vector["final_obs"][0], again[0])
+
+
+@pytest.mark.parametrize(("dials", "owing"), OWING)
+def test_what_is_owed_counts_once_in_what_a_learner_learns_from(dials, owing):
+    """A critic that expects 5 everywhere: it is asked what comes after the last step only if rewards may come."""
+    env = CalibrationVecEnv(CourierOptions(Dials(**dials)), 4, seed=1)
+    paid, step_wait = [], env.step_wait
+
+    def watched():
+        observations, rewards, dones, infos = step_wait()
+        paid.append(rewards.copy())
+        return observations, rewards, dones, infos
+
+    env.step_wait = watched
+    model = PPO(env=env, encoder="small", n_steps=EPISODE, batch_size=64, n_epochs=1, gamma=0.9, device="cpu", seed=0)
+    torch.nn.init.zeros_(model.policy.value_net.weight)
+    torch.nn.init.constant_(model.policy.value_net.bias, 5.0)
+    _, callback = model._setup_learn(EPISODE)
+    model.collect_rollouts(model.env, callback, model.rollout_buffer, EPISODE)
+    learned_from = model.rollout_buffer.rewards
+    assert np.array_equal(learned_from[:-1], np.array(paid)[:-1])
+    assert learned_from[-1] - paid[-1] == pytest.approx(0.0 if owing else 0.9 * 5, abs=1e-4)
 
 
 @pytest.mark.parametrize("dial", PERCEPTUAL)

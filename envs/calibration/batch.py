@@ -25,6 +25,7 @@ class _Games(Protocol):
     """Many games without a picture."""
 
     levels: NDArray[np.int64]
+    terminates: bool
 
     def begin(self, games: NDArray[np.int64], levels: NDArray[np.int64]) -> None: ...
 
@@ -116,8 +117,8 @@ class CalibrationBatch:
         return Step(
             observations=self.observe(),
             rewards=rewards,
-            terminated=np.zeros_like(over),
-            truncated=over,
+            terminated=over & self._games.terminates,
+            truncated=over & (not self._games.terminates),
             level_seeds=self.level_seeds,
             previous_level_seeds=previous,
             level_completes=np.zeros_like(over),

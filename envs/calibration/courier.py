@@ -73,6 +73,11 @@ class Rules:
             slip=MAX_SLIP * dials.slip,
         )
 
+    @property
+    def owes(self) -> bool:
+        """Whether rewards are paid later than they were earned, so that some are owed when an episode ends."""
+        return self.delay > 0 or self.rewards_per_payment > 1
+
 
 def num_distractors(dials: Dials) -> int:
     """How many things move about to no use."""
@@ -101,10 +106,14 @@ class Courier:
         Cells of things of no use that lie still and that move about.
     travelled : numpy.ndarray, shape (n, 2), int64
         Rows and columns that the player has gone, around the torus.
+    terminates : bool
+        Whether the last step ends the game, and does not merely cut it off: it does where rewards may be owed. They are
+        paid with the last step, so that nothing of them is to be expected behind it.
     """
 
     def __init__(self, dials: Dials, levels: NDArray[np.int64]) -> None:
         self.rules = Rules.of(dials)
+        self.terminates = self.rules.owes
         count = len(levels)
         self.levels = np.array(levels, np.int64)
         self.time, self.fetched, self._layouts, self._waited, self._withheld = (

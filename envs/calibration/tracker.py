@@ -51,7 +51,11 @@ class Tracker:
         Level, and steps made in it.
     cursor : numpy.ndarray, shape (n, 2), int64
         Row and column of its middle.
+    terminates : bool
+        Never: every reward is paid in the step that earns it, and the last step merely cuts the episode off.
     """
+
+    terminates = False
 
     def __init__(self, distractors: int, levels: NDArray[np.int64]) -> None:
         self.things = 1 + distractors
