@@ -1,6 +1,6 @@
 """Procgen environments with twin views: what a player sees, and a perfect segmentation of the same state."""
 
-from envs import engine as _engine  # first: it keeps the old gym's notice from the user's terminal
+from envs import procgen_library as _library  # first: it keeps the old gym's notice from the user's terminal
 from envs.batch import LockstepError, ProcgenBatch, View
 from envs.calibration.adaptors import register as _register_calibration
 from envs.games import GAMES, Game, get_game
@@ -27,6 +27,6 @@ __all__ = [
     "register",
 ]
 
-del _engine
+del _library
 register()
 _register_calibration()

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-from gym_notices import notices
 
 from envs.options import ProcgenOptions
+from envs.procgen_library import procgen_env
 from envs.saved_state import INT32_MAX, SavedState
-
-notices.notices.clear()  # else importing procgen prints the old gym's notice on every user's stderr
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from procgen import ProcgenGym3Env
 
 FORCE_RESET = -1
 """The action that ends an episode whatever its state (Procgen's ``Game::step``)."""
@@ -45,6 +38,11 @@ class Engine:
     level_completes : numpy.ndarray, shape (num_envs,), bool
         Whether the last step completed its level.
 
+    Raises
+    ------
+    envs.procgen_library.ProcgenMissing
+        If Procgen cannot be loaded on this machine.
+
     Notes
     -----
     The arrays are Procgen's own buffers: the next `observe` overwrites them.
@@ -55,7 +53,7 @@ class Engine:
         if options.distribution_mode == "exploration":
             del settings["num_levels"], settings["start_level"]
         game = settings.pop("game")
-        self._env = ProcgenGym3Env(
+        self._env = procgen_env(
             num=num_envs, env_name=game, rand_seed=seed % INT32_MAX, num_threads=num_threads, **settings
         )
         # An engine that is dropped unclosed is freed whenever Python collects cycles, perhaps while another one loads
