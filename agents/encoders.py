@@ -171,7 +171,20 @@ class Encoder(BaseFeaturesExtractor):
         """Observations as images in the type that the convolutions compute in: label maps in [0, 1], frames scaled.
 
         Frames may come as bytes or, from Stable-Baselines3's own preprocessing, as numbers in [0, 1] already.
+
+        Raises
+        ------
+        ValueError
+            If they have another height or width than the observation space: larger ones would be cropped.
         """
+        wanted = self._observation_space.shape
+        assert wanted is not None
+        if observations.shape[-2:] != wanted[-2:]:
+            found, made_for = (" x ".join(map(str, shape[-2:])) for shape in (observations.shape, wanted))
+            raise ValueError(
+                f"This encoder is made for images of {made_for} pixels, and these have {found}: resize them, or make "
+                "one for them."
+            )
         height, width = self.image_shape[1:]
         dtype = computing_type(observations.device)
         if self.reads_labels:

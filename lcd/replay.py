@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from agents import EncoderPolicy
 from envs import ProcgenBatch, ProcgenOptions
-from envs.batch import FRAME_SHAPE
+from lcd.training.frames import view_of
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,15 @@ def record(
         Steps after which it ends in any case.
     seed
         Of levels and actions.
+
+    Raises
+    ------
+    ValueError
+        If the policy cannot play the game.
     """
+    view = view_of(policy)
     batch = ProcgenBatch(options, 1, "both", seed)
     generator = torch.Generator().manual_seed(seed)
-    view = "semantic" if policy.observation_space.shape == FRAME_SHAPE else "pixels"
     steps: list[tuple[np.ndarray, np.ndarray, int, float, float, bool]] = []
     left = episodes
     seen = batch.observe()

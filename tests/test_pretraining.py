@@ -16,6 +16,7 @@ from agents.weights import eye_card
 from envs import ProcgenOptions
 from envs.actions import action_classes
 from lcd.commands.pretrain import default_file
+from lcd.replay import record
 from lcd.training.frames import GameFrames, Transitions, collect_frames
 from lcd.training.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
 from lcd.training.pretraining import FRAMES, Pretraining, pretrain, teach
@@ -120,7 +121,7 @@ def test_on_levels_that_it_never_saw_an_eye_does_better_than_one_that_sees_nothi
     assert (card["score"] - card["chance"]) * np.sign(gain) > abs(gain)
 
 
-def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True):
+def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True, side=64):
     """A square on grey that goes its own size right, left, down or up, as told, or jumps; over an edge it comes back.
 
     At first it lies anywhere, or on a raster of its size.
@@ -128,11 +129,11 @@ def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True):
     random = np.random.default_rng(seed)
     games, raster = 16, 1 if anywhere else size
     actions = random.integers(4, size=(steps, games))
-    corners = random.integers(64 // raster, size=(steps + 1, games, 2)) * raster
+    corners = random.integers(side // raster, size=(steps + 1, games, 2)) * raster
     if obedient:
         corners[1:] = size * np.array([[0, 1], [0, -1], [1, 0], [-1, 0]])[actions]
-        corners = corners.cumsum(axis=0) % 64
-    rows, columns = ((np.arange(64) - corners[..., axis, None]) % 64 < size for axis in (0, 1))
+        corners = corners.cumsum(axis=0) % side
+    rows, columns = ((np.arange(side) - corners[..., axis, None]) % side < size for axis in (0, 1))
     there = rows[..., :, None] & columns[..., None, :]
     frames = np.where(there[..., None], np.uint8(250), np.uint8(60)).repeat(3, axis=-1)
     return GameFrames(frames, np.where(there, 5, 0).astype(np.uint8), actions, np.ones((steps, games), np.bool_))
@@ -155,6 +156,85 @@ def test_what_a_square_does_is_learned_as_well_as_it_can_be_known(name, world, b
     _, found = teach(frames, others, ((0,), (1,), (2,), (3,)), settings)
     score = found["score"] / (found["chance"] if name == "autoencoding" else 1)
     assert least <= score <= most
+
+
+FOUR = ((0,), (1,), (2,), (3,))
+
+
+@pytest.mark.parametrize("architecture", ["nature", "small", "impala:4,8"])
+@pytest.mark.parametrize("side", [48, 128])
+def test_an_eye_is_made_for_the_frames_that_it_learns_on(architecture, side):
+    """Of larger ones it would see the upper left corner only, as long as it is made for those of Procgen."""
+    settings = Pretraining("slow-features", architecture, epochs=1, batch_size=16)
+    plain = GameFrames(
+        np.zeros((3, 8, side, side, 3), np.uint8), None, np.zeros((2, 8), np.int64), np.ones((2, 8), np.bool_)
+    )
+    eye, _ = teach(plain, plain, FOUR, settings)
+    assert eye._observation_space.shape == (3, side, side)
+    black, corner = torch.zeros(1, 3, side, side, dtype=torch.uint8), torch.zeros(1, 3, side, side, dtype=torch.uint8)
+    corner[..., side - 12 :, side - 12 :] = 255
+    assert not torch.equal(eye.see(black), eye.see(corner))
+    with pytest.raises(ValueError, match=f"made for images of {side} x {side} pixels, and these have 64 x 64"):
+        eye.see(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(("name", "least"), [("segmentation", 0.95), ("inverse-dynamics", 0.9)])
+def test_large_frames_are_learned_from_as_well(name, least):
+    frames, others = (wandering_square(32, steps=32, seed=seed, side=128, anywhere=False) for seed in (0, 1))
+    settings = Pretraining(name, "small", epochs=6, batch_size=16, learning_rate=2e-3)
+    assert teach(frames, others, FOUR, settings)[1]["score"] >= least
+
+
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "segmentation"])
+def test_frames_without_labels_will_do_where_labels_are_not_learned(name):
+    labelled = wandering_square(16, steps=8)
+    settings = Pretraining(name, "small", epochs=1, batch_size=16)
+    cards = [teach(each, each, FOUR, settings)[1] for each in (labelled, replace(labelled, labels=None))]
+    assert cards[0] == cards[1]
+
+
+def test_frames_that_nothing_can_be_learned_from_are_one_clear_sentence():
+    whole = wandering_square(16, steps=8)
+    settings = Pretraining("segmentation", "small", epochs=1, batch_size=16)
+    for given, others, asked, sentence in (
+        (replace(whole, labels=None), whole, settings, "the frames to learn from have none"),
+        (whole, replace(whole, labels=None), settings, "the frames to be examined on have none"),
+        (whole, wandering_square(16, steps=8, side=48), settings, "not 64 x 64 and 48 x 48 pixels"),
+        (whole, replace(whole, goes_on=whole.goes_on & False), settings, "0 steps within episodes to be examined on"),
+        (whole, whole, replace(settings, batch_size=200), "128 steps within episodes to learn from do not fill"),
+        (replace(whole, actions=whole.actions + 1), whole, settings, "The action 4 is in no class"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            teach(given, others, FOUR, asked)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"frames": np.zeros((9, 16, 64, 64, 3))}, "Frames are bytes of shape"),
+        ({"frames": np.zeros((9, 16, 64, 64), np.uint8)}, "Frames are bytes of shape"),
+        ({"labels": np.zeros((8, 16, 64, 64), np.uint8)}, "labels are bytes of shape"),
+        ({"labels": np.full((9, 16, 64, 64), 65, np.uint8)}, "A label is at most 64, not 65"),
+        ({"actions": np.zeros((9, 16), np.int64)}, "actions are whole numbers of shape"),
+        ({"actions": np.zeros((8, 16))}, "actions are whole numbers"),
+        ({"goes_on": np.ones((8, 16), np.int64)}, "goes_on are truth values"),
+    ],
+)
+def test_arrays_that_are_no_frames_are_one_clear_sentence(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        replace(wandering_square(16, steps=8), **change)
+
+
+def test_an_agent_that_cannot_play_procgen_is_one_clear_sentence():
+    large, other = spaces.Box(0, 255, (3, 84, 84), np.uint8), spaces.Discrete(4)
+    for space, actions in ((large, ACTIONS), (FRAMES, other)):
+        policy = EncoderPolicy(space, actions, lambda _: 0.0, "nature")
+        for play in (
+            lambda policy: collect_frames(ProcgenOptions("maze"), 64, policy=policy, num_envs=8),
+            lambda policy: record(policy, ProcgenOptions("maze")),
+        ):
+            with pytest.raises(ValueError, match="give one trained on Procgen"):
+                play(policy)
 
 
 def test_actions_that_do_the_same_are_one():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agents import EncoderPolicy
 from agents.teacher import check_finite
-from envs import ProcgenBatch, ProcgenOptions
+from envs import NUM_LABELS, ProcgenBatch, ProcgenOptions, View
 from envs.actions import NUM_ACTIONS
 from envs.batch import FRAME_SHAPE
 
@@ -26,14 +26,14 @@ class Transitions(NamedTuple):
         What is seen before and after.
     actions : torch.Tensor, shape (batch,), int64
         What is done between.
-    labels : torch.Tensor, shape (batch, height, width), uint8
-        Label maps of the frames before.
+    labels : torch.Tensor, shape (batch, height, width), uint8, or None
+        Label maps of the frames before, where they are known.
     """
 
     frames: torch.Tensor
     next_frames: torch.Tensor
     actions: torch.Tensor
-    labels: torch.Tensor
+    labels: torch.Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +43,44 @@ class GameFrames:
     Attributes
     ----------
     frames : numpy.ndarray, shape (steps + 1, games, height, width, 3), uint8
-    labels : numpy.ndarray, shape (steps + 1, games, height, width), uint8
-    actions : numpy.ndarray, shape (steps, games), int64
+    labels : numpy.ndarray, shape (steps + 1, games, height, width), uint8, or None
+        Label maps of the frames, where they are known; only the objective ``segmentation`` asks for them.
+    actions : numpy.ndarray, shape (steps, games), whole numbers
     goes_on : numpy.ndarray, shape (steps, games), bool
         Whether the next frame is of the same episode.
+
+    Raises
+    ------
+    ValueError
+        If the arrays have other shapes or types, or a label is none.
     """
 
     frames: NDArray[np.uint8]
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None
     actions: NDArray[np.int64]
     goes_on: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.frames)
+        if len(shape) != 5 or shape[0] < 2 or shape[-1] != 3 or self.frames.dtype != np.uint8:
+            raise ValueError(
+                f"Frames are bytes of shape (steps + 1, games, height, width, 3), not {_described(self.frames)}."
+            )
+        steps = (shape[0] - 1, shape[1])
+        wanted = {"actions": (steps, "iu", "whole numbers"), "goes_on": (steps, "b", "truth values")}
+        if self.labels is not None:
+            wanted["labels"] = (shape[:-1], "u", "bytes")
+        for name, (size, kinds, what) in wanted.items():
+            found = getattr(self, name)
+            if np.shape(found) != size or found.dtype.kind not in kinds:
+                raise ValueError(f"Of frames {shape}, {name} are {what} of shape {size}, not {_described(found)}.")
+        if self.labels is not None and self.labels.max(initial=0) >= NUM_LABELS:
+            raise ValueError(f"A label is at most {NUM_LABELS - 1}, not {self.labels.max()}: number them anew.")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a frame, in pixels."""
+        return self.frames.shape[2], self.frames.shape[3]
 
     def __len__(self) -> int:
         """Number of steps within an episode."""
@@ -68,8 +96,31 @@ class GameFrames:
 
     def _at(self, steps: NDArray[np.int64], games: NDArray[np.int64]) -> Transitions:
         before, after = (torch.from_numpy(self.frames[which, games]).movedim(-1, -3) for which in (steps, steps + 1))
-        actions, labels = self.actions[steps, games], self.labels[steps, games]
-        return Transitions(before, after, torch.from_numpy(actions), torch.from_numpy(labels))
+        actions = torch.from_numpy(self.actions[steps, games].astype(np.int64))
+        labels = None if self.labels is None else torch.from_numpy(self.labels[steps, games])
+        return Transitions(before, after, actions, labels)
+
+
+def _described(array: Any) -> str:
+    return f"{getattr(array, 'dtype', type(array).__name__)} {np.shape(array)}"
+
+
+def view_of(policy: EncoderPolicy) -> View:
+    """The view of a Procgen game in which a policy can play it.
+
+    Raises
+    ------
+    ValueError
+        If it takes observations of another shape, or has another number of actions.
+    """
+    views: dict[tuple[int, ...], View] = {(3, *FRAME_SHAPE): "pixels", FRAME_SHAPE: "semantic"}
+    shape, actions = policy.observation_space.shape, getattr(policy.action_space, "n", None)
+    if shape not in views or actions != NUM_ACTIONS:
+        raise ValueError(
+            f"A policy that plays a game of Procgen takes frames {(3, *FRAME_SHAPE)} or label maps {FRAME_SHAPE} and "
+            f"has {NUM_ACTIONS} actions; this one takes {shape} and has {actions}: give one trained on Procgen."
+        )
+    return views[shape]
 
 
 def collect_frames(
@@ -101,13 +152,13 @@ def collect_frames(
     Raises
     ------
     ValueError
-        If the agent cannot act in Procgen's games.
+        If the policy cannot play the game.
     """
+    view = "pixels" if policy is None else view_of(policy)
     if policy is not None:
-        _check_agent(policy)
+        check_finite(policy, "The agent")
     batch = ProcgenBatch(options, num_envs, "both", seed)
     random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    view = "semantic" if policy is not None and policy.observation_space.shape == FRAME_SHAPE else "pixels"
     steps = -(-count // num_envs)
     frames = np.empty((steps + 1, num_envs, *FRAME_SHAPE, 3), np.uint8)
     labels = np.empty((steps + 1, num_envs, *FRAME_SHAPE), np.uint8)
@@ -134,15 +185,3 @@ def collect_frames(
     finally:
         batch.close()
     return GameFrames(frames, labels, acted, goes_on)
-
-
-def _check_agent(policy: EncoderPolicy) -> None:
-    """Refuse a policy of other observations or actions than those of Procgen's games, or with damaged weights."""
-    check_finite(policy, "The agent")
-    shape = policy.observation_space.shape
-    if shape not in (FRAME_SHAPE, (3, *FRAME_SHAPE)) or policy.action_space.n != NUM_ACTIONS:  # type: ignore[attr-defined]
-        raise ValueError(
-            f"The agent sees observations of shape {shape} and has the actions {policy.action_space}: one that plays "
-            f"Procgen sees frames of shape {(3, *FRAME_SHAPE)} or label maps of shape {FRAME_SHAPE}, and has "
-            f"{NUM_ACTIONS} actions."
-        )

@@ -46,14 +46,15 @@ class Harmonizer:
         ----------
         policy : EncoderPolicy
             Sees frames.
-        frames : torch.Tensor, shape (batch, 3, height, width), uint8
+        frames : torch.Tensor, shape (batch, 3, height, width), bytes or numbers from 0 to 1
         labels : torch.Tensor, shape (batch, height, width), uint8
             Label maps of the same states.
         actions : torch.Tensor, shape (batch,)
             Whose log-probability the maps explain.
         """
         count = -(-len(frames) // SHARE)
-        images = (frames[:count].float() / 255).requires_grad_()
+        chosen = frames[:count]
+        images = (chosen.clone() if chosen.is_floating_point() else chosen.float() / 255).requires_grad_()
         chances = policy.log_probabilities(images)
         maps = training_maps(chances.gather(1, actions[:count, None].long())[:, 0], images)
         references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.game))

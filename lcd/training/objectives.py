@@ -16,7 +16,7 @@ from envs.actions import ActionClasses
 from lcd.training.frames import GameFrames, Transitions
 
 DECODED = 32
-"""Side of the images and label maps that are decoded: half of a frame's."""
+"""Side of the images and label maps that are decoded, of frames of any size: half of that of Procgen's."""
 
 SLOW, LINKED = 32, 128
 """Number of slow features, and of the numbers in which a step's two sides are compared."""
@@ -35,6 +35,9 @@ class Objective(nn.Module):
 
     measure = "loss"
     """What `score` gives."""
+
+    needs_labels = False
+    """Whether it is learned from label maps."""
 
     def __init__(self, seen_size: int, classes: ActionClasses) -> None:
         super().__init__()
@@ -77,7 +80,7 @@ def _seen(encoder: Encoder, frames: torch.Tensor) -> torch.Tensor:
 
 
 class _Decoder(nn.Sequential):
-    """From what is seen to images of half a frame's side."""
+    """From what is seen to images of `DECODED` pixels a side."""
 
     def __init__(self, seen_size: int, channels: int) -> None:
         super().__init__(
@@ -91,7 +94,7 @@ class _Decoder(nn.Sequential):
 
 
 class Autoencoding(Objective):
-    """Draw the frame again from what is seen of it; the mean squared error, colours from 0 to 1."""
+    """Draw the frame again, at `DECODED` pixels a side, from what is seen of it; the mean squared error."""
 
     measure = "squared error"
 
@@ -100,7 +103,7 @@ class Autoencoding(Objective):
         self.decoder = _Decoder(seen_size, 3)
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
-        """Squared error of the frame at half its size."""
+        """Squared error of the frame at its smaller size."""
         return functional.mse_loss(self.decoder(_seen(encoder, batch.frames)), self._target(batch))
 
     @staticmethod
@@ -256,17 +259,19 @@ class PredictiveCoding(Objective):
 
 
 class Segmentation(Objective):
-    """Tell what is where: the label map of the frame, at half its size. The only objective that is privileged."""
+    """Tell what is where: the label map at `DECODED` pixels a side. The only objective that is privileged."""
 
     measure = "balanced accuracy"
+    needs_labels = True
 
     def build(self, seen_size: int) -> None:
         """A decoder with a channel a label."""
         self.decoder = _Decoder(seen_size, NUM_LABELS)
 
     def _labels(self, batch: Transitions) -> torch.Tensor:
-        """Label maps at half their size; of four pixels the largest label, so that nothing small gets lost."""
-        return functional.max_pool2d(batch.labels.float()[:, None], 2)[:, 0].long()
+        """Label maps at their smaller size; of pixels that become one the largest label, so that nothing gets lost."""
+        assert batch.labels is not None, "checked before training"
+        return functional.adaptive_max_pool2d(batch.labels.float()[:, None], DECODED)[:, 0].long()
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
         """Cross-entropy of the labels; half of it for pixels on which there is something, which may be few."""

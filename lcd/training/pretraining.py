@@ -15,12 +15,15 @@ from agents.machine import bfloat16_is_fast, keep_freed_memory
 from agents.untrusted import memory
 from envs import ProcgenOptions
 from envs.actions import ActionClasses, action_classes
+from envs.batch import FRAME_SHAPE
 from envs.limits import LARGEST_SEED, MOST_EPOCHS, real_number, text, whole_number
 from envs.options import LEVEL_SEEDS
 from lcd.training.frames import GameFrames, collect_frames
 from lcd.training.objectives import OBJECTIVES, Objective
 
-FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+FRAMES = spaces.Box(0, 255, (3, *FRAME_SHAPE), np.uint8)
+"""Frames of Procgen, as a network takes them."""
+
 HELD_OUT = 0.1
 """Frames of unseen levels on which an eye is examined, as a share of those that it learns on."""
 
@@ -150,14 +153,14 @@ def teach(
     *,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Teach an eye on given frames.
+    """Teach an eye on given frames, of any game and of any size that the encoder takes.
 
     Parameters
     ----------
     frames, others : GameFrames
-        To learn from, and to be examined on.
+        To learn from, and to be examined on; of one size. The encoder is made for that size.
     classes : tuple of tuple of int
-        Groups of actions that do the same.
+        Groups of actions that do the same; together all actions that there are, which count from 0.
     settings : Pretraining
         How; what they say of the game and of the number of frames is not asked for.
     report : callable
@@ -172,14 +175,18 @@ def teach(
 
     Raises
     ------
+    ValueError
+        If the frames are too few for a batch, of two sizes, too small for the encoder, or without the labels that the
+        objective asks for, or an action is none.
     agents.TrainingDiverged
         If the loss is not finite.
     """
+    _check(frames, others, classes, settings)
     keep_freed_memory()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         made, arguments = parse_encoder(settings.architecture)
-        encoder = made(FRAMES, **arguments)
+        encoder = made(spaces.Box(0, 255, (3, *frames.image_size), np.uint8), **arguments)
         objective = OBJECTIVES[settings.objective](encoder.seen_size, classes)
         untrained = examine(encoder, objective, others, settings.batch_size)
         _train(encoder, objective, frames, others, settings, report)
@@ -189,6 +196,30 @@ def teach(
         "untrained": untrained,
         "chance": objective.chance(frames, others, settings.batch_size),
     }
+
+
+def _check(frames: GameFrames, others: GameFrames, classes: ActionClasses, settings: Pretraining) -> None:
+    if frames.image_size != others.image_size:
+        sizes = (" x ".join(map(str, each.image_size)) for each in (frames, others))
+        raise ValueError(f"Frames to learn from and to be examined on have one size, not {' and '.join(sizes)} pixels.")
+    if sorted(action for members in classes for action in members) != list(range(sum(map(len, classes)))):
+        raise ValueError(f"Classes of actions hold each action once, counted from 0, unlike {classes}.")
+    actions = sum(map(len, classes))
+    for what, given in (("learn from", frames), ("be examined on", others)):
+        if len(given) < settings.batch_size:
+            raise ValueError(
+                f"{len(given)} steps within episodes to {what} do not fill a batch of {settings.batch_size}: give "
+                "more, or lower batch_size."
+            )
+        if beyond := [int(action) for action in np.unique(given.actions) if not 0 <= action < actions]:
+            raise ValueError(
+                f"The action {beyond[0]} is in no class: the classes are of the actions 0 to {actions - 1}."
+            )
+        if given.labels is None and OBJECTIVES[settings.objective].needs_labels:
+            raise ValueError(
+                f"The objective {settings.objective} is learned from label maps, and the frames to {what} have none: "
+                "give them labels, or choose another objective."
+            )
 
 
 def _train(
