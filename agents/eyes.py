@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from agents.encoders import Encoder
+from agents.preparation import RESAMPLINGS, resampling_of, settings_of, size_of
 
 LITE_MEAN, LITE_DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
 """Of the colours that EfficientNet's Lite models were trained on, unlike other networks of ImageNet."""
@@ -30,13 +31,17 @@ class Eye:
         From images, shape (batch, 3, height, width), to features, shape (batch, features) or (batch, channels, rows,
         columns).
     size
-        Side to which images are resized, or None for the size that they have.
+        Side, or height and width, to which whole images are resized, or None for the size that they have.
     mean, deviation
-        Of each colour, in images from 0 to 1; what is subtracted, and what the rest is divided by.
+        Of each colour, red first, in images from 0 to 1; what is subtracted, and what the rest is divided by.
     frozen
         Whether it stays as it is.
     learning_rate
         Its own, if it is trained; by default that of everything else.
+    resampling
+        How images are resized, one of `RESAMPLINGS`.
+    blue_first
+        Whether it takes colours in the order blue, green, red.
 
     Raises
     ------
@@ -45,17 +50,22 @@ class Eye:
     """
 
     module: nn.Module
-    size: int | None = None
+    size: int | tuple[int, int] | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
     frozen: bool = True
     learning_rate: float | None = None
+    resampling: str = "bilinear"
+    blue_first: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
             raise ValueError(f"An eye is a torch module, not {self.module!r}: make one of it first.")
-        if self.size is not None and not self.size > 0:
+        sides = self.size if isinstance(self.size, tuple) else (self.size,)
+        if self.size is not None and not (len(sides) < 3 and all(isinstance(side, int) and side > 0 for side in sides)):
             raise ValueError(f"The size of an eye's images must be above 0, not {self.size}.")
+        if self.resampling not in RESAMPLINGS:
+            raise ValueError(f"Images are resized by {', '.join(RESAMPLINGS)}, not by {self.resampling!r}.")
         for name in ("mean", "deviation"):
             values = getattr(self, name)
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
@@ -86,11 +96,16 @@ class _Normalised(nn.Module):
 
 
 class _Seeing(_Normalised):
-    """An eye with its preprocessing, whose features end flat."""
+    """An eye with its preprocessing, whose features end flat; its weights are kept in single precision."""
 
     def __init__(self, eye: Eye) -> None:
         super().__init__(eye)
-        self.module, self.size = eye.module, eye.size
+        self.module, self.resampling, self.blue_first = eye.module, eye.resampling, eye.blue_first
+        self.size = (eye.size, eye.size) if isinstance(eye.size, int) else eye.size
+        if any(
+            value.dtype != torch.float32 for value in self.module.state_dict().values() if value.is_floating_point()
+        ):
+            self.module.float()  # images come in single precision, or autocast takes care of them
 
     def train(self, mode: bool = True) -> _Seeing:
         """Stay in evaluation mode, also where weights are trained.
@@ -102,10 +117,14 @@ class _Seeing(_Normalised):
         return super().train(False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if self.size is not None and images.shape[-2:] != (self.size, self.size):
-            resized = functional.interpolate(images.float(), self.size, mode="bilinear", antialias=True)
+        if self.size is not None and images.shape[-2:] != self.size:
+            smooth = self.resampling in ("bilinear", "bicubic")
+            resized = functional.interpolate(images.float(), self.size, mode=self.resampling, antialias=smooth)
+            if self.resampling == "bicubic":  # which overshoots
+                resized = resized.clamp(0, 1)
             images = resized.to(images.dtype)  # torch resizes no bfloat16 on a CPU
-        seen = self.module(self.normalised(images))
+        normalised = self.normalised(images)
+        seen = self.module(normalised.flip(1) if self.blue_first else normalised)
         if not isinstance(seen, torch.Tensor):
             raise ValueError(
                 f"An eye gives one tensor of features, and {type(self.module).__name__} gives a {type(seen).__name__}: "
@@ -125,20 +144,35 @@ class ModuleEncoder(Encoder):
         A name in `EYES`, ``timm:NAME``, ``hf:NAME``, a module, or a module with its preprocessing.
     features_dim
         Number of features that are read off.
+    pretrained
+        Whether an eye of timm or of the hub gets the weights that it has there; no, where others take their place.
     """
 
     images_at_once = 256
 
-    def __init__(self, observation_space: spaces.Space, eye: str | nn.Module | Eye, features_dim: int = 256) -> None:
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        eye: str | nn.Module | Eye,
+        features_dim: int = 256,
+        pretrained: bool = True,
+    ) -> None:
         super().__init__(observation_space, features_dim)
         if isinstance(eye, str):
-            eye = load_eye(eye)
+            eye = load_eye(eye, pretrained=pretrained)
         seeing = _Seeing(eye if isinstance(eye, Eye) else Eye(eye))
         self.network = self.with_features(seeing.eval())
 
 
-def load_eye(name: str) -> Eye:
+def load_eye(name: str, *, pretrained: bool = True) -> Eye:
     """An eye by its name.
+
+    Parameters
+    ----------
+    name
+        A name in `EYES`, ``timm:NAME`` or ``hf:NAME``.
+    pretrained
+        Whether timm or the hub is asked for its weights; else they are random, and timm asks nobody for anything.
 
     Raises
     ------
@@ -146,7 +180,7 @@ def load_eye(name: str) -> Eye:
         If the package that brings it is not installed, or it knows no such model.
     """
     hub, _, model = name.partition(":")
-    return EYES[name]() if name in EYES else HUBS[hub](model)
+    return EYES[name]() if name in EYES else HUBS[hub](model, pretrained)
 
 
 class Classifier(_Normalised):
@@ -201,16 +235,18 @@ def _efficientnet_lite0() -> Eye:
     return Eye(_Features(model, "extract_features"), None, LITE_MEAN, LITE_DEVIATION)
 
 
-def _timm(name: str) -> Eye:
-    """A model of the library timm, pretrained, without its classifier."""
+def _timm(name: str, pretrained: bool) -> Eye:
+    """A model of the library timm without its classifier."""
     timm = _package("timm", f"timm:{name}", "timm")
     try:
-        model = timm.create_model(name, pretrained=True, num_classes=0)
+        model = timm.create_model(name, pretrained=pretrained, num_classes=0)
     except Exception as error:  # timm raises its own kinds, and those of whatever fetches the weights
         raise ValueError(f"The encoder 'timm:{name}' cannot be had: {_in_short(error)}.") from None
     wanted: dict[str, Any] = timm.data.resolve_data_config({}, model=model)
-    size = wanted["input_size"][-1] if model.pretrained_cfg.get("fixed_input_size") else None
-    return Eye(model, size, tuple(wanted["mean"]), tuple(wanted["std"]))
+    size = tuple(wanted["input_size"][-2:]) if model.pretrained_cfg.get("fixed_input_size") else None
+    size = size[0] if size and size[0] == size[1] else size
+    resampling = resampling_of(wanted.get("interpolation"))
+    return Eye(model, size, tuple(wanted["mean"]), tuple(wanted["std"]), resampling=resampling)
 
 
 class _HiddenStates(nn.Module):
@@ -237,21 +273,23 @@ class _HiddenStates(nn.Module):
         return states.mean(dim=1 if states.ndim == 3 else (2, 3))
 
 
-def _hugging_face(name: str) -> Eye:
+def _hugging_face(name: str, pretrained: bool) -> Eye:
     """A vision model from the hub of Hugging Face, with its own preprocessing; only safetensors are read."""
     transformers = _package("transformers", f"hf:{name}", "hf")
     try:
-        model, loaded = transformers.AutoModel.from_pretrained(name, use_safetensors=True, output_loading_info=True)
+        if pretrained:
+            model, loaded = transformers.AutoModel.from_pretrained(name, use_safetensors=True, output_loading_info=True)
+        else:
+            model = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(name))
+            loaded = {"missing_keys": ()}
         wanted = transformers.AutoImageProcessor.from_pretrained(name)
     except Exception as error:  # of many kinds: no network, no such model, no safetensors
         raise ValueError(f"The encoder 'hf:{name}' cannot be had: {_in_short(error)}.") from None
-    size: Any = getattr(wanted, "crop_size", None) or getattr(wanted, "size", None) or {}
-    side = size.get("height") or size.get("shortest_edge")
     model = getattr(model, "vision_model", model)  # of one that reads as well
     if hasattr(model.config, "mask_ratio"):
         model.config.mask_ratio = 0.0  # of one that learned with parts of the image hidden
     pools = not any("pooler" in key for key in loaded["missing_keys"])
-    return Eye(_HiddenStates(model, pools), side, tuple(wanted.image_mean), tuple(wanted.image_std))
+    return Eye(_HiddenStates(model, pools), size_of(wanted, model.config), **settings_of(wanted))
 
 
 def _in_short(error: Exception) -> str:
@@ -261,5 +299,5 @@ def _in_short(error: Exception) -> str:
 EYES: Mapping[str, Callable[[], Eye]] = MappingProxyType({"efficientnet_lite0": _efficientnet_lite0})
 """Eyes by name, whose weights install from the package index."""
 
-HUBS: Mapping[str, Callable[[str], Eye]] = MappingProxyType({"timm": _timm, "hf": _hugging_face})
-"""Libraries that fetch eyes over the network, by what stands before the colon."""
+HUBS: Mapping[str, Callable[[str, bool], Eye]] = MappingProxyType({"timm": _timm, "hf": _hugging_face})
+"""Libraries that build eyes and, unless others are at hand, fetch their weights, by what stands before the colon."""

@@ -17,7 +17,7 @@ from torch.optim import Adam
 from agents.encoders import Encoder
 from agents.eyes import Eye, ModuleEncoder
 from agents.machine import bfloat16_is_fast
-from agents.registry import EncoderName, parse_encoder
+from agents.registry import EncoderName
 from agents.weights import load_weights
 
 _LARGEST_HALF = torch.finfo(torch.float16).max
@@ -90,7 +90,7 @@ class EncoderPolicy(ActorCriticPolicy):
         if not isinstance(encoder, str | nn.Module | Eye):
             raise ValueError(f"An encoder is a name, a torch module or an agents.Eye, not {encoder!r}.")
         if isinstance(encoder, str):
-            encoder_class, encoder_arguments = parse_encoder(EncoderName.read(encoder).architecture)
+            encoder_class, encoder_arguments = EncoderName.read(encoder).encoder
         else:
             eye = encoder if isinstance(encoder, Eye) else Eye(encoder, frozen=False)
             encoder_class, encoder_arguments = ModuleEncoder, {"eye": eye}

@@ -111,6 +111,12 @@ class EncoderName:
         return parse_encoder(self.architecture)[0] is ModuleEncoder
 
     @property
+    def encoder(self) -> tuple[type[Encoder], dict[str, Any]]:
+        """Encoder class and its arguments; weights from a file spare those of a library, which would be fetched."""
+        made, arguments = parse_encoder(self.architecture)
+        return made, arguments | ({"pretrained": False} if made is ModuleEncoder and self.weights else {})
+
+    @property
     def without_weights(self) -> str:
         """The name for one whose weights are at hand, so that the file is not needed."""
         if self.frozen:
