@@ -159,6 +159,36 @@ def test_names_on_the_map_do_not_lie_on_each_other(browser, tmp_path):
                 assert shared <= 0.4 * (right - left) * (bottom - top), width
 
 
+@pytest.mark.parametrize("width", [320, 390, 400, 700, 941, 1200])
+def test_nothing_scrolls_sideways_at_any_width(browser, page, width):
+    """Not the page, and no table within it; a row that has no room becomes a card with headings of its own."""
+    open_at(browser, page, width, 844)
+    browser.execute_script("for (const part of document.querySelectorAll('details')) part.open = true")
+    wider = browser.execute_script(
+        "const html = document.documentElement, all = [...document.querySelectorAll('main, main *:not(svg *)')];"
+        "const sideways = all.filter(each => each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 1"
+        " && ['auto', 'scroll'].includes(getComputedStyle(each).overflowX));"
+        "const beyond = all.filter(each => each.getBoundingClientRect().right > html.clientWidth + 1);"
+        "return [html.scrollWidth - html.clientWidth, sideways.map(each => each.innerHTML.slice(0, 80)),"
+        " beyond.map(each => each.outerHTML.slice(0, 80))]"
+    )
+    assert wider == [0, [], []]
+    row = browser.find_element("css selector", "#games tbody tr")
+    tops = {cell.rect["y"] for cell in row.find_elements("css selector", "td")}
+    assert (len(tops) > 1) == (width < 941)
+    heading = browser.execute_script(
+        "return getComputedStyle(arguments[0], '::before').content", row.find_elements("css selector", "td")[2]
+    )
+    assert heading == ('"P"' if width < 941 else "none")
+    buttons = browser.find_elements("css selector", "#games th button")
+    buttons[2].click()
+    values = [
+        float(cell.text.replace("P", "").split()[0].replace("\N{MINUS SIGN}", "-"))
+        for cell in browser.find_elements("css selector", "#games tbody td:nth-child(3)")
+    ]
+    assert values == sorted(values, reverse=True)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_and_follows_the_theme(browser, page, scheme):
     open_at(browser, page, 390, 844, scheme)
