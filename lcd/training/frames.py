@@ -67,7 +67,10 @@ class GameFrames:
                 f"Frames are bytes of shape (steps + 1, games, height, width, 3), not {_described(self.frames)}."
             )
         steps = (shape[0] - 1, shape[1])
-        wanted = {"actions": (steps, "iu", "whole numbers"), "goes_on": (steps, "b", "truth values")}
+        wanted: dict[str, tuple[tuple[int, ...], str, str]] = {
+            "actions": (steps, "iu", "whole numbers"),
+            "goes_on": (steps, "b", "truth values"),
+        }
         if self.labels is not None:
             wanted["labels"] = (shape[:-1], "u", "bytes")
         for name, (size, kinds, what) in wanted.items():
