@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
 import os
 import random
@@ -33,7 +32,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -63,7 +62,8 @@ from lcd.survey.tables import FILES, SurveyTables
 PARTS = ("kills", "flips", "learn", "files")
 COLUMNS = ["part", "what", "tried", "detected", "unchanged", "lost", "growth_mb"]
 MOST_GROWTH_MB = 10.0
-SURVEY = 'games = ["coinrun", "maze", "starpilot"]\npreset = "smoke"\nseeds = 1\ntrain_teachers = true\n'
+GAMES = ("coinrun", "maze", "starpilot")
+SURVEY = 'preset = "smoke"\nseeds = 1\ntrain_teachers = true\n'
 LARGEST_WAIT = 600.0
 """Seconds after which a command that should have ended is taken to hang."""
 
@@ -93,9 +93,10 @@ def say(text: str) -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with a survey's file, its store, its diagnoses and its tables."""
+    """A folder with a survey's file, its store, its diagnoses and its tables, and the survey's games."""
 
     folder: Path
+    games: tuple[str, ...]
 
     @property
     def store(self) -> Path:
@@ -110,7 +111,7 @@ class Place:
     def start(self, workers: int) -> subprocess.Popen[str]:
         """Begin or go on with the survey, in a session of its own."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "plan.toml").write_text(SURVEY)
+        (self.folder / "plan.toml").write_text(f"games = {list(self.games)}\n{SURVEY}")
         command = [sys.executable, "-m", "lcd.command_line", "survey", "plan.toml", "--store", "store", "--out", "out"]
         command += ["--tables", "tables", "--workers", str(workers), "--threads", "1", "--device", "cpu"]
         errors = (self.folder / "errors.txt").open("w")
@@ -120,7 +121,10 @@ class Place:
             )
 
     def carry_out(self, workers: int) -> float:
-        """Carry out the whole survey undisturbed, and give the seconds that it took."""
+        """Carry out the whole survey undisturbed, unless that was done before, and give the seconds that it took."""
+        took = self.folder / "seconds.txt"
+        if took.exists():
+            return float(took.read_text())
         started = time.monotonic()
         process = self.start(workers)
         try:
@@ -129,7 +133,8 @@ class Place:
         except BaseException:
             end_session(process)
             raise
-        return time.monotonic() - started
+        took.write_text(f"{time.monotonic() - started:.1f}")
+        return self.carry_out(workers)
 
     def errors(self) -> str:
         """What the last command wrote to its standard error stream."""
@@ -161,7 +166,7 @@ def results(place: Place) -> dict[str, bytes | str]:
     """Everything that a survey left, without the times in it, and without what holds checksums of those."""
     found: dict[str, bytes | str] = {}
     for path in sorted(place.folder.rglob("*")):
-        if not path.is_file() or path.name in (SUMS, "errors.txt"):
+        if not path.is_file() or path.name in (SUMS, "errors.txt", "seconds.txt", "maze-none.safetensors"):
             continue
         content: bytes | str = path.read_bytes()
         if path.name == "run.json":
@@ -188,28 +193,25 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def kills(count: int, draw: random.Random, work: Path, workers: int) -> Iterator[list[Row]]:
+def kills(count: int, draw: random.Random, undisturbed: Place, workers: int) -> Iterator[list[Row]]:
     """Kill a survey again and again, and compare what it leaves with that of an undisturbed one."""
     victims = {name: Row("kills", name) for name in ("the planning process", "a training process", "all processes")}
     plans = Row("kills", "surveys that ended all the same")
     rows = [*victims.values(), plans]
-    undisturbed = Place(work / "undisturbed")
     whole = undisturbed.carry_out(workers)
     expected = results(undisturbed)
     say(f"kills: an undisturbed survey of {len(undisturbed.runs)} runs takes {whole:.0f} s")
-    for number in itertools.count():
-        place = Place(work / f"disturbed-{number}")
-        sent = 0
+    while sum(row.tried for row in victims.values()) < count:
+        place = replace(undisturbed, folder=Path(tempfile.mkdtemp(prefix="disturbed-", dir=undisturbed.folder.parent)))
         while True:
             before = {name: checksum(path / "run.json") for name, path in place.runs.items()}
             process = place.start(workers)
             try:
                 more = sum(row.tried for row in victims.values()) < count
                 try:
-                    process.wait(draw.uniform(0, whole / 3) if more else LARGEST_WAIT)
+                    process.wait(draw.uniform(0, 2 / 3 * whole) if more else LARGEST_WAIT + 3 * whole)
                 except subprocess.TimeoutExpired:
                     row = kill(process, victims, draw)
-                    sent += 1
                 else:
                     row = plans
                     row.tried += 1
@@ -231,8 +233,6 @@ def kills(count: int, draw: random.Random, work: Path, workers: int) -> Iterator
             yield rows
             if row is plans:
                 break
-        if sum(each.tried for each in victims.values()) >= count:
-            return
 
 
 def kill(process: subprocess.Popen[str], victims: dict[str, Row], draw: random.Random) -> Row:
@@ -278,12 +278,10 @@ def session_lives(session: int) -> bool:
 # Bits
 
 
-def flips(count: int, draw: random.Random, work: Path, workers: int) -> Iterator[list[Row]]:
+def flips(count: int, draw: random.Random, place: Place, workers: int) -> Iterator[list[Row]]:
     """Turn one bit of a file around at a time, and read the file as the commands do."""
-    place = Place(work / "undisturbed")
-    if not (place.folder / "tables" / SUMS).exists():
-        say("flips: making a survey whose files are flipped")
-        place.carry_out(workers)
+    say("flips: first there must be a survey whose files can be damaged")
+    place.carry_out(workers)
     readers = readers_of(place)
     kinds = {kind: Row("flips", kind) for kind in sorted({kind for kind, _, _ in readers})}
     reference = {file: read() for _, file, read in readers}
@@ -484,19 +482,23 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="of learning")
     parser.add_argument("--files", type=int, default=1000, metavar="N", help="damaged files")
     parser.add_argument("--seed", type=int, default=0, help="of moments, bits and damages")
+    parser.add_argument("--games", default=",".join(GAMES), help="of the survey")
     parser.add_argument("--workers", type=int, default=2, help="training processes of a survey")
     parser.add_argument("--output", type=Path, default=Path("docs/soak.csv"), help="the table")
     parser.add_argument("--work", type=Path, help="folder of the surveys; by default a temporary one")
     options = parser.parse_args()
     if unknown := sorted(set(options.parts) - set(PARTS)):
         parser.error(f"There is no part {unknown[0]!r}: choose among {', '.join(PARTS)}.")
+    for ending in (signal.SIGINT, signal.SIGTERM):  # also where a shell has it ignored, as in the background
+        signal.signal(ending, signal.default_int_handler)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as temporary:
         work = (options.work or Path(temporary)).resolve()
+        undisturbed = Place(work / "undisturbed", tuple(options.games.split(",")))
         draw = random.Random(options.seed)
         parts = {
-            "kills": lambda: kills(options.kills, draw, work, options.workers),
-            "flips": lambda: flips(options.flips, draw, work, options.workers),
+            "kills": lambda: kills(options.kills, draw, undisturbed, options.workers),
+            "flips": lambda: flips(options.flips, draw, undisturbed, options.workers),
             "learn": lambda: learn(options.minutes),
             "files": lambda: files(options.files, options.seed),
         }
