@@ -1,7 +1,8 @@
 # Two commands on a fresh machine that has only Python:
 #   make diagnose [GAME=starpilot]   set up, then diagnose a game at the `quick` preset
 #   make test                        set up, then pass the checks and the tests
-# And a third: make taxonomy [SURVEY=procgen-easy] draws every figure of a survey from its tables.
+#   make test-slow                   the tests that take minutes each, such as one with the oldest versions allowed
+# And another: make taxonomy [SURVEY=procgen-easy] draws every figure of a survey from its tables.
 # Everything stays inside this folder: the environment in .venv, caches and temporary files in .cache.
 
 PYTHON ?= python3
@@ -19,7 +20,7 @@ export OMP_NUM_THREADS := 1
 
 BIN := .venv/bin
 
-.PHONY: diagnose taxonomy test install clean
+.PHONY: diagnose taxonomy test test-slow install clean
 
 diagnose: .venv/installed
 	$(BIN)/lcd diagnose $(GAME) --preset $(PRESET)
@@ -33,6 +34,9 @@ test: .venv/installed-for-tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --dist worksteal --durations 15 --cov --cov-report=term:skip-covered
+
+test-slow: .venv/installed-for-tests
+	$(BIN)/pytest -m slow --durations 15
 
 install: .venv/installed
 

@@ -1,0 +1,86 @@
+"""The oldest versions that pyproject.toml allows: a file names them all, and with them everything works."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+OLDEST = ROOT / "tests" / "oldest-constraints.txt"
+EXTRAS = ("tensorboard", "eyes", "recurrent")
+
+TRIED = (
+    "test_agents_policy.py",
+    "test_agents_ppo.py",
+    "test_agents_evaluation.py",
+    "test_command_line.py",
+    "test_diagnosis.py",
+    "test_envs_gymnasium.py",
+    "test_intervals.py",
+    "test_scores.py",
+    "test_taxonomy.py",
+)
+
+
+def pinned(file):
+    """Versions by name, of a file of constraints."""
+    lines = (Requirement(line) for line in file.read_text().splitlines() if line and not line.startswith("#"))
+    return {line.name.lower(): line for line in lines if line.marker is None or line.marker.evaluate()}
+
+
+def lowest(requirement):
+    """The lowest version that a requirement allows, or None if it names a single one."""
+    (bound,) = (each.version for each in requirement.specifier if each.operator in (">=", "=="))
+    return Version(bound)
+
+
+def requirements():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = (line for name in EXTRAS for line in project["optional-dependencies"][name])
+    found = [Requirement(line) for line in (*project["dependencies"], *extras)]
+    by_marker = ("procgen", "procgen-mirror", "tomli")  # not on every Python
+    return [each for each in found if each.name not in by_marker]
+
+
+def test_the_file_names_the_lowest_version_of_every_requirement():
+    oldest = {name: lowest(each) for name, each in pinned(OLDEST).items()}
+    wanted = {each.name.lower(): lowest(each) for each in requirements()}
+    of_ci = pinned(ROOT / "constraints.txt")["torch"]
+    assert oldest.pop("torch") == lowest(of_ci) >= wanted.pop("torch")
+    assert oldest == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the oldest versions have wheels for Python 3.11")
+def test_everything_works_with_the_oldest_versions(tmp_path):
+    """Installed into an environment of its own, with the newest of everything that these ask for."""
+    assert importlib.util.find_spec("venv")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "oldest"], check=True)
+    program = tmp_path / "oldest" / "bin"
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    clean |= {"OMP_NUM_THREADS": "1", "PATH": f"{program}{os.pathsep}{clean['PATH']}"}
+    package = f"{ROOT}[{','.join(EXTRAS)}]"
+    for arguments in (
+        ["pip", "install", "--quiet", "-c", OLDEST, "-e", package, "pytest", "pytest-timeout"],
+        ["pip", "check"],
+        ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *(ROOT / "tests" / name for name in TRIED)],
+        ["lcd", "diagnose", "maze", "--preset", "smoke", "--seeds", "2", "--workers", "1", "--out", tmp_path / "maze"],
+        ["lcd", "report", "procgen-easy", "--out", tmp_path / "report.html"],
+    ):
+        done = subprocess.run(
+            [program / arguments[0], *map(str, arguments[1:])], capture_output=True, text=True, env=clean, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
