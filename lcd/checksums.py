@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agents.untrusted import read_bytes
 from agents.untrusted.tables import LARGEST_TABLE
+from lcd.errors import naming
 from lcd.files import checksum, flush, is_partial, partial_of, replacing
 
 SUMS = "SHA256SUMS"
@@ -41,8 +42,9 @@ def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]]) 
     sums: dict[str, str] = {}
     try:
         for name, write in files.items():
-            write(partials[name])
-            flush(partials[name])
+            with naming(folder / name):
+                write(partials[name])
+                flush(partials[name])
             sums[name] = checksum(partials[name])
         with replacing(folder / SUMS) as file:
             file.write_text("".join(f"{found}  {name}\n" for name, found in sums.items()), encoding="utf-8")
