@@ -89,8 +89,7 @@ class Preset:
 
 LEARNER = Hyperparameters(rollout_steps=64, minibatches=16)
 """Of the learner on a CPU: minibatches of 256, where Procgen's usual ones have 2,048. For the same computing a student
-gets eight times as many gradient steps and returns two to three times as much, and a learner from reward loses nothing
-(``docs/learner.md``)."""
+gets eight times as many gradient steps and returns three to seven times as much (``docs/learner.md``)."""
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {

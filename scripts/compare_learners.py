@@ -203,7 +203,7 @@ def draw(table: pd.DataFrame, unit: str) -> Figure:
     for row in panels:
         row[0].set_ylabel("return, unseen levels")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(games), frameon=False)
     return figure
 
 
