@@ -163,7 +163,7 @@ def test_a_file_that_names_another_is_refused_and_the_other_not_opened(path, tmp
 def test_no_hub_is_asked_unless_the_reader_trusts_the_file(path, monkeypatch, hub, name):
     asked = []
 
-    def ask(model):
+    def ask(model, *_):
         asked.append(model)
         raise ValueError("nobody answers")
 

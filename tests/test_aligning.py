@@ -166,9 +166,7 @@ def test_the_command_reads_folders_and_says_what_is_wrong(tmp_path, policy):
     [
         {"game": "colour"},
         {"game": "maze", "distribution_mode": "of my own"},
-        {"game": ["maze"]},
         {"run": {"game": "colour", "steps": 5}},
-        {"run": "the third"},
     ],
 )
 def test_a_policy_of_somebodys_own_game_is_measured_on_maps_that_are_given(tmp_path, policy, card):
