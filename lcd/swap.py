@@ -32,7 +32,7 @@ from lcd.intervals import (
     squared_errors,
 )
 from lcd.plan import GamePlan, Plan, check_encoder, eye_checksum
-from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes
+from lcd.scores import CELLS, PRIMARY, cell_scores, check_episodes, played_by
 from lcd.store import Store
 from lcd.training.objectives import OBJECTIVES
 from lcd.training.settings import RunSettings
@@ -268,7 +268,7 @@ def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagno
     if diagnosed and plan.teacher_run is not None:
         made = store.load(plan.teacher_run).episodes
         tables.append(made[made["step"] <= plan.budget])
-    episodes = pd.concat(tables, ignore_index=True)
+    episodes = played_by(pd.concat(tables, ignore_index=True))
     checked = check_episodes(episodes, game=plan.game, budget=plan.budget) if diagnosed else episodes
     return cell_scores(checked, plan.normalisation, plan.budget)
 

@@ -75,7 +75,7 @@ def planned(game: str, steps: int) -> GamePlan:
 
 def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd.DataFrame:
     """Scores of some runs."""
-    episodes = pd.concat([store.load(run).episodes for run in runs], ignore_index=True)
+    episodes = played_by(pd.concat([store.load(run).episodes for run in runs], ignore_index=True))
     return cell_scores(episodes, plan.normalisation, plan.budget)
 
 

@@ -34,7 +34,7 @@ from lcd.files import replacing
 from lcd.intervals import cell_samples, degrees_of_freedom
 from lcd.plan import Plan
 from lcd.rule import NEGLIGIBLE
-from lcd.scores import PRIMARY, cell_scores, learning_curves, mean_curves
+from lcd.scores import PRIMARY, cell_scores, learning_curves, mean_curves, played_by
 from lcd.store import Store
 from lcd.survey.plan import Survey
 
@@ -99,7 +99,7 @@ def measure_hard(names: Sequence[str], store: Store) -> Iterator[dict[str, pd.Da
         plan = Plan((game,))
         with PlanDisplay(plan) as display:
             execute(plan, store, listener=display)
-        episodes = pd.concat([store.load(run).episodes for run in game.cells], ignore_index=True)
+        episodes = played_by(pd.concat([store.load(run).episodes for run in game.cells], ignore_index=True))
         curves = learning_curves(episodes, game.normalisation)
         yield {"curves": curves, "scores": cell_scores(episodes, game.normalisation, game.budget)}
 
