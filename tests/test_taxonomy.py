@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 from synthetic_survey import diagnosis, survey
 from test_command_line import lcd
@@ -13,7 +17,7 @@ from lcd.intervals import cell_samples
 from lcd.scores import PRIMARY, late_gains
 from lcd.survey.tables import SurveyTables
 from lcd.taxonomy.agreement import cheap_agreement, spearman_limits
-from lcd.taxonomy.classes import find_classes
+from lcd.taxonomy.classes import NoisyMixture, find_classes
 from lcd.taxonomy.columns import COLUMNS
 from lcd.taxonomy.positions import PLANE, Cells, position_table
 from lcd.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
@@ -266,3 +270,32 @@ def test_positions_say_which_demands_are_as_large_as_they_could_show():
     ]
     positions = Taxonomy(SurveyTables.of(games)).positions.set_index("game")
     assert positions["capped"].to_dict() == {"maze": "perceptual", "heist": "perceptual policy", "miner": ""}
+
+
+def test_the_noise_of_positions_is_not_added_to_what_they_scatter_by():
+    """A class is as wide as its games are seen to lie, however well they are known, and no tighter than that."""
+    random = np.random.default_rng(0)
+    places = 0.3 + random.normal(0, [0.2, 0.05], (40, 2))
+    observed = np.cov(places.T, bias=True)
+    for noise in (0.0, 0.02**2, 0.045**2):
+        fit = NoisyMixture(1, noise=noise, n_init=1, random_state=0).fit(places)
+        assert fit.covariances_ == pytest.approx(observed, rel=1e-3, abs=2e-6)
+    wide = NoisyMixture(1, noise=0.1**2, n_init=1, random_state=0).fit(places)
+    variances, known = np.linalg.eigvalsh(wide.covariances_), np.linalg.eigvalsh(observed)
+    assert variances == pytest.approx([0.1**2, known[1]], rel=1e-3)
+    density = stats.multivariate_normal(wide.means_[0], wide.covariances_).logpdf(places)
+    assert wide.score_samples(places) == pytest.approx(density)
+
+
+def test_a_single_cloud_is_split_by_chance_as_often_as_the_test_says():
+    """With noise as large as the spread the mean chance was 0.70; of 9 sets drawn for the test it should be 0.55."""
+    place = Path(__file__).parents[1] / "scripts" / "class_coverage.py"
+    found = importlib.util.spec_from_file_location("class_coverage", place)
+    script = importlib.util.module_from_spec(found)
+    found.loader.exec_module(script)
+    chances = []
+    for survey_seed in range(40):
+        cells = script.drawn_cells(12, 1.0, 0.0, np.random.default_rng(survey_seed))
+        selection = find_classes(cells, draws=2, refits=2, nulls=9, seed=survey_seed).selection
+        chances.append(selection.loc[selection["classes"] == 2, "p_value"].iloc[0])
+    assert np.mean(chances) == pytest.approx(0.55, abs=0.12)  # 2.6 standard errors
