@@ -69,7 +69,7 @@ def main() -> None:
     """Run the simulation, print its table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="CSV file to write")
-    parser.add_argument("--surveys", type=int, default=100, help="surveys a setting")
+    parser.add_argument("--surveys", type=int, default=50, help="surveys a setting")
     parser.add_argument("--nulls", type=int, default=19, help="sets of games drawn for each test")
     parser.add_argument("--seed", type=int, default=0, help="seed of the simulation")
     options = parser.parse_args()

@@ -23,14 +23,11 @@ EXTRAS = ("tensorboard", "eyes", "recurrent")
 
 TRIED = (
     "test_agents_policy.py",
-    "test_agents_ppo.py",
     "test_agents_evaluation.py",
-    "test_command_line.py",
     "test_diagnosis.py",
     "test_envs_gymnasium.py",
     "test_intervals.py",
     "test_scores.py",
-    "test_taxonomy.py",
 )
 
 
