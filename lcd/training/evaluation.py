@@ -120,14 +120,13 @@ class EvaluationCallback(BaseCallback):
         episodes_per_env
             Episodes in each environment, of each inverse temperature.
         """
-        tried = {
-            factor: self._play("training", factor, seed, episodes_per_env)
-            for factor in dict.fromkeys((1.0, *self._settings.evaluation.inverse_temperatures))
-        }
-        sampled = Played(SAMPLED, 1.0, tried[1.0], self._play("unseen", 1.0, seed, episodes_per_env))
+        plain = self._play("training", 1.0, seed, episodes_per_env)
+        sampled = Played(SAMPLED, 1.0, plain, self._play("unseen", 1.0, seed, episodes_per_env))
         yield sampled
-        if len(tried) == 1:
+        others = [factor for factor in self._settings.evaluation.inverse_temperatures if factor != 1]
+        if not others:
             return
+        tried = {1.0: plain} | {factor: self._play("training", factor, seed, episodes_per_env) for factor in others}
         best = max(tried, key=lambda factor: tried[factor].returns.mean())  # the least of those that return alike
         unseen = sampled.unseen if best == 1 else self._play("unseen", best, seed, episodes_per_env)
         yield Played(TEMPERED, best, tried[best], unseen)
