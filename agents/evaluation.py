@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.raw_rewards import RawRewards, raw_rewards
+from lcd.agents.raw_rewards import RawRewards, raw_rewards
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def evaluate(
     dies early would look worse than it is, and one that wins fast better.
 
     Returns are the game's own, beneath every wrapper of the environments together (VecNormalize and others) and beneath
-    wrappers of one game that change rewards for the learner's sake (`agents.raw_rewards.RESCALING`). What a wrapper of
-    your own adds to or takes from a game's rewards within those is a part of the game. Running statistics of
+    wrappers of one game that change rewards for the learner's sake (`lcd.agents.raw_rewards.RESCALING`). What a wrapper
+    of your own adds to or takes from a game's rewards within those is a part of the game. Running statistics of
     observations and rewards are applied, and stay as they are.
 
     Parameters

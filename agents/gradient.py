@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from agents.parallel import side_by_side, thread_share
+from lcd.agents.parallel import side_by_side, thread_share
 
 Statistics = dict[str, torch.Tensor]
 

@@ -18,12 +18,12 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_w
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import nn
 
-from agents.gradient import Statistics
-from agents.parallel import side_by_side, working_alone
-from agents.policy import EncoderPolicy, many_may_ask
-from agents.ppo import PPO
-from agents.rollout import ByteRolloutBuffer, channels_first, channels_last
-from agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
+from lcd.agents.gradient import Statistics
+from lcd.agents.parallel import side_by_side, working_alone
+from lcd.agents.policy import EncoderPolicy, many_may_ask
+from lcd.agents.ppo import PPO
+from lcd.agents.rollout import ByteRolloutBuffer, channels_first, channels_last
+from lcd.agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
 
 LABELLED_AT_ONCE = 256
 """Rows that a teacher labels together: as fast as more of them, and what it computes meanwhile leaves no large holes in
@@ -159,7 +159,7 @@ class DAgger(PPO):
     After Ross, Gordon and Bagnell, *A Reduction of Imitation Learning to No-Regret Online Learning*, 2011, with
     whole action distributions as labels. By default each rollout is learned from once, as PPO does; `memory` keeps
     earlier ones, up to the growing data set of the paper, for the same number of gradient steps. Policy, rollouts,
-    minibatches and optimiser are those of `agents.PPO`, so the two spend the same budget; only the loss differs,
+    minibatches and optimiser are those of `lcd.agents.PPO`, so the two spend the same budget; only the loss differs,
     and exploration and credit assignment are gone.
 
     Parameters
@@ -178,7 +178,7 @@ class DAgger(PPO):
         Number of earlier rollouts that are kept with their labels: each pass then draws as many states as a rollout has
         from all of them and the newest.
     **kwargs
-        Further arguments of `agents.PPO`; those of the reinforcement loss have no effect.
+        Further arguments of `lcd.agents.PPO`; those of the reinforcement loss have no effect.
 
     Raises
     ------

@@ -14,11 +14,11 @@ from stable_baselines3.common.type_aliases import PyTorchObs, Schedule
 from torch import nn
 from torch.optim import Adam
 
-from agents.encoders import Encoder
-from agents.eyes import Eye, ModuleEncoder
-from agents.machine import bfloat16_is_fast
-from agents.registry import EncoderName
-from agents.weights import load_weights
+from lcd.agents.encoders.convolutional import Encoder
+from lcd.agents.encoders.pretrained import Eye, ModuleEncoder
+from lcd.agents.encoders.registry import EncoderName
+from lcd.agents.encoders.weights import load_weights
+from lcd.agents.machine import bfloat16_is_fast
 
 _LARGEST_HALF = torch.finfo(torch.float16).max
 
@@ -45,8 +45,8 @@ class EncoderPolicy(ActorCriticPolicy):
     observation_space, action_space, lr_schedule
         As in ``ActorCriticPolicy``.
     encoder
-        Name of an encoder, see `agents.registry.EncoderName`; or a torch module from images to features, which is
-        trained with everything else, or in an `agents.Eye` with its preprocessing and left as it is.
+        Name of an encoder, see `lcd.agents.encoders.registry.EncoderName`; or a torch module from images to features,
+        which is trained with everything else, or in an `lcd.agents.Eye` with its preprocessing and left as it is.
     action_classes
         Groups of actions that do the same, every action in one of them. The policy then prefers one group to another,
         never one action of a group to another, and its entropy is that of the groups. By default all actions differ.
@@ -88,7 +88,7 @@ class EncoderPolicy(ActorCriticPolicy):
         self.mixed_precision = mixed_precision
         self.encoder_name = encoder if isinstance(encoder, str) else None
         if not isinstance(encoder, str | nn.Module | Eye):
-            raise ValueError(f"An encoder is a name, a torch module or an agents.Eye, not {encoder!r}.")
+            raise ValueError(f"An encoder is a name, a torch module or an lcd.agents.Eye, not {encoder!r}.")
         if isinstance(encoder, str):
             encoder_class, encoder_arguments = EncoderName.read(encoder).encoder
         else:

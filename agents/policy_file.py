@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from agents.encoders import LABELS
-from agents.eyes import HUBS, ModuleEncoder
-from agents.policy import EncoderPolicy
-from agents.registry import EncoderName, parse_encoder
-from agents.untrusted import UnreadableFileError, check_file, in_short, parse_json, read_safetensors
-from agents.weights import check_sealed, checked_card, not_finite, write_tensors
-from envs.limits import short, whole_number
+from lcd.agents.encoders.convolutional import LABELS
+from lcd.agents.encoders.pretrained import HUBS, ModuleEncoder
+from lcd.agents.encoders.registry import EncoderName, parse_encoder
+from lcd.agents.encoders.weights import check_sealed, checked_card, not_finite, write_tensors
+from lcd.agents.policy import EncoderPolicy
+from lcd.io.limits import short, whole_number
+from lcd.io.untrusted import UnreadableFileError, check_file, in_short, parse_json, read_safetensors
 
 FORMAT = "lcd-policy-1"
 
@@ -168,7 +168,7 @@ class _Description:
         if hub in HUBS and not ask_hubs:
             raise PolicyFileError(
                 f"{path} names the encoder {short(metadata['encoder'])}, which would be fetched over the network: if "
-                "you trust the file, read it with agents.load_policy(path, ask_hubs=True)."
+                "you trust the file, read it with lcd.agents.load_policy(path, ask_hubs=True)."
             )
         shape = _json(metadata, "observation_shape", path)
         if not isinstance(shape, list) or len(shape) not in (2, 3):

@@ -21,14 +21,14 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import nn
 from torch.nn import functional
 
-from agents.encoders import Encoder
-from agents.eyes import Eye
-from agents.gradient import Statistics, leave_gradient
-from agents.machine import keep_freed_memory
-from agents.parallel import working_alone
-from agents.policy import EncoderPolicy, many_may_ask
-from agents.registry import EncoderName
-from agents.rollout import ByteRolloutBuffer
+from lcd.agents.encoders.convolutional import Encoder
+from lcd.agents.encoders.pretrained import Eye
+from lcd.agents.encoders.registry import EncoderName
+from lcd.agents.gradient import Statistics, leave_gradient
+from lcd.agents.machine import keep_freed_memory
+from lcd.agents.parallel import working_alone
+from lcd.agents.policy import EncoderPolicy, many_may_ask
+from lcd.agents.rollout import ByteRolloutBuffer
 
 PROCGEN_SETTINGS: Mapping[str, Any] = {
     "n_steps": 256,
@@ -60,8 +60,8 @@ class PPO(stable_baselines3.PPO):
     env
         Environment with byte frames or label maps.
     encoder
-        The visual encoder: a name, a torch module or an `agents.Eye`, see `agents.EncoderPolicy`. What a frozen one
-        sees is computed once a frame and kept.
+        The visual encoder: a name, a torch module or an `lcd.agents.Eye`, see `lcd.agents.EncoderPolicy`. What a frozen
+        one sees is computed once a frame and kept.
     micro_batch_size
         Largest number of observations that pass the network at once; by default, what suits the encoder. The gradient
         of a minibatch is the sum over its parts, so this bounds memory and changes nothing but rounding.
@@ -102,9 +102,9 @@ class PPO(stable_baselines3.PPO):
         if "encoder" in vars(self):  # Stable-Baselines3's load sets whatever it is given
             raise ValueError("A saved model keeps its encoder: leave encoder= out, or make a new model with it.")
         if not isinstance(self.action_space, spaces.Discrete):
-            raise ValueError(f"agents.PPO chooses among a number of actions: {self.action_space} is not Discrete.")
+            raise ValueError(f"lcd.agents.PPO chooses among a number of actions: {self.action_space} is not Discrete.")
         if not isinstance(self.observation_space, spaces.Box):
-            raise ValueError(f"agents.PPO sees one image at a time: {self.observation_space} is not a Box.")
+            raise ValueError(f"lcd.agents.PPO sees one image at a time: {self.observation_space} is not a Box.")
         super()._setup_model()
         if self.sees_once:
             self._keep_what_is_seen()

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
-from agents.parallel import side_by_side, thread_share, working_alone
+from lcd.agents.parallel import side_by_side, thread_share, working_alone
 
 
 def channels_last(frames: torch.Tensor) -> torch.Tensor:

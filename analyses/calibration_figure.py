@@ -6,8 +6,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.palette import DEMAND_LOOKS
-from envs.calibration.dials import PERCEPTUAL, POLICY
+from lcd.analyses.palette import DEMAND_LOOKS
+from lcd.envs.calibration.dials import PERCEPTUAL, POLICY
 
 
 def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Figure:
@@ -16,9 +16,9 @@ def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Fi
     Parameters
     ----------
     responses
-        What `lcd.calibration.response.response_table` returned.
+        What `lcd.studies.calibration.response.response_table` returned.
     dissociations
-        What `lcd.calibration.response.dissociation` returned for the same family of scores and split.
+        What `lcd.studies.calibration.response.dissociation` returned for the same family of scores and split.
 
     Returns
     -------

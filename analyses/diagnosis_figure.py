@@ -1,6 +1,6 @@
 """The figure of a diagnosis: four learning curves on unseen and training levels, and the gap split into its demands.
 
-Nothing is estimated here; every number comes from the :class:`lcd.diagnosis.Diagnosis`.
+Nothing is estimated here; every number comes from the :class:`lcd.studies.diagnosis.Diagnosis`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
-from analyses.palette import DEMAND_LOOKS, NEUTRAL
-from lcd.diagnosis import Diagnosis
-from lcd.intervals import Interval, two_places
-from lcd.scores import CELLS, LEVELS, mean_curves
+from lcd.analyses.palette import DEMAND_LOOKS, NEUTRAL
+from lcd.measurement.intervals import Interval, two_places
+from lcd.measurement.scores import CELLS, LEVELS, mean_curves
+from lcd.studies.diagnosis import Diagnosis
 
 
 class Look(NamedTuple):

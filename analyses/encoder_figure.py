@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analyses.palette import NEUTRAL
+from lcd.analyses.palette import NEUTRAL
 
 
 class _Look(NamedTuple):
@@ -47,7 +47,7 @@ NAMES = {
     "perturbation": "is perturbed where it matters",
     "invariance": "finds states again in other looks",
 }
-"""What the measures of `lcd.foretelling.MEASURES` are called in a figure."""
+"""What the measures of `lcd.studies.predictive_validity.MEASURES` are called in a figure."""
 
 
 def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.DataFrame) -> Figure:
@@ -56,13 +56,13 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
     Parameters
     ----------
     shares : pandas.DataFrame
-        One row a (game, encoder), see `lcd.swap.swap_table`: its gain over the eyes that learn from nothing, and the
-        perceptual demand, with their limits. The demand is a band to its estimate's line; a gain that reached it would
-        close all of it.
+        One row a (game, encoder), see `lcd.studies.encoder_ablation.swap_table`: its gain over the eyes that learn from
+        nothing, and the perceptual demand, with their limits. The demand is a band to its estimate's line; a gain that
+        reached it would close all of it.
     correlations : pandas.DataFrame
-        What `lcd.foretelling.rank_correlations` gave for `lcd.foretelling.MEASURES`.
+        What `lcd.studies.predictive_validity.rank_correlations` gave for `lcd.studies.predictive_validity.MEASURES`.
     means : pandas.DataFrame
-        What `lcd.foretelling.foretelling` gave for them.
+        What `lcd.studies.predictive_validity.foretelling` gave for them.
 
     Returns
     -------

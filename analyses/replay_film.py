@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from envs import paint
-from envs.games import ACTION_KEYS
-from lcd.replay import Replay
+from lcd.envs import paint
+from lcd.envs.procgen.games import ACTION_KEYS
+from lcd.studies.replay import Replay
 
 SCALE, GAP, CAPTION = 4, 8, 34
 MILLISECONDS = 66

@@ -18,21 +18,21 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 import lcd
-from analyses.diagnosis_figure import LOOKS
-from analyses.palette import DEMAND_LOOKS
-from analyses.taxonomy_figure import CAPPED, CLASS_LOOKS, map_range
-from envs import GAMES, ProcgenBatch, ProcgenOptions, paint
-from envs.actions import NUM_ACTIONS
-from envs.options import drawn_as
-from lcd.demands import CONTRASTS
-from lcd.files import replacing
-from lcd.rule import NEGLIGIBLE
-from lcd.scores import CELLS, LEVELS, mean_curves
-from lcd.survey.tables import COLUMNS as SURVEY_COLUMNS
-from lcd.survey.tables import TABLES
-from lcd.taxonomy.columns import COLUMNS
-from lcd.taxonomy.positions import PLANE
-from lcd.taxonomy.taxonomy import Taxonomy
+from lcd.analyses.diagnosis_figure import LOOKS
+from lcd.analyses.palette import DEMAND_LOOKS
+from lcd.analyses.taxonomy_figure import CAPPED, CLASS_LOOKS, map_range
+from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, paint
+from lcd.envs.procgen.actions import NUM_ACTIONS
+from lcd.envs.procgen.options import drawn_as
+from lcd.io.files import replacing
+from lcd.measurement.demands import CONTRASTS
+from lcd.measurement.rule import NEGLIGIBLE
+from lcd.measurement.scores import CELLS, LEVELS, mean_curves
+from lcd.studies.survey.tables import COLUMNS as SURVEY_COLUMNS
+from lcd.studies.survey.tables import TABLES
+from lcd.studies.taxonomy.columns import COLUMNS
+from lcd.studies.taxonomy.positions import PLANE
+from lcd.studies.taxonomy.taxonomy import Taxonomy
 
 FRAME_STEPS, FRAME_SCALE = 40, 3
 """Random steps after which a game's frame is taken, and pixels for each of its pixels."""
@@ -50,7 +50,7 @@ def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> Non
     title : str
         Of the page.
     """
-    template = resources.files("analyses").joinpath("templates/report.html.j2").read_text("utf-8")
+    template = resources.files("lcd.analyses").joinpath("templates/report.html.j2").read_text("utf-8")
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(template)
     tables = taxonomy.as_tables()
     with replacing(path) as partial:
@@ -148,7 +148,7 @@ def twin_frames(options: ProcgenOptions, seed: int = 0) -> tuple[NDArray[np.uint
     Returns
     -------
     pixels, labels : numpy.ndarray, shape (192, 192, 3), uint8
-        The frame, and the label map in the colours of `envs.paint`.
+        The frame, and the label map in the colours of `lcd.envs.paint`.
     """
     batch = ProcgenBatch(options, 1, "both", seed)
     random = np.random.default_rng(seed)

@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter
 
-from analyses.diagnosis_figure import LOOKS, draw_cells
-from analyses.names import write_names
-from analyses.palette import DEMAND_LOOKS, NEUTRAL
-from lcd.scores import mean_curves
-from lcd.taxonomy.positions import PLANE
-from lcd.taxonomy.taxonomy import Taxonomy
+from lcd.analyses.diagnosis_figure import LOOKS, draw_cells
+from lcd.analyses.names import write_names
+from lcd.analyses.palette import DEMAND_LOOKS, NEUTRAL
+from lcd.measurement.scores import mean_curves
+from lcd.studies.taxonomy.positions import PLANE
+from lcd.studies.taxonomy.taxonomy import Taxonomy
 
 COLUMNS = 4
 FAMILY_NAMES = {"area": "area", "log_area": "area, log steps", "final": "final"}

@@ -10,11 +10,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analyses.names import write_names
-from analyses.palette import DEMAND_LOOKS, NEUTRAL
-from lcd.rule import NEGLIGIBLE
-from lcd.taxonomy.positions import PLANE
-from lcd.taxonomy.taxonomy import Taxonomy
+from lcd.analyses.names import write_names
+from lcd.analyses.palette import DEMAND_LOOKS, NEUTRAL
+from lcd.measurement.rule import NEGLIGIBLE
+from lcd.studies.taxonomy.positions import PLANE
+from lcd.studies.taxonomy.taxonomy import Taxonomy
 
 
 class ClassLook(NamedTuple):

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from envs import get_game
-from lcd.scores import Normalisation
-from lcd.teachers.examination import LONG_TRAINED
+from lcd.envs import get_game
+from lcd.measurement.scores import Normalisation
+from lcd.teachers.evaluation import LONG_TRAINED
 from lcd.teachers.library import Card
 
 TEACHER, EXPERT, REFERENCE = "#0072B2", "#E69F00", "#555555"  # Okabe and Ito's, safe for colour-blind readers

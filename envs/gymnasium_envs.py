@@ -10,10 +10,10 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, checked_num_envs, observation_space, one_of
-from envs.games import GAMES
-from envs.options import ProcgenOptions
-from envs.semantic import paint
+from lcd.envs.procgen.batch import ACTION_SPACE, Batch, ProcgenBatch, View, checked_num_envs, observation_space, one_of
+from lcd.envs.procgen.games import GAMES
+from lcd.envs.procgen.options import ProcgenOptions
+from lcd.envs.procgen.semantic import paint
 
 
 def _draw_seed(rng: np.random.Generator) -> int:
@@ -32,7 +32,7 @@ class GameEnv(gymnasium.Env):
     Parameters
     ----------
     view
-        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `envs.GameVecEnv`.
+        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `lcd.envs.GameVecEnv`.
     action_space
         What can be done.
     render_mode
@@ -192,11 +192,11 @@ class ProcgenEnv(GameEnv):
     game
         Name of the game.
     view
-        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `envs.ProcgenVecEnv`.
+        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `lcd.envs.ProcgenVecEnv`.
     render_mode
         ``"rgb_array"`` or None.
     **options
-        Further fields of `envs.ProcgenOptions`, such as ``num_levels`` and ``distribution_mode``.
+        Further fields of `lcd.envs.ProcgenOptions`, such as ``num_levels`` and ``distribution_mode``.
 
     Notes
     -----
@@ -248,7 +248,7 @@ def register() -> None:
     for game in GAMES.values():
         gymnasium.register(
             f"lcd/{game.title}-v0",
-            entry_point="envs.gymnasium_envs:ProcgenEnv",
-            vector_entry_point="envs.gymnasium_envs:ProcgenVectorEnv",
+            entry_point="lcd.envs.gymnasium_envs:ProcgenEnv",
+            vector_entry_point="lcd.envs.gymnasium_envs:ProcgenVectorEnv",
             kwargs={"game": game.name},
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from envs.batch import View
-from envs.calibration.adaptors import CalibrationVecEnv
-from envs.calibration.batch import CalibrationOptions
-from envs.options import ProcgenOptions
-from envs.vec_env import GameVecEnv, ProcgenVecEnv
+from lcd.envs.calibration.adaptors import CalibrationVecEnv
+from lcd.envs.calibration.batch import CalibrationOptions
+from lcd.envs.procgen.batch import View
+from lcd.envs.procgen.options import ProcgenOptions
+from lcd.envs.vec_env import GameVecEnv, ProcgenVecEnv
 
 GameOptions = ProcgenOptions | CalibrationOptions
 
@@ -21,7 +21,7 @@ def make_vec_env(
     options
         The game and its levels.
     num_envs, view, seed
-        As in `envs.GameVecEnv`.
+        As in `lcd.envs.GameVecEnv`.
     num_threads
         Threads that step Procgen's games; the calibration games need none.
     """

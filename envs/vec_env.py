@@ -12,8 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from envs.batch import ACTION_SPACE, Batch, ProcgenBatch, View, checked_num_envs, observation_space
-from envs.options import ProcgenOptions
+from lcd.envs.procgen.batch import ACTION_SPACE, Batch, ProcgenBatch, View, checked_num_envs, observation_space
+from lcd.envs.procgen.options import ProcgenOptions
 
 
 class GameVecEnv(VecEnv):
@@ -107,7 +107,7 @@ class GameVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """RGB frames of all games, for `render`."""
-        from envs.semantic import paint
+        from lcd.envs.procgen.semantic import paint
 
         if self._batch is None:
             return [None] * self.num_envs
@@ -193,7 +193,7 @@ class ProcgenVecEnv(GameVecEnv):
         super().close()
 
     def saved_state(self, index: int) -> bytes:
-        """Everything that decides how one game goes on, as Procgen saves it; see `envs.saved_state`."""
+        """Everything that decides how one game goes on, as Procgen saves it; see `lcd.envs.procgen.saved_state`."""
         if self._batch is None:
             raise RuntimeError("Call reset() before saved_state().")
         assert isinstance(self._batch, ProcgenBatch)

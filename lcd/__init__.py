@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from gym_notices import notices
+with suppress(ImportError):
+    from gym_notices import notices
 
-notices.notices.clear()  # Stable-Baselines3 imports the old gym, whose notice is of no use to anybody here
+    notices.notices.clear()  # Stable-Baselines3 imports the old gym, whose notice is of no use to anybody here
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "diagnose": "lcd.pipeline",
-    "Diagnosis": "lcd.diagnosis",
-    "load_reference": "lcd.survey.tables",
-    "Plan": "lcd.plan",
-    "Store": "lcd.store",
-    "Survey": "lcd.survey.plan",
-    "SurveyTables": "lcd.survey.tables",
-    "Taxonomy": "lcd.taxonomy.taxonomy",
+    "diagnose": "lcd.studies.pipeline",
+    "Diagnosis": "lcd.studies.diagnosis",
+    "load_reference": "lcd.studies.survey.tables",
+    "Plan": "lcd.experiments.plan",
+    "Store": "lcd.experiments.store",
+    "Survey": "lcd.studies.survey.plan",
+    "SurveyTables": "lcd.studies.survey.tables",
+    "Taxonomy": "lcd.studies.taxonomy.taxonomy",
 }
 
 __all__ = [

@@ -30,7 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import envs  # first: it keeps the old gym's notice off the terminal
+import lcd.envs  # first: it keeps the old gym's notice off the terminal
 
 # isort: split
 import stable_baselines3
@@ -41,8 +41,8 @@ from rich.table import Table
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 from torch.utils.flop_counter import FlopCounterMode
 
-from agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
-from agents.ppo import PROCGEN_SETTINGS
+from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
+from lcd.agents.ppo import PROCGEN_SETTINGS
 
 NUM_ENVS = 64
 SHORT, LONG = 32, 256
@@ -150,8 +150,8 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     imitates = contender.library == "dagger"
     view: Any = "both" if imitates and contender.view == "pixels" else contender.view
     game_threads = 3 * threads if threads > 1 else 0  # more than cores: they wait for one another
-    env: VecEnv = envs.ProcgenVecEnv(
-        envs.ProcgenOptions(game, num_levels=200), NUM_ENVS, view, num_threads=game_threads
+    env: VecEnv = lcd.envs.ProcgenVecEnv(
+        lcd.envs.ProcgenOptions(game, num_levels=200), NUM_ENVS, view, num_threads=game_threads
     )
     if imitates:
         env = TaughtVecEnv(env, student_view=contender.view)
@@ -163,7 +163,7 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     if contender.library in ("agents", "forgetful"):
         return {"agents": PPO, "forgetful": Forgetful}[contender.library](encoder=contender.encoder, **settings)
     if imitates:
-        labels = envs.ProcgenVecEnv(envs.ProcgenOptions(game), 1, "semantic")
+        labels = lcd.envs.ProcgenVecEnv(lcd.envs.ProcgenOptions(game), 1, "semantic")
         teacher = EncoderPolicy(labels.observation_space, labels.action_space, lambda _: 0.0, contender.teacher)
         return DAgger(encoder=contender.encoder, teacher=teacher, **settings)
     extractor = {"features_extractor_class": PlainImpala, "net_arch": []} if contender.encoder == "impala" else {}

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lcd.calibration.calibration import PRIMARY_SPLIT
-from lcd.calibration.response import dissociation
-from lcd.calibration.sweep import Sweep, sweep_scores
-from lcd.plan import evaluated_steps
-from lcd.scores import PRIMARY
-from lcd.store import Store
+from lcd.experiments.plan import evaluated_steps
+from lcd.experiments.store import Store
+from lcd.measurement.scores import PRIMARY
+from lcd.studies.calibration.calibration import PRIMARY_SPLIT
+from lcd.studies.calibration.response import dissociation
+from lcd.studies.calibration.sweep import Sweep, sweep_scores
 
 FEWEST_STEPS = 8_000
 

@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from envs import paint
-from envs.calibration.batch import CalibrationBatch, CalibrationOptions
-from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
-from envs.calibration.options import CourierOptions, TrackerOptions
+from lcd.envs import paint
+from lcd.envs.calibration.batch import CalibrationBatch, CalibrationOptions
+from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 
 VALUES = (0.0, 0.5, 1.0)
 LEVEL = 12

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from envs.batch import VIEWS
-from envs.calibration.batch import ACTIONS, CalibrationBatch, CalibrationOptions
-from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
-from envs.calibration.options import CourierOptions, TrackerOptions
+from lcd.envs.calibration.batch import ACTIONS, CalibrationBatch, CalibrationOptions
+from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.envs.calibration.options import CourierOptions, TrackerOptions
+from lcd.envs.procgen.batch import VIEWS
 
 NUM_ENVS, STEPS, REPEATS = 64, 200, 5
 GAMES: dict[str, CalibrationOptions] = {

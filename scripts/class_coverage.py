@@ -2,7 +2,7 @@
 
 Games are drawn from one normal cloud, or from two of the same size, in the plane of the two demands; what is measured
 of each are a few seeds a cell, so that its position is known with a noise whose variance is a given multiple of the
-cloud's own. The tidy result, one row a setting, is the evidence for the test in `lcd.taxonomy.classes`:
+cloud's own. The tidy result, one row a setting, is the evidence for the test in `lcd.studies.taxonomy.classes`:
 
     python scripts/class_coverage.py --output docs/class_coverage.csv
 
@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lcd.demands import CONTRASTS
-from lcd.taxonomy.classes import SIGNIFICANCE, find_classes
-from lcd.taxonomy.positions import Cells
+from lcd.measurement.demands import CONTRASTS
+from lcd.studies.taxonomy.classes import SIGNIFICANCE, find_classes
+from lcd.studies.taxonomy.positions import Cells
 
 SPREAD = 0.06
 """Standard deviation of each demand within a class."""

@@ -29,17 +29,17 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from envs import get_game
-from lcd.display import PlanDisplay
-from lcd.execution import execute, resolve_device
-from lcd.files import replacing
-from lcd.pipeline import reference_teacher
-from lcd.plan import GamePlan, GivenTeacher, Plan
-from lcd.presets import PRESETS
-from lcd.scores import CELLS, SAMPLED, TEMPERED, Normalisation, played_by
-from lcd.store import Store
-from lcd.timing import steps_per_second
-from lcd.training.settings import Evaluation, RunSettings
+from lcd.cli.display import PlanDisplay
+from lcd.envs import get_game
+from lcd.experiments.execution import execute, resolve_device
+from lcd.experiments.plan import GamePlan, GivenTeacher, Plan
+from lcd.experiments.presets import PRESETS
+from lcd.experiments.settings import Evaluation, RunSettings
+from lcd.experiments.store import Store
+from lcd.experiments.timing import steps_per_second
+from lcd.io.files import replacing
+from lcd.measurement.scores import CELLS, SAMPLED, TEMPERED, Normalisation, played_by
+from lcd.studies.pipeline import reference_teacher
 
 
 class Learner(NamedTuple):

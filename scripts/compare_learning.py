@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import envs  # first: it keeps the old gym's notice off the terminal
+import lcd.envs  # first: it keeps the old gym's notice off the terminal
 
 # isort: split
 import numpy as np
@@ -33,14 +33,14 @@ from matplotlib.ticker import EngFormatter
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from agents import PPO, evaluate
-from agents.machine import keep_freed_memory
-from agents.ppo import PROCGEN_SETTINGS
-from lcd.arguments import count
-from lcd.files import replacing
+from lcd.agents import PPO, evaluate
+from lcd.agents.machine import keep_freed_memory
+from lcd.agents.ppo import PROCGEN_SETTINGS
+from lcd.cli.arguments import count
+from lcd.io.files import replacing
 
 LIBRARIES = {  # Okabe and Ito's colours, safe for colour-blind readers
-    "agents": ("agents.PPO", "#0072B2", "-"),
+    "agents": ("lcd.agents.PPO", "#0072B2", "-"),
     "sb3": ("stable_baselines3.PPO", "#D55E00", (0, (4, 2))),
 }
 NUM_ENVS, NUM_LEVELS = 64, 200
@@ -81,8 +81,8 @@ def train(run: Run, episodes: int) -> pd.DataFrame:
     """Train once and return the curve, with a row for each of the two evaluations at the end."""
     torch.set_num_threads(1)
     keep_freed_memory()  # for both: it changes no number, and this compares what they learn, not how fast
-    options = envs.ProcgenOptions(run.game, num_levels=NUM_LEVELS)
-    games = envs.ProcgenVecEnv(options, NUM_ENVS, seed=run.seed)
+    options = lcd.envs.ProcgenOptions(run.game, num_levels=NUM_LEVELS)
+    games = lcd.envs.ProcgenVecEnv(options, NUM_ENVS, seed=run.seed)
     env = VecNormalize(VecMonitor(games), norm_obs=False, gamma=SETTINGS["gamma"])
     if run.library == "agents":
         model: stable_baselines3.PPO = PPO(env=env, encoder="nature", seed=run.seed, **SETTINGS)
@@ -92,7 +92,7 @@ def train(run: Run, episodes: int) -> pd.DataFrame:
     model.learn(run.budget, callback=returns)
     rows = [(*run, "training", *point) for point in returns.curve]
     for levels, chosen in (("training, final", options), ("unseen, final", options.unseen_levels(NUM_LEVELS))):
-        played = evaluate(model.policy, envs.ProcgenVecEnv(chosen, NUM_ENVS), episodes, EVALUATION_SEED)
+        played = evaluate(model.policy, lcd.envs.ProcgenVecEnv(chosen, NUM_ENVS), episodes, EVALUATION_SEED)
         rows.append((*run, levels, model.num_timesteps, float(played.returns.mean()), played.returns.size))
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -170,7 +170,7 @@ def missing(table: pd.DataFrame, options: argparse.Namespace) -> Iterator[Run]:
 def main() -> None:
     """Train what is missing and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--games", nargs="+", default=["starpilot", "bigfish", "coinrun"], choices=envs.GAMES)
+    parser.add_argument("--games", nargs="+", default=["starpilot", "bigfish", "coinrun"], choices=lcd.envs.GAMES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=number, default=300_000, help="steps a run, such as 300k")
     parser.add_argument("--episodes", type=int, default=4, help="evaluation episodes of each of 64 games at the end")

@@ -125,13 +125,13 @@ def _quiet(folder: Path) -> Iterator[None]:
     """Work in a folder, without measuring this machine where a plan is only to be printed."""
     import torch
 
-    from lcd.timing import kind_of
+    from lcd.experiments.timing import kind_of
 
     before = Path.cwd()
     os.chdir(folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rates = mock.patch("lcd.display.measured_rates", lambda runs, *others: {kind_of(run): 1e3 for run in runs})
+    rates = mock.patch("lcd.cli.display.measured_rates", lambda runs, *others: {kind_of(run): 1e3 for run in runs})
     try:
         with warnings.catch_warnings(), rates:
             warnings.simplefilter("ignore")
@@ -344,7 +344,7 @@ def _rewritten(file: Path, change: Callable[[dict[str, str]], dict[str, str]]) -
 
 def _lcd(*arguments: object) -> None:
     """Run the command as a process would, but for the process."""
-    from lcd.command_line import main
+    from lcd.cli.main import main
 
     with mock.patch.object(sys, "argv", ["lcd", *map(str, arguments)]):
         main()
@@ -400,8 +400,8 @@ def _kinds(folder: Path) -> list[Kind]:
         _lcd("taxonomy", file.parent, "--place", good / "diagnosis")
 
     def store(file: Path) -> None:
-        from lcd.errors import exit_status
-        from lcd.store import Store
+        from lcd.cli.errors import exit_status
+        from lcd.experiments.store import Store
 
         try:
             Store(file.parents[1]).load(run)
@@ -422,7 +422,7 @@ def _kinds(folder: Path) -> list[Kind]:
         Card.read(file)
 
     def leg(file: Path) -> None:
-        from lcd.teachers.reinforcement import _read_leg
+        from lcd.teachers.training import _read_leg
 
         _read_leg(file)
 
@@ -468,9 +468,9 @@ def _make_policies(good: Path) -> Path:
     import torch
     from gymnasium import spaces
 
-    from agents import EncoderPolicy, save_eye, save_policy
-    from lcd.plan import plan_game
-    from lcd.presets import PRESETS
+    from lcd.agents import EncoderPolicy, save_eye, save_policy
+    from lcd.experiments.plan import plan_game
+    from lcd.experiments.presets import PRESETS
 
     folder = good / "policies"
     folder.mkdir()
@@ -496,9 +496,9 @@ def _make_store(folder: Path) -> Any:
     """A store with one run, whose episodes nobody played; the run."""
     import pandas as pd
 
-    from lcd.plan import plan_game
-    from lcd.presets import PRESETS
-    from lcd.store import Store
+    from lcd.experiments.plan import plan_game
+    from lcd.experiments.presets import PRESETS
+    from lcd.experiments.store import Store
 
     store, run = Store(folder), plan_game("maze", PRESETS["smoke"]).cells[0]
     episodes = pd.DataFrame(
@@ -603,10 +603,10 @@ def _diagnosis(game: str, seed: int) -> Any:
     """A diagnosis of episodes that nobody played."""
     import pandas as pd
 
-    from lcd.diagnosis import Diagnosis
-    from lcd.plan import Plan, plan_game
-    from lcd.presets import PRESETS
-    from lcd.scores import CELLS, LEVELS
+    from lcd.experiments.plan import Plan, plan_game
+    from lcd.experiments.presets import PRESETS
+    from lcd.measurement.scores import CELLS, LEVELS
+    from lcd.studies.diagnosis import Diagnosis
 
     plan = plan_game(game, PRESETS["smoke"])
     steps = plan.cells[0].evaluation.steps
@@ -636,16 +636,16 @@ def _make_diagnoses(good: Path) -> None:
 
 
 def _make_tables(good: Path) -> None:
-    from lcd.survey.tables import SurveyTables
+    from lcd.studies.survey.tables import SurveyTables
 
     games = ("coinrun", "heist", "leaper", "miner")
     SurveyTables.of([_diagnosis(game, seed) for seed, game in enumerate(games)]).write(good / "tables")
 
 
 def _make_plans(good: Path) -> None:
-    from lcd.pipeline import plan_diagnosis
-    from lcd.plan import Plan
-    from lcd.presets import PRESETS
+    from lcd.experiments.plan import Plan
+    from lcd.experiments.presets import PRESETS
+    from lcd.studies.pipeline import plan_diagnosis
 
     (good / "plans").mkdir()
     (good / "plans" / "survey.toml").write_text('games = ["maze"]\npreset = "smoke"\nseeds = 2\n')

@@ -9,12 +9,12 @@ privileged, never human), how its decisions come and go as that is revealed or h
 them and where it lies, and whether its features find a state again among others when it is drawn in another way. Tables
 are written game by game, and finished runs are kept: the same command goes on where it stopped.
 
-runs.csv         one row a run: its returns, score, and measures, see `lcd.foretelling.MEASURES`
-shares.csv       one row a (game, encoder): the share of the perceptual demand that it closes, see `lcd.swap.swap_table`
-mean_shares.csv  the same on the mean of the games, see `lcd.swap.shares_over_games`
-harmonizer.csv   what being told where to look changes, game by game, see `lcd.harmonization.effect_table`
-ranks.csv        rank correlation of each measure with the score over the encoders of each game
-foretelling.csv  its mean over games, see `lcd.foretelling.foretelling`
+runs.csv         one row a run: its returns, score, and measures, see `lcd.studies.predictive_validity.MEASURES`
+shares.csv       one row a (game, encoder): the share of the perceptual demand that it closes, see
+`lcd.studies.encoder_ablation.swap_table` mean_shares.csv  the same on the mean of the games, see
+`lcd.studies.encoder_ablation.shares_over_games` harmonizer.csv   what being told where to look changes, game by game,
+see `lcd.studies.harmonization.effect_table` ranks.csv        rank correlation of each measure with the score over the
+encoders of each game foretelling.csv  its mean over games, see `lcd.studies.predictive_validity.foretelling`
 """
 
 from __future__ import annotations
@@ -32,24 +32,32 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from agents import load_policy
-from agents.machine import keep_freed_memory
-from analyses.encoder_figure import draw_encoders
-from envs import ProcgenOptions
+from lcd.agents import load_policy
+from lcd.agents.machine import keep_freed_memory
 from lcd.alignment.importance import policy_scores
 from lcd.alignment.measuring import align, invariance_table
 from lcd.alignment.privileged import collect_references
-from lcd.display import PlanDisplay
-from lcd.execution import execute
-from lcd.files import replacing
-from lcd.foretelling import MEASURES, foretelling, rank_correlations, sight
-from lcd.harmonization import effect_table
-from lcd.pipeline import adjusted_preset, plan_diagnosis
-from lcd.plan import GamePlan
-from lcd.scores import PRIMARY, cell_scores, played_by
-from lcd.store import Store
-from lcd.swap import HARMONIZED, SCRATCH, Swap, full_names, shares_over_games, swap_table, taught_eye
-from lcd.training.settings import RunSettings
+from lcd.analyses.encoder_figure import draw_encoders
+from lcd.cli.display import PlanDisplay
+from lcd.envs import ProcgenOptions
+from lcd.experiments.execution import execute
+from lcd.experiments.plan import GamePlan
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+from lcd.io.files import replacing
+from lcd.measurement.scores import PRIMARY, cell_scores, played_by
+from lcd.studies.encoder_ablation import (
+    HARMONIZED,
+    SCRATCH,
+    Swap,
+    full_names,
+    shares_over_games,
+    swap_table,
+    taught_eye,
+)
+from lcd.studies.harmonization import effect_table
+from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+from lcd.studies.predictive_validity import MEASURES, foretelling, rank_correlations, sight
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")
 ENCODERS = (

@@ -24,8 +24,8 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from agents.encoders import Nature
-from agents.eyes import Classifier
+from lcd.agents.encoders.convolutional import Nature
+from lcd.agents.encoders.pretrained import Classifier
 from lcd.alignment.harmonizer import harmonized_loss, smoothed_cross_entropy
 
 CLASSES = 15

@@ -19,15 +19,22 @@ import torch
 from encoder_study import STEPS, planned
 from rich.console import Console
 
-from agents import load_policy
+from lcd.agents import load_policy
 from lcd.alignment.harmonizer import harmonization_loss, standardise_and_cut, training_maps, twice_differentiable
 from lcd.alignment.importance import policy_scores
 from lcd.alignment.references import ReferenceMaps
-from lcd.display import PlanDisplay
-from lcd.files import replacing
-from lcd.harmonization import FRAMES, MEASURES, effect_table, harmonized_plan, measure_harmonization, unseen_references
-from lcd.store import Store
-from lcd.training.settings import RunSettings
+from lcd.cli.display import PlanDisplay
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+from lcd.io.files import replacing
+from lcd.studies.harmonization import (
+    FRAMES,
+    MEASURES,
+    effect_table,
+    harmonized_plan,
+    measure_harmonization,
+    unseen_references,
+)
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot")
 WEIGHTS = (0.01, 0.1, 1.0)

@@ -1,7 +1,8 @@
 """Simulate how often intervals for the demands cover the truth, and how often a verdict is wrong.
 
 Four cells with known mean scores are drawn again and again, a few seeds each. The tidy result (one row a setting and
-quantity, its rate in percent) is the evidence for the choices in `lcd.intervals` and `lcd.rule`:
+quantity, its rate in percent) is the evidence for the choices in `lcd.measurement.intervals` and
+`lcd.measurement.rule`:
 
     python scripts/interval_coverage.py --output docs/interval_coverage.csv
 """
@@ -17,9 +18,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from lcd.demands import Contrast, Demands, demands_of
-from lcd.intervals import Interval, welch_limits
-from lcd.rule import NEGLIGIBLE, QUANTITIES, SMALL_HEADROOM, classify, least_spreads, verdict_intervals
+from lcd.measurement.demands import Contrast, Demands, demands_of
+from lcd.measurement.intervals import Interval, welch_limits
+from lcd.measurement.rule import NEGLIGIBLE, QUANTITIES, SMALL_HEADROOM, classify, least_spreads, verdict_intervals
 
 Floats = NDArray[np.float64]
 
@@ -70,7 +71,7 @@ def draw_scores(
 
 
 def chosen(scores: Floats, errors: Floats, contrast: Contrast, least_spread: ArrayLike = 0.0) -> tuple[Floats, Floats]:
-    """Limits of `lcd.intervals.contrast_interval`: Welch's, at least as far apart as those over episodes."""
+    """Limits of `intervals.contrast_interval`: Welch's, at least as far apart as those over episodes."""
     low, high = plain_welch(scores, contrast, least_spread)
     estimate = (low + high) / 2
     noise = errors.mean(-1) @ np.array(contrast.weights) ** 2 / scores.shape[-1]
@@ -170,7 +171,7 @@ def loose_rule(demands: dict[str, Interval]) -> str:
 
 
 def is_true(verdict: str, truth: Demands) -> bool:
-    """Tell whether the claim of a verdict holds (the table in `lcd.rule`); rounding is forgiven at a boundary."""
+    """Tell whether the claim of a verdict holds (the table in `rule`); rounding is forgiven at a boundary."""
     slack = 1e-9
     perceptual, policy, joint, headroom = (
         float(value) for value in (truth.perceptual, truth.policy, truth.joint, truth.headroom)

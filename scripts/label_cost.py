@@ -17,9 +17,9 @@ from typing import Any
 import pandas as pd
 import torch
 
-from agents import load_policy
-from agents.imitation import DAgger, TaughtVecEnv, Teacher
-from envs import ProcgenOptions, ProcgenVecEnv
+from lcd.agents import load_policy
+from lcd.agents.imitation import DAgger, TaughtVecEnv, Teacher
+from lcd.envs import ProcgenOptions, ProcgenVecEnv
 from lcd.teachers.library import shipped_games, shipped_teacher
 
 NUM_ENVS, ROLLOUT_STEPS = 64, 256

@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from agents import EncoderPolicy, load_policy
-from envs import GAMES, ProcgenBatch, ProcgenOptions
-from envs.twin import SemanticEngine
-from lcd.files import replacing
+from lcd.agents import EncoderPolicy, load_policy
+from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions
+from lcd.envs.procgen.twin import SemanticEngine
+from lcd.io.files import replacing
 from lcd.teachers.library import shipped_games, shipped_teacher
 
 NUM_ENVS, STRIDE = 64, 4

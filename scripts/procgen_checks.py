@@ -27,16 +27,16 @@ from matplotlib.ticker import EngFormatter
 from scipy import stats
 
 import lcd
-from lcd.demands import CONTRASTS
-from lcd.display import PlanDisplay
-from lcd.execution import execute
-from lcd.files import replacing
-from lcd.intervals import cell_samples, degrees_of_freedom
-from lcd.plan import Plan
-from lcd.rule import NEGLIGIBLE
-from lcd.scores import PRIMARY, cell_scores, learning_curves, mean_curves, played_by
-from lcd.store import Store
-from lcd.survey.plan import Survey
+from lcd.cli.display import PlanDisplay
+from lcd.experiments.execution import execute
+from lcd.experiments.plan import Plan
+from lcd.experiments.store import Store
+from lcd.io.files import replacing
+from lcd.measurement.demands import CONTRASTS
+from lcd.measurement.intervals import cell_samples, degrees_of_freedom
+from lcd.measurement.rule import NEGLIGIBLE
+from lcd.measurement.scores import PRIMARY, cell_scores, learning_curves, mean_curves, played_by
+from lcd.studies.survey.plan import Survey
 
 PREDICTIONS = {
     ("plain", "perceptual"): "falls",

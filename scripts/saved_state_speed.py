@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from envs import GAMES, ProcgenBatch, ProcgenOptions
-from envs.routes import TERRAINS, Route, position
-from envs.saved_state import SavedState
+from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions
+from lcd.envs.procgen.routes import TERRAINS, Route, position
+from lcd.envs.procgen.saved_state import SavedState
 
 NUM_ENVS, REPEATS = 64, 9
 

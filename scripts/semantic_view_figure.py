@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from envs import GAMES, ProcgenBatch, ProcgenOptions, class_names, paint
+from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, class_names, paint
 
 MODES = ("easy", "easy", "hard")
 NUM_ENVS, STEPS, HOLD = 32, 240, 4

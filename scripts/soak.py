@@ -36,7 +36,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import envs  # noqa: F401, first: it keeps the old gym's notice off the terminal
+import lcd  # noqa: F401, first: it keeps the old gym's notice off the terminal
 
 # isort: split
 import numpy as np
@@ -47,17 +47,17 @@ from rich.table import Table
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from agents import PPO, Encoder, load_policy, save_eye
-from agents.weights import eye_card, load_weights
-from envs import ProcgenOptions
-from envs.making import make_vec_env
-from lcd.checksums import SUMS, Contents
-from lcd.files import checksum, replacing
-from lcd.output import OutputFolder
-from lcd.plan import Plan
-from lcd.store import Store
-from lcd.survey.plan import Survey
-from lcd.survey.tables import FILES, SurveyTables
+from lcd.agents import PPO, Encoder, load_policy, save_eye
+from lcd.agents.encoders.weights import eye_card, load_weights
+from lcd.envs import ProcgenOptions
+from lcd.envs.making import make_vec_env
+from lcd.experiments.plan import Plan
+from lcd.experiments.store import Store
+from lcd.io.checksums import SUMS, Contents
+from lcd.io.files import checksum, replacing
+from lcd.studies.output import OutputFolder
+from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.tables import FILES, SurveyTables
 
 PARTS = ("kills", "flips", "learn", "files")
 COLUMNS = ["part", "what", "tried", "detected", "unchanged", "lost", "growth_mb"]
@@ -112,7 +112,7 @@ class Place:
         """Begin or go on with the survey, in a session of its own."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "plan.toml").write_text(f"games = {list(self.games)}\n{SURVEY}")
-        command = [sys.executable, "-m", "lcd.command_line", "survey", "plan.toml", "--store", "store", "--out", "out"]
+        command = [sys.executable, "-m", "lcd.cli.main", "survey", "plan.toml", "--store", "store", "--out", "out"]
         command += ["--tables", "tables", "--workers", str(workers), "--threads", "1", "--device", "cpu"]
         errors = (self.folder / "errors.txt").open("w")
         with errors:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analyses.teachers_figure import draw_teachers, teacher_table
+from lcd.analyses.teachers_figure import draw_teachers, teacher_table
 from lcd.teachers.library import shipped_games, shipped_teacher
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "published_curves.csv"

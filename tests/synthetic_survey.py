@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from envs import GAMES
-from lcd.diagnosis import Diagnosis, TeacherCard
-from lcd.scores import CELLS, LEVELS, Normalisation
+from lcd.envs import GAMES
+from lcd.measurement.scores import CELLS, LEVELS, Normalisation
+from lcd.studies.diagnosis import Diagnosis, TeacherCard
 
 BUDGET = 100_000
 STEPS = (0, 20_000, 40_000, 60_000, 80_000, BUDGET)

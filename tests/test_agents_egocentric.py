@@ -7,21 +7,21 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents import Egocentric
-from agents.egocentric import (
+from lcd.envs import GAMES, NUM_LABELS, ProcgenBatch, ProcgenOptions, class_names
+from lcd.envs.procgen.saved_state import SavedState
+from lcd.teachers.encoders.egocentric import (
     OUTSIDE,
     PLAYER,
     SHIPS,
     SPARED,
     TARGET,
+    Egocentric,
     NearEgocentric,
     _windows,
     _windows_in_memory,
     around_player,
     ships_by_part,
 )
-from envs import GAMES, NUM_LABELS, ProcgenBatch, ProcgenOptions, class_names
-from envs.saved_state import SavedState
 
 LABELS = spaces.Box(0, NUM_LABELS - 1, (64, 64), np.uint8)
 

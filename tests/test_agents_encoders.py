@@ -10,10 +10,10 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import NatureCNN
 from toy_games import ColourGame
 
-from agents import ENCODERS, Encoder, EncoderPolicy, Impala, Impoola, Nature, parse_encoder, register_encoder
-from agents.encoders import StridedConv2d, label_channels
-from agents.residual import SpaceToDepth
-from envs import NUM_LABELS, paint
+from lcd.agents import ENCODERS, Encoder, EncoderPolicy, Impala, Impoola, Nature, parse_encoder, register_encoder
+from lcd.agents.encoders.convolutional import StridedConv2d, label_channels
+from lcd.agents.encoders.residual import SpaceToDepth
+from lcd.envs import NUM_LABELS, paint
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 LABELS = spaces.Box(0, NUM_LABELS - 1, (64, 64), np.uint8)

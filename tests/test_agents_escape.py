@@ -7,12 +7,12 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents import ChaserFloodfill, parse_encoder
-from agents.escape import AHEAD, ENEMY, ORB, WALL, Lookout
-from agents.floodfill import NEXT
-from envs import ProcgenOptions
-from envs.routes import distances_to
-from lcd.teachers.examination import examine_expert
+from lcd.agents import parse_encoder
+from lcd.envs import ProcgenOptions
+from lcd.envs.procgen.routes import distances_to
+from lcd.teachers.encoders.escape import AHEAD, ENEMY, ORB, WALL, ChaserFloodfill, Lookout
+from lcd.teachers.encoders.floodfill import NEXT
+from lcd.teachers.evaluation import examine_expert
 
 CELLS, PIXELS = 11, 64
 LABELS = spaces.Box(0, 64, (PIXELS, PIXELS), np.uint8)

@@ -22,8 +22,8 @@ from stable_baselines3.common.vec_env import (
 )
 from toy_games import ColourGame
 
-from agents import PPO, Episodes, evaluate
-from envs import ProcgenOptions, ProcgenVecEnv
+from lcd.agents import PPO, Episodes, evaluate
+from lcd.envs import ProcgenOptions, ProcgenVecEnv
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from sklearn.datasets import load_sample_images
 from torch import nn
 from toy_games import ColourGame, ColourTeacher
 
-from agents import PPO, DAgger, EncoderName, EncoderPolicy, Eye, TaughtVecEnv, load_policy, save_eye, save_policy
-from agents.eyes import load_eye
-from agents.weights import eye_card, save_classifier
+from lcd.agents import PPO, DAgger, EncoderName, EncoderPolicy, Eye, TaughtVecEnv, load_policy, save_eye, save_policy
+from lcd.agents.encoders.pretrained import load_eye
+from lcd.agents.encoders.weights import eye_card, save_classifier
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 ACTIONS = spaces.Discrete(15)

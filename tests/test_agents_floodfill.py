@@ -7,13 +7,13 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents import EncoderPolicy
-from agents.floodfill import NEXT, STEPS_PER_CELL, arrival_times
-from agents.registry import parse_encoder
-from envs import ProcgenBatch, ProcgenOptions
-from envs.actions import HEADINGS
-from envs.heading import NO_MOVE
-from envs.routes import distances_to
+from lcd.agents import EncoderPolicy
+from lcd.agents.encoders.registry import parse_encoder
+from lcd.envs import ProcgenBatch, ProcgenOptions
+from lcd.envs.procgen.actions import HEADINGS
+from lcd.envs.procgen.heading import NO_MOVE
+from lcd.envs.procgen.routes import distances_to
+from lcd.teachers.encoders.floodfill import NEXT, STEPS_PER_CELL, arrival_times
 
 LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
 

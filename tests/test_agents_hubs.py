@@ -12,8 +12,8 @@ from gymnasium import spaces
 from torch import nn
 from toy_games import ColourGame
 
-from agents import PPO, EncoderPolicy, Eye
-from agents.eyes import load_eye
+from lcd.agents import PPO, EncoderPolicy, Eye
+from lcd.agents.encoders.pretrained import load_eye
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 

@@ -13,8 +13,8 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from toy_games import COLOURS, ColourGame, ColourTeacher, colour_of_frame
 
-from agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
-from envs import ProcgenOptions, ProcgenVecEnv
+from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
+from lcd.envs import ProcgenOptions, ProcgenVecEnv
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ def test_threads_share_the_labelling_of_a_teacher_that_keeps_nothing_of_it(monke
             askers.add(threading.get_ident())
             return ColourTeacher().log_probabilities(observations)
 
-    monkeypatch.setattr("agents.imitation.LABELLED_AT_ONCE", 5)
+    monkeypatch.setattr("lcd.agents.imitation.LABELLED_AT_ONCE", 5)
     game, askers = ColourGame(3, "both"), set()
     seen = game.observation_space["semantic"]
     teacher = Asked(seen, game.action_space, lambda _: 0.0) if kind is EncoderPolicy else Asked()

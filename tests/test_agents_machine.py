@@ -7,7 +7,7 @@ import platform
 import pytest
 import torch
 
-from agents.machine import bfloat16_is_fast, keep_freed_memory
+from lcd.agents.machine import bfloat16_is_fast, keep_freed_memory
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta", "mps"])

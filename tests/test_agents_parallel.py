@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from agents.parallel import free_threads, side_by_side, working_alone
+from lcd.agents.parallel import free_threads, side_by_side, working_alone
 
 CPU = torch.device("cpu")
 

@@ -9,9 +9,9 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecTransposeImage
 from toy_games import ColourGame
 
-from agents import PPO, Phase
-from agents.phase import Synchrony, coherence
-from envs import ProcgenOptions, ProcgenVecEnv
+from lcd.agents import PPO, Phase
+from lcd.agents.encoders.phase import Synchrony, coherence
+from lcd.envs import ProcgenOptions, ProcgenVecEnv
 
 SIDE = 15
 

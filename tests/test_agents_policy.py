@@ -7,7 +7,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents import EncoderPolicy, load_policy, save_policy
+from lcd.agents import EncoderPolicy, load_policy, save_policy
 
 LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
 CLASSES = ((0, 3), (1,), (2, 4, 5))

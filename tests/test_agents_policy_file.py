@@ -13,7 +13,7 @@ from limited import little
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from agents import EncoderPolicy, PolicyFileError, load_policy, save_policy
+from lcd.agents import EncoderPolicy, PolicyFileError, load_policy, save_policy
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
@@ -167,7 +167,7 @@ def test_no_hub_is_asked_unless_the_reader_trusts_the_file(path, monkeypatch, hu
         asked.append(model)
         raise ValueError("nobody answers")
 
-    monkeypatch.setattr("agents.eyes.HUBS", {"timm": ask, "hf": ask})
+    monkeypatch.setattr("lcd.agents.encoders.pretrained.HUBS", {"timm": ask, "hf": ask})
     rewritten(path, encoder=name.format(hub))
     with pytest.raises(PolicyFileError, match=r"fetched over the network.*ask_hubs=True"):
         load_policy(path)

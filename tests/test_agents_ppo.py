@@ -16,8 +16,8 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from toy_games import ColourGame
 
-from agents import PPO, EncoderPolicy, TrainingDiverged
-from agents.parallel import working_alone
+from lcd.agents import PPO, EncoderPolicy, TrainingDiverged
+from lcd.agents.parallel import working_alone
 
 EXACT = {"mixed_precision": False}
 
@@ -48,7 +48,7 @@ def optimiser_steps(model, timesteps):
 
 
 def peers(num_envs=1, **settings):
-    """agents.PPO and Stable-Baselines3's on the same game with the same weights and settings."""
+    """lcd.agents.PPO and Stable-Baselines3's on the same game with the same weights and settings."""
     settings = {"n_steps": 32, "batch_size": 16, "n_epochs": 2, "seed": 0, "device": "cpu"} | settings
     settings |= {"learning_rate": 1e-3, "gamma": 0.99, "gae_lambda": 0.9, "ent_coef": 0.02}
     ours = PPO(env=ColourGame(num_envs), policy_kwargs=EXACT, **settings)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from toy_games import ColourGame, colour_of_frame
 
-from agents import PPO
-from agents.rollout import channels_first, channels_last
+from lcd.agents import PPO
+from lcd.agents.rollout import channels_first, channels_last
 
 
 def rollout(view, **kwargs):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.search import PlanSearch, SearchSettings
-from envs import ProcgenOptions
-from envs.actions import action_classes
-from envs.engine import Engine
-from envs.simulator import Simulator
+from lcd.envs import ProcgenOptions
+from lcd.envs.procgen.actions import action_classes
+from lcd.envs.procgen.engine import Engine
+from lcd.envs.procgen.simulator import Simulator
+from lcd.teachers.search import PlanSearch, SearchSettings
 
 
 def play(game, settings, seed, steps):

@@ -11,18 +11,18 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from tiny import TINY
 from toy_games import COLOURS, SIZE, ColourGame, ColourTeacher
 
-from agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv, load_policy, save_policy
-from agents.teacher import distributions
-from envs import ProcgenOptions
-from envs.batch import ACTION_SPACE, observation_space
-from lcd.files import checksum
-from lcd.pipeline import plan_diagnosis
-from lcd.plan import GivenTeacher, plan_game
+from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv, load_policy, save_policy
+from lcd.agents.teacher import distributions
+from lcd.envs import ProcgenOptions
+from lcd.envs.procgen.batch import ACTION_SPACE, observation_space
+from lcd.experiments.plan import GivenTeacher, plan_game
+from lcd.experiments.run import teacher_of
+from lcd.io.files import checksum
+from lcd.pretraining.frames import collect_frames
+from lcd.studies.pipeline import plan_diagnosis
 from lcd.teachers.library import SHIPPED, shipped_teacher
 from lcd.teachers.making import make_teacher
 from lcd.teachers.recipes import RECIPES
-from lcd.training.frames import collect_frames
-from lcd.training.run import teacher_of
 
 
 class Says:

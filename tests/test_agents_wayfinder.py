@@ -7,8 +7,9 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from agents import EncoderPolicy, Wayfinder, parse_encoder
-from agents.egocentric import PLAYER
+from lcd.agents import EncoderPolicy, parse_encoder
+from lcd.teachers.encoders.egocentric import PLAYER
+from lcd.teachers.encoders.recurrent import Wayfinder
 
 LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
 WALL, GOAL = 9, 7

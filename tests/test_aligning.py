@@ -12,12 +12,12 @@ from test_alignment import SIZE, judge, where_it_looks
 from test_command_line import lcd
 from tiny import TINY
 
-from agents import EncoderPolicy, load_policy, save_policy
+from lcd.agents import EncoderPolicy, load_policy, save_policy
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.measuring import COLUMNS, align
 from lcd.alignment.references import ReferenceMaps
-from lcd.commands.align import _unseen_levels
-from lcd.plan import plan_game
+from lcd.cli.align import _unseen_levels
+from lcd.experiments.plan import plan_game
 
 
 def test_a_network_that_looks_where_it_should_scores_high_in_every_aspect():

@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy import stats
 
-from agents import EncoderPolicy
-from envs import ProcgenOptions
-from envs.vec_env import ProcgenVecEnv
+from lcd.agents import EncoderPolicy
 from lcd.alignment.agreement import MEASURES, Agreement, agreement, agreement_table, ceiling
 from lcd.alignment.importance import METHODS, importance_maps, policy_scores
 from lcd.alignment.invariance import invariance, redrawn_frames
 from lcd.alignment.revealing import area, revealed, revealing_curve
 from lcd.alignment.robustness import smallest_perturbation
+from lcd.envs import ProcgenOptions
+from lcd.envs.vec_env import ProcgenVecEnv
 
 SIZE = 32
 PLACE = (slice(8, 16), slice(16, 24))

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from envs import GAMES, ProcgenOptions, class_names
 from lcd.alignment.agreement import agreement_table, ceiling
 from lcd.alignment.clickme import read_folder, read_npz, read_shards
 from lcd.alignment.gaze import gaze_map, read_trial
 from lcd.alignment.privileged import collect_references, diagnostic_labels, privileged_maps
 from lcd.alignment.references import ReferenceMaps, read_folders
 from lcd.alignment.tfrecord import read_examples
+from lcd.envs import GAMES, ProcgenOptions, class_names
 
 
 def varint(number):

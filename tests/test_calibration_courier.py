@@ -11,16 +11,16 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as check_sb3_env
 
-from agents import PPO
-from envs.calibration.adaptors import CalibrationEnv, CalibrationVecEnv
-from envs.calibration.batch import CalibrationBatch
-from envs.calibration.chance import uniform
-from envs.calibration.courier import EPISODE, MOVES, PATIENCE, SIZE, Courier, Rules
-from envs.calibration.courier_drawing import CELL, OTHER_LABEL, CourierDrawing
-from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
-from envs.calibration.expert import CourierExpert
-from envs.calibration.optimum import expected_returns
-from envs.calibration.options import CourierOptions, TrackerOptions
+from lcd.agents import PPO
+from lcd.envs.calibration.adaptors import CalibrationEnv, CalibrationVecEnv
+from lcd.envs.calibration.batch import CalibrationBatch
+from lcd.envs.calibration.chance import uniform
+from lcd.envs.calibration.courier import EPISODE, MOVES, PATIENCE, SIZE, Courier, Rules
+from lcd.envs.calibration.courier_drawing import CELL, OTHER_LABEL, CourierDrawing
+from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.envs.calibration.expert import CourierExpert
+from lcd.envs.calibration.optimum import expected_returns
+from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 
 SETTINGS = [
     Dials(),

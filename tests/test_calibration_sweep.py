@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from test_command_line import lcd
 
-from envs.calibration.dials import PERCEPTUAL, POLICY, Dials
-from lcd.calibration.response import SPLITS, alternatives, dissociation, response_table
-from lcd.calibration.sweep import PRESET, Sweep, plan_setting, sweep_scores
-from lcd.demands import CONTRASTS
-from lcd.scores import CELLS, LEVELS, SCORES
-from lcd.store import Store
-from lcd.training.settings import EXPERT, RunSettings
+from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.experiments.settings import EXPERT, RunSettings
+from lcd.experiments.store import Store
+from lcd.measurement.demands import CONTRASTS
+from lcd.measurement.scores import CELLS, LEVELS, SCORES
+from lcd.studies.calibration.response import SPLITS, alternatives, dissociation, response_table
+from lcd.studies.calibration.sweep import PRESET, Sweep, plan_setting, sweep_scores
 
 VALUES = (0.0, 0.5, 1.0)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from envs.calibration.adaptors import CalibrationVecEnv
-from envs.calibration.expert import TrackerExpert
-from envs.calibration.options import TrackerOptions
-from envs.calibration.tracker import EPISODE, REACH, STRIDE, Tracker
-from envs.calibration.tracker_drawing import CURSOR_LABEL, TARGET_LABEL, TrackerDrawing
+from lcd.envs.calibration.adaptors import CalibrationVecEnv
+from lcd.envs.calibration.expert import TrackerExpert
+from lcd.envs.calibration.options import TrackerOptions
+from lcd.envs.calibration.tracker import EPISODE, REACH, STRIDE, Tracker
+from lcd.envs.calibration.tracker_drawing import CURSOR_LABEL, TARGET_LABEL, TrackerDrawing
 
 EVERYONE = np.arange(40)
 

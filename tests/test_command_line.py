@@ -5,24 +5,24 @@ import sys
 import pytest
 from rich.table import Table
 
-from lcd.arguments import encoder_names
-from lcd.calibration import command_line as calibration
-from lcd.calibration.calibration import calibrate
-from lcd.command_line import main
-from lcd.commands import diagnose as commands_diagnose
-from lcd.console import plain_console
-from lcd.display import verdict_text
-from lcd.execution import _sentence
-from lcd.files import DEFAULT_STORE
-from lcd.intervals import Interval
-from lcd.pipeline import diagnose
-from lcd.survey import command_line as survey
-from lcd.survey.survey import carry_out
-from lcd.verdict import Verdict
+from lcd.cli import calibrate as calibration
+from lcd.cli import diagnose as commands_diagnose
+from lcd.cli import survey
+from lcd.cli.arguments import encoder_names
+from lcd.cli.console import plain_console
+from lcd.cli.display import verdict_text
+from lcd.cli.main import main
+from lcd.experiments.execution import _sentence
+from lcd.io.files import DEFAULT_STORE
+from lcd.measurement.intervals import Interval
+from lcd.measurement.verdict import Verdict
+from lcd.studies.calibration.calibration import calibrate
+from lcd.studies.pipeline import diagnose
+from lcd.studies.survey.survey import carry_out
 
 
 def lcd(*arguments, cwd):
-    command = [sys.executable, "-m", "lcd.command_line", *arguments]
+    command = [sys.executable, "-m", "lcd.cli.main", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=400)
 
 
@@ -134,9 +134,9 @@ def test_a_folder_of_another_plan_or_of_somebody_else_is_refused(tmp_path):
     assert "mine" in result.stderr
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "precious"
 
-    from lcd.output import OutputFolder
-    from lcd.plan import Plan, plan_game
-    from lcd.presets import PRESETS
+    from lcd.experiments.plan import Plan, plan_game
+    from lcd.experiments.presets import PRESETS
+    from lcd.studies.output import OutputFolder
 
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / ".plan.123.json").write_text("{")  # left by a process that was killed

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lcd.demands import CONTRASTS, DIFFERENCE, demands_of
+from lcd.measurement.demands import CONTRASTS, DIFFERENCE, demands_of
 
 
 @pytest.fixture(scope="module")

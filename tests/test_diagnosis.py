@@ -6,12 +6,12 @@ import pandas as pd
 import pytest
 from test_scores import BUDGET, episode_table
 
-from analyses.diagnosis_figure import draw_diagnosis
-from lcd import figures
-from lcd.demands import CONTRASTS
-from lcd.diagnosis import Diagnosis, TeacherCard
-from lcd.intervals import demand_table
-from lcd.scores import Normalisation
+from lcd.analyses.diagnosis_figure import draw_diagnosis
+from lcd.measurement.demands import CONTRASTS
+from lcd.measurement.intervals import demand_table
+from lcd.measurement.scores import Normalisation
+from lcd.studies import figures
+from lcd.studies.diagnosis import Diagnosis, TeacherCard
 
 mpl.use("Agg")
 FINAL = {"a": 0.1, "b": 0.9, "c": 0.15, "d": 0.95}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs import GAMES, ProcgenOptions
-from envs.actions import NUM_ACTIONS, action_classes, same_successors
-from envs.engine import Engine
+from lcd.envs import GAMES, ProcgenOptions
+from lcd.envs.procgen.actions import NUM_ACTIONS, action_classes, same_successors
+from lcd.envs.procgen.engine import Engine
 
 
 def states_of_random_play(options, count):

@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from envs import GAMES, LockstepError, ProcgenBatch, ProcgenOptions
-from envs.saved_state import INT32_MAX, SavedState
+from lcd.envs import GAMES, LockstepError, ProcgenBatch, ProcgenOptions
+from lcd.envs.procgen.saved_state import INT32_MAX, SavedState
 
 NO_OP = 4
 SLOW_TO_END = {"caveflyer", "climber", "coinrun", "heist", "jumper", "maze", "miner", "plunder", "ninja"}
@@ -256,8 +256,8 @@ def test_an_engine_may_be_collected_while_another_loads():
     """In a process of its own, for what waits for the lock would wait for ever."""
     script = """
 import gc, weakref
-from envs import ProcgenOptions
-from envs.engine import Engine
+from lcd.envs import ProcgenOptions
+from lcd.envs.procgen.engine import Engine
 engine = Engine(ProcgenOptions("maze"), 1, 0)
 lock = engine._env._ffi._lock
 cycle = [engine]

@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3_env
 from stable_baselines3.common.vec_env import VecMonitor
 
-from envs import GAMES, ProcgenOptions, ProcgenVecEnv
+from lcd.envs import GAMES, ProcgenOptions, ProcgenVecEnv
 
 NO_OP = 4
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs import ProcgenBatch, ProcgenOptions, class_names
-from envs.saved_state import SavedState
+from lcd.envs import ProcgenBatch, ProcgenOptions, class_names
+from lcd.envs.procgen.saved_state import SavedState
 
 
 def true_direction(game, agent):

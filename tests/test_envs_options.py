@@ -10,8 +10,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from envs import GAMES, ProcgenBatch, ProcgenOptions, ProcgenVecEnv, class_names, get_game
-from envs.options import APPEARANCES, appearances_of_play
+from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, ProcgenVecEnv, class_names, get_game
+from lcd.envs.procgen.options import APPEARANCES, appearances_of_play
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_every_class_has_one_label(game):
 
 
 def test_importing_prints_nothing():
-    code = "import envs; envs.ProcgenBatch(envs.ProcgenOptions('maze'), 1)"
+    code = "import lcd.envs; lcd.envs.ProcgenBatch(lcd.envs.ProcgenOptions('maze'), 1)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert (done.stdout, done.stderr) == ("", "")
 

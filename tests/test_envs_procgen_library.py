@@ -13,9 +13,9 @@ from types import ModuleType
 
 import pytest
 
-from envs import ProcgenBatch, ProcgenOptions
-from envs.procgen_library import ProcgenMissing, has_wheel
-from lcd.errors import BAD_INPUT, exit_status
+from lcd.cli.errors import BAD_INPUT, exit_status
+from lcd.envs import ProcgenBatch, ProcgenOptions
+from lcd.envs.procgen.library import ProcgenMissing, has_wheel
 
 LIBRARIES = Path("/usr/lib/x86_64-linux-gnu")
 
@@ -92,11 +92,11 @@ def test_without_a_library_of_the_system_it_names_the_packages(library, tmp_path
         pytest.skip("needs root and Linux's namespaces")
     if without(library, "true").returncode:
         pytest.skip("mounts are not allowed here")
-    done = without(library, sys.executable, "-m", "lcd.command_line", "watch", "maze", "--out", tmp_path / "film.gif")
+    done = without(library, sys.executable, "-m", "lcd.cli.main", "watch", "maze", "--out", tmp_path / "film.gif")
     assert (done.returncode, done.stderr.count("\n")) == (BAD_INPUT, 1), done.stderr
     assert f"Procgen needs {library}, which this system lacks: apt-get install libgl1 libglib2.0-0" in done.stderr
     assert not list(tmp_path.iterdir())
-    games = without(library, sys.executable, "-m", "lcd.command_line", "games")
+    games = without(library, sys.executable, "-m", "lcd.cli.main", "games")
     assert games.returncode == 0, games.stderr
     calibration = "import gymnasium, envs; gymnasium.make('lcd/Courier-v0').reset(seed=0)"
     assert without(library, sys.executable, "-c", calibration).returncode == 0

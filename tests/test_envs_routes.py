@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs import ProcgenOptions
-from envs.engine import Engine
-from envs.routes import TERRAINS, Route, distances_to, jumping_distances_to, position
-from envs.saved_state import SavedState
+from lcd.envs import ProcgenOptions
+from lcd.envs.procgen.engine import Engine
+from lcd.envs.procgen.routes import TERRAINS, Route, distances_to, jumping_distances_to, position
+from lcd.envs.procgen.saved_state import SavedState
 
 
 def test_distances_go_around_walls():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs import GAMES, ProcgenOptions
-from envs.engine import Engine
-from envs.saved_state import SavedState
-from envs.simulator import Simulator
+from lcd.envs import GAMES, ProcgenOptions
+from lcd.envs.procgen.engine import Engine
+from lcd.envs.procgen.saved_state import SavedState
+from lcd.envs.procgen.simulator import Simulator
 
 
 def contents(state):

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from envs import GAMES, ProcgenBatch, ProcgenOptions, class_names
-from envs.engine import Engine
-from envs.saved_state import SavedState
-from envs.semantic import LabelReader, _labels_and_colours
+from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, class_names
+from lcd.envs.procgen.engine import Engine
+from lcd.envs.procgen.saved_state import SavedState
+from lcd.envs.procgen.semantic import LabelReader, _labels_and_colours
 
 BORDER = {
     "caveflyer": 8, "climber": 15, "coinrun": 15, "dodgeball": 10, "fruitbot": 2, "heist": 51, "jumper": 6, "maze": 51,

@@ -19,11 +19,11 @@ import pytest
 import torch
 from tiny import TINY
 
-from agents import load_policy, save_policy
-from lcd.execution import Event, RunFailed, _failure, _hidden_script, _Worker, execute
-from lcd.pipeline import _evaluate_given, plan_diagnosis, read_diagnosis
-from lcd.plan import GivenTeacher, Plan, plan_game
-from lcd.store import Store, StoreError, _checksum_of
+from lcd.agents import load_policy, save_policy
+from lcd.experiments.execution import Event, RunFailed, _failure, _hidden_script, _Worker, execute
+from lcd.experiments.plan import GivenTeacher, Plan, plan_game
+from lcd.experiments.store import Store, StoreError, _checksum_of
+from lcd.studies.pipeline import _evaluate_given, plan_diagnosis, read_diagnosis
 
 GAME = "starpilot"
 
@@ -367,7 +367,7 @@ def test_only_workspaces_that_nobody_holds_are_removed(game_plan, tmp_path):
         Store(tmp_path).clear_unfinished()  # in the same thread
         with ThreadPoolExecutor(1) as other:
             other.submit(Store(tmp_path).clear_unfinished).result()
-        code = "import sys; from lcd.store import Store; Store(sys.argv[1]).clear_unfinished()"
+        code = "import sys; from lcd.experiments.store import Store; Store(sys.argv[1]).clear_unfinished()"
         subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
         assert (dead.exists(), held.exists(), another.exists()) == (False, True, True)
         (another / "run.json").mkdir()
@@ -382,8 +382,8 @@ def test_a_container_with_the_same_host_and_process_number_does_not_remove_a_run
     (tmp_path / "run.json").write_text(json.dumps(game_plan.cells[0].as_dict()))
     code = (
         "import json, os, sys\n"
-        "from lcd.store import Store\n"
-        "from lcd.training.settings import RunSettings\n"
+        "from lcd.experiments.store import Store\n"
+        "from lcd.experiments.settings import RunSettings\n"
         "store = Store(sys.argv[1])\n"
         "if sys.argv[2] == 'clear':\n"
         "    store.clear_unfinished()\n"
@@ -477,8 +477,8 @@ def test_a_plain_script_can_diagnose(copied, game_plan, tmp_path):
     script.write_text(
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import tiny, lcd\n"
-        "from lcd.execution import execute\n"
-        "from lcd.plan import plan_game\n"
+        "from lcd.experiments.execution import execute\n"
+        "from lcd.experiments.plan import plan_game\n"
         f"plan = plan_game({GAME!r}, tiny.TINY)\n"
         f"execute(lcd.Plan((plan,)), lcd.Store({str(copied.root)!r}), workers=1)\n"
         "print('done')\n"
@@ -491,8 +491,8 @@ def test_a_plain_script_can_diagnose(copied, game_plan, tmp_path):
 def _command(folder: Path) -> list[str]:
     """The command line of the tiny plan, in a process of its own."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); import tiny, lcd.presets, lcd.pipeline as p;"
-        "p.PRESETS = dict(p.PRESETS, tiny=tiny.TINY); from lcd.command_line import main; main()"
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import tiny, lcd.studies.pipeline as p;"
+        "p.PRESETS = dict(p.PRESETS, tiny=tiny.TINY); from lcd.cli.main import main; main()"
     )
     where = ["--store", str(folder / "runs"), "--out", str(folder / "out"), "--workers", "2"]
     return [

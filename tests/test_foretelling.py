@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analyses.encoder_figure import NAMES, draw_encoders
-from lcd.foretelling import MEASURES, foretelling, rank_correlations, sight
+from lcd.analyses.encoder_figure import NAMES, draw_encoders
+from lcd.studies.predictive_validity import MEASURES, foretelling, rank_correlations, sight
 
 GAMES, ENCODERS = [f"game{number}" for number in range(6)], [f"eye{number}" for number in range(6)]
 

@@ -13,11 +13,11 @@ from test_alignment_data import click
 from test_command_line import lcd
 from torch import nn
 
-from agents import TrainingDiverged
-from agents.weights import eye_card, load_classifier
+from lcd.agents import TrainingDiverged
+from lcd.agents.encoders.weights import eye_card, load_classifier
+from lcd.alignment.classifiers import Harmonization, harmonize_classifier
 from lcd.alignment.references import ReferenceMaps
-from lcd.harmonization import effect_table
-from lcd.training.classifiers import Harmonization, harmonize_classifier
+from lcd.studies.harmonization import effect_table
 
 
 def bright_corners(count=96, size=24, seed=0):

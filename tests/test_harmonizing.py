@@ -11,17 +11,17 @@ import torch
 from gymnasium import spaces
 from tiny import TINY
 
-from agents import save_policy
-from agents.policy import EncoderPolicy
-from envs import ProcgenOptions
-from envs.vec_env import ProcgenVecEnv
+from lcd.agents import save_policy
+from lcd.agents.policy import EncoderPolicy
 from lcd.alignment.agreement import agreement
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
-from lcd.plan import GivenTeacher, plan_game
-from lcd.training.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
-from lcd.training.run import learner, teacher_of, train
-from lcd.training.settings import RunSettings
+from lcd.envs import ProcgenOptions
+from lcd.envs.vec_env import ProcgenVecEnv
+from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
+from lcd.experiments.plan import GivenTeacher, plan_game
+from lcd.experiments.run import learner, teacher_of, train
+from lcd.experiments.settings import RunSettings
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_threads_share_the_plain_attention_of_a_training(plan, learning, monkeyp
         yield
         entered.append(False)
 
-    monkeypatch.setattr("lcd.training.harmonized.twice_differentiable", once)
+    monkeypatch.setattr("lcd.experiments.harmonized.twice_differentiable", once)
     monkeypatch.setattr(Harmonizer, "__call__", lambda *asked: entered.append("asked") or torch.zeros(()))
     run = harmonized(plan, learning)
     model, env = learner(run, teacher_of(run, plan.given_teacher.path if learning == "imitation" else None), "cpu", 0)

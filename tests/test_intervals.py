@@ -3,9 +3,9 @@ import pytest
 from scipy import stats
 from test_scores import episode_table, scores_of
 
-from lcd.demands import CONTRASTS, DIFFERENCE, Contrast, demands_of
-from lcd.generalisation import generalisation_estimate
-from lcd.intervals import (
+from lcd.measurement.demands import CONTRASTS, DIFFERENCE, Contrast, demands_of
+from lcd.measurement.generalisation import generalisation_estimate
+from lcd.measurement.intervals import (
     Interval,
     cell_samples,
     contrast_interval,
@@ -13,7 +13,7 @@ from lcd.intervals import (
     seeds_needed,
     welch_limits,
 )
-from lcd.scores import LEVELS, SCORES
+from lcd.measurement.scores import LEVELS, SCORES
 
 FINAL = {"a": 0.1, "b": 0.4, "c": 0.2, "d": 0.8}
 NO_ERRORS = [np.zeros(1)] * 4

@@ -15,20 +15,20 @@ from limited import little
 from tiny import TINY
 
 import lcd
-from agents import EncoderName
-from envs import GAMES, ProcgenBatch, ProcgenOptions, get_game
-from envs.limits import path, real_number, short, text, texts, whole_number
-from lcd.errors import exit_status, naming, sentence
-from lcd.files import replacing
-from lcd.plan import Plan, plan_game
-from lcd.presets import MOST, PRESETS
-from lcd.scores import Normalisation
-from lcd.store import StoreError
-from lcd.survey.plan import Survey
-from lcd.timing import _shortened
-from lcd.training.classifiers import Harmonization
-from lcd.training.pretraining import Pretraining
-from lcd.training.settings import Evaluation, Hyperparameters, RunSettings
+from lcd.agents import EncoderName
+from lcd.alignment.classifiers import Harmonization
+from lcd.cli.errors import exit_status, sentence
+from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, get_game
+from lcd.experiments.plan import Plan, plan_game
+from lcd.experiments.presets import MOST, PRESETS
+from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
+from lcd.experiments.store import StoreError
+from lcd.experiments.timing import _shortened
+from lcd.io.files import naming, replacing
+from lcd.io.limits import path, real_number, short, text, texts, whole_number
+from lcd.measurement.scores import Normalisation
+from lcd.pretraining.pretraining import Pretraining
+from lcd.studies.survey.plan import Survey
 
 ODD = [
     None,

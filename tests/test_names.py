@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from analyses.names import write_names
+from lcd.analyses.names import write_names
 
 
 def written(points: np.ndarray, names: list[str], crowded: float = np.inf) -> tuple[Axes, FigureCanvasAgg]:

@@ -8,7 +8,7 @@ import nbformat
 from nbclient import NotebookClient
 from synthetic_survey import survey
 
-from lcd.survey.tables import SurveyTables
+from lcd.studies.survey.tables import SurveyTables
 
 NOTEBOOKS = Path(__file__).parent.parent / "analyses" / "notebooks"
 SURVEY = "procgen-easy"

@@ -11,14 +11,14 @@ import pytest
 import torch
 from tiny import TINY
 
-from lcd.display import estimate_table
-from lcd.plan import GivenTeacher, Plan, evaluated_steps, plan_game
-from lcd.presets import PRESETS, Preset
-from lcd.scores import CELLS
-from lcd.store import Store
-from lcd.timing import expected_seconds, kind_of, steps_per_second
-from lcd.training.run import learner
-from lcd.training.settings import Hyperparameters, RunSettings
+from lcd.cli.display import estimate_table
+from lcd.experiments.plan import GivenTeacher, Plan, evaluated_steps, plan_game
+from lcd.experiments.presets import PRESETS, Preset
+from lcd.experiments.run import learner
+from lcd.experiments.settings import Hyperparameters, RunSettings
+from lcd.experiments.store import Store
+from lcd.experiments.timing import expected_seconds, kind_of, steps_per_second
+from lcd.measurement.scores import CELLS
 
 
 def test_every_cell_and_seed_is_trained_once():
@@ -129,7 +129,7 @@ def test_restricted_themes_reach_the_label_maps_of_games_whose_themes_have_shape
 
 def test_runs_made_before_keep_their_identity(monkeypatch):
     """Nothing but the version of the training makes a run of before another one."""
-    monkeypatch.setattr("lcd.training.settings.TRAINING_VERSION", 1)
+    monkeypatch.setattr("lcd.experiments.settings.TRAINING_VERSION", 1)
     record = json.loads((Path(__file__).parents[1] / "docs/diagnoses/coinrun/plan.json").read_text())
     runs = [RunSettings.from_dict(run) for run in record["games"][0]["runs"]]
     assert [run.as_dict() for run in runs] == record["games"][0]["runs"]
@@ -165,7 +165,7 @@ def test_times_are_of_the_runs_that_are_missing_and_of_the_device_that_trains(tm
         devices.append(device)
         return 10.0
 
-    monkeypatch.setattr("lcd.timing.steps_per_second", speed)
+    monkeypatch.setattr("lcd.experiments.timing.steps_per_second", speed)
     plan, store = Plan((plan_game("maze", TINY),)), Store(tmp_path)
     for run in plan.runs:
         if run.learning == "rl":
@@ -184,7 +184,7 @@ def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):
         model = SimpleNamespace(policy=None, learn=lambda steps, **others: None)
         return model, SimpleNamespace(close=lambda: None)
 
-    monkeypatch.setattr("lcd.training.run.learner", stand_in)
+    monkeypatch.setattr("lcd.experiments.run.learner", stand_in)
     run = next(run for run in plan_game("maze", TINY).cells if run.learning == "imitation")
     assert steps_per_second(run, torch.get_num_threads(), "cuda") > 0
     assert devices == ["cuda", "cuda"]

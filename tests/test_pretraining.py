@@ -11,15 +11,15 @@ from gymnasium import spaces
 from test_command_line import lcd
 from torch import nn
 
-from agents import EncoderPolicy, load_policy, save_policy
-from agents.weights import eye_card
-from envs import ProcgenOptions
-from envs.actions import action_classes
-from lcd.commands.pretrain import default_file
-from lcd.replay import record
-from lcd.training.frames import GameFrames, Transitions, collect_frames
-from lcd.training.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
-from lcd.training.pretraining import FRAMES, Pretraining, pretrain, teach
+from lcd.agents import EncoderPolicy, load_policy, save_policy
+from lcd.agents.encoders.weights import eye_card
+from lcd.cli.pretrain import default_file
+from lcd.envs import ProcgenOptions
+from lcd.envs.procgen.actions import action_classes
+from lcd.pretraining.frames import GameFrames, Transitions, collect_frames
+from lcd.pretraining.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
+from lcd.pretraining.pretraining import FRAMES, Pretraining, pretrain, teach
+from lcd.studies.replay import record
 
 ACTIONS = spaces.Discrete(15)
 SMALL = {"architecture": "small", "frames": 4_096, "epochs": 3, "batch_size": 128, "learning_rate": 2e-3}

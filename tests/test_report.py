@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 from synthetic_survey import diagnosis, survey
 
-from analyses.report import page_data, twin_frames, write_report
-from envs import GAMES, ProcgenOptions
-from lcd.survey.tables import SurveyTables
-from lcd.taxonomy.taxonomy import Taxonomy
+from lcd.analyses.report import page_data, twin_frames, write_report
+from lcd.envs import GAMES, ProcgenOptions
+from lcd.studies.survey.tables import SurveyTables
+from lcd.studies.taxonomy.taxonomy import Taxonomy
 
 
 @pytest.fixture(scope="module")

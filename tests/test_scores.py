@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lcd.scores import (
+from lcd.measurement.scores import (
     CELLS,
     COLUMNS,
     SCORES,

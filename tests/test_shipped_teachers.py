@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agents import load_policy
-from envs import ProcgenOptions, get_game
-from lcd.teachers.examination import examine
+from lcd.agents import load_policy
+from lcd.envs import ProcgenOptions, get_game
+from lcd.teachers.evaluation import examine
 from lcd.teachers.library import shipped_games, shipped_teacher
 
 FRESH = {"num_levels": 1_000_000, "start_level": 1_000_000}

@@ -14,10 +14,10 @@ from synthetic_survey import diagnosis
 from test_command_line import lcd
 from typer.testing import CliRunner
 
-from envs import GAMES
-from lcd.command_line import app
-from lcd.survey.plan import Survey, shipped_surveys
-from lcd.survey.tables import COLUMNS, TABLES, SurveyTables, load_reference, reference_surveys
+from lcd.cli.main import app
+from lcd.envs import GAMES
+from lcd.studies.survey.plan import Survey, shipped_surveys
+from lcd.studies.survey.tables import COLUMNS, TABLES, SurveyTables, load_reference, reference_surveys
 
 PLAN = """
 games = ["coinrun", "Maze"]
@@ -230,7 +230,7 @@ def test_a_survey_whose_tables_lack_a_game_goes_on_and_ends_as_a_failure(tmp_pat
             raise OSError("No space left on device.")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lcd.survey.survey.carry_out", measure)
+    monkeypatch.setattr("lcd.studies.survey.survey.carry_out", measure)
     monkeypatch.setattr(SurveyTables, "enter", enter)
     (tmp_path / "small.toml").write_text(PLAN)
     done = CliRunner().invoke(app, ["survey", "small.toml", "--tables", "kept"])
@@ -247,7 +247,7 @@ def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):
     with pytest.raises(ValueError, match="several diagnoses of maze"):
         SurveyTables.read(tmp_path)
     file = tmp_path / "two" / "diagnosis.json"
-    file.write_text(json.dumps({"format": "lcd.diagnosis/0"}))
+    file.write_text(json.dumps({"format": "lcd.studies.diagnosis/0"}))
     with pytest.raises(ValueError, match="no diagnosis of this version"):
         SurveyTables.read(tmp_path)
     for text, sentence in (("{", "cannot be read"), ("[]", "no diagnosis of this version")):

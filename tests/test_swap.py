@@ -12,14 +12,15 @@ from scipy import stats
 from test_command_line import lcd
 from tiny import TINY
 
-from agents import save_eye
-from agents.encoders import Small
-from lcd.display import swap_rows
-from lcd.intervals import cell_samples, contrast_intervals, fieller_limits
-from lcd.plan import plan_game
-from lcd.scores import CELLS
-from lcd.store import Store
-from lcd.swap import (
+from lcd.agents import save_eye
+from lcd.agents.encoders.convolutional import Small
+from lcd.cli.display import swap_rows
+from lcd.experiments.plan import plan_game
+from lcd.experiments.store import Store
+from lcd.measurement.intervals import cell_samples, contrast_intervals, fieller_limits
+from lcd.measurement.scores import CELLS
+from lcd.pretraining.pretraining import FRAMES, Pretrained
+from lcd.studies.encoder_ablation import (
     Swap,
     _is_privileged,
     _lesson,
@@ -29,7 +30,6 @@ from lcd.swap import (
     swap_table,
     taught_eye,
 )
-from lcd.training.pretraining import FRAMES, Pretrained
 
 
 def scores(heights, *, noise=0.0, seeds=3, seed=0):
@@ -238,7 +238,7 @@ def test_an_eye_is_taught_anew_for_another_appearance(tmp_path, monkeypatch):
         taught.append(options)
         return Pretrained(Small(FRAMES), {})
 
-    monkeypatch.setattr("lcd.training.pretraining.pretrain", pretrain)
+    monkeypatch.setattr("lcd.pretraining.pretraining.pretrain", pretrain)
     for appearance in ((), ("monochrome",), ()):
         taught_eye(plan_game("maze", TINY, appearance=appearance), "autoencoding", tmp_path, print)
     assert len(taught) == len(list(tmp_path.iterdir())) == 2

@@ -13,16 +13,16 @@ from sklearn.metrics import adjusted_rand_score
 from synthetic_survey import diagnosis, survey
 from test_command_line import lcd
 
-from lcd.intervals import cell_samples
-from lcd.scores import PRIMARY, late_gains
-from lcd.survey.tables import SurveyTables
-from lcd.taxonomy.agreement import cheap_agreement, spearman_limits
-from lcd.taxonomy.classes import NoisyMixture, find_classes
-from lcd.taxonomy.columns import COLUMNS
-from lcd.taxonomy.positions import PLANE, Cells, position_table
-from lcd.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
-from lcd.taxonomy.taxonomy import FIGURES, Taxonomy
-from lcd.verdict import decide
+from lcd.measurement.intervals import cell_samples
+from lcd.measurement.scores import PRIMARY, late_gains
+from lcd.measurement.verdict import decide
+from lcd.studies.survey.tables import SurveyTables
+from lcd.studies.taxonomy.agreement import cheap_agreement, spearman_limits
+from lcd.studies.taxonomy.classes import NoisyMixture, find_classes
+from lcd.studies.taxonomy.columns import COLUMNS
+from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
+from lcd.studies.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
+from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy
 
 GROUPS = {(0.02, 0.01): 4, (0.35, 0.08): 5, (0.10, 0.42): 7}
 SHROUT_AND_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from envs import ProcgenOptions, ProcgenVecEnv
-from envs.actions import HEADINGS, action_classes
-from envs.routes import Route, position
-from envs.saved_state import SavedState
-from lcd.teachers.apprentice import PATIENCE, Apprentice, Shown, ShownVecEnv, shown_chances
-from lcd.teachers.examination import examine_expert
+from lcd.envs import ProcgenOptions, ProcgenVecEnv
+from lcd.envs.procgen.actions import HEADINGS, action_classes
+from lcd.envs.procgen.routes import Route, position
+from lcd.envs.procgen.saved_state import SavedState
+from lcd.teachers.evaluation import examine_expert
+from lcd.teachers.imitation import PATIENCE, Apprentice, Shown, ShownVecEnv, shown_chances
 from lcd.teachers.recipes import RECIPES, WAY
 
 NUM_GAMES = 8

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from envs import ProcgenOptions, ProcgenVecEnv
-from envs.routes import Route, position
-from envs.saved_state import SavedState
-from lcd.teachers.guidance import STRIDE, GuidedVecEnv
+from lcd.envs import ProcgenOptions, ProcgenVecEnv
+from lcd.envs.procgen.routes import Route, position
+from lcd.envs.procgen.saved_state import SavedState
 from lcd.teachers.recipes import RECIPES
+from lcd.teachers.shaping import STRIDE, GuidedVecEnv
 
 NO_OP, UP, NUM_GAMES = 4, 5, 6
 WALK = np.random.default_rng(3).integers(0, 9, (400, NUM_GAMES))

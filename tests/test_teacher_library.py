@@ -12,21 +12,21 @@ from PIL import Image
 from tiny import TINY
 from typer.testing import CliRunner
 
-from agents import load_policy
-from agents.search import SearchSettings
-from analyses.replay_film import write_film
-from analyses.teachers_figure import draw_teachers, teacher_table
-from envs import ProcgenOptions
-from lcd.command_line import app
-from lcd.commands.watch import command as watch
-from lcd.pipeline import plan_diagnosis
-from lcd.plan import GivenTeacher
-from lcd.replay import Replay, record
-from lcd.teachers import library, making, recipes, reinforcement
-from lcd.teachers.examination import LONG_TRAINED, Score, examine, examine_expert, sharpest
+from lcd.agents import load_policy
+from lcd.analyses.replay_film import write_film
+from lcd.analyses.teachers_figure import draw_teachers, teacher_table
+from lcd.cli.main import app
+from lcd.cli.watch import command as watch
+from lcd.envs import ProcgenOptions
+from lcd.experiments.plan import GivenTeacher
+from lcd.experiments.settings import Hyperparameters
+from lcd.studies.pipeline import plan_diagnosis
+from lcd.studies.replay import Replay, record
+from lcd.teachers import library, making, recipes, training
+from lcd.teachers.evaluation import LONG_TRAINED, Score, examine, examine_expert, sharpest
+from lcd.teachers.initial import untaught
 from lcd.teachers.library import Card, shipped_games, shipped_teacher
-from lcd.teachers.student import untaught
-from lcd.training.settings import Hyperparameters
+from lcd.teachers.search import SearchSettings
 
 SMALL = Hyperparameters(num_envs=4, rollout_steps=16, minibatches=2)
 RECIPE = recipes.Recipe(SearchSettings(6, 12, route_weight=0.1), steps=128, encoder="impoola:4", hyperparameters=SMALL)
@@ -37,7 +37,7 @@ def library_folder(tmp_path_factory):
     """A folder with a teacher of maze, made in a moment."""
     folder = tmp_path_factory.mktemp("teachers") / "maze"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reinforcement, "LEG", 64)
+        patch.setattr(training, "LEG", 64)
         options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
         making.make_teacher(options, RECIPE, folder, episodes=4, expert_episodes=3)
     return folder
@@ -60,7 +60,7 @@ def test_a_teacher_is_small_and_its_card_says_how_it_was_made(library_folder):
 
 
 def test_a_teacher_goes_on_from_another(library_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(reinforcement, "LEG", 64)
+    monkeypatch.setattr(training, "LEG", 64)
     path, card = shipped_teacher("maze", library_folder)
     first = replace(card, sharpness=3.0)
     options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
@@ -84,7 +84,7 @@ def test_a_teacher_goes_on_from_another(library_folder, tmp_path, monkeypatch):
 def test_a_teacher_of_hard_levels_goes_on_from_one_of_easy_ones_and_has_a_name_of_its_own(
     library_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(reinforcement, "LEG", 64)
+    monkeypatch.setattr(training, "LEG", 64)
     options = ProcgenOptions("maze", "hard", num_levels=making.TRAINING_LEVELS)
     easy = shipped_teacher("maze", library_folder)
     recipe = replace(RECIPE, steps=64)
@@ -103,7 +103,7 @@ def test_a_teacher_of_hard_levels_goes_on_from_one_of_easy_ones_and_has_a_name_o
 
 
 def test_a_teacher_goes_on_with_fewer_rounds(tmp_path, monkeypatch):
-    monkeypatch.setattr(reinforcement, "LEG", 64)
+    monkeypatch.setattr(training, "LEG", 64)
     options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
     recipe = replace(RECIPE, encoder="wayfinder:9,4,3", steps=64, hyperparameters=replace(SMALL, learning_rate=1e-12))
     path, card = making.make_teacher(options, recipe, tmp_path / "3", episodes=4, expert_episodes=2)
@@ -147,7 +147,7 @@ def test_a_policy_is_made_as_sure_as_pays_off(monkeypatch):
         seen.append(round(factor, 3))
         return Score(-abs(factor - 2.5), 0, 0, episodes)
 
-    monkeypatch.setattr("lcd.teachers.examination.examine", examined)
+    monkeypatch.setattr("lcd.teachers.evaluation.examine", examined)
     assert sharpest(policy, ProcgenOptions("maze"), 8, 0) == 2.5
     assert seen == [1.0, 1.5, 2.5, 4.0, 8.0]
     assert torch.allclose(policy.action_net.weight, 2.5 * weight)
@@ -162,7 +162,7 @@ def test_examinations_play_as_many_episodes_as_asked():
 
 
 def test_every_game_has_a_reference_above_chance():
-    from envs import GAMES
+    from lcd.envs import GAMES
 
     assert set(LONG_TRAINED) == set(GAMES)
     assert all(LONG_TRAINED[name] > game.easy[0] for name, game in GAMES.items())
@@ -223,7 +223,7 @@ def test_a_diagnosis_imitates_the_reference_teacher_unless_told_otherwise(shippe
 
 def test_commands_list_make_and_show_teachers(shipped, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(reinforcement, "LEG", 64)
+    monkeypatch.setattr(training, "LEG", 64)
     monkeypatch.setattr(recipes, "RECIPES", {"maze": RECIPE})
     listed = CliRunner().invoke(app, ["teachers"], env={"COLUMNS": "160"})
     assert listed.exit_code == 0, listed.output
@@ -270,9 +270,9 @@ def test_a_teacher_is_watched_on_levels_it_has_not_seen_unless_asked_otherwise(m
         levels.append((options.start_level, options.num_levels))
         raise Seen
 
-    monkeypatch.setattr("lcd.replay.record", stopped)
-    for training in (False, True):
+    monkeypatch.setattr("lcd.studies.replay.record", stopped)
+    for on_training_levels in (False, True):
         with pytest.raises(Seen):
-            watch("maze", training=training, out=tmp_path / "film.gif")
+            watch("maze", training=on_training_levels, out=tmp_path / "film.gif")
     assert levels[0][0] == 100_000
     assert levels[1] == (0, 100_000)

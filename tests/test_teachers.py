@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 import torch
 
-from agents import PPO, load_policy
-from agents.egocentric import Egocentric
-from agents.search import SearchSettings
-from envs import GAMES, ProcgenOptions
-from envs.actions import action_classes
-from lcd.teachers import reinforcement
+from lcd.agents import PPO, load_policy
+from lcd.envs import GAMES, ProcgenOptions
+from lcd.envs.procgen.actions import action_classes
+from lcd.experiments.settings import Hyperparameters
+from lcd.teachers import training
+from lcd.teachers.encoders.egocentric import Egocentric
+from lcd.teachers.initial import untaught
 from lcd.teachers.making import make_teacher
 from lcd.teachers.recipes import RECIPES, WAY, Recipe
-from lcd.teachers.reinforcement import LEG, Course, reinforce
-from lcd.teachers.student import untaught
-from lcd.training.settings import Hyperparameters
+from lcd.teachers.search import SearchSettings
+from lcd.teachers.training import LEG, Course, reinforce
 
 SMALL = Hyperparameters(num_envs=4, rollout_steps=16, minibatches=2)
 TINY = Recipe(WAY, steps=256, encoder="impoola:4", hyperparameters=SMALL)
@@ -26,7 +26,7 @@ TINY = Recipe(WAY, steps=256, encoder="impoola:4", hyperparameters=SMALL)
 
 @pytest.fixture
 def _short_legs(monkeypatch):
-    monkeypatch.setattr(reinforcement, "LEG", 64)
+    monkeypatch.setattr(training, "LEG", 64)
 
 
 def test_every_game_has_a_recipe_that_can_try_all_its_actions():
@@ -88,7 +88,7 @@ def test_arranging_maps_once_and_in_every_epoch_train_the_same(tmp_path, monkeyp
     for folder in folders:
         folder.mkdir()
     once = reinforce(options, course, folders[0])
-    monkeypatch.setattr(reinforcement, "_Arranged", lambda games, encoder: games)
+    monkeypatch.setattr(training, "_Arranged", lambda games, encoder: games)
     monkeypatch.setattr(Egocentric, "arranges", property(lambda encoder: True, lambda encoder, value: None))
     assert same_weights(reinforce(options, course, folders[1]), once)
     assert not same_weights(once, untaught("bigfish", "egocentric:8"))

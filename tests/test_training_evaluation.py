@@ -13,12 +13,12 @@ from test_scores import episode_table
 from tiny import TINY
 from toy_games import ColourGame
 
-from agents import PPO, evaluate
-from lcd.plan import plan_game
-from lcd.scores import SAMPLED, TEMPERED, check_episodes
-from lcd.training.evaluation import EvaluationCallback
-from lcd.training.run import learner
-from lcd.training.settings import Evaluation, RunSettings
+from lcd.agents import PPO, evaluate
+from lcd.experiments.evaluation import EvaluationCallback
+from lcd.experiments.plan import plan_game
+from lcd.experiments.run import learner
+from lcd.experiments.settings import Evaluation, RunSettings
+from lcd.measurement.scores import SAMPLED, TEMPERED, check_episodes
 
 
 def test_a_high_inverse_temperature_is_the_most_probable_action_and_one_changes_nothing():

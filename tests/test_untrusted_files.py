@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from limited import little
 from PIL import Image
 
-from agents.untrusted import (
+from lcd.io.untrusted import (
     UnreadableFileError,
     decode_image,
     parse_csv,

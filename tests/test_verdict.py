@@ -2,10 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lcd.demands import CONTRASTS
-from lcd.intervals import Interval, contrast_interval
-from lcd.rule import classify, intervals_of, least_spreads, verdict_intervals
-from lcd.verdict import decide
+from lcd.measurement.demands import CONTRASTS
+from lcd.measurement.intervals import Interval, contrast_interval
+from lcd.measurement.rule import classify, intervals_of, least_spreads, verdict_intervals
+from lcd.measurement.verdict import decide
 
 FLAT = {"gain": 0.5, "late_gain": 0.01}
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from synthetic_survey import diagnosis
 
-from agents import parse_encoder, save_eye
-from agents.weights import check_sealed, eye_card, load_weights
-from lcd.checksums import SUMS, Contents, write_together
-from lcd.files import held, is_partial, locked, replacing
-from lcd.output import OutputFolder
-from lcd.survey.tables import FILES, SurveyTables
+from lcd.agents import parse_encoder, save_eye
+from lcd.agents.encoders.weights import check_sealed, eye_card, load_weights
+from lcd.io.checksums import SUMS, Contents, write_together
+from lcd.io.files import held, is_partial, locked, replacing
+from lcd.studies.output import OutputFolder
+from lcd.studies.survey.tables import FILES, SurveyTables
 
 WRITE_EVERYTHING = """
 import sys
@@ -27,18 +27,18 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from test_written_files import encoder
 from synthetic_survey import diagnosis, survey
-from agents import EncoderPolicy, save_eye, save_policy
-from agents.weights import write_tensors
-from analyses.replay_film import write_film
-from analyses.report import write_report
-from envs import ProcgenOptions
-from envs.batch import ACTION_SPACE
-from lcd.files import replacing
-from lcd.output import OutputFolder, save_figure
-from lcd.replay import record
-from lcd.survey.tables import SurveyTables
-from lcd.taxonomy.taxonomy import Taxonomy
-from lcd.training.pretraining import FRAMES
+from lcd.agents import EncoderPolicy, save_eye, save_policy
+from lcd.agents.encoders.weights import write_tensors
+from lcd.analyses.replay_film import write_film
+from lcd.analyses.report import write_report
+from lcd.envs import ProcgenOptions
+from lcd.envs.procgen.batch import ACTION_SPACE
+from lcd.io.files import replacing
+from lcd.studies.output import OutputFolder, save_figure
+from lcd.studies.replay import record
+from lcd.studies.survey.tables import SurveyTables
+from lcd.studies.taxonomy.taxonomy import Taxonomy
+from lcd.pretraining.pretraining import FRAMES
 
 out = Path(sys.argv[2])
 taxonomy = Taxonomy(SurveyTables.of(survey({(0.02, 0.01): 3, (0.1, 0.42): 4})))
@@ -58,7 +58,7 @@ save_eye(encoder(), out / "eye.safetensors", "small", {"objective": "none"})
 
 
 def encoder():
-    from lcd.training.pretraining import FRAMES
+    from lcd.pretraining.pretraining import FRAMES
 
     kind, arguments = parse_encoder("small")
     torch.manual_seed(0)
@@ -188,9 +188,7 @@ def test_a_digit_that_changes_in_a_diagnosis_is_noticed(tmp_path, digit):
 def test_processes_with_other_temporary_folders_wait_for_each_other(tmp_path):
     """As `make` gives them."""
     (tmp_path / "other").mkdir()
-    code = (
-        "import sys; from pathlib import Path; from lcd.files import locked\nwith locked(Path(sys.argv[1])): print(1)"
-    )
+    code = "import sys, pathlib, lcd.io.files as f\nwith f.locked(pathlib.Path(sys.argv[1])): print(1)"
     command = [sys.executable, "-c", code, str(tmp_path / "kept")]
     environment = os.environ | {"TMPDIR": str(tmp_path / "other")}
     with locked(tmp_path / "kept"):

@@ -1,7 +1,7 @@
 """A plan so small that tests can train it for real."""
 
-from lcd.presets import Preset
-from lcd.training.settings import Hyperparameters
+from lcd.experiments.presets import Preset
+from lcd.experiments.settings import Hyperparameters
 
 TINY = Preset(
     steps=512,

@@ -7,12 +7,12 @@ from typing import Any
 
 import gymnasium
 
-from envs.batch import View
-from envs.calibration.batch import ACTION_SPACE, CalibrationBatch, CalibrationOptions
-from envs.calibration.dials import Dials
-from envs.calibration.options import CourierOptions, TrackerOptions
-from envs.gymnasium_envs import GameEnv, GameVectorEnv
-from envs.vec_env import GameVecEnv
+from lcd.envs.calibration.batch import ACTION_SPACE, CalibrationBatch, CalibrationOptions
+from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.options import CourierOptions, TrackerOptions
+from lcd.envs.gymnasium_envs import GameEnv, GameVectorEnv
+from lcd.envs.procgen.batch import View
+from lcd.envs.vec_env import GameVecEnv
 
 GAMES = ("courier", "tracker")
 
@@ -25,7 +25,7 @@ class CalibrationVecEnv(GameVecEnv):
     options
         The game, what makes it hard, and its levels.
     num_envs, view, seed
-        As in `envs.GameVecEnv`.
+        As in `lcd.envs.GameVecEnv`.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class CalibrationEnv(GameEnv):
     game
         ``"courier"`` or ``"tracker"``.
     view, render_mode
-        As in `envs.ProcgenEnv`.
+        As in `lcd.envs.ProcgenEnv`.
     **settings
         ``num_levels`` and ``start_level`` as for Procgen, and fields of `Dials` or of `TrackerOptions`.
     """
@@ -101,7 +101,7 @@ def register() -> None:
     for game in GAMES:
         gymnasium.register(
             f"lcd/{game.title()}-v0",
-            entry_point="envs.calibration.adaptors:CalibrationEnv",
-            vector_entry_point="envs.calibration.adaptors:CalibrationVectorEnv",
+            entry_point="lcd.envs.calibration.adaptors:CalibrationEnv",
+            vector_entry_point="lcd.envs.calibration.adaptors:CalibrationVectorEnv",
             kwargs={"game": game},
         )

@@ -8,13 +8,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.batch import Observation, Step, View, checked_actions, checked_num_envs, observation_space, one_of
-from envs.calibration.courier import Courier
-from envs.calibration.courier_drawing import CourierDrawing
-from envs.calibration.options import CourierOptions, TrackerOptions
-from envs.calibration.tracker import Tracker
-from envs.calibration.tracker_drawing import TrackerDrawing
-from envs.options import LEVEL_SEEDS
+from lcd.envs.calibration.courier import Courier
+from lcd.envs.calibration.courier_drawing import CourierDrawing
+from lcd.envs.calibration.options import CourierOptions, TrackerOptions
+from lcd.envs.calibration.tracker import Tracker
+from lcd.envs.calibration.tracker_drawing import TrackerDrawing
+from lcd.envs.procgen.batch import Observation, Step, View, checked_actions, checked_num_envs, observation_space, one_of
+from lcd.envs.procgen.options import LEVEL_SEEDS
 
 ACTIONS = ("stay", "up", "down", "left", "right")
 ACTION_SPACE = spaces.Discrete(len(ACTIONS))

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.calibration.chance import uniform
-from envs.calibration.dials import Dials
+from lcd.envs.calibration.chance import uniform
+from lcd.envs.calibration.dials import Dials
 
 SIZE = 8
 """Cells along each side of the world."""

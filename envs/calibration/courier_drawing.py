@@ -8,9 +8,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.calibration.chance import uniform
-from envs.calibration.courier import EPISODE, MAX_ITEMS, SIZE, Courier
-from envs.calibration.dials import Dials
+from lcd.envs.calibration.chance import uniform
+from lcd.envs.calibration.courier import EPISODE, MAX_ITEMS, SIZE, Courier
+from lcd.envs.calibration.dials import Dials
 
 CELL = 8
 """Pixels along each side of a cell."""

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from envs.calibration.courier import MAX_ITEMS, SIZE
-from envs.calibration.courier_drawing import CELL, FIRST_ITEM_LABEL, MIDDLE
-from envs.calibration.dials import Dials
-from envs.calibration.optimum import best_actions
-from envs.calibration.tracker import MOVES, STRIDE
-from envs.calibration.tracker_drawing import CURSOR_LABEL, TARGET_LABEL
+from lcd.envs.calibration.courier import MAX_ITEMS, SIZE
+from lcd.envs.calibration.courier_drawing import CELL, FIRST_ITEM_LABEL, MIDDLE
+from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.optimum import best_actions
+from lcd.envs.calibration.tracker import MOVES, STRIDE
+from lcd.envs.calibration.tracker_drawing import CURSOR_LABEL, TARGET_LABEL
 
 
 class CourierExpert:

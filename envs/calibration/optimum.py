@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.calibration.courier import BESIDE, EPISODE, MOVES, PATIENCE, SIZE, Rules
-from envs.calibration.dials import Dials
+from lcd.envs.calibration.courier import BESIDE, EPISODE, MOVES, PATIENCE, SIZE, Rules
+from lcd.envs.calibration.dials import Dials
 
 
 class ExpectedReturns(NamedTuple):

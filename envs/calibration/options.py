@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from envs.calibration.dials import Dials
-from envs.options import LevelRange
+from lcd.envs.calibration.dials import Dials
+from lcd.envs.procgen.options import LevelRange
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.calibration.chance import uniform
+from lcd.envs.calibration.chance import uniform
 
 SIDE = 64
 EPISODE = 128

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.calibration.courier_drawing import bright_colours
-from envs.calibration.options import TrackerOptions
-from envs.calibration.tracker import SIDE, Tracker
+from lcd.envs.calibration.courier_drawing import bright_colours
+from lcd.envs.calibration.options import TrackerOptions
+from lcd.envs.calibration.tracker import SIDE, Tracker
 
 GROUND_LABEL, CURSOR_LABEL, TARGET_LABEL, DISTRACTOR_LABEL = 0, 1, 2, 3
 LABEL_NAMES = {

@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from agents.untrusted import LARGEST_IMAGE, decode_image, memory
-from agents.untrusted import read_npz as read_arrays
-from envs.limits import short
 from lcd.alignment.agreement import CLICKME_CEILING
 from lcd.alignment.harmonizer import resized
 from lcd.alignment.references import ReferenceMaps
 from lcd.alignment.tfrecord import read_examples
+from lcd.io.limits import short
+from lcd.io.untrusted import LARGEST_IMAGE, decode_image, memory
+from lcd.io.untrusted import read_npz as read_arrays
 
 SIZE, BLURRED_SIZE = 224, 64
 """Side of images and maps, and that of the maps while they are blurred."""

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from agents.untrusted import decode_image, memory, read_members, read_text
 from lcd.alignment.references import ReferenceMaps
+from lcd.io.untrusted import decode_image, memory, read_members, read_text
 
 HEIGHT, WIDTH = 210, 160
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from captum.attr import IntegratedGradients, NoiseTunnel, Occlusion, Saliency
 
-from agents import EncoderPolicy
+from lcd.agents import EncoderPolicy
 
 Scores = Callable[[torch.Tensor], torch.Tensor]
 """From images, shape (batch, 3, height, width), floating in [0, 1], to one number for each class or action."""

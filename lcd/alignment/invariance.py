@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
-from envs import ProcgenBatch, ProcgenOptions
-from envs.actions import NUM_ACTIONS
-from envs.options import APPEARANCES, check_appearances
+from lcd.envs import ProcgenBatch, ProcgenOptions
+from lcd.envs.procgen.actions import NUM_ACTIONS
+from lcd.envs.procgen.options import APPEARANCES, check_appearances
 
 Features = Callable[[torch.Tensor], torch.Tensor]
 """From frames, shape (n, 3, height, width), uint8, to features, shape (n, features)."""
@@ -61,8 +61,8 @@ def redrawn_frames(
     options : ProcgenOptions
         The game as it usually looks, which is the first appearance.
     appearances : sequence of str
-        Names in `envs.options.APPEARANCES` for the others. Restricted themes change the course of some games; where
-        they do, states part, and an error says so.
+        Names in `lcd.envs.procgen.options.APPEARANCES` for the others. Restricted themes change the course of some
+        games; where they do, states part, and an error says so.
     count : int
         Number of states.
     num_envs, every, seed : int

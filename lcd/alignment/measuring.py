@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from envs import ProcgenOptions
-from envs.options import APPEARANCES, appearances_of_play
 from lcd.alignment.agreement import Agreement, agreement_table
 from lcd.alignment.harmonizer import resized
 from lcd.alignment.importance import METHODS, Scores, importance_maps
@@ -18,6 +16,8 @@ from lcd.alignment.invariance import Features, invariance, redrawn_frames
 from lcd.alignment.references import ReferenceMaps
 from lcd.alignment.revealing import area, revealing_curve
 from lcd.alignment.robustness import smallest_perturbation
+from lcd.envs import ProcgenOptions
+from lcd.envs.procgen.options import APPEARANCES, appearances_of_play
 
 COLUMNS = ("aspect", "method", "measure", "mean", "low", "high", "images", "undefined", "share")
 

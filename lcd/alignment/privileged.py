@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from envs import ProcgenBatch, ProcgenOptions, class_names
-from envs.actions import NUM_ACTIONS
-from envs.games import SCENERY
 from lcd.alignment.references import ReferenceMaps
+from lcd.envs import ProcgenBatch, ProcgenOptions, class_names
+from lcd.envs.procgen.actions import NUM_ACTIONS
+from lcd.envs.procgen.games import SCENERY
 
 DEVIATION = 2.0
 """Pixels by which the maps are blurred: their borders are not known better than that to anybody who looks."""

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.untrusted import memory, read_image
 from lcd.alignment.agreement import MEASURES, Agreement, ceiling
+from lcd.io.untrusted import memory, read_image
 
 Source = Literal["human", "privileged"]
 

@@ -17,7 +17,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.untrusted import opened
+from lcd.io.untrusted import opened
 
 Feature = list[bytes] | NDArray[np.float32] | NDArray[np.int64]
 

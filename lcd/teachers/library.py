@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.untrusted import in_short, read_json
-from envs import GAMES, get_game
-from envs.limits import real_number, short, text, whole_number
-from lcd.files import checksum, replacing
-from lcd.teachers.examination import LONG_TRAINED, Score
+from lcd.envs import GAMES, get_game
+from lcd.io.files import checksum, replacing
+from lcd.io.limits import real_number, short, text, whole_number
+from lcd.io.untrusted import in_short, read_json
+from lcd.teachers.evaluation import LONG_TRAINED, Score
 
 FORMAT = "lcd.teacher/1"
 _LARGEST_CARD = 2**20  # bytes
@@ -34,7 +34,7 @@ class Card:
     steps, core_hours
         Environment steps that it learned in, and processor time of that on the machine that made it.
     sharpness
-        Factor of its logits after its last course, see `lcd.teachers.examination.sharpest`.
+        Factor of its logits after its last course, see `lcd.teachers.evaluation.sharpest`.
     training, unseen
         Scores on the levels that it learned on and on others.
     expert

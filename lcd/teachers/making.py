@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from agents import EncoderPolicy, load_policy, save_policy
-from agents.teacher import check_finite
-from agents.untrusted import read_csv, read_text
-from envs import ProcgenOptions
-from lcd.files import checksum, replacing
-from lcd.store import versions
-from lcd.teachers.examination import examine, examine_expert, sharpest
+from lcd.agents import EncoderPolicy, load_policy, save_policy
+from lcd.agents.teacher import check_finite
+from lcd.envs import ProcgenOptions
+from lcd.experiments.store import versions
+from lcd.io.files import checksum, replacing
+from lcd.io.untrusted import read_csv, read_text
+from lcd.teachers.evaluation import examine, examine_expert, sharpest
+from lcd.teachers.initial import untaught
 from lcd.teachers.library import Card, teacher_name
 from lcd.teachers.recipes import Recipe
-from lcd.teachers.reinforcement import COOL_DOWN, Course, reinforce
-from lcd.teachers.student import untaught
+from lcd.teachers.training import COOL_DOWN, Course, reinforce
 
 TRAINING_LEVELS = 100_000
 """A teacher learns on these levels; all others are unseen."""
@@ -68,7 +68,7 @@ def make_teacher(
     ValueError
         If the folder belongs to another recipe, or the teacher to go on from is of another game, has another encoder
         or weights that are not finite.
-    agents.TrainingDiverged
+    lcd.agents.TrainingDiverged
         If a loss is not finite.
     """
     first, before = (None, None) if begin is None else (_student(*begin, recipe, options.game), begin[1])

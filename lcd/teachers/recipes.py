@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from agents.search import SearchSettings
-from lcd.training.settings import Hyperparameters
+from lcd.experiments.settings import Hyperparameters
+from lcd.teachers.search import SearchSettings
 
 FIXED, FOLLOWING, NEAR = "egocentric:256", "nature:256", "egocentric-near:256"
 """Encoders for games whose camera is fixed, and for those whose camera keeps the player in the middle already; and for
@@ -25,7 +25,7 @@ WAY: Guide = "way"
 """The one that follows a shortest way to the nearest goal and looks at nothing else."""
 
 WARY: Guide = "wary"
-"""The one that minds the enemies of chaser, see `lcd.teachers.wary`."""
+"""The one that minds the enemies of chaser, see `lcd.teachers.avoidance`."""
 
 Expert = SearchSettings | Guide
 
@@ -52,7 +52,7 @@ class Recipe:
     hyperparameters
         Settings of PPO.
     guidance
-        Reward for every cell that the way to the goal becomes shorter by, see `lcd.teachers.guidance`.
+        Reward for every cell that the way to the goal becomes shorter by, see `lcd.teachers.shaping`.
     """
 
     expert: Expert
@@ -63,7 +63,7 @@ class Recipe:
 
     @property
     def guide(self) -> Guide | None:
-        """Who shows it what to do, see `lcd.teachers.apprentice`; None if it learns by PPO."""
+        """Who shows it what to do, see `lcd.teachers.imitation`; None if it learns by PPO."""
         return None if isinstance(self.expert, SearchSettings) else self.expert
 
 

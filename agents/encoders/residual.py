@@ -1,0 +1,89 @@
+"""A residual encoder that is cheap on a CPU: few pixels early, few channels nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from lcd.agents.encoders.convolutional import CHANNELS, Encoder, ResidualBlock
+
+
+class SpaceToDepth(nn.Module):
+    """Squares of pixels become the channels of one: ``(batch, c, h, w)`` to ``(batch, c·f², h/f, w/f)``.
+
+    The order of the channels is that of ``torch.nn.functional.pixel_unshuffle`` up to a permutation, chosen so that
+    images whose channels come last in memory are read in runs.
+
+    Parameters
+    ----------
+    factor
+        Side of a square, f.
+    """
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images whose sides are multiples of the factor, rearranged; channels last in memory."""
+        side, (batch, channels, height, width) = self.factor, images.shape
+        rows = images.permute(0, 2, 3, 1).reshape(batch, height // side, side, width // side, side * channels)
+        squares = rows.transpose(2, 3).reshape(batch, height // side, width // side, side * side * channels)
+        return squares.permute(0, 3, 1, 2)
+
+
+class Residual(Encoder):
+    """Squares of pixels as channels, then stages of a convolution and a residual block.
+
+    IMPALA (Espeholt et al., 2018, arXiv:1802.01561) spends most of its time on large images with few channels, which
+    leave a processor's vectors half empty, and on pooling. Here the first convolution has an image of a quarter of
+    the sides, later stages halve it by their stride, and each has one block instead of two.
+    ``scripts/compare_learners.py`` measures what that is worth.
+
+    Parameters
+    ----------
+    observation_space
+        As in `Encoder`.
+    factor
+        Side of the squares of pixels that become channels.
+    depths
+        Channels of each stage; there are as many stages as numbers.
+    features_dim
+        Number of features.
+
+    Raises
+    ------
+    ValueError
+        If the image's sides are no multiples of the factor.
+    """
+
+    images_at_once = 512
+
+    @classmethod
+    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
+        """The factor, and the depths."""
+        if len(numbers) < 2:
+            raise ValueError("its numbers are the side of its squares and the depth of each stage")
+        return {"factor": numbers[0], "depths": numbers[1:]}
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        factor: int = 4,
+        depths: Sequence[int] = (32, 64),
+        features_dim: int = 256,
+    ) -> None:
+        super().__init__(observation_space, features_dim)
+        height, width = self.image_shape[1:]
+        if height % factor or width % factor:
+            raise ValueError(f"Images of {height} x {width} pixels do not divide into squares of {factor} x {factor}.")
+        stages: list[nn.Module] = [SpaceToDepth(factor)]
+        channels, stride = CHANNELS * factor**2, 1
+        for depth in depths:
+            stages += [nn.Conv2d(channels, depth, kernel_size=3, stride=stride, padding=1), ResidualBlock(depth)]
+            channels, stride = depth, 2
+        self.network = self.with_features(nn.Sequential(*stages, nn.ReLU(), nn.Flatten()))

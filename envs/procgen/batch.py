@@ -1,0 +1,346 @@
+"""A batch of Procgen games seen in one or two views, with episode ends told apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+from gymnasium import spaces
+
+from lcd.envs.procgen.engine import FORCE_RESET, Engine
+from lcd.envs.procgen.games import ACTION_KEYS
+from lcd.envs.procgen.options import ProcgenOptions
+from lcd.envs.procgen.saved_state import SavedState
+from lcd.envs.procgen.semantic import NUM_LABELS
+from lcd.envs.procgen.twin import SemanticEngine
+from lcd.io.limits import MOST_GAMES_AT_ONCE, whole_number
+
+View = Literal["pixels", "semantic", "both"]
+VIEWS: tuple[View, ...] = ("pixels", "semantic", "both")
+FRAME_SHAPE = (64, 64)
+
+Observation = np.ndarray | dict[str, np.ndarray]
+
+
+TOLERATED_DIVERGENCES = 1e-3
+"""Share of the steps in which the two drawings of a game may part before their labels cannot be trusted."""
+
+_FORGIVEN = 10  # divergences that are no share yet
+
+
+class LockstepError(RuntimeError):
+    """The two drawings of a game part again and again, so the labels would be wrong."""
+
+
+def observation_space(view: View) -> spaces.Space:
+    """Space of one game's observation in a view.
+
+    ``"pixels"`` is an RGB frame, ``"semantic"`` a map of labels, ``"both"`` a dictionary of the two.
+
+    Raises
+    ------
+    ValueError
+        If the view is unknown.
+    """
+    pixels = spaces.Box(0, 255, (*FRAME_SHAPE, 3), np.uint8)
+    semantic = spaces.Box(0, NUM_LABELS - 1, FRAME_SHAPE, np.uint8)
+    known: dict[str, spaces.Space] = {
+        "pixels": pixels,
+        "semantic": semantic,
+        "both": spaces.Dict(pixels=pixels, semantic=semantic),
+    }
+    if view not in known:
+        raise ValueError(f"Unknown view {view!r}: choose one of {', '.join(VIEWS)}.")
+    return known[view]
+
+
+def one_of(observation: Observation, index: int) -> Observation:
+    """What a single game of a batch shows."""
+    if isinstance(observation, dict):
+        return {name: view[index] for name, view in observation.items()}
+    return observation[index]
+
+
+def checked_num_envs(num_envs: int) -> int:
+    """The number of games of a batch.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    return whole_number("num_envs", num_envs, 1, MOST_GAMES_AT_ONCE)
+
+
+def checked_actions(actions: np.ndarray, num_envs: int, number: int) -> np.ndarray:
+    """The actions of a batch, shape (num_envs,), int32.
+
+    Raises
+    ------
+    ValueError
+        If they are something else than one of so many whole numbers for each game.
+    """
+    actions = np.asarray(actions)
+    whole = actions.shape == (num_envs,) and actions.dtype.kind in "iu"
+    if not whole or actions.min() < 0 or actions.max() >= number:
+        raise ValueError(f"The actions of {num_envs} games are as many numbers from 0 to {number - 1}, not {actions}.")
+    return actions.astype(np.int32)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step of a batch of `n` games gave.
+
+    Attributes
+    ----------
+    observations
+        What is seen now: where an episode ended, the first observation of the next one.
+    rewards : numpy.ndarray, shape (n,), float32
+    terminated, truncated : numpy.ndarray, shape (n,), bool
+        Whether the game ended the episode, or the limit of its length cut it off.
+    level_seeds, previous_level_seeds : numpy.ndarray, shape (n,), int
+        Level of the observation, and level in which the step was made.
+    level_completes : numpy.ndarray, shape (n,), bool
+        Whether the step completed its level.
+    final_observations
+        From the index of a game to the last observation of the episode that ended, where there is one. Procgen draws
+        only after it has laid out the next level, so the last frame of an episode that the game itself ended does not
+        exist, nor any of generated assets, whose games Procgen cannot save.
+    """
+
+    observations: Observation
+    rewards: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    level_seeds: np.ndarray
+    previous_level_seeds: np.ndarray
+    level_completes: np.ndarray
+    final_observations: dict[int, Observation] = field(default_factory=dict)
+
+
+class Batch(Protocol):
+    """Games that step together, each going on to its next level in the step that ends an episode."""
+
+    @property
+    def level_seeds(self) -> np.ndarray:
+        """Level that each game is in, shape (n,)."""
+        ...
+
+    def observe(self) -> Observation:
+        """What is seen now, as fresh arrays with the games along the first axis."""
+        ...
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Advance every game by one action."""
+        ...
+
+    def restart(self) -> None:
+        """End every episode and begin the next."""
+        ...
+
+    def close(self) -> None:
+        """Free the games."""
+        ...
+
+
+class ProcgenBatch:
+    """A batch of Procgen games that step together.
+
+    For ``view="both"`` each game runs twice, drawn as usual and drawn as labels, with the same levels and actions. At
+    every step the two have to agree in rewards, episode ends and levels, and one game after the other in its whole
+    state. Where they part, the usual drawing counts: the other is put into its state, and the divergence is counted.
+
+    Parameters
+    ----------
+    options
+        The game, its levels and how its pixels are drawn.
+    num_envs
+        Number of games.
+    view
+        ``"pixels"``, ``"semantic"`` or ``"both"``.
+    seed
+        Decides which levels are drawn in which order.
+    num_threads
+        Threads that step the games of each drawing; 0 steps them in the calling thread.
+
+    Attributes
+    ----------
+    divergences : int
+        How often a game's two drawings parted and were brought together again.
+
+    Raises
+    ------
+    ValueError
+        If there are no games, or the threads are no number of threads.
+    """
+
+    def __init__(
+        self, options: ProcgenOptions, num_envs: int, view: View = "pixels", seed: int = 0, num_threads: int = 0
+    ) -> None:
+        self.observation_space = observation_space(view)
+        self.view = view
+        self.num_envs = checked_num_envs(num_envs)
+        if not isinstance(num_threads, int) or num_threads < 0:
+            raise ValueError(f"num_threads is a whole number, at least 0, not {num_threads!r}.")
+        self.options = options
+        self._drawings: list[type[Engine]] = []
+        if view != "semantic":
+            self._drawings.append(Engine)
+        if view != "pixels":
+            self._drawings.append(SemanticEngine)
+        self._engines = [drawing(options, num_envs, seed, num_threads) for drawing in self._drawings]
+        self._timeout = self._read_timeout()
+        self._elapsed = np.zeros(num_envs, np.int64)
+        self._given_up = np.zeros(num_envs, bool)
+        self._previews: list[Engine] | None = None
+        self.divergences = 0
+        self._steps = 0
+        self._keep_in_step()
+
+    def observe(self) -> Observation:
+        """What is seen now, as fresh arrays with the games along the first axis."""
+        return self._view_of(self._engines)
+
+    @property
+    def level_seeds(self) -> np.ndarray:
+        """Level that each game is in, shape (num_envs,), int32."""
+        return self._engines[0].level_seeds.copy()
+
+    def saved_state(self, index: int) -> bytes:
+        """Everything that decides how one game goes on, as Procgen saves it.
+
+        Raises
+        ------
+        IndexError
+            If there is no such game.
+        """
+        if not 0 <= index < self.num_envs:
+            raise IndexError(f"There is no game {index}: the {self.num_envs} of this batch count from 0.")
+        return self._engines[0].get_state(index)
+
+    def _view_of(self, engines: list[Engine]) -> Observation:
+        views = [engine.labels() if isinstance(engine, SemanticEngine) else engine.frames.copy() for engine in engines]
+        return {"pixels": views[0], "semantic": views[1]} if self.view == "both" else views[0]
+
+    def _advance(self, engines: list[Engine], actions: np.ndarray) -> None:
+        for engine in engines:
+            engine.act(actions)
+        for engine in engines:
+            engine.observe()
+
+    def _keep_in_step(self) -> None:
+        """Bring the two drawings of each game together where they have parted.
+
+        Raises
+        ------
+        LockstepError
+            If that happens again and again.
+        """
+        if self.view != "both":
+            return
+        first, twin = self._engines
+        assert isinstance(twin, SemanticEngine)
+        parted = np.zeros(self.num_envs, bool)
+        for name in ("rewards", "firsts", "level_seeds"):
+            parted |= getattr(first, name) != getattr(twin, name)
+        examined = self._steps % self.num_envs
+        parted[examined] = parted[examined] or not twin.shows(examined, first)
+        self._steps += 1
+        for index in np.flatnonzero(parted).tolist():
+            twin.follow(index, first)
+        self.divergences += int(parted.sum())
+        if self.divergences > _FORGIVEN + TOLERATED_DIVERGENCES * self._steps * self.num_envs:
+            raise LockstepError(
+                f"The two drawings of {self.options.game} parted {self.divergences} times in {self._steps} steps of "
+                f"{self.num_envs} games, so the labels cannot be trusted: please report this, and use pixels alone."
+            )
+
+    def _read_timeout(self) -> int:
+        if not self.options.use_generated_assets:
+            return SavedState(self._engines[0].get_state(0)).timeout
+        spare = Engine(replace(self.options, use_generated_assets=False), 1, seed=0)
+        timeout = SavedState(spare.get_state(0)).timeout
+        spare.close()
+        return timeout
+
+    def _final_views(self, indices: np.ndarray, actions: np.ndarray) -> dict[int, Observation]:
+        """What the coming step would show in games whose length runs out with it, where they would go on.
+
+        Procgen overwrites that frame with the next level's first, so the step is made ahead in a spare game without
+        limit.
+        """
+        views: dict[int, Observation] = {}
+        for index in indices.tolist():
+            if self._previews is None:
+                self._previews = [drawing(self.options, 1, 0) for drawing in self._drawings]
+            for engine, preview in zip(self._engines, self._previews, strict=True):
+                preview.look_at(0, engine, index)
+            self._advance(self._previews, actions[index : index + 1])
+            if not self._previews[0].firsts[0]:
+                views[index] = one_of(self._view_of(self._previews), 0)
+        return views
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Advance every game by one action.
+
+        Parameters
+        ----------
+        actions : numpy.ndarray, shape (num_envs,), whole numbers below 15
+
+        Raises
+        ------
+        ValueError
+            If they are something else.
+        LockstepError
+            If the two drawings of the games part again and again.
+        """
+        actions = np.where(self._given_up, FORCE_RESET, checked_actions(actions, self.num_envs, len(ACTION_KEYS)))
+        self._given_up[:] = False
+        cut_off = self._elapsed == self._timeout - 1
+        final_views: dict[int, Observation] = {}
+        if not self.options.use_generated_assets:  # Procgen cannot save the state of such games
+            final_views = self._final_views(np.flatnonzero(cut_off), actions)
+            cut_off[:] = False
+            cut_off[list(final_views)] = True
+        self._advance(self._engines, actions)
+        self._keep_in_step()
+        engine = self._engines[0]
+        ended = engine.firsts.copy()
+        truncated = cut_off & ended
+        self._elapsed += 1
+        self._elapsed[ended | engine.level_completes] = 0
+        return Step(
+            observations=self.observe(),
+            rewards=engine.rewards.copy(),
+            terminated=ended & ~truncated,
+            truncated=truncated,
+            level_seeds=engine.level_seeds.copy(),
+            previous_level_seeds=engine.previous_level_seeds.copy(),
+            level_completes=engine.level_completes.copy(),
+            final_observations=final_views,
+        )
+
+    def give_up(self, games: np.ndarray) -> None:
+        """End the episodes of some games with the coming step, whatever is done in it.
+
+        Parameters
+        ----------
+        games : numpy.ndarray, shape (num_envs,), bool
+        """
+        self._given_up[:] = games
+
+    def restart(self) -> None:
+        """End every episode and begin the next."""
+        self._advance(self._engines, np.full(self.num_envs, FORCE_RESET, np.int32))
+        self._keep_in_step()
+        self._elapsed[:] = 0
+        self._given_up[:] = False
+
+    def close(self) -> None:
+        """Free the games."""
+        for engine in (*self._engines, *(self._previews or ())):
+            engine.close()
+
+
+ACTION_SPACE = spaces.Discrete(len(ACTION_KEYS))

@@ -1,0 +1,161 @@
+"""Training a classifier of images to look where its reference says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from lcd.agents import TrainingDiverged
+from lcd.agents.machine import keep_freed_memory
+from lcd.alignment.agreement import Agreement, agreement
+from lcd.alignment.harmonizer import harmonized_loss, resized
+from lcd.alignment.importance import AT_ONCE, chosen, importance_maps, on_device
+from lcd.alignment.references import ReferenceMaps
+from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS, short, whole_number
+
+
+@dataclass(frozen=True)
+class Harmonization:
+    """How a classifier is harmonized.
+
+    Attributes
+    ----------
+    weight
+        Of the harmonization loss; 0 trains on the classes alone.
+    epochs, batch_size, learning_rate, weight_decay
+        Of Adam with decoupled weight decay.
+    held_out
+        Share of the images on which it is examined and never trained.
+    seed
+        Of the split and of the order.
+    """
+
+    weight: float = 1.0
+    epochs: int = 5
+    batch_size: int = 16
+    learning_rate: float = 1e-4
+    weight_decay: float = 1e-5
+    held_out: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} must be a whole number above 0, not {short(value)}.")
+        whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
+        whole_number("seed", self.seed, 0, LARGEST_SEED)
+        for name in ("learning_rate", "weight", "weight_decay", "held_out"):
+            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float):
+                raise ValueError(f"{name} must be a number, not {short(getattr(self, name))}.")
+        if not 0 < self.learning_rate < float("inf"):
+            raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
+        for name in ("weight", "weight_decay"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a number of at least 0, not {getattr(self, name)}.")
+        if not 0 < self.held_out < 1:
+            raise ValueError(f"held_out must lie between 0 and 1, not be {self.held_out}.")
+
+
+def harmonize_classifier(
+    network: nn.Module,
+    references: ReferenceMaps,
+    settings: Harmonization,
+    *,
+    device: str = "cpu",
+    report: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Train a classifier in place, and examine it before and after every pass.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From images in [0, 1], shape (batch, 3, height, width), to logits.
+    references : ReferenceMaps
+        Images with maps and with their classes as targets. Of one with a constant map only the class is learned.
+    settings : Harmonization
+        How.
+    device : str
+        Where torch computes; the network stays there.
+    report : callable
+        Is told of every pass.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a pass, the first before any training: epoch, accuracy and alignment (mean Spearman correlation of the
+        gradient's map with the reference) on held-out images, undefined (how many of these have a constant map, and
+        are left out of the mean), and loss.
+
+    Raises
+    ------
+    ValueError
+        If the images have no classes, or one that the network has not, or there are too few.
+    lcd.agents.TrainingDiverged
+        If the loss is not finite.
+    """
+    if references.targets is None:
+        raise ValueError("A classifier is harmonized on images whose classes are known: these have none.")
+    keep_freed_memory()
+    order = np.random.default_rng(settings.seed).permutation(len(references))
+    count = round(settings.held_out * len(references))
+    if min(count, len(references) - count) < 2:
+        raise ValueError(f"{len(references)} images are too few to train on some and to hold others out.")
+    network.to(device)
+    classes = _outputs(network, references, device)
+    if beyond := [int(target) for target in references.targets if not 0 <= target < classes]:
+        raise ValueError(f"The class {beyond[0]} is none of this network's {classes}, which count from 0.")
+    images = references.inputs
+    maps = resized(torch.from_numpy(references.maps), images.shape[2:])
+    targets = torch.from_numpy(references.targets)
+    tokens = (maps.amax(dim=(1, 2)) > maps.amin(dim=(1, 2))).float()
+    if not tokens.any():
+        raise ValueError("Every map is constant, and says of no image where to look: check the files.")
+    held, used = torch.from_numpy(order[:count]), torch.from_numpy(order[count:])
+    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+    generator = torch.Generator().manual_seed(settings.seed)
+    examined = partial(_examined, network, images[held], maps[held], targets[held], device)
+    rows = [{"epoch": 0, **examined(), "loss": float("nan")}]
+    for epoch in range(1, settings.epochs + 1):
+        network.train()
+        losses = []
+        for part in used[torch.randperm(len(used), generator=generator)].split(settings.batch_size):
+            optimizer.zero_grad()
+            told = (column[part].to(device) for column in (images, targets, maps, tokens))
+            loss, _ = harmonized_loss(network, *told, weight=settings.weight)
+            if not torch.isfinite(loss):
+                raise TrainingDiverged(f"The harmonized loss is {float(loss)}: lower the learning rate or the weight.")
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        found = examined()
+        rows.append({"epoch": epoch, **found, "loss": float(np.mean(losses))})
+        known = "" if np.isnan(found["alignment"]) else f", alignment {found['alignment']:.3f}"
+        report(f"pass {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}{known}")
+    return pd.DataFrame(rows)
+
+
+def _outputs(network: nn.Module, references: ReferenceMaps, device: str) -> int:
+    """Number of classes that a network tells apart."""
+    network.eval()
+    with torch.no_grad():
+        image = references.first(1).inputs
+        return network(image.to(device)).shape[1]
+
+
+def _examined(
+    network: nn.Module, images: torch.Tensor, maps: torch.Tensor, targets: torch.Tensor, device: str
+) -> dict[str, float]:
+    scores = on_device(network.eval(), device)
+    right = torch.cat([chosen(scores, part) for part in images.split(AT_ONCE)]) == targets
+    found = importance_maps(scores, images, targets)
+    if not torch.isfinite(found).all():
+        raise TrainingDiverged("The network's gradients are no longer finite: lower the learning rate or the weight.")
+    aligned = Agreement.of(agreement(found.numpy(), maps.numpy()))
+    return {"accuracy": float(right.float().mean()), "alignment": aligned.mean, "undefined": aligned.undefined}

@@ -1,0 +1,180 @@
+"""The command ``lcd align``: where a network looks, how its decisions come about, and how little changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from lcd.cli.arguments import Device, names, number
+from lcd.cli.console import plain_console
+from lcd.io.limits import LARGEST_SEED
+
+if TYPE_CHECKING:
+    from lcd.alignment.importance import Scores
+    from lcd.alignment.invariance import Features
+    from lcd.alignment.references import ReferenceMaps
+    from lcd.envs import ProcgenOptions
+
+PRIVILEGED = "privileged"
+MOST_IMAGES = 100_000
+SOURCES = ("human", PRIVILEGED)
+
+
+def command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Folder of a run, file of a policy that sees frames, efficientnet_lite0, or efficientnet_lite0@FILE."
+        ),
+    ],
+    maps: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="privileged: frames of the policy's game; IMAGES,MAPS: two folders; or a folder of ClickMe's files.",
+        ),
+    ] = PRIVILEGED,
+    source: Annotated[
+        str | None, typer.Option(help="Who the maps of two folders come from: human or privileged.")
+    ] = None,
+    count: Annotated[int, number(2, MOST_IMAGES, "Images, at most.")] = 128,
+    methods: Annotated[str, typer.Option(metavar="NAMES", help="Ways to make importance maps; by default all.")] = "",
+    seed: Annotated[int, number(0, LARGEST_SEED, "Of the frames that are drawn.")] = 0,
+    out: Annotated[Path, typer.Option(help="The table.")] = Path("alignment.csv"),
+    device: Device = "cpu",
+) -> None:
+    """Measure how a network sees, against maps of what matters.
+
+    Of a policy, on unseen levels of its game: what is on the frame by the game's own state is privileged, never human.
+    Of a policy that learned from reward the value's maps are measured, too; of every one whether its features stay when
+    the game is drawn in another way.
+    """
+    import pandas as pd
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lcd.alignment.importance import METHODS
+    from lcd.alignment.measuring import align, invariance_table
+    from lcd.cli.display import limits_text
+    from lcd.envs.procgen.batch import FRAME_SHAPE
+    from lcd.experiments.execution import resolve_device
+    from lcd.io.files import check_output, replacing
+
+    chosen = names(methods) or tuple(METHODS)
+    if unknown := [name for name in chosen if name not in METHODS]:
+        raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
+    check_output(out)
+    seeing = _model(model, resolve_device(device))
+    references = _references(maps, source, seeing.levels, count, seed)
+    if seeing.size is not None and references.images.shape[1:3] != seeing.size:
+        found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], seeing.size))
+        raise ValueError(f"The policy sees images of {wanted} pixels, and these have {found}: resize them beforehand.")
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
+    measured_on = seeing.levels if seeing.size in (None, FRAME_SHAPE) else None  # where its game is drawn for it
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        tables = [
+            align(
+                seeing.scores,
+                references,
+                value=seeing.value,
+                methods=chosen,
+                report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+            )
+        ]
+        if seeing.features is not None and measured_on is not None:
+            progress.update(task, description="invariance", total=None)
+            tables.append(invariance_table(seeing.features, measured_on, count, seed))
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "source", references.source)
+    table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
+    with replacing(out) as partial:
+        table.round(6).to_csv(partial, index=False)
+    shown = Table("aspect", "method", "measure", "mean", "95 % interval", title=f"{references.source} maps")
+    shares = bool(table["share"].notna().any())
+    for heading in (*["of ceiling"] * shares, "undefined"):
+        shown.add_column(heading)
+    for row in table.to_dict("records"):
+        mean, share = ("" if row[name] != row[name] else f"{row[name]:.3f}" for name in ("mean", "share"))
+        limits = limits_text(row["low"], row["high"], ".3f")
+        counted = f"{row['undefined']} of {row['images']}"
+        shown.add_row(row["aspect"], row["method"], row["measure"], mean, limits, *[share] * shares, counted)
+    console = plain_console()
+    console.print(shown)
+    if seeing.features is not None and seeing.value is None:
+        console.print("It imitated, and learned no value: where a value looks is left out.", highlight=False)
+    console.print(f"The table is {out}.", highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Seeing:
+    """A network that is measured; of a policy also its features and value, and its images' size and unseen levels."""
+
+    scores: Scores
+    features: Features | None = None
+    value: Scores | None = None
+    size: tuple[int, int] | None = None
+    levels: ProcgenOptions | None = None
+
+
+def _model(model: str, device: str) -> _Seeing:
+    from lcd.agents import load_policy
+    from lcd.agents.encoders.pretrained import EYES
+    from lcd.agents.encoders.weights import load_classifier
+    from lcd.alignment.importance import on_device, policy_scores
+
+    if model.partition("@")[0] in EYES:
+        return _Seeing(on_device(load_classifier(model).eval().to(device), device))
+    path = Path(model)
+    policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
+    run = card.get("run")
+    imitated = isinstance(run, Mapping) and run.get("learning") == "imitation"
+    policy.to(device)
+    scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
+    value = None if imitated else on_device(policy_scores(policy, "value"), device)
+    height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
+    return _Seeing(scores, features, value, (height, width), _unseen_levels(card))
+
+
+def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
+    """The levels that a policy has not trained on, drawn as it learned to see them.
+
+    None where its card, which anybody may have written, names no game of Procgen.
+    """
+    from lcd.envs import ProcgenOptions
+    from lcd.experiments.settings import RunSettings
+
+    run, game, mode = card.get("run"), card.get("game"), card.get("distribution_mode", "easy")
+    try:
+        if isinstance(run, Mapping):
+            unseen = RunSettings.from_dict(run).unseen_options
+            return unseen if isinstance(unseen, ProcgenOptions) else None
+        return ProcgenOptions(game, mode).unseen_levels(200) if isinstance(game, str) else None
+    except ValueError:  # a game of somebody's own, or a run of another program
+        return None
+
+
+def _references(maps: str, source: str | None, levels: ProcgenOptions | None, count: int, seed: int) -> ReferenceMaps:
+    from lcd.alignment.clickme import read_folder
+    from lcd.alignment.privileged import collect_references
+    from lcd.alignment.references import read_folders
+
+    if source is not None and ("," not in maps or source not in SOURCES):
+        raise ValueError(f"--source {source} does not fit: of two folders' maps it says {' or '.join(SOURCES)}.")
+    if maps == PRIVILEGED:
+        if levels is None:
+            raise ValueError(
+                "Privileged maps are of a Procgen game, and this model does not name one: give others with --maps "
+                "IMAGES,MAPS."
+            )
+        return collect_references(levels, count, seed=seed)
+    if "," in maps:
+        if source is None:
+            raise ValueError(f"Nobody says who the maps in {maps} come from: add --source human or privileged.")
+        images, references = maps.split(",", 1)
+        return read_folders(Path(images), Path(references), source).first(count)  # type: ignore[arg-type]
+    return read_folder(Path(maps), largest=count)

@@ -1,0 +1,80 @@
+"""What commands read from their arguments, and the options that several of them have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lcd.io.limits import MOST_FACTOR, MOST_SEEDS, MOST_STEPS, MOST_WORKERS
+
+UNITS = {"k": 1_000, "m": 1_000_000}
+
+
+def count(text: str) -> int:
+    """A number of steps such as ``500000``, ``500k`` or ``1.5M``.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the text is no such number, or below 1.
+    """
+    digits, unit = (text[:-1], UNITS[text[-1].lower()]) if text[-1:].lower() in UNITS else (text, 1)
+    try:
+        number = float(digits) * unit
+        whole = round(number)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{text!r} is no number of steps: write one such as 500000, 500k or 1.5M.") from None
+    if whole > MOST_STEPS:
+        raise typer.BadParameter(f"{text!r} is too many: at most {MOST_STEPS:,} can be asked for.")
+    if whole < 1 or abs(whole - number) > 1e-6:
+        raise typer.BadParameter(f"{text!r} must be a whole number of at least 1.")
+    return whole
+
+
+def number(least: int, most: int, meaning: str) -> Any:
+    """The option of a whole number within limits, both allowed; a message names what was given instead."""
+
+    def read(given: str | int) -> int:
+        digits = str(given).strip()
+        if not (digits.isascii() and digits.removeprefix("-").isdigit() and len(digits) < 20):
+            raise typer.BadParameter(f"{digits[:100]!r} is no whole number: write one from {least:,} to {most:,}.")
+        if not least <= int(digits) <= most:
+            raise typer.BadParameter(f"{int(digits):,} cannot be asked for: write a number from {least:,} to {most:,}.")
+        return int(digits)
+
+    return typer.Option(parser=read, metavar="N", help=meaning)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names that are separated by commas, such as ``noise,delay``; none for an empty text."""
+    return tuple(name for name in text.replace(" ", "").split(",") if name)
+
+
+def encoder_names(text: str) -> tuple[str, ...]:
+    """Names of encoders that are separated by commas, such as ``random,impala:16,32``; a number goes on a name."""
+    return tuple(name.strip() for name in re.split(r",(?!\s*\d+\s*(?:[,@+]|$))", text) if name.strip())
+
+
+Steps = Annotated[
+    int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each cell, such as 500k.")
+]
+Seeds = Annotated[int | None, number(1, MOST_SEEDS, "Seeds of each cell.")]
+EncoderOption = Annotated[
+    str | None, typer.Option(help="Visual encoder: nature, impala, impoola, or impala:32,64,64 for other depths.")
+]
+Teacher = Annotated[Path | None, typer.Option(help="File of a teacher to imitate, instead of the reference.")]
+TeacherFactor = Annotated[
+    int | None,
+    number(1, MOST_FACTOR, "Budget of a trained teacher, as a multiple of --steps."),
+]
+StoreFolder = Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")]
+Workers = Annotated[
+    int | None,
+    number(1, MOST_WORKERS, "Worker processes; by default what is fastest."),
+]
+Threads = Annotated[int | None, number(1, MOST_WORKERS, "Threads of each worker.")]
+Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")]

@@ -1,0 +1,87 @@
+"""The command ``lcd calibrate``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.table import Table
+
+from lcd.cli.arguments import DryRun, Seeds, Steps, StoreFolder, Workers, names
+from lcd.cli.console import plain_console
+from lcd.io.files import DEFAULT_STORE
+
+
+def command(
+    dials: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Dials to turn, such as noise,delay; by default all ten.")
+    ] = None,
+    values: Annotated[str, typer.Option(metavar="NUMBERS", help="Settings of each dial.")] = "0,0.25,0.5,0.75,1",
+    steps: Steps = None,
+    seeds: Seeds = None,
+    encoder: Annotated[str | None, typer.Option(help="Visual encoder, such as small or nature.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for figure and tables.")] = Path("calibration"),
+    store: StoreFolder = DEFAULT_STORE,
+    workers: Workers = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Hold the instrument against a game whose difficulty is known.
+
+    Turns the dials of the calibration game one at a time and reports how the demands answer: a perceptual dial should
+    move the perceptual demand and not the other, a policy dial the reverse. Runs are kept: the same command goes on
+    where it stopped.
+    """
+    from lcd.cli.display import PlanDisplay, estimate_table
+    from lcd.experiments.execution import default_workers
+    from lcd.experiments.plan import check_encoder
+    from lcd.experiments.store import Store
+    from lcd.studies.calibration.calibration import PRIMARY_SPLIT, calibrate
+    from lcd.studies.calibration.response import alternatives
+    from lcd.studies.calibration.sweep import PRESET, Sweep
+    from lcd.studies.output import OutputFolder
+
+    changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
+    preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
+    sweep = Sweep(Sweep.dials if dials is None else names(dials), _numbers(values), preset=preset)
+    plan = sweep.plan()
+    check_encoder(preset.encoder)
+    folder = OutputFolder(out)
+    folder.check(sweep)
+    Store(store).check(plan.runs)
+    workers = workers or default_workers("cpu")[0]
+    console = plain_console()
+    if dry_run:
+        console.print(*estimate_table(plan, Store(store), workers), sep="\n")
+        return
+    folder.claim(sweep)
+    with PlanDisplay(plan) as display:
+        found = calibrate(sweep, store, workers=workers, listener=display)
+    dissociations = found.every("dissociation")
+    folder.write_tables(
+        scores=found.scores.round(6),
+        responses=found.every("responses", splits=(PRIMARY_SPLIT,)).round(6),
+        dissociation=dissociations.round(6),
+        alternatives=alternatives(dissociations).round(6),
+    )
+    folder.write_figure("calibration", found.plot())
+    console.print(_summary(found.dissociation()))
+    console.print(f"Figure and tables are in {out}.", highlight=False, soft_wrap=True)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"Settings of a dial are numbers from 0 to 1, such as 0,0.5,1, not {text!r}.") from None
+
+
+def _summary(found: pd.DataFrame) -> Table:
+    table = Table("dial", "demand", "Spearman", "moves by", "the other by", "leak", "passes", title="Dissociation")
+    for row in found.to_dict("records"):
+        numbers = (f"{row[name]:.2f}" for name in ("spearman", "movement", "other_movement"))
+        leak = f"{row['leak']:.0%} [{row['leak_low']:.0%}, {row['leak_high']:.0%}]"
+        table.add_row(row["dial"], row["own"], *numbers, leak, "yes" if row["passes"] else "no")
+    return table

@@ -1,0 +1,234 @@
+"""What a terminal shows while a plan is carried out, and of its diagnosis."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from lcd.cli.console import plain_console
+from lcd.experiments.execution import Event
+from lcd.experiments.plan import Plan
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+from lcd.experiments.timing import expected_seconds, kind_of, measured_rates
+from lcd.measurement.verdict import Verdict
+from lcd.studies.diagnosis import Diagnosis
+
+LINE_SECONDS = 30.0
+
+
+def duration(seconds: float) -> str:
+    """A length of time for people, such as ``2 h 05 min``."""
+    minutes = int(seconds + 59) // 60
+    if seconds < 60:
+        return f"{max(0, round(seconds))} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def steps_text(steps: float) -> str:
+    """A number of steps for people, such as ``500k`` or ``1.5M``."""
+    if steps >= 1e6:
+        return f"{steps / 1e6:.3g}M"
+    return f"{steps / 1e3:.3g}k" if steps >= 1e3 else f"{steps:.0f}"
+
+
+def run_title(run: RunSettings) -> str:
+    """A run in a few words."""
+    role = " (teacher)" if run.keep_best else ""
+    return f"{run.game_as_set} {run.view} + {run.learning}{role}, seed {run.seed}"
+
+
+class PlanDisplay:
+    """Live progress over a whole plan: what runs, steps per second, returns so far, time left.
+
+    On a terminal the lines move; elsewhere a line is printed for every run that begins or ends, and every half minute.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    console
+        Where to print; messages go to the standard error stream by default, results to the standard output.
+    """
+
+    def __init__(self, plan: Plan, console: Console | None = None) -> None:
+        self._console = console or plain_console(stderr=True)
+        self._plan = plan
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._total: TaskID = self._progress.add_task("whole plan", total=plan.steps, note="")
+        self._tasks: dict[str, TaskID] = {}
+        self._steps: dict[str, int] = {}
+        self._done = 0
+        self._trained_before = 0
+        self._started = time.monotonic()
+        self._last_line = 0.0
+
+    def __enter__(self) -> PlanDisplay:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def _line(self, text: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(text, highlight=False, soft_wrap=True)
+
+    def _overall(self) -> str:
+        trained = self._done + sum(self._steps.values())
+        seconds = time.monotonic() - self._started
+        rate = (trained - self._trained_before) / max(seconds, 1e-9)
+        left = f"{duration((self._plan.steps - trained) / rate)} left" if rate > 0 else ""
+        note = f"{steps_text(trained)} of {steps_text(self._plan.steps)} steps  {rate:,.0f} steps/s  {left}"
+        self._progress.update(self._total, completed=trained, note=note)
+        return note
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        run, title = event.run, run_title(event.run)
+        if event.kind == "reused":
+            self._done += run.steps
+            self._trained_before += run.steps
+            self._line(f"{title}: found in the store")
+        elif event.kind == "started":
+            self._steps[run.name] = 0
+            self._tasks[run.name] = self._progress.add_task(f"  {title}", total=run.steps, note="starting")
+            self._line(f"{title}: started")
+        elif event.kind == "progress":
+            state = event.progress
+            self._steps[run.name] = state.step
+            note = (
+                f"{state.step / max(state.seconds, 1e-9):,.0f} steps/s  "
+                f"return {state.training_return:.2f} on training, {state.unseen_return:.2f} on unseen levels"
+            )
+            self._progress.update(self._tasks[run.name], completed=state.step, note=note)
+            if time.monotonic() - self._last_line > LINE_SECONDS:
+                self._last_line = time.monotonic()
+                self._line(f"{title}: {steps_text(state.step)} steps, {note}; {self._overall()}")
+        elif event.kind == "finished":
+            self._done += run.steps
+            del self._steps[run.name]
+            self._progress.remove_task(self._tasks.pop(run.name))
+            self._line(f"{title}: finished; {self._overall()}")
+        self._overall()
+
+
+def estimate_table(
+    plan: Plan,
+    store: Store,
+    workers: int,
+    threads: int = 1,
+    device: str = "cpu",
+    swapped: Sequence[tuple[str, RunSettings]] = (),
+) -> tuple[Table, str]:
+    """The runs that a plan still needs, their budgets and times on this machine, which it measures, and a sentence.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    store
+        Where finished runs are; these are left out.
+    workers, threads
+        Worker processes, and threads of each.
+    device
+        Where torch computes.
+    swapped
+        Further runs that are needed, with what people call their encoders.
+    """
+    console = plain_console(stderr=True)
+    named = [*((run.encoder, run) for run in plan.runs if not store.has(run)), *swapped]
+    runs = [run for _, run in named]
+    with console.status("measuring this machine", speed=0.5) as status:
+        rates = measured_rates(
+            runs,
+            threads,
+            device,
+            lambda run: status.update(
+                Text(f"measuring how fast this machine trains: {run.view} + {run.learning}, {run.encoder}")
+            ),
+        )
+    table = Table(title="Plan: steps of each run, their speed here, and the time of all in one worker")
+    texts = ("game", "encoder", "view", "learning")
+    for name in (*texts, "runs", "steps", "steps/s", "time"):
+        table.add_column(name, justify="left" if name in texts else "right", overflow="fold")
+    groups: dict[tuple[str, str, str, str, int], list[float]] = defaultdict(list)
+    for encoder, run in named:
+        role = run.learning + " (teacher)" * run.keep_best
+        groups[run.game, encoder, run.view, role, run.steps].append(rates[kind_of(run)])
+    for (*row, each), (rate, *more) in groups.items():
+        count = 1 + len(more)
+        table.add_row(*row, str(count), steps_text(each), f"{rate:,.0f}", duration(count * each / rate))
+    steps = steps_text(sum(run.steps for run in runs))
+    return table, (
+        f"{len(runs)} runs that {store.root} does not hold yet, {steps} steps, about "
+        f"{duration(expected_seconds(runs, rates, workers))} in {workers} workers, besides evaluations."
+    )
+
+
+def limits_text(low: float, high: float, form: str) -> str:
+    """An interval for people; empty where it is unknown, as that of a single seed is."""
+    return "" if low != low else f"{low:{form}} to {high:{form}}"
+
+
+def verdict_text(verdict: Verdict) -> Text:
+    """A verdict and the numbers that it rests on."""
+    return Text.assemble((verdict.name, "bold"), f": {verdict.reason}")
+
+
+def demand_rows(diagnosis: Diagnosis) -> Table:
+    """The demands of a diagnosis with their intervals, as a table."""
+    table = Table(title=f"{diagnosis.game}: share of the normalised score, with 95 % intervals")
+    table.add_column("quantity")
+    table.add_column("estimate", justify="right")
+    table.add_column("95 % interval", justify="right")
+    rows = {
+        "perceptual demand P": diagnosis.perceptual,
+        "policy-learning demand L": diagnosis.policy,
+        "joint demand J": diagnosis.joint,
+        "learning gap G = P + L + J": diagnosis.gap,
+        "headroom 1 - d": diagnosis.headroom,
+        "better sight alone brings": diagnosis.perceptual_gain,
+        "better learning alone brings": diagnosis.policy_gain,
+    }
+    for name, interval in rows.items():
+        table.add_row(name, f"{interval.estimate:.3f}", limits_text(interval.low, interval.high, ".3f"))
+    return table
+
+
+def _with_limits(row: Mapping[Hashable, Any], name: str, form: str) -> str:
+    """A number with its limits; what is unknown, as limits of a single seed are, is left out."""
+    number, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
+    limits = "" if low != low else f" [{low:{form}}, {high:{form}}]"
+    return "unknown" if number != number else f"{number:{form}}{limits}"
+
+
+def swap_rows(found: pd.DataFrame) -> Table:
+    """Which share of the demand each encoder closes, as a table."""
+    table = Table(title="Other eyes: gains in the normalised score, with 95 % intervals")
+    table.add_column("encoder", overflow="fold")  # names may differ in their ends only
+    for name in ("learning", "score", "gain", "perfect eyes gain", "share of it"):
+        table.add_column(name, justify="left" if name == "learning" else "right")
+    for row in found.to_dict("records"):
+        columns = (("gain", ".3f"), ("demand", ".3f"), ("share", ".0%"))
+        parts = (_with_limits(row, name, form) for name, form in columns)
+        table.add_row(row["encoder"].replace("+", "\n+"), row["learning"], f"{row['score']:.3f}", *parts)
+    return table

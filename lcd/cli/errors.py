@@ -1,0 +1,65 @@
+"""Which errors are the user's to mend, and how a command ends with them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+
+BAD_INPUT, FAILURE = 2, 1
+
+_LONGEST = 2_000  # signs of a message
+
+_FULL = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name))
+
+
+def exit_status(error: Exception) -> int | None:
+    """Exit status of a command that ended with an error whose message is one clear sentence.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+
+    Returns
+    -------
+    int or None
+        2 for bad input, 1 for a failure while running, None for an error that is the program's own.
+    """
+    from lcd.agents import TrainingDiverged
+    from lcd.experiments.execution import RunFailed
+    from lcd.experiments.store import StoreError
+
+    if isinstance(error, StoreError):  # what a folder holds that was named
+        return BAD_INPUT
+    if isinstance(error, (RunFailed, TrainingDiverged, OSError, MemoryError)):
+        return FAILURE
+    return BAD_INPUT if isinstance(error, ValueError) else None
+
+
+def sentence(error: Exception) -> str:
+    """What an error says, as one sentence for people: on one line, with a full stop, and of the system's with a path.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    """
+    if isinstance(error, MemoryError):
+        return "The memory is exhausted: use fewer --workers, or smaller files."
+    if not isinstance(error, OSError) or error.errno is None:
+        text = "".join(sign if sign.isprintable() else " " for sign in str(error))
+        text = " ".join(text.split()) or type(error).__name__
+        return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    if error.errno in _FULL:
+        where = error.filename or f"what is being written, or for temporary files in {_temporary()}"
+        return f"There is no space left on the disk for {where}: free some and start the same command again."
+    said = error.strerror or type(error).__name__
+    return f"{said}." if error.filename is None else f"{error.filename} cannot be used ({said}): name another."
+
+
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:  # where there is no room in any
+        return os.environ.get("TMPDIR", "TMPDIR")

@@ -1,0 +1,89 @@
+"""The command ``lcd``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+import lcd
+from lcd.cli.align import command as align
+from lcd.cli.calibrate import command as calibrate
+from lcd.cli.console import plain_console
+from lcd.cli.diagnose import command as diagnose
+from lcd.cli.harmonize import command as harmonize
+from lcd.cli.pretrain import command as pretrain
+from lcd.cli.survey import command as survey
+from lcd.cli.taxonomy import report, taxonomy
+from lcd.cli.teachers import teachers
+from lcd.cli.watch import command as watch
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Tells how much of a game's difficulty for a deep RL agent is perceptual, and how much is policy learning.",
+)
+
+app.command("diagnose")(diagnose)
+app.add_typer(teachers)
+app.command("calibrate")(calibrate)
+app.command("survey")(survey)
+app.command("taxonomy")(taxonomy)
+app.command("report")(report)
+app.command("watch")(watch)
+app.command("pretrain")(pretrain)
+app.command("align")(align)
+app.command("harmonize")(harmonize)
+
+
+@app.callback(invoke_without_command=True)
+def version(show: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False) -> None:
+    """Print the version if asked."""
+    if show:
+        print(lcd.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def games() -> None:
+    """List the games that can be diagnosed, with their returns of a random policy and best returns."""
+    from lcd.envs import GAMES
+
+    table = Table()
+    for name in ("game", "Gymnasium", "random, best (easy)", "random, best (hard)"):
+        table.add_column(name)
+    for game in GAMES.values():
+        ranges = [f"{low:g}, {high:g}" for low, high in (game.easy, game.hard)]
+        table.add_row(game.name, f"lcd/{game.title}-v0", *ranges)
+    plain_console().print(table)
+
+
+def main() -> None:
+    """Run the command, with one sentence and a status instead of a traceback.
+
+    The exit status is 0 after success, 2 for bad input, 1 for a failure while running, 130 after Ctrl-C.
+    """
+    from lcd.cli.errors import exit_status, sentence
+
+    try:
+        app()
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # Typer turns Ctrl-C into an exit
+            raise
+        print("Interrupted. Nothing is left half-written; what was finished is found again.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        status = exit_status(error)
+        if status is None:
+            raise
+        print(f"Error: {sentence(error)}", file=sys.stderr)
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

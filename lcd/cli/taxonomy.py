@@ -1,0 +1,105 @@
+"""The commands ``lcd taxonomy`` and ``lcd report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from lcd.cli.console import plain_console
+
+if TYPE_CHECKING:
+    from lcd.studies.taxonomy.taxonomy import Placement, Taxonomy
+
+FORMAT = "lcd.studies.taxonomy/1"
+
+RUNS = Annotated[
+    str, typer.Argument(help="A folder of diagnoses, as lcd survey writes it, or a survey that comes with the package.")
+]
+
+
+class _Folder:
+    """The mark of a folder that holds a taxonomy; whose it is may change, for surveys grow."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"format": FORMAT}
+
+
+def taxonomy(
+    runs: RUNS,
+    out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("taxonomy"),
+    place: Annotated[
+        Path | None, typer.Option(help="Folder of a diagnosis: tell where its game belongs, and write nothing.")
+    ] = None,
+) -> None:
+    """Sort games by what makes them hard.
+
+    Turns the diagnoses of a survey into a map of the games, as many classes as the data bear out, and how far both can
+    be trusted.
+    """
+    from lcd.studies.output import OutputFolder, save_figure
+    from lcd.studies.survey.tables import SurveyTables
+    from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy
+
+    console = plain_console()
+    folder = OutputFolder(out)
+    if place is None:
+        folder.check(_Folder())
+    found = Taxonomy.read(runs)
+    if place is not None:
+        for table in _placement_tables(found.place(SurveyTables.read(place))):
+            console.print(table)
+        return
+    tables = {name: table.round(6) for name, table in found.as_tables().items()}
+    figures = {name: found.plot(name) for name in FIGURES}
+    folder.claim(_Folder())
+    folder.write_tables(**tables)
+    for name, figure in figures.items():
+        folder.write_figure(name, figure)
+        save_figure(figure, out / f"{name}.pdf")
+    console.print(_summary(found))
+    console.print(f"Figures and tables are in {out}.", highlight=False, soft_wrap=True)
+
+
+def report(
+    runs: RUNS,
+    out: Annotated[Path, typer.Option(help="The page.")] = Path("report.html"),
+    title: Annotated[str, typer.Option(help="Of the page.")] = "What makes these games hard",
+    pdf: Annotated[bool, typer.Option("--pdf", help="Write the map as PDF, too, with its fonts embedded.")] = False,
+) -> None:
+    """Write the report of a taxonomy as one HTML page that needs no network."""
+    from lcd.io.files import check_output
+    from lcd.studies.figures import registered
+    from lcd.studies.output import save_figure
+    from lcd.studies.taxonomy.taxonomy import Taxonomy
+
+    check_output(out, ".html", ".htm")
+    if pdf:
+        check_output(out.with_suffix(".pdf"))
+    found = Taxonomy.read(runs)
+    registered("report")(found, out, title)
+    console = plain_console()
+    console.print(f"The report is {out}.", highlight=False, soft_wrap=True)
+    if pdf:
+        save_figure(found.plot(), out.with_suffix(".pdf"))
+        console.print(f"The map is {out.with_suffix('.pdf')}.", highlight=False, soft_wrap=True)
+
+
+def _summary(found: Taxonomy) -> Table:
+    table = Table("game", "class", "P", "L", "J", "verdict", title="Taxonomy")
+    for row in found.positions.sort_values(["class", "gap"], ascending=[True, False]).to_dict("records"):
+        demands = (f"{row[name]:.2f}" for name in ("perceptual", "policy", "joint"))
+        table.add_row(row["game"], row["class"], *demands, row["verdict"])
+    return table
+
+
+def _placement_tables(placement: Placement) -> tuple[Table, Table]:
+    nearest = Table("game", "distance", "in standard errors", title=f"Nearest to {placement.game}")
+    for row in placement.nearest.head(5).to_dict("records"):
+        nearest.add_row(row["game"], f"{row['distance']:.3f}", f"{row['deviations']:.1f}")
+    classes = Table("class", "probability", title=f"Classes of {placement.game}")
+    for row in placement.classes.to_dict("records"):
+        classes.add_row(row["class"], f"{row['probability']:.2f}")
+    return nearest, classes

@@ -1,0 +1,111 @@
+"""The command ``lcd watch``: a film of an agent at play."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lcd.cli.arguments import number
+from lcd.cli.console import plain_console
+from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import LARGEST_SEED, MOST_STEPS
+
+if TYPE_CHECKING:
+    from lcd.agents import EncoderPolicy
+    from lcd.envs import ProcgenOptions
+
+LONGEST = 20_000
+"""Steps of a film: each is kept in both views until it is written."""
+
+
+def command(
+    game: Annotated[str | None, typer.Argument(help="The game; its reference teacher plays, or --run.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of a finished run, or a file of weights, to play.")] = None,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="GAME", help="The game whose reference teacher is to play.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Whose mode the reference teacher is: easy or hard; by default easy.")
+    ] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Play the levels that were learned on, instead of unseen ones.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="The film; by default GAME.gif.")] = None,
+    episodes: Annotated[int, number(1, MOST_STEPS, "Episodes to play.")] = 3,
+    max_steps: Annotated[int, number(1, LONGEST, "Steps after which the film ends.")] = 600,
+    seed: Annotated[int, number(0, LARGEST_SEED, "Of levels and actions.")] = 0,
+) -> None:
+    """Write a film of an agent at play, in both views, with its actions and the value that it sees in each state."""
+    from lcd.io.files import check_output, replacing
+    from lcd.studies.figures import registered
+    from lcd.studies.replay import record
+
+    if teacher is not None and (game is not None or run is not None):
+        raise ValueError(f"--teacher {teacher} plays alone: leave the game and --run away, or --teacher.")
+    if run is None and (game or teacher) is None:
+        raise ValueError("Nobody is there to be watched: name a game, whose teacher plays, or a run with --run.")
+    if run is not None and mode is not None:
+        raise ValueError(
+            f"--mode {mode} is for a reference teacher, and {run} plays in the mode it learned: leave it out."
+        )
+    policy, options, levels = _of_teacher(str(game or teacher), mode or "easy") if run is None else _of_run(run, game)
+    film = check_output(out or Path(f"{options.game}.gif"), ".gif")
+    replay = record(
+        policy,
+        options if training else options.unseen_levels(levels),
+        episodes=episodes,
+        max_steps=max_steps,
+        seed=seed,
+    )
+    with replacing(film) as partial:
+        registered("replay")(replay, partial)
+    plain_console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
+
+
+def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, ProcgenOptions, int]:
+    from lcd.agents import load_policy
+    from lcd.envs import ProcgenOptions
+    from lcd.teachers.library import shipped_teacher
+    from lcd.teachers.making import TRAINING_LEVELS
+
+    path, card = shipped_teacher(game, distribution_mode=mode)
+    levels = ProcgenOptions(card.game, card.distribution_mode, num_levels=TRAINING_LEVELS)
+    return load_policy(path)[0], levels, TRAINING_LEVELS
+
+
+def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions, int]:
+    """What a run learned, on its training levels.
+
+    Raises
+    ------
+    ValueError
+        If there are no weights, they are of another game, or of one that is not of Procgen.
+    """
+    from lcd.agents import load_policy
+    from lcd.envs import ProcgenOptions, get_game
+    from lcd.envs.procgen.batch import ACTION_SPACE, FRAME_SHAPE
+    from lcd.experiments.settings import RunSettings
+
+    file = run / "policy.safetensors" if run.is_dir() else run
+    if not file.exists():
+        raise ValueError(
+            f"There are no weights in {run}: give the folder of a finished run, such as one in {DEFAULT_STORE}."
+        )
+    policy, card = load_policy(file)
+    if policy.observation_space.shape not in ((3, *FRAME_SHAPE), FRAME_SHAPE) or policy.action_space != ACTION_SPACE:
+        raise ValueError(
+            f"The policy in {file} takes observations of shape {policy.observation_space.shape} and chooses among "
+            f"{policy.action_space.n} actions: films are made of policies of Procgen's games."  # type: ignore[attr-defined]
+        )
+    settings: dict[str, Any] | None = card.get("run")
+    if settings is None:
+        raise ValueError(f"{file} does not say which run it comes from: give the folder of a finished run.")
+    made = RunSettings.from_dict(settings)
+    options = made.training_options
+    if not isinstance(options, ProcgenOptions):
+        raise ValueError(f"{run} plays {made.game}, and films are made of Procgen's games: choose another run.")
+    if game is not None and get_game(game).name != options.game:
+        raise ValueError(f"{run} plays {options.game}, not {game}: choose another run.")
+    return policy, options, made.num_levels

@@ -1,1 +1,0 @@
-"""Commands whose work has no package of its own."""

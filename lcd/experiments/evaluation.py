@@ -1,0 +1,190 @@
+"""Evaluating a policy as it trains, by one rule of acting for every cell.
+
+A learner from reward is kept undecided by an entropy bonus so that it explores; a student takes over how decided its
+teacher is. To compare the two as they sample would charge part of that to policy learning. So every evaluation first
+asks on training levels at which inverse temperature of its logits the policy returns most, and plays unseen levels with
+that: the rule is the same for all cells, and sees no unseen level. What the policy returns as it samples by itself is
+recorded beside it.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
+from lcd.agents import Episodes, evaluate
+from lcd.envs.making import make_vec_env
+from lcd.experiments.settings import RunSettings
+from lcd.measurement.scores import SAMPLED, TEMPERED
+
+LEVELS = ("training", "unseen")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes
+    ----------
+    step, steps
+        Environment steps done, and in all.
+    seconds
+        Time since the run began.
+    training_return, unseen_return
+        Means of the last evaluation, tempered where temperatures are tried.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    training_return: float
+    unseen_return: float
+
+
+@dataclass(frozen=True)
+class Played:
+    """Episodes of one evaluation.
+
+    Attributes
+    ----------
+    rule
+        `lcd.measurement.scores.TEMPERED` or `lcd.measurement.scores.SAMPLED`.
+    inverse_temperature
+        What the logits were multiplied by.
+    training, unseen
+        The episodes on either kind of levels.
+    """
+
+    rule: str
+    inverse_temperature: float
+    training: Episodes
+    unseen: Episodes
+
+    @property
+    def by_levels(self) -> dict[str, Episodes]:
+        """The episodes by the name of their levels."""
+        return dict(zip(LEVELS, (self.training, self.unseen), strict=True))
+
+
+class EvaluationCallback(BaseCallback):
+    """Evaluates the policy on training and on unseen levels as often as the settings ask.
+
+    Every evaluation of a run plays the same levels, and so do runs of the same game and seed: what differs between two
+    points or two cells is then the policy, not the draw of levels.
+
+    Parameters
+    ----------
+    settings
+        The run.
+    report
+        Is told how far the run has come, after every rollout.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+    """
+
+    def __init__(self, settings: RunSettings, report: Callable[[Progress], None], num_threads: int) -> None:
+        super().__init__()
+        self._settings = settings
+        self._report = report
+        self._envs = {
+            levels: make_vec_env(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)  # type: ignore[arg-type]
+            for levels, chosen in zip(LEVELS, (settings.training_options, settings.unseen_options), strict=True)
+        }
+        self._tables: list[pd.DataFrame] = []
+        self._last = dict.fromkeys(LEVELS, float("nan"))
+        self._started = time.perf_counter()
+        self._best = -np.inf
+        self.best_weights: dict[str, torch.Tensor] | None = None
+        self.best_step = 0
+        self.best_inverse_temperature = 1.0
+
+    def _play(self, levels: str, inverse_temperature: float, seed: int, episodes_per_env: int) -> Episodes:
+        env = self._envs[levels]
+        policy = self.model.policy
+        return evaluate(policy, env, episodes_per_env, seed, inverse_temperature=inverse_temperature)  # type: ignore[arg-type]
+
+    def played(self, seed: int, episodes_per_env: int) -> Iterator[Played]:
+        """Evaluate the policy as it is now, by each rule; as it samples by itself comes first.
+
+        Parameters
+        ----------
+        seed
+            Decides levels and actions.
+        episodes_per_env
+            Episodes in each environment, of each inverse temperature.
+        """
+        plain = self._play("training", 1.0, seed, episodes_per_env)
+        sampled = Played(SAMPLED, 1.0, plain, self._play("unseen", 1.0, seed, episodes_per_env))
+        yield sampled
+        others = [factor for factor in self._settings.evaluation.inverse_temperatures if factor != 1]
+        if not others:
+            return
+        tried = {1.0: plain} | {factor: self._play("training", factor, seed, episodes_per_env) for factor in others}
+        best = max(tried, key=lambda factor: tried[factor].returns.mean())  # the least of those that return alike
+        unseen = sampled.unseen if best == 1 else self._play("unseen", best, seed, episodes_per_env)
+        yield Played(TEMPERED, best, tried[best], unseen)
+
+    def _evaluate(self) -> None:
+        settings = self._settings
+        for played in self.played(settings.seed, settings.evaluation.episodes_per_env):
+            for levels, episodes in played.by_levels.items():
+                self._tables.append(self._table_of(played, levels, episodes))
+                self._last[levels] = float(episodes.returns.mean())
+        if settings.keep_best and self._last["training"] > self._best:
+            self._best = self._last["training"]
+            self.best_weights = copy.deepcopy(self.model.policy.state_dict())
+            self.best_step = self.num_timesteps
+            self.best_inverse_temperature = played.inverse_temperature
+
+    def _table_of(self, played: Played, levels: str, episodes: Episodes) -> pd.DataFrame:
+        settings = self._settings
+        columns = {
+            "game": settings.game,
+            "view": settings.view,
+            "learning": settings.learning,
+            "seed": settings.seed,
+            "step": self.num_timesteps,
+            "levels": levels,
+            "rule": played.rule,
+            "inverse_temperature": played.inverse_temperature,
+            "episode": np.arange(episodes.returns.size),
+            "level_seed": episodes.level_seeds.ravel(),
+            "return": episodes.returns.ravel(),
+            "length": episodes.lengths.ravel(),
+        }
+        return pd.DataFrame(columns)
+
+    def _tell(self) -> None:
+        seconds = time.perf_counter() - self._started
+        self._report(
+            Progress(self.num_timesteps, self._settings.steps, seconds, self._last["training"], self._last["unseen"])
+        )
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps in self._settings.evaluation.steps:
+            self._evaluate()
+        self._tell()
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_training_end(self) -> None:
+        self._evaluate()
+        self._tell()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All evaluated episodes so far."""
+        return pd.concat(self._tables, ignore_index=True)
+
+    def close(self) -> None:
+        """Free the games."""
+        for env in self._envs.values():
+            env.close()

@@ -1,0 +1,305 @@
+"""The plan of a diagnosis: which runs it needs, as data that can be read before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lcd.agents import EncoderName, EncoderPolicy
+from lcd.agents.policy_file import LARGEST as LARGEST_POLICY
+from lcd.envs import get_game
+from lcd.envs.procgen.batch import ACTION_SPACE
+from lcd.envs.procgen.options import appearances_of_play
+from lcd.experiments.presets import Preset
+from lcd.experiments.settings import Evaluation, RunSettings
+from lcd.io.files import checksum
+from lcd.io.limits import text, texts
+from lcd.io.untrusted import LARGEST_WEIGHTS, check_file
+from lcd.measurement.scores import CELLS, Normalisation
+
+FORMAT = "lcd.experiments.plan/1"
+
+
+@dataclass(frozen=True)
+class GivenTeacher:
+    """A teacher that comes as a file.
+
+    Attributes
+    ----------
+    path
+        The file, as `lcd.agents.save_policy` writes it.
+    checksum
+        SHA-256 of its content; runs taught by another content are other runs.
+    name
+        What reports call it.
+    """
+
+    path: Path
+    checksum: str
+    name: str
+
+    @classmethod
+    def from_file(cls, path: Path, name: str | None = None) -> GivenTeacher:
+        """Read the checksum of a file; without a name the teacher is called by its path.
+
+        Raises
+        ------
+        ValueError
+            If there is no such file.
+        """
+        check_file(path, LARGEST_POLICY, what="teacher file")
+        return cls(path, checksum(path), name or str(path))
+
+    def check(self) -> None:
+        """Refuse a file that has changed since it was read.
+
+        Raises
+        ------
+        ValueError
+            If it has, or is gone.
+        """
+        if not self.path.is_file() or checksum(self.path) != self.checksum:
+            raise ValueError(
+                f"The teacher {self.path} is gone or has changed since the run was planned: start the command again."
+            )
+
+
+@dataclass(frozen=True)
+class GamePlan:
+    """The runs that diagnose one game.
+
+    Attributes
+    ----------
+    game
+        The game.
+    budget
+        Environment steps of each cell.
+    normalisation
+        Returns that count as 0 and 1.
+    teacher_run
+        The run that makes the teacher, or None where one is given. Its first part, up to the budget, is the curve of
+        (semantic, rl) with the same seed.
+    given_teacher
+        The teacher, where one is given.
+    cells
+        All other runs.
+    """
+
+    game: str
+    budget: int
+    normalisation: Normalisation
+    teacher_run: RunSettings | None
+    given_teacher: GivenTeacher | None
+    cells: tuple[RunSettings, ...]
+
+    @property
+    def runs(self) -> tuple[RunSettings, ...]:
+        """All runs, in an order in which they can be carried out; the longest first."""
+        return (*(() if self.teacher_run is None else (self.teacher_run,)), *self.cells)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Games × cells × seeds, with the budget of each.
+
+    Attributes
+    ----------
+    games
+        The plan of each game.
+    """
+
+    games: tuple[GamePlan, ...]
+
+    @property
+    def runs(self) -> tuple[RunSettings, ...]:
+        """All runs, game by game; in each its teacher first, for others wait for it, and imitation last."""
+
+        def place(run: RunSettings) -> tuple[bool, bool]:
+            return not run.keep_best, run.learning == "imitation"
+
+        runs = [run for game in self.games for run in sorted(game.runs, key=place)]
+        return tuple({run.identity: run for run in runs}.values())
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of all runs."""
+        return sum(run.steps for run in self.runs)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data that says everything the plan would do."""
+        return {
+            "format": FORMAT,
+            "games": [
+                {
+                    "game": plan.game,
+                    "budget": plan.budget,
+                    "normalisation": asdict(plan.normalisation),
+                    "teacher": None if plan.given_teacher is None else plan.given_teacher.checksum,
+                    "runs": [run.as_dict() for run in plan.runs],
+                }
+                for plan in self.games
+            ],
+        }
+
+
+def evaluated_steps(preset: Preset) -> tuple[int, ...]:
+    """Steps of the evaluations, after whole rollouts, up to the first end of a rollout past the preset's steps."""
+    rollout = preset.hyperparameters.rollout
+    rollouts = -(-preset.steps // rollout)
+    evaluations = min(preset.evaluations, rollouts)
+    if preset.spacing == "even":
+        ends = [round(index * rollouts / evaluations) for index in range(1, evaluations + 1)]
+    else:
+        ends = [round(rollouts ** (index / max(1, evaluations - 1))) for index in range(evaluations)]
+    return tuple(end * rollout for end in sorted({0, *ends, rollouts}))
+
+
+def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
+    """The same evaluations, and as many again for each further length of the run."""
+    budget = evaluation.steps[-1]
+    further = (part * budget + step for part in range(1, factor) for step in evaluation.steps[1:])
+    return replace(evaluation, steps=(*evaluation.steps, *further))
+
+
+def cells_of(
+    base: RunSettings,
+    seeds: Sequence[int],
+    teacher: str,
+    teacher_seed: int | None = None,
+    appearance: Sequence[str] = (),
+) -> Iterator[RunSettings]:
+    """Every cell with every seed, but for the one that the teacher's early curve is.
+
+    Parameters
+    ----------
+    base
+        What the cells share.
+    seeds
+        Their seeds.
+    teacher
+        What identifies the teacher.
+    teacher_seed
+        Seed of the run that makes it, if one does.
+    appearance
+        How frames are drawn. Label maps are the same in every appearance that leaves play as it is, and so are the runs
+        that see no frame.
+    """
+    for view, learning in CELLS.values():
+        for seed in seeds:
+            if (view, learning) == ("semantic", "rl") and seed == teacher_seed:
+                continue  # the teacher's early curve
+            taught = teacher if learning == "imitation" else None
+            drawn = appearance if view == "pixels" else base.appearance
+            yield replace(base, view=view, learning=learning, seed=seed, teacher=taught, appearance=tuple(drawn))
+
+
+def eye_checksum(encoder: str) -> str | None:
+    """SHA-256 of the file of weights that an encoder's name has, or None.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file.
+    """
+    file = EncoderName.read(encoder).weights
+    if file is None:
+        return None
+    check_file(file, LARGEST_WEIGHTS, what="file of weights", lost=f"check the path after @ in {encoder!r}")
+    return checksum(file)
+
+
+def check_encoder(encoder: str) -> None:
+    """Find out whether an encoder can be had, before anything is trained with it.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown, its weights are missing or do not fit, or a package that it needs is not installed.
+    """
+    name = EncoderName.read(encoder)
+    if name.weights is not None or name.comes_with_weights:
+        _try_encoder(encoder, eye_checksum(encoder))
+
+
+@cache  # every game of a survey asks
+def _try_encoder(encoder: str, content: str | None) -> None:
+    from lcd.pretraining.pretraining import FRAMES
+
+    EncoderPolicy(FRAMES, ACTION_SPACE, lambda left: 0.0, encoder=encoder)
+
+
+def plan_game(
+    game: str,
+    preset: Preset,
+    *,
+    distribution_mode: str = "easy",
+    teacher: GivenTeacher | None = None,
+    appearance: Sequence[str] = (),
+) -> GamePlan:
+    """Lay out the runs that diagnose a game.
+
+    Parameters
+    ----------
+    game
+        Name of a Procgen game.
+    preset
+        What to spend.
+    distribution_mode
+        ``"easy"`` or ``"hard"``.
+    teacher
+        A teacher to imitate; by default one is trained.
+    appearance
+        How the game is drawn: names in `lcd.envs.procgen.options.APPEARANCES`.
+
+    Returns
+    -------
+    GamePlan
+
+    Raises
+    ------
+    ValueError
+        If the game is unknown, a number is impossible, or the mode has no published returns to count between.
+    """
+    known = get_game(game)
+    appearance = texts("appearance", appearance)
+    preset.check()
+    constants = known.normalisation(text("The distribution mode", distribution_mode))
+    if constants is None:
+        raise ValueError(
+            f"There are no published returns for {known.name} in the mode {distribution_mode!r}: choose easy or hard."
+        )
+    evaluated = evaluated_steps(preset)
+    budget = evaluated[-1]
+    base = RunSettings(
+        game=known.name,
+        view="semantic",
+        learning="rl",
+        seed=0,
+        steps=budget,
+        evaluation=Evaluation(
+            evaluated, num_envs=preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures
+        ),
+        encoder=preset.encoder,
+        eye=eye_checksum(preset.encoder),
+        distribution_mode=distribution_mode,
+        num_levels=preset.num_levels,
+        hyperparameters=preset.hyperparameters,
+        appearance=appearances_of_play(known.name, appearance),
+    )
+    making = None
+    if teacher is None:
+        longer = _continued(base.evaluation, preset.teacher_factor)
+        making = replace(base, steps=budget * preset.teacher_factor, evaluation=longer, keep_best=True)
+    identity = teacher.checksum if teacher else making.identity if making else ""
+    teacher_seed = None if making is None else making.seed
+    return GamePlan(
+        game=known.name,
+        budget=budget,
+        normalisation=Normalisation(*constants, source="published"),
+        teacher_run=making,
+        given_teacher=teacher,
+        cells=tuple(cells_of(base, range(preset.seeds), identity, teacher_seed, appearance)),
+    )

@@ -1,0 +1,208 @@
+"""One training run: from its settings to tables of evaluated episodes and weights."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+
+from lcd.agents import PPO, DAgger, EncoderName, TaughtVecEnv, Teacher, load_policy, save_policy
+from lcd.envs.calibration.expert import CourierExpert
+from lcd.envs.making import make_vec_env
+from lcd.experiments.evaluation import EvaluationCallback, Progress
+from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
+from lcd.experiments.settings import EXPERT, RunSettings, check_made_for
+from lcd.io.files import checksum
+
+CHECK_SEED = 10_000
+"""Added to the seed to draw levels and actions that no earlier evaluation of the run has seen."""
+
+
+@dataclass(frozen=True)
+class TeacherScore:
+    """Mean returns of the kept weights on fresh episodes, and where they come from.
+
+    Attributes
+    ----------
+    step
+        Of the evaluation that returned most on training levels.
+    training_return, unseen_return
+        Means over `episodes` fresh ones on either kind of levels.
+    inverse_temperature
+        What the logits were multiplied by, and are in the file.
+    """
+
+    step: int
+    training_return: float
+    unseen_return: float
+    episodes: int
+    inverse_temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind.
+
+    Attributes
+    ----------
+    episodes
+        One row an evaluated episode: game, view, learning, seed, step, levels, rule (of acting, see
+        `lcd.experiments.evaluation`), inverse_temperature, episode, level_seed, return, length.
+    divergences
+        How often the two drawings of a game parted and were brought together again, see `lcd.envs.ProcgenBatch`.
+    seconds
+        Time it took.
+    teacher
+        Scores of the kept weights, for a run that keeps them.
+    """
+
+    episodes: pd.DataFrame
+    seconds: float
+    teacher: TeacherScore | None
+    divergences: int = 0
+
+
+def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
+    """The teacher of a run: the planner of a calibration game, what a file holds, or none.
+
+    Raises
+    ------
+    ValueError
+        If the file holds another teacher than the run's, or one of another game or mode.
+    """
+    if settings.dials is not None and settings.teacher == EXPERT:
+        return CourierExpert(settings.dials)
+    if file is None:
+        return None
+    policy, card = load_policy(file)
+    if settings.teacher != checksum(file) and settings.teacher != _maker(card):
+        raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
+    check_made_for(card, settings.game, settings.distribution_mode, f"The teacher {file}")
+    return policy
+
+
+def _maker(card: dict[str, Any]) -> str | None:
+    """Identity of the run that made a policy, if one did."""
+    return RunSettings.from_dict(card["run"]).identity if "run" in card else None
+
+
+def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_threads: int) -> tuple[PPO, VecEnv]:
+    """The untrained learner of a run, and its environment.
+
+    Parameters
+    ----------
+    settings
+        The run.
+    teacher
+        Labels for an imitation run, else None.
+    device
+        Where torch computes.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+    """
+    if (teacher is None) != (settings.learning == "rl"):
+        raise ValueError(f"The run {settings.name} has {'no' if teacher is None else 'a'} teacher.")
+    weights = EncoderName.read(settings.encoder).weights
+    if weights is not None and (not weights.is_file() or checksum(weights) != settings.eye):
+        raise ValueError(
+            f"The file {weights} is gone or has changed since the run was planned: start the command again."
+        )
+    hyper = settings.hyperparameters
+    told = settings.learning == "imitation" or settings.harmonizer > 0  # by what is read off the label map
+    view: Any = "both" if told and settings.view == "pixels" else settings.view
+    env: VecEnv = make_vec_env(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)
+    if told:
+        env = TaughtVecEnv(env, student_view=settings.view)
+    env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
+    arguments: dict[str, Any] = {
+        "env": env,
+        "encoder": settings.encoder,
+        "seed": settings.seed,
+        "device": device,
+        **hyper.for_ppo(),
+    }
+    if settings.harmonizer:
+        arguments["harmonizer"] = Harmonizer(settings.game, settings.harmonizer)
+    if teacher is None:
+        return (HarmonizedPPO if settings.harmonizer else PPO)(**arguments), env
+    imitating = HarmonizedDAgger if settings.harmonizer else DAgger
+    return imitating(teacher=teacher, mixing=hyper.mixing, memory=hyper.memory, **arguments), env
+
+
+def train(
+    settings: RunSettings,
+    folder: Path,
+    *,
+    teacher: Teacher | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    device: str = "auto",
+    num_threads: int = 0,
+) -> RunResult:
+    """Carry out a run and write its training log and weights.
+
+    Parameters
+    ----------
+    settings
+        The run.
+    folder
+        Existing folder for ``progress.csv``, ``policy.safetensors`` and, for a run that keeps its best weights,
+        ``teacher.safetensors``.
+    teacher
+        Labels for an imitation run.
+    report
+        Called after every rollout.
+    device
+        Where torch computes.
+    num_threads
+        Threads that step the games; 0 steps them in the calling thread.
+
+    Raises
+    ------
+    lcd.agents.TrainingDiverged
+        If a loss is not finite.
+    """
+    started = time.perf_counter()
+    model, env = learner(settings, teacher, device, num_threads)
+    model.set_logger(configure(str(folder), ["csv"]))
+    evaluation = EvaluationCallback(settings, report, num_threads)
+    try:
+        model.learn(settings.steps, callback=evaluation)
+        card = {"run": settings.as_dict()}
+        save_policy(model.policy, folder / "policy.safetensors", card | {"step": settings.steps})  # type: ignore[arg-type]
+        score = None
+        if evaluation.best_weights is not None:
+            model.policy.load_state_dict(evaluation.best_weights)
+            model.policy.scale_logits(evaluation.best_inverse_temperature)  # type: ignore[operator]
+            played = next(evaluation.played(settings.seed + CHECK_SEED, 2 * settings.evaluation.episodes_per_env))
+            score = TeacherScore(
+                evaluation.best_step,
+                float(played.training.returns.mean()),
+                float(played.unseen.returns.mean()),
+                played.unseen.returns.size,
+                evaluation.best_inverse_temperature,
+            )
+            save_policy(model.policy, folder / "teacher.safetensors", card | {"score": asdict(score)})  # type: ignore[arg-type]
+        divergences = env.get_attr("divergences")[0] if settings.dials is None else 0
+        result = RunResult(evaluation.table, time.perf_counter() - started, score, divergences)
+    finally:
+        evaluation.close()
+        env.close()
+        model.logger.close()
+    _sort_columns(folder / "progress.csv")
+    return result
+
+
+def _sort_columns(table: Path) -> None:
+    """Sort the columns of a log, which Stable-Baselines3 leaves in an order that differs from process to process."""
+    with table.open(newline="") as file:
+        rows = list(csv.reader(file))
+    order = sorted(range(len(rows[0])), key=rows[0].__getitem__) if rows else []
+    with table.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([row[place] for place in order] for row in rows)

@@ -1,0 +1,344 @@
+"""The settings of one training run: everything that decides its outcome, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from lcd.agents import EncoderName, parse_encoder
+from lcd.envs import ProcgenOptions
+from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.options import CourierOptions
+from lcd.envs.making import GameOptions
+from lcd.envs.procgen.options import check_appearances, drawn_as
+from lcd.io.limits import (
+    LARGEST_SEED,
+    MOST_EVALUATIONS,
+    MOST_FACTOR,
+    MOST_GAMES_AT_ONCE,
+    MOST_STEPS,
+    real_number,
+    short,
+    text,
+    texts,
+    whole_number,
+)
+
+TRAINING_VERSION = 2
+"""Raised when a change of the code changes what a run with the same settings learns; old runs are then not reused."""
+
+CALIBRATION_GAME = "courier"
+
+EXPERT = "expert"
+"""Teacher of a calibration game: the policy that planning gives, which needs no file."""
+
+VIEWS = ("pixels", "semantic")
+LEARNINGS = ("rl", "imitation")
+
+
+def check_made_for(card: Mapping[str, Any], game: str, distribution_mode: str | None, name: str) -> None:
+    """Refuse a policy whose card says that it was made for another game, or for another mode of it.
+
+    Parameters
+    ----------
+    card
+        The policy's card: it, or the run in it, may name a game and a distribution mode.
+    game, distribution_mode
+        What the policy is wanted for; None where any mode will do.
+    name
+        What the message calls it, such as ``"The teacher maze.safetensors"``.
+
+    Raises
+    ------
+    ValueError
+        If the card says so.
+    """
+    run = card.get("run")
+    for each in (card, run if isinstance(run, Mapping) else {}):
+        made_for, mode = each.get("game", game), each.get("distribution_mode", distribution_mode)
+        if str(made_for).lower() != game:
+            raise ValueError(f"{name} was made for {made_for}, not for {game}: choose another.")
+        if distribution_mode is not None and mode != distribution_mode:
+            raise ValueError(
+                f"{name} was made for {game} in the mode {mode}, not in the mode {distribution_mode}: choose another."
+            )
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Settings of the learner, the same for reinforcement learning and imitation.
+
+    The defaults are the usual ones for Procgen's easy mode (Cobbe et al., 2020, arXiv:1912.01588); `mixing` and
+    `memory` are those of `lcd.agents.DAgger`.
+    """
+
+    num_envs: int = 64
+    rollout_steps: int = 256
+    minibatches: int = 8
+    epochs: int = 3
+    learning_rate: float = 5e-4
+    gamma: float = 0.999
+    gae_lambda: float = 0.95
+    clip_range: float = 0.2
+    entropy: float = 0.01
+    mixing: float = 0.0
+    memory: int = 0
+
+    def __post_init__(self) -> None:
+        for name, most in (("num_envs", MOST_GAMES_AT_ONCE), ("rollout_steps", 2**20)):
+            whole_number(name, getattr(self, name), 1, most)
+        for name in ("minibatches", "epochs"):
+            whole_number(name, getattr(self, name), 1, 2**20)
+        for name in ("gamma", "gae_lambda", "mixing"):
+            real_number(name, getattr(self, name), 0, 1)
+        for name in ("clip_range", "entropy"):
+            real_number(name, getattr(self, name), 0)
+        if not real_number("learning_rate", self.learning_rate) > 0:
+            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}.")
+        if self.rollout % self.minibatches:
+            raise ValueError(
+                f"{self.minibatches} minibatches do not divide a rollout of {self.num_envs} x {self.rollout_steps} "
+                "steps: choose a divisor."
+            )
+
+    @property
+    def rollout(self) -> int:
+        """Environment steps between two updates, over all environments."""
+        return self.num_envs * self.rollout_steps
+
+    def for_ppo(self) -> dict[str, Any]:
+        """The settings by the names of Stable-Baselines3's PPO, those of the environment and of imitation left out."""
+        return {
+            "n_steps": self.rollout_steps,
+            "batch_size": self.rollout // self.minibatches,
+            "n_epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "gamma": self.gamma,
+            "gae_lambda": self.gae_lambda,
+            "clip_range": self.clip_range,
+            "ent_coef": self.entropy,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """When and how long a policy is evaluated.
+
+    Attributes
+    ----------
+    steps
+        Environment steps done at each evaluation: from 0 to the end of the run, multiples of the rollout.
+    num_envs
+        Environments, on training and on unseen levels each.
+    episodes_per_env
+        Episodes in each of them.
+    inverse_temperatures
+        What the logits are multiplied by, one after the other, on training levels; unseen levels are then played with
+        the one that returned most. With 1 alone the policy acts as it samples by itself.
+    """
+
+    steps: tuple[int, ...]
+    num_envs: int = 64
+    episodes_per_env: int = 1
+    inverse_temperatures: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", tuple(self.steps))
+        object.__setattr__(self, "inverse_temperatures", tuple(float(each) for each in self.inverse_temperatures))
+        if not self.inverse_temperatures or not all(0 < each < math.inf for each in self.inverse_temperatures):
+            raise ValueError(f"Inverse temperatures are numbers above 0, not {self.inverse_temperatures}.")
+        if len(self.steps) > MOST_EVALUATIONS * MOST_FACTOR + 2:
+            raise ValueError(f"There may be at most {MOST_EVALUATIONS * MOST_FACTOR:,} evaluations of a run.")
+        for step in self.steps:
+            whole_number("A step of an evaluation", step, 0, MOST_STEPS * (MOST_FACTOR + 1))
+        if list(self.steps) != sorted(set(self.steps)) or not self.steps or self.steps[0] != 0:
+            raise ValueError(f"The steps of the evaluations must begin with 0 and rise, not be {short(self.steps)}.")
+        for name in ("num_envs", "episodes_per_env"):
+            whole_number(f"{name} of the evaluation", getattr(self, name), 1, MOST_GAMES_AT_ONCE)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One cell of the factorial on one game with one seed.
+
+    Attributes
+    ----------
+    game, distribution_mode, num_levels
+        The game, and how many training levels it has.
+    view
+        ``"pixels"`` or ``"semantic"``.
+    learning
+        ``"rl"`` or ``"imitation"``.
+    seed
+        Decides initial weights, training levels' order, actions and evaluated levels.
+    steps
+        Environment steps; a multiple of the rollout.
+    encoder
+        Name of the visual encoder, see `lcd.agents.EncoderName`.
+    eye
+        SHA-256 of the file of weights that the encoder's name has; a run with another content is another run.
+    evaluation, hyperparameters
+        As their classes say.
+    harmonizer
+        Weight of the harmonizer's auxiliary loss, for a learner from pixels; see `lcd.experiments.harmonized`.
+    teacher
+        What identifies the teacher of an imitation run: the identity of the run that made it, the checksum of its
+        file, or `EXPERT`.
+    keep_best
+        Whether the weights of the best evaluation on training levels are kept, to serve as a teacher.
+    dials
+        Difficulty of the game ``"courier"``, which alone has dials.
+    appearance
+        How a Procgen game is drawn: names in `lcd.envs.procgen.options.APPEARANCES`.
+    """
+
+    game: str
+    view: str
+    learning: str
+    seed: int
+    steps: int
+    evaluation: Evaluation
+    encoder: str = "nature"
+    distribution_mode: str = "easy"
+    num_levels: int = 200
+    hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    teacher: str | None = None
+    keep_best: bool = False
+    dials: Dials | None = None
+    appearance: tuple[str, ...] = ()
+    eye: str | None = None
+    harmonizer: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("game", "view", "learning", "encoder", "distribution_mode"):
+            text(name, getattr(self, name))
+        for name in ("teacher", "eye"):
+            if getattr(self, name) is not None:
+                text(name, getattr(self, name))
+        whole_number("seed", self.seed, 0, LARGEST_SEED)
+        whole_number("steps", self.steps, 1, MOST_STEPS * (MOST_FACTOR + 1))
+        real_number("harmonizer", self.harmonizer)
+        if not isinstance(self.keep_best, bool):
+            raise ValueError(f"keep_best is true or false, not {short(self.keep_best)}.")
+        texts("appearance", self.appearance)
+        if (self.dials is None) == (self.game == CALIBRATION_GAME):
+            raise ValueError(f"Dials go with the game {CALIBRATION_GAME} and with no other, not with {self.game!r}.")
+        if self.dials is not None and (self.appearance or self.distribution_mode != "easy"):
+            raise ValueError(f"{self.game} has dials instead of appearances and distribution modes: leave those out.")
+        if self.dials is None and self.teacher == EXPERT:
+            raise ValueError(f"The teacher {EXPERT!r} plays {CALIBRATION_GAME} only, not {self.game}.")
+        object.__setattr__(self, "appearance", tuple(sorted(set(self.appearance))))
+        check_appearances(self.appearance)
+        _ = self.unseen_options  # refuses that no level is unseen
+        named = EncoderName.read(self.encoder)
+        encoder, _ = parse_encoder(named.architecture)
+        if (named.weights is None) != (self.eye is None):
+            raise ValueError(f"The checksum of an eye goes with a file of weights, and not with {self.encoder!r}.")
+        if self.view not in VIEWS:
+            raise ValueError(f"Unknown view {self.view!r}: choose one of {', '.join(VIEWS)}.")
+        if self.view == "pixels" and not encoder.reads_frames:
+            raise ValueError(f"The encoder {self.encoder!r} reads label maps only, not pixels: choose another.")
+        if self.harmonizer and (self.view != "pixels" or self.dials is not None or not self.harmonizer > 0):
+            raise ValueError(
+                f"The harmonizer tells a learner of Procgen's pixels where to look, with a weight above 0: "
+                f"not {self.view}, {self.harmonizer}."
+            )
+        if self.harmonizer and named.frozen:
+            raise ValueError(f"The harmonizer changes how an eye sees, and {self.encoder!r} is frozen: choose another.")
+        if self.learning not in LEARNINGS:
+            raise ValueError(f"Unknown kind of learning {self.learning!r}: choose one of {', '.join(LEARNINGS)}.")
+        if (self.teacher is None) != (self.learning == "rl"):
+            raise ValueError(f"A teacher goes with imitation and with nothing else, not with {self.learning!r}.")
+        if self.steps < 1 or self.evaluation.steps[-1] != self.steps:
+            raise ValueError(
+                f"The last evaluation, at {self.evaluation.steps[-1]}, must be at the end of the run, at {self.steps}."
+            )
+        for step in self.evaluation.steps:
+            if step % self.hyperparameters.rollout:
+                raise ValueError(
+                    f"A run is evaluated after whole rollouts of {self.hyperparameters.rollout} steps, not at {step}."
+                )
+
+    @property
+    def training_options(self) -> GameOptions:
+        """The game on its training levels."""
+        if self.dials is not None:
+            return CourierOptions(self.dials, self.num_levels)
+        drawing = drawn_as(self.appearance)
+        return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels, **drawing)
+
+    @property
+    def unseen_options(self) -> GameOptions:
+        """The game on all other levels."""
+        return self.training_options.unseen_levels(self.num_levels)
+
+    @property
+    def game_as_set(self) -> str:
+        """The game with its appearance, or the dials that are not at 0."""
+        turned = {} if self.dials is None else self.dials.turned
+        return "-".join([self.game, *self.appearance, *(f"{name}{value:g}" for name, value in turned.items())])
+
+    @cached_property
+    def identity(self) -> str:
+        """A short text that two runs share exactly if all their settings do, wherever the file of their eye lies."""
+        data = {"training_version": TRAINING_VERSION} | self.as_dict()
+        if self.eye is not None:
+            data["encoder"] = EncoderName.read(self.encoder).without_weights
+        text = json.dumps(data, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """A name for people, unique by its last part."""
+        role = "-teacher" if self.keep_best else ""
+        return f"{self.game_as_set}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data; `from_dict` reads it."""
+        data = asdict(self)
+        for name in ("steps", "inverse_temperatures"):
+            data["evaluation"][name] = list(data["evaluation"][name])
+        data["appearance"] = list(self.appearance)
+        for name in (
+            "dials",
+            "appearance",
+            "eye",
+            "harmonizer",
+        ):  # left out where they say nothing: older runs keep their identity
+            if not data[name]:
+                del data[name]
+        if not data["hyperparameters"]["memory"]:
+            del data["hyperparameters"]["memory"]
+        if data["evaluation"]["inverse_temperatures"] == [1.0]:
+            del data["evaluation"]["inverse_temperatures"]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> RunSettings:
+        """The settings that `as_dict` wrote.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing, unknown or impossible.
+        """
+        if not isinstance(data, Mapping):
+            raise ValueError(f"The settings of a run must be an object, not {short(data)}.")
+        unknown = set(data) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")
+        try:
+            nested: dict[str, Any] = {
+                "evaluation": Evaluation(**data["evaluation"]),
+                "hyperparameters": Hyperparameters(**data["hyperparameters"]),
+            }
+            if data.get("dials") is not None:
+                nested["dials"] = Dials(**data["dials"])
+            return cls(**{**data, **nested})
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"The settings of a run are incomplete: {error}.") from error

@@ -1,0 +1,346 @@
+"""The store of runs: a folder each, written whole or not at all, whose record holds the checksums of its files."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.experiments.run import TeacherScore
+from lcd.experiments.settings import RunSettings
+from lcd.io.files import check_output_folder, checksum, flush, held, token
+from lcd.io.untrusted import parse_csv, read_bytes, read_json
+
+FORMAT, UNCHECKED_FORMAT = "lcd.run/2", "lcd.run/1"
+"""Of a run's record; the earlier one has no checksums. Such runs took as long to make and are still read: their
+damage is noticed only where it shows. No flip of a single bit turns one name into the other."""
+
+RECORD, EPISODES, TEACHER = "run.json", "episodes.csv", "teacher.safetensors"
+"""Names of a run's record, of the table of its evaluated episodes, and of the best weights of a run that keeps them."""
+
+LARGEST_FILE = 2**30
+"""Bytes that a file of a run has at the most."""
+
+UNTOUCHED_SECONDS = 24 * 3600
+"""After this time a workspace of another machine that nobody holds is taken to be left behind."""
+
+_WORKSPACE = re.compile(r".+\.(?P<machine>\w*)-[0-9a-f]{16}")
+PACKAGES = (
+    "learning-challenge-diagnosticator",
+    "torch",
+    "stable-baselines3",
+    "gymnasium",
+    "procgen",
+    "procgen-mirror",
+    "numpy",
+)
+COLUMN_TYPES = {
+    "game": str,
+    "view": str,
+    "learning": str,
+    "seed": "int64",
+    "step": "int64",
+    "levels": str,
+    "rule": str,
+    "inverse_temperature": "float64",
+    "episode": "int64",
+    "level_seed": "int64",
+    "return": "float64",
+    "length": "int64",
+}
+
+
+class StoreError(RuntimeError):
+    """A folder of the store does not hold what it should."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what a run learns."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A finished run.
+
+    Attributes
+    ----------
+    settings
+        What was run.
+    episodes
+        One row an evaluated episode.
+    seconds
+        Time it took.
+    threads
+        Threads that it had.
+    teacher
+        Scores of its best weights (`lcd.experiments.TeacherScore` as a dictionary), if it kept them.
+    folder
+        Where it lies.
+    divergences
+        How often the two drawings of a game parted and were brought together again, see `lcd.envs.ProcgenBatch`.
+    """
+
+    settings: RunSettings
+    episodes: pd.DataFrame
+    seconds: float
+    threads: int
+    teacher: dict[str, Any] | None
+    folder: Path
+    divergences: int = 0
+
+    @property
+    def core_hours(self) -> float:
+        """What it cost."""
+        return self.seconds * self.threads / 3600
+
+
+class Store:
+    """A folder of finished runs.
+
+    A run is written beside the finished ones and moved to its place when it is whole, so whatever stops a computation,
+    a folder with a run's name is a finished run. The name ends in a checksum of all settings: changed settings are
+    another run. Threads, processes, containers and machines may share the folder.
+
+    Parameters
+    ----------
+    root
+        The folder; made when something is written.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def folder(self, settings: RunSettings) -> Path:
+        """Where a run lies once it is finished."""
+        return self.root / settings.name
+
+    def teacher_file(self, settings: RunSettings) -> Path:
+        """Where the best weights of a run that keeps them lie once it is finished."""
+        return self.folder(settings) / TEACHER
+
+    def has(self, settings: RunSettings) -> bool:
+        """Whether the run is finished."""
+        return self.folder(settings).is_dir()
+
+    def check(self, runs: Iterable[RunSettings]) -> None:
+        """Refuse a folder that cannot take those of some runs that it lacks.
+
+        Raises
+        ------
+        ValueError
+            If it cannot.
+        """
+        if not all(self.has(run) for run in runs):
+            check_output_folder(self.root, "--store")
+
+    def load(self, settings: RunSettings) -> StoredRun:
+        """Read a finished run, after comparing all of its files with their checksums.
+
+        Raises
+        ------
+        StoreError
+            If its folder is missing, damaged, cut short, or of other settings.
+        """
+        folder = self.folder(settings)
+        with _damage(settings, folder):
+            record = _Record.read(folder, settings)
+            contents = {name: record.content(folder, name) for name in dict.fromkeys((EPISODES, *record.files))}
+            episodes = parse_csv(contents[EPISODES], EPISODES, dtype=COLUMN_TYPES, remedy="train it again")
+            if len(episodes) != record.rows or episodes["step"].max() != settings.steps:
+                raise ValueError("its table is cut short")
+            if settings.keep_best and not (folder / TEACHER).is_file():
+                raise ValueError("it has lost its teacher's weights")
+        return StoredRun(settings, episodes, record.seconds, record.threads, record.teacher, folder, record.divergences)
+
+    def check_teacher(self, settings: RunSettings) -> None:
+        """Compare the best weights of a finished run with their checksum, right before they are used.
+
+        Raises
+        ------
+        StoreError
+            If they are missing or damaged.
+        """
+        folder = self.folder(settings)
+        with _damage(settings, folder):
+            _Record.read(folder, settings).content(folder, TEACHER)
+
+    @contextmanager
+    def workspace(self, settings: RunSettings) -> Iterator[Path]:
+        """Hold an empty folder to write a run into, until `finish` moves it to its place; else it is removed.
+
+        Nobody removes it who finds it held, and whoever finds it left behind by a process that was killed may.
+        """
+        folder = self.root / ".unfinished" / f"{settings.name}.{_machine()}-{token()}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with held(_lock_of(folder)):
+            folder.mkdir()
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def finish(
+        self,
+        settings: RunSettings,
+        workspace: Path,
+        episodes: pd.DataFrame,
+        seconds: float,
+        teacher: dict[str, Any] | None,
+        machine: dict[str, Any],
+        divergences: int = 0,
+    ) -> None:
+        """Write a run's record and tables into its workspace and move that to its place."""
+        episodes.to_csv(workspace / EPISODES, index=False)
+        record = {
+            "format": FORMAT,
+            "settings": settings.as_dict(),
+            "versions": versions(),
+            "machine": machine,
+            "seconds": seconds,
+            "rows": len(episodes),
+            "teacher": teacher,
+            "divergences": divergences,
+            "files": {path.name: checksum(path) for path in sorted(workspace.iterdir())},
+        }
+        record["checksum"] = _checksum_of(record)
+        (workspace / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        for path in (*workspace.iterdir(), workspace):
+            flush(path)
+        try:
+            workspace.rename(self.folder(settings))
+        except OSError:
+            if not self.has(settings):  # else somebody else finished the same run, which is as good
+                raise
+            shutil.rmtree(workspace, ignore_errors=True)
+        flush(self.root)
+
+    def clear_unfinished(self) -> None:
+        """Remove the workspaces that killed processes left behind.
+
+        Whether a process still works in one, its lock tells, among all threads and containers of this machine. Other
+        machines may share the folder without sharing locks: their workspaces are removed when nobody holds them and
+        nothing was written to them for a day.
+        """
+        entries = {
+            entry.with_name(entry.name.removesuffix(".lock")) for entry in (self.root / ".unfinished").glob("*.*")
+        }
+        for folder in sorted(entries):
+            name = _WORKSPACE.fullmatch(folder.name)
+            if name is None or (name["machine"] != _machine() and _age(folder) < UNTOUCHED_SECONDS):
+                continue
+            with held(_lock_of(folder), wait=False) as free:
+                if free:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """What is used of a run's record.
+
+    Attributes
+    ----------
+    files
+        Checksums of the run's files, by name; none in a record of the earlier format.
+    rows
+        Of the table of episodes.
+    seconds, threads, teacher, divergences
+        As in `StoredRun`.
+    """
+
+    files: Mapping[str, str]
+    rows: int
+    seconds: float
+    threads: int
+    teacher: dict[str, Any] | None
+    divergences: int
+
+    @classmethod
+    def read(cls, folder: Path, settings: RunSettings) -> _Record:
+        """Read the record of a run.
+
+        Raises
+        ------
+        OSError, KeyError, TypeError, ValueError, RecursionError
+            If it cannot be read, or is not the record of a run with these settings.
+        """
+        data = read_json(folder / RECORD)
+        if not isinstance(data, dict) or data.get("format") not in (FORMAT, UNCHECKED_FORMAT):
+            raise ValueError(f"{RECORD} is no record of this version, {FORMAT}")
+        if data["format"] == FORMAT and data.pop("checksum") != _checksum_of(data):
+            raise ValueError(f"{RECORD} is not what was written")
+        if RunSettings.from_dict(data["settings"]).identity != settings.identity:
+            raise ValueError("it has other settings than its name says")
+        seconds, threads, teacher = float(data["seconds"]), int(data["machine"]["threads"]), data["teacher"]
+        if not (math.isfinite(seconds) and seconds >= 0 and threads >= 1):
+            raise ValueError(f"it cannot have taken {seconds} seconds with {threads} threads")
+        if (teacher is not None) != settings.keep_best:
+            raise ValueError(f"{RECORD} has {'a' if teacher else 'no'} teacher's scores")
+        if teacher is not None:
+            TeacherScore(**teacher)
+        files = data["files"] if data["format"] == FORMAT else {}
+        return cls(files, data["rows"], seconds, threads, teacher, int(data.get("divergences", 0)))
+
+    def content(self, folder: Path, name: str) -> bytes:
+        """What one of the run's files holds.
+
+        Raises
+        ------
+        OSError, KeyError, ValueError
+            If it cannot be read, or is not what was written.
+        """
+        if Path(name).name != name:
+            raise ValueError(f"{RECORD} names the file {name!r}, which is not in its folder")
+        content = read_bytes(folder / name, LARGEST_FILE)
+        if self.files and checksum(content) != self.files[name]:
+            raise ValueError(f"{name} is not what was written")
+        return content
+
+
+@contextmanager
+def _damage(settings: RunSettings, folder: Path) -> Iterator[None]:
+    """Say of whatever goes wrong which run it concerns and what to do."""
+    try:
+        yield
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split()).rstrip(".")
+        raise StoreError(
+            f"The run {settings.name} is damaged ({why}): remove {folder} to train the run again."
+        ) from error
+
+
+def _checksum_of(record: dict[str, Any]) -> str:
+    """SHA-256 of a record's content, in whatever order and layout its file has it."""
+    return checksum(json.dumps(record, sort_keys=True).encode())
+
+
+def _lock_of(workspace: Path) -> Path:
+    return workspace.with_name(f"{workspace.name}.lock")
+
+
+def _age(workspace: Path) -> float:
+    """Seconds since anything in a workspace, or its lock, was last written."""
+    times = [path.stat().st_mtime for path in (workspace, _lock_of(workspace), *workspace.glob("*")) if path.exists()]
+    return time.time() - max(times, default=0.0)
+
+
+def _machine() -> str:
+    """What tells this machine from others, without a dot or a dash."""
+    return re.sub(r"\W", "_", platform.node())

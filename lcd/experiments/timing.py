@@ -1,0 +1,111 @@
+"""How fast this machine trains, measured on the runs of a plan."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from lcd.experiments.settings import RunSettings
+
+SECONDS = 1.0
+"""Time that is measured, at the least; before it, as many steps are made as are measured at once."""
+
+_BATCH_ON_CPU = 512
+"""Images that pass a network at once; on processors more of them are no faster, only later."""
+
+
+def steps_per_second(
+    run: RunSettings, threads: int = 1, device: str = "cpu", clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Environment steps per second of a run's training, without its evaluations.
+
+    Parameters
+    ----------
+    run
+        The run; an untrained policy of its own encoder stands in for the teacher of an imitation run.
+    threads
+        Threads of torch.
+    device
+        Where torch computes.
+    clock
+        What counts the seconds: ``time.process_time`` counts those of the processor, whatever else the machine does.
+    """
+    import torch
+
+    from lcd.experiments.run import learner
+
+    torch.set_num_threads(threads)
+    run = _shortened(run, device)
+    games = 0 if threads == 1 else threads
+    teacher = None
+    if run.learning == "imitation":
+        stand_in = replace(run, view="semantic", learning="rl", teacher=None, harmonizer=0.0)
+        model, env = learner(stand_in, None, device, games)
+        teacher = model.policy
+        env.close()
+    model, env = learner(run, teacher, device, games)  # type: ignore[arg-type]
+    rollout = run.hyperparameters.rollout
+    model.learn(rollout)
+    started, steps = clock(), 0
+    while (seconds := clock() - started) < SECONDS:
+        model.learn(rollout, reset_num_timesteps=False)
+        steps += rollout
+    env.close()
+    return steps / seconds
+
+
+def _shortened(run: RunSettings, device: str) -> RunSettings:
+    """A run of short rollouts, each learned from in one minibatch: as fast a step, of which fewer tell how fast."""
+    hyper = run.hyperparameters
+    batch = hyper.rollout // hyper.minibatches
+    if device == "cpu":
+        batch = min(batch, max(_BATCH_ON_CPU, hyper.num_envs))
+    rollout = replace(hyper, rollout_steps=max(1, batch // hyper.num_envs), minibatches=1)
+    end = -(-run.steps // rollout.rollout) * rollout.rollout
+    return replace(run, hyperparameters=rollout, steps=end, evaluation=replace(run.evaluation, steps=(0, end)))
+
+
+Kind = tuple[str, str, str, bool]
+"""What decides how fast a run trains: its view, how it learns, its encoder, and whether that is harmonized."""
+
+
+def kind_of(run: RunSettings) -> Kind:
+    """The kind of a run."""
+    return run.view, run.learning, run.encoder, run.harmonizer > 0
+
+
+def measured_rates(
+    runs: Iterable[RunSettings],
+    threads: int = 1,
+    device: str = "cpu",
+    begun: Callable[[RunSettings], None] = lambda run: None,
+) -> dict[Kind, float]:
+    """Steps per second of each kind among runs, in one worker.
+
+    Parameters
+    ----------
+    runs
+        The runs.
+    threads
+        Threads of the worker.
+    device
+        Where torch computes.
+    begun
+        Is told of each run that is about to be measured; one takes seconds, or a minute with a large encoder.
+    """
+    rates: dict[Kind, float] = {}
+    for run in runs:
+        if kind_of(run) not in rates:
+            begun(run)
+            rates[kind_of(run)] = steps_per_second(run, threads, device)
+    return rates
+
+
+def expected_seconds(runs: Iterable[RunSettings], rates: dict[Kind, float], workers: int) -> float:
+    """Time that runs take in so many workers, at these rates: no less than any run takes after its teacher's."""
+    runs = list(runs)
+    seconds = [run.steps / rates[kind_of(run)] for run in runs]
+    made: dict[str | None, float] = {run.identity: own for run, own in zip(runs, seconds, strict=True)}
+    longest = max((own + made.get(run.teacher, 0.0) for run, own in zip(runs, seconds, strict=True)), default=0.0)
+    return max(longest, sum(seconds) / workers)

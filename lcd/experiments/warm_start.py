@@ -1,0 +1,9 @@
+"""Imported once by the process that worker processes are forked from: what every run would else load anew.
+
+Procgen reads the pictures of all its games when the first one is made, which takes longer than a small run.
+"""
+
+import lcd.experiments.run  # noqa: F401
+from lcd.envs import ProcgenBatch, ProcgenOptions
+
+ProcgenBatch(ProcgenOptions("maze"), num_envs=1).close()

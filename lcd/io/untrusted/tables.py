@@ -1,0 +1,78 @@
+"""Tables in CSV that somebody else wrote."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lcd.io.untrusted.opening import MIB, REMEDY, UnreadableFileError, in_short, read_bytes
+
+LARGEST_TABLE = 256 * MIB
+MOST_COLUMNS = 1_000
+
+
+def read_csv(
+    path: Path, *, dtype: Mapping[str, Any] | None = None, most: int = LARGEST_TABLE, remedy: str = REMEDY
+) -> pd.DataFrame:
+    """The table in a file of CSV, in UTF-8, whose first line names its columns.
+
+    Parameters
+    ----------
+    path
+        The file.
+    dtype
+        Types of columns, by name.
+    most
+        Bytes that such a file has at the most.
+    remedy
+        What to do about another file, as the end of a sentence.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it cannot be read, has too many columns, a line has more values than there are columns, or a value is not of
+        its column's type.
+    """
+    return parse_csv(read_bytes(path, most, remedy=remedy), str(path), dtype=dtype, remedy=remedy)
+
+
+def parse_csv(
+    content: bytes, name: str, *, dtype: Mapping[str, Any] | None = None, remedy: str = REMEDY
+) -> pd.DataFrame:
+    """The table that some bytes say in CSV, see `read_csv`; `name` is what the message calls them.
+
+    Raises
+    ------
+    UnreadableFileError
+        As `read_csv` says.
+    """
+    try:
+        if _commas(content) > MOST_COLUMNS:
+            raise ValueError(f"a line has more than {MOST_COLUMNS:,} values")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # of lines with more values than there are names
+            # Without compression by the name's ending: nothing may grow while it is read.
+            return pd.read_csv(
+                io.BytesIO(content),
+                dtype=dict(dtype) if dtype else None,  # type: ignore[arg-type]
+                index_col=False,
+                compression=None,
+                low_memory=False,
+            )
+    except (ValueError, TypeError, OverflowError, MemoryError, RecursionError, pd.errors.ParserWarning) as error:
+        raise UnreadableFileError(f"{name} cannot be read as a table ({in_short(error)}): {remedy}.") from None
+
+
+def _commas(content: bytes) -> int:
+    """The largest number of commas in a line."""
+    signs = np.frombuffer(content, np.uint8)
+    ends = np.flatnonzero(signs == ord("\n"))
+    commas = np.flatnonzero(signs == ord(","))
+    of_lines = np.diff(np.searchsorted(commas, ends), prepend=0, append=len(commas))
+    return int(of_lines.max())

@@ -1,0 +1,262 @@
+"""The verdict on a game in sentences: what it rests on, and what would decide it where the intervals do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lcd.measurement.intervals import Floats, Interval, seed_variances, seeds_needed, squared_errors, two_places
+from lcd.measurement.rule import (
+    NEGLIGIBLE,
+    QUANTITIES,
+    SMALL_HEADROOM,
+    VerdictName,
+    capped_demands,
+    classify,
+    intervals_of,
+    least_spreads,
+    verdict_intervals,
+)
+from lcd.measurement.scores import CELLS
+
+GOOD_TEACHER = 0.5
+"""A teacher below this score is named as a limit of the diagnosis."""
+
+MOST_SEEDS = 50
+"""Seeds a cell beyond which more seeds are not proposed, unless they only double those there are."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What limits the learner in this game.
+
+    Attributes
+    ----------
+    name : str
+        "perception-limited", "policy-limited", "limited by both", "limited jointly", "not limited" or "inconclusive".
+    reason : str
+        One sentence with the numbers it rests on.
+    would_decide : tuple of str
+        Sentences; empty unless the verdict is inconclusive.
+    cautions : tuple of str
+        Sentences on what the verdict does not cover.
+    """
+
+    name: VerdictName
+    reason: str
+    would_decide: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+def decide(
+    samples: Sequence[Floats],
+    errors: Sequence[Floats],
+    *,
+    gains: pd.DataFrame,
+    teacher_score: float | None = None,
+    threshold: float = NEGLIGIBLE,
+) -> Verdict:
+    """Give the verdict with its reason and, when inconclusive, what would decide it.
+
+    Parameters
+    ----------
+    samples, errors : sequence of four numpy.ndarray, each of shape (seeds,)
+        As in :func:`lcd.measurement.intervals.contrast_interval`.
+    gains : pandas.DataFrame
+        What :func:`lcd.measurement.scores.late_gains` returned.
+    teacher_score : float or None
+        Normalised score of the teacher on unseen levels, None if unknown.
+    threshold : float
+        δ.
+
+    Returns
+    -------
+    Verdict
+        The verdict.
+    """
+    shown, least = intervals_of(samples, errors), least_spreads([cell.mean() for cell in samples])
+    careful = verdict_intervals(shown, intervals_of(samples, errors, least))
+    name = classify(careful, threshold)
+    ways: list[str] = []
+    if name == "inconclusive":
+        ways += _more_seeds(shown, samples, errors, threshold)
+        ways += _more_steps(gains, threshold)
+        ways += _better_teacher(gains, teacher_score)
+        ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
+    reason = _reason(name, shown, careful, threshold, comparable=len(capped_demands(gains)) < 2)
+    return Verdict(name, reason, tuple(ways), _cautions(shown, gains, threshold))
+
+
+def _reason(
+    name: VerdictName,
+    shown: Mapping[str, Interval],
+    careful: Mapping[str, Interval],
+    threshold: float,
+    *,
+    comparable: bool,
+) -> str:
+    """Say in one sentence what the verdict rests on."""
+    perceptual, policy, joint, headroom = (shown[key] for key in ("perceptual", "policy", "joint", "headroom"))
+    difference = shown["difference"]
+    both = f"the perceptual demand is {perceptual} and the policy-learning demand {policy}"
+    if name == "limited by both":
+        sides = careful["difference"]
+        side = "perception" if sides.low > 0 else "policy learning" if sides.high < 0 else None
+        which = f"{side} is the larger, by {_size(difference)}" if side else f"which is larger is open ({difference})"
+        if not comparable:
+            which = "which is larger cannot be told at this budget"
+        return f"Both limit the learner: {both}; {which}."
+    if name in ("perception-limited", "policy-limited"):
+        first, other = (
+            ("Perception", "policy learning") if name == "perception-limited" else ("Policy learning", "perception")
+        )
+        weaker = policy if name == "perception-limited" else perceptual
+        if weaker.high < threshold:
+            return f"{first} limits the learner and {other} hardly does: {both}."
+        return (
+            f"{first} limits the learner more than {other} does, by {_size(difference)}: {both}, "
+            f"so that {other} may limit it too."
+        )
+    if name == "limited jointly":
+        return f"Either help alone is enough, and only both at once limit the learner, by {joint}: {both}."
+    if name == "not limited":
+        return (
+            f"Nothing here limits the learner: {both}, the joint demand {joint}, all below {threshold:g}, "
+            f"and the headroom is {headroom}."
+        )
+    if "nothing" in (perceptual.over, policy.over):
+        return f"One seed with one episode an evaluation tells no noise: {both}."
+    if "episodes" in (perceptual.over, policy.over):
+        return f"One seed cannot tell what another would give: {both}, with intervals over episodes alone."
+    if perceptual.high < threshold and policy.high < threshold:
+        if joint.high >= threshold:
+            return f"Neither alone limits the learner, and whether both at once do is open ({joint}): {both}."
+        return (
+            f"Neither help is worth {threshold:g} of the normalised range, but even both together leave a headroom of "
+            f"{headroom}, so the teacher or the budget limits what can be seen: {both}."
+        )
+    if classify(shown, threshold) != "inconclusive":
+        return (
+            f"The intervals would tell what limits the learner if seeds that agree so well did not sometimes do so by "
+            f"luck: {both}."
+        )
+    return f"The intervals do not tell what limits the learner, at a threshold of {threshold:g}: {both}."
+
+
+def _size(difference: Interval) -> str:
+    """Return the difference of the demands without its sign."""
+    if difference.estimate >= 0:
+        return str(difference)
+    return str(Interval(-difference.estimate, -difference.high, -difference.low, difference.over))
+
+
+def _more_seeds(
+    shown: Mapping[str, Interval], samples: Sequence[Floats], errors: Sequence[Floats], threshold: float
+) -> list[str]:
+    """Say how many seeds would decide if the present estimates, spread and noise of the episodes were the truth."""
+    seeds = min(len(cell) for cell in samples)
+    if seeds < 2:
+        return ["More seeds: at least 3 a cell, since one seed says nothing about the next."]
+    variances, squared = seed_variances(samples), squared_errors(errors)
+    spreads = least_spreads([cell.mean() for cell in samples])
+    perceptual, policy, joint, headroom = (shown[key].estimate for key in ("perceptual", "policy", "joint", "headroom"))
+    larger = "perceptual" if perceptual >= policy else "policy"
+    most = max(MOST_SEEDS, 2 * seeds)
+    sides = {"perceptual": perceptual - threshold, "policy": policy - threshold}
+    routes = [sides]
+    if max(perceptual, policy) < threshold:
+        sides["joint"] = joint - threshold
+        if joint < threshold:
+            if headroom >= SMALL_HEADROOM:
+                # All demands are small and the headroom is not: more seeds would only confirm that.
+                return []
+            sides["headroom"] = headroom - SMALL_HEADROOM
+    else:
+        routes.append({larger: sides[larger], "difference": shown["difference"].estimate})
+
+    def needed(key: str, distance: float) -> int | None:
+        least = spreads if distance > 0 or key == "difference" else 0.0
+        return seeds_needed(
+            variances, squared, QUANTITIES[key], abs(distance), more_than=seeds, at_most=most, least_spread=least
+        )
+
+    found = [[needed(key, distance) for key, distance in route.items()] for route in routes]
+    enough = [max(count for count in route if count) for route in found if all(route)]
+    if not enough:
+        return [f"More seeds alone would not: at the present estimates and spread, over {most} a cell are needed."]
+    return [f"More seeds: about {min(enough)} a cell instead of {seeds}, if the present estimates and spread hold."]
+
+
+def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
+    """Say whether the curves ask for a larger budget."""
+    best = float(gains["final"].max())
+    if best < threshold:
+        return [f"More steps: all four cells are still near the random score, the best ends at {best:.2f}."]
+    # A straight line makes a third of its gain in the last third; a fifth tells a rising curve from a flattening one.
+    rising = gains[(gains["late_gain"] >= threshold / 2) & (gains["late_gain"] >= gains["gain"] / 5)]
+    if rising.empty:
+        return []
+    names = ", ".join(f"{'/'.join(CELLS[str(letter)])} by {gain:.2f}" for letter, gain in rising["late_gain"].items())
+    return [f"More steps: curves still rise in the last third of the budget ({names})."]
+
+
+def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[str]:
+    """Say whether the teacher bounds what imitation can show."""
+    reached = float(gains["final"].to_dict()["d"])
+    if teacher_score is not None and teacher_score < GOOD_TEACHER:
+        return [
+            f"A better teacher: this one scores {teacher_score:.2f} itself, and imitation shows little beyond that."
+        ]
+    if teacher_score is None and reached < GOOD_TEACHER:
+        return [f"A better teacher, perhaps: its score is unknown, and its best student ends at {reached:.2f}."]
+    if teacher_score is not None and reached < teacher_score / 2:
+        return [
+            f"A larger budget or encoder: semantic/imitation ends at {reached:.2f}, "
+            f"its teacher scores {teacher_score:.2f}."
+        ]
+    return []
+
+
+def _cautions(demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: float) -> tuple[str, ...]:
+    """Say what the verdict leaves out."""
+    found = _floor_cautions(gains)
+    for key, help_ in (("perceptual", "The semantic view"), ("policy", "Imitation")):
+        if demands[key].high < -threshold:
+            found.append(f"{help_} makes scores worse ({demands[key]}): check the oracle before trusting the split.")
+    joint = demands["joint"]
+    if joint.low > threshold:
+        found.append(
+            f"Having to learn both at once costs a further {joint}: better sight alone would bring "
+            f"{demands['perceptual_gain']}, better learning alone {demands['policy_gain']}."
+        )
+    if joint.high < -threshold:
+        found.append(
+            f"The demands overlap by {_size(joint)}, for either help pays more where the other is given: better sight "
+            f"alone would bring {demands['perceptual_gain']}, better learning alone {demands['policy_gain']}."
+        )
+    headroom = demands["headroom"]
+    # With all demands absent the reason itself says so.
+    all_absent = all(demands[key].high < threshold for key in ("perceptual", "policy", "joint"))
+    if headroom.estimate > SMALL_HEADROOM and not all_absent:
+        found.append(
+            f"A headroom of {headroom} is explained by neither: there the teacher or the budget limits the diagnosis."
+        )
+    return tuple(found)
+
+
+def _floor_cautions(gains: pd.DataFrame) -> list[str]:
+    """Say what cannot be told of a learner that learned hardly anything."""
+    low, final = capped_demands(gains), gains["final"].to_dict()
+    ends = " and ".join(f"{'/'.join(CELLS[letter])} ends at {two_places(final[letter])}" for letter in low.values())
+    if len(low) == 2:
+        return [
+            f"{ends}, hardly above chance: each demand is all that both kinds of help reach together, and which of "
+            "the two is the larger cannot be told by their sizes; more steps may."
+        ]
+    names = {"perceptual": "perceptual", "policy": "policy-learning"}
+    return [
+        f"{ends}, hardly above chance: the {names[demand]} demand is as large as it could show at this budget."
+        for demand in low
+    ]

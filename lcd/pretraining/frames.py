@@ -1,0 +1,190 @@
+"""Frames of a game, one step after the other, for an eye to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lcd.agents import EncoderPolicy
+from lcd.agents.teacher import check_finite
+from lcd.envs import NUM_LABELS, ProcgenBatch, ProcgenOptions, View
+from lcd.envs.procgen.actions import NUM_ACTIONS
+from lcd.envs.procgen.batch import FRAME_SHAPE
+
+
+class Transitions(NamedTuple):
+    """A batch of steps.
+
+    Attributes
+    ----------
+    frames, next_frames : torch.Tensor, shape (batch, 3, height, width), uint8
+        What is seen before and after.
+    actions : torch.Tensor, shape (batch,), int64
+        What is done between.
+    labels : torch.Tensor, shape (batch, height, width), uint8, or None
+        Label maps of the frames before, where they are known.
+    """
+
+    frames: torch.Tensor
+    next_frames: torch.Tensor
+    actions: torch.Tensor
+    labels: torch.Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class GameFrames:
+    """Steps of several games at once.
+
+    Attributes
+    ----------
+    frames : numpy.ndarray, shape (steps + 1, games, height, width, 3), uint8
+    labels : numpy.ndarray, shape (steps + 1, games, height, width), uint8, or None
+        Label maps of the frames, where they are known; only the objective ``segmentation`` asks for them.
+    actions : numpy.ndarray, shape (steps, games), whole numbers
+    goes_on : numpy.ndarray, shape (steps, games), bool
+        Whether the next frame is of the same episode.
+
+    Raises
+    ------
+    ValueError
+        If the arrays have other shapes or types, or a label is none.
+    """
+
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | None
+    actions: NDArray[np.int64]
+    goes_on: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        shape = np.shape(self.frames)
+        if len(shape) != 5 or shape[0] < 2 or shape[-1] != 3 or self.frames.dtype != np.uint8:
+            raise ValueError(
+                f"Frames are bytes of shape (steps + 1, games, height, width, 3), not {_described(self.frames)}."
+            )
+        steps = (shape[0] - 1, shape[1])
+        wanted: dict[str, tuple[tuple[int, ...], str, str]] = {
+            "actions": (steps, "iu", "whole numbers"),
+            "goes_on": (steps, "b", "truth values"),
+        }
+        if self.labels is not None:
+            wanted["labels"] = (shape[:-1], "u", "bytes")
+        for name, (size, kinds, what) in wanted.items():
+            found = getattr(self, name)
+            if np.shape(found) != size or found.dtype.kind not in kinds:
+                raise ValueError(f"Of frames {shape}, {name} are {what} of shape {size}, not {_described(found)}.")
+        if self.labels is not None and self.labels.max(initial=0) >= NUM_LABELS:
+            raise ValueError(f"A label is at most {NUM_LABELS - 1}, not {self.labels.max()}: number them anew.")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a frame, in pixels."""
+        return self.frames.shape[2], self.frames.shape[3]
+
+    def __len__(self) -> int:
+        """Number of steps within an episode."""
+        return int(self.goes_on.sum())
+
+    def batches(self, size: int, seed: int) -> Iterator[Transitions]:
+        """All steps within episodes once, in random order, a last smaller batch left out."""
+        steps, games = np.nonzero(self.goes_on)
+        order = np.random.default_rng(seed).permutation(len(steps))
+        for start in range(0, len(order) - size + 1, size):
+            chosen = order[start : start + size]
+            yield self._at(steps[chosen], games[chosen])
+
+    def _at(self, steps: NDArray[np.int64], games: NDArray[np.int64]) -> Transitions:
+        before, after = (torch.from_numpy(self.frames[which, games]).movedim(-1, -3) for which in (steps, steps + 1))
+        actions = torch.from_numpy(self.actions[steps, games].astype(np.int64))
+        labels = None if self.labels is None else torch.from_numpy(self.labels[steps, games])
+        return Transitions(before, after, actions, labels)
+
+
+def _described(array: Any) -> str:
+    return f"{getattr(array, 'dtype', type(array).__name__)} {np.shape(array)}"
+
+
+def view_of(policy: EncoderPolicy) -> View:
+    """The view of a Procgen game in which a policy can play it.
+
+    Raises
+    ------
+    ValueError
+        If it takes observations of another shape, or has another number of actions.
+    """
+    views: dict[tuple[int, ...], View] = {(3, *FRAME_SHAPE): "pixels", FRAME_SHAPE: "semantic"}
+    shape, actions = policy.observation_space.shape, getattr(policy.action_space, "n", None)
+    if shape not in views or actions != NUM_ACTIONS:
+        raise ValueError(
+            f"A policy that plays a game of Procgen takes frames {(3, *FRAME_SHAPE)} or label maps {FRAME_SHAPE} and "
+            f"has {NUM_ACTIONS} actions; this one takes {shape} and has {actions}: give one trained on Procgen."
+        )
+    return views[shape]
+
+
+def collect_frames(
+    options: ProcgenOptions,
+    count: int,
+    *,
+    policy: EncoderPolicy | None = None,
+    num_envs: int = 32,
+    repeat: float = 0.5,
+    seed: int = 0,
+) -> GameFrames:
+    """Let an agent play, and keep what it sees.
+
+    Parameters
+    ----------
+    options : ProcgenOptions
+        The game and its levels.
+    count : int
+        Number of steps over all games, rounded up to whole ones.
+    policy : EncoderPolicy, optional
+        The agent; by default one that acts at random.
+    num_envs : int
+        Games at once.
+    repeat : float
+        Chance that an agent without a policy does what it did before: it gets about, and does not tremble on the spot.
+    seed : int
+        Of levels and actions.
+
+    Raises
+    ------
+    ValueError
+        If the policy cannot play the game.
+    """
+    view = "pixels" if policy is None else view_of(policy)
+    if policy is not None:
+        check_finite(policy, "The agent")
+    batch = ProcgenBatch(options, num_envs, "both", seed)
+    random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    steps = -(-count // num_envs)
+    frames = np.empty((steps + 1, num_envs, *FRAME_SHAPE, 3), np.uint8)
+    labels = np.empty((steps + 1, num_envs, *FRAME_SHAPE), np.uint8)
+    acted, goes_on = np.empty((steps, num_envs), np.int64), np.empty((steps, num_envs), np.bool_)
+    actions = random.integers(NUM_ACTIONS, size=num_envs)
+    seen = batch.observe()
+    try:
+        for number in range(steps):
+            assert isinstance(seen, dict)
+            frames[number], labels[number] = seen["pixels"], seen["semantic"]
+            if policy is None:
+                fresh = random.integers(NUM_ACTIONS, size=num_envs)
+                actions = np.where(random.random(num_envs) < repeat, actions, fresh)
+            else:
+                visible, _ = policy.obs_to_tensor(seen[view])
+                with torch.no_grad():
+                    chances = policy.log_probabilities(visible).exp()
+                actions = torch.multinomial(chances, 1, generator=generator).squeeze(1).numpy()
+            step = batch.step(actions.astype(np.int32))
+            acted[number], goes_on[number] = actions, ~(step.terminated | step.truncated)
+            seen = step.observations
+        assert isinstance(seen, dict)
+        frames[steps], labels[steps] = seen["pixels"], seen["semantic"]
+    finally:
+        batch.close()
+    return GameFrames(frames, labels, acted, goes_on)

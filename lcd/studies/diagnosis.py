@@ -1,0 +1,331 @@
+"""The diagnosis of one game: from its evaluated episodes to demands, verdict, picture and JSON."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from lcd.io.files import replacing
+from lcd.measurement.demands import CONTRASTS, DIFFERENCE
+from lcd.measurement.generalisation import GeneralisationEstimate, generalisation_estimate
+from lcd.measurement.intervals import Interval, cell_samples, contrast_interval, demand_table
+from lcd.measurement.scores import (
+    LEVELS,
+    PRIMARY,
+    SAMPLED,
+    SCORES,
+    Normalisation,
+    cell_scores,
+    check_episodes,
+    late_gains,
+    learning_curves,
+)
+from lcd.measurement.verdict import Verdict, decide
+from lcd.studies.figures import registered
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = "lcd.studies.diagnosis/1"
+"""Name and version of the JSON form."""
+
+
+@dataclass(frozen=True)
+class TeacherCard:
+    """What is known of the teacher.
+
+    Attributes
+    ----------
+    source : str
+        "trained", "reference", or the path of the teacher that was given.
+    steps : int or None
+        Environment steps it was trained for, None if unknown.
+    training_return, unseen_return : float
+        Its own mean returns on training and on unseen levels, in game points; others than finite ones are refused.
+    """
+
+    source: str
+    steps: int | None
+    training_return: float
+    unseen_return: float
+
+    def __post_init__(self) -> None:
+        for value in (self.training_return, self.unseen_return):
+            if not math.isfinite(value):
+                raise ValueError(f"a teacher's return of {value} is not finite: evaluate {self.source!r} again")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnosis:
+    """How much of a game's difficulty is perceptual and how much policy learning; built by :meth:`from_episodes`.
+
+    Attributes
+    ----------
+    game : str
+        The game.
+    budget : int
+        Environment steps each cell was trained for.
+    normalisation : Normalisation
+        The returns that count as 0 and 1.
+    teacher : TeacherCard or None
+        The teacher of the imitation cells.
+    settings : dict
+        Whatever produced the episodes, as JSON-able values.
+    episodes, curves, scores, demands : pandas.DataFrame
+        The tables of :func:`lcd.measurement.scores.check_episodes`, :func:`lcd.measurement.scores.learning_curves`,
+        :func:`lcd.measurement.scores.cell_scores` and :func:`lcd.measurement.intervals.demand_table`.
+    difference : Interval
+        Perceptual minus policy demand, of the primary score.
+    generalisation : GeneralisationEstimate
+        The second, cheap estimate of both demands.
+    verdict : Verdict
+        What limits the learner.
+    sampled : pandas.DataFrame or None
+        The demands had every policy acted as it samples by itself, instead of at the inverse temperature that returns
+        most on training levels; None where the episodes know one rule of acting only.
+    """
+
+    game: str
+    budget: int
+    normalisation: Normalisation
+    teacher: TeacherCard | None
+    settings: dict[str, Any]
+    episodes: pd.DataFrame
+    curves: pd.DataFrame
+    scores: pd.DataFrame
+    demands: pd.DataFrame
+    difference: Interval
+    generalisation: GeneralisationEstimate
+    verdict: Verdict
+    sampled: pd.DataFrame | None = None
+
+    @classmethod
+    def from_episodes(
+        cls,
+        episodes: pd.DataFrame,
+        *,
+        game: str,
+        budget: int,
+        normalisation: Normalisation,
+        teacher: TeacherCard | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Diagnosis:
+        """Diagnose a game from its evaluated episodes.
+
+        Parameters
+        ----------
+        episodes : pandas.DataFrame
+            One row an evaluated episode, with the columns of :data:`lcd.measurement.scores.COLUMNS`; other games are
+            ignored.
+        game : str
+            The game to diagnose.
+        budget : int
+            Environment steps at which every curve ends.
+        normalisation : Normalisation
+            The returns that count as 0 and 1.
+        teacher : TeacherCard or None
+            What is known of the teacher.
+        settings : mapping, optional
+            JSON-able values to keep with the result.
+
+        Returns
+        -------
+        Diagnosis
+            The same for the same episodes: nothing in it is drawn at random.
+
+        Raises
+        ------
+        ValueError
+            If the table cannot carry a diagnosis (:func:`lcd.measurement.scores.check_episodes`) or `settings` is no
+            JSON.
+        """
+        kept = dict(settings or {})
+        try:
+            json.dumps(kept, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"settings must hold plain JSON values: {error}") from error
+        table = check_episodes(episodes, game=game, budget=budget)
+        all_episodes, sampled = table, None
+        if len(table) < (episodes["game"] == game).sum():
+            as_sampled = check_episodes(episodes, game=game, budget=budget, rule=SAMPLED)
+            sampled = demand_table(cell_scores(as_sampled, normalisation, budget))
+            all_episodes = pd.concat([table, as_sampled], ignore_index=True)
+        curves = learning_curves(table, normalisation)
+        scores = cell_scores(table, normalisation, budget)
+        demands = demand_table(scores)
+        samples, errors = cell_samples(scores, *PRIMARY)
+        difference = contrast_interval(samples, errors, DIFFERENCE)
+        verdict = decide(
+            samples,
+            errors,
+            gains=late_gains(curves),
+            teacher_score=None if teacher is None else normalisation.score(teacher.unseen_return),
+        )
+        return cls(
+            game=game,
+            budget=budget,
+            normalisation=normalisation,
+            teacher=teacher,
+            settings=kept,
+            episodes=all_episodes,
+            curves=curves,
+            scores=scores,
+            demands=demands,
+            difference=difference,
+            generalisation=generalisation_estimate(scores),
+            verdict=verdict,
+            sampled=sampled,
+        )
+
+    @property
+    def perceptual(self) -> Interval:
+        """Perceptual demand of the primary score."""
+        return _interval(self.demands, "perceptual")
+
+    @property
+    def policy(self) -> Interval:
+        """Policy-learning demand of the primary score."""
+        return _interval(self.demands, "policy")
+
+    @property
+    def joint(self) -> Interval:
+        """What having to learn both at once costs beside the two; negative where the two overlap."""
+        return _interval(self.demands, "joint")
+
+    @property
+    def gap(self) -> Interval:
+        """What both kinds of help together bring: the sum of the three demands."""
+        return _interval(self.demands, "gap")
+
+    @property
+    def perceptual_gain(self) -> Interval:
+        """What better sight alone would bring to the unhelped learner."""
+        return _interval(self.demands, "perceptual_gain")
+
+    @property
+    def policy_gain(self) -> Interval:
+        """What better policy learning alone would bring to the unhelped learner."""
+        return _interval(self.demands, "policy_gain")
+
+    @property
+    def headroom(self) -> Interval:
+        """What is left to the best score when both kinds of help are given."""
+        return _interval(self.demands, "headroom")
+
+    @property
+    def temperature_sentence(self) -> str | None:
+        """What the demands would have been had every policy acted as it samples by itself."""
+        if self.sampled is None:
+            return None
+        perceptual, policy = (_interval(self.sampled, name) for name in ("perceptual", "policy"))
+        change = policy.estimate - self.policy.estimate
+        return (
+            f"Every policy acts at the inverse temperature that returns most on training levels. As they sample by "
+            f"themselves, the perceptual demand would be {perceptual} and the policy-learning demand {policy}: "
+            f"{change:+.2f} of that is temperature."
+        )
+
+    def summary(self) -> pd.DataFrame:
+        """Return the demands for printing: a row a quantity, a column a score family, the primary one first."""
+        return pd.DataFrame(
+            {
+                f"{levels} {score}": {
+                    quantity: str(_interval(self.demands, quantity, levels, score)) for quantity in CONTRASTS
+                }
+                for levels in LEVELS
+                for score in SCORES
+            }
+        )
+
+    def to_json(self, path: str | Path | None = None) -> dict[str, Any]:
+        """Return everything but the raw episodes as JSON-able values, and write it if a path is given.
+
+        Keys: format, game, budget (environment steps), seeds, normalisation, teacher, settings, verdict (name,
+        reason, would_decide, cautions), demands (a list of rows), difference, generalisation, scores and curves (lists
+        of rows), and sampled_demands (rows, where the episodes know two rules of acting). What is not a finite number
+        is null.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path, optional
+            File to write; it appears whole or not at all.
+
+        Returns
+        -------
+        dict
+            What was written.
+        """
+        result: dict[str, Any] = _plain(
+            {
+                "format": FORMAT,
+                "game": self.game,
+                "budget": self.budget,
+                "seeds": sorted(self.scores["seed"].unique().tolist()),
+                "normalisation": asdict(self.normalisation),
+                "teacher": None if self.teacher is None else asdict(self.teacher),
+                "settings": self.settings,
+                "verdict": asdict(self.verdict),
+                "demands": self.demands.to_dict("records"),
+                "difference": asdict(self.difference),
+                "generalisation": asdict(self.generalisation),
+                "scores": self.scores.to_dict("records"),
+                "curves": self.curves.to_dict("records"),
+            }
+            | ({} if self.sampled is None else {"sampled_demands": self.sampled.to_dict("records")})
+        )
+        if path is not None:
+            with replacing(Path(path)) as partial:
+                partial.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        return result
+
+    def plot(self) -> Figure:
+        """Draw curves and demands with the figure registered as "diagnosis" in the entry points "lcd.figures".
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Not shown and not saved.
+
+        Raises
+        ------
+        RuntimeError
+            If no such figure is registered, because the package is not installed.
+        """
+        figure: Figure = registered("diagnosis")(self)
+        return figure
+
+    def __repr__(self) -> str:
+        """Return the verdict and the primary demands, a line each."""
+        lines = [f"Diagnosis of {self.game} after {self.budget:,} steps: {self.verdict.name}"]
+        lines += [f"  {quantity:<16}{_interval(self.demands, quantity)}" for quantity in CONTRASTS]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return the form for a notebook."""
+        title = html.escape(f"{self.game}: {self.verdict.name}")
+        return f"<b>{title}</b><p>{html.escape(self.verdict.reason)}</p>{self.summary().to_html()}"
+
+
+def _interval(demands: pd.DataFrame, quantity: str, levels: str = PRIMARY[0], score: str = PRIMARY[1]) -> Interval:
+    """Return one row of the demand table as an interval."""
+    chosen = (demands["quantity"] == quantity) & (demands["levels"] == levels) & (demands["score"] == score)
+    row = demands[chosen].iloc[0]
+    return Interval(float(row["estimate"]), float(row["low"]), float(row["high"]), row["over"])
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in plain JSON types, with null for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

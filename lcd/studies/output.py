@@ -1,0 +1,127 @@
+"""The folder that a result is written to."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lcd.io.checksums import write_together
+from lcd.io.files import check_output, check_output_folder, is_partial, locked, replacing
+from lcd.io.limits import short
+from lcd.io.untrusted import read_json
+from lcd.studies.diagnosis import Diagnosis
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (a, b) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(a, b, f"{path}[{index}]")
+    elif old != new:
+        show = [str(len(value)) + " entries" if isinstance(value, list) else short(value) for value in (old, new)]
+        yield f"{path} was {show[0]} and is {show[1]}"
+
+
+class Planned(Protocol):
+    """Something that says what will be done, as plain data."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The data."""
+        ...
+
+
+class OutputFolder:
+    """A folder for what one plan gives.
+
+    Parameters
+    ----------
+    path
+        The folder; made if need be.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def check(self, plan: Planned) -> None:
+        """Refuse a folder that belongs to another plan or to somebody else.
+
+        Raises
+        ------
+        ValueError
+            If it does; the message says what differs.
+        """
+        check_output_folder(self.path, "--out")
+        check_output(self.path / "plan.json")
+        if not self.path.exists() or all(is_partial(file) for file in self.path.iterdir()):
+            return
+        try:
+            old = read_json(self.path / "plan.json")
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"The folder {self.path} holds something that the LCD did not write: choose another with --out."
+            ) from error
+        differences = sorted(_differences(old, json.loads(json.dumps(plan.as_dict()))))
+        if differences:
+            raise ValueError(
+                f"The folder {self.path} belongs to another plan ({differences[0]}): "
+                "choose another with --out, or remove it."
+            )
+
+    def claim(self, plan: Planned) -> None:
+        """Check the folder and write the plan into it."""
+        self.check(plan)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with replacing(self.path / "plan.json") as path:
+            path.write_text(json.dumps(plan.as_dict(), indent=1) + "\n")
+
+    def write(self, diagnosis: Diagnosis) -> None:
+        """Write the diagnosis: JSON, figure and tables, all of them or none, with their checksums."""
+        figure = diagnosis.plot()
+        tables = {"curves": diagnosis.curves, "scores": diagnosis.scores, "demands": diagnosis.demands}
+        files: dict[str, Callable[[Path], object]] = {
+            "diagnosis.json": diagnosis.to_json,
+            **{f"{name}.csv": partial(table.to_csv, index=False) for name, table in tables.items()},
+            "episodes.csv.gz": partial(write_packed, diagnosis.episodes),
+            "diagnosis.png": partial(save_figure, figure),
+        }
+        with locked(self.path):
+            write_together(self.path, files)
+
+    def write_tables(self, **tables: pd.DataFrame) -> None:
+        """Write tables as CSV under their names."""
+        for name, table in tables.items():
+            with replacing(self.path / f"{name}.csv") as path:
+                table.to_csv(path, index=False)
+
+    def write_figure(self, name: str, figure: Figure) -> None:
+        """Write a figure as PNG."""
+        save_figure(figure, self.path / f"{name}.png")
+
+
+def write_packed(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as packed CSV; the same table is the same file, whatever its name and whenever it is written."""
+    with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        packed.write(table.to_csv(index=False).encode())
+
+
+_UNDATED: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
+"""What figures do not tell of when they were drawn, by the ending of the file."""
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure; as PDF its fonts are embedded, and the same figure is the same file."""
+    with (
+        replacing(path) as unfinished,
+        mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "lcd"}),  # without a salt SVG names its parts at random
+    ):
+        figure.savefig(unfinished, metadata=_UNDATED.get(path.suffix, {}))

@@ -1,0 +1,278 @@
+"""Diagnosing a game: from a plan to the diagnosis, through the runs of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.experiments.execution import Event, execute, resolve_device
+from lcd.experiments.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
+from lcd.experiments.presets import PRESETS, Preset
+from lcd.experiments.settings import check_made_for
+from lcd.experiments.store import Store
+from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import path, short, text
+from lcd.studies.diagnosis import Diagnosis, TeacherCard
+
+
+def adjusted_preset(name: str, **changes: Any) -> Preset:
+    """A preset with some of its numbers replaced; None leaves a number as it is.
+
+    Raises
+    ------
+    ValueError
+        If there is no such preset.
+    """
+    if text("A preset", name) not in PRESETS:
+        raise ValueError(f"Unknown preset {short(name)}: choose one of {', '.join(PRESETS)}.")
+    return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})
+
+
+def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None = None) -> Diagnosis:
+    """Put the finished runs of a game's plan together.
+
+    Parameters
+    ----------
+    plan
+        The game's plan.
+    store
+        Where its runs are.
+    settings
+        What to note in the diagnosis beside the plan.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    lcd.experiments.store.StoreError
+        If a run is missing or damaged.
+    """
+    runs = [store.load(run) for run in plan.cells]
+    tables = [run.episodes for run in runs]
+    card = None
+    if plan.teacher_run is not None:
+        made = store.load(plan.teacher_run)
+        runs.append(made)
+        tables.append(made.episodes[made.episodes["step"] <= plan.budget])
+        assert made.teacher is not None
+        card = TeacherCard(
+            "trained", made.teacher["step"], made.teacher["training_return"], made.teacher["unseen_return"]
+        )
+    elif plan.given_teacher is not None:
+        card = _evaluate_given(plan, plan.given_teacher)
+    return Diagnosis.from_episodes(
+        pd.concat(tables, ignore_index=True),
+        game=plan.game,
+        budget=plan.budget,
+        normalisation=plan.normalisation,
+        teacher=card,
+        settings={
+            "plan": Plan((plan,)).as_dict(),
+            "core_hours": round(sum(run.core_hours for run in runs), 4),
+            "divergences": sum(run.divergences for run in runs),
+        }
+        | (settings or {}),
+    )
+
+
+def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
+    """A given teacher's own returns, measured as those of the cells are."""
+    from lcd.agents import evaluate, load_policy
+    from lcd.envs.making import make_vec_env
+
+    teacher.check()
+    policy, _ = load_policy(teacher.path)
+    run = plan.cells[0]
+    returns = []
+    for options in (run.training_options, run.unseen_options):
+        env = make_vec_env(options, run.evaluation.num_envs, "semantic")
+        returns.append(float(evaluate(policy, env, 2 * run.evaluation.episodes_per_env).returns.mean()))
+        env.close()
+    return TeacherCard(teacher.name, None, *returns)
+
+
+TRIED_GAMES, TRIED_STEPS = 8, 8
+"""Games, and steps in each, in which a given teacher is asked for its labels before anything is trained."""
+
+
+def check_teacher(teacher: GivenTeacher, game: str, distribution_mode: str = "easy") -> None:
+    """Refuse a teacher that cannot act in the game, before anything is trained.
+
+    It plays a few steps of the game, and what it gives there must be distributions over the actions.
+
+    Parameters
+    ----------
+    teacher
+        The teacher.
+    game, distribution_mode
+        What it is to be imitated in.
+
+    Raises
+    ------
+    ValueError
+        If the file is no policy, its input is no label map, its weights or what it gives are no numbers, or its card
+        names another game or mode.
+    """
+    import torch
+
+    from lcd.agents import load_policy
+    from lcd.agents.teacher import check_finite, checked_labels
+    from lcd.envs import ProcgenOptions
+    from lcd.envs.making import make_vec_env
+    from lcd.envs.procgen.batch import ACTION_SPACE, FRAME_SHAPE
+    from lcd.teachers.library import card_of
+
+    policy, card = load_policy(teacher.path)
+    if policy.observation_space.shape != FRAME_SHAPE or policy.action_space.n != ACTION_SPACE.n:  # type: ignore[attr-defined]
+        raise ValueError(
+            f"The teacher {teacher.path} takes observations of shape {policy.observation_space.shape}; "
+            f"a teacher sees the semantic view, label maps of shape {FRAME_SHAPE}, "
+            f"and chooses among {ACTION_SPACE.n} actions."
+        )
+    known = card_of(teacher.path, teacher.checksum)
+    cards = [card] if known is None else [card, {"game": known.game, "distribution_mode": known.distribution_mode}]
+    for each in cards:
+        check_made_for(each, game, distribution_mode, f"The teacher {teacher.path}")
+    check_finite(policy, f"The teacher {teacher.path}")
+    env = make_vec_env(ProcgenOptions(game, distribution_mode), TRIED_GAMES, "semantic")
+    try:
+        seen = env.reset()
+        for _ in range(TRIED_STEPS):
+            labels = checked_labels(policy, torch.as_tensor(seen), int(ACTION_SPACE.n))
+            seen = env.step(labels.argmax(dim=1).numpy())[0]
+    finally:
+        env.close()
+
+
+def reference_teacher(game: str, distribution_mode: str) -> GivenTeacher | None:
+    """The teacher of a game that comes with the package, if there is one for the mode.
+
+    Raises
+    ------
+    ValueError
+        If its file is damaged.
+    """
+    from lcd.envs import get_game
+    from lcd.teachers.library import shipped_games, shipped_teacher
+
+    if get_game(game).name not in shipped_games(distribution_mode=distribution_mode):
+        return None
+    path, card = shipped_teacher(game, distribution_mode=distribution_mode)
+    return GivenTeacher(path, card.checksum, "reference")
+
+
+def plan_diagnosis(
+    game: str,
+    preset: Preset,
+    *,
+    distribution_mode: str,
+    teacher: Path | str | None,
+    train_teacher: bool = False,
+    appearance: Sequence[str] = (),
+) -> GamePlan:
+    """Lay out the runs that diagnose a game, after a look at the teacher's file and the encoder's.
+
+    Raises
+    ------
+    ValueError
+        If an argument is impossible, the teacher cannot act in the game, or the encoder cannot be had.
+    """
+    if not isinstance(train_teacher, bool):
+        raise ValueError(f"train_teacher is true or false, not {short(train_teacher)}.")
+    if teacher is not None and train_teacher:
+        raise ValueError(f"A teacher is given, {teacher}, and to be trained as well: choose one of the two.")
+    given = None if teacher is None else GivenTeacher.from_file(path("teacher", teacher))
+    if given is None and not train_teacher:
+        given = reference_teacher(game, distribution_mode)
+    plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given, appearance=appearance)
+    check_encoder(preset.encoder)
+    if given is not None:
+        check_teacher(given, plan.game, distribution_mode)
+    return plan
+
+
+def diagnose(
+    game: str,
+    preset: str = "standard",
+    *,
+    steps: int | None = None,
+    seeds: int | None = None,
+    encoder: str | None = None,
+    teacher: Path | str | None = None,
+    train_teacher: bool = False,
+    teacher_factor: int | None = None,
+    distribution_mode: str = "easy",
+    appearance: Sequence[str] = (),
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    listener: Callable[[Event], None] = lambda event: None,
+) -> Diagnosis:
+    """Diagnose a Procgen game: train the four cells and the teacher, and decompose what they score.
+
+    Runs that the store holds already are not trained again, so an interrupted call goes on where it stopped.
+
+    Parameters
+    ----------
+    game
+        Name of the game.
+    preset
+        ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
+    steps, seeds, encoder, teacher_factor
+        Replace the preset's numbers.
+    teacher
+        File of a teacher to imitate; by default the game's reference teacher, see `lcd.teachers`, and where none comes
+        with the package, one that is trained.
+    train_teacher
+        Whether to train a teacher in any case.
+    distribution_mode
+        ``"easy"`` or ``"hard"``.
+    appearance
+        How the game is drawn, see `lcd.envs.procgen.options.APPEARANCES`: ``["no-backgrounds", "monochrome"]``, say.
+    store
+        Folder of the runs.
+    workers, threads
+        Worker processes, and torch threads in each; by default what is fastest here.
+    device
+        Where torch computes.
+    listener
+        Is told what happens, see `lcd.experiments.execution.Event`.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ValueError
+        If an argument is impossible; the message says what would do.
+    lcd.experiments.execution.RunFailed
+        If a run failed; the same call goes on from the finished ones.
+
+    Examples
+    --------
+    >>> import lcd
+    >>> diagnosis = lcd.diagnose("starpilot", "quick")  # doctest: +SKIP
+    >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
+    """
+    resolve_device(device)
+    runs = Store(path("store", store))
+    chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
+    plan = plan_diagnosis(
+        game,
+        chosen,
+        distribution_mode=distribution_mode,
+        teacher=teacher,
+        train_teacher=train_teacher,
+        appearance=appearance,
+    )
+    runs.check(plan.runs)
+    execute(Plan((plan,)), runs, workers=workers, threads=threads, device=device, listener=listener)
+    return read_diagnosis(plan, runs, {"preset": preset})

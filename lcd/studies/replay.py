@@ -1,0 +1,100 @@
+"""Recording a policy at play, to be looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lcd.agents import EncoderPolicy
+from lcd.envs import ProcgenBatch, ProcgenOptions
+from lcd.pretraining.frames import view_of
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Some episodes of one game, seen in both views; `n` steps.
+
+    Attributes
+    ----------
+    game
+        The game.
+    frames : numpy.ndarray, shape (n, 64, 64, 3), uint8
+        What a player sees before each step.
+    labels : numpy.ndarray, shape (n, 64, 64), uint8
+        Label maps of the same states.
+    actions : numpy.ndarray, shape (n,), int
+    values : numpy.ndarray, shape (n,), float
+        The policy's own estimate of what is to come, in the units that it was trained with.
+    rewards : numpy.ndarray, shape (n,), float
+        What each step gave.
+    ended : numpy.ndarray, shape (n,), bool
+        Whether the step ended an episode.
+    """
+
+    game: str
+    frames: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    actions: NDArray[np.int64]
+    values: NDArray[np.float64]
+    rewards: NDArray[np.float64]
+    ended: NDArray[np.bool_]
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """Return of the running episode after each step, shape (n,)."""
+        returns, so_far = [], 0.0
+        for reward, ended in zip(self.rewards.tolist(), self.ended.tolist(), strict=True):
+            so_far += reward
+            returns.append(so_far)
+            so_far = 0.0 if ended else so_far
+        return np.array(returns)
+
+
+@torch.no_grad()
+def record(
+    policy: EncoderPolicy, options: ProcgenOptions, *, episodes: int = 1, max_steps: int = 1000, seed: int = 0
+) -> Replay:
+    """Let a policy play, and keep what it saw and did.
+
+    Parameters
+    ----------
+    policy
+        Sees frames or label maps.
+    options
+        The game and its levels.
+    episodes
+        Episodes to play.
+    max_steps
+        Steps after which it ends in any case.
+    seed
+        Of levels and actions.
+
+    Raises
+    ------
+    ValueError
+        If the policy cannot play the game.
+    """
+    view = view_of(policy)
+    batch = ProcgenBatch(options, 1, "both", seed)
+    generator = torch.Generator().manual_seed(seed)
+    steps: list[tuple[np.ndarray, np.ndarray, int, float, float, bool]] = []
+    left = episodes
+    seen = batch.observe()
+    try:
+        while left and len(steps) < max_steps:
+            assert isinstance(seen, dict)
+            visible, _ = policy.obs_to_tensor(seen[view])
+            action = int(torch.multinomial(policy.log_probabilities(visible).exp(), 1, generator=generator))
+            step = batch.step(np.array([action], np.int32))
+            ended = bool(step.terminated[0] | step.truncated[0])
+            value = float(policy.predict_values(visible))
+            steps.append((seen["pixels"][0], seen["semantic"][0], action, value, float(step.rewards[0]), ended))
+            left -= ended
+            seen = step.observations
+    finally:
+        batch.close()
+    frames, labels, actions, values, rewards, ends = (np.array(column) for column in zip(*steps, strict=True))
+    return Replay(options.game, frames, labels, actions, values, rewards, ends)

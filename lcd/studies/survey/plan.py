@@ -1,0 +1,149 @@
+"""The plan of a survey: which games are diagnosed, and how much each may cost, in a file that people read and write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from lcd.envs import get_game
+from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.presets import PRESETS
+from lcd.io.limits import short, text
+from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
+from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+
+ADJUSTABLE = ("steps", "seeds", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor")
+"""Numbers of a preset that a survey may replace."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Which games to diagnose, all in the same way.
+
+    Attributes
+    ----------
+    games
+        Procgen games, in the order in which they are diagnosed.
+    preset
+        Name of the preset, see `lcd.experiments.presets`.
+    changes
+        Numbers of the preset that are replaced, by name; see `ADJUSTABLE`.
+    mode
+        Procgen's distribution mode, ``"easy"`` or ``"hard"``.
+    appearance
+        How the games are drawn: names in `lcd.envs.procgen.options.APPEARANCES`.
+    train_teachers
+        Whether to train teachers even where references come with the package.
+    """
+
+    games: tuple[str, ...]
+    preset: str = "standard"
+    changes: dict[str, Any] = field(default_factory=dict)
+    mode: str = "easy"
+    appearance: tuple[str, ...] = ()
+    train_teachers: bool = False
+
+    def __post_init__(self) -> None:
+        for name, several in (("games", self.games), ("appearance", self.appearance)):
+            if not isinstance(several, Iterable):
+                raise ValueError(
+                    f"A survey's {name} = {short(several)} is not written as a survey is: name them in a list, each in "
+                    "quotation marks."
+                )
+            if isinstance(several, str) or not all(isinstance(each, str) for each in several):
+                raise ValueError(
+                    f"A survey's {name} are a list of names, each in quotation marks, not {short(several)}."
+                )
+            object.__setattr__(self, name, tuple(several))
+        for name in ("preset", "mode"):
+            text(f"A survey's {name}", getattr(self, name))
+        if not isinstance(self.train_teachers, bool):
+            raise ValueError(f"A survey's train_teachers is true or false, not {short(self.train_teachers)}.")
+        object.__setattr__(self, "games", tuple(get_game(game).name for game in self.games))
+        if len(set(self.games)) < max(1, len(self.games)):
+            raise ValueError(
+                f"A survey names each of its games once, unlike {', '.join(self.games) or 'an empty list'}."
+            )
+        if unknown := sorted(self.changes.keys() - set(ADJUSTABLE)):
+            raise ValueError(f"A survey cannot set {unknown[0]!r}: it may set {', '.join(ADJUSTABLE)}.")
+        for name, value in self.changes.items():
+            kind, word = (str, "name") if name == "encoder" else (int, "whole number")
+            if type(value) is not kind:  # true is no number, though Python counts it as 1
+                raise ValueError(f"A survey's {name} is a {word}, not {short(value)}.")
+        if self.preset not in PRESETS:
+            raise ValueError(f"Unknown preset {self.preset!r}: choose one of {', '.join(PRESETS)}.")
+
+    @classmethod
+    def read(cls, source: Path | str) -> Survey:
+        """Read a survey's file, or the one of this name that comes with the package.
+
+        Parameters
+        ----------
+        source
+            A TOML file, with `games` and, where they differ from the defaults, the other attributes of this class and
+            the numbers in `ADJUSTABLE`; or a name in `shipped_surveys`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such file, or it is no plan of a survey.
+        """
+        path = Path(source)
+        if str(source) in shipped_surveys() and not os.path.lexists(path):
+            data = parse_toml(_shipped(str(source)).read_text("utf-8"), str(source))
+        else:
+            known = ", ".join(shipped_surveys())
+            remedy = f"give a file, or one of {known}"
+            check_file(path, LARGEST_TOML, what="survey", remedy=remedy, lost=remedy)
+            data = read_toml(path, what="a survey", remedy=remedy)
+        own = {f.name for f in fields(cls)} - {"changes"}
+        if "games" not in data:
+            raise ValueError(f"{source} names no games: a survey needs a line such as games = ['starpilot', 'maze'].")
+        try:
+            changes = {key: value for key, value in data.items() if key not in own}
+            return cls(**{key: value for key, value in data.items() if key in own}, changes=changes)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(f"{source} is not written as a survey is: {error}.") from None
+
+    @cached_property
+    def plan(self) -> Plan:
+        """All runs of all games."""
+        return Plan(tuple(self._plan_game(game) for game in self.games))
+
+    def _plan_game(self, game: str) -> GamePlan:
+        return plan_diagnosis(
+            game,
+            adjusted_preset(self.preset, **self.changes),
+            distribution_mode=self.mode,
+            teacher=None,
+            train_teacher=self.train_teachers,
+            appearance=self.appearance,
+        )
+
+    def only(self, games: Sequence[str]) -> Survey:
+        """The same survey of some of its games.
+
+        Raises
+        ------
+        ValueError
+            If one of them is not in it.
+        """
+        for game in games:
+            if game not in self.games:
+                raise ValueError(f"The survey has no game {game!r}: choose among {', '.join(self.games)}.")
+        return replace(self, games=tuple(games))
+
+
+def shipped_surveys() -> list[str]:
+    """Names of the surveys that come with the package."""
+    folder = resources.files("lcd.studies.survey") / "plans"
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def _shipped(name: str) -> Any:
+    return resources.files("lcd.studies.survey") / "plans" / f"{name}.toml"

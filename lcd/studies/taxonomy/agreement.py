@@ -1,0 +1,105 @@
+"""Whether other ways to measure demands agree: other scores, and the cheap estimate from generalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.metrics import adjusted_rand_score
+
+from lcd.measurement.generalisation import generalisation_estimate
+from lcd.measurement.scores import LEVELS, PRIMARY, SCORES
+from lcd.studies.taxonomy.classes import find_classes
+from lcd.studies.taxonomy.positions import PLANE, Cells
+
+
+def family_agreement(scores: pd.DataFrame, classes: NDArray[np.int64], refits: int = 20) -> pd.DataFrame:
+    """How far each family of scores agrees with the primary one.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        One row a (game, view, learning, seed, levels).
+    classes : numpy.ndarray, shape (n,)
+        Class of each game by the primary family.
+    refits : int
+        Draws of seeds behind the stability of the classes of each family, and half of the draws behind their number.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (levels, score): perceptual and policy (Spearman's correlation of the demand over games), classes
+        (their number in this family) and rand (adjusted Rand index of the classes).
+    """
+    primary = Cells.of(scores, *PRIMARY).positions()
+    rows = []
+    for levels in LEVELS:
+        for score in SCORES:
+            cells = Cells.of(scores, levels, score)
+            places = cells.positions()
+            correlations = [float(stats.spearmanr(primary[:, axis], places[:, axis]).statistic) for axis in range(2)]
+            own = find_classes(cells, refits=refits, nulls=2 * refits - 1)
+            rand = adjusted_rand_score(classes, own.of_games)
+            rows.append((levels, score, *correlations, len(own.names), float(rand)))
+    return pd.DataFrame(rows, columns=["levels", "score", *PLANE, "classes", "rand"])
+
+
+def cheap_estimates(scores: pd.DataFrame) -> pd.DataFrame:
+    """The demands of every game by the factorial and from generalisation alone, side by side.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (game, demand): factorial (the estimate of `lcd.measurement.demands`), cheap (that of
+        `lcd.measurement.generalisation`), low and high (its 95 % limits).
+    """
+    cells = Cells.of(scores)
+    rows = []
+    for game, place in zip(cells.games, cells.positions(), strict=True):
+        cheap = generalisation_estimate(scores[scores["game"] == game])
+        for demand, factorial in zip(PLANE, place.tolist(), strict=True):
+            found = getattr(cheap, demand)
+            rows.append((game, demand, factorial, found.estimate, found.low, found.high))
+    return pd.DataFrame(rows, columns=["game", "demand", "factorial", "cheap", "low", "high"])
+
+
+def spearman_limits(correlation: float, count: int) -> tuple[float, float]:
+    """95 % limits of Spearman's correlation over `count` pairs.
+
+    Fisher's transform with the standard error of Bonett and Wright. A perfect correlation has none; it is read as
+    halfway to the next lower one that so many pairs can have, which two neighbours out of order give. A bootstrap over
+    a handful of pairs would call it certain. Three pairs bound nothing.
+
+    References
+    ----------
+    Bonett, D. G. and Wright, T. A. (2000), "Sample size requirements for estimating Pearson, Kendall and Spearman
+    correlations", Psychometrika 65.
+    """
+    if count <= 3:
+        return -1.0, 1.0
+    most = 1 - 6 / (count * (count**2 - 1))
+    centre = np.arctanh(np.clip(correlation, -most, most))
+    reach = stats.norm.ppf(0.975) * np.sqrt((1 + correlation**2 / 2) / (count - 3))
+    return float(np.tanh(centre - reach)), float(np.tanh(centre + reach))
+
+
+def cheap_agreement(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's correlation over games of the cheap estimate with the factorial.
+
+    Parameters
+    ----------
+    estimates : pandas.DataFrame
+        What `cheap_estimates` returned.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a demand: spearman, low and high (`spearman_limits`, over games).
+    """
+    rows = []
+    for demand, table in estimates.groupby("demand", sort=False):
+        pairs = table[["factorial", "cheap"]].to_numpy()
+        correlation = float(stats.spearmanr(*pairs.T).statistic)
+        rows.append((demand, correlation, *spearman_limits(correlation, len(pairs))))
+    return pd.DataFrame(rows, columns=["demand", "spearman", "low", "high"])

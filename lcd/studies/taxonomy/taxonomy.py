@@ -1,0 +1,269 @@
+"""A taxonomy: the games of a survey sorted by what makes them hard, and new games placed among them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lcd.measurement.rule import capped_demands
+from lcd.measurement.scores import late_gains
+from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.figures import registered
+from lcd.studies.survey.tables import SurveyTables, check_alike
+from lcd.studies.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
+from lcd.studies.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
+from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
+from lcd.studies.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
+
+FEWEST_GAMES = 3
+FIGURES = ("taxonomy", "curves", "ranks", "needs", "agreement")
+"""What can be drawn: the map, all learning curves, ranks, what verdicts need, and how far other scores agree."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A new game among the games of a taxonomy.
+
+    Attributes
+    ----------
+    game : str
+        The game.
+    nearest : pandas.DataFrame
+        One row a game of the taxonomy but itself, nearest first: game, distance (in units of the normalised score) and
+        deviations (the same in standard errors of both positions).
+    classes : pandas.DataFrame
+        One row a class, likeliest first: class and probability.
+    """
+
+    game: str
+    nearest: pd.DataFrame
+    classes: pd.DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class Taxonomy:
+    """Games sorted by their demands; built from the tables of a survey, and computed when it is asked.
+
+    Attributes
+    ----------
+    tables : SurveyTables
+        The survey, of at least three games.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer games.
+
+    Examples
+    --------
+    >>> import lcd
+    >>> taxonomy = lcd.Taxonomy.read("surveys/procgen-easy")  # doctest: +SKIP
+    >>> taxonomy.positions, taxonomy.classes.names, taxonomy.reliability  # doctest: +SKIP
+    """
+
+    tables: SurveyTables
+
+    def __post_init__(self) -> None:
+        if len(self.tables.games) < FEWEST_GAMES:
+            raise ValueError(
+                f"A taxonomy needs at least {FEWEST_GAMES} games, not {len(self.tables.games)}: diagnose more of them."
+            )
+
+    @classmethod
+    def read(cls, source: Path | str) -> Taxonomy:
+        """Read a folder of diagnoses or of a survey's tables, or a survey that comes with the package, by its name.
+
+        Raises
+        ------
+        ValueError
+            If there are no diagnoses in it, or of fewer than three games.
+        """
+        return cls(SurveyTables.read(source))
+
+    @cached_property
+    def cells(self) -> Cells:
+        """The scores of the primary family behind the positions."""
+        return Cells.of(self.tables.scores)
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The classes of the games."""
+        return find_classes(self.cells)
+
+    @cached_property
+    def positions(self) -> pd.DataFrame:
+        """One row a game: every quantity with its limits, the verdict, the class and its probability, and capped.
+
+        That column names the demands, "perceptual", "policy" or both, that are as large as they could show at the
+        budget (`lcd.measurement.rule.capped_demands`); it is empty for most games.
+        """
+        table = position_table(self.tables.scores)
+        found = self.classes
+        table["class"] = [found.names[number] for number in found.of_games]
+        table["probability"] = found.membership.max(axis=1)
+        known = self.tables.games.set_index("game").loc[table["game"]]
+        curves = dict(list(self.tables.curves.groupby("game")))
+        return table.assign(
+            capped=[" ".join(capped_demands(late_gains(curves[game]))) for game in table["game"]],
+            verdict=known["verdict"].to_numpy(),
+            teacher_score=((known["teacher_unseen"] - known["random"]) / (known["best"] - known["random"])).to_numpy(),
+        )
+
+    @cached_property
+    def reliability(self) -> pd.DataFrame:
+        """How reproducible each demand is, see `lcd.studies.taxonomy.reliability.reliability_table`."""
+        return reliability_table(self.cells)
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """Ranks of the games with limits, see `lcd.studies.taxonomy.reliability.rank_table`."""
+        return rank_table(self.cells)
+
+    @cached_property
+    def seeds(self) -> pd.DataFrame:
+        """What other numbers of seeds would decide, see `lcd.studies.taxonomy.reliability.seeds_table`."""
+        return seeds_table(self.tables.scores)
+
+    @cached_property
+    def steps(self) -> pd.DataFrame:
+        """What smaller budgets would have said, see `lcd.studies.taxonomy.reliability.steps_table`."""
+        return steps_table(self.tables.curves)
+
+    @cached_property
+    def families(self) -> pd.DataFrame:
+        """Agreement of the families of scores, see `lcd.studies.taxonomy.agreement.family_agreement`."""
+        return family_agreement(self.tables.scores, self.classes.of_games)
+
+    @cached_property
+    def cheap(self) -> pd.DataFrame:
+        """Demands from generalisation alone beside the factorial's, see `agreement.cheap_estimates`."""
+        return cheap_estimates(self.tables.scores)
+
+    @cached_property
+    def cheap_agreement(self) -> pd.DataFrame:
+        """How far the two agree, see `lcd.studies.taxonomy.agreement.cheap_agreement`."""
+        return cheap_agreement(self.cheap)
+
+    @cached_property
+    def aggregates(self) -> pd.DataFrame:
+        """Demands of the whole survey: rliable's interquartile mean and mean over games with stratified bootstrap."""
+        return aggregate_table(self.cells)
+
+    def as_tables(self) -> dict[str, pd.DataFrame]:
+        """Everything that `lcd taxonomy` writes, by name; for the columns see `lcd.studies.taxonomy.columns`."""
+        names = self.classes.names
+        membership = pd.DataFrame(
+            {
+                "game": np.repeat(self.cells.games, len(names)),
+                "class": names * len(self.cells.games),
+                "probability": self.classes.membership.ravel(),
+            }
+        )
+        return {
+            "positions": self.positions,
+            "membership": membership,
+            "class_selection": self.classes.selection,
+            "reliability": self.reliability,
+            "ranks": self.ranks,
+            "seeds": self.seeds,
+            "steps": self.steps,
+            "families": self.families,
+            "cheap": self.cheap,
+            "cheap_agreement": self.cheap_agreement,
+            "aggregates": self.aggregates,
+        }
+
+    def plot(self, name: str = "taxonomy") -> Figure:
+        """Draw the map of the games, or another of `FIGURES`."""
+        if name not in FIGURES:
+            raise ValueError(f"There is no figure {name!r} of a taxonomy: there are {', '.join(FIGURES)}.")
+        figure: Figure = registered(name)(self)
+        return figure
+
+    def place(self, diagnosis: Diagnosis | SurveyTables, draws: int = DRAWS) -> Placement:
+        """Place a game that is not part of the taxonomy.
+
+        Parameters
+        ----------
+        diagnosis : Diagnosis or SurveyTables
+            Of one game, measured as those of the taxonomy were.
+        draws : int
+            Draws of its position behind the probabilities.
+
+        Raises
+        ------
+        ValueError
+            If it holds several games or a cell of a single seed, or was not measured as the games of the taxonomy.
+        """
+        tables = diagnosis if isinstance(diagnosis, SurveyTables) else SurveyTables.of([diagnosis])
+        check_alike(pd.concat([self.tables.games, tables.games], ignore_index=True))
+        new = Cells.of(tables.scores)
+        if len(new.games) != 1:
+            raise ValueError(f"One game is placed at a time, not {len(new.games)}: give the folder of one diagnosis.")
+        place, error = new.positions()[0], new.covariances()[0]
+        away = self.cells.positions() - place
+        together = self.cells.covariances() + error + 1e-12 * np.eye(2)
+        deviations = np.sqrt(np.einsum("ni,nij,nj->n", away, np.linalg.inv(together), away))
+        nearest = pd.DataFrame(
+            {"game": self.cells.games, "distance": np.hypot(*away.T), "deviations": deviations}
+        ).sort_values("distance")
+        nearest = nearest[nearest["game"] != new.games[0]].reset_index(drop=True)  # not itself
+        chances = self.classes.chances(new.draws(draws, farthest=FARTHEST))[0]
+        classes = pd.DataFrame({"class": self.classes.names, "probability": chances})
+        return Placement(new.games[0], nearest, classes.sort_values("probability", ascending=False, ignore_index=True))
+
+
+@contextmanager
+def _global_seed(seed: int) -> Iterator[None]:
+    """Seed NumPy's global generator for a while: rliable draws from it, whatever it is given."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+def aggregate_table(cells: Cells, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Aggregate each demand over games, seeds resampled within every game.
+
+    Parameters
+    ----------
+    cells : Cells
+        The scores.
+    resamples, seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (demand, measure): measure ("interquartile mean" or "mean"), estimate, low, high (95 %).
+
+    References
+    ----------
+    Agarwal, R. et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice", NeurIPS.
+    """
+    with warnings.catch_warnings(), _global_seed(seed):
+        warnings.simplefilter("ignore", FutureWarning)  # of what rliable asks of arch
+        from rliable import library, metrics
+
+        measures = {"interquartile mean": metrics.aggregate_iqm, "mean": metrics.aggregate_mean}
+        estimates, limits = library.get_interval_estimates(
+            {name: cells.by_seed()[:, :, axis] for axis, name in enumerate(PLANE)},
+            lambda table: np.array([measure(table) for measure in measures.values()]),
+            reps=resamples,
+        )
+    rows = [
+        (demand, measure, float(estimates[demand][place]), *map(float, limits[demand][:, place]))
+        for demand in PLANE
+        for place, measure in enumerate(measures)
+    ]
+    return pd.DataFrame(rows, columns=["demand", "measure", "estimate", "low", "high"])

@@ -1,0 +1,162 @@
+"""An encoder of label maps that puts the player in the middle."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import nn
+from torch.nn import functional
+
+from lcd.agents.encoders.convolutional import CHANNELS, SizedEncoder, StridedConv2d
+from lcd.agents.encoders.registry import register_encoder
+
+PLAYER, OUTSIDE = 1, 64
+"""Label of the player in every Procgen game that shows it apart, and of nothing that a game draws."""
+
+
+@register_encoder("egocentric")
+class Egocentric(SizedEncoder):
+    """Three convolutions over the whole label map at half its resolution, with the player always in the middle.
+
+    Where things are relative to the player is then the same wherever both are, so a policy learns from a tenth of the
+    steps in games that a fixed camera watches. Where the player's label is missing, the map stays as it is.
+
+    Parameters
+    ----------
+    observation_space
+        Label maps, shape (height, width), both multiples of 16.
+    features_dim
+        Number of features.
+    """
+
+    reads_frames = False
+
+    def __init__(self, observation_space: spaces.Space, features_dim: int = 256) -> None:
+        super().__init__(observation_space, features_dim)
+        body = nn.Sequential(
+            StridedConv2d(CHANNELS, 32, kernel_size=4, stride=4),
+            nn.ReLU(inplace=True),
+            StridedConv2d(32, 64, kernel_size=4, stride=2),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(64, 32, kernel_size=3),
+            nn.Flatten(),
+            nn.ReLU(inplace=True),
+        )
+        self.network = self.with_features(body)
+
+    @staticmethod
+    def arranged(labels: torch.Tensor) -> torch.Tensor:
+        """Label maps around the player, at half their resolution."""
+        return around_player(labels)
+
+
+@register_encoder("egocentric-near")
+class NearEgocentric(Egocentric):
+    """The same at full resolution, as far as half the map on each side: for games in which small sizes decide.
+
+    In bigfish, whose player eats what is smaller and is eaten by what is larger, half the resolution hides which is
+    which: this one returns 7.7 after half a million steps, the other 1.3.
+    """
+
+    @staticmethod
+    def arranged(labels: torch.Tensor) -> torch.Tensor:
+        """Label maps around the player, at their resolution."""
+        return _centred(labels, *_places(labels), labels.shape[1:])
+
+
+@register_encoder("egocentric-plunder")
+class PlunderEgocentric(Egocentric):
+    """The same for plunder, whose label maps name ships by their kind: here by their part in the game."""
+
+    @staticmethod
+    def arranged(labels: torch.Tensor) -> torch.Tensor:
+        """Label maps around the player's ship, with one label for the kind to hit and one for all others."""
+        return around_player(ships_by_part(labels))
+
+
+SHIPS = (8, 59, 60, 61, 62, 63)
+TARGET, SPARED = SHIPS[:2]
+"""Labels of plunder's ships, and what two of them mean where ships are told by their part."""
+
+_LEGEND = (57, 5)
+_HARBOUR = (slice(50, None), slice(14, None))
+"""Where plunder shows the kind to hit, and where only the player's ship can be; rows and columns."""
+
+
+def ships_by_part(labels: torch.Tensor) -> torch.Tensor:
+    """Plunder's label maps with `PLAYER`, `TARGET` and `SPARED` in place of the six kinds of ship.
+
+    Parameters
+    ----------
+    labels : torch.Tensor, shape (batch, 64, 64), uint8
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, 64, 64), uint8
+    """
+    # In whole numbers: to choose between two maps pixel by pixel takes many times as long as to multiply them.
+    ships = (labels == SHIPS[0]) | (labels - SHIPS[1] < len(SHIPS) - 1)
+    wanted = labels == labels[:, _LEGEND[0], _LEGEND[1]][:, None, None]
+    parts = labels * ~ships + (SPARED - (SPARED - TARGET) * wanted.view(torch.uint8)) * ships
+    harbour = (slice(None), *_HARBOUR)
+    parts[harbour] = parts[harbour].masked_fill(ships[harbour], PLAYER)
+    return parts
+
+
+def around_player(labels: torch.Tensor) -> torch.Tensor:
+    """Label maps at half their resolution, moved so that the player is in the middle.
+
+    Four pixels become the largest of their labels, so that nothing small gets lost in front of nothing.
+
+    Parameters
+    ----------
+    labels : torch.Tensor, shape (batch, height, width), uint8
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, height, width), uint8
+        The player at (height / 2, width / 2); what lies outside the map is `OUTSIDE`, and the whole map is in sight.
+    """
+    rows, columns = _places(labels)
+    halves = torch.maximum(
+        torch.maximum(labels[:, ::2, ::2], labels[:, 1::2, ::2]),
+        torch.maximum(labels[:, ::2, 1::2], labels[:, 1::2, 1::2]),
+    )
+    return _centred(halves, rows // 2, columns // 2, labels.shape[1:])
+
+
+def _places(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row and column of the player in each map, shape (batch,)."""
+    player = (labels == PLAYER).view(torch.uint8)  # whose maximum takes a tenth of the time of `any`
+    rows, columns = (_middle(player.amax(dim)) for dim in (2, 1))
+    return rows, columns
+
+
+def _centred(maps: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """A window of a size around a place in each map."""
+    height, width = size
+    margins = (width // 2, width // 2, height // 2, height // 2)
+    cut = _windows_in_memory if maps.device.type == "cpu" else _windows
+    return cut(functional.pad(maps, margins, value=OUTSIDE), rows, columns, height, width)
+
+
+def _middle(occupied: torch.Tensor) -> torch.Tensor:
+    """Middle of the places that hold 1 and not 0 in each row, that of the row where there are none; shape (batch,)."""
+    length = occupied.shape[1]
+    first, last = occupied.argmax(dim=1), length - 1 - occupied.flip(1).argmax(dim=1)
+    return torch.where(occupied.amax(dim=1) > 0, (first + last + 1) // 2, length // 2)
+
+
+def _windows(maps: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """One window of each map, shape (batch, height, width)."""
+    numbers = torch.arange(len(maps), device=maps.device)
+    return maps.unfold(1, height, 1).unfold(2, width, 1)[numbers, tops, lefts]
+
+
+def _windows_in_memory(
+    maps: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int
+) -> torch.Tensor:
+    """The same, in the processor's memory, where NumPy copies whole rows and is ten times as fast."""
+    views = np.lib.stride_tricks.sliding_window_view(maps.numpy(), (height, width), axis=(1, 2))  # type: ignore[call-overload]
+    return torch.from_numpy(views[np.arange(len(maps)), tops.numpy(), lefts.numpy()])

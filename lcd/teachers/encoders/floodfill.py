@@ -1,0 +1,194 @@
+"""Encoders of label maps of mazes that are told the way, not taught it: where the next goal lies."""
+
+from __future__ import annotations
+
+import torch
+from gymnasium import spaces
+from torch import nn
+from torch.nn import functional
+
+from lcd.agents.encoders.convolutional import CHANNELS, label_channels
+from lcd.agents.encoders.registry import register_encoder
+from lcd.teachers.encoders.cells import WINDOW, Cells, ToldEncoder
+from lcd.teachers.encoders.recurrent import SAMPLES, Wayfinder
+
+NEXT = ((-1, 0), (1, 0), (0, -1), (0, 1))
+"""Rows and columns from a cell to those that share an edge with it: up, down, left, right."""
+
+GOAL, WALL = 3, 52
+"""Labels in maze; heist's walls have the same."""
+
+STEPS_PER_CELL = 6
+"""How many steps of a flood there are for each cell across: the ways of a perfect maze are up to that long."""
+
+
+@register_encoder("floodfill-maze")
+class MazeFloodfill(Wayfinder):
+    """What a wayfinder tells, and which of the cells beside the player lie nearer to the cheese of a maze.
+
+    A wayfinder must learn to carry word from cell to cell, and hears from as far as it has rounds. Here the label map
+    is flooded from the goal, around the walls, as far as the level goes: that much of planning is built in and not
+    learned, so this is an encoder for teachers, who may be made with every means, and not for learners that are
+    compared.
+
+    Parameters
+    ----------
+    observation_space, **sizes
+        As in `lcd.agents.Wayfinder`; a few rounds do, for they need to carry word only of what is near.
+    """
+
+    def __init__(self, observation_space: spaces.Space, **sizes: int) -> None:
+        super().__init__(observation_space, **sizes)
+        self.network = self.with_features(_Flooded(self.eye))
+
+
+@register_encoder("floodfill-heist")
+class HeistFloodfill(ToldEncoder):
+    """Which of the cells beside the player lie nearer to the next thing to fetch in heist, around what is closed.
+
+    The nearest key that can be reached, and when none can, the exit: a door is closed while its key is not held. For
+    teachers only, as `MazeFloodfill` is.
+
+    Parameters
+    ----------
+    observation_space
+        Label maps of easy levels, shape (64, 64).
+    features_dim
+        Number of features.
+    """
+
+    def __init__(self, observation_space: spaces.Space, features_dim: int = 128) -> None:
+        super().__init__(observation_space, _NextErrand(), _NextErrand.size, features_dim)
+
+
+KEYS, DOORS, EXIT = (3, 61, 60), (2, 63, 62), 10
+"""Labels in heist; a key and its door have the same place."""
+
+HEIST_CELLS = 9
+
+_RING, _BESIDE_RING = (3, (61, 57, 53)), (2, 5)
+"""Row and columns of pixels where easy levels show held keys, and rows of which a key in a cell reaches one."""
+
+
+class _NextErrand(nn.Module):
+    """What a flood from the next thing to fetch says where the player is."""
+
+    size = 13
+    keys: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells = Cells(64, HEIST_CELLS, (*KEYS, *DOORS, EXIT, WALL))
+        self.register_buffer("keys", torch.tensor(KEYS, dtype=torch.uint8), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, labels: torch.Tensor) -> torch.Tensor:
+        """Numbers of shape (batch, size)."""
+        (down, right), (row, column) = self.cells.player(labels)
+        there, held = self.cells(labels), self._held(labels)
+        keys, doors, exits, walls = there[:, :3], there[:, 3:6], there[:, 6], there[:, 7]
+        keys[:, :, 0] &= ~self._on_ring(held)
+        below = labels[:, _BESIDE_RING[1]].index_select(1, self.cells.pixels) == EXIT
+        exits[:, 0] |= below.view(-1, HEIST_CELLS, WINDOW).any(dim=2)  # held keys may lie on it
+        closed = (doors & ~held[:, :, None, None]).any(dim=1) | walls
+        goals = torch.cat([keys.any(dim=1), exits])
+        to_keys, to_exit = arrival_times(goals, ~closed.repeat(2, 1, 1), row.repeat(2), column.repeat(2)).chunk(2)
+        never = STEPS_PER_CELL * HEIST_CELLS
+        fetches = to_keys[:, :1] < never
+        times = torch.where(fetches, to_keys, to_exit)
+        nearer = times[:, 1:] < times[:, :1]
+        place = torch.stack([down - row - 0.5, right - column - 0.5, times[:, 0] / never], dim=1)
+        reached = (times[:, 1:] < never).sum(dim=1, keepdim=True) / len(NEXT)
+        return torch.cat([nearer, place, fetches, held, times[:, :1] == 0, reached], dim=1).float()
+
+    def _held(self, labels: torch.Tensor) -> torch.Tensor:
+        """Which keys are held, shape (batch, 3), bool."""
+        row, columns = _RING
+        above, below = (labels[:, beside, columns] != self.keys for beside in _BESIDE_RING)
+        return (labels[:, row, columns] == self.keys) & above & below
+
+    def _on_ring(self, held: torch.Tensor) -> torch.Tensor:
+        """Where the upper row of cells shows a key only because it is held, shape (batch, 3, cells)."""
+        return held[:, :, None] & (torch.arange(HEIST_CELLS, device=held.device) >= HEIST_CELLS - 2)
+
+
+class _Flooded(nn.Module):
+    """A wayfinder's numbers, and what a flood from the goal says where the player is."""
+
+    goal: torch.Tensor
+    wall: torch.Tensor
+
+    def __init__(self, rounds: nn.Module) -> None:
+        super().__init__()
+        self.rounds = rounds
+        for name, label in (("goal", GOAL), ("wall", WALL)):
+            levels = label_channels(torch.tensor([[[label]]], dtype=torch.uint8), torch.float32)
+            self.register_buffer(name, levels.flatten(), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Numbers of shape (batch, 4 * depth + 7)."""
+        with torch.no_grad():
+            told = self.told(images.detach())
+        return torch.cat([self.rounds(images), told.to(images.dtype)], dim=1)
+
+    def told(self, images: torch.Tensor) -> torch.Tensor:
+        """What a flood says, shape (batch, 7).
+
+        Whether the cell above, below, left and right of the player's is nearer to the goal; where in its cell the
+        player is, down and to the right; how far it has to go.
+        """
+        player = images[:, -1].float()
+        cells = player.shape[1] // SAMPLES
+        along = (torch.arange(cells * SAMPLES, device=player.device) + 0.5) / SAMPLES
+        by_side = torch.stack([player.sum(dim=2), player.sum(dim=1)])
+        down, right = (by_side @ along) / by_side.sum(dim=2).clamp(min=1e-3)
+        row, column = (place.long().clamp(max=cells - 1) for place in (down, right))
+        middles = images[:, :CHANNELS, SAMPLES // 2 :: SAMPLES, SAMPLES // 2 :: SAMPLES].permute(0, 2, 3, 1)
+        goal, wall = ((middles == levels.to(middles.dtype)).all(dim=-1) for levels in (self.goal, self.wall))
+        times = arrival_times(goal, ~wall, row, column)
+        nearer = (times[:, 1:] < times[:, :1]).float()
+        far = times[:, 0] / (STEPS_PER_CELL * cells)
+        return torch.cat([nearer, torch.stack([down - row, right - column, far], dim=1)], dim=1)
+
+
+def arrival_times(goals: torch.Tensor, free: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    """When a flood from the goals arrives at a cell and at those beside it.
+
+    A row of cells is one number, a bit a cell, so that a step of the flood is a handful of operations.
+
+    Parameters
+    ----------
+    goals, free : torch.Tensor, shape (batch, cells, cells), bool
+        Where the flood begins, and where it goes; goals are free. At most 60 cells across.
+    row, column : torch.Tensor, shape (batch,)
+        The cell.
+
+    Returns
+    -------
+    torch.Tensor, shape (batch, 5), float32
+        Steps to the cell itself, and to the cells above, below, left and right of it; the number of all steps where
+        the flood does not come, or there is no such cell.
+    """
+    cells = goals.shape[1]
+    bits = 2 << torch.arange(cells, device=goals.device)  # the lowest bit stays free: what flows over the edge is lost
+    wet, open_ = (functional.pad((mask * bits).sum(dim=2), (1, 1)) for mask in (goals, goals | free))
+    around = torch.tensor([(0, 0), *NEXT], device=goals.device)
+    rows = row[:, None] + 1 + around[:, 0]
+    shifts = column[:, None] + 1 + around[:, 1]
+    times = torch.zeros(rows.shape, dtype=torch.int64, device=goals.device)
+    for _ in range(STEPS_PER_CELL * cells):
+        times += 1 - (wet.gather(1, rows) >> shifts & 1)
+        spread = flooded(wet, open_)
+        if torch.equal(spread, wet):
+            break
+        wet = spread
+    arrived = (wet.gather(1, rows) >> shifts & 1).bool()
+    return torch.where(arrived, times, STEPS_PER_CELL * cells).float()
+
+
+def flooded(wet: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
+    """Cells that are wet one step later, a row of cells in a number, a bit a cell; both of shape (batch, rows)."""
+    spread = wet | wet << 1 | wet >> 1
+    spread[:, 1:] |= wet[:, :-1]
+    spread[:, :-1] |= wet[:, 1:]
+    return spread & free

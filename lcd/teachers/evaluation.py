@@ -1,0 +1,228 @@
+"""What a teacher, and the expert behind it, are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import stats
+
+from lcd.agents import EncoderPolicy, evaluate
+from lcd.envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
+from lcd.envs.procgen.actions import HEADINGS
+from lcd.envs.procgen.heading import NO_MOVE
+from lcd.teachers.avoidance import Wary
+from lcd.teachers.recipes import WARY, Expert
+from lcd.teachers.search import PlanSearch, SearchSettings
+from lcd.teachers.shortest_paths import Ways
+
+NUM_ENVS = 64
+SHARPNESSES = (1.0, 1.5, 2.5, 4.0, 8.0)
+SEARCH_STRIDE = 2
+"""Steps from one search to the next."""
+
+LONG_TRAINED: Mapping[str, float] = MappingProxyType(
+    {
+        "bigfish": 29.2,
+        "bossfight": 11.4,
+        "caveflyer": 9.5,
+        "chaser": 11.5,
+        "climber": 11.2,
+        "coinrun": 9.7,
+        "dodgeball": 16.8,
+        "fruitbot": 29.9,
+        "heist": 10.0,
+        "jumper": 8.7,
+        "leaper": 7.7,
+        "maze": 10.0,
+        "miner": 12.6,
+        "ninja": 9.4,
+        "plunder": 26.0,
+        "starpilot": 55.3,
+    }
+)
+"""Returns of PPO after 50 M steps on unlimited easy levels, from the card of a public set of expert trajectories
+(https://huggingface.co/datasets/EpicPinkPenguin/procgen)."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A mean return.
+
+    Attributes
+    ----------
+    mean
+        Mean return.
+    low, high
+        Its 95 % interval, by Student's t over episodes.
+    episodes
+        Number of episodes.
+    """
+
+    mean: float
+    low: float
+    high: float
+    episodes: int
+
+    @classmethod
+    def of(cls, returns: NDArray[np.floating]) -> Score:
+        """Score of some episodes, at least two."""
+        returns = np.asarray(returns, np.float64).ravel()
+        mean, error = float(returns.mean()), float(stats.sem(returns))
+        margin = error * float(stats.t.ppf(0.975, returns.size - 1))
+        return cls(mean, mean - margin, mean + margin, returns.size)
+
+
+def examine(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> Score:
+    """Let a policy of the semantic view play some levels, each drawn anew.
+
+    Parameters
+    ----------
+    policy
+        The policy; its actions are drawn from its distribution.
+    options
+        The game and the levels.
+    episodes
+        Number of episodes, rounded up to the same number in each of 64 games.
+    seed
+        Of levels and actions.
+    """
+    num_envs = min(NUM_ENVS, episodes)
+    env = ProcgenVecEnv(options, num_envs, "semantic")
+    try:
+        return Score.of(evaluate(policy, env, -(-episodes // num_envs), seed).returns)
+    finally:
+        env.close()
+
+
+def sharpest(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> float:
+    """Make a policy as sure of itself as is best for its return, and give the factor of its logits.
+
+    PPO keeps a policy undecided so that it explores, which a teacher need not do.
+
+    Parameters
+    ----------
+    policy
+        Is changed in place.
+    options
+        The game and its training levels: the choice must not see others.
+    episodes, seed
+        Of each trial, see `examine`.
+    """
+    plain = deepcopy(policy.action_net.state_dict())
+    returns = {}
+    for factor in SHARPNESSES:
+        policy.scale_logits(factor)
+        returns[factor] = examine(policy, options, episodes, seed).mean
+        policy.action_net.load_state_dict(plain)
+    best = max(returns, key=lambda factor: returns[factor])
+    policy.scale_logits(best)
+    return best
+
+
+class Player(Protocol):
+    """An expert that plays some games at once, deciding every `stride` steps."""
+
+    stride: int
+
+    def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
+        """Actions of the next `stride` steps in the games that are still on, shape (games on, stride)."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+        ...
+
+
+class _Searcher:
+    """Plays by a search."""
+
+    stride = SEARCH_STRIDE
+
+    def __init__(self, batch: ProcgenBatch, options: ProcgenOptions, search: SearchSettings, seed: int) -> None:
+        self._batch, self._search = batch, PlanSearch(options, search, seed)
+        self._plans: dict[int, NDArray[np.int64]] = {}
+
+    def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
+        for index in playing.tolist():
+            state, last = self._batch.saved_state(index), self._plans.get(index)
+            self._plans[index] = self._search.decide(state, last, self.stride)
+        return np.array([self._plans[index][: self.stride] for index in playing.tolist()])
+
+    def close(self) -> None:
+        self._search.close()
+
+
+class _WayFollower:
+    """Plays by following the way."""
+
+    stride = 1
+
+    def __init__(self, batch: ProcgenBatch, options: ProcgenOptions, episodes: int) -> None:
+        self._ways = Ways(batch, options.game, episodes)
+
+    def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
+        self._ways.look(playing.tolist())
+        return np.array([[HEADINGS[self._ways.headings(index)[0]]] for index in playing.tolist()])
+
+    def close(self) -> None:
+        pass
+
+
+class _WaryPlayer:
+    """Plays by minding enemies."""
+
+    stride = 1
+
+    def __init__(self, batch: ProcgenBatch) -> None:
+        self._batch, self._wary = batch, Wary()
+
+    def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
+        seen = torch.from_numpy(np.asarray(self._batch.observe())[playing])
+        return self._wary.log_probabilities(seen).argmax(dim=1, keepdim=True).numpy()
+
+    def close(self) -> None:
+        pass
+
+
+def examine_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed: int) -> Score:
+    """Let an expert play some levels from beginning to end.
+
+    Parameters
+    ----------
+    options
+        The game and the levels.
+    expert
+        How it plays.
+    episodes
+        Number of episodes, played at once.
+    seed
+        Of levels and of the search.
+    """
+    batch = ProcgenBatch(options, episodes, "semantic", seed)
+    returns, playing = np.zeros(episodes), np.ones(episodes, bool)
+    player: Player
+    if isinstance(expert, SearchSettings):
+        player = _Searcher(batch, options, expert, seed)
+    elif expert == WARY:
+        player = _WaryPlayer(batch)
+    else:
+        player = _WayFollower(batch, options, episodes)
+    try:
+        while playing.any():
+            ahead = np.full((episodes, player.stride), NO_MOVE)
+            ahead[playing] = player.decide(np.flatnonzero(playing))
+            for actions in ahead.T:
+                step = batch.step(actions.astype(np.int32))
+                returns[playing] += step.rewards[playing]
+                playing &= ~(step.terminated | step.truncated)
+    finally:
+        player.close()
+        batch.close()
+    return Score.of(returns)
