@@ -162,6 +162,10 @@ class PPO(stable_baselines3.PPO):
                 self._last_obs = env.seen(self._last_obs)
         return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
 
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Write the log; iterations are counted over all calls of `learn` that go on with the same steps."""
+        super().dump_logs(self.num_timesteps // (self.n_steps * self.n_envs) if iteration else 0)
+
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)
         if isinstance(self.policy, EncoderPolicy):

@@ -99,6 +99,27 @@ class GameVecEnv(VecEnv):
                 infos[index]["terminal_observation"] = observation
         return step.observations, step.rewards, ended, infos
 
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that decides how the games go on: arrays and numbers by name.
+
+        Raises
+        ------
+        RuntimeError
+            If they have not begun.
+        ValueError
+            If their states cannot be saved.
+        """
+        if self._batch is None:
+            raise RuntimeError("Call reset() before snapshot().")
+        return {"seed": self._seed, "batch": self._batch.snapshot()}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on, without a reset, from a snapshot of an environment that was made alike."""
+        self.close()
+        self._seed, self._next_seed = int(snapshot["seed"]), None
+        self._batch = self._lay_out(self._seed)
+        self._batch.restore(snapshot["batch"])
+
     def close(self) -> None:
         """Free the games."""
         if self._batch is not None:
@@ -186,6 +207,15 @@ class ProcgenVecEnv(GameVecEnv):
         """How often a game's two drawings parted and were brought together again, since the games began."""
         now = self._batch.divergences if isinstance(self._batch, ProcgenBatch) else 0
         return self._past_divergences + now
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that decides how the games go on: arrays and numbers by name."""
+        return super().snapshot() | {"past_divergences": self._past_divergences}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on, without a reset, from a snapshot of an environment that was made alike."""
+        super().restore(snapshot)
+        self._past_divergences = int(snapshot["past_divergences"])
 
     def close(self) -> None:
         """Free the games."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,6 +129,17 @@ class CalibrationBatch:
     def restart(self) -> None:
         """End every episode and begin the next."""
         self._games.begin(self._everyone, self._draw_levels(self.num_envs))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that decides how the games go on: arrays by name."""
+        games = {name: value.copy() for name, value in vars(self._games).items() if isinstance(value, np.ndarray)}
+        return {"games": games, "generator": json.dumps(self._generator.bit_generator.state)}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of a batch of the same options and number of games."""
+        for name, value in snapshot["games"].items():
+            setattr(self._games, name, np.array(value))
+        self._generator.bit_generator.state = json.loads(snapshot["generator"])
 
     def close(self) -> None:
         """Nothing to free."""

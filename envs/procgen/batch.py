@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from gymnasium import spaces
@@ -137,6 +137,14 @@ class Batch(Protocol):
 
     def restart(self) -> None:
         """End every episode and begin the next."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that decides how the games go on: arrays and numbers by name."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of a batch of the same games."""
         ...
 
     def close(self) -> None:
@@ -336,6 +344,31 @@ class ProcgenBatch:
         self._keep_in_step()
         self._elapsed[:] = 0
         self._given_up[:] = False
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that decides how the games go on: arrays and numbers by name.
+
+        Raises
+        ------
+        ValueError
+            If the games are of generated assets, whose states Procgen cannot save.
+        """
+        if self.options.use_generated_assets:
+            raise ValueError("Procgen cannot save the state of games with use_generated_assets=True: leave them off.")
+        return {
+            "engines": [engine.snapshot() for engine in self._engines],
+            "elapsed": self._elapsed.copy(),
+            "given_up": self._given_up.copy(),
+            "divergences": self.divergences,
+            "steps": self._steps,
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of a batch of the same options, number of games and view."""
+        for engine, saved in zip(self._engines, snapshot["engines"], strict=True):
+            engine.restore(saved)
+        self._elapsed, self._given_up = np.array(snapshot["elapsed"]), np.array(snapshot["given_up"])
+        self.divergences, self._steps = int(snapshot["divergences"]), int(snapshot["steps"])
 
     def close(self) -> None:
         """Free the games."""

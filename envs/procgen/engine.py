@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lcd.envs.procgen.library import procgen_env
@@ -86,6 +88,15 @@ class Engine:
     def set_state(self, index: int, state: bytes) -> None:
         """Put one game into a saved state; its frame and arrays follow at once."""
         self._env.call_c_func("set_state", index, state, len(state))
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that decides how the games go on and are drawn: arrays by name."""
+        return {"states": [np.frombuffer(self.get_state(index), np.uint8) for index in range(self.num_envs)]}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of an engine of the same options and number of games."""
+        for index, state in enumerate(snapshot["states"]):
+            self.set_state(index, np.asarray(state).tobytes())
 
     def look_at(self, index: int, other: Engine, other_index: int) -> None:
         """Put a game into the present state of a game of another engine, with no limit to its episode's length."""

@@ -73,6 +73,16 @@ class Heading:
         self._spin[index] = player["vrot"]
         self.rotation[index] = np.pi * player["is_reflected"] if self._game == "ninja" else player["rotation"]
 
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """What is known of all games."""
+        return {"rotation": self.rotation.copy(), "spin": self._spin.copy(), "last_move": self._last_move.copy()}
+
+    def restore(self, snapshot: dict[str, np.ndarray]) -> None:
+        """Go on from a snapshot."""
+        self.rotation, self._spin, self._last_move = (
+            np.array(snapshot[name]) for name in ("rotation", "spin", "last_move")
+        )
+
     def copy_game(self, index: int, other: Heading, other_index: int) -> None:
         """Take over what is known of one game of another batch."""
         self.rotation[index] = other.rotation[other_index]

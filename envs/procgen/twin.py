@@ -15,6 +15,8 @@ vary. Two repairs make every colour name one class; neither touches a random gen
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lcd.envs.procgen.engine import Engine
@@ -85,6 +87,18 @@ class SemanticEngine(Engine):
             self._true_labels.pop(index, None)
             if other_index in other._true_labels:
                 self._true_labels[index] = other._true_labels[other_index]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that decides how the games go on and are drawn: arrays by name."""
+        heading = {} if self._heading is None else {"heading": self._heading.snapshot()}
+        return super().snapshot() | heading | {"true_labels": dict(self._true_labels)}
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot of an engine of the same options and number of games."""
+        super().restore(snapshot)
+        if self._heading is not None:
+            self._heading.restore(snapshot["heading"])
+        self._true_labels = {int(index): np.asarray(labels) for index, labels in snapshot["true_labels"].items()}
 
     def shows(self, index: int, other: Engine) -> bool:
         """Whether a game is in the very state of the game of the same number in another engine, drawn as it may be."""

@@ -13,6 +13,7 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -98,6 +99,7 @@ class EvaluationCallback(BaseCallback):
             for levels, chosen in zip(LEVELS, (settings.training_options, settings.unseen_options), strict=True)
         }
         self._tables: list[pd.DataFrame] = []
+        self._done: set[int] = set()
         self._last = dict.fromkeys(LEVELS, float("nan"))
         self._started = time.perf_counter()
         self._best = -np.inf
@@ -133,6 +135,7 @@ class EvaluationCallback(BaseCallback):
 
     def _evaluate(self) -> None:
         settings = self._settings
+        self._done.add(self.num_timesteps)
         for played in self.played(settings.seed, settings.evaluation.episodes_per_env):
             for levels, episodes in played.by_levels.items():
                 self._tables.append(self._table_of(played, levels, episodes))
@@ -168,7 +171,8 @@ class EvaluationCallback(BaseCallback):
         )
 
     def _on_rollout_start(self) -> None:
-        if self.num_timesteps in self._settings.evaluation.steps:
+        due = self.num_timesteps in self._settings.evaluation.steps
+        if due and self.num_timesteps not in self._done:  # a resumed run has evaluated before its checkpoint
             self._evaluate()
         self._tell()
 
@@ -183,6 +187,26 @@ class EvaluationCallback(BaseCallback):
     def table(self) -> pd.DataFrame:
         """All evaluated episodes so far."""
         return pd.concat(self._tables, ignore_index=True)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything that was found so far, for a checkpoint."""
+        return {
+            "table": self.table.to_dict("list") if self._tables else {},
+            "done": sorted(self._done),
+            "last": self._last,
+            "best": float(self._best),
+            "best_weights": self.best_weights,
+            "best_step": self.best_step,
+            "best_inverse_temperature": self.best_inverse_temperature,
+        }
+
+    def restore(self, snapshot: dict[str, Any], seconds: float) -> None:
+        """Go on from a snapshot that was taken so many seconds after the run began."""
+        self._tables = [pd.DataFrame(snapshot["table"])] if snapshot["table"] else []
+        self._done, self._last, self._best = set(snapshot["done"]), dict(snapshot["last"]), snapshot["best"]
+        self.best_weights, self.best_step = snapshot["best_weights"], snapshot["best_step"]
+        self.best_inverse_temperature = snapshot["best_inverse_temperature"]
+        self._started -= seconds
 
     def close(self) -> None:
         """Free the games."""

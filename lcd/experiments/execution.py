@@ -121,6 +121,7 @@ def _work(
                 report=lambda progress: connection.send(("progress", progress)),
                 device=device,
                 num_threads=0 if threads == 1 else threads,
+                checkpoint=store.checkpoint_file(settings),
             )
             machine = {"platform": platform.platform(), "device": device, "threads": threads, "cores": os.cpu_count()}
             teacher_score = None if result.teacher is None else asdict(result.teacher)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from lcd.agents import PPO, DAgger, EncoderName, TaughtVecEnv, Teacher, load_policy, save_policy
 from lcd.envs.calibration.expert import CourierExpert
 from lcd.envs.making import make_vec_env
+from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, CheckpointCallback
 from lcd.experiments.evaluation import EvaluationCallback, Progress
 from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
 from lcd.experiments.settings import EXPERT, RunSettings, check_made_for
+from lcd.experiments.versions import versions
 from lcd.io.files import checksum
 
 CHECK_SEED = 10_000
@@ -144,8 +146,10 @@ def train(
     report: Callable[[Progress], None] = lambda progress: None,
     device: str = "auto",
     num_threads: int = 0,
+    checkpoint: Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> RunResult:
-    """Carry out a run and write its training log and weights.
+    """Carry out a run, or go on with it from its last checkpoint, and write its training log and weights.
 
     Parameters
     ----------
@@ -162,18 +166,36 @@ def train(
         Where torch computes.
     num_threads
         Threads that step the games; 0 steps them in the calling thread.
+    checkpoint
+        File for checkpoints of the run, from which the same call goes on to the same result, bit for bit, see
+        `lcd.experiments.checkpoint`; none are taken without it.
+    checkpoint_seconds
+        Time between two checkpoints.
 
     Raises
     ------
     lcd.agents.TrainingDiverged
         If a loss is not finite.
+    ValueError
+        If the checkpoint is damaged.
     """
-    started = time.perf_counter()
     model, env = learner(settings, teacher, device, num_threads)
     model.set_logger(configure(str(folder), ["csv"]))
     evaluation = EvaluationCallback(settings, report, num_threads)
+    maker = {"run": settings.identity, "versions": versions(), "device": model.device.type}
+    checkpoints = CheckpointCallback(
+        None if checkpoint is None else Checkpoint(checkpoint, maker),
+        evaluation,
+        folder / "progress.csv",
+        checkpoint_seconds,
+    )
     try:
-        model.learn(settings.steps, callback=evaluation)
+        resumed = checkpoints.resume(model)
+        model.learn(
+            settings.steps - model.num_timesteps,
+            callback=CallbackList([evaluation, checkpoints]),
+            reset_num_timesteps=not resumed,
+        )
         card = {"run": settings.as_dict()}
         save_policy(model.policy, folder / "policy.safetensors", card | {"step": settings.steps})  # type: ignore[arg-type]
         score = None
@@ -190,7 +212,7 @@ def train(
             )
             save_policy(model.policy, folder / "teacher.safetensors", card | {"score": asdict(score)})  # type: ignore[arg-type]
         divergences = env.get_attr("divergences")[0] if settings.dials is None else 0
-        result = RunResult(evaluation.table, time.perf_counter() - started, score, divergences)
+        result = RunResult(evaluation.table, checkpoints.seconds, score, divergences)
     finally:
         evaluation.close()
         env.close()

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pandas as pd
 
 from lcd.experiments.run import TeacherScore
 from lcd.experiments.settings import RunSettings
+from lcd.experiments.versions import versions
 from lcd.io.files import check_output_folder, checksum, flush, held, token
 from lcd.io.untrusted import parse_csv, read_bytes, read_json
 
@@ -36,15 +36,6 @@ UNTOUCHED_SECONDS = 24 * 3600
 """After this time a workspace of another machine that nobody holds is taken to be left behind."""
 
 _WORKSPACE = re.compile(r".+\.(?P<machine>\w*)-[0-9a-f]{16}")
-PACKAGES = (
-    "learning-challenge-diagnosticator",
-    "torch",
-    "stable-baselines3",
-    "gymnasium",
-    "procgen",
-    "procgen-mirror",
-    "numpy",
-)
 COLUMN_TYPES = {
     "game": str,
     "view": str,
@@ -63,17 +54,6 @@ COLUMN_TYPES = {
 
 class StoreError(RuntimeError):
     """A folder of the store does not hold what it should."""
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide what a run learns."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 @dataclass(frozen=True)
@@ -135,6 +115,10 @@ class Store:
     def teacher_file(self, settings: RunSettings) -> Path:
         """Where the best weights of a run that keeps them lie once it is finished."""
         return self.folder(settings) / TEACHER
+
+    def checkpoint_file(self, settings: RunSettings) -> Path:
+        """Where the last checkpoint of a run lies that is not finished."""
+        return self.root / ".checkpoints" / f"{settings.name}.pt"
 
     def has(self, settings: RunSettings) -> bool:
         """Whether the run is finished."""
@@ -231,6 +215,7 @@ class Store:
                 raise
             shutil.rmtree(workspace, ignore_errors=True)
         flush(self.root)
+        self.checkpoint_file(settings).unlink(missing_ok=True)
 
     def clear_unfinished(self) -> None:
         """Remove the workspaces that killed processes left behind.

@@ -10,7 +10,7 @@ from pathlib import Path
 from lcd.agents import EncoderPolicy, load_policy, save_policy
 from lcd.agents.teacher import check_finite
 from lcd.envs import ProcgenOptions
-from lcd.experiments.store import versions
+from lcd.experiments.versions import versions
 from lcd.io.files import checksum, replacing
 from lcd.io.untrusted import read_csv, read_text
 from lcd.teachers.evaluation import examine, examine_expert, sharpest

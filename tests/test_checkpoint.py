@@ -1,0 +1,167 @@
+"""A run that is stopped anywhere goes on from its checkpoint as if nothing had happened, bit for bit."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lcd.agents import load_policy
+from lcd.envs import ProcgenOptions, ProcgenVecEnv
+from lcd.envs.calibration.adaptors import CalibrationVecEnv
+from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.options import CourierOptions, TrackerOptions
+from lcd.envs.making import make_vec_env
+from lcd.experiments.checkpoint import Checkpoint
+from lcd.experiments.run import RunResult, train
+from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
+from lcd.teachers.library import shipped_teacher
+
+HYPER = Hyperparameters(num_envs=4, rollout_steps=8, minibatches=2, epochs=1)
+ROLLOUT = 32
+STEPS = 5 * ROLLOUT
+
+
+class Stopped(Exception):
+    pass
+
+
+def settings_of(game: str, view: str, learning: str, **others: Any) -> RunSettings:
+    evaluation = Evaluation((0, 2 * ROLLOUT, STEPS), 1, inverse_temperatures=(1.0, 2.0))
+    others = {"hyperparameters": HYPER, "teacher": "its checksum" if learning == "imitation" else None} | others
+    return RunSettings(game, view, learning, 0, STEPS, evaluation, "small", **others)
+
+
+def trained(settings: RunSettings, folder: Path, stops: tuple[int, ...]) -> RunResult:
+    """Train, stopping in the report of each of these steps and going on from the last checkpoint."""
+    teacher = None
+    if settings.learning == "imitation":
+        teacher, _ = load_policy(shipped_teacher(settings.game)[0])
+
+    for number, stop in enumerate((*stops, None)):
+        workspace = folder / str(number)  # as the store gives a new one to each attempt
+        workspace.mkdir(parents=True)
+
+        def report(progress: Any, stop: int | None = stop) -> None:
+            if progress.step == stop:
+                raise Stopped
+
+        try:
+            return train(
+                settings,
+                workspace,
+                teacher=teacher,
+                report=report,
+                device="cpu",
+                checkpoint=folder / "run.pt",
+                checkpoint_seconds=0.0,
+            )
+        except Stopped:
+            assert stop is not None
+    raise AssertionError
+
+
+def log_of(folder: Path) -> pd.DataFrame:
+    table = pd.read_csv(folder / "progress.csv")
+    return table.drop(columns=["time/fps", "time/time_elapsed"])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        settings_of("coinrun", "pixels", "rl"),
+        settings_of("bigfish", "pixels", "imitation"),  # themes of different sizes
+        settings_of("caveflyer", "semantic", "rl", keep_best=True),  # headings are followed, weights kept
+        settings_of("plunder", "pixels", "imitation", hyperparameters=Hyperparameters(4, 8, 2, 1, memory=2)),
+        settings_of("courier", "semantic", "rl", dials=Dials(distractors=0.5, slip=0.5, delay=0.5)),
+    ],
+    ids=lambda settings: f"{settings.game}-{settings.view}-{settings.learning}",
+)
+def test_a_stopped_run_equals_one_that_never_was(settings: RunSettings, tmp_path: Path) -> None:
+    whole = trained(settings, tmp_path / "whole", ())
+    stops = (2 * ROLLOUT, 4 * ROLLOUT) if settings.learning == "rl" else (4 * ROLLOUT,)
+    parts = trained(settings, tmp_path / "parts", stops)
+    last = tmp_path / "parts" / str(len(stops))
+    pd.testing.assert_frame_equal(whole.episodes, parts.episodes, check_exact=True)
+    assert whole.teacher == parts.teacher
+    assert whole.divergences == parts.divergences
+    for name in ("policy.safetensors", *(["teacher.safetensors"] if settings.keep_best else [])):
+        assert (tmp_path / "whole/0" / name).read_bytes() == (last / name).read_bytes()
+    pd.testing.assert_frame_equal(log_of(tmp_path / "whole/0"), log_of(last), check_exact=True)
+
+
+def test_seconds_are_those_of_all_parts(tmp_path: Path) -> None:
+    settings = settings_of("courier", "semantic", "rl", dials=Dials())
+    trained(settings, tmp_path / "first", ())
+    file = tmp_path / "first" / "run.pt"
+    content = torch.load(file, weights_only=True)
+    content["state"]["seconds"] = 1000.0
+    (tmp_path / "second").mkdir()
+    torch.save(content, tmp_path / "second" / "run.pt")
+    assert 1000 < trained(settings, tmp_path / "second", ()).seconds < 1100
+
+
+def test_a_checkpoint_of_other_settings_or_versions_is_not_used(tmp_path: Path) -> None:
+    file = tmp_path / "run.pt"
+    Checkpoint(file, {"run": "one", "torch": "2.0"}).write({"steps": 1})
+    assert Checkpoint(file, {"run": "one", "torch": "2.0"}).read() == {"steps": 1}
+    assert Checkpoint(file, {"run": "one", "torch": "2.1"}).read() is None
+    assert Checkpoint(file, {"run": "two", "torch": "2.0"}).read() is None
+    assert Checkpoint(tmp_path / "none.pt", {}).read() is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "other"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "run.pt"
+    checkpoint = Checkpoint(file, {})
+    checkpoint.write({"weights": np.arange(1000)})
+    content = bytearray(file.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    elif damage == "flipped":
+        content[len(content) // 2] ^= 1
+    else:
+        buffer = io.BytesIO()
+        torch.save([1, 2], buffer)
+        content = bytearray(buffer.getvalue())
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"run\.pt .*remove it, and the run begins anew"):
+        checkpoint.read()
+
+
+@pytest.mark.parametrize("view", ["pixels", "semantic", "both"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ProcgenOptions("ninja", num_levels=20),
+        ProcgenOptions("plunder", num_levels=20),
+        ProcgenOptions("starpilot", num_levels=20),
+        CourierOptions(Dials(distractors=1.0), 20),
+        TrackerOptions(num_levels=20),
+    ],
+    ids=lambda options: getattr(options, "game", type(options).__name__),
+)
+def test_games_go_on_from_a_snapshot(options: Any, view: Any) -> None:
+    first, second = (make_vec_env(options, 3, view, seed) for seed in (0, 1))
+    assert isinstance(first, (ProcgenVecEnv, CalibrationVecEnv))
+    random = np.random.default_rng(0)
+    first.reset()
+    actions = random.integers(first.action_space.n, size=(200, 3))
+    for step in actions[:80]:
+        first.step(step)
+    second.restore(first.snapshot())
+    for step in actions[80:]:
+        one, other = first.step(step), second.step(step)
+        for mine, theirs in zip(one[:3], other[:3], strict=True):
+            if isinstance(mine, dict):
+                assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
+            else:
+                assert np.array_equal(mine, theirs)
+        assert [info["level_seed"] for info in one[3]] == [info["level_seed"] for info in other[3]]
+    first.close()
+    second.close()
