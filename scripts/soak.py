@@ -8,6 +8,7 @@ kills   SIGKILL to a survey of several games at a random moment: to the process 
         all at once. The same command then goes on. When it reaches the end, every run, diagnosis and table must equal,
         bit for bit, those of a survey that nobody disturbed; only times are left out. Then another survey begins, until
         as many signals were sent as are asked for.
+resume  SIGKILL to a single run, which goes on from its last checkpoint, by `interrupted_run.py`.
 flips   One bit of a file of a finished survey is turned around, over all kinds of files. Whoever reads the file must
         refuse it in one sentence, or give what it gave before.
 learn   `PPO.learn` goes on in one process, and its memory must not grow. The first quarter of the time is warming up.
@@ -59,7 +60,7 @@ from lcd.studies.output import OutputFolder
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import FILES, SurveyTables
 
-PARTS = ("kills", "flips", "learn", "files")
+PARTS = ("kills", "resume", "flips", "learn", "files")
 COLUMNS = ["part", "what", "tried", "detected", "unchanged", "lost", "growth_mb"]
 MOST_GROWTH_MB = 10.0
 GAMES = ("coinrun", "maze", "starpilot")
@@ -430,6 +431,23 @@ def learn(minutes: float) -> Iterator[list[Row]]:
         yield [row]
 
 
+# A single run
+
+
+def resume(count: int, seed: int) -> Iterator[list[Row]]:
+    """Kill a single run again and again; what it leaves must be what an undisturbed one does."""
+    from interrupted_run import rows
+
+    for found in rows(count, seed):
+        say(f"resume: {found['kills']} of {count} kills, {found['runs']} runs finished, {found['lost']} of them differ")
+        signals = Row("resume", "kills of a run", found["kills"], unchanged=found["kills"])
+        runs = Row("resume", "runs that ended", found["runs"], lost=found["lost"])
+        runs.unchanged = runs.tried - runs.lost
+        yield [signals, runs]
+    for example in found["examples"]:
+        say(f"  LOST {example}")
+
+
 # Somebody else's files
 
 
@@ -498,6 +516,7 @@ def main() -> None:
         draw = random.Random(options.seed)
         parts = {
             "kills": lambda: kills(options.kills, draw, undisturbed, options.workers),
+            "resume": lambda: resume(options.kills, options.seed),
             "flips": lambda: flips(options.flips, draw, undisturbed, options.workers),
             "learn": lambda: learn(options.minutes),
             "files": lambda: files(options.files, options.seed),

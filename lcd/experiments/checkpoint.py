@@ -95,6 +95,17 @@ def _portable(value: Any) -> Any:
     return value
 
 
+def _typed(number: Any) -> list[Any]:
+    """A number and the name of its type in NumPy, none for one of Python: what is logged is written as its type is."""
+    return [number.dtype.name, number.item()] if isinstance(number, np.generic) else ["", number]
+
+
+def _untyped(typed: list[Any]) -> Any:
+    """The number that `_typed` took apart."""
+    name, number = typed
+    return np.dtype(name).type(number) if name else number
+
+
 class CheckpointCallback(BaseCallback):
     """Takes checkpoints of a run, and puts a run back to one.
 
@@ -181,7 +192,7 @@ def _model_state(model: PPO) -> State:
         "remaining": model._current_progress_remaining,
         "observations": np.asarray(model._last_obs),
         "starts": model._last_episode_starts,
-        "episodes": [{name: float(value) for name, value in info.items()} for info in model.ep_info_buffer],
+        "episodes": [{name: _typed(value) for name, value in info.items()} for info in model.ep_info_buffer],
         "past": past,
     }
 
@@ -193,7 +204,8 @@ def _restore_model(model: PPO, state: State) -> None:
     model._current_progress_remaining = float(state["remaining"])
     model._last_obs = state["observations"].numpy()
     model._last_episode_starts = state["starts"].numpy()
-    model.ep_info_buffer = deque(state["episodes"], maxlen=model._stats_window_size)
+    episodes = [{name: _untyped(value) for name, value in info.items()} for info in state["episodes"]]
+    model.ep_info_buffer = deque(episodes, maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
     if isinstance(model, DAgger):
         model._past.extend(LabelledSamples(*samples) for samples in state["past"])
@@ -238,7 +250,7 @@ def _restore_games(env: VecEnv | None, state: State) -> None:
 def _log_state(model: PPO, text: str) -> State:
     """The table so far, and what was recorded since its last row."""
     logger = model.logger
-    recorded = {name: float(value) for name, value in logger.name_to_value.items()}
+    recorded = {name: _typed(value) for name, value in logger.name_to_value.items()}
     return {
         "text": text,
         "values": recorded,
@@ -249,7 +261,7 @@ def _log_state(model: PPO, text: str) -> State:
 
 def _restore_log(model: PPO, state: State) -> None:
     logger, text = model.logger, state["text"]
-    logger.name_to_value.update(state["values"])
+    logger.name_to_value.update({name: _untyped(value) for name, value in state["values"].items()})
     logger.name_to_count.update(state["counts"])
     logger.name_to_excluded.update({name: tuple(formats) for name, formats in state["excluded"].items()})
     for output in model.logger.output_formats:
