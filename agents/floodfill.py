@@ -37,6 +37,8 @@ class MazeFloodfill(Wayfinder):
         As in `agents.Wayfinder`; a few rounds do, for they need to carry word only of what is near.
     """
 
+    same_operations = False  # a flood ends where nothing more gets wet
+
     def __init__(self, observation_space: spaces.Space, **sizes: int) -> None:
         super().__init__(observation_space, **sizes)
         self.network = self.with_features(_Flooded(self.eye))
