@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 from agents import ChaserFloodfill, parse_encoder
-from agents.escape import AHEAD, ENEMY, ORB, WALL, Lookout
+from agents.escape import AHEAD, ENEMY, ORB, WALL, Lookout, Outlook
 from agents.floodfill import NEXT
 from envs import ProcgenOptions
 from envs.routes import distances_to
@@ -48,12 +48,14 @@ def times_by_searching(kinds, row, column):
     return np.array(found).T
 
 
-def test_floods_reach_what_a_search_reaches_before_an_enemy_can():
+@pytest.mark.parametrize(("at_once", "looks"), [(60, 1), (1, 1), (60, 8), (1, 8)])
+def test_floods_reach_what_a_search_reaches_before_an_enemy_can(at_once, looks, monkeypatch):
+    monkeypatch.setattr("agents.escape.steps_between_looks", lambda device: looks)
     random = np.random.default_rng(0)
     kinds = random.choice([0, ORB, WALL, ENEMY], p=[0.6, 0.05, 0.3, 0.05], size=(60, CELLS, CELLS))
     rows, columns = random.integers(CELLS, size=(2, 60))
     kinds[np.arange(60), rows, columns] = 1
-    ahead = Lookout()(drawn(kinds))
+    ahead = Outlook(*(torch.cat(parts) for parts in zip(*map(Lookout(), drawn(kinds).split(at_once)), strict=True)))
     for number, (row, column) in enumerate(zip(rows, columns, strict=True)):
         orb, enemy, end = times_by_searching(kinds[number], row, column)
         assert ahead.orb[number].tolist() == orb.tolist()

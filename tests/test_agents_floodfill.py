@@ -8,7 +8,7 @@ import torch
 from gymnasium import spaces
 
 from agents import EncoderPolicy
-from agents.floodfill import NEXT, STEPS_PER_CELL, arrival_times
+from agents.floodfill import NEXT, STEPS_PER_CELL, arrival_times, steps_between_looks
 from agents.registry import parse_encoder
 from envs import ProcgenBatch, ProcgenOptions
 from envs.actions import HEADINGS
@@ -18,7 +18,9 @@ from envs.routes import distances_to
 LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
 
 
-def test_a_flood_takes_as_many_steps_to_a_place_as_the_way_is_long():
+@pytest.mark.parametrize("looks", [1, 8])
+def test_a_flood_takes_as_many_steps_to_a_place_as_the_way_is_long(looks, monkeypatch):
+    monkeypatch.setattr("agents.floodfill.steps_between_looks", lambda device: looks)
     random = np.random.default_rng(0)
     free = random.random((40, 9, 9)) < 0.7
     goals = random.random((40, 9, 9)) < 0.05
@@ -31,6 +33,11 @@ def test_a_flood_takes_as_many_steps_to_a_place_as_the_way_is_long():
         around = np.pad(distances, 1, constant_values=never)
         expected = [around[row + 1 + up, column + 1 + right] for up, right in ((0, 0), *NEXT)]
         assert found[number].tolist() == expected
+
+
+def test_a_flood_looks_at_every_step_on_a_cpu_and_seldom_where_looking_is_waiting():
+    assert steps_between_looks(torch.device("cpu")) == 1
+    assert steps_between_looks(torch.device("cuda")) == 8
 
 
 def test_who_follows_the_flood_finds_the_cheese_in_every_maze():
