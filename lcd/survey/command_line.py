@@ -34,7 +34,7 @@ def command(
     """
     from lcd.diagnosis import Diagnosis
     from lcd.display import PlanDisplay, estimate_table, verdict_text
-    from lcd.execution import default_workers, resolve_device
+    from lcd.execution import chosen_workers, resolve_device
     from lcd.store import Store
     from lcd.survey.plan import Survey
     from lcd.survey.survey import carry_out, folders
@@ -51,9 +51,9 @@ def command(
     if tables:
         SurveyTables.check_room(tables, survey.plan)
     if dry_run:
-        usual = default_workers(device)
-        workers, threads = workers or usual[0], threads or usual[1]
-        console.print(*estimate_table(survey.plan, Store(store), workers, threads, device), sep="\n")
+        runs = Store(store)
+        shared = chosen_workers(device, [run for run in survey.plan.runs if not runs.has(run)], workers, threads)
+        console.print(*estimate_table(survey.plan, runs, *shared, device), sep="\n")
         return
 
     left_out: list[str] = []
