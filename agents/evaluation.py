@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from lcd.agents.acting import Chances
+from lcd.agents.policy import EncoderPolicy
 from lcd.agents.raw_rewards import RawRewards, raw_rewards
 
 
@@ -130,7 +133,11 @@ def _play(
     max_episode_steps: int,
     inverse_temperature: float,
 ) -> Episodes:
-    generator = torch.Generator(policy.device).manual_seed(seed)
+    if isinstance(policy, EncoderPolicy) and policy.device.type == "cuda":
+        chances_of, drawn_on = _chances_of_all(policy, inverse_temperature), torch.device("cpu")
+    else:
+        chances_of, drawn_on = _chances_of_some(policy, inverse_temperature), policy.device
+    generator = torch.Generator(drawn_on).manual_seed(seed)
     returns, lengths, level_seeds = np.zeros(shape), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
     episode = np.zeros(env.num_envs, np.int64)
     env.seed(seed)
@@ -139,9 +146,7 @@ def _play(
     actions = np.zeros(env.num_envs, np.int64)
     while (playing := np.flatnonzero(episode < shape[1])).size:
         assert isinstance(observations, np.ndarray)
-        visible, _ = policy.obs_to_tensor(observations[playing])
-        assert isinstance(visible, torch.Tensor)
-        chances = _chances(policy, visible, inverse_temperature)
+        chances = chances_of(observations, playing)
         _check_numbers("probability of an action", chances.sum(dim=1).cpu().numpy(), playing, episode, lengths)
         if deterministic:
             chosen = chances.argmax(dim=1)
@@ -163,6 +168,28 @@ def _play(
             )
         episode[playing] += dones[playing]
     return Episodes(returns, lengths, level_seeds)
+
+
+ChancesOf = Callable[[np.ndarray, np.ndarray], torch.Tensor]
+"""Action probabilities, shape (playing, actions), from the observations of all games and the numbers of those that
+are still playing."""
+
+
+def _chances_of_some(policy: ActorCriticPolicy, inverse_temperature: float) -> ChancesOf:
+    """Pass only the games that are still playing, where a smaller batch is faster."""
+
+    def chances_of(observations: np.ndarray, playing: np.ndarray) -> torch.Tensor:
+        visible, _ = policy.obs_to_tensor(observations[playing])
+        assert isinstance(visible, torch.Tensor)
+        return _chances(policy, visible, inverse_temperature)
+
+    return chances_of
+
+
+def _chances_of_all(policy: EncoderPolicy, inverse_temperature: float) -> ChancesOf:
+    """Pass all games, where a batch that is always of one size is faster."""
+    chances = Chances(policy)
+    return lambda observations, playing: chances(observations, inverse_temperature)[torch.from_numpy(playing)]
 
 
 def _chances(policy: ActorCriticPolicy, observations: torch.Tensor, inverse_temperature: float) -> torch.Tensor:

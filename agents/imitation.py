@@ -18,16 +18,35 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_w
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 from torch import nn
 
+from lcd.agents.encoders.convolutional import Encoder
 from lcd.agents.gradient import Statistics
 from lcd.agents.parallel import side_by_side, working_alone
 from lcd.agents.policy import EncoderPolicy, many_may_ask
 from lcd.agents.ppo import PPO
+from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 from lcd.agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
 
 LABELLED_AT_ONCE = 256
-"""Rows that a teacher labels together: as fast as more of them, and what it computes meanwhile leaves no large holes in
-the memory that training then asks for (0.3 GB with the Nature encoder and two threads)."""
+"""Rows that a teacher labels together on a CPU: as fast as more of them, and what it computes meanwhile leaves no large
+holes in the memory that training then asks for (0.3 GB with the Nature encoder and two threads)."""
+
+LABELLED_AT_ONCE_ON_GPU = 4096
+"""On a GPU. Floods and searches are hundreds of small operations one after the other, which take the same time for 256
+rows as for thousands; a network fills the device only with thousands."""
+
+
+def labelled_at_once(teacher: Teacher, device: torch.device) -> int:
+    """Rows that a teacher labels together on a device.
+
+    A teacher whose size nobody knows, one that is no `lcd.agents.EncoderPolicy` or has somebody's module as its
+    encoder, labels as few on a GPU as on a CPU.
+    """
+    if device.type == "cpu" or not isinstance(teacher, EncoderPolicy):
+        return LABELLED_AT_ONCE
+    encoder = teacher.features_extractor
+    most = encoder.images_at_once_on_gpu if isinstance(encoder, Encoder) else LABELLED_AT_ONCE
+    return min(most, LABELLED_AT_ONCE_ON_GPU)
 
 
 class TaughtVecEnv(VecEnvWrapper):
@@ -95,7 +114,8 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
         """Store the teacher's view of the coming step."""
         seen = channels_last(seen)
         if self._seen is None:
-            self._seen = torch.empty((self.buffer_size, *seen.shape), dtype=seen.dtype)
+            pinned = self.device.type == "cuda"  # so that the device reads it while the processor goes on
+            self._seen = torch.empty((self.buffer_size, *seen.shape), dtype=seen.dtype, pin_memory=pinned)
         self._seen[self.pos].copy_(seen)
 
     def seen(self, rows: torch.Tensor) -> torch.Tensor:
@@ -146,11 +166,12 @@ def labels_of(teacher: Teacher, seen: torch.Tensor, actions: int, device: torch.
 
     @torch.no_grad()  # which every thread is told for itself
     def labels_of_part(part: torch.Tensor) -> torch.Tensor:
-        part = part.to(device)
+        part = part.to(device, non_blocking=True)
         return shaped(teacher.log_probabilities(part), part, actions)
 
     with working_alone() if many_may_ask(teacher) else nullcontext():
-        return distributions(torch.cat(list(side_by_side(labels_of_part, seen.split(LABELLED_AT_ONCE), device))))
+        parts = seen.split(labelled_at_once(teacher, device))
+        return distributions(torch.cat(list(side_by_side(labels_of_part, parts, device))))
 
 
 class DAgger(PPO):
@@ -257,8 +278,12 @@ class DAgger(PPO):
             parts = [LabelledSamples(buffer.frames(now := places[rollouts == 0]), self._labels[now])]
             for number, past in enumerate(self._past, start=1):
                 then = places[rollouts == number]
-                parts.append(LabelledSamples(past.observations[then], past.teacher_log_probabilities[then]))
-            yield LabelledSamples(*(torch.cat(columns).to(self.device) for columns in zip(*parts, strict=True)))
+                parts.append(
+                    LabelledSamples(
+                        past.observations[then].to(self.device), past.teacher_log_probabilities[then].to(self.device)
+                    )
+                )
+            yield LabelledSamples(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def train(self) -> None:
         """Move the student towards the teacher on the rollout just collected."""
@@ -271,6 +296,7 @@ class DAgger(PPO):
             self._past.append(LabelledSamples(self.rollout_buffer.frames(every).cpu(), self._labels.cpu()))
         del self._labels
 
+    @recordable
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """Kullback-Leibler divergence from the student's action distribution to the teacher's, mean over states."""
         return self.imitation_loss(self.policy.log_probabilities(batch.observations), batch.teacher_log_probabilities)

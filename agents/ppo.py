@@ -21,13 +21,17 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepR
 from torch import nn
 from torch.nn import functional
 
+from lcd.agents.acting import Actor
+from lcd.agents.deferred import RecordedGradient, can_skip, steps_of_epoch
 from lcd.agents.encoders.convolutional import Encoder
 from lcd.agents.encoders.pretrained import Eye
 from lcd.agents.encoders.registry import EncoderName
+from lcd.agents.gpu_rollout import collect
 from lcd.agents.gradient import Statistics, leave_gradient
 from lcd.agents.machine import keep_freed_memory
 from lcd.agents.parallel import working_alone
 from lcd.agents.policy import EncoderPolicy, many_may_ask
+from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer
 
 PROCGEN_SETTINGS: Mapping[str, Any] = {
@@ -63,8 +67,8 @@ class PPO(stable_baselines3.PPO):
         The visual encoder: a name, a torch module or an `lcd.agents.Eye`, see `lcd.agents.EncoderPolicy`. What a frozen
         one sees is computed once a frame and kept.
     micro_batch_size
-        Largest number of observations that pass the network at once; by default, what suits the encoder. The gradient
-        of a minibatch is the sum over its parts, so this bounds memory and changes nothing but rounding.
+        Largest number of observations that pass the network at once; by default, what suits the encoder and the device.
+        The gradient of a minibatch is the sum over its parts, so this bounds memory and changes nothing but rounding.
     **kwargs
         Further arguments of ``stable_baselines3.PPO``.
 
@@ -111,7 +115,39 @@ class PPO(stable_baselines3.PPO):
         if self.device.type == "cpu":
             keep_freed_memory()
         if self.micro_batch_size is None:
-            self.micro_batch_size = getattr(self.policy.features_extractor, "images_at_once", self.batch_size)
+            name = "images_at_once" if self.device.type == "cpu" else "images_at_once_on_gpu"
+            self.micro_batch_size = getattr(self.policy.features_extractor, name, self.batch_size)
+        self._actor: Actor | None = None
+        self._recorded_gradient: RecordedGradient | None = None
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_actor", "_recorded_gradient"]
+
+    @property
+    def acts_on_gpu(self) -> bool:
+        """Whether rollouts are collected as suits a GPU, see `lcd.agents.gpu_rollout`."""
+        known = isinstance(self.policy, EncoderPolicy) and isinstance(self.rollout_buffer, ByteRolloutBuffer)
+        return self.device.type == "cuda" and known and not self.use_sde
+
+    @property
+    def reads_once_an_epoch(self) -> bool:
+        """Whether the statistics of gradient steps are read once an epoch, see `lcd.agents.deferred`."""
+        return self.device.type == "cuda" and self.target_kl is None and can_skip(self.policy.optimizer)
+
+    @property
+    def actor(self) -> Actor:
+        """What draws the policy's actions on a GPU."""
+        if self._actor is None or self._actor.policy is not self.policy:
+            assert isinstance(self.policy, EncoderPolicy)
+            self._actor = Actor(self.policy)
+        return self._actor
+
+    @property
+    def recorded_gradient(self) -> RecordedGradient:
+        """What computes minibatches' gradients on a GPU."""
+        if self._recorded_gradient is None:
+            self._recorded_gradient = RecordedGradient(self)
+        return self._recorded_gradient
 
     @property
     def sees_once(self) -> bool:
@@ -160,6 +196,9 @@ class PPO(stable_baselines3.PPO):
             assert isinstance(self._last_obs, np.ndarray)
             if self._last_obs.ndim > 2:
                 self._last_obs = env.seen(self._last_obs)
+        if self.acts_on_gpu:
+            assert isinstance(rollout_buffer, ByteRolloutBuffer)
+            return collect(self, self.actor, env, callback, rollout_buffer, n_rollout_steps)
         return super().collect_rollouts(env, callback, rollout_buffer, n_rollout_steps)
 
     def dump_logs(self, iteration: int = 0) -> None:
@@ -171,6 +210,7 @@ class PPO(stable_baselines3.PPO):
         if isinstance(self.policy, EncoderPolicy):
             self.policy.set_own_learning_rate(self.lr_schedule, self._current_progress_remaining)
 
+    @recordable
     def minibatch_loss(self, batch: RolloutBufferSamples, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """Clipped surrogate, value and entropy losses of a minibatch.
 
@@ -210,18 +250,23 @@ class PPO(stable_baselines3.PPO):
             "loss": loss.detach(),
         }
 
-    def _gradient(self, batch: Any, clip_range: float) -> dict[str, float]:
-        """Leave a minibatch's gradient in the parameters.
-
-        Gives numbers for the log. Tensors would outlive the minibatch and lie where its activations were, so that the
-        next ones need other memory: imitation takes 0.4 GB more so.
-        """
+    def gradient(self, batch: Any, clip_range: float) -> Statistics:
+        """Accumulate a minibatch's gradient, clipped, into ``.grad``; gives scalars for the log."""
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
         part_size = self.micro_batch_size or self.batch_size
         statistics = leave_gradient(
             parameters, batch, part_size, lambda samples: self.minibatch_loss(samples, clip_range)
         )
         statistics["grad_norm"] = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
+        return statistics
+
+    def _gradient(self, batch: Any, clip_range: float) -> dict[str, float]:
+        """Accumulate a minibatch's gradient into ``.grad``.
+
+        Gives numbers for the log. Tensors would outlive the minibatch and lie where its activations were, so that the
+        next ones need other memory: imitation takes 0.4 GB more so.
+        """
+        statistics = self.gradient(batch, clip_range)
         return dict(zip(statistics, torch.stack(list(statistics.values())).tolist(), strict=True))
 
     def _check(self, statistics: dict[str, float]) -> None:
@@ -258,6 +303,9 @@ class PPO(stable_baselines3.PPO):
         history: list[dict[str, float]] = []
         for _ in range(self.n_epochs):
             self._n_updates += 1
+            if self.reads_once_an_epoch:
+                history += self._epoch_on_gpu(clip_range)
+                continue
             for batch in self._minibatches():
                 history.append(self._gradient(batch, clip_range))
                 self._check(history[-1])
@@ -265,6 +313,15 @@ class PPO(stable_baselines3.PPO):
                     return history
                 self.policy.optimizer.step()
         return history
+
+    def _epoch_on_gpu(self, clip_range: float) -> list[dict[str, float]]:
+        gradient = self.recorded_gradient
+        epoch = steps_of_epoch(
+            self.policy.optimizer, self._minibatches(), lambda batch: gradient(batch, clip_range), self.device
+        )
+        for statistics in epoch:
+            self._check(statistics)
+        return epoch
 
     def _log_training(self, history: list[dict[str, float]], clip_range: float) -> None:
         for name in history[0]:

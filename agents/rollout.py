@@ -27,12 +27,21 @@ def channels_first(frames: torch.Tensor) -> torch.Tensor:
 class ByteRolloutBuffer(RolloutBuffer):
     """Stable-Baselines3's rollout buffer with its observations as one byte tensor on the learner's device.
 
+    On a GPU the values and log-probabilities of each step stay there, too, until the rollout is complete: to read them
+    back step by step is to wait for the device.
+
     Frames keep the memory order that the environment gave them (channels last), so that neither storing nor sampling
     rearranges bytes.
     """
 
     observation_space: spaces.Box
     _frames: torch.Tensor | None = None
+    _unread: torch.Tensor | None = None
+
+    @property
+    def reads_at_the_end(self) -> bool:
+        """Whether values and log-probabilities are read back when the rollout is complete, and not at every step."""
+        return self.device.type != "cpu"
 
     def reset(self) -> None:
         """Begin a new rollout in the same memory."""
@@ -46,30 +55,42 @@ class ByteRolloutBuffer(RolloutBuffer):
                 device=self.device,
             )
             self.observations = np.empty(0)  # the array that SB3 keeps them in is not needed
+            if self.reads_at_the_end:
+                self._unread = torch.empty((2, self.buffer_size, self.n_envs), device=self.device)
         self.pos = 0
         self.full = False
         self.generator_ready = False
 
     def add(
         self,
-        obs: np.ndarray,
+        obs: np.ndarray | torch.Tensor,
         action: np.ndarray,
         reward: np.ndarray,
         episode_start: np.ndarray,
         value: torch.Tensor,
         log_prob: torch.Tensor,
     ) -> None:
-        """Append one step of every environment."""
+        """Append one step of every environment; observations may be on the device already, channels first."""
         assert self._frames is not None
         with working_alone():  # a helper would be waited for longer than the copy takes
             self._frames[self.pos].copy_(channels_last(torch.as_tensor(obs)))
         self.actions[self.pos] = action.reshape((self.n_envs, self.action_dim))
         self.rewards[self.pos] = reward
         self.episode_starts[self.pos] = episode_start
-        self.values[self.pos] = value.cpu().numpy().flatten()
-        self.log_probs[self.pos] = log_prob.cpu().numpy()
+        if self._unread is None:
+            self.values[self.pos] = value.cpu().numpy().flatten()
+            self.log_probs[self.pos] = log_prob.cpu().numpy()
+        else:
+            self._unread[0, self.pos].copy_(value.flatten(), non_blocking=True)
+            self._unread[1, self.pos].copy_(log_prob, non_blocking=True)
         self.pos += 1
         self.full = self.pos == self.buffer_size
+
+    def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: np.ndarray) -> None:
+        """Stable-Baselines3's, after what is still on the device has been read."""
+        if self._unread is not None:
+            self.values, self.log_probs = self._unread.cpu().numpy()
+        super().compute_returns_and_advantage(last_values, dones)
 
     def _flat(self, array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array.reshape(self.buffer_size * self.n_envs, -1)).squeeze(1).to(self.device)
@@ -77,6 +98,7 @@ class ByteRolloutBuffer(RolloutBuffer):
     def frames(self, rows: torch.Tensor) -> torch.Tensor:
         """Observations of the given rows, as the policy takes them: ``t * n_envs + i`` is step t of environment i."""
         assert self._frames is not None
+        rows = rows.to(self.device)
         frames = self._frames.flatten(0, 1)
         picked = frames.new_empty((len(rows), *frames.shape[1:]))
         part_size = thread_share(len(rows), self.device)

@@ -8,6 +8,12 @@ them; a ratio is taken within each round and between the medians over rounds. Wh
 first rollout and its updates, is not counted. Nothing else should run meanwhile: two programs of two threads on two
 cores slow each other tenfold. Processor time is in the CSV to tell.
 
+    python scripts/benchmark.py --device cuda --output docs/benchmark_cuda.csv
+
+measures on a GPU, for Nature, the presets' default encoder and IMPALA: Stable-Baselines3's PPO, a plain PPO, one run,
+and as many runs at once as `lcd.experiments.execution.default_workers` lets a plan have, with the share of the GPU's
+own bfloat16 matrix products that their networks use. Rollouts have 256 steps there.
+
 All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
 Nature encoder a rollout has 256 steps. With larger ones it has 32 and one minibatch: the work a step is the same, and
 256 steps would take Stable-Baselines3 four minutes each; ``--whole`` measures 256 there too. A frozen eye is measured
@@ -25,7 +31,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -43,9 +49,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
 from lcd.agents.ppo import PROCGEN_SETTINGS
+from lcd.experiments.execution import default_workers, resolve_device
+from lcd.experiments.plan import plan_game
+from lcd.experiments.presets import PRESETS
 
 NUM_ENVS = 64
 SHORT, LONG = 32, 256
+MOST_AT_ONCE = 1_000
+"""Runs of a plan so large that its number of runs bounds nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,8 @@ class Contender:
     view
         What the learner sees.
     alone
-        Whether one process has all threads, or as many processes as threads run at once.
+        Whether one process has all threads, or as many processes run at once as there are threads, or as a plan has
+        workers on a GPU.
     teacher
         Encoder of the teacher that an imitator asks.
     """
@@ -91,6 +103,21 @@ CONTENDERS = {
 }
 
 
+def gpu_contenders() -> dict[str, Contender]:
+    """What is measured on a GPU."""
+    found = {}
+    for encoder in dict.fromkeys(("nature", PRESETS["standard"].encoder, "impala")):
+        if encoder in ("nature", "impala"):
+            found[f"SB3, {encoder}"] = Contender("sb3", encoder)
+            found[f"plain PPO, {encoder}"] = Contender("plain", encoder)
+        found[f"agents, {encoder}"] = Contender("agents", encoder)
+        found[f"agents, {encoder}, plan"] = Contender("agents", encoder, alone=False)
+    return found | {"bf16 matrix product": CONTENDERS["bf16 matrix product"]}
+
+
+ALL_CONTENDERS = gpu_contenders() | CONTENDERS
+
+
 class Comparison(NamedTuple):
     """A ratio of two speeds, and the bound that it should keep."""
 
@@ -110,6 +137,8 @@ COMPARISONS = (
     Comparison(
         "cost of a reference teacher's labels", "agents, nature, semantic", "DAgger, nature, semantic", "<= 1.15"
     ),
+    Comparison("runs of a plan at once, nature", "agents, nature, plan", "agents, nature"),
+    Comparison("runs of a plan at once, impala", "agents, impala, plan", "agents, impala"),
     Comparison("a process for each thread", "agents, nature, processes", "agents, nature"),
     Comparison("what a frozen eye has seen is kept", "agents, frozen eye", "agents, frozen eye, looking anew"),
 )
@@ -130,6 +159,10 @@ class Measurement:
         Largest resident memory of the process.
     gflops
         Billions of floating-point operations of the network a second; 0 where not counted.
+    gpu_mb
+        Memory of the GPU that torch has taken; 0 on a CPU.
+    processes
+        That were measured together.
     """
 
     steps_per_second: float
@@ -137,6 +170,8 @@ class Measurement:
     cpu_seconds: float
     peak_mb: float
     gflops: float
+    gpu_mb: float = 0.0
+    processes: int = 1
 
 
 class Forgetful(PPO):
@@ -145,11 +180,13 @@ class Forgetful(PPO):
     sees_once = False
 
 
-def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
+def learner(contender: Contender, game: str, n_steps: int, threads: int, device: str = "cpu") -> Any:
     """An untrained learner with ``learn(steps)``."""
     imitates = contender.library == "dagger"
     view: Any = "both" if imitates and contender.view == "pixels" else contender.view
-    game_threads = 3 * threads if threads > 1 else 0  # more than cores: they wait for one another
+    game_threads = 0 if threads == 1 else threads
+    if device == "cpu":
+        game_threads *= 3  # more than cores: they wait for one another
     env: VecEnv = lcd.envs.ProcgenVecEnv(
         lcd.envs.ProcgenOptions(game, num_levels=200), NUM_ENVS, view, num_threads=game_threads
     )
@@ -158,8 +195,8 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=0.999)
     settings = {**PROCGEN_SETTINGS, "n_steps": n_steps}
     if contender.library == "plain":
-        return PlainPPO(env, contender.encoder, **settings)
-    settings |= {"env": env, "seed": 0, "device": "cpu"}
+        return PlainPPO(env, contender.encoder, **settings, device=device)
+    settings |= {"env": env, "seed": 0, "device": device}
     if contender.library in ("agents", "forgetful"):
         return {"agents": PPO, "forgetful": Forgetful}[contender.library](encoder=contender.encoder, **settings)
     if imitates:
@@ -173,33 +210,40 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
 def flops_a_step(model: Any) -> float:
     """Floating-point operations of the network for one environment step: one pass to act, three epochs to learn."""
     shape = model.observation_space.shape
-    frames = torch.zeros((64, *shape), dtype=torch.uint8)
+    frames = torch.zeros((64, *shape), dtype=torch.uint8, device=model.device)
     with FlopCounterMode(display=False) as acting, torch.no_grad():
         model.policy(frames)
     with FlopCounterMode(display=False) as learning:
-        model.policy.evaluate_actions(frames, torch.zeros(64, dtype=torch.long))[1].sum().backward()
+        model.policy.evaluate_actions(frames, frames.new_zeros(64, dtype=torch.long))[1].sum().backward()
     return (acting.get_total_flops() + model.n_epochs * learning.get_total_flops()) / 64
 
 
-def products() -> tuple[float, Callable[[int], Any]]:
+def products(device: str = "cpu") -> tuple[float, Callable[[int], Any]]:
     """Operations of one bfloat16 matrix product, and a function that computes as many as it is told."""
-    size = 2048
-    matrix = torch.rand(size, size).bfloat16()
-    return 2.0 * size**3, lambda count: [matrix @ matrix for _ in range(count)]
+    size = 2048 if device == "cpu" else 8192
+    matrix = torch.rand(size, size, device=device).bfloat16()
+
+    def work(count: int) -> None:
+        for _ in range(count):
+            matrix @ matrix
+
+    return 2.0 * size**3, work
 
 
-def measure(contender: Contender, game: str, steps: int, n_steps: int, threads: int) -> Measurement:
+def measure(
+    contender: Contender, game: str, steps: int, n_steps: int, threads: int, device: str = "cpu"
+) -> Measurement:
     """Measure in this process, once the parent says that all are ready."""
     torch.set_num_threads(threads)
     if contender.library == "product":
-        flops, work = products()
+        flops, work = products(device)
         amount = 300
         work(20)
         counted = flops * amount
     else:
         rollout = n_steps * NUM_ENVS
         amount = max(1, round(steps / rollout)) * rollout
-        model = learner(contender, game, n_steps, threads)
+        model = learner(contender, game, n_steps, threads, device)
         model.learn(rollout)
         counts = contender.library == "agents" and not model.sees_once
         counted = flops_a_step(model) * amount if counts else 0.0
@@ -208,21 +252,37 @@ def measure(contender: Contender, game: str, steps: int, n_steps: int, threads: 
             keep_on = {} if contender.library == "plain" else {"reset_num_timesteps": False}
             model.learn(count, **keep_on)
 
+    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
+    wait()
     print("ready", flush=True)
     sys.stdin.readline()
     before, started = time.process_time(), time.perf_counter()
     work(amount)
+    wait()
     seconds, cpu = time.perf_counter() - started, time.process_time() - before
     steps_done = 0 if contender.library == "product" else amount
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return Measurement(steps_done / seconds, seconds, cpu, peak, counted / seconds / 1e9)
+    gpu = torch.cuda.max_memory_reserved() / 2**20 if device == "cuda" else 0.0
+    return Measurement(steps_done / seconds, seconds, cpu, peak, counted / seconds / 1e9, gpu)
+
+
+def processes_and_threads(contender: Contender, options: argparse.Namespace) -> tuple[int, int]:
+    """How many processes measure a contender at once, and the threads of each."""
+    if contender.alone:
+        return 1, options.threads
+    if not options.gpu:
+        return options.threads, 1
+    if options.workers:
+        return options.workers, max(1, options.threads // options.workers)
+    preset = replace(PRESETS["paper"], encoder=contender.encoder)  # with the usual minibatches, as measured here
+    return default_workers(options.device, plan_game(options.game, preset).cells[:1] * MOST_AT_ONCE)
 
 
 def run(name: str, options: argparse.Namespace) -> Measurement:
     """Measure a contender in fresh processes that start their clocks together."""
-    count, threads = (1, options.threads) if CONTENDERS[name].alone else (options.threads, 1)
+    count, threads = processes_and_threads(ALL_CONTENDERS[name], options)
     command = [sys.executable, __file__, "--game", options.game, "--steps", str(options.steps), "--measure", name]
-    command += ["--threads", str(threads), *["--whole"] * options.whole]
+    command += ["--threads", str(threads), "--device", options.device, *["--whole"] * options.whole]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
@@ -250,6 +310,8 @@ def run(name: str, options: argparse.Namespace) -> Measurement:
         sum(part.cpu_seconds for part in parts),
         max(part.peak_mb for part in parts),
         sum(part.gflops for part in parts),
+        sum(part.gpu_mb for part in parts),
+        count,
     )
 
 
@@ -258,17 +320,21 @@ def spread(values: list[float], digits: int = 0) -> str:
     return " / ".join(f"{value:,.{digits}f}" for value in (min(values), median(values), max(values)))
 
 
-def report(measured: dict[str, list[Measurement]]) -> None:
+def report(measured: dict[str, list[Measurement]], gpu: bool = False) -> None:
     """Print the speeds and their ratios."""
     console = Console()
     peak = median([m.gflops for m in measured.get("bf16 matrix product", ())] or [0.0])
     speeds = Table("contender", "steps/s (min / median / max)", "peak memory, MB", "GFLOP/s", "of bf16 product")
+    if gpu:
+        speeds.add_column("memory of the GPU, MB")
+        speeds.add_column("processes")
     for name, results in measured.items():
         gflops = median(m.gflops for m in results)
         cells = [spread([m.steps_per_second for m in results]), f"{max(m.peak_mb for m in results):,.0f}"]
-        speeds.add_row(
-            name, *cells, f"{gflops:,.0f}" if gflops else "", f"{gflops / peak:.0%}" if gflops and peak else ""
-        )
+        cells += [f"{gflops:,.0f}" if gflops else "", f"{gflops / peak:.0%}" if gflops and peak else ""]
+        if gpu:
+            cells += [f"{max(m.gpu_mb for m in results):,.0f}", str(results[-1].processes)]
+        speeds.add_row(name, *cells)
     console.print(speeds)
     ratios = Table("ratio", "of medians", "of each round (min / median / max)", "target", "")
     for name, numerator, denominator, target in COMPARISONS:
@@ -283,7 +349,7 @@ def report(measured: dict[str, list[Measurement]]) -> None:
             sign, bound = target.split()
             met = "met" if (value >= float(bound) if sign == ">=" else value <= float(bound)) else "missed"
         ratios.add_row(name, f"{value:.2f}", spread(each, 2), target, met)
-    if "agents, nature" in measured:
+    if "agents, nature" in measured and not gpu:
         memory = max(m.peak_mb for m in measured["agents, nature"])
         met = "met" if memory <= MEMORY_TARGET_MB else "missed"
         ratios.add_row("peak memory of agents, nature", f"{memory:,.0f} MB", "", f"<= {MEMORY_TARGET_MB}", met)
@@ -294,24 +360,41 @@ def main() -> None:
     """Measure the contenders in turn and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--game", default="coinrun")
-    parser.add_argument("--repeats", type=int, default=3, help="rounds")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--repeats", type=int, default=None, help="rounds; by default 3, on a GPU 1")
     parser.add_argument("--only", nargs="+", metavar="TEXT", help="contenders whose name contains one of these")
-    parser.add_argument("--steps", type=int, default=32_768, help="environment steps a measurement, to whole rollouts")
-    parser.add_argument("--threads", type=int, default=2, help="threads that a contender may use")
+    parser.add_argument(
+        "--steps", type=int, default=None, help="environment steps a measurement, to whole rollouts; by default 32,768"
+    )
+    parser.add_argument("--threads", type=int, default=None, help="threads of a contender; by default 2, on a GPU all")
+    parser.add_argument("--workers", type=int, default=None, help="runs of a plan at once; by default what fills a GPU")
+    parser.add_argument("--contenders", choices=("cpu", "gpu"), help="which are measured; by default the device's")
     parser.add_argument("--whole", action="store_true", help="measure 256 steps a rollout with IMPALA too")
     parser.add_argument("--output", type=Path, help="CSV file to write, one row a measurement")
-    parser.add_argument("--measure", choices=CONTENDERS, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=ALL_CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    try:
+        resolve_device(options.device)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    on_gpu = options.device == "cuda"
+    options.gpu = on_gpu if options.contenders is None else options.contenders == "gpu"
+    options.whole = options.whole or on_gpu
+    options.steps = options.steps or (65_536 if on_gpu else 32_768)
+    options.threads = options.threads or (len(os.sched_getaffinity(0)) if on_gpu else 2)
+    options.repeats = options.repeats or (1 if on_gpu else 3)
+    contenders = gpu_contenders() if options.gpu else CONTENDERS
     if options.measure:
-        contender = CONTENDERS[options.measure]
+        contender = ALL_CONTENDERS[options.measure]
         short = contender.encoder != "nature" and not options.whole
         steps = min(options.steps, SHORT * NUM_ENVS) if short else options.steps
         n_steps = SHORT if short else LONG
-        print(json.dumps(asdict(measure(contender, options.game, steps, n_steps, options.threads))))
+        print(json.dumps(asdict(measure(contender, options.game, steps, n_steps, options.threads, options.device))))
         return
-    names = [name for name in CONTENDERS if not options.only or any(text in name for text in options.only)]
+    names = [name for name in contenders if not options.only or any(text in name for text in options.only)]
     if not names:
-        parser.error(f"No contender's name contains any of {options.only}: there are {', '.join(CONTENDERS)}.")
+        parser.error(f"No contender's name contains any of {options.only}: there are {', '.join(contenders)}.")
     measured: dict[str, list[Measurement]] = {name: [] for name in names}
     rows = []
     try:  # an interrupted run reports what it has measured
@@ -320,15 +403,18 @@ def main() -> None:
                 print(f"round {repeat + 1} of {options.repeats}: {name}", file=sys.stderr, flush=True)
                 measured[name].append(run(name, options))
                 print(f"    {measured[name][-1].steps_per_second:,.0f} steps/s", file=sys.stderr, flush=True)
-                row = {"round": repeat, "contender": name, "game": options.game} | asdict(CONTENDERS[name])
-                rows.append(row | {key: round(value, 2) for key, value in asdict(measured[name][-1]).items()})
+                row = {"round": repeat, "contender": name, "game": options.game} | asdict(contenders[name])
+                numbers = {key: round(value, 2) for key, value in asdict(measured[name][-1]).items()}
+                if not options.gpu:
+                    del numbers["gpu_mb"], numbers["processes"]
+                rows.append(row | numbers)
                 if options.output:
                     with options.output.open("w", newline="") as file:
                         writer = csv.DictWriter(file, rows[0])
                         writer.writeheader()
                         writer.writerows(rows)
     finally:
-        report({name: results for name, results in measured.items() if results})
+        report({name: results for name, results in measured.items() if results}, options.gpu)
 
 
 if __name__ == "__main__":

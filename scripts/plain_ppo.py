@@ -98,6 +98,8 @@ class PlainPPO:
         ``"nature"`` or ``"impala"``.
     n_steps, batch_size, n_epochs, learning_rate, gamma, gae_lambda, clip_range, ent_coef, vf_coef, max_grad_norm
         As in Stable-Baselines3.
+    device
+        Where everything but the games is.
     """
 
     env: VecEnv
@@ -112,16 +114,17 @@ class PlainPPO:
     ent_coef: float = 0.01
     vf_coef: float = 0.5
     max_grad_norm: float = 0.5
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         assert isinstance(self.env.action_space, spaces.Discrete)
-        self.policy = ActorCritic(self.encoder, int(self.env.action_space.n))
+        self.policy = ActorCritic(self.encoder, int(self.env.action_space.n)).to(self.device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), self.learning_rate, eps=1e-5)
         shape = (self.n_steps, self.env.num_envs)
-        self.frames = torch.zeros((*shape, 64, 64, 3), dtype=torch.uint8)
-        self.actions = torch.zeros(shape, dtype=torch.long)
-        self.log_probs, self.rewards, self.dones, self.values = torch.zeros((4, *shape))
-        self.now = torch.as_tensor(np.asarray(self.env.reset()))
+        self.frames = torch.zeros((*shape, 64, 64, 3), dtype=torch.uint8, device=self.device)
+        self.actions = torch.zeros(shape, dtype=torch.long, device=self.device)
+        self.log_probs, self.rewards, self.dones, self.values = torch.zeros((4, *shape), device=self.device)
+        self.now = torch.as_tensor(np.asarray(self.env.reset())).to(self.device)
 
     def learn(self, total_timesteps: int) -> None:
         """Train for at least this many steps more."""
@@ -135,10 +138,10 @@ class PlainPPO:
             distribution, self.values[t] = self.policy(self.now)
             action = distribution.sample()
             self.frames[t], self.actions[t], self.log_probs[t] = self.now, action, distribution.log_prob(action)
-            now, rewards, dones, _ = self.env.step(action.numpy())
-            self.now = torch.as_tensor(np.asarray(now))
+            now, rewards, dones, _ = self.env.step(action.cpu().numpy())
+            self.now = torch.as_tensor(np.asarray(now)).to(self.device)
             self.rewards[t], self.dones[t] = torch.as_tensor(rewards), torch.as_tensor(dones, dtype=torch.float32)
-        advantages, next_advantage = torch.zeros_like(self.rewards), torch.zeros(self.env.num_envs)
+        advantages, next_advantage = torch.zeros_like(self.rewards), torch.zeros(self.env.num_envs, device=self.device)
         next_value = self.policy(self.now)[1]
         for t in reversed(range(self.n_steps)):
             goes_on = 1 - self.dones[t]
@@ -151,7 +154,7 @@ class PlainPPO:
         returns = (advantages + self.values).flatten()
         frames, actions, old = self.frames.flatten(0, 1), self.actions.flatten(), self.log_probs.flatten()
         for _ in range(self.n_epochs):
-            for rows in torch.randperm(len(returns)).split(self.batch_size):
+            for rows in torch.randperm(len(returns)).to(self.device).split(self.batch_size):
                 distribution, values = self.policy(frames[rows])
                 ratio = (distribution.log_prob(actions[rows]) - old[rows]).exp()
                 gain = advantages.flatten()[rows]

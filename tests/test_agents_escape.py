@@ -10,7 +10,7 @@ from gymnasium import spaces
 from lcd.agents import parse_encoder
 from lcd.envs import ProcgenOptions
 from lcd.envs.procgen.routes import distances_to
-from lcd.teachers.encoders.escape import AHEAD, ENEMY, ORB, WALL, ChaserFloodfill, Lookout
+from lcd.teachers.encoders.escape import AHEAD, ENEMY, ORB, WALL, ChaserFloodfill, Lookout, Outlook
 from lcd.teachers.encoders.floodfill import NEXT
 from lcd.teachers.evaluation import examine_expert
 
@@ -48,12 +48,14 @@ def times_by_searching(kinds, row, column):
     return np.array(found).T
 
 
-def test_floods_reach_what_a_search_reaches_before_an_enemy_can():
+@pytest.mark.parametrize(("at_once", "looks"), [(60, 1), (1, 1), (60, 8), (1, 8)])
+def test_floods_reach_what_a_search_reaches_before_an_enemy_can(at_once, looks, monkeypatch):
+    monkeypatch.setattr("lcd.teachers.encoders.escape.steps_between_looks", lambda device: looks)
     random = np.random.default_rng(0)
     kinds = random.choice([0, ORB, WALL, ENEMY], p=[0.6, 0.05, 0.3, 0.05], size=(60, CELLS, CELLS))
     rows, columns = random.integers(CELLS, size=(2, 60))
     kinds[np.arange(60), rows, columns] = 1
-    ahead = Lookout()(drawn(kinds))
+    ahead = Outlook(*(torch.cat(parts) for parts in zip(*map(Lookout(), drawn(kinds).split(at_once)), strict=True)))
     for number, (row, column) in enumerate(zip(rows, columns, strict=True)):
         orb, enemy, end = times_by_searching(kinds[number], row, column)
         assert ahead.orb[number].tolist() == orb.tolist()

@@ -13,12 +13,14 @@ from lcd.envs import ProcgenBatch, ProcgenOptions
 from lcd.envs.procgen.actions import HEADINGS
 from lcd.envs.procgen.heading import NO_MOVE
 from lcd.envs.procgen.routes import distances_to
-from lcd.teachers.encoders.floodfill import NEXT, STEPS_PER_CELL, arrival_times
+from lcd.teachers.encoders.floodfill import NEXT, STEPS_PER_CELL, arrival_times, steps_between_looks
 
 LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
 
 
-def test_a_flood_takes_as_many_steps_to_a_place_as_the_way_is_long():
+@pytest.mark.parametrize("looks", [1, 8])
+def test_a_flood_takes_as_many_steps_to_a_place_as_the_way_is_long(looks, monkeypatch):
+    monkeypatch.setattr("lcd.teachers.encoders.floodfill.steps_between_looks", lambda device: looks)
     random = np.random.default_rng(0)
     free = random.random((40, 9, 9)) < 0.7
     goals = random.random((40, 9, 9)) < 0.05
@@ -31,6 +33,11 @@ def test_a_flood_takes_as_many_steps_to_a_place_as_the_way_is_long():
         around = np.pad(distances, 1, constant_values=never)
         expected = [around[row + 1 + up, column + 1 + right] for up, right in ((0, 0), *NEXT)]
         assert found[number].tolist() == expected
+
+
+def test_a_flood_looks_at_every_step_on_a_cpu_and_seldom_where_looking_is_waiting():
+    assert steps_between_looks(torch.device("cpu")) == 1
+    assert steps_between_looks(torch.device("cuda")) == 8
 
 
 def test_who_follows_the_flood_finds_the_cheese_in_every_maze():

@@ -100,6 +100,11 @@ class Encoder(BaseFeaturesExtractor):
     images_at_once : int
         Largest number of images that pass the network in one go during training without the activations growing past
         some hundred megabytes.
+    images_at_once_on_gpu : int
+        The same on a GPU, which is idle with less: the activations may take a few gigabytes.
+    same_operations : bool
+        Whether the encoder does the same operations whatever it is shown, and waits for none of them, so that a GPU can
+        record them (`lcd.agents.recorded`).
     reads_frames : bool
         Whether frames will do, or only label maps.
     byte_scale : float
@@ -111,6 +116,8 @@ class Encoder(BaseFeaturesExtractor):
     """
 
     images_at_once = 2048
+    images_at_once_on_gpu = 4096
+    same_operations = False
     reads_frames = True
     byte_scale = 1 / 255
     arranges = True
@@ -287,6 +294,8 @@ class Nature(SizedEncoder):
     """The encoder of Mnih et al., *Human-level control through deep reinforcement learning*, Nature 518, 2015."""
 
     byte_scale = 1.0
+    images_at_once_on_gpu = 16_384
+    same_operations = True
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 512) -> None:
         super().__init__(observation_space, features_dim)
@@ -308,6 +317,9 @@ class Nature(SizedEncoder):
 
 class Small(SizedEncoder):
     """Two strided convolutions, a quarter of Nature's work: for games that are simple to look at."""
+
+    images_at_once_on_gpu = 16_384
+    same_operations = True
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 128) -> None:
         super().__init__(observation_space, features_dim)
@@ -361,6 +373,7 @@ class Impala(Encoder):
 
     pooling: type[nn.Module] | None = None
     images_at_once = 256
+    same_operations = True
 
     @classmethod
     def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class Phase(SizedEncoder):
     """
 
     images_at_once = 512
+    same_operations = True
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 512) -> None:
         super().__init__(observation_space, features_dim)

@@ -149,6 +149,7 @@ class ModuleEncoder(Encoder):
     """
 
     images_at_once = 256
+    images_at_once_on_gpu = 256  # nobody knows how large the network is
 
     def __init__(
         self,

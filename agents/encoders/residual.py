@@ -62,6 +62,8 @@ class Residual(Encoder):
     """
 
     images_at_once = 512
+    images_at_once_on_gpu = 8192
+    same_operations = True
 
     @classmethod
     def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:

@@ -73,7 +73,7 @@ TeacherFactor = Annotated[
 StoreFolder = Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")]
 Workers = Annotated[
     int | None,
-    number(1, MOST_WORKERS, "Worker processes; by default what is fastest."),
+    number(1, MOST_WORKERS, "Worker processes; by default as many as fill the cores, or the GPU."),
 ]
 Threads = Annotated[int | None, number(1, MOST_WORKERS, "Threads of each worker.")]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")]

@@ -71,7 +71,7 @@ def command(
     same command goes on where it stopped.
     """
     from lcd.cli.display import PlanDisplay, demand_rows, estimate_table, swap_rows, verdict_text
-    from lcd.experiments.execution import default_workers, execute, resolve_device
+    from lcd.experiments.execution import chosen_workers, execute, resolve_device
     from lcd.experiments.plan import Plan
     from lcd.experiments.store import Store
     from lcd.studies.encoder_ablation import Swap, carry_out_swap, check_encoders, foreseen_runs, full_names
@@ -96,14 +96,15 @@ def command(
     check_encoders(game_plan, others)
     folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
     folder.check(plan)
-    runs, eyes, usual = Store(store), store / "eyes", default_workers(device)
+    runs, eyes = Store(store), store / "eyes"
     runs.check(plan.runs)
-    workers, threads = workers or usual[0], threads or usual[1]
 
     if dry_run:
         console = plain_console()
         swapped = foreseen_runs(game_plan, others, runs, eyes)
-        console.print(*estimate_table(plan, runs, workers, threads, device, swapped), sep="\n")
+        wanted = [run for run in (*plan.runs, *(run for _, run in swapped)) if not runs.has(run)]
+        shared = chosen_workers(device, wanted, workers, threads)
+        console.print(*estimate_table(plan, runs, *shared, device, swapped), sep="\n")
         console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
         return
 

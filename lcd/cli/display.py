@@ -178,9 +178,13 @@ def estimate_table(
         count = 1 + len(more)
         table.add_row(*row, str(count), steps_text(each), f"{rate:,.0f}", duration(count * each / rate))
     steps = steps_text(sum(run.steps for run in runs))
+    time_in = duration(expected_seconds(runs, rates, workers))
+    shared = ""
+    if device != "cpu" and workers > 1:
+        shared = f" ({duration(expected_seconds(runs, rates, 1))} if together they are no faster than one alone)"
     return table, (
         f"{len(runs)} runs that {store.root} does not hold yet, {steps} steps, about "
-        f"{duration(expected_seconds(runs, rates, workers))} in {workers} workers, besides evaluations."
+        f"{time_in} in {workers} workers{shared}, besides evaluations."
     )
 
 

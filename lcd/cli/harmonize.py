@@ -54,7 +54,7 @@ def command(
     importance maps agree with those maps, and their returns. On a folder of ClickMe: a classifier, harmonized on some
     of the images and examined on the others.
     """
-    from lcd.experiments.execution import default_workers, resolve_device
+    from lcd.experiments.execution import resolve_device
     from lcd.io.files import check_output, replacing
 
     check_output(out)
@@ -86,8 +86,8 @@ def command(
         runs = measure_harmonization(
             plan,
             learners,
-            workers=workers or default_workers(device)[0],
-            threads=1,
+            workers=workers,
+            threads=1 if device == "cpu" else None,
             device=device,
             listener=display,
         )

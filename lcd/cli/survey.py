@@ -33,7 +33,7 @@ def command(
     soon as its runs are finished. Runs are kept: the same command goes on where it stopped.
     """
     from lcd.cli.display import PlanDisplay, estimate_table, verdict_text
-    from lcd.experiments.execution import default_workers, resolve_device
+    from lcd.experiments.execution import chosen_workers, resolve_device
     from lcd.experiments.store import Store
     from lcd.studies.diagnosis import Diagnosis
     from lcd.studies.survey.plan import Survey
@@ -51,9 +51,9 @@ def command(
     if tables:
         SurveyTables.check_room(tables, survey.plan)
     if dry_run:
-        usual = default_workers(device)
-        workers, threads = workers or usual[0], threads or usual[1]
-        console.print(*estimate_table(survey.plan, Store(store), workers, threads, device), sep="\n")
+        runs = Store(store)
+        shared = chosen_workers(device, [run for run in survey.plan.runs if not runs.has(run)], workers, threads)
+        console.print(*estimate_table(survey.plan, runs, *shared, device), sep="\n")
         return
 
     left_out: list[str] = []

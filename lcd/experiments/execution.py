@@ -6,10 +6,11 @@ import errno
 import multiprocessing
 import os
 import platform
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection, wait
@@ -52,19 +53,35 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-def default_workers(device: str) -> tuple[int, int]:
+def default_workers(device: str, runs: Sequence[RunSettings] = ()) -> tuple[int, int]:
     """Number of worker processes and of torch threads in each.
 
     On processors two processes of one thread each get through a plan faster than one process of two threads
     (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them.
-    A GPU takes one run at a time.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if device == "cpu":
-        return cores, 1
-    import torch
+    A GPU takes as many runs at once as fill it, see `lcd.experiments.gpu`, which share the cores for their games.
 
-    return (1, cores) if torch.cuda.is_available() else (cores, 1)
+    Parameters
+    ----------
+    device
+        ``"cpu"``, ``"cuda"`` or ``"auto"``.
+    runs
+        What is to be run: on a GPU their memory bounds their number.
+    """
+    return chosen_workers(device, runs)
+
+
+def chosen_workers(
+    device: str, runs: Sequence[RunSettings], workers: int | None = None, threads: int | None = None
+) -> tuple[int, int]:
+    """The workers and threads that somebody chose, and the `default_workers` where nobody did."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if resolve_device(device) == "cpu":
+        return workers or cores, threads or 1
+    if workers is None:
+        from lcd.experiments.gpu import workers_for
+
+        workers = workers_for(runs, cores)
+    return workers, threads or max(1, cores // workers)
 
 
 def resolve_device(device: str) -> str:
@@ -139,11 +156,16 @@ def _sentence(error: Exception, folder: Path | None = None) -> str:
     if os.strerror(errno.ENOSPC) in str(error):  # safetensors wraps the system's error in one of its own
         where = "" if folder is None else f" for {folder}"
         return f"There is no space left on the disk{where}: free some and start the same command again."
+    if _GPU_EXHAUSTED.search(str(error)):
+        return "The memory of the GPU is exhausted: use fewer --workers."
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "The memory is exhausted: use fewer --workers."
     text = " ".join(str(error).split()) or type(error).__name__
     return text if text.endswith(".") else f"{type(error).__name__}: {text}."
 
+
+_GPU_EXHAUSTED = re.compile(r"(CUDA|HIP|GPU).*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED", re.IGNORECASE | re.DOTALL)
+"""What torch, the driver and the libraries say when the memory of a GPU runs out."""
 
 _HIDING = threading.Lock()
 
@@ -282,7 +304,7 @@ def execute(
     store
         Where finished runs are and go.
     workers, threads
-        Worker processes, and torch threads in each; by default what is fastest here.
+        Worker processes, and torch threads in each; by default what is fastest here, see `default_workers`.
     device
         Where torch computes.
     listener
@@ -295,17 +317,16 @@ def execute(
     ValueError
         If there are to be no workers, or no threads.
     """
-    usual = default_workers(device)
-    workers = usual[0] if workers is None else workers
-    threads = usual[1] if threads is None else threads
     for name, number in (("workers", workers), ("threads", threads)):
-        whole_number(name, number, 1, MOST_WORKERS)
+        if number is not None:
+            whole_number(name, number, 1, MOST_WORKERS)
     teachers = _teacher_files(plan, store)
     makers = {game.teacher_run.identity: game.teacher_run for game in plan.games if game.teacher_run is not None}
     waiting = [run for run in plan.runs if not _reused(run, store, listener)]
     store.clear_unfinished()
     if not waiting:
         return
+    workers, threads = chosen_workers(device, waiting, workers, threads)
     store.root.mkdir(parents=True, exist_ok=True)
     pool = _Pool(store, device, threads, listener)
     with _terminable():

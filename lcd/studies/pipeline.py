@@ -262,7 +262,7 @@ def diagnose(
     >>> diagnosis = lcd.diagnose("starpilot", "quick")  # doctest: +SKIP
     >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
     """
-    resolve_device(device)
+    device = resolve_device(device)
     runs = Store(path("store", store))
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
     plan = plan_diagnosis(

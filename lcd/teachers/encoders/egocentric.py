@@ -31,6 +31,8 @@ class Egocentric(SizedEncoder):
     """
 
     reads_frames = False
+    images_at_once_on_gpu = 16_384
+    same_operations = True
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 256) -> None:
         super().__init__(observation_space, features_dim)

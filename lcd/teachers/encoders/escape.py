@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lcd.agents.encoders.registry import register_encoder
 from lcd.teachers.encoders.cells import Cells, ToldEncoder
-from lcd.teachers.encoders.floodfill import NEXT, flooded
+from lcd.teachers.encoders.floodfill import NEXT, flooded, steps_between_looks
 
 ORB, LARGE_ORB, ENEMY, WEAK_ENEMY, EGG, WALL = 63, 3, 7, 4, 5, 6
 """Labels of what there is in chaser besides the player."""
@@ -171,6 +171,7 @@ class Lookout(nn.Module):
         chasing, barred = enemies, flooded(enemies, free)
         flood = new = first & ~self._everywhere(barred)
         times = torch.full((3, len(first), WAYS), AHEAD, device=first.device)
+        looks = steps_between_looks(first.device)
         for step in range(AHEAD):
             reached, met, goes_on = self._ways(torch.stack([flood & goals, self._everywhere(chasing) & first, new]))
             happens = torch.stack([reached, met, ~goes_on])
@@ -179,7 +180,7 @@ class Lookout(nn.Module):
             chasing, barred = flooded(chasing, free), flooded(barred, free)
             flood = flooded(flood, roads) & ~self._everywhere(barred)
             new = flood & ~before[0]
-            if torch.equal(flood, before[0]) and torch.equal(chasing, before[1]):
+            if step % looks == looks - 1 and _ended(goes_on, (flood, chasing), before):
                 break
         return times
 
@@ -193,6 +194,15 @@ class Lookout(nn.Module):
             half = (rows.shape[-1] + 1) // 2
             rows = rows[..., :half] | rows[..., -half:]
         return (rows >> self.lanes & (1 << self.width) - 1) != 0
+
+
+def _ended(goes_on: torch.Tensor, now: tuple[torch.Tensor, ...], before: tuple[torch.Tensor, ...]) -> bool:
+    """Whether further steps of the floods change nothing in any state.
+
+    In the step after a flood's last one nothing goes on any more, which is what `Outlook.end` tells: that step has to
+    be made, too, or what is told of a state depends on whether others of the batch still have some way to go.
+    """
+    return not bool(goes_on.any()) and all(torch.equal(*pair) for pair in zip(now, before, strict=True))
 
 
 class _Told(nn.Module):

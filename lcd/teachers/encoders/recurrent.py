@@ -46,6 +46,7 @@ class Wayfinder(Encoder):
     """
 
     reads_frames = False
+    same_operations = True
     rows: torch.Tensor
     columns: torch.Tensor
 
