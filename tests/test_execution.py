@@ -20,8 +20,10 @@ import torch
 from tiny import TINY
 
 from lcd.agents import load_policy, save_policy
-from lcd.experiments.execution import Event, RunFailed, _failure, _hidden_script, _Worker, execute
+from lcd.experiments.execution import MOST_FAILURES, Event, RunFailed, execute
+from lcd.experiments.executor import Report
 from lcd.experiments.plan import GivenTeacher, Plan, plan_game
+from lcd.experiments.processes import _failure, _hidden_script, _Worker
 from lcd.experiments.store import Store, StoreError, _checksum_of
 from lcd.studies.pipeline import _evaluate_given, plan_diagnosis, read_diagnosis
 
@@ -306,11 +308,94 @@ def test_a_worker_that_dies_is_reported_and_finished_runs_are_kept(copied, game_
             (victim,) = [p for p in multiprocessing.active_children() if p.name == missing[0].name]
             os.kill(victim.pid, signal.SIGKILL)
 
-    with pytest.raises(RunFailed, match="SIGKILL"):
+    with pytest.raises(RunFailed, match="SIGKILL") as caught:
         execute(Plan((game_plan,)), copied, workers=1, threads=1, listener=kill_the_first)
-    assert not copied.has(missing[0])
-    assert all(copied.has(run) for run in game_plan.runs if run not in missing)
+    assert list(caught.value.failures) == [missing[0].name]
+    assert [run for run in game_plan.runs if not copied.has(run)] == [missing[0]]  # the others go on
     assert list((copied.root / ".unfinished").iterdir()) == []
+    execute(Plan((game_plan,)), copied, workers=1, threads=1)  # and a later start tries it again
+    assert copied.has(missing[0])
+
+
+class Elsewhere:
+    """An executor that carries out each run at once, by copying what another store holds of it, or fails."""
+
+    def __init__(self, source: Store, target: Store, failing: tuple[str, ...] = ()) -> None:
+        self.source, self.target, self.failing = source, target, failing
+        self.begun: list[str] = []
+        self.reports: list[Report] = []
+        self.ended = False
+
+    @property
+    def running(self):
+        return len(self.reports)
+
+    @property
+    def free(self):
+        return 2 - self.running
+
+    def start(self, run, teacher_file):
+        assert teacher_file is None or teacher_file.is_file()
+        self.begun.append(run.name)
+        if any(word in run.name for word in self.failing):
+            self.reports.append(Report(run, ended=True, failure=f"The machine of {run.name} is on fire."))
+            return
+        shutil.copytree(self.source.folder(run), self.target.folder(run))
+        self.reports.append(Report(run, ended=True))
+
+    def wait(self):
+        reports, self.reports = self.reports, []
+        return reports
+
+    def end(self):
+        self.ended = True
+
+
+def test_another_executor_carries_out_a_plan(finished, game_plan, tmp_path):
+    store = Store(tmp_path)
+    executor = Elsewhere(finished[0], store)
+    execute(Plan((game_plan,)), store, executor=executor)
+    assert sorted(executor.begun) == sorted(run.name for run in game_plan.runs)
+    assert executor.ended
+
+
+def test_runs_that_fail_are_told_at_the_end_and_tried_again(finished, game_plan, tmp_path):
+    store, events = Store(tmp_path), []
+    failing = [run.name for run in game_plan.cells if run.learning == "rl"]
+    with pytest.raises(
+        RunFailed, match=rf"^{len(failing)} of \d+ runs failed\. .*on fire.*Finished runs are kept"
+    ) as caught:
+        execute(
+            Plan((game_plan,)), store, listener=events.append, executor=Elsewhere(finished[0], store, tuple(failing))
+        )
+    assert sorted(caught.value.failures) == sorted(failing)
+    assert sorted(event.run.name for event in events if event.kind == "failed") == sorted(failing)
+    assert sorted(run.name for run in game_plan.runs if not store.has(run)) == sorted(failing)
+    again = Elsewhere(finished[0], store)
+    execute(Plan((game_plan,)), store, executor=again)
+    assert sorted(again.begun) == sorted(failing)
+
+
+def test_without_a_teacher_nobody_imitates(finished, game_plan, tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(RunFailed, match="has no teacher") as caught:
+        execute(Plan((game_plan,)), store, executor=Elsewhere(finished[0], store, ("-teacher-",)))
+    imitating = [run.name for run in game_plan.cells if run.learning == "imitation"]
+    assert sorted(caught.value.failures) == sorted([game_plan.teacher_run.name, *imitating])
+
+
+def test_what_fails_all_runs_is_told_after_a_few(finished, game_plan, tmp_path):
+    plan = Plan(
+        (
+            replace(
+                game_plan, teacher_run=None, cells=tuple(replace(game_plan.cells[0], seed=seed) for seed in range(9))
+            ),
+        )
+    )
+    executor = Elsewhere(finished[0], Store(tmp_path), ("-rl-",))
+    with pytest.raises(RunFailed):
+        execute(plan, Store(tmp_path), executor=executor)
+    assert MOST_FAILURES <= len(executor.begun) < MOST_FAILURES + 3
 
 
 @pytest.mark.parametrize(("code", "cause"), [(-9, "signal 9 (SIGKILL)"), (-40, "signal 40 (unnamed)"), (3, "status 3")])

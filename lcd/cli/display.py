@@ -128,6 +128,11 @@ class PlanDisplay:
             del self._steps[run.name]
             self._progress.remove_task(self._tasks.pop(run.name))
             self._line(f"{title}: finished; {self._overall()}")
+        elif event.kind == "failed":
+            self._steps.pop(run.name, None)
+            if run.name in self._tasks:
+                self._progress.remove_task(self._tasks.pop(run.name))
+            self._console.print(event.progress, style="red", highlight=False, soft_wrap=True)
         self._overall()
 
 

@@ -1,34 +1,35 @@
-"""Carrying out a plan: worker processes, one run each, until every run is in the store."""
+"""Carrying out a plan: its runs, as soon as their teachers are there, until every run is in the store."""
 
 from __future__ import annotations
 
-import errno
-import multiprocessing
 import os
-import platform
-import re
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from lcd.experiments.executor import Executor
 from lcd.experiments.plan import Plan
 from lcd.experiments.settings import EXPERT, RunSettings
 from lcd.experiments.store import Store
 from lcd.io.limits import MOST_WORKERS, short, text, whole_number
 
-POLL_SECONDS = 0.5
-
 
 class RunFailed(RuntimeError):
-    """A run ended without a result; finished runs are kept."""
+    """Runs of a plan ended without a result; finished runs are kept, and the same call tries the others again.
+
+    Attributes
+    ----------
+    failures : dict
+        From the name of each such run to a sentence that says why.
+    """
+
+    def __init__(self, message: str, failures: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.failures = dict(failures or {})
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Event:
     Attributes
     ----------
     kind
-        ``"reused"``, ``"started"``, ``"progress"`` or ``"finished"``.
+        ``"reused"``, ``"started"``, ``"progress"``, ``"finished"`` or ``"failed"``.
     run
         The run.
     progress
-        `lcd.experiments.Progress`, for the kind ``"progress"``.
+        `lcd.experiments.Progress`, for the kind ``"progress"``; for the kind ``"failed"``, why, as a sentence.
     """
 
     kind: str
@@ -104,102 +105,6 @@ def resolve_device(device: str) -> str:
     raise ValueError(f"The device {short(device)} cannot be used, for {there}: choose cpu or auto.")
 
 
-def _end_with_parent() -> None:
-    """Leave when the process that planned the run is gone: its result could not be kept any more."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(
-    settings: RunSettings,
-    store_root: Path,
-    teacher_file: Path | None,
-    device: str,
-    threads: int,
-    connection: Connection,
-) -> None:
-    """Body of a worker process: one run, from settings to the store."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the planning process decides when work ends
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
-    from lcd.experiments.run import teacher_of, train
-
-    torch.set_num_threads(threads)
-    store = Store(store_root)
-    try:
-        with store.workspace(settings) as workspace:  # held by the process that writes to it
-            result = train(
-                settings,
-                workspace,
-                teacher=teacher_of(settings, teacher_file),
-                report=lambda progress: connection.send(("progress", progress)),
-                device=device,
-                num_threads=0 if threads == 1 else threads,
-                checkpoint=store.checkpoint_file(settings),
-            )
-            machine = {"platform": platform.platform(), "device": device, "threads": threads, "cores": os.cpu_count()}
-            teacher_score = None if result.teacher is None else asdict(result.teacher)
-            store.finish(
-                settings, workspace, result.episodes, result.seconds, teacher_score, machine, result.divergences
-            )
-    except BrokenPipeError:
-        sys.exit(1)
-    except Exception as error:  # whatever it is, the planning process must learn of it
-        connection.send(("failed", _sentence(error, store_root)))
-        sys.exit(1)
-
-
-def _sentence(error: Exception, folder: Path | None = None) -> str:
-    if os.strerror(errno.ENOSPC) in str(error):  # safetensors wraps the system's error in one of its own
-        where = "" if folder is None else f" for {folder}"
-        return f"There is no space left on the disk{where}: free some and start the same command again."
-    if _GPU_EXHAUSTED.search(str(error)):
-        return "The memory of the GPU is exhausted: use fewer --workers."
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return "The memory is exhausted: use fewer --workers."
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if text.endswith(".") else f"{type(error).__name__}: {text}."
-
-
-_GPU_EXHAUSTED = re.compile(r"(CUDA|HIP|GPU).*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED", re.IGNORECASE | re.DOTALL)
-"""What torch, the driver and the libraries say when the memory of a GPU runs out."""
-
-_HIDING = threading.Lock()
-
-
-@contextmanager
-def _hidden_script() -> Iterator[None]:
-    """Keep a new process from importing the user's script, which would carry out the plan once more from there.
-
-    A process that is started looks for `__file__` and `__spec__` in `__main__`. Everything else of the script stays,
-    for other threads may need it meanwhile; those that start processes themselves wait for one another.
-    """
-    with _HIDING:
-        script = sys.modules["__main__"]
-        hiding = ModuleType("__main__")
-        vars(hiding).update((name, value) for name, value in vars(script).items() if name not in _LOCATING)
-        sys.modules["__main__"] = hiding
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = script
-
-
-_LOCATING = ("__file__", "__spec__")
-"""What tells where a module comes from."""
-
-
-@dataclass
-class _Worker:
-    run: RunSettings
-    process: BaseProcess
-    connection: Connection
-    failure: str | None = None
-
-
 def _teacher_files(plan: Plan, store: Store) -> dict[str, Path]:
     """Where the weights of each teacher lie, or will lie, by the teacher's identity."""
     files: dict[str, Path] = {}
@@ -209,64 +114,6 @@ def _teacher_files(plan: Plan, store: Store) -> dict[str, Path]:
         if game.teacher_run is not None:
             files[game.teacher_run.identity] = store.teacher_file(game.teacher_run)
     return files
-
-
-class _Pool:
-    """The worker processes of one execution."""
-
-    def __init__(self, store: Store, device: str, threads: int, listener: Listener) -> None:
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-        self._context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            self._context.set_forkserver_preload(["lcd.experiments.warm_start"])
-        self._store, self._device, self._threads, self._listener = store, device, threads, listener
-        self.workers: list[_Worker] = []
-
-    def start(self, run: RunSettings, teacher_file: Path | None) -> None:
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(
-            target=_work,
-            args=(run, self._store.root, teacher_file, self._device, self._threads, sender),
-            name=run.name,
-        )
-        with _hidden_script():
-            process.start()
-        sender.close()
-        self.workers.append(_Worker(run, process, receiver))
-        self._listener(Event("started", run))
-
-    def _read(self, worker: _Worker) -> None:
-        try:
-            while worker.connection.poll():
-                kind, content = worker.connection.recv()
-                if kind == "failed":
-                    worker.failure = content
-                else:
-                    self._listener(Event("progress", worker.run, content))
-        except EOFError:
-            pass
-
-    def wait(self) -> list[_Worker]:
-        """Pass on what workers report, and give those that ended."""
-        wait([worker.process.sentinel for worker in self.workers], timeout=POLL_SECONDS)
-        for worker in self.workers:
-            self._read(worker)
-        ended = [worker for worker in self.workers if not worker.process.is_alive()]
-        for worker in ended:
-            self._read(worker)
-            worker.process.join()
-            worker.connection.close()
-            self.workers.remove(worker)
-        return ended
-
-    def end(self) -> None:
-        for worker in self.workers:
-            worker.process.terminate()
-        for worker in self.workers:
-            worker.process.join(timeout=10)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
 
 
 @contextmanager
@@ -294,8 +141,11 @@ def execute(
     threads: int | None = None,
     device: str = "cpu",
     listener: Listener = lambda event: None,
+    executor: Executor | None = None,
 ) -> None:
     """Carry out the runs of a plan that the store does not hold yet.
+
+    A run that fails does not keep the others from being carried out. What failed is told at the end.
 
     Parameters
     ----------
@@ -309,51 +159,98 @@ def execute(
         Where torch computes.
     listener
         Is told what happens, in the calling thread.
+    executor
+        Carries out the runs; by default `lcd.experiments.processes.LocalProcesses` of these workers.
 
     Raises
     ------
     RunFailed
-        If a run failed or its process died. Finished runs are kept, and the same call goes on from there.
+        If runs failed, or their processes died. Finished runs are kept, and the same call goes on from there.
     ValueError
         If there are to be no workers, or no threads.
     """
     for name, number in (("workers", workers), ("threads", threads)):
         if number is not None:
             whole_number(name, number, 1, MOST_WORKERS)
-    teachers = _teacher_files(plan, store)
-    makers = {game.teacher_run.identity: game.teacher_run for game in plan.games if game.teacher_run is not None}
     waiting = [run for run in plan.runs if not _reused(run, store, listener)]
     store.clear_unfinished()
     if not waiting:
         return
-    workers, threads = chosen_workers(device, waiting, workers, threads)
     store.root.mkdir(parents=True, exist_ok=True)
-    pool = _Pool(store, device, threads, listener)
+    if executor is None:
+        from lcd.experiments.processes import LocalProcesses
+
+        workers, threads = chosen_workers(device, waiting, workers, threads)
+        executor = LocalProcesses(store, workers, threads, device)
     with _terminable():
         try:
-            while waiting or pool.workers:
-                for run in list(waiting):
-                    if len(pool.workers) >= workers:
-                        break
-                    if _reused(run, store, listener):  # another process has finished it since
-                        waiting.remove(run)
-                        continue
-                    teacher_file = None if run.teacher in (None, EXPERT) else teachers[run.teacher]
-                    if teacher_file is not None and not teacher_file.is_file():
-                        continue
-                    if run.teacher in makers:
-                        store.check_teacher(makers[run.teacher])
-                    waiting.remove(run)
-                    pool.start(run, teacher_file)
-                if waiting and not pool.workers:
-                    raise RunFailed(f"{_gone(waiting, teachers)} Finished runs are kept.")
-                for ended in pool.wait():
-                    if not store.has(ended.run):
-                        raise RunFailed(_failure(ended))
-                    listener(Event("finished", ended.run))
+            failures = _carried_out(plan, waiting, store, executor, listener)
         finally:
-            pool.end()
+            executor.end()
             store.clear_unfinished()
+    if failures:
+        raise RunFailed(_told(failures, len(plan.runs)), failures)
+
+
+def _carried_out(
+    plan: Plan, waiting: list[RunSettings], store: Store, executor: Executor, listener: Listener
+) -> dict[str, str]:
+    """Carry out what waits, and tell which runs failed, by name, and why."""
+    teachers = _teacher_files(plan, store)
+    makers = {game.teacher_run.identity: game.teacher_run for game in plan.games if game.teacher_run is not None}
+    failures: dict[str, str] = {}
+    in_a_row = 0
+
+    def fail(run: RunSettings, why: str) -> None:
+        failures[run.name] = why
+        listener(Event("failed", run, why))
+
+    while waiting or executor.running:
+        for run in list(waiting):
+            if executor.free < 1:
+                break
+            if _reused(run, store, listener):  # another process has finished it since
+                waiting.remove(run)
+                continue
+            if run.teacher in makers and makers[run.teacher].name in failures:
+                waiting.remove(run)
+                fail(run, f"The run {run.name} has no teacher, for that of {makers[run.teacher].name} failed.")
+                continue
+            teacher_file = None if run.teacher in (None, EXPERT) else teachers[run.teacher]
+            if teacher_file is not None and not teacher_file.is_file():
+                continue
+            if run.teacher in makers:
+                store.check_teacher(makers[run.teacher])
+            waiting.remove(run)
+            executor.start(run, teacher_file)
+            listener(Event("started", run))
+        if waiting and not executor.running:
+            raise RunFailed(f"{_gone(waiting, teachers)} {KEPT}", failures)
+        for report in executor.wait():
+            if not report.ended:
+                listener(Event("progress", report.run, report.progress))
+            elif store.has(report.run):
+                in_a_row = 0
+                listener(Event("finished", report.run))
+            else:
+                in_a_row += 1
+                fail(report.run, report.failure)
+        if in_a_row >= MOST_FAILURES:  # what fails all of them would fail the others
+            break
+    return failures
+
+
+KEPT = "Finished runs are kept."
+
+MOST_FAILURES = 5
+"""Runs that fail one after the other, none finished between them, after which no others are begun."""
+
+
+def _told(failures: Mapping[str, str], count: int) -> str:
+    """What failed, in a sentence for each cause."""
+    if len(failures) == 1:
+        return f"{next(iter(failures.values()))} {KEPT}"
+    return " ".join([f"{len(failures)} of {count} runs failed.", *failures.values(), KEPT])
 
 
 def _reused(run: RunSettings, store: Store, listener: Listener) -> bool:
@@ -369,14 +266,3 @@ def _gone(waiting: list[RunSettings], teachers: dict[str, Path]) -> str:
     """Why nothing can begin, though there are runs to do."""
     file = next(teachers[run.teacher] for run in waiting if run.teacher is not None)
     return f"The teacher {file} is gone, and {len(waiting)} runs are to imitate it: put it back."
-
-
-def _failure(worker: _Worker) -> str:
-    kept = "Finished runs are kept."
-    if worker.failure is not None:
-        return f"The run {worker.run.name} failed: {worker.failure} {kept}"
-    code = worker.process.exitcode or 0
-    sent = next((known.name for known in signal.Signals if known == -code), "unnamed")  # SIGKILL is not everywhere
-    cause = f"signal {-code} ({sent})" if code < 0 else f"exit status {code}"
-    hint = " Perhaps the memory ran out: use fewer --workers." if sent == "SIGKILL" else ""
-    return f"The worker of the run {worker.run.name} died with {cause}.{hint} {kept}"

@@ -1,0 +1,66 @@
+"""What carries out runs, as `lcd.experiments.execution.execute` needs it: processes of this machine are one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lcd.experiments.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an executor tells of a run.
+
+    Attributes
+    ----------
+    run
+        The run.
+    progress
+        `lcd.experiments.Progress`, if it tells how far the run has come.
+    ended
+        Whether the run has ended; it is finished if the store holds it.
+    failure
+        Why it ended if it is not finished: a sentence.
+    """
+
+    run: RunSettings
+    progress: Any = None
+    ended: bool = False
+    failure: str = ""
+
+
+class Executor(Protocol):
+    """Carries out runs, several at once, until the store holds them."""
+
+    @property
+    def running(self) -> int:
+        """Number of runs that have begun and not ended."""
+        ...
+
+    @property
+    def free(self) -> int:
+        """Number of runs that may begin."""
+        ...
+
+    def start(self, run: RunSettings, teacher_file: Path | None) -> None:
+        """Begin a run.
+
+        Parameters
+        ----------
+        run
+            The run.
+        teacher_file
+            Weights of its teacher, for a run of imitation whose teacher has any.
+        """
+        ...
+
+    def wait(self) -> Iterable[Report]:
+        """What runs have to report; returns soon also if that is nothing."""
+        ...
+
+    def end(self) -> None:
+        """End the runs that have not ended."""
+        ...
