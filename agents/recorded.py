@@ -22,8 +22,12 @@ WARM_UPS = 3
 """Calls before a function is recorded, in which libraries choose their kernels and tables are made; torch's own
 ``make_graphed_callables`` makes as many."""
 
-MOST_RECORDINGS = 3
-"""Of one function. Each keeps memory of its own, so what is called with ever new constants is not recorded."""
+MOST_SHAPES = 3
+"""Recordings of one function at a time; each keeps memory of its own, and further shapes are computed as they come."""
+
+MOST_CHANGES = 3
+"""How often what a function reads besides its tensors may change before it is no longer recorded: to record it takes as
+long as some dozens of calls."""
 
 _log = logging.getLogger(__name__)
 
@@ -68,6 +72,8 @@ class Recorded:
     def __init__(self, function: Function, recorder: Recorder | None = None) -> None:
         self._function, self._recorder = function, recorder
         self._recordings: dict[Hashable, Function] = {}
+        self._constants: Hashable = None
+        self._changes = -1  # the first constants are no change
         self.refused = ""
 
     def __call__(self, *tensors: torch.Tensor, constants: Hashable = ()) -> Tensors:
@@ -78,11 +84,14 @@ class Recorded:
         *tensors
             Its arguments. There is a recording for each of their shapes, types and memory layouts.
         constants
-            Whatever else the function reads that is no tensor: with other constants it is recorded anew.
+            Whatever else the function reads that is no tensor: with other constants it is recorded anew, and what was
+            recorded with the last ones is forgotten.
         """
         if self.refused or (self._recorder is None and not tensors[0].is_cuda):
             return self._function(*tensors)
-        key = (constants, *((tensor.shape, tensor.dtype, tensor.stride()) for tensor in tensors))
+        if self._changes < 0 or constants != self._constants:
+            self._change(constants)
+        key = tuple((tensor.shape, tensor.dtype, tensor.stride()) for tensor in tensors)
         if key not in self._recordings and not self._record(key, tensors):
             return self._function(*tensors)
         return self._recordings[key](*tensors)
@@ -92,17 +101,26 @@ class Recorded:
         """How many there are."""
         return len(self._recordings)
 
+    def _change(self, constants: Hashable) -> None:
+        self._recordings.clear()
+        self._constants, self._changes = constants, self._changes + 1
+        if self._changes > MOST_CHANGES:
+            self._refuse("what it reads besides its tensors goes on changing")
+
+    def _refuse(self, reason: str) -> None:
+        self.refused = reason
+        self._recordings.clear()
+        _log.info("not recorded as a CUDA graph: %s", reason)
+
     def _record(self, key: Hashable, tensors: Tensors) -> bool:
-        if len(self._recordings) == MOST_RECORDINGS:
+        if self.refused or len(self._recordings) == MOST_SHAPES:
             return False
         try:
             self._recordings[key] = (self._recorder or record_graph)(self._function, tensors)
         except torch.cuda.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            self.refused = " ".join(str(error).split())[:200] or type(error).__name__
-            self._recordings.clear()
-            _log.info("not recorded as a CUDA graph: %s", self.refused)
+            self._refuse(" ".join(str(error).split())[:200] or type(error).__name__)
             return False
         return True
 

@@ -13,7 +13,7 @@ from lcd.agents import PPO, DAgger, EncoderPolicy, Nature, TaughtVecEnv, Trainin
 from lcd.agents.acting import Chances, acts_recorded, drawn
 from lcd.agents.deferred import can_skip
 from lcd.agents.imitation import LABELLED_AT_ONCE, LABELLED_AT_ONCE_ON_GPU, labelled_at_once
-from lcd.agents.recorded import MOST_RECORDINGS, Recorded, is_recordable
+from lcd.agents.recorded import MOST_CHANGES, MOST_SHAPES, Recorded, is_recordable
 from lcd.agents.rollout import ByteRolloutBuffer
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO
@@ -217,16 +217,23 @@ def test_a_recording_gives_new_results_for_new_numbers():
     assert recorded.recordings == 1
 
 
-def test_other_shapes_and_constants_are_recorded_anew_and_only_so_often():
-    calls = []
-    recorded = Recorded(lambda a: (calls.append(1) or a * 2,), Replayed)
-    recorded(torch.ones(2))
-    recorded(torch.ones(3))
-    recorded(torch.ones(3), constants=(0.1,))
-    assert recorded.recordings == MOST_RECORDINGS
-    for factor in range(5):
-        assert recorded(torch.ones(3), constants=(factor,))[0].tolist() == [2] * 3
-    assert recorded.recordings == MOST_RECORDINGS
+def test_each_shape_is_recorded_and_only_so_many():
+    recorded = Recorded(lambda a: (a * 2,), Replayed)
+    for size in range(1, MOST_SHAPES + 3):
+        for _ in range(2):
+            assert recorded(torch.ones(size))[0].tolist() == [2] * size
+    assert recorded.recordings == MOST_SHAPES
+
+
+def test_with_other_constants_a_function_is_recorded_anew_until_they_change_too_often():
+    factor = {"now": 0}
+    recorded = Recorded(lambda a: (a * factor["now"],), Replayed)
+    for number in range(MOST_CHANGES + 3):
+        factor["now"] = number
+        for _ in range(2):
+            assert recorded(torch.ones(3), constants=number)[0].tolist() == [number] * 3
+        assert recorded.recordings == (number <= MOST_CHANGES)
+    assert "goes on changing" in recorded.refused
 
 
 def test_what_cannot_be_recorded_is_computed_and_not_tried_again():
@@ -259,10 +266,13 @@ def test_on_a_cpu_nothing_is_recorded():
 def test_weights_that_move_elsewhere_are_recorded_anew(read_at_the_end):
     model = GPUPPO(env=ColourGame(4), **SETTINGS).recorded_here()
     model.learn(64)
+    both = model.actor.drawing, model.recorded_gradient.computing
+    recorders = [next(iter(each._recordings.values())) for each in both]
     for parameter in model.policy.parameters():
         parameter.data = parameter.data.clone()
     model.learn(64)
-    assert model.actor.drawing.recordings == model.recorded_gradient.computing.recordings == 2
+    assert recorders[0] is not model.actor.drawing._recordings.popitem()[1]
+    assert recorders[1] is not model.recorded_gradient.computing._recordings.popitem()[1]
 
 
 def test_only_losses_and_encoders_that_are_known_are_recorded():

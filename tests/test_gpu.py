@@ -61,8 +61,12 @@ def test_larger_networks_and_minibatches_need_more_of_a_gpu():
     assert needed[1] < 3 * GB
     assert 3 * GB < needed[2] < 16 * GB
     assert bytes_of_run(run_of("impala", 16_384)) == pytest.approx(2 * needed[2], rel=0.35), "4,096 images at once"
-    assert bytes_of_run(run_of("impala"), half_precision=False) > 1.5 * needed[2]
-    assert bytes_of_run(run_of("impala", harmonizer=1.0, teacher="x" * 64, learning="imitation")) > 1.5 * needed[2]
+    beyond = needed[2] - CONTEXT_BYTES
+    assert bytes_of_run(run_of("impala"), half_precision=False) - CONTEXT_BYTES > 1.5 * beyond
+    assert (
+        bytes_of_run(run_of("impala", harmonizer=1.0, teacher="x" * 64, learning="imitation")) - CONTEXT_BYTES
+        > 1.5 * beyond
+    )
 
 
 def test_a_network_of_somebody_else_is_not_fetched_to_learn_its_size():

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from lcd.experiments.settings import RunSettings
 
-CONTEXT_BYTES = 3 * 2**28
-"""What a process takes of a GPU before it has made a tensor: its context, kernels and the libraries' workspaces take
-about half a gigabyte; a half more is for labels, recordings of small batches and what the allocator cannot use."""
+CONTEXT_BYTES = 5 * 2**28
+"""What a process takes of a GPU whatever it trains: its context takes about half a gigabyte, the libraries' kernels and
+workspaces, labels, recordings of small batches and what the allocator cannot use the rest. Not measured with this code:
+``scripts/gpu_check.py probe`` does."""
 
 ROOM = 2
 """Activations of a minibatch so many times: gradients of the largest layers and the libraries' workspaces lie beside
