@@ -142,7 +142,7 @@ class Measurement:
 class Forgetful(PPO):
     """A PPO that keeps frames and looks at them again in every epoch, however frozen its eye is."""
 
-    sees_once = False
+    caches_features = False
 
 
 def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
@@ -201,7 +201,7 @@ def measure(contender: Contender, game: str, steps: int, n_steps: int, threads: 
         amount = max(1, round(steps / rollout)) * rollout
         model = learner(contender, game, n_steps, threads)
         model.learn(rollout)
-        counts = contender.library == "agents" and not model.sees_once
+        counts = contender.library == "agents" and not model.caches_features
         counted = flops_a_step(model) * amount if counts else 0.0
 
         def work(count: int) -> Any:

@@ -47,8 +47,8 @@ from rich.table import Table
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from lcd.agents import PPO, Encoder, load_policy, save_eye
-from lcd.agents.encoders.weights import eye_card, load_weights
+from lcd.agents import PPO, Encoder, load_policy, save_backbone
+from lcd.agents.encoders.weights import load_weights, read_card
 from lcd.envs import ProcgenOptions
 from lcd.envs.making import make_vec_env
 from lcd.experiments.plan import Plan
@@ -340,12 +340,12 @@ def readers_of(place: Place) -> list[tuple[str, Path, Reader]]:
     eye = place.store / "eyes" / "maze-none.safetensors"
     if not eye.exists():
         with replacing(eye) as partial:
-            save_eye(encoder(), partial, "nature", {"objective": "none"})
+            save_backbone(encoder(), partial, "nature", {"objective": "none"})
 
     def eye_of() -> Any:
         read = encoder()
         load_weights(read, eye)
-        return eye_card(eye), [value.numpy().tobytes() for value in read.state_dict().values()]
+        return read_card(eye), [value.numpy().tobytes() for value in read.state_dict().values()]
 
     found.append(("an encoder's weights", eye, eye_of))
 

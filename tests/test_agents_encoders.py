@@ -192,7 +192,7 @@ def test_a_strided_convolution_is_torchs_for_any_width(kernel, stride, side):
 @pytest.mark.parametrize(
     ("name", "side", "smallest"), [("nature", 35, 36), ("nature", 3, 36), ("small", 15, 16), ("egocentric", 20, 32)]
 )
-def test_images_that_are_too_small_are_told_how_large_they_must_be(name, side, smallest):
+def test_images_that_are_too_small_are_refused_with_the_smallest_size(name, side, smallest):
     frames = spaces.Box(0, 255, (3, side, side), np.uint8)
     space = spaces.Box(0, 64, (side, side), np.uint8) if name == "egocentric" else frames
     with pytest.raises(
@@ -243,7 +243,7 @@ def test_an_encoder_whose_network_fails_or_gives_something_else_is_refused_befor
     try:
         register_encoder("square")(Square)
         for space, sentence in (
-            (spaces.Box(0, 255, (3, 84, 84), np.uint8), r"square takes no observations of shape \(3, 84, 84\)"),
+            (spaces.Box(0, 255, (3, 84, 84), np.uint8), r"square does not take observations of shape \(3, 84, 84\)"),
             (FRAMES, r"square must give 64 features.* gives the shape \(1, 32\)"),
         ):
             with pytest.raises(ValueError, match=sentence):
@@ -260,7 +260,7 @@ def test_space_to_depth_is_pixel_unshuffle_with_its_channels_in_another_order():
     assert torch.equal(ours.sort(dim=1).values, theirs.sort(dim=1).values)
 
 
-def test_the_residual_encoder_is_named_by_its_squares_and_depths():
+def test_the_residual_encoder_is_named_by_its_patch_size_and_depths():
     space = spaces.Box(0, 255, (3, 64, 64), np.uint8)
     encoder_class, arguments = parse_encoder("residual:8,16,24")
     encoder = encoder_class(space, **arguments)
@@ -269,7 +269,7 @@ def test_the_residual_encoder_is_named_by_its_squares_and_depths():
         *(16, 16, 16),
         *(24, 24, 24),
     ]
-    with pytest.raises(ValueError, match="the side of its squares and the depth of each stage"):
+    with pytest.raises(ValueError, match="the side of its patches and the depth of each stage"):
         parse_encoder("residual:8")
-    with pytest.raises(ValueError, match="Images of 60 x 64 pixels do not divide into squares of 8 x 8"):
+    with pytest.raises(ValueError, match="Images of 60 x 64 pixels do not divide into patches of 8 x 8"):
         encoder_class(spaces.Box(0, 255, (3, 60, 64), np.uint8), **arguments)

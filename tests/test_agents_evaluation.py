@@ -294,7 +294,7 @@ def test_a_game_without_an_end_is_given_up_in_one_sentence(policy):
         evaluate(policy, games(), max_episode_steps=0)
 
 
-def test_games_in_other_processes_beneath_whose_wrappers_nothing_is_seen_are_refused(policy):
+def test_games_in_other_processes_whose_rewards_are_rescaled_are_refused(policy):
     env = games(wrappers.NormalizeReward, vec_env_cls=SubprocVecEnv)
     try:
         with pytest.raises(ValueError, match=r"SubprocVecEnv are wrapped in NormalizeReward.*DummyVecEnv"):
@@ -309,7 +309,7 @@ def test_an_environment_of_other_observations_or_actions_is_refused(policy):
             super().__init__()
             self.observation_space = gym.spaces.Box(0, 255, (40, 40, 3), np.uint8)
 
-    with pytest.raises(ValueError, match=r"sees observations of shape \(3, 36, 36\).* shows \(40, 40, 3\)"):
+    with pytest.raises(ValueError, match=r"takes observations of shape \(3, 36, 36\).* gives \(40, 40, 3\)"):
         evaluate(policy, DummyVecEnv([Larger]))
     env = games()
     env.action_space = gym.spaces.Discrete(5)

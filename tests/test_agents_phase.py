@@ -73,9 +73,9 @@ def test_what_couples_the_units_is_learned():
 def test_it_is_an_encoder_like_any_other():
     model = PPO(env=ColourGame(8), encoder="phase:64", n_steps=32, batch_size=64, device="cpu", seed=0)
     assert isinstance(model.policy.features_extractor, Phase)
-    before = model.policy.features_extractor.eye[2].near.clone()
+    before = model.policy.features_extractor.backbone[2].near.clone()
     model.learn(8 * 32 * 2)
-    assert not torch.equal(before, model.policy.features_extractor.eye[2].near)
+    assert not torch.equal(before, model.policy.features_extractor.backbone[2].near)
 
 
 def test_it_works_in_a_recurrent_ppo():
@@ -95,9 +95,9 @@ def test_it_works_in_a_recurrent_ppo():
         device="cpu",
         seed=0,
     )
-    before = model.policy.features_extractor.eye[2].near.clone()
+    before = model.policy.features_extractor.backbone[2].near.clone()
     model.learn(128)
-    assert not torch.equal(before, model.policy.features_extractor.eye[2].near)
+    assert not torch.equal(before, model.policy.features_extractor.backbone[2].near)
     seen = env.reset()
     actions, state = model.predict(seen)
     _, later = model.predict(seen, state=state)

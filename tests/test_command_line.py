@@ -100,7 +100,10 @@ def lcd(*arguments, cwd):
         (["watch", "maze", "--out", "film.mp4"], ["film.mp4 must end in .gif", "name it film.gif"]),
         (["watch", "maze", "--out", "."], [". is a folder: name a file"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--out", "."], [". is a folder: name a file"]),
-        (["pretrain", "maze", "--objective", "autoencoding", "--out", "my.eye"], ["my.eye", "name it my.safetensors"]),
+        (
+            ["pretrain", "maze", "--objective", "autoencoding", "--out", "my.backbone"],
+            ["my.backbone", "name it my.safetensors"],
+        ),
         (["report", "procgen-easy", "--out", "page.pdf"], ["page.pdf must end in .html or .htm", "name it page.html"]),
         (["harmonize", "maze", "--out", "."], [". is a folder: name a file"]),
         (["align", "efficientnet_lite0", "--out", "."], [". is a folder: name a file"]),
@@ -190,7 +193,7 @@ def test_runs_are_kept_in_the_same_folder_however_they_are_asked_for(entrance):
     ("text", "found"),
     [
         ("random,impala:16,32,autoencoding", ("random", "impala:16,32", "autoencoding")),
-        ("impala:8,16@eye.safetensors, nature+frozen", ("impala:8,16@eye.safetensors", "nature+frozen")),
+        ("impala:8,16@encoder.safetensors, nature+frozen", ("impala:8,16@encoder.safetensors", "nature+frozen")),
         ("nature:64+tuned=1e-4,", ("nature:64+tuned=1e-4",)),
         ("", ()),
     ],

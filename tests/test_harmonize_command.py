@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_agents_eyes import policy
+from test_agents_pretrained_encoders import policy
 from test_alignment_data import click
 from test_command_line import lcd
 from torch import nn
 
 from lcd.agents import TrainingDiverged
-from lcd.agents.encoders.weights import eye_card, load_classifier
+from lcd.agents.encoders.weights import load_classifier, read_card
 from lcd.alignment.classifiers import Harmonization, harmonize_classifier
 from lcd.alignment.references import ReferenceMaps
 from lcd.studies.harmonization import effect_table
@@ -88,13 +88,16 @@ def test_divergence_is_the_learners_and_not_the_references_fault():
     [
         (["maze", "--teacher-factor", "2"], "No such option: --teacher-factor"),
         (["maze", "--epochs", "2"], "--epochs is for a folder"),
-        (["maze", "--weights", "eye.safetensors"], "--weights is for a folder"),
+        (["maze", "--weights", "encoder.safetensors"], "--weights is for a folder"),
         ([".", "--steps", "2000"], "--steps is for a game"),
         ([".", "--preset", "smoke"], "--preset is for a game"),
         ([".", "--workers", "1"], "--workers is for a game"),
         ([".", "--store", "runs"], "--store is for a game"),
-        ([".", "--weights", "eye.pt"], "eye.pt must end in .safetensors: name it eye.safetensors"),
-        ([".", "--weights", "eye.safetensors", "--out", "eye.safetensors"], "cannot hold both the table and the"),
+        ([".", "--weights", "encoder.pt"], "encoder.pt must end in .safetensors: name it encoder.safetensors"),
+        (
+            [".", "--weights", "encoder.safetensors", "--out", "encoder.safetensors"],
+            "cannot hold both the table and the",
+        ),
     ],
 )
 def test_options_that_would_be_lost_are_refused(tmp_path, options, sentence):
@@ -143,11 +146,11 @@ def test_the_command_harmonizes_a_classifier_on_files_of_clickme(tmp_path):
     assert table["epoch"].tolist() == [0, 1]
     assert table["alignment"].notna().all()
     eye = f"efficientnet_lite0@{tmp_path / 'harmonized.safetensors'}"
-    assert eye_card(tmp_path / "harmonized.safetensors")["source"] == "human"
+    assert read_card(tmp_path / "harmonized.safetensors")["source"] == "human"
     frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    seen = [policy(name).see(frames) for name in ("efficientnet_lite0", eye)]
+    seen = [policy(name).encode(frames) for name in ("efficientnet_lite0", eye)]
     assert not torch.equal(*seen)
-    assert torch.equal(policy(eye).see(frames), seen[1])
+    assert torch.equal(policy(eye).encode(frames), seen[1])
     assert load_classifier(eye)(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
     (tmp_path / "empty").mkdir()
     wrong = lcd("harmonize", "empty", cwd=tmp_path)

@@ -12,7 +12,7 @@ from test_command_line import lcd
 from torch import nn
 
 from lcd.agents import EncoderPolicy, load_policy, save_policy
-from lcd.agents.encoders.weights import eye_card
+from lcd.agents.encoders.weights import read_card
 from lcd.cli.pretrain import default_file
 from lcd.envs import ProcgenOptions
 from lcd.envs.procgen.actions import action_classes
@@ -173,9 +173,9 @@ def test_an_eye_is_made_for_the_frames_that_it_learns_on(architecture, side):
     assert eye._observation_space.shape == (3, side, side)
     black, corner = torch.zeros(1, 3, side, side, dtype=torch.uint8), torch.zeros(1, 3, side, side, dtype=torch.uint8)
     corner[..., side - 12 :, side - 12 :] = 255
-    assert not torch.equal(eye.see(black), eye.see(corner))
+    assert not torch.equal(eye.encode(black), eye.encode(corner))
     with pytest.raises(ValueError, match=f"made for images of {side} x {side} pixels, and these have 64 x 64"):
-        eye.see(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+        eye.encode(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize(("name", "least"), [("segmentation", 0.95), ("inverse-dynamics", 0.9)])
@@ -270,7 +270,7 @@ def test_the_same_seed_gives_the_same_eye():
     settings = Pretraining("autoencoding", **(SMALL | {"frames": 2_048, "epochs": 1}))
     one, other = (pretrain(ProcgenOptions("maze"), settings) for _ in range(2))
     assert one.card == other.card
-    assert all(map(torch.equal, one.encoder.eye.parameters(), other.encoder.eye.parameters()))
+    assert all(map(torch.equal, one.encoder.backbone.parameters(), other.encoder.backbone.parameters()))
 
 
 @pytest.mark.parametrize(
@@ -304,13 +304,13 @@ def test_the_command_writes_an_eye_that_a_policy_takes(tmp_path):
     assert done.returncode == 0, done.stderr
     file = tmp_path / "eyes" / "maze-autoencoding-small-2048frames-1epochs.safetensors"
     assert f"eyes/{file.name}" in done.stdout
-    assert eye_card(file)["objective"] == "autoencoding"
+    assert read_card(file)["objective"] == "autoencoding"
     policy = EncoderPolicy(FRAMES, ACTIONS, lambda _: 0.0, f"small@{file}")
     save_policy(policy, tmp_path / "policy.safetensors", {})
     assert load_policy(tmp_path / "policy.safetensors")[0].is_frozen
-    with_agent = lcd(*arguments, "--agent", "policy.safetensors", "--out", "eye.safetensors", cwd=tmp_path)
+    with_agent = lcd(*arguments, "--agent", "policy.safetensors", "--out", "encoder.safetensors", cwd=tmp_path)
     assert with_agent.returncode == 0, with_agent.stderr
-    assert eye_card(tmp_path / "eye.safetensors")["seen_by"] == "a trained agent"
+    assert read_card(tmp_path / "encoder.safetensors")["seen_by"] == "a trained agent"
     wrong = lcd("pretrain", "maze", "--objective", "sleeping", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
 

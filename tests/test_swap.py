@@ -12,7 +12,7 @@ from scipy import stats
 from test_command_line import lcd
 from tiny import TINY
 
-from lcd.agents import save_eye
+from lcd.agents import save_backbone
 from lcd.agents.encoders.convolutional import Small
 from lcd.cli.display import swap_rows
 from lcd.experiments.plan import plan_game
@@ -189,8 +189,8 @@ def test_names_say_which_eyes(tmp_path):
     ],
 )
 def test_an_eye_that_was_told_what_no_frame_says_is_privileged(tmp_path, card, told):
-    save_eye(Small(FRAMES), tmp_path / "eye.safetensors", "small", card)
-    assert _is_privileged(f"small@{tmp_path / 'eye.safetensors'}") == told
+    save_backbone(Small(FRAMES), tmp_path / "encoder.safetensors", "small", card)
+    assert _is_privileged(f"small@{tmp_path / 'encoder.safetensors'}") == told
 
 
 def test_every_encoder_of_a_swap_can_be_timed(tmp_path):
@@ -211,7 +211,7 @@ def test_what_is_foreseen_is_what_would_be_trained_and_is_not_there(tmp_path):
     assert foreseen_runs(plan, names, store, eyes) == [("autoencoding", run) for run in random]  # stand-ins
     file = _lesson(plan, "autoencoding", eyes)[1]
     eyes.mkdir()
-    save_eye(Small(FRAMES), file, "small", {})
+    save_backbone(Small(FRAMES), file, "small", {})
     taught = Swap(plan, {}).runs_with(f"nature@{file}")
     assert foreseen_runs(plan, names, store, eyes) == [("autoencoding", run) for run in taught]
     store.folder(taught[0]).mkdir()

@@ -123,11 +123,11 @@ class _Seeing:
 
 def _model(model: str, device: str) -> _Seeing:
     from lcd.agents import load_policy
-    from lcd.agents.encoders.pretrained import EYES
+    from lcd.agents.encoders.pretrained import BACKBONES
     from lcd.agents.encoders.weights import load_classifier
     from lcd.alignment.importance import on_device, policy_scores
 
-    if model.partition("@")[0] in EYES:
+    if model.partition("@")[0] in BACKBONES:
         return _Seeing(on_device(load_classifier(model).eval().to(device), device))
     path = Path(model)
     policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)

@@ -44,7 +44,7 @@ def command(
 
     The file can then be used as in `lcd diagnose GAME --encoder nature@eyes/GAME-OBJECTIVE.safetensors`.
     """
-    from lcd.agents import load_policy, save_eye
+    from lcd.agents import load_policy, save_backbone
     from lcd.envs import ProcgenOptions
     from lcd.experiments.settings import check_made_for
     from lcd.io.files import check_output, replacing
@@ -64,7 +64,7 @@ def command(
 
     made = pretrain(options, settings, policy=policy, report=report)
     with replacing(file) as partial:
-        save_eye(made.encoder, partial, encoder, made.card)
+        save_backbone(made.encoder, partial, encoder, made.card)
     found = made.card
     told = ", privileged" * (objective == "segmentation")
     console.print(

@@ -104,7 +104,7 @@ class HarmonizedDAgger(DAgger):
         buffer = self.rollout_buffer
         assert isinstance(buffer, LabelRolloutBuffer)
         for rows in buffer.minibatch_rows(self.batch_size):
-            yield HarmonizedSamples(buffer.frames(rows), self._labels[rows], buffer.seen(rows))
+            yield HarmonizedSamples(buffer.frames(rows), self._labels[rows], buffer.teacher_observations(rows))
 
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """The imitation loss and the harmonizer's."""
@@ -178,7 +178,7 @@ class HarmonizedPPO(PPO):
         for rows in buffer.minibatch_rows(self.batch_size):
             actions, values, log_probs, advantages, returns = (column[rows] for column in columns)
             learned = (actions, values, log_probs, self.normalised(advantages), returns)
-            yield LabelledRewards(buffer.frames(rows), *learned, buffer.seen(rows))
+            yield LabelledRewards(buffer.frames(rows), *learned, buffer.teacher_observations(rows))
 
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """PPO's losses and the harmonizer's."""

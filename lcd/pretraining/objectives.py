@@ -27,7 +27,7 @@ class Objective(nn.Module):
 
     Parameters
     ----------
-    seen_size : int
+    backbone_dim : int
         Numbers that the eye gives for a frame.
     classes : tuple of tuple of int
         Groups of actions that do the same in the game.
@@ -39,18 +39,18 @@ class Objective(nn.Module):
     needs_labels = False
     """Whether it is learned from label maps."""
 
-    def __init__(self, seen_size: int, classes: ActionClasses) -> None:
+    def __init__(self, backbone_dim: int, classes: ActionClasses) -> None:
         super().__init__()
         class_of = torch.zeros(sum(len(members) for members in classes), dtype=torch.int64)
         for number, members in enumerate(classes):
             class_of[list(members)] = number
         self.register_buffer("class_of", class_of, persistent=False)
         self.num_classes = len(classes)
-        self.build(seen_size)
+        self.build(backbone_dim)
 
     class_of: torch.Tensor
 
-    def build(self, seen_size: int) -> None:
+    def build(self, backbone_dim: int) -> None:
         """Make what is trained beside the eye."""
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
@@ -76,15 +76,15 @@ class Objective(nn.Module):
 
 
 def _seen(encoder: Encoder, frames: torch.Tensor) -> torch.Tensor:
-    return encoder.eye(encoder.images(frames))
+    return encoder.backbone(encoder.images(frames))
 
 
 class _Decoder(nn.Sequential):
     """From what is seen to images of `DECODED` pixels a side."""
 
-    def __init__(self, seen_size: int, channels: int) -> None:
+    def __init__(self, backbone_dim: int, channels: int) -> None:
         super().__init__(
-            nn.Linear(seen_size, 32 * 8 * 8),
+            nn.Linear(backbone_dim, 32 * 8 * 8),
             nn.ReLU(),
             nn.Unflatten(1, (32, 8, 8)),
             nn.ConvTranspose2d(32, 32, 4, stride=2, padding=1),
@@ -98,9 +98,9 @@ class Autoencoding(Objective):
 
     measure = "squared error"
 
-    def build(self, seen_size: int) -> None:
+    def build(self, backbone_dim: int) -> None:
         """A decoder."""
-        self.decoder = _Decoder(seen_size, 3)
+        self.decoder = _Decoder(backbone_dim, 3)
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
         """Squared error of the frame at its smaller size."""
@@ -126,10 +126,10 @@ class InverseDynamics(Objective):
 
     measure = "accuracy"
 
-    def build(self, seen_size: int) -> None:
+    def build(self, backbone_dim: int) -> None:
         """A small network on what is seen, and on what has changed, brought to the same size: it is little."""
-        self.sizes = nn.ModuleList([nn.LayerNorm(seen_size), nn.LayerNorm(seen_size)])
-        self.head = nn.Sequential(nn.Linear(2 * seen_size, 256), nn.ReLU(), nn.Linear(256, self.num_classes))
+        self.sizes = nn.ModuleList([nn.LayerNorm(backbone_dim), nn.LayerNorm(backbone_dim)])
+        self.head = nn.Sequential(nn.Linear(2 * backbone_dim, 256), nn.ReLU(), nn.Linear(256, self.num_classes))
 
     def _logits(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
         both = torch.cat([batch.frames, batch.next_frames])
@@ -163,9 +163,9 @@ class SlowFeatures(Objective):
     measure = "slowness"
     penalty = 1.0
 
-    def build(self, seen_size: int) -> None:
+    def build(self, backbone_dim: int) -> None:
         """A linear map to the features."""
-        self.head = nn.Linear(seen_size, SLOW)
+        self.head = nn.Linear(backbone_dim, SLOW)
 
     def features(self, encoder: Encoder, frames: torch.Tensor) -> torch.Tensor:
         """The slow features of frames, shape (batch, SLOW)."""
@@ -231,10 +231,10 @@ class PredictiveCoding(Objective):
     measure = "accuracy"
     temperature = 0.1
 
-    def build(self, seen_size: int) -> None:
+    def build(self, backbone_dim: int) -> None:
         """Maps of both sides of a step into a common space."""
-        self.before = nn.Sequential(nn.Linear(seen_size + self.num_classes, 256), nn.ReLU(), nn.Linear(256, LINKED))
-        self.after = nn.Linear(seen_size, LINKED)
+        self.before = nn.Sequential(nn.Linear(backbone_dim + self.num_classes, 256), nn.ReLU(), nn.Linear(256, LINKED))
+        self.after = nn.Linear(backbone_dim, LINKED)
 
     def _scores(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
         before, after = _seen(encoder, torch.cat([batch.frames, batch.next_frames])).chunk(2)
@@ -264,9 +264,9 @@ class Segmentation(Objective):
     measure = "balanced accuracy"
     needs_labels = True
 
-    def build(self, seen_size: int) -> None:
+    def build(self, backbone_dim: int) -> None:
         """A decoder with a channel a label."""
-        self.decoder = _Decoder(seen_size, NUM_LABELS)
+        self.decoder = _Decoder(backbone_dim, NUM_LABELS)
 
     def _labels(self, batch: Transitions) -> torch.Tensor:
         """Label maps at their smaller size; of pixels that become one the largest label, so that nothing gets lost."""

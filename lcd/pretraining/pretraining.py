@@ -187,7 +187,7 @@ def teach(
         torch.manual_seed(settings.seed)
         made, arguments = parse_encoder(settings.architecture)
         encoder = made(spaces.Box(0, 255, (3, *frames.image_size), np.uint8), **arguments)
-        objective = OBJECTIVES[settings.objective](encoder.seen_size, classes)
+        objective = OBJECTIVES[settings.objective](encoder.backbone_dim, classes)
         untrained = examine(encoder, objective, others, settings.batch_size)
         _train(encoder, objective, frames, others, settings, report)
     return encoder.eval(), {
@@ -230,7 +230,7 @@ def _train(
     settings: Pretraining,
     report: Callable[[str], None],
 ) -> None:
-    parameters = [*encoder.eye.parameters(), *objective.parameters()]
+    parameters = [*encoder.backbone.parameters(), *objective.parameters()]
     batches = len(frames) // settings.batch_size
     optimizer = torch.optim.Adam(parameters, settings.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

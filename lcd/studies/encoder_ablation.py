@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lcd.agents import EncoderName, eye_card
+from lcd.agents import EncoderName, read_card
 from lcd.envs import ProcgenOptions
 from lcd.experiments.execution import Listener, execute
-from lcd.experiments.plan import GamePlan, Plan, check_encoder, eye_checksum
+from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
@@ -69,7 +69,7 @@ class Swap:
         runs = [run for run in self.plan.cells if run.view == "pixels"]
         if encoder == HARMONIZED:
             return tuple(replace(run, harmonizer=HARMONIZER_WEIGHT) for run in runs)
-        eye = eye_checksum(encoder)
+        eye = weights_checksum(encoder)
         return tuple(replace(run, encoder=encoder, eye=eye) for run in runs)
 
     def as_plan(self) -> Plan:
@@ -195,7 +195,7 @@ def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[s
     report : callable
         Is told of every pass.
     """
-    from lcd.agents import save_eye
+    from lcd.agents import save_backbone
     from lcd.agents.encoders.weights import check_sealed
     from lcd.pretraining.pretraining import pretrain
 
@@ -207,7 +207,7 @@ def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[s
     else:
         made = pretrain(options, settings, report=report)
         with replacing(file) as partial:
-            save_eye(made.encoder, partial, settings.architecture, made.card)
+            save_backbone(made.encoder, partial, settings.architecture, made.card)
     return file
 
 
@@ -257,7 +257,7 @@ def _is_privileged(encoder: str) -> bool:
     if encoder == HARMONIZED:
         return True
     weights = EncoderName.read(encoder).weights
-    card = {} if weights is None else eye_card(weights)  # whose entries are of the right kinds
+    card = {} if weights is None else read_card(weights)  # whose entries are of the right kinds
     run = card.get("run", {})
     told = run.get("view") == "semantic" or run.get("learning") == "imitation" or run.get("harmonizer", 0) > 0
     return told or card.get("objective") == "segmentation"
