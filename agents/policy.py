@@ -212,7 +212,7 @@ class EncoderPolicy(ActorCriticPolicy):
 
     @torch.no_grad()
     def encode(self, obs: torch.Tensor) -> torch.Tensor:
-        """Backbone features of observations, shape (batch, features), in half precision; the policy also takes these."""
+        """Backbone features of observations, shape (batch, features), in half precision; the policy accepts them."""
         assert isinstance(self.features_extractor, Encoder)
         with self._precision(obs):
             return self.features_extractor.encode(obs).clamp(-_LARGEST_HALF, _LARGEST_HALF).half()

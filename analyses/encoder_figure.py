@@ -56,13 +56,13 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
     Parameters
     ----------
     shares : pandas.DataFrame
-        One row a (game, encoder), see `lcd.studies.encoder_ablation.swap_table`: its gain over the eyes that learn from
-        nothing, and the perceptual demand, with their limits. The demand is a band to its estimate's line; a gain that
-        reached it would close all of it.
+        One row a (game, encoder), see `lcd.studies.encoder_ablation.ablation_table`: its gain over the eyes that learn
+        from nothing, and the perceptual demand, with their limits. The demand is a band to its estimate's line; a gain
+        that reached it would close all of it.
     correlations : pandas.DataFrame
         What `lcd.studies.predictive_validity.rank_correlations` gave for `lcd.studies.predictive_validity.MEASURES`.
     means : pandas.DataFrame
-        What `lcd.studies.predictive_validity.foretelling` gave for them.
+        What `lcd.studies.predictive_validity.predictive_validity` gave for them.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
     figure = Figure(figsize=(11, 2.0 + 0.75 * max(len(games), 4)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1.0])
     _draw_gains(left, shares, games)
-    _draw_foretelling(right, correlations, means)
+    _draw_predictive_validity(right, correlations, means)
     for panel in (left, right):
         panel.spines[["top", "right"]].set_visible(False)
     handles = [
@@ -116,7 +116,7 @@ def _draw_limits(panel: Axes, limits: tuple[float, float], place: float) -> None
             panel.plot([end], [place], arrow, color="black", ms=4)
 
 
-def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFrame) -> None:
+def _draw_predictive_validity(panel: Axes, correlations: pd.DataFrame, means: pd.DataFrame) -> None:
     for place, measure in enumerate(NAMES):
         found = correlations.loc[correlations["measure"] == measure, "spearman"]
         panel.plot(found, [place] * len(found), "|", color=NEUTRAL, ms=7, label="a game" if place == 0 else None)

@@ -11,10 +11,11 @@ are written game by game, and finished runs are kept: the same command goes on w
 
 runs.csv         one row a run: its returns, score, and measures, see `lcd.studies.predictive_validity.MEASURES`
 shares.csv       one row a (game, encoder): the share of the perceptual demand that it closes, see
-`lcd.studies.encoder_ablation.swap_table` mean_shares.csv  the same on the mean of the games, see
+`lcd.studies.encoder_ablation.ablation_table` mean_shares.csv  the same on the mean of the games, see
 `lcd.studies.encoder_ablation.shares_over_games` harmonizer.csv   what being told where to look changes, game by game,
 see `lcd.studies.harmonization.effect_table` ranks.csv        rank correlation of each measure with the score over the
-encoders of each game foretelling.csv  its mean over games, see `lcd.studies.predictive_validity.foretelling`
+encoders of each game predictive_validity.csv  its mean over games, see
+`lcd.studies.predictive_validity.predictive_validity`
 """
 
 from __future__ import annotations
@@ -49,15 +50,16 @@ from lcd.measurement.scores import PRIMARY, cell_scores, played_by
 from lcd.studies.encoder_ablation import (
     HARMONIZED,
     SCRATCH,
-    Swap,
-    full_names,
+    EncoderAblation,
+    ablation_table,
+    encoder_folder,
+    pretrained_encoder,
+    resolve_encoders,
     shares_over_games,
-    swap_table,
-    taught_eye,
 )
 from lcd.studies.harmonization import effect_table
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
-from lcd.studies.predictive_validity import MEASURES, foretelling, rank_correlations, sight
+from lcd.studies.predictive_validity import MEASURES, alignment_measures, predictive_validity, rank_correlations
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")
 ENCODERS = (
@@ -105,11 +107,12 @@ def measure(run: RunSettings, store: Store) -> dict[str, float]:
     policy, _ = load_policy(stored.folder / "policy.safetensors")
     unseen = run.unseen_options
     assert isinstance(unseen, ProcgenOptions)
-    seen = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
+    aligned = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
     redrawn = invariance_table(policy.extract_features, unseen, FRAMES)
     episodes = played_by(stored.episodes)
     last = episodes[episodes["step"] == run.steps].groupby("levels")["return"].mean()
-    return sight(pd.concat([seen, redrawn])) | {"training": float(last["training"]), "unseen": float(last["unseen"])}
+    returns = {"training": float(last["training"]), "unseen": float(last["unseen"])}
+    return alignment_measures(pd.concat([aligned, redrawn])) | returns
 
 
 def study(
@@ -117,12 +120,12 @@ def study(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs of a game, each measured, and the share of its demand that each encoder closes."""
     plan = planned(game, steps)
-    names = full_names(
+    names = resolve_encoders(
         encoders,
         plan.cells[0].encoder,
-        lambda objective: taught_eye(plan, objective, eyes, lambda line: console.print(line, highlight=False)),
+        lambda objective: pretrained_encoder(plan, objective, eyes, lambda line: console.print(line, highlight=False)),
     )
-    swap = Swap(plan, names)
+    swap = EncoderAblation(plan, names)
     with PlanDisplay(swap.as_plan()) as display:
         execute(swap.as_plan(), store, listener=display)
     own = tuple(run for run in plan.cells if run.view == "pixels")
@@ -144,7 +147,7 @@ def study(
                 row = {"game": game, "encoder": name, "learning": run.learning, "harmonizer": run.harmonizer}
                 rows.append(row | {"seed": run.seed, "score": of_seed[run.seed]} | found)
     others = {name: scores[name] for name in names}
-    shares = swap_table(scores_of(plan, store, plan.cells), others)
+    shares = ablation_table(scores_of(plan, store, plan.cells), others)
     shares.insert(0, "game", game)
     return pd.DataFrame(rows), shares
 
@@ -166,7 +169,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for game in options.games.split(","):
-        found.append(study(game, encoders, store, options.store / "eyes", options.steps, console))
+        found.append(study(game, encoders, store, encoder_folder(options.store), options.steps, console))
         runs, shares = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
         means = runs.groupby(["game", "encoder"], sort=False)[["score", *MEASURES]].mean().reset_index()
         told = runs[runs["encoder"].isin([SCRATCH, HARMONIZED])]
@@ -176,16 +179,16 @@ def main() -> None:
             "mean_shares": shares_over_games(shares),
             "harmonizer": effect_table(told.assign(alignment=told["gradient"])),
             "ranks": rank_correlations(means, list(MEASURES)),
-            "foretelling": foretelling(means, list(MEASURES)),
+            "predictive_validity": predictive_validity(means, list(MEASURES)),
         }
         for name, table in tables.items():
             with replacing(options.out / f"{name}.csv") as partial:
                 table.round(6).to_csv(partial, index=False)
         with_mean = pd.concat([shares, tables["mean_shares"].assign(game="mean of games")])
-        drawn = draw_encoders(with_mean, tables["ranks"], tables["foretelling"])
+        drawn = draw_encoders(with_mean, tables["ranks"], tables["predictive_validity"])
         drawn.savefig(options.out / "encoders.png", dpi=100)
         console.print(tables["mean_shares"].round(2).to_string(index=False), highlight=False)
-        console.print(tables["foretelling"].round(2).to_string(index=False), highlight=False)
+        console.print(tables["predictive_validity"].round(2).to_string(index=False), highlight=False)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ GAMES = ("coinrun", "ninja", "jumper", "starpilot")
 WEIGHTS = (0.01, 0.1, 1.0)
 
 
-def seen_by_the_harmonizer(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
+def loss_and_peak(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
     """The harmonizer's loss of a run at its end, and the mean peak of the maps that it compares."""
     policy, _ = load_policy(store.load(run).folder / "policy.safetensors")
     images = references.inputs.requires_grad_()
@@ -67,7 +67,7 @@ def main() -> None:
             runs = measure_harmonization(plan, store, listener=display)
         cells = plan.games[0].cells
         references = unseen_references(cells[0], FRAMES)
-        runs = runs.join(pd.DataFrame([seen_by_the_harmonizer(run, store, references) for run in cells]))
+        runs = runs.join(pd.DataFrame([loss_and_peak(run, store, references) for run in cells]))
         plain = runs[runs["harmonizer"] == 0]
         for weight in WEIGHTS:
             both = pd.concat([plain, runs[runs["harmonizer"] == weight]])

@@ -337,17 +337,17 @@ def readers_of(place: Place) -> list[tuple[str, Path, Reader]]:
     def encoder() -> Encoder:
         return cast("Encoder", load_policy(policy_file)[0].features_extractor)
 
-    eye = place.store / "eyes" / "maze-none.safetensors"
-    if not eye.exists():
-        with replacing(eye) as partial:
+    weights = place.store / "encoders" / "maze-none.safetensors"
+    if not weights.exists():
+        with replacing(weights) as partial:
             save_backbone(encoder(), partial, "nature", {"objective": "none"})
 
-    def eye_of() -> Any:
+    def encoder_of() -> Any:
         read = encoder()
-        load_weights(read, eye)
-        return read_card(eye), [value.numpy().tobytes() for value in read.state_dict().values()]
+        load_weights(read, weights)
+        return read_card(weights), [value.numpy().tobytes() for value in read.state_dict().values()]
 
-    found.append(("an encoder's weights", eye, eye_of))
+    found.append(("an encoder's weights", weights, encoder_of))
 
     def tables_of(folder: Path) -> Any:
         tables = SurveyTables.read(folder)

@@ -125,7 +125,7 @@ def test_deterministic_play_takes_the_most_probable_action(policy):
 def test_bad_requests_are_refused(policy):
     with pytest.raises(ValueError, match="at least 1, not 0"):
         evaluate(policy, ColourGame(2), 0)
-    with pytest.raises(ValueError, match="one view"):
+    with pytest.raises(ValueError, match="single view"):
         evaluate(policy, ColourGame(2, "both"))
 
 
@@ -313,5 +313,5 @@ def test_an_environment_of_other_observations_or_actions_is_refused(policy):
         evaluate(policy, DummyVecEnv([Larger]))
     env = games()
     env.action_space = gym.spaces.Discrete(5)
-    with pytest.raises(ValueError, match=r"the policy has Discrete\(4\), and the environment Discrete\(5\)"):
+    with pytest.raises(ValueError, match=r"it has Discrete\(4\), and the environment Discrete\(5\)"):
         evaluate(policy, env)

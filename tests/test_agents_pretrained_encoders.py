@@ -197,7 +197,7 @@ def test_an_encoder_that_is_none_is_one_clear_sentence():
     for encoder, sentence in wrong:
         with pytest.raises(ValueError, match=sentence):
             policy(encoder)
-    with pytest.raises(ValueError, match="name it once"):
+    with pytest.raises(ValueError, match="give it once"):
         ppo(ColourGame(4), "nature", policy_kwargs={"encoder": "impala"})
 
 
@@ -432,7 +432,7 @@ def test_a_card_of_our_own_format_that_is_none_is_refused_before_anything_is_tra
     state = {
         name: value.contiguous() for name, value in policy("nature").features_extractor.backbone.state_dict().items()
     }
-    save_file(state, tmp_path / "encoder.safetensors", {"format": "lcd-backbone-1", "card": card})
+    save_file(state, tmp_path / "encoder.safetensors", {"format": "lcd-eye-1", "card": card})
     with pytest.raises(ValueError, match=r"^[^\n]*card in [^\n]*write the file again\.$"):
         policy(f"nature@{tmp_path / 'encoder.safetensors'}")
 

@@ -157,8 +157,8 @@ def test_the_table_holds_every_method_against_the_ceiling():
 @pytest.mark.parametrize(
     ("maps", "references", "measure", "sentence"),
     [
-        (np.ones((2, 4, 4)), np.ones((3, 4, 4)), "dice", "cannot be held against"),
-        (np.ones((2, 4, 4)), np.ones((2, 4, 5)), "dice", "cannot be held against"),
+        (np.ones((2, 4, 4)), np.ones((3, 4, 4)), "dice", "cannot be compared with"),
+        (np.ones((2, 4, 4)), np.ones((2, 4, 5)), "dice", "cannot be compared with"),
         (np.full((1, 4, 4), np.nan), np.ones((1, 4, 4)), "dice", "A map holds a value that is not finite"),
         (np.ones((1, 4, 4)), np.ones((1, 4, 4)), "auc", "Unknown measure 'auc'"),
     ],
@@ -188,7 +188,7 @@ def test_revealing_brings_the_decision_back_and_hiding_takes_it_away():
         area(revealing_curve(judge, images, torch.zeros_like(random)), "same"), abs=0.1
     )  # among equal pixels chance decides
     for maps in (good[:1], good[:, :16]):
-        with pytest.raises(ValueError, match="do not go with maps of shape"):
+        with pytest.raises(ValueError, match="do not fit maps of shape"):
             revealing_curve(judge, images, maps)
     half = revealed(images[:1], good[:1], 64 / SIZE**2)
     assert torch.equal(half[0, :, PLACE[0], PLACE[1]], images[0, :, PLACE[0], PLACE[1]])

@@ -170,7 +170,7 @@ def test_an_image_with_the_token_0_counts_for_nothing_whatever_its_reference():
 @pytest.mark.parametrize(
     ("maps", "references", "tokens", "sentence"),
     [
-        (torch.rand(2, 8, 8), torch.rand(3, 8, 8), None, "2 maps of the model go with as many references, not with 3"),
+        (torch.rand(2, 8, 8), torch.rand(3, 8, 8), None, "2 maps of the model need as many references, not 3"),
         (torch.rand(2, 8, 8), torch.rand(2, 8, 8), torch.ones(3), "and 3 tokens"),
         (torch.rand(1, 8, 8), torch.full((1, 8, 8), float("nan")), None, "not finite"),
     ],

@@ -52,7 +52,7 @@ def test_a_harmonized_classifier_looks_where_it_should_and_is_right_all_the_same
     [
         (bright_corners(3), {}, "too few"),
         (ReferenceMaps(np.zeros((9, 8, 8, 3), np.uint8), np.zeros((9, 8, 8), np.float32), "human"), {}, "have none"),
-        (replace(bright_corners(9), targets=np.full(9, 2)), {}, "class 2 is none of this network's 2"),
+        (replace(bright_corners(9), targets=np.full(9, 2)), {}, "class 2 is not one of the network's 2"),
         (replace(bright_corners(9), maps=np.ones((9, 8, 8), np.float32)), {}, "Every map is constant"),
         (None, {"learning_rate": float("inf")}, "learning_rate must be a number above 0"),
         (None, {"weight_decay": float("nan")}, "weight_decay must be a number of at least 0"),
