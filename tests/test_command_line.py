@@ -68,7 +68,7 @@ def lcd(*arguments, cwd):
         (["diagnose", "maze", "--encoder", "egocentric"], ["egocentric", "label maps only"]),
         (["watch", "--teacher", "mase"], ["mase", "did you mean maze"]),
         (["watch"], ["name a game", "--run"]),
-        (["watch", "maze", "--teacher", "maze"], ["--teacher maze plays alone"]),
+        (["watch", "maze", "--teacher", "maze"], ["--teacher maze excludes a game"]),
         (["watch", "maze", "--run", "nowhere"], ["no weights in nowhere", "finished run"]),
         (["watch", "--run", "nowhere", "--mode", "hard"], ["--mode hard is for a reference teacher", "leave it out"]),
         (["survey", "nowhere"], ["no survey nowhere", "procgen-easy"]),
@@ -176,7 +176,7 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
     names = "scratch,random,small:32,slow-features"
     result = lcd("diagnose", "maze", "--preset", "smoke", "--encoders", names, "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "20 runs" in result.stdout  # 8 of the diagnosis, 2 seeds x 2 ways to learn x 3 eyes
+    assert "20 runs" in result.stdout  # 8 of the diagnosis, 2 seeds x 2 ways to learn x 3 encoders
     assert all(name in result.stdout for name in ("random", "small:32", "slow-features"))
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Learners that are told where to look."""
+"""Learners with the harmonization loss."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_both_learners_take_the_auxiliary_loss(plan, tmp_path, learning, kind):
 
 
 @pytest.mark.parametrize(("learning", "kind"), [("rl", HarmonizedPPO), ("imitation", HarmonizedDAgger)])
-def test_a_saved_learner_brings_its_harmonizer_and_keeps_its_eyes_own_learning_rate(plan, tmp_path, learning, kind):
+def test_a_saved_learner_keeps_its_harmonizer_and_its_backbones_learning_rate(plan, tmp_path, learning, kind):
     run = replace(harmonized(plan, learning), encoder="small+tuned=1e-4")
     teacher = teacher_of(run, plan.given_teacher.path if learning == "imitation" else None)
     model, env = learner(run, teacher, "cpu", 0)
@@ -116,8 +116,8 @@ def test_images_are_explained_in_full_precision_and_nothing_else_is_changed():
     assert not torch.equal(rounded, exact)
 
 
-def test_it_moves_the_eye_to_what_matters():
-    """A policy that is trained on the auxiliary loss alone looks where agent and goal are, on levels it never saw."""
+def test_it_moves_importance_maps_to_the_reference():
+    """A policy that is trained on the auxiliary loss alone marks agent and goal, on levels it never saw."""
     env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), 16, "both")
     torch.manual_seed(0)
     policy = EncoderPolicy(spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(15), lambda _: 1e-3, "small")
