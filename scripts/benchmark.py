@@ -1,4 +1,4 @@
-"""Measure how fast the agents learn against their peers, all in one interleaved run.
+"""Benchmark the agents' training speed against other libraries, in one interleaved run.
 
     python scripts/benchmark.py --output docs/benchmark.csv
 
@@ -10,8 +10,8 @@ cores slow each other tenfold. Processor time is in the CSV to tell.
 
 All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
 Nature encoder a rollout has 256 steps. With larger ones it has 32 and one minibatch: the work a step is the same, and
-256 steps would take Stable-Baselines3 four minutes each; ``--whole`` measures 256 there too. A frozen eye is measured
-twice, the second time as it would be if what it has seen were not kept.
+256 steps would take Stable-Baselines3 four minutes each; ``--whole`` measures 256 there too. A frozen encoder is
+measured twice, the second time without cached features.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Contender:
     Attributes
     ----------
     library
-        ``"agents"``, ``"forgetful"`` (agents, looking anew in every epoch), ``"dagger"``, ``"sb3"``, ``"plain"`` or
+        ``"agents"``, ``"uncached"`` (agents, encoding frames in every epoch), ``"dagger"``, ``"sb3"``, ``"plain"`` or
         ``"product"`` (nothing but matrix products).
     encoder
         Its name; Stable-Baselines3 and the plain PPO know ``"nature"`` and ``"impala"``.
     view
-        What the learner sees.
+        The learner's view.
     alone
         Whether one process has all threads, or as many processes as threads run at once.
     teacher
@@ -85,8 +85,8 @@ CONTENDERS = {
     "agents, impala": Contender("agents", "impala"),
     "SB3, impala": Contender("sb3", "impala"),
     "plain PPO, impala": Contender("plain", "impala"),
-    "agents, frozen eye": Contender("agents", "efficientnet_lite0"),
-    "agents, frozen eye, looking anew": Contender("forgetful", "efficientnet_lite0"),
+    "agents, frozen encoder": Contender("agents", "efficientnet_lite0"),
+    "agents, frozen encoder, uncached": Contender("uncached", "efficientnet_lite0"),
     "bf16 matrix product": Contender("product"),
 }
 
@@ -111,7 +111,7 @@ COMPARISONS = (
         "cost of a reference teacher's labels", "agents, nature, semantic", "DAgger, nature, semantic", "<= 1.15"
     ),
     Comparison("a process for each thread", "agents, nature, processes", "agents, nature"),
-    Comparison("what a frozen eye has seen is kept", "agents, frozen eye", "agents, frozen eye, looking anew"),
+    Comparison("cached features of a frozen encoder", "agents, frozen encoder", "agents, frozen encoder, uncached"),
 )
 MEMORY_TARGET_MB = 1500
 
@@ -139,8 +139,8 @@ class Measurement:
     gflops: float
 
 
-class Forgetful(PPO):
-    """A PPO that keeps frames and looks at them again in every epoch, however frozen its eye is."""
+class Uncached(PPO):
+    """A PPO that encodes frames again in every epoch, even with a frozen encoder."""
 
     caches_features = False
 
@@ -160,8 +160,8 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int) -> Any:
     if contender.library == "plain":
         return PlainPPO(env, contender.encoder, **settings)
     settings |= {"env": env, "seed": 0, "device": "cpu"}
-    if contender.library in ("agents", "forgetful"):
-        return {"agents": PPO, "forgetful": Forgetful}[contender.library](encoder=contender.encoder, **settings)
+    if contender.library in ("agents", "uncached"):
+        return {"agents": PPO, "uncached": Uncached}[contender.library](encoder=contender.encoder, **settings)
     if imitates:
         labels = lcd.envs.ProcgenVecEnv(lcd.envs.ProcgenOptions(game), 1, "semantic")
         teacher = EncoderPolicy(labels.observation_space, labels.action_space, lambda _: 0.0, contender.teacher)
@@ -182,14 +182,14 @@ def flops_a_step(model: Any) -> float:
 
 
 def products() -> tuple[float, Callable[[int], Any]]:
-    """Operations of one bfloat16 matrix product, and a function that computes as many as it is told."""
+    """Operations of one bfloat16 matrix product, and a function that computes a given number of them."""
     size = 2048
     matrix = torch.rand(size, size).bfloat16()
     return 2.0 * size**3, lambda count: [matrix @ matrix for _ in range(count)]
 
 
 def measure(contender: Contender, game: str, steps: int, n_steps: int, threads: int) -> Measurement:
-    """Measure in this process, once the parent says that all are ready."""
+    """Measure in this process, when the parent says that all are ready."""
     torch.set_num_threads(threads)
     if contender.library == "product":
         flops, work = products()
@@ -291,7 +291,7 @@ def report(measured: dict[str, list[Measurement]]) -> None:
 
 
 def main() -> None:
-    """Measure the contenders in turn and print what came out."""
+    """Measure the contenders in turn and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--game", default="coinrun")
     parser.add_argument("--repeats", type=int, default=3, help="rounds")
