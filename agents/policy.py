@@ -119,7 +119,7 @@ class EncoderPolicy(ActorCriticPolicy):
             assert isinstance(self.action_space, spaces.Discrete)
             self.action_dist = _ClassDistribution(int(self.action_space.n), self.action_classes)
         encoder = self.features_extractor
-        # Stable-Baselines3 initialises the weights of every layer anew.
+        # Stable-Baselines3 initialises the weights of every layer again.
         pretrained = encoder.backbone if isinstance(encoder, ModuleEncoder) else None
         kept = {} if pretrained is None else {name: value.clone() for name, value in pretrained.state_dict().items()}
         for parameter in [] if pretrained is None else pretrained.parameters():

@@ -6,7 +6,7 @@ Every contender trains in a fresh process, for the memory settings of one would 
 each contender once, and rounds follow one another (A B C A B C ...), so that a machine that drifts drifts for all of
 them; a ratio is taken within each round and between the medians over rounds. What comes before the clock starts, the
 first rollout and its updates, is not counted. Nothing else should run meanwhile: two programs of two threads on two
-cores slow each other tenfold. Processor time is in the CSV to tell.
+cores slow each other tenfold. Processor time in the CSV shows it.
 
 All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
 Nature encoder a rollout has 256 steps. With larger ones it has 32 and one minibatch: the work a step is the same, and

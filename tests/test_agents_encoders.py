@@ -29,16 +29,16 @@ READ_BOTH = [name for name, encoder in ENCODERS.items() if encoder.reads_frames]
 @pytest.mark.parametrize("text", [*READ_BOTH, "impala:8,16", "impoola:4,4,4,4"])
 def test_frames_and_label_maps_pass_the_same_topology(text):
     encoder_class, arguments = parse_encoder(text)
-    seeing, reading = encoder_class(FRAMES, **arguments), encoder_class(LABELS, **arguments)
-    assert shapes(seeing) == shapes(reading)
-    reading.load_state_dict(seeing.state_dict())
+    of_frames, of_labels = encoder_class(FRAMES, **arguments), encoder_class(LABELS, **arguments)
+    assert shapes(of_frames) == shapes(of_labels)
+    of_labels.load_state_dict(of_frames.state_dict())
     labels = torch.as_tensor(np.random.default_rng(0).integers(0, NUM_LABELS, (5, 64, 64)), dtype=torch.uint8)
     frames = torch.as_tensor(paint(labels.numpy())).permute(0, 3, 1, 2)
     with torch.no_grad():
-        features = seeing(frames)
-        assert features.shape == (5, seeing.features_dim)
+        features = of_frames(frames)
+        assert features.shape == (5, of_frames.features_dim)
         # painted levels are 63, 127, 191 and 255 of 255, channels 1/4, 2/4, 3/4 and 1: the same up to 0.3 %
-        assert torch.allclose(features, reading(labels), atol=0.02 * float(features.abs().max()))
+        assert torch.allclose(features, of_labels(labels), atol=0.02 * float(features.abs().max()))
 
 
 def test_label_channels_are_the_monochrome_drawing():

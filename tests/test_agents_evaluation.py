@@ -223,18 +223,18 @@ def test_an_episode_that_ends_without_a_reset_keeps_its_own_rewards(policy):
 
 def test_running_statistics_are_applied_and_stay(policy):
     env = VecNormalize(VecMonitor(games(wrappers.NormalizeReward)), norm_obs=True)
-    seen = ActorCriticPolicy(env.observation_space, env.action_space, lambda _: 0.0)
+    stacked = ActorCriticPolicy(env.observation_space, env.action_space, lambda _: 0.0)
     env.reset()
     for _ in range(7):
         env.step(np.zeros(3, int))
     inside = env.get_attr("return_rms")
     before = [np.copy(each) for rms in (env.obs_rms, env.ret_rms, *inside) for each in (rms.mean, rms.var, rms.count)]
     shown = []
-    ask = seen.get_distribution
-    seen.get_distribution = lambda observations: shown.append(observations) or ask(observations)
+    ask = stacked.get_distribution
+    stacked.get_distribution = lambda observations: shown.append(observations) or ask(observations)
     for training in (True, False):
         env.training = training
-        assert (evaluate(seen, env, 2).returns == RETURN).all()
+        assert (evaluate(stacked, env, 2).returns == RETURN).all()
         assert env.training is training
         assert env.get_attr("update_running_mean") == [True] * 3
     after = [np.copy(each) for rms in (env.obs_rms, env.ret_rms, *inside) for each in (rms.mean, rms.var, rms.count)]
@@ -256,8 +256,8 @@ def test_the_environment_is_as_it_was_after_a_failure(policy):
 
 def test_stacked_frames_are_shown_as_in_training():
     env = VecFrameStack(games(), 2)
-    seen = PPO("CnnPolicy", env, n_steps=4, batch_size=8, device="cpu").policy
-    assert (evaluate(seen, VecFrameStack(VecNormalize(games(), norm_obs=False), 2)).returns == RETURN).all()
+    stacked = PPO("CnnPolicy", env, n_steps=4, batch_size=8, device="cpu").policy
+    assert (evaluate(stacked, VecFrameStack(VecNormalize(games(), norm_obs=False), 2)).returns == RETURN).all()
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])

@@ -54,7 +54,7 @@ HALF = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.25, 0.2]}
 
 
 @pytest.mark.parametrize(
-    ("does", "seen"),
+    ("does", "expected"),
     [
         ({}, [1, -1.6, -1.5]),
         ({"do_normalize": False}, [1, 0, 0]),
@@ -71,9 +71,11 @@ HALF = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.25, 0.2]}
         ({"image_mean": 0.5, "image_std": 0.25}, [2, -2, -2]),
     ],
 )
-def test_a_red_frame_is_what_the_processor_makes_of_it(monkeypatch, does, seen):
+def test_a_red_frame_is_what_the_processor_makes_of_it(monkeypatch, does, expected):
     hub_of(monkeypatch, SimpleNamespace(**({"size": {"height": 32, "width": 32}} | HALF | does)))
-    assert features_of_colour("hf:some/model", (255, 0, 0)) == pytest.approx(seen, abs=0.2 if 509 in seen else 5e-3)
+    assert features_of_colour("hf:some/model", (255, 0, 0)) == pytest.approx(
+        expected, abs=0.2 if 509 in expected else 5e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -235,10 +237,10 @@ def test_real_models_get_what_their_real_processors_give(tmp_path, monkeypatch, 
     backbone.register_forward_pre_hook(lambda module, images: given.append(images[0]))
     frames = np.random.default_rng(0).integers(256, size=(2, 64, 64, 3), dtype=np.uint8)
     frames[0] = (255, 0, 0)
-    seen = made.encode(torch.from_numpy(frames).permute(0, 3, 1, 2))
+    features = made.encode(torch.from_numpy(frames).permute(0, 3, 1, 2))
     theirs = prepared(images=list(frames), return_tensors="pt")["pixel_values"]
     assert torch.allclose(given[0], theirs, atol=1e-4)
-    assert torch.isfinite(seen).all()
+    assert torch.isfinite(features).all()
     if name == "MobileViT":
         assert given[0][0, :, 0, 0].tolist() == [0, 0, 1]
     larger = np.kron(frames[1:, ::2, ::2], np.ones((1, 4, 4, 1), np.uint8))  # resized down to 64 pixels

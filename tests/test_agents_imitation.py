@@ -76,10 +76,10 @@ def test_labels_belong_to_the_states_they_are_learned_with(view):
     model.learn(3 * 16 * 3)
     assert sum(len(batch.observations) for batch in batches) == 3 * 16 * 3
     for batch in batches:
-        seen = batch.observations
-        colours = seen[:, 5, 5].long() - 1 if view == "semantic" else colour_of_frame(seen)
+        observations = batch.observations
+        colours = observations[:, 5, 5].long() - 1 if view == "semantic" else colour_of_frame(observations)
         assert torch.equal(batch.teacher_log_probabilities.argmax(dim=1), colours)
-        assert torch.allclose(batch.teacher_log_probabilities.exp().sum(dim=1), torch.ones(len(seen)))
+        assert torch.allclose(batch.teacher_log_probabilities.exp().sum(dim=1), torch.ones(len(observations)))
 
 
 def test_a_teacher_that_is_a_module_comes_to_where_the_student_learns():
@@ -112,8 +112,8 @@ def test_threads_share_the_labelling_of_a_teacher_that_keeps_nothing_of_it(monke
 
     monkeypatch.setattr("lcd.agents.imitation.LABELLED_AT_ONCE", 5)
     game, askers = ColourGame(3, "both"), set()
-    seen = game.observation_space["semantic"]
-    teacher = Asked(seen, game.action_space, lambda _: 0.0) if kind is EncoderPolicy else Asked()
+    space = game.observation_space["semantic"]
+    teacher = Asked(space, game.action_space, lambda _: 0.0) if kind is EncoderPolicy else Asked()
     model = dagger(TaughtVecEnv(game), teacher).learn(48)
     assert (threading.get_ident() in askers) != known
     labels = model.rollout_buffer.label(teacher)

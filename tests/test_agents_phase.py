@@ -51,7 +51,7 @@ def test_phases_leave_amplitudes_as_they_are():
     amplitudes, _ = display(((2, 6), (1, 6)))
     waves = Synchrony(SIDE, SIDE)(amplitudes)
     assert torch.allclose(waves.square().sum(dim=1).sqrt(), amplitudes, atol=1e-5)
-    assert torch.isfinite(Synchrony(SIDE, SIDE)(torch.zeros(1, 3, SIDE, SIDE))).all()  # where nothing is seen
+    assert torch.isfinite(Synchrony(SIDE, SIDE)(torch.zeros(1, 3, SIDE, SIDE))).all()  # without input
 
 
 def test_coherence_of_known_waves():
@@ -98,9 +98,9 @@ def test_it_works_in_a_recurrent_ppo():
     before = model.policy.features_extractor.backbone[2].near.clone()
     model.learn(128)
     assert not torch.equal(before, model.policy.features_extractor.backbone[2].near)
-    seen = env.reset()
-    actions, state = model.predict(seen)
-    _, later = model.predict(seen, state=state)
+    observations = env.reset()
+    actions, state = model.predict(observations)
+    _, later = model.predict(observations, state=state)
     assert actions.shape == (4,)
     assert not np.array_equal(state[0], later[0])  # what it remembers goes on
     env.close()

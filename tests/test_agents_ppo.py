@@ -256,7 +256,7 @@ def test_rewards_that_are_no_numbers_stop_it_with_one_sentence(reward):
     before = weights(model)
     with pytest.raises(TrainingDiverged, match=r"^Training diverged after 64 steps[^\n]*$"):
         model.learn(1000)
-    assert torch.equal(weights(model), before)  # nothing that is no number reached them
+    assert torch.equal(weights(model), before)  # no value that is not finite reached them
 
 
 def test_weights_that_explode_stop_it():

@@ -107,8 +107,8 @@ def test_imitation_with_a_frozen_backbone_learns_to_name_the_colour():
     )
     model.learn(8 * 32 * 6)
     env = ColourGame(8)
-    seen = env.reset()
-    chosen = model.predict(np.moveaxis(seen, -1, 1), deterministic=True)[0]
+    observations = env.reset()
+    chosen = model.predict(np.moveaxis(observations, -1, 1), deterministic=True)[0]
     assert np.mean(chosen == env._colours) > 0.8
 
 
@@ -131,11 +131,11 @@ def test_a_custom_module_is_trained_and_keeps_its_batch_statistics():
 
 
 def test_a_backbone_gets_preprocessed_images():
-    seen = []
+    inputs = []
 
     class Watching(nn.Module):
         def forward(self, images):
-            seen.append(images)
+            inputs.append(images)
             return images.mean((2, 3))
 
     made = policy(Backbone(Watching(), size=32, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)))
@@ -143,9 +143,9 @@ def test_a_backbone_gets_preprocessed_images():
         made.mixed_precision = mixed
         with torch.no_grad():
             made.log_probabilities(torch.full((2, 3, 64, 64), 255, dtype=torch.uint8))
-        assert seen[-1].shape == (2, 3, 32, 32)
-        assert seen[-1].dtype == (torch.bfloat16 if mixed else torch.float32)
-        assert seen[-1].float().numpy() == pytest.approx(2)
+        assert inputs[-1].shape == (2, 3, 32, 32)
+        assert inputs[-1].dtype == (torch.bfloat16 if mixed else torch.float32)
+        assert inputs[-1].float().numpy() == pytest.approx(2)
 
 
 def test_a_model_whose_backbone_takes_another_size_learns():
@@ -223,9 +223,9 @@ def test_real_weights_get_the_colours_that_they_were_trained_on():
     mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (backbone.mean, backbone.std))
     model = backbone.module.model
     with torch.no_grad():
-        seen = model._conv_stem((photographs / 255 - mean) / std)
+        activations = model._conv_stem((photographs / 255 - mean) / std)
     remembered = model._bn0.running_var
-    ratios = (seen.var((0, 2, 3)) / remembered)[remembered > 1e-6]
+    ratios = (activations.var((0, 2, 3)) / remembered)[remembered > 1e-6]
     assert 0.4 < float(ratios.median()) < 2.5
 
 
@@ -535,9 +535,9 @@ def test_a_model_of_the_hub_is_preprocessed_as_its_authors_do(monkeypatch, missi
     backbone = load_backbone("hf:somebody/model")
     assert (backbone.size, backbone.mean, backbone.std) == (96, (0.5,) * 3, (0.25,) * 3)
     assert backbone.module.model.config.mask_ratio == 0
-    seen = policy("hf:somebody/model").encode(torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8))
-    assert seen.shape == (2, 4)
-    assert bool((seen > 50).all()) == (not missing)  # what pools and never learned is left out
+    features = policy("hf:somebody/model").encode(torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8))
+    assert features.shape == (2, 4)
+    assert bool((features > 50).all()) == (not missing)  # a pooler without pretrained weights is left out
 
 
 @pytest.mark.parametrize("fixed", [True, False])

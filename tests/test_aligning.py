@@ -56,14 +56,17 @@ def test_how_tells_order_from_confidence_and_counts_maps_without_any():
     maps[:2] = 1.0
     tables = [
         align(
-            lambda seen, times=times: times * judge(seen), ReferenceMaps(images, maps, "human"), methods=[], attacked=2
+            lambda images, times=times: times * judge(images),
+            ReferenceMaps(images, maps, "human"),
+            methods=[],
+            attacked=2,
         )
         for times in (1, 4)
     ]
-    calm, sure = (table.set_index(["aspect", "method", "measure"])["mean"]["how"] for table in tables)
+    flat, peaked = (table.set_index(["aspect", "method", "measure"])["mean"]["how"] for table in tables)
     for method in ("revealed", "hidden"):
-        assert sure[method, "area"] > calm[method, "area"]
-        assert sure[method, "same"] == calm[method, "same"]
+        assert peaked[method, "area"] > flat[method, "area"]
+        assert peaked[method, "same"] == flat[method, "same"]
         assert abs(calm[method, "gain"]) < 0.15  # such maps order pixels no better than chance
     assert (tables[0].loc[tables[0]["aspect"] == "how", "undefined"] == 2).all()
     blank = align(judge, ReferenceMaps(images, np.ones_like(maps), "human"), methods=[], attacked=2)

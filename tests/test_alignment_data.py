@@ -155,18 +155,18 @@ def test_files_of_single_images_are_read_and_never_unpickled(tmp_path):
 
 def test_colours_and_weights_of_single_images_are_what_they_seem(tmp_path):
     image, heat = click(1)
-    for name, seen in (("bytes", image), ("shares", image / 255)):
-        np.savez(tmp_path / f"{name}.npz", image=seen, heatmap=heat, label=5)
+    for name, array in (("bytes", image), ("shares", image / 255)):
+        np.savez(tmp_path / f"{name}.npz", image=array, heatmap=heat, label=5)
     bytes_, shares = (read_npz([tmp_path / f"{name}.npz"]).images for name in ("bytes", "shares"))
     assert np.array_equal(bytes_, shares)
-    for seen, weights, sentence in (
+    for array, weights, sentence in (
         (image - 300.0, heat, "negative or not finite"),
         (image, heat - 300.0, "negative or not finite"),
         (image, heat * 1j, "negative or not finite"),
         (image * 9.0, heat, "end at 255"),
         (image[:0], heat, "holds an image of shape"),
     ):
-        np.savez(tmp_path / "odd.npz", image=seen, heatmap=weights, label=5)
+        np.savez(tmp_path / "odd.npz", image=array, heatmap=weights, label=5)
         with pytest.raises(ValueError, match=sentence):
             read_npz([tmp_path / "odd.npz"])
 

@@ -115,7 +115,7 @@ def test_gradients_flow_through_the_maps_and_training_lowers_the_loss():
     network = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Softplus(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 4))
     images, targets = torch.rand(16, 3, 32, 32), torch.arange(16) % 4
     maps = torch.zeros(16, 32, 32)
-    maps[:, :16, :16] = 1  # look at the upper left
+    maps[:, :16, :16] = 1  # important in the upper left
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     losses = []
     for _ in range(40):

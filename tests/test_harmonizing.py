@@ -131,19 +131,19 @@ def test_it_moves_importance_maps_to_the_reference():
 
     before = alignment()
     random = np.random.default_rng(0)
-    seen = env.reset()
+    observed = env.reset()
     for _ in range(120):
         policy.optimizer.zero_grad()
         loss = harmonizer(
             policy,
-            torch.from_numpy(seen["pixels"]).permute(0, 3, 1, 2).repeat(4, 1, 1, 1),
-            torch.from_numpy(seen["semantic"]).repeat(4, 1, 1),
+            torch.from_numpy(observed["pixels"]).permute(0, 3, 1, 2).repeat(4, 1, 1, 1),
+            torch.from_numpy(observed["semantic"]).repeat(4, 1, 1),
             torch.zeros(64, dtype=torch.int64),
         )
         loss.backward()
         policy.optimizer.step()
         for _ in range(3):
-            seen, *_ = env.step(random.integers(15, size=16))
+            observed, *_ = env.step(random.integers(15, size=16))
     env.close()
     assert alignment() > before + 0.05
 

@@ -80,17 +80,17 @@ def test_slow_features_recover_a_known_slow_source():
     slow = np.sin(time / 60)
     fast = np.stack([np.sin(time / 3), random.standard_normal(6_000), np.sign(np.sin(time / 2))])
     mixing = random.standard_normal((12, 4))
-    seen = torch.tensor((mixing @ np.vstack([slow, fast])).T, dtype=torch.float32)
-    seen = (seen - seen.mean(0)) / seen.std(0)
+    mixed = torch.tensor((mixing @ np.vstack([slow, fast])).T, dtype=torch.float32)
+    mixed = (mixed - mixed.mean(0)) / mixed.std(0)
     torch.manual_seed(0)
     head = nn.Linear(12, 1)
     optimizer = torch.optim.Adam(head.parameters(), 1e-2)
     for _ in range(800):
         optimizer.zero_grad()
-        found = head(seen)
+        found = head(mixed)
         slow_loss(found[:-1], found[1:], penalty=5.0).backward()
         optimizer.step()
-    found = head(seen).detach().numpy()[:, 0]
+    found = head(mixed).detach().numpy()[:, 0]
     assert abs(np.corrcoef(found, slow)[0, 1]) > 0.99
     assert found.var() == pytest.approx(1, abs=0.15)
 
@@ -122,7 +122,7 @@ def test_on_unseen_levels_an_encoder_is_better_than_chance(name, game, settings,
 
 
 def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True, side=64):
-    """A square on grey that goes its own size right, left, down or up, as told, or jumps; over an edge it comes back.
+    """A square on grey that goes its own size right, left, down or up, as its action says, or jumps; over an edge it comes back.
 
     At first it lies anywhere, or on a raster of its size.
     """
@@ -164,7 +164,7 @@ FOUR = ((0,), (1,), (2,), (3,))
 @pytest.mark.parametrize("architecture", ["nature", "small", "impala:4,8"])
 @pytest.mark.parametrize("side", [48, 128])
 def test_an_encoder_is_made_for_the_size_of_its_frames(architecture, side):
-    """Of larger ones it would see the upper left corner only, as long as it is made for those of Procgen."""
+    """An encoder made for Procgen's size would use only the upper left corner of larger frames."""
     settings = Pretraining("slow-features", architecture, epochs=1, batch_size=16)
     plain = GameFrames(
         np.zeros((3, 8, side, side, 3), np.uint8), None, np.zeros((2, 8), np.int64), np.ones((2, 8), np.bool_)
@@ -248,11 +248,11 @@ def test_actions_that_do_the_same_are_one():
 
 def test_chance_is_the_best_score_without_looking_at_the_frame():
     """Frames of two kinds, by turns: their mean is half off; and a label that is present in one of four frames."""
-    seen, labels = np.zeros((9, 1, 64, 64, 3), np.uint8), np.zeros((9, 1, 64, 64), np.uint8)
-    seen[::2] = 255
+    frames, labels = np.zeros((9, 1, 64, 64, 3), np.uint8), np.zeros((9, 1, 64, 64), np.uint8)
+    frames[::2] = 255
     labels[:, :, :32] = 5
     labels[1::4, :, :32, :32] = 7
-    made = GameFrames(seen, labels, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_))
+    made = GameFrames(frames, labels, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_))
     assert OBJECTIVES["autoencoding"](8, ((0,),)).chance(made, made, 4) == pytest.approx(0.25)
     chance = OBJECTIVES["segmentation"](8, ((0,),)).chance(made, made, 8)
     assert chance == pytest.approx(0.5 * (1 + (7 / 8)))

@@ -62,7 +62,7 @@ def computing_type(device: torch.device) -> torch.dtype:
 _BODY_ERRORS = (RuntimeError, AssertionError, TypeError)
 
 LARGEST_SIDE = 96
-"""Largest side in pixels that is tried to tell how large an encoder's images must be."""
+"""Largest side in pixels that is tried to find how large an encoder's images must be."""
 
 
 @torch.no_grad()

@@ -289,7 +289,7 @@ def _hugging_face(name: str, pretrained: bool) -> Backbone:
         raise ValueError(f"The encoder 'hf:{name}' cannot be loaded: {_in_short(error)}.") from None
     model = getattr(model, "vision_model", model)  # the image tower of a vision-language model
     if hasattr(model.config, "mask_ratio"):
-        model.config.mask_ratio = 0.0  # a masked autoencoder sees whole frames here
+        model.config.mask_ratio = 0.0  # a masked autoencoder gets whole frames here
     pools = not any("pooler" in key for key in loaded["missing_keys"])
     return Backbone(_HiddenStates(model, pools), size_of(wanted, model.config), **settings_of(wanted))
 

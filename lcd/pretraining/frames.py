@@ -78,7 +78,7 @@ class GameFrames:
             if np.shape(found) != size or found.dtype.kind not in kinds:
                 raise ValueError(f"Of frames {shape}, {name} are {what} of shape {size}, not {_described(found)}.")
         if self.labels is not None and self.labels.max(initial=0) >= NUM_LABELS:
-            raise ValueError(f"A label is at most {NUM_LABELS - 1}, not {self.labels.max()}: number them anew.")
+            raise ValueError(f"A label is at most {NUM_LABELS - 1}, not {self.labels.max()}: renumber them.")
 
     @property
     def image_size(self) -> tuple[int, int]:
