@@ -121,7 +121,7 @@ def test_copies_of_an_image_tell_nothing_new(copies):
 
 
 def test_limits_over_groups_hold_the_truth_as_often_as_they_say():
-    """Frames of a game share its deviation: 16 games of 8 frames, half of the variance between games, the truth is 0."""
+    """Clusters of 8 frames of 16 games, half of the variance between games, true mean 0."""
     random = np.random.default_rng(0)
     groups = np.tile(np.arange(16), 8)
     covered = {"grouped": 0, "plain": 0}

@@ -122,7 +122,7 @@ def test_on_unseen_levels_an_encoder_is_better_than_chance(name, game, settings,
 
 
 def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True, side=64):
-    """A square on grey that goes its own size right, left, down or up, as its action says, or jumps; over an edge it comes back.
+    """A square on grey that an action moves by its size right, left, down or up, or that jumps; edges wrap around.
 
     At first it lies anywhere, or on a raster of its size.
     """
