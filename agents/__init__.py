@@ -2,9 +2,9 @@
 
 from lcd.agents.encoders.convolutional import Encoder, Impala, Impoola, Nature
 from lcd.agents.encoders.phase import Phase
-from lcd.agents.encoders.pretrained import EYES, Eye
+from lcd.agents.encoders.pretrained import BACKBONES, Backbone
 from lcd.agents.encoders.registry import ENCODERS, EncoderName, parse_encoder, register_encoder
-from lcd.agents.encoders.weights import eye_card, load_weights, save_eye
+from lcd.agents.encoders.weights import load_weights, read_card, save_backbone
 from lcd.agents.evaluation import Episodes, evaluate
 from lcd.agents.imitation import DAgger, TaughtVecEnv
 from lcd.agents.policy import EncoderPolicy
@@ -13,15 +13,15 @@ from lcd.agents.ppo import PPO, TrainingDiverged
 from lcd.agents.teacher import Teacher
 
 __all__ = [
+    "BACKBONES",
     "ENCODERS",
-    "EYES",
     "PPO",
+    "Backbone",
     "DAgger",
     "Encoder",
     "EncoderName",
     "EncoderPolicy",
     "Episodes",
-    "Eye",
     "Impala",
     "Impoola",
     "Nature",
@@ -31,11 +31,11 @@ __all__ = [
     "Teacher",
     "TrainingDiverged",
     "evaluate",
-    "eye_card",
     "load_policy",
     "load_weights",
     "parse_encoder",
+    "read_card",
     "register_encoder",
-    "save_eye",
+    "save_backbone",
     "save_policy",
 ]

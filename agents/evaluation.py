@@ -1,4 +1,4 @@
-"""Evaluation of a policy by a fixed number of episodes in every environment."""
+"""Policy evaluation with a fixed number of episodes in every environment."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Episodes:
     Attributes
     ----------
     returns : numpy.ndarray, shape (environments, episodes), float64
-        Sum of the rewards as the game gives them.
+        Sum of the game's own rewards.
     lengths : numpy.ndarray, shape (environments, episodes), int64
         Number of steps.
     level_seeds : numpy.ndarray, shape (environments, episodes), int64
-        Level of the episode's last step, −1 where the environment names none.
+        Level of the episode's last step, −1 where the environment reports none.
     """
 
     returns: np.ndarray
@@ -37,8 +37,8 @@ class Episodes:
 
 
 MAX_EPISODE_STEPS = 27_000
-"""Steps after which an episode without an end is given up: half an hour of an Atari game with four frames a step, the
-longest that the field plays (Machado et al., 2018, arXiv:1709.06009)."""
+"""Largest number of steps of an episode: half an hour of an Atari game with four frames a step, the longest in common
+use (Machado et al., 2018, arXiv:1709.06009)."""
 
 
 @torch.no_grad()
@@ -51,33 +51,31 @@ def evaluate(
     max_episode_steps: int = MAX_EPISODE_STEPS,
     inverse_temperature: float = 1.0,
 ) -> Episodes:
-    """Play the same number of episodes in every environment.
+    """Evaluate a policy on the same number of episodes in every environment.
 
-    Counting the first episodes to finish, whichever environment they come from, would favour short ones: an agent that
-    dies early would look worse than it is, and one that wins fast better.
+    Taking the first episodes to finish, whichever environment they come from, would be biased towards short ones: an
+    agent that dies early would score too low, and one that wins fast too high.
 
-    Returns are the game's own, beneath every wrapper of the environments together (VecNormalize and others) and beneath
-    wrappers of one game that change rewards for the learner's sake (`lcd.agents.raw_rewards.RESCALING`). What a wrapper
-    of your own adds to or takes from a game's rewards within those is a part of the game. Running statistics of
-    observations and rewards are applied, and stay as they are.
+    Returns are the game's own: rewards are read beneath every wrapper of the vector environment (VecNormalize and
+    others) and beneath a game's wrappers that rescale rewards (`lcd.agents.raw_rewards.RESCALING`). Other wrappers of a
+    game, within those, count as part of it. Running statistics of observations and rewards are applied, not updated.
 
     Parameters
     ----------
     policy
-        The policy; it is used as it is, and no random generator that training uses is touched.
+        The policy, which is not changed; the random generators of training are not used.
     env
-        Environment; it is seeded and reset, and one that is done early waits for the others.
+        Environment; it is seeded and reset, and one that finishes early waits for the others.
     episodes_per_env
         Episodes in each environment.
     seed
-        Decides levels and actions.
+        Seed of levels and actions.
     deterministic
-        Whether the most probable action is taken; else actions are drawn from the policy's distribution.
+        Whether the most probable action is taken; else actions are sampled from the policy.
     max_episode_steps
-        Steps that an episode may take.
+        Largest number of steps of an episode.
     inverse_temperature
-        What the logarithms of the probabilities are multiplied by before an action is drawn: above 1 the policy acts
-        as if it were more certain.
+        Factor of the logits before an action is sampled: above 1 the policy acts more deterministically.
 
     Returns
     -------
@@ -86,8 +84,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If no episode is asked for, the inverse temperature is none, the environment shows several views or others than
-        the policy's, an episode does not end, or a reward or a probability of an action is no number.
+        If no episode is asked for, the inverse temperature is not above 0, the environment's spaces are not those of
+        the policy, an episode does not end, or a reward or an action probability is not finite.
     """
     for name, value in (("episodes_per_env", episodes_per_env), ("max_episode_steps", max_episode_steps)):
         if value < 1:
@@ -106,19 +104,19 @@ def evaluate(
 
 
 def _check_spaces(policy: ActorCriticPolicy, env: VecEnv) -> None:
-    """Refuse an environment that a policy was not made for."""
+    """Refuse an environment whose spaces are not those of the policy."""
     shown, wanted = env.observation_space, policy.observation_space
     if not isinstance(shown, spaces.Box):
-        raise ValueError(f"A policy is evaluated on the one view that it sees, not on {shown}.")
-    turned = (shown.shape[-1], *shown.shape[:-1])  # Stable-Baselines3 brings the channels of frames first
+        raise ValueError(f"A policy is evaluated on a single view of images, not on {shown}.")
+    turned = (shown.shape[-1], *shown.shape[:-1])  # Stable-Baselines3 moves the channels of frames first
     if wanted.shape not in (shown.shape, turned if len(shown.shape) == 3 else shown.shape):
         raise ValueError(
-            f"The policy sees observations of shape {wanted.shape}, and the environment shows {shown.shape}: "
-            "evaluate it in one like that in which it learned."
+            f"The policy takes observations of shape {wanted.shape}, and the environment gives {shown.shape}: "
+            "evaluate it in an environment like the one that it was trained in."
         )
     if not isinstance(policy.action_space, spaces.Discrete) or policy.action_space != env.action_space:
         raise ValueError(
-            f"A policy is evaluated on its own choice among a number of actions: the policy has {policy.action_space}, "
+            f"A policy is evaluated with the discrete actions that it was trained with: it has {policy.action_space}, "
             f"and the environment {env.action_space}."
         )
 
@@ -193,10 +191,10 @@ def _chances_of_all(policy: EncoderPolicy, inverse_temperature: float) -> Chance
 
 
 def _chances(policy: ActorCriticPolicy, observations: torch.Tensor, inverse_temperature: float) -> torch.Tensor:
-    """A policy's action probabilities, shape (batch, actions); not numbers in the states in which it gives none."""
+    """Action probabilities of a policy, shape (batch, actions); NaN in states where they are not valid."""
     try:
         distribution = policy.get_distribution(observations).distribution
-    except ValueError:  # torch refuses all of a batch for one state
+    except ValueError:  # one bad state makes torch refuse the whole batch
         if len(observations) > 1:
             return torch.cat([_chances(policy, each[None], inverse_temperature) for each in observations])
         assert isinstance(policy.action_space, spaces.Discrete)
@@ -210,11 +208,11 @@ def _chances(policy: ActorCriticPolicy, observations: torch.Tensor, inverse_temp
 def _check_numbers(
     what: str, numbers: np.ndarray, playing: np.ndarray, episode: np.ndarray, lengths: np.ndarray
 ) -> None:
-    """Refuse what is no finite number, naming where it came from."""
+    """Refuse values that are not finite, naming their step, episode and environment."""
     bad = np.flatnonzero(~np.isfinite(numbers))
     if bad.size:
         index = playing[bad[0]]
-        cause = "the game" if what == "reward" else "the policy's weights and what it sees"
+        cause = "the game" if what == "reward" else "the policy's weights and its observations"
         step = lengths[index, episode[index]] + 1
         raise ValueError(
             f"A {what} is {numbers[bad[0]]} in step {step} of episode {episode[index]} of environment {index}: "

@@ -1,4 +1,4 @@
-"""The gradient of a minibatch, as the sum over its parts."""
+"""Accumulation of a minibatch's gradient over parts."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
-from lcd.agents.parallel import side_by_side, thread_share
+from lcd.agents.parallel import parallel_map, thread_share
 
 Statistics = dict[str, torch.Tensor]
 
 Batch = TypeVar("Batch", bound=NamedTuple)
 
 
-def leave_gradient(
+def accumulate_gradient(
     parameters: Sequence[torch.nn.Parameter],
     batch: Batch,
     part_size: int,
     loss: Callable[[Batch], tuple[torch.Tensor, Statistics]],
 ) -> Statistics:
-    """Leave the gradient of a mean loss over a minibatch in the parameters.
+    """Accumulate the gradient of a minibatch's mean loss into ``.grad``.
 
-    On a CPU, in `working_alone`, the parts are at most the minibatch's share of a thread, and the threads compute them
-    side by side. The sum is taken in the order of the parts, so it does not depend on which is done first.
+    On a CPU, within `single_threaded`, the minibatch is split over threads. Gradients are added in the order of the
+    parts, so the sum does not depend on timing.
 
     Parameters
     ----------
     parameters
-        What is trained.
+        Trained parameters.
     batch
         Tensors with the samples along their first axis.
     part_size
-        Largest number of samples that pass the network at once, which bounds the memory.
+        Largest number of samples in one forward pass, which bounds the memory.
     loss
-        Mean loss of a part, a scalar, with scalars for the log.
+        From a part to its mean loss, a scalar, and scalars for the log.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def leave_gradient(
         parameter.grad = None
     total: Statistics = defaultdict(lambda: torch.zeros((), device=device))
     parts = zip(*(column.split(part_size) for column in batch), strict=True)
-    for gradients, statistics in side_by_side(gradients_of, parts, device):
+    for gradients, statistics in parallel_map(gradients_of, parts, device):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad.add_(gradient)

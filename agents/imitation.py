@@ -1,4 +1,4 @@
-"""Imitation of a teacher in the states that the student visits (DAgger)."""
+"""Online DAgger: imitation of a teacher in the states that the student visits."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from torch import nn
 
 from lcd.agents.encoders.convolutional import Encoder
 from lcd.agents.gradient import Statistics
-from lcd.agents.parallel import side_by_side, working_alone
-from lcd.agents.policy import EncoderPolicy, many_may_ask
+from lcd.agents.parallel import parallel_map, single_threaded
+from lcd.agents.policy import EncoderPolicy, is_thread_safe
 from lcd.agents.ppo import PPO
 from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 from lcd.agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
 
 LABELLED_AT_ONCE = 256
-"""Rows that a teacher labels together on a CPU: as fast as more of them, and what it computes meanwhile leaves no large
-holes in the memory that training then asks for (0.3 GB with the Nature encoder and two threads)."""
+"""States that a teacher labels in one batch on a CPU: larger ones are no faster, and their activations would fragment
+the memory that training needs next (0.3 GB with the Nature encoder and two threads)."""
 
 LABELLED_AT_ONCE_ON_GPU = 4096
 """On a GPU. Floods and searches are hundreds of small operations one after the other, which take the same time for 256
@@ -50,19 +50,19 @@ def labelled_at_once(teacher: Teacher, device: torch.device) -> int:
 
 
 class TaughtVecEnv(VecEnvWrapper):
-    """Shows a student its own view and keeps the teacher's view of the same states.
+    """Gives a student its own view and keeps the teacher's view of the same states.
 
     Parameters
     ----------
     venv
-        Environment whose observations are either one view for both, or a dictionary of views.
+        Environment whose observations are one view for both, or a dictionary of views.
     student_view, teacher_view
         Names of the views in a dictionary; ignored for a single view.
 
     Attributes
     ----------
-    seen : torch.Tensor
-        What the teacher sees now, uint8.
+    teacher_observations : torch.Tensor
+        The teacher's view of the current states, uint8.
     """
 
     def __init__(self, venv: VecEnv, student_view: str = "pixels", teacher_view: str = "semantic") -> None:
@@ -81,15 +81,15 @@ class TaughtVecEnv(VecEnvWrapper):
         else:
             assert isinstance(observations, np.ndarray)
             student = teacher = observations
-        self.seen = channels_first(torch.as_tensor(teacher))
+        self.teacher_observations = channels_first(torch.as_tensor(teacher))
         return student
 
     def reset(self) -> np.ndarray:
-        """Begin new episodes."""
+        """Start new episodes."""
         return self._split(self.venv.reset())
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Make the step; the last observation of an episode is the student's view as well."""
+        """Finish the step; the last observation of an episode is in the student's view as well."""
         observations, rewards, dones, infos = self.venv.step_wait()
         for index in np.flatnonzero(dones).tolist():
             final = infos[index].get("terminal_observation")
@@ -99,55 +99,57 @@ class TaughtVecEnv(VecEnvWrapper):
 
 
 class LabelledSamples(NamedTuple):
-    """Observations with the teacher's logarithms of the action probabilities, shape (batch, actions)."""
+    """Observations with the teacher's expert labels: log-probabilities of shape (batch, actions)."""
 
     observations: torch.Tensor
     teacher_log_probabilities: torch.Tensor
 
 
 class LabelRolloutBuffer(ByteRolloutBuffer):
-    """A rollout buffer that also keeps what the teacher saw."""
+    """A rollout buffer that also stores the teacher's observations."""
 
-    _seen: torch.Tensor | None = None
+    _observed: torch.Tensor | None = None
 
-    def keep(self, seen: torch.Tensor) -> None:
+    def store_teacher_observations(self, observations: torch.Tensor) -> None:
         """Store the teacher's view of the coming step."""
-        seen = channels_last(seen)
-        if self._seen is None:
+        observations = channels_last(observations)
+        if self._observed is None:
             pinned = self.device.type == "cuda"  # so that the device reads it while the processor goes on
-            self._seen = torch.empty((self.buffer_size, *seen.shape), dtype=seen.dtype, pin_memory=pinned)
-        self._seen[self.pos].copy_(seen)
+            self._observed = torch.empty(
+                (self.buffer_size, *observations.shape), dtype=observations.dtype, pin_memory=pinned
+            )
+        self._observed[self.pos].copy_(observations)
 
-    def seen(self, rows: torch.Tensor) -> torch.Tensor:
+    def teacher_observations(self, rows: torch.Tensor) -> torch.Tensor:
         """The teacher's view in the given rows."""
-        assert self._seen is not None
-        return channels_first(self._seen.flatten(0, 1)[rows.to(self._seen.device)].to(self.device))
+        assert self._observed is not None
+        return channels_first(self._observed.flatten(0, 1)[rows.to(self._observed.device)].to(self.device))
 
     def label(self, teacher: Teacher) -> torch.Tensor:
-        """The teacher's logarithms of the action probabilities in every row of the rollout, checked.
+        """Query the teacher's expert labels of every row of the rollout: log-probabilities, checked.
 
         Raises
         ------
         ValueError
-            If a label is no distribution over the actions.
+            If a label is not a distribution over the actions.
         """
-        assert self._seen is not None
+        assert self._observed is not None
         assert isinstance(self.action_space, spaces.Discrete)
-        return labels_of(teacher, channels_first(self._seen.flatten(0, 1)), int(self.action_space.n), self.device)
+        return labels_of(teacher, channels_first(self._observed.flatten(0, 1)), int(self.action_space.n), self.device)
 
 
 @torch.no_grad()
-def labels_of(teacher: Teacher, seen: torch.Tensor, actions: int, device: torch.device) -> torch.Tensor:
-    """A teacher's logarithms of the action probabilities in some states, checked.
+def labels_of(teacher: Teacher, observations: torch.Tensor, actions: int, device: torch.device) -> torch.Tensor:
+    """Query a teacher's expert labels: log-probabilities of the actions in some states, checked.
 
-    Threads label parts at once where `many_may_ask` the teacher.
+    Threads label parts in parallel where the teacher `is_thread_safe`.
 
     Parameters
     ----------
     teacher
         The teacher.
-    seen : torch.Tensor, shape (batch, ...)
-        What it sees in each state.
+    observations : torch.Tensor, shape (batch, ...)
+        The teacher's observation of each state.
     actions
         Number of actions in the game.
     device
@@ -161,27 +163,27 @@ def labels_of(teacher: Teacher, seen: torch.Tensor, actions: int, device: torch.
     Raises
     ------
     ValueError
-        If a label is no distribution over the actions.
+        If a label is not a distribution over the actions.
     """
 
-    @torch.no_grad()  # which every thread is told for itself
+    @torch.no_grad()  # gradient mode is set for each thread
     def labels_of_part(part: torch.Tensor) -> torch.Tensor:
         part = part.to(device, non_blocking=True)
         return shaped(teacher.log_probabilities(part), part, actions)
 
-    with working_alone() if many_may_ask(teacher) else nullcontext():
-        parts = seen.split(labelled_at_once(teacher, device))
-        return distributions(torch.cat(list(side_by_side(labels_of_part, parts, device))))
+    with single_threaded() if is_thread_safe(teacher) else nullcontext():
+        parts = parallel_map(labels_of_part, observations.split(labelled_at_once(teacher, device)), device)
+        return distributions(torch.cat(list(parts)))
 
 
 class DAgger(PPO):
-    """Online DAgger: the student acts, and a teacher labels every state that the student visits.
+    """Online DAgger (on-policy distillation): the student acts, a teacher labels every state that it visits.
 
-    After Ross, Gordon and Bagnell, *A Reduction of Imitation Learning to No-Regret Online Learning*, 2011, with
-    whole action distributions as labels. By default each rollout is learned from once, as PPO does; `memory` keeps
-    earlier ones, up to the growing data set of the paper, for the same number of gradient steps. Policy, rollouts,
-    minibatches and optimiser are those of `lcd.agents.PPO`, so the two spend the same budget; only the loss differs,
-    and exploration and credit assignment are gone.
+    After Ross, Gordon and Bagnell, *A Reduction of Imitation Learning to No-Regret Online Learning*, 2011, with action
+    distributions as labels. By default nothing aggregates: each rollout is used for its own update only, as in PPO.
+    With `memory` the last rollouts aggregate, up to the growing data set of the paper, for the same number of gradient
+    steps. Policy, rollouts, minibatches and optimiser are those of `lcd.agents.PPO`, so both spend the same budget.
+    Only the loss differs: exploration and credit assignment are gone.
 
     Parameters
     ----------
@@ -190,22 +192,22 @@ class DAgger(PPO):
     env
         A `TaughtVecEnv`, possibly wrapped further.
     teacher
-        Gives the labels. It is put in evaluation mode if it is a module, asked once before the first rollout, and
+        Gives the expert labels. A module is put in evaluation mode. It is queried once before the first rollout, and
         every label is checked.
     mixing
-        Probability that the teacher's action is carried out instead of the student's: a number, or a function of the
-        share of the budget that is left (from 1 to 0). 0, the default, lets the student act always.
+        Probability that the teacher acts instead of the student (β in the paper): a number, or a function of the
+        remaining share of the budget (from 1 to 0). With 0, the default, the student always acts.
     memory
-        Number of earlier rollouts that are kept with their labels: each pass then draws as many states as a rollout has
-        from all of them and the newest.
+        Number of earlier rollouts that are kept with their labels. Each epoch samples as many states as a rollout has
+        from these and the newest.
     **kwargs
-        Further arguments of `lcd.agents.PPO`; those of the reinforcement loss have no effect.
+        Further arguments of `lcd.agents.PPO`; those of the reinforcement-learning loss have no effect.
 
     Raises
     ------
     ValueError
-        From `learn`, if the teacher gives no distributions over the actions, has weights that are not finite, or is one
-        of other observations or actions.
+        From `learn`, if the teacher's labels are not distributions over the actions, its weights are not finite, or its
+        observations or actions are not those of the environment.
     """
 
     policy: EncoderPolicy
@@ -224,12 +226,12 @@ class DAgger(PPO):
             raise ValueError(f"memory is a number of earlier rollouts, at least 0, not {memory}.")
         self.teacher = teacher
         self._past: deque[LabelledSamples] = deque(maxlen=memory)
-        self._checked: object = None  # the teacher that was found fit
+        self._checked: object = None  # the teacher that passed the checks
         self.mixing: Any = mixing
         super().__init__(policy, env, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
 
     def _setup_model(self) -> None:
-        self.mixing = FloatSchedule(self.mixing)  # also what a loaded learner is told anew
+        self.mixing = FloatSchedule(self.mixing)  # also a value that is given when loading
         super()._setup_model()
         if not isinstance(self.policy, EncoderPolicy):
             raise ValueError(f"DAgger trains an EncoderPolicy, not a {type(self.policy).__name__}: leave policy out.")
@@ -242,7 +244,7 @@ class DAgger(PPO):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Collect a rollout, keeping what the teacher sees of it."""
+        """Collect a rollout, storing the teacher's observations of it."""
         taught = unwrap_vec_wrapper(env, TaughtVecEnv)
         if taught is None or self.teacher is None:
             raise ValueError(
@@ -250,13 +252,13 @@ class DAgger(PPO):
             )
         assert isinstance(rollout_buffer, LabelRolloutBuffer)
         if isinstance(self.teacher, nn.Module):
-            self.teacher.to(self.device)  # whoever read it from a file need not know where the student learns
-            self.teacher.eval()  # what it says of a state depends on no other state, and on no draw
+            self.teacher.to(self.device)
+            self.teacher.eval()  # labels must not depend on other states of the batch or on dropout
         if self._checked is not self.teacher:
             assert isinstance(self.action_space, spaces.Discrete)
             actions = int(self.action_space.n)
-            check_fits(self.teacher, taught.seen, actions)
-            labels_of(self.teacher, taught.seen, actions, self.device)
+            check_fits(self.teacher, taught.teacher_observations, actions)
+            labels_of(self.teacher, taught.teacher_observations, actions, self.device)
             self._checked = self.teacher
         share = self.mixing(self._current_progress_remaining)
         if not 0 <= share <= 1:
@@ -286,7 +288,7 @@ class DAgger(PPO):
             yield LabelledSamples(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
     def train(self) -> None:
-        """Move the student towards the teacher on the rollout just collected."""
+        """Update the student towards the teacher's labels on the rollout just collected."""
         assert isinstance(self.rollout_buffer, LabelRolloutBuffer)
         assert self.teacher is not None
         self._labels = self.rollout_buffer.label(self.teacher)
@@ -298,21 +300,21 @@ class DAgger(PPO):
 
     @recordable
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
-        """Kullback-Leibler divergence from the student's action distribution to the teacher's, mean over states."""
+        """Kullback-Leibler divergence of the student's action distribution from the teacher's, mean over states."""
         return self.imitation_loss(self.policy.log_probabilities(batch.observations), batch.teacher_log_probabilities)
 
     @staticmethod
     def imitation_loss(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, Statistics]:
-        """The same from the logarithms of both sides' action probabilities, shape (batch, actions)."""
+        """The same from both log-probabilities, shape (batch, actions)."""
         chances = teacher.exp()
         cross_entropy = -(chances * student).sum(dim=1)
-        loss = (cross_entropy - torch.special.entr(chances).sum(dim=1)).mean()  # entr is right at 0, for a sure teacher
+        loss = (cross_entropy - torch.special.entr(chances).sum(dim=1)).mean()  # entr is defined at probability 0
         agreement = (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
         return loss, {"loss": loss.detach(), "imitation_loss": loss.detach(), "agreement": agreement}
 
 
 class RecordingVecEnv(VecEnvWrapper):
-    """Stores the teacher's view before each step and, where mixing asks for it, lets the teacher act."""
+    """Stores the teacher's observations before each step and, with `mixing`, replaces actions by the teacher's."""
 
     def __init__(
         self,
@@ -328,22 +330,23 @@ class RecordingVecEnv(VecEnvWrapper):
         self._mixing, self._device = mixing, device
 
     def reset(self) -> VecEnvObs:
-        """Begin new episodes."""
+        """Start new episodes."""
         return self.venv.reset()
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Store the teacher's view, and begin the step."""
-        self._buffer.keep(self._taught.seen)
+        """Store the teacher's observations, and start the step."""
+        self._buffer.store_teacher_observations(self._taught.teacher_observations)
         if self._mixing > 0 and self._teacher is not None:
             assert isinstance(self.action_space, spaces.Discrete)
             assert self._device is not None
-            labels = labels_of(self._teacher, self._taught.seen, int(self.action_space.n), self._device)
+            observed = self._taught.teacher_observations
+            labels = labels_of(self._teacher, observed, int(self.action_space.n), self._device)
             probabilities = labels.exp()
-            advised = torch.multinomial(probabilities, 1).squeeze(1).cpu().numpy()
-            taken_over = torch.rand(len(advised)).numpy() < self._mixing
-            actions = np.where(taken_over, advised, actions)
+            expert = torch.multinomial(probabilities, 1).squeeze(1).cpu().numpy()
+            taken_over = torch.rand(len(expert)).numpy() < self._mixing
+            actions = np.where(taken_over, expert, actions)
         self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Make the step."""
+        """Finish the step."""
         return self.venv.step_wait()

@@ -1,4 +1,4 @@
-"""What the processor can do fast, and how to let it."""
+"""Hardware bfloat16, and memory allocation for training on a CPU."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ import torch
 
 @cache
 def bfloat16_is_fast(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 numbers in hardware, so that mixed precision pays.
-
-    Without such instructions bfloat16 is emulated, which is slower than float32.
-    """
+    """Whether the device has bfloat16 instructions; without them bfloat16 is emulated, slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        # Older versions of torch cannot tell.
+        # Older versions of torch do not report it.
         capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return False
@@ -26,16 +23,16 @@ def bfloat16_is_fast(device: torch.device) -> bool:
 
 @cache
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep freed blocks for the next allocation instead of returning them to the kernel.
+    """Make the C library keep freed memory for the next allocation instead of returning it to the kernel.
 
-    Training allocates and frees the same large activations at every minibatch. glibc gives blocks of this size back at
-    once, and the page faults of getting them anew cost a third of the time with the Nature encoder and more than half
-    with IMPALA. Has no effect on other C libraries, or when done twice.
+    Training allocates and frees the same large activations at every minibatch. By default glibc returns blocks of this
+    size at once, and the page faults of getting them again cost a third of the time with the Nature encoder and more
+    than half with IMPALA. There is no effect on other C libraries, and none of a second call.
 
     Returns
     -------
     bool
-        Whether the C library took the request.
+        Whether the C library accepted the setting.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

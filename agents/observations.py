@@ -1,4 +1,4 @@
-"""What the observations of an image encoder look like, and why others are refused."""
+"""Observation spaces of image encoders, and why others are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_observations(space: spaces.Space) -> None:
     if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3):
         raise ValueError(
             f"An encoder takes frames of shape (3, height, width) or label maps of shape (height, width), "
-            f"not {space}: stack frames along their channels, and name one view of several."
+            f"not {space}: stack frames along their channels, and choose one view of several."
         )
     check = _check_label_maps if is_label_map(space) else _check_frames
     check(space)

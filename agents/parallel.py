@@ -1,4 +1,4 @@
-"""Parts of one computation side by side, a thread of the processor for each."""
+"""Parallel map over threads of the CPU, with torch single-threaded in each."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _threads_left_free: ContextVar[int] = ContextVar("_threads_left_free", default=0
 
 
 def free_threads(device: torch.device) -> int:
-    """How many threads `side_by_side` uses: in `working_alone` as many as torch had before it, elsewhere one.
+    """Number of threads that `parallel_map` uses: within `single_threaded` torch's number before it, elsewhere one.
 
-    On another device than a CPU it is always one.
+    On other devices than a CPU it is always one.
     """
     return (_threads_left_free.get() or 1) if device.type == "cpu" else 1
 
 
 def thread_share(size: int, device: torch.device) -> int:
-    """Size of the parts, at least 1, such that each of the `free_threads` has one."""
+    """Size of the parts, at least 1, that gives each of the `free_threads` one part."""
     return max(1, math.ceil(size / free_threads(device)))
 
 
 @contextmanager
-def working_alone() -> Iterator[None]:
-    """Let this thread share no operation with others: they are left to what is done `side_by_side`.
+def single_threaded() -> Iterator[None]:
+    """Set torch to one thread within a context, which frees the others for `parallel_map`.
 
-    The helpers of an operation that threads share spin for some milliseconds, waiting for the next one. Parts that
-    began meanwhile would find these processors taken, and begin late.
+    After a multi-threaded operation the worker threads of OpenMP spin for some milliseconds. They would delay the parts
+    of a `parallel_map` that starts meanwhile.
     """
     threads = torch.get_num_threads()
     left_free = _threads_left_free.set(_threads_left_free.get() or threads)
@@ -48,13 +48,12 @@ def working_alone() -> Iterator[None]:
         _threads_left_free.reset(left_free)
 
 
-def side_by_side(function: Callable[[Part], Result], parts: Iterable[Part], device: torch.device) -> Iterator[Result]:
-    """Results of a function for each part, in order.
+def parallel_map(function: Callable[[Part], Result], parts: Iterable[Part], device: torch.device) -> Iterator[Result]:
+    """Map a function over parts, in parallel threads; results come in order.
 
-    On a CPU, a thread that does all of a part's small operations alone is faster than all threads sharing each of them:
-    they wait for each other at the end of the computation instead of at the end of every operation. So in
-    `working_alone` each part has one of the `free_threads`. With one, outside, and on another device, it is the plain
-    ``map``, and threads share operations as torch has them do.
+    On a CPU, one thread a part is faster than all threads within each small operation: they synchronise once at the end
+    instead of after every operation. So within `single_threaded` each part runs in one of the `free_threads`. Outside,
+    with one thread, and on another device it is the plain ``map``, and torch's operations are multi-threaded as usual.
     """
     threads, before = free_threads(device), torch.get_num_threads()
     if threads == 1:
@@ -62,7 +61,7 @@ def side_by_side(function: Callable[[Part], Result], parts: Iterable[Part], devi
         return
 
     def alone(part: Part) -> Result:
-        torch.set_num_threads(1)  # every time, for MKL has one setting for all threads
+        torch.set_num_threads(1)  # for every part, because MKL has one setting for all threads
         return function(part)
 
     try:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim import Adam
 
 from lcd.agents.encoders.convolutional import Encoder
-from lcd.agents.encoders.pretrained import Eye, ModuleEncoder
+from lcd.agents.encoders.pretrained import Backbone, ModuleEncoder
 from lcd.agents.encoders.registry import EncoderName
 from lcd.agents.encoders.weights import load_weights
 from lcd.agents.machine import bfloat16_is_fast
@@ -24,21 +24,21 @@ _LARGEST_HALF = torch.finfo(torch.float16).max
 
 
 def peak(lr_schedule: Schedule) -> float:
-    """The highest learning rate of a schedule, which may begin at nothing; one with a `peak` is a part of a longer."""
+    """The highest learning rate of a schedule; a segment of a longer schedule has it as its attribute `peak`."""
     known = getattr(getattr(lr_schedule, "value_schedule", lr_schedule), "peak", None)
     return max(lr_schedule(left / 100) for left in range(101)) if known is None else float(known)
 
 
-def many_may_ask(policy: object) -> bool:
-    """Whether threads may pass something at once: only what is known to keep nothing of one pass for the next.
+def is_thread_safe(policy: object) -> bool:
+    """Whether threads may call a policy at once: only if it is known to keep no state between forward passes.
 
-    Stable-Baselines3's own policies keep their distribution, and what a torch module keeps only its author knows.
+    Stable-Baselines3's own policies keep their distribution, and an unknown torch module may keep anything.
     """
     return isinstance(policy, EncoderPolicy) and not isinstance(policy.features_extractor, ModuleEncoder)
 
 
 class EncoderPolicy(ActorCriticPolicy):
-    """Stable-Baselines3's actor-critic policy, computing its encoder in mixed precision and channels last.
+    """Stable-Baselines3's actor-critic policy with its encoder in mixed precision and channels last.
 
     Parameters
     ----------
@@ -46,10 +46,11 @@ class EncoderPolicy(ActorCriticPolicy):
         As in ``ActorCriticPolicy``.
     encoder
         Name of an encoder, see `lcd.agents.encoders.registry.EncoderName`; or a torch module from images to features,
-        which is trained with everything else, or in an `lcd.agents.Eye` with its preprocessing and left as it is.
+        which is trained with the policy; or an `lcd.agents.Backbone`, a module with its preprocessing, frozen by
+        default.
     action_classes
-        Groups of actions that do the same, every action in one of them. The policy then prefers one group to another,
-        never one action of a group to another, and its entropy is that of the groups. By default all actions differ.
+        Groups of equivalent actions, every action in one of them. The policy then chooses among groups, uniformly
+        within one, and its entropy is that of the groups. By default all actions differ.
     mixed_precision
         Whether the encoder computes in bfloat16; by default, where the device has instructions for it. Weights, heads
         and losses stay in float32.
@@ -59,18 +60,18 @@ class EncoderPolicy(ActorCriticPolicy):
     Raises
     ------
     ValueError
-        If the encoder is none, or is asked for in another way.
+        If the encoder is not valid, or is given by another argument.
     """
 
-    own_learning_rate: float | None = None
-    """Of the encoder below its linear layer, at the highest; None where it is that of everything else."""
+    backbone_learning_rate: float | None = None
+    """Highest learning rate of the backbone; None where it is that of the other layers."""
 
     def __init__(
         self,
         observation_space: spaces.Space,
         action_space: spaces.Space,
         lr_schedule: Schedule,
-        encoder: str | nn.Module | Eye = "nature",
+        encoder: str | nn.Module | Backbone = "nature",
         mixed_precision: bool | None = None,
         action_classes: Sequence[Sequence[int]] | None = None,
         **kwargs: Any,
@@ -80,20 +81,18 @@ class EncoderPolicy(ActorCriticPolicy):
                 "An EncoderPolicy has one encoder for its actor and critic: share_features_extractor=True."
             )
         if other := [name for name in kwargs if name.startswith("features_extractor_")]:
-            raise ValueError(
-                f"An EncoderPolicy is told its encoder by encoder=, a name or a module, not by {other[0]}=."
-            )
-        self._asked = (encoder,)  # in a tuple, so that a module in it is not one of this module's twice
+            raise ValueError(f"An EncoderPolicy takes its encoder as encoder=, a name or a module, not as {other[0]}=.")
+        self._asked = (encoder,)  # in a tuple, so that a module in it is not registered twice
         self.action_classes = None if action_classes is None else tuple(tuple(members) for members in action_classes)
         self.mixed_precision = mixed_precision
         self.encoder_name = encoder if isinstance(encoder, str) else None
-        if not isinstance(encoder, str | nn.Module | Eye):
-            raise ValueError(f"An encoder is a name, a torch module or an lcd.agents.Eye, not {encoder!r}.")
+        if not isinstance(encoder, str | nn.Module | Backbone):
+            raise ValueError(f"An encoder is a name, a torch module or an lcd.agents.Backbone, not {encoder!r}.")
         if isinstance(encoder, str):
             encoder_class, encoder_arguments = EncoderName.read(encoder).encoder
         else:
-            eye = encoder if isinstance(encoder, Eye) else Eye(encoder, frozen=False)
-            encoder_class, encoder_arguments = ModuleEncoder, {"eye": eye}
+            backbone = encoder if isinstance(encoder, Backbone) else Backbone(encoder, frozen=False)
+            encoder_class, encoder_arguments = ModuleEncoder, {"backbone": backbone}
         arguments: dict[str, Any] = {
             "features_extractor_class": encoder_class,
             "features_extractor_kwargs": encoder_arguments,
@@ -120,109 +119,111 @@ class EncoderPolicy(ActorCriticPolicy):
             assert isinstance(self.action_space, spaces.Discrete)
             self.action_dist = _ClassDistribution(int(self.action_space.n), self.action_classes)
         encoder = self.features_extractor
-        # Stable-Baselines3 draws the weights of every layer anew.
-        learned = encoder.eye if isinstance(encoder, ModuleEncoder) else None
-        kept = {} if learned is None else {name: value.clone() for name, value in learned.state_dict().items()}
-        for parameter in [] if learned is None else learned.parameters():
-            parameter.data = parameter.data.contiguous()  # which the drawing asks for
+        # Stable-Baselines3 initialises the weights of every layer again.
+        pretrained = encoder.backbone if isinstance(encoder, ModuleEncoder) else None
+        kept = {} if pretrained is None else {name: value.clone() for name, value in pretrained.state_dict().items()}
+        for parameter in [] if pretrained is None else pretrained.parameters():
+            parameter.data = parameter.data.contiguous()  # orthogonal initialisation needs it
         super()._build(lr_schedule)
-        if learned is not None:
-            learned.load_state_dict(kept)
+        if pretrained is not None:
+            pretrained.load_state_dict(kept)
         if isinstance(encoder, Encoder):
-            self._equip(encoder, lr_schedule)
+            self._configure_encoder(encoder, lr_schedule)
 
-    def _equip(self, encoder: Encoder, lr_schedule: Schedule) -> None:
-        """Give the encoder the weights that its name asks for, and leave to the optimiser what is to be trained."""
-        wish: EncoderName | Eye = (
-            self.features_extractor_kwargs["eye"] if self.encoder_name is None else EncoderName.read(self.encoder_name)
+    def _configure_encoder(self, encoder: Encoder, lr_schedule: Schedule) -> None:
+        """Load the weights that the encoder's name asks for, and give the optimiser the trained parameters only."""
+        asked: EncoderName | Backbone = (
+            self.features_extractor_kwargs["backbone"]
+            if self.encoder_name is None
+            else EncoderName.read(self.encoder_name)
         )
         if not isinstance(encoder, ModuleEncoder):  # which has tried its module
             self._try_encoder(encoder)
-        if isinstance(wish, EncoderName) and wish.weights is not None:
-            load_weights(encoder, wish.weights)
-        if wish.frozen:
+        if isinstance(asked, EncoderName) and asked.weights is not None:
+            load_weights(encoder, asked.weights)
+        if asked.frozen:
             encoder.freeze()
-        if not wish.frozen and wish.learning_rate is None:
+        if not asked.frozen and asked.learning_rate is None:
             return
-        rest, of_encoder = self._groups_of_parameters()
-        groups = [{"params": rest}] + [{"params": of_encoder}] * (not wish.frozen)
+        rest, of_backbone = self._parameter_groups()
+        groups = [{"params": rest}] + [{"params": of_backbone}] * (not asked.frozen)
         self.optimizer = self.optimizer_class(groups, lr=peak(lr_schedule), **self.optimizer_kwargs)  # type: ignore[call-arg]
-        if not wish.frozen:
-            self.own_learning_rate = wish.learning_rate
-            self.set_own_learning_rate(lr_schedule, 1.0)
+        if not asked.frozen:
+            self.backbone_learning_rate = asked.learning_rate
+            self.set_backbone_learning_rate(lr_schedule, 1.0)
 
-    def _groups_of_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """Parameters of everything else, and of the encoder below its linear layer."""
+    def _parameter_groups(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """Parameters of the other layers, and of the backbone."""
         assert isinstance(self.features_extractor, Encoder)
-        of_encoder = {id(parameter) for parameter in self.features_extractor.eye.parameters()}
-        return tuple([each for each in self.parameters() if (id(each) in of_encoder) == own] for own in (False, True))  # type: ignore[return-value]
+        of_backbone = {id(parameter) for parameter in self.features_extractor.backbone.parameters()}
+        return tuple([each for each in self.parameters() if (id(each) in of_backbone) == own] for own in (False, True))  # type: ignore[return-value]
 
-    def set_own_learning_rate(self, lr_schedule: Schedule, left: float) -> None:
-        """Set the encoder's own learning rate, where it has one, in the optimiser.
+    def set_backbone_learning_rate(self, lr_schedule: Schedule, left: float) -> None:
+        """Set the backbone's learning rate in the optimiser, where it has one of its own.
 
-        It follows the schedule of everything else, whose highest value it is at its own highest. It is computed from
-        that schedule each time, for a loaded optimiser brings the rates of the training run that it was saved in.
+        It is proportional to the schedule of the other layers and reaches its highest value with it. It is computed
+        from that schedule each time, because a loaded optimiser has the rates of the training run that it was saved in.
 
         Parameters
         ----------
         lr_schedule
-            Learning rate of everything else, by the share of the training run that is left.
+            Learning rate of the other layers, by the remaining share of the training run.
         left
-            That share now, from 1 to 0.
+            The remaining share, from 1 to 0.
         """
-        if self.own_learning_rate is None:
+        if self.backbone_learning_rate is None:
             return
         highest = peak(lr_schedule)
-        of_encoder = {id(parameter) for parameter in self._groups_of_parameters()[1]}
+        of_backbone = {id(parameter) for parameter in self._parameter_groups()[1]}
         for group in self.optimizer.param_groups:
-            if group["params"] and id(group["params"][0]) in of_encoder:
-                group["lr"] = self.own_learning_rate * (lr_schedule(left) / highest if highest else 0.0)
+            if group["params"] and id(group["params"][0]) in of_backbone:
+                group["lr"] = self.backbone_learning_rate * (lr_schedule(left) / highest if highest else 0.0)
 
     def _try_encoder(self, encoder: Encoder) -> None:
-        """Refuse, before anything is learned, an encoder that does not take the observations that it is for."""
+        """Check before training that an encoder takes the observations and gives as many features as it says."""
         shape, training = self.observation_space.shape or (), encoder.training
         blank = torch.zeros(1, *shape, dtype=torch.as_tensor(np.empty(0, self.observation_space.dtype)).dtype)
         name = self.encoder_name or type(encoder).__name__
-        encoder.eval()  # nothing is drawn, and no running mean moves
+        encoder.eval()  # no dropout is drawn, and no running mean moves
         try:
             with torch.no_grad():
                 found = encoder(blank).shape
         except (RuntimeError, IndexError, AssertionError) as error:
             reason = " ".join(str(error).split())[:160]
-            raise ValueError(f"The encoder {name} takes no observations of shape {shape} ({reason}).") from error
+            raise ValueError(f"The encoder {name} does not take observations of shape {shape} ({reason}).") from error
         finally:
             encoder.train(training)
         if tuple(found) != (1, encoder.features_dim):
             raise ValueError(
-                f"The encoder {name} must give {encoder.features_dim} features, its features_dim, of an observation: "
-                f"its network gives the shape {tuple(found)} for one."
+                f"The encoder {name} must give {encoder.features_dim} features, its features_dim, for an observation: "
+                f"its network gives the shape {tuple(found)}."
             )
 
     @torch.no_grad()
     def scale_logits(self, inverse_temperature: float) -> None:
-        """Make the policy more certain, in place: its logits are multiplied by a number above 1."""
+        """Multiply the policy's logits by an inverse temperature, in place."""
         for parameter in self.action_net.parameters():
             parameter.mul_(inverse_temperature)
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the eye stays as it is, so that what it sees need not be computed twice."""
+        """Whether the encoder's backbone is frozen, so that its features can be cached."""
         return isinstance(self.features_extractor, Encoder) and self.features_extractor.frozen
 
     @torch.no_grad()
-    def see(self, obs: torch.Tensor) -> torch.Tensor:
-        """What the eye sees in observations, shape (batch, numbers), in half precision; the policy takes it, too."""
+    def encode(self, obs: torch.Tensor) -> torch.Tensor:
+        """Backbone features of observations, shape (batch, features), in half precision; the policy accepts them."""
         assert isinstance(self.features_extractor, Encoder)
         with self._precision(obs):
-            return self.features_extractor.see(obs).clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
+            return self.features_extractor.encode(obs).clamp(-_LARGEST_HALF, _LARGEST_HALF).half()
 
     def _precision(self, obs: torch.Tensor) -> torch.autocast:
         wanted = bfloat16_is_fast(obs.device) if self.mixed_precision is None else self.mixed_precision
-        enabled = wanted and not obs.requires_grad  # gradients of images, and theirs in turn, want all their digits
+        enabled = wanted and not obs.requires_grad  # first and second derivatives by images need full precision
         return torch.autocast(obs.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
     def extract_features(self, obs: PyTorchObs, features_extractor: nn.Module | None = None) -> torch.Tensor:
-        """Features of raw observations; bytes are converted where they are used, not before."""
+        """Features of raw observations; the encoder converts bytes itself."""
         assert isinstance(obs, torch.Tensor)
         with self._precision(obs):
             return self.features_extractor(obs).float()
@@ -230,7 +231,7 @@ class EncoderPolicy(ActorCriticPolicy):
     def forward(
         self, obs: torch.Tensor, deterministic: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Actions, shape (batch,), with their values and the logarithms of their probabilities."""
+        """Sample actions, shape (batch,), with values and log-probabilities."""
         log_probabilities, values = self.heads(obs)
         if deterministic:
             actions = log_probabilities.argmax(dim=1, keepdim=True)
@@ -241,7 +242,7 @@ class EncoderPolicy(ActorCriticPolicy):
     def evaluate_actions(
         self, obs: PyTorchObs, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Values, logarithms of the actions' probabilities, and entropies of the distributions they come from."""
+        """Values, log-probabilities of given actions, and entropies of the action distributions."""
         log_probabilities, values = self.heads(obs)
         of_classes = log_probabilities
         if isinstance(self.action_net, _ClassLinear):
@@ -250,12 +251,12 @@ class EncoderPolicy(ActorCriticPolicy):
         return values, log_probabilities.gather(1, actions.unsqueeze(1)).squeeze(1), entropies
 
     def heads(self, obs: PyTorchObs) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logarithms of all actions' probabilities, shape (batch, actions), and values, shape (batch, 1)."""
+        """Log-probabilities of all actions, shape (batch, actions), and values, shape (batch, 1)."""
         actor, critic = self.mlp_extractor(self.extract_features(obs))
         return torch.log_softmax(self.action_net(actor), dim=1), self.value_net(critic)
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
-        """Distribution of the actions."""
+        """Action distribution."""
         return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(self.extract_features(obs)))
 
     def predict_values(self, obs: PyTorchObs) -> torch.Tensor:
@@ -263,12 +264,12 @@ class EncoderPolicy(ActorCriticPolicy):
         return self.value_net(self.mlp_extractor.forward_critic(self.extract_features(obs)))
 
     def log_probabilities(self, obs: PyTorchObs) -> torch.Tensor:
-        """Logarithms of the action probabilities, shape (batch, actions)."""
+        """Log-probabilities of all actions, shape (batch, actions)."""
         return torch.log_softmax(self.action_net(self.mlp_extractor.forward_actor(self.extract_features(obs))), dim=1)
 
 
 class _ClassLinear(nn.Linear):
-    """Logits of all actions from one number a class, such that the members of a class share its probability."""
+    """A linear layer with one logit a class of equivalent actions, which share its probability uniformly."""
 
     class_of: torch.Tensor
     log_sizes: torch.Tensor
@@ -284,12 +285,12 @@ class _ClassLinear(nn.Linear):
 
 
 class _ClassDistribution(CategoricalDistribution):
-    """Distribution of actions that treats the members of a class alike."""
+    """Categorical distribution that is uniform over the actions of a class."""
 
     def __init__(self, actions: int, classes: Sequence[Sequence[int]]) -> None:
         super().__init__(actions)
         if sorted(action for members in classes for action in members) != list(range(actions)):
-            raise ValueError(f"Action classes hold each of the {actions} actions once, unlike {classes}.")
+            raise ValueError(f"Action classes must hold each of the {actions} actions once, unlike {classes}.")
         self._class_of = torch.zeros(actions, dtype=torch.int64)
         for number, members in enumerate(classes):
             self._class_of[list(members)] = number

@@ -22,13 +22,13 @@ from lcd.io.untrusted import UnreadableFileError, check_file, in_short, parse_js
 FORMAT = "lcd-policy-1"
 
 LARGEST = 4 * 2**30
-"""Bytes of a policy file."""
+"""Largest size of a policy file, in bytes."""
 
 LARGEST_SIDE, MOST_ACTIONS = 1_024, 10_000
-"""Pixels of an observation in each direction, and actions."""
+"""Largest side of an observation in pixels, and largest number of actions."""
 
 LARGEST_WEIGHT = 1e6
-"""Beyond what training gives any weight."""
+"""Largest absolute weight that is not taken for damage."""
 
 _REMEDY = "write the file again"
 
@@ -38,13 +38,13 @@ class PolicyFileError(ValueError):
 
 
 def _weights(policy: EncoderPolicy) -> dict[str, torch.Tensor]:
-    """The policy's weights, without the second and third name that SB3 gives the one encoder."""
+    """The policy's weights, without the second and third name that Stable-Baselines3 gives the one encoder."""
     aliases = ("pi_features_extractor.", "vf_features_extractor.")
     return {name: value.contiguous() for name, value in policy.state_dict().items() if not name.startswith(aliases)}
 
 
 def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half: bool = False) -> None:
-    """Write a policy with a card that says what it is.
+    """Write a policy with a card that describes it.
 
     Parameters
     ----------
@@ -53,17 +53,17 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
     path
         File to write.
     card
-        What a reader should know, as JSON data: the game, how the policy was made, its scores.
+        JSON data: the game, how the policy was trained, its scores.
     half
         Whether to write the weights in half precision.
 
     Raises
     ------
     ValueError
-        If the policy is more than an encoder, as the file names it, and two linear heads.
+        If the policy is not a named encoder with two linear heads.
     """
     if policy.encoder_name is None:
-        raise ValueError("A policy file describes an encoder by its name: it cannot hold a module of your own.")
+        raise ValueError("A policy file describes an encoder by its name: it cannot hold a custom module.")
     checked_card(card, "The card")
     name = EncoderName.read(policy.encoder_name)
     if policy.net_arch:
@@ -90,9 +90,9 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
     Parameters
     ----------
     path
-        What `save_policy` wrote, here or anywhere: all weights are inside, no other file is opened.
+        A file of `save_policy`: it holds all weights, no other file is opened.
     ask_hubs
-        Whether an encoder may be one of a hub (``timm:NAME``, ``hf:NAME``), whose architecture is then fetched over the
+        Whether the encoder may come from a hub (``timm:NAME``, ``hf:NAME``), whose architecture is fetched over the
         network: only for files that you trust.
 
     Returns
@@ -105,7 +105,7 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
     Raises
     ------
     PolicyFileError
-        If the file is missing, cut short or something else; the message says which.
+        If the file is missing, cut short or not a policy; the message says which.
     """
     path = Path(path)
     try:
@@ -113,7 +113,7 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
         weights, metadata = read_safetensors(path, LARGEST, remedy=_REMEDY)
         if metadata.get("format") != FORMAT:
             found = short(metadata.get("format"))
-            raise PolicyFileError(f"{path} holds no policy of the LCD: its format is {found}, not {FORMAT!r}.")
+            raise PolicyFileError(f"{path} is not a policy file of the LCD: its format is {found}, not {FORMAT!r}.")
         card = checked_card(_json(metadata, "card", path), f"The card in {path}")
         described = _Description.read(metadata, path, ask_hubs)
     except UnreadableFileError as error:
@@ -121,15 +121,15 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, PolicyFileError):
             raise
-        raise PolicyFileError(f"The description in {path} makes no policy ({in_short(error)}): {_REMEDY}.") from error
+        raise PolicyFileError(f"The description in {path} is not valid ({in_short(error)}): {_REMEDY}.") from error
     misfit = PolicyFileError(f"The weights in {path} do not fit the encoder {described.encoder!r}: {_REMEDY}.")
     if not described.fits(weights):
         raise misfit
     try:
-        with torch.random.fork_rng(devices=[]):  # the weights to be replaced are drawn; reading a file draws nothing
+        with torch.random.fork_rng(devices=[]):  # initialising the weights to be replaced leaves the generator alone
             policy = described.policy()
     except (KeyError, IndexError, TypeError, ValueError, AssertionError, RuntimeError, MemoryError) as error:
-        raise PolicyFileError(f"The description in {path} makes no policy ({in_short(error)}): {_REMEDY}.") from error
+        raise PolicyFileError(f"The description in {path} is not valid ({in_short(error)}): {_REMEDY}.") from error
     try:
         if weights.keys() != _weights(policy).keys():
             raise RuntimeError("other names")
@@ -141,7 +141,7 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
     except ValueError as error:
         raise PolicyFileError(str(error)) from None
     if (damaged := not_finite(weights)) is not None:
-        raise PolicyFileError(f"{path} cannot be used, for {damaged} holds what is no number: write or fetch it again.")
+        raise PolicyFileError(f"{path} is damaged: {damaged} is not finite. Write or fetch it again.")
     policy.set_training_mode(False)
     _check_numbers(policy, path)
     return policy, card
@@ -149,7 +149,7 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
 
 @dataclass(frozen=True)
 class _Description:
-    """What the metadata of a file say of its policy."""
+    """The policy that a file's metadata describe."""
 
     encoder: str
     observation_shape: tuple[int, ...]
@@ -192,9 +192,9 @@ class _Description:
         return spaces.Box(0, largest, self.observation_shape, np.uint8)
 
     def fits(self, weights: dict[str, torch.Tensor]) -> bool:
-        """Whether the weights have the shapes that the description asks for, before memory is taken for them.
+        """Whether the weights have the described shapes, before memory is allocated for them.
 
-        An encoder that does not say its shapes without computing is left to be tried.
+        An encoder whose shapes are not known without computing passes here and is tried later.
         """
         outputs = self.actions if self.action_classes is None else len(self.action_classes)
         if "action_net.bias" not in weights or weights["action_net.bias"].shape != (outputs,):
@@ -207,7 +207,7 @@ class _Description:
         try:
             with torch.device("meta"):
                 wanted = encoder(self.space, **arguments).state_dict()
-        except Exception:  # of many kinds: what an encoder computes while it is made may need numbers
+        except Exception:  # of many types: an encoder's constructor may compute with real tensors
             return True
         before = "features_extractor."
         there = {name.removeprefix(before): value for name, value in weights.items() if name.startswith(before)}
@@ -227,21 +227,22 @@ def _json(metadata: dict[str, str], key: str, path: Path) -> Any:
 
 @torch.no_grad()
 def _check_numbers(policy: EncoderPolicy, path: Path) -> None:
-    """Refuse weights that are no numbers, or with which a policy prefers nothing to anything.
+    """Refuse weights that are not finite or too large, or with which values or log-probabilities are not finite.
 
     Raises
     ------
     PolicyFileError
-        If a weight is not finite or beyond what training gives, or a value or a preference is not finite.
+        If there are any.
     """
     for name, value in policy.state_dict().items():
         if value.is_floating_point() and not (value.abs() <= LARGEST_WEIGHT).all():
             raise PolicyFileError(
-                f"The weights in {path} are damaged: {name} holds what is no number, or one beyond {LARGEST_WEIGHT:g}."
+                f"The weights in {path} are damaged: {name} has a value that is not finite, or beyond "
+                f"{LARGEST_WEIGHT:g}."
             )
     assert isinstance(policy.observation_space, spaces.Box)
     largest = int(policy.observation_space.high.max())
     shape = policy.observation_space.shape
     tried = torch.stack([torch.full(shape, value, dtype=torch.uint8) for value in (0, largest // 2, largest)])
     if not all(torch.isfinite(found).all() for found in policy.heads(tried)):
-        raise PolicyFileError(f"The weights in {path} are damaged: with them no action has a probability.")
+        raise PolicyFileError(f"The weights in {path} are damaged: they give no finite action probabilities.")

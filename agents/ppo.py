@@ -1,4 +1,4 @@
-"""Proximal policy optimisation: Stable-Baselines3's, fast on a CPU and right on a GPU."""
+"""Proximal policy optimisation: Stable-Baselines3's, optimised for the CPU."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from torch.nn import functional
 from lcd.agents.acting import Actor
 from lcd.agents.deferred import RecordedGradient, can_skip, steps_of_epoch
 from lcd.agents.encoders.convolutional import Encoder
-from lcd.agents.encoders.pretrained import Eye
+from lcd.agents.encoders.pretrained import Backbone
 from lcd.agents.encoders.registry import EncoderName
 from lcd.agents.gpu_rollout import collect
-from lcd.agents.gradient import Statistics, leave_gradient
+from lcd.agents.gradient import Statistics, accumulate_gradient
 from lcd.agents.machine import keep_freed_memory
-from lcd.agents.parallel import working_alone
-from lcd.agents.policy import EncoderPolicy, many_may_ask
+from lcd.agents.parallel import single_threaded
+from lcd.agents.policy import EncoderPolicy, is_thread_safe
 from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer
 
@@ -48,7 +48,7 @@ PROCGEN_SETTINGS: Mapping[str, Any] = {
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss or a gradient is no longer a number; the weights are those from before it."""
+    """A loss or a gradient is not finite; the weights are those from before it."""
 
 
 class PPO(stable_baselines3.PPO):
@@ -64,11 +64,11 @@ class PPO(stable_baselines3.PPO):
     env
         Environment with byte frames or label maps.
     encoder
-        The visual encoder: a name, a torch module or an `lcd.agents.Eye`, see `lcd.agents.EncoderPolicy`. What a frozen
-        one sees is computed once a frame and kept.
+        The visual encoder: a name, a torch module or an `lcd.agents.Backbone`, see `lcd.agents.EncoderPolicy`. The
+        features of a frozen backbone are computed once a frame and cached.
     micro_batch_size
-        Largest number of observations that pass the network at once; by default, what suits the encoder and the device.
-        The gradient of a minibatch is the sum over its parts, so this bounds memory and changes nothing but rounding.
+        Largest number of observations in one forward pass; the default depends on the encoder and the device. The
+        gradient of a minibatch is accumulated over its parts, so this bounds memory and changes nothing but rounding.
     **kwargs
         Further arguments of ``stable_baselines3.PPO``.
 
@@ -85,14 +85,14 @@ class PPO(stable_baselines3.PPO):
         policy: str | type = "EncoderPolicy",
         env: GymEnv | str | None = None,
         *,
-        encoder: str | nn.Module | Eye | None = None,
+        encoder: str | nn.Module | Backbone | None = None,
         micro_batch_size: int | None = None,
         **kwargs: Any,
     ) -> None:
         self.micro_batch_size = micro_batch_size
         if encoder is not None:
             if "encoder" in (kwargs.get("policy_kwargs") or {}):
-                raise ValueError("There is an encoder in policy_kwargs as well: name it once.")
+                raise ValueError("There is an encoder in policy_kwargs as well: give it once.")
             chosen = self.policy_aliases.get(policy) if isinstance(policy, str) else policy
             if chosen is not None and not issubclass(chosen, EncoderPolicy):
                 raise ValueError(f"{policy} brings its own network: leave encoder= out, or leave the policy out.")
@@ -106,12 +106,12 @@ class PPO(stable_baselines3.PPO):
         if "encoder" in vars(self):  # Stable-Baselines3's load sets whatever it is given
             raise ValueError("A saved model keeps its encoder: leave encoder= out, or make a new model with it.")
         if not isinstance(self.action_space, spaces.Discrete):
-            raise ValueError(f"lcd.agents.PPO chooses among a number of actions: {self.action_space} is not Discrete.")
+            raise ValueError(f"lcd.agents.PPO needs discrete actions: {self.action_space} is not Discrete.")
         if not isinstance(self.observation_space, spaces.Box):
-            raise ValueError(f"lcd.agents.PPO sees one image at a time: {self.observation_space} is not a Box.")
+            raise ValueError(f"lcd.agents.PPO takes one image at a time: {self.observation_space} is not a Box.")
         super()._setup_model()
-        if self.sees_once:
-            self._keep_what_is_seen()
+        if self.caches_features:
+            self._cache_features()
         if self.device.type == "cpu":
             keep_freed_memory()
         if self.micro_batch_size is None:
@@ -150,17 +150,17 @@ class PPO(stable_baselines3.PPO):
         return self._recorded_gradient
 
     @property
-    def sees_once(self) -> bool:
-        """Whether the rollout buffer keeps what a frozen eye sees, instead of the observations."""
+    def caches_features(self) -> bool:
+        """Whether the rollout buffer stores the features of a frozen backbone instead of the observations."""
         return isinstance(self.policy, EncoderPolicy) and self.policy.is_frozen
 
-    def _keep_what_is_seen(self) -> None:
-        """Make the rollout buffer one of what the eye sees."""
+    def _cache_features(self) -> None:
+        """Make the rollout buffer store backbone features."""
         encoder = self.policy.features_extractor
         assert isinstance(encoder, Encoder)
         self.rollout_buffer = self.rollout_buffer_class(  # type: ignore[misc]
             self.n_steps,
-            spaces.Box(-np.inf, np.inf, (encoder.seen_size,), np.float16),
+            spaces.Box(-np.inf, np.inf, (encoder.backbone_dim,), np.float16),
             self.action_space,
             device=self.device,
             gamma=self.gamma,
@@ -177,7 +177,7 @@ class PPO(stable_baselines3.PPO):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Save as Stable-Baselines3 does; to load it, no file that the eye's weights came from is needed."""
+        """Save as Stable-Baselines3 does; loading does not need the file that the backbone's weights came from."""
         asked = self.policy_kwargs
         named = asked.get("encoder")
         if isinstance(named, str):
@@ -190,12 +190,12 @@ class PPO(stable_baselines3.PPO):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Collect a rollout; a frozen eye sees each of its frames once."""
-        if self.sees_once:
-            env = _SeeingVecEnv(env, self.policy, self.device)  # type: ignore[arg-type]
+        """Collect a rollout; a frozen backbone encodes each frame once."""
+        if self.caches_features:
+            env = _FeatureVecEnv(env, self.policy, self.device)  # type: ignore[arg-type]
             assert isinstance(self._last_obs, np.ndarray)
             if self._last_obs.ndim > 2:
-                self._last_obs = env.seen(self._last_obs)
+                self._last_obs = env.encode(self._last_obs)
         if self.acts_on_gpu:
             assert isinstance(rollout_buffer, ByteRolloutBuffer)
             return collect(self, self.actor, env, callback, rollout_buffer, n_rollout_steps)
@@ -208,7 +208,7 @@ class PPO(stable_baselines3.PPO):
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)
         if isinstance(self.policy, EncoderPolicy):
-            self.policy.set_own_learning_rate(self.lr_schedule, self._current_progress_remaining)
+            self.policy.set_backbone_learning_rate(self.lr_schedule, self._current_progress_remaining)
 
     @recordable
     def minibatch_loss(self, batch: RolloutBufferSamples, clip_range: float) -> tuple[torch.Tensor, Statistics]:
@@ -219,7 +219,7 @@ class PPO(stable_baselines3.PPO):
         batch
             Observations with actions, advantages (normalised) and returns.
         clip_range
-            Largest change of an action's probability, as a ratio, that is rewarded.
+            Clipping range of the probability ratio.
 
         Returns
         -------
@@ -254,7 +254,7 @@ class PPO(stable_baselines3.PPO):
         """Accumulate a minibatch's gradient, clipped, into ``.grad``; gives scalars for the log."""
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
         part_size = self.micro_batch_size or self.batch_size
-        statistics = leave_gradient(
+        statistics = accumulate_gradient(
             parameters, batch, part_size, lambda samples: self.minibatch_loss(samples, clip_range)
         )
         statistics["grad_norm"] = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
@@ -263,8 +263,8 @@ class PPO(stable_baselines3.PPO):
     def _gradient(self, batch: Any, clip_range: float) -> dict[str, float]:
         """Accumulate a minibatch's gradient into ``.grad``.
 
-        Gives numbers for the log. Tensors would outlive the minibatch and lie where its activations were, so that the
-        next ones need other memory: imitation takes 0.4 GB more so.
+        Returns numbers for the log. Tensors would outlive the minibatch and fragment the memory of its activations,
+        which costs imitation 0.4 GB more.
         """
         statistics = self.gradient(batch, clip_range)
         return dict(zip(statistics, torch.stack(list(statistics.values())).tolist(), strict=True))
@@ -285,17 +285,17 @@ class PPO(stable_baselines3.PPO):
             yield batch._replace(advantages=self.normalised(batch.advantages))
 
     def normalised(self, advantages: torch.Tensor) -> torch.Tensor:
-        """A minibatch's advantages as they are learned from."""
+        """Normalise a minibatch's advantages, if asked for."""
         if not self.normalize_advantage or len(advantages) < 2:
             return advantages
         return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
     def train(self) -> None:
-        """Improve the policy on the rollout just collected."""
+        """Update the policy on the rollout just collected."""
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         clip_range = self.clip_range(self._current_progress_remaining)  # type: ignore[operator]
-        with working_alone() if many_may_ask(self.policy) else nullcontext():
+        with single_threaded() if is_thread_safe(self.policy) else nullcontext():
             history = self._improve(clip_range)
         self._log_training(history, clip_range)
 
@@ -336,19 +336,19 @@ class PPO(stable_baselines3.PPO):
             self.logger.record("train/clip_range_vf", self.clip_range_vf(self._current_progress_remaining))  # type: ignore[operator]
 
 
-class _SeeingVecEnv(VecEnvWrapper):
-    """Gives what a policy's frozen eye sees instead of the observations themselves."""
+class _FeatureVecEnv(VecEnvWrapper):
+    """Replaces observations by the features of a policy's frozen backbone."""
 
     def __init__(self, venv: VecEnv, policy: EncoderPolicy, device: torch.device) -> None:
         super().__init__(venv)
         self._policy, self._device = policy, device
 
-    def seen(self, observations: VecEnvObs) -> np.ndarray:
-        return self._policy.see(torch.as_tensor(observations, device=self._device)).cpu().numpy()
+    def encode(self, observations: VecEnvObs) -> np.ndarray:
+        return self._policy.encode(torch.as_tensor(observations, device=self._device)).cpu().numpy()
 
     def reset(self) -> VecEnvObs:
-        return self.seen(self.venv.reset())
+        return self.encode(self.venv.reset())
 
     def step_wait(self) -> VecEnvStepReturn:
         observations, rewards, dones, infos = self.venv.step_wait()
-        return self.seen(observations), rewards, dones, infos
+        return self.encode(observations), rewards, dones, infos

@@ -1,4 +1,4 @@
-"""Rewards as a game gives them, whatever wraps it, and running statistics that stay as they are meanwhile."""
+"""A game's own rewards beneath its wrappers, with their running statistics frozen."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 RESCALING = (NormalizeReward, TransformReward, ClipRewardEnv)
-"""Wrappers of one game that change its rewards for the learner's sake; gymnasium's ClipReward is a TransformReward."""
+"""Wrappers of one game that rescale its rewards for learning; gymnasium's ClipReward is a TransformReward."""
 
 KEEPING_STATISTICS = (NormalizeReward, NormalizeObservation)
 
 
 class RawRewards:
-    """What the games paid in the last step.
+    """The games' own rewards of the last step.
 
     Parameters
     ----------
     lowest
-        Records the rewards beneath all wrappers of the environments together; None where there are none.
+        Records the rewards beneath all wrappers of the vector environment; None where it has none.
     games
-        By the number of an environment, what records the rewards beneath the wrappers of its own that change them.
+        By the index of an environment, what records the rewards beneath its own wrappers that rescale them.
     """
 
     def __init__(self, lowest: _RecordingVecEnv | None, games: dict[int, _RecordingGame]) -> None:
@@ -48,19 +48,19 @@ class RawRewards:
 
 @contextmanager
 def raw_rewards(env: VecEnv) -> Iterator[RawRewards]:
-    """Look beneath the wrappers of an environment, and keep their running statistics from moving.
+    """Give access to the rewards beneath an environment's wrappers, with their running statistics frozen.
 
-    Observations are normalised as before, by statistics that stay what they are.
+    Observations are normalised as before, by the frozen statistics.
 
     Parameters
     ----------
     env
-        Environment; in the end everything is again as it was.
+        Environment; its wrappers are restored at the end.
 
     Raises
     ------
     ValueError
-        If games in other processes are wrapped in something that changes rewards or keeps statistics.
+        If games in other processes have wrappers that rescale rewards or keep statistics.
     """
     with ExitStack() as undo:
         innermost, lowest = None, env
@@ -81,8 +81,8 @@ def _recorded_games(undo: ExitStack, env: VecEnv) -> dict[int, _RecordingGame]:
         for kind in (*RESCALING, NormalizeObservation):
             if any(env.env_is_wrapped(kind)):
                 raise ValueError(
-                    f"Games in a {type(env).__name__} are wrapped in {kind.__name__}, beneath which nothing can be "
-                    "seen from here: evaluate them in a DummyVecEnv, or without that wrapper."
+                    f"Games in a {type(env).__name__} are wrapped in {kind.__name__}, and rewards beneath it cannot "
+                    "be read from this process: evaluate them in a DummyVecEnv, or without that wrapper."
                 )
         return {}
     found = {}
@@ -103,7 +103,7 @@ def _recorded_games(undo: ExitStack, env: VecEnv) -> dict[int, _RecordingGame]:
 
 
 def _change(undo: ExitStack, thing: Any, **values: Any) -> None:
-    """Set attributes, and again what they were in the end."""
+    """Set attributes, and restore them at the end."""
     for name, value in values.items():
         undo.callback(setattr, thing, name, getattr(thing, name))
         setattr(thing, name, value)
@@ -121,7 +121,7 @@ class _RecordingVecEnv(VecEnvWrapper):
 
 
 class _RecordingGame(gym.Wrapper[Any, Any, Any, Any]):
-    """Adds up the rewards of a game between two looks; those after a reset are left for the next."""
+    """Sums the rewards of a game between two reads; those after a reset are left for the next read."""
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -140,7 +140,7 @@ class _RecordingGame(gym.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(**kwargs)
 
     def take(self) -> float:
-        """What was paid since the last look, in the episode that it was paid in."""
+        """Rewards since the last read, within the episode that they belong to."""
         if self._ended is not None:
             paid, self._ended = self._ended, None
         else:

@@ -1,4 +1,4 @@
-"""A rollout buffer that keeps byte observations once and hands out minibatches without copying the rest."""
+"""A rollout buffer that stores byte observations once, on the learner's device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
-from lcd.agents.parallel import side_by_side, thread_share, working_alone
+from lcd.agents.parallel import parallel_map, single_threaded, thread_share
 
 
 def channels_last(frames: torch.Tensor) -> torch.Tensor:
@@ -20,18 +20,16 @@ def channels_last(frames: torch.Tensor) -> torch.Tensor:
 
 
 def channels_first(frames: torch.Tensor) -> torch.Tensor:
-    """The reverse of `channels_last`."""
+    """The inverse of `channels_last`."""
     return frames.movedim(-1, -3) if frames.ndim == 4 else frames
 
 
 class ByteRolloutBuffer(RolloutBuffer):
     """Stable-Baselines3's rollout buffer with its observations as one byte tensor on the learner's device.
 
-    On a GPU the values and log-probabilities of each step stay there, too, until the rollout is complete: to read them
-    back step by step is to wait for the device.
-
-    Frames keep the memory order that the environment gave them (channels last), so that neither storing nor sampling
-    rearranges bytes.
+    Frames keep the environment's memory order (channels last), so that neither storing nor sampling transposes them.
+    On a GPU the values and log-probabilities of each step stay there until the rollout is complete: reading them back
+    step by step would wait for the device.
     """
 
     observation_space: spaces.Box
@@ -54,7 +52,7 @@ class ByteRolloutBuffer(RolloutBuffer):
                 dtype=torch.as_tensor(np.empty(0, self.observation_space.dtype)).dtype,
                 device=self.device,
             )
-            self.observations = np.empty(0)  # the array that SB3 keeps them in is not needed
+            self.observations = np.empty(0)  # SB3's own array is not needed
             if self.reads_at_the_end:
                 self._unread = torch.empty((2, self.buffer_size, self.n_envs), device=self.device)
         self.pos = 0
@@ -72,7 +70,7 @@ class ByteRolloutBuffer(RolloutBuffer):
     ) -> None:
         """Append one step of every environment; observations may be on the device already, channels first."""
         assert self._frames is not None
-        with working_alone():  # a helper would be waited for longer than the copy takes
+        with single_threaded():  # synchronising threads would take longer than the copy
             self._frames[self.pos].copy_(channels_last(torch.as_tensor(obs)))
         self.actions[self.pos] = action.reshape((self.n_envs, self.action_dim))
         self.rewards[self.pos] = reward
@@ -96,19 +94,19 @@ class ByteRolloutBuffer(RolloutBuffer):
         return torch.from_numpy(array.reshape(self.buffer_size * self.n_envs, -1)).squeeze(1).to(self.device)
 
     def frames(self, rows: torch.Tensor) -> torch.Tensor:
-        """Observations of the given rows, as the policy takes them: ``t * n_envs + i`` is step t of environment i."""
+        """Observations of the given rows, channels first; row ``t * n_envs + i`` is step t of environment i."""
         assert self._frames is not None
         rows = rows.to(self.device)
         frames = self._frames.flatten(0, 1)
         picked = frames.new_empty((len(rows), *frames.shape[1:]))
         part_size = thread_share(len(rows), self.device)
         parts = zip(rows.split(part_size), picked.split(part_size), strict=True)
-        for _ in side_by_side(lambda part: torch.index_select(frames, 0, part[0], out=part[1]), parts, self.device):
+        for _ in parallel_map(lambda part: torch.index_select(frames, 0, part[0], out=part[1]), parts, self.device):
             pass
         return channels_first(picked)
 
     def columns(self) -> list[Any]:
-        """Actions, values, log-probabilities, advantages and returns, each with a row a step of an environment."""
+        """Actions, values, log-probabilities, advantages and returns, one row a step of an environment."""
         arrays = (self.actions, self.values, self.log_probs, self.advantages, self.returns)
         return [self._flat(array) for array in arrays]
 

@@ -1,4 +1,4 @@
-"""The figure of the study of encoders: how much of the perceptual demand each closes, and what foretells it."""
+"""Figure of the encoder study: share of the perceptual demand recovered, and predictive validity of measures."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ from matplotlib.patches import Rectangle
 from lcd.analyses.palette import NEUTRAL
 
 
-class _Look(NamedTuple):
+class _Style(NamedTuple):
     colour: str
     marker: str
     filled: bool = True
 
     @property
-    def style(self) -> dict[str, Any]:
+    def line(self) -> dict[str, Any]:
         return {"color": self.colour} | ({} if self.filled else {"markerfacecolor": "white"})
 
 
-# Okabe and Ito's colours, safe for colour-blind readers, and another marker each; hollow where a taught eye is tuned.
-LOOKS = {
-    "scratch": _Look("#555555", "o"),
-    "random": _Look("#999999", "x"),
-    "efficientnet_lite0": _Look("#E69F00", "^"),
-    "slow-features": _Look("#56B4E9", "v"),
-    "slow-features+tuned": _Look("#56B4E9", "v", filled=False),
-    "segmentation": _Look("#009E73", "s"),
-    "segmentation+tuned": _Look("#009E73", "s", filled=False),
-    "harmonized": _Look("#CC79A7", "D"),
+# Okabe and Ito's colours, safe for colour-blind readers, each with another marker; hollow where it is fine-tuned.
+STYLES = {
+    "scratch": _Style("#555555", "o"),
+    "random": _Style("#999999", "x"),
+    "efficientnet_lite0": _Style("#E69F00", "^"),
+    "slow-features": _Style("#56B4E9", "v"),
+    "slow-features+tuned": _Style("#56B4E9", "v", filled=False),
+    "segmentation": _Style("#009E73", "s"),
+    "segmentation+tuned": _Style("#009E73", "s", filled=False),
+    "harmonized": _Style("#CC79A7", "D"),
 }
 STRIP = 0.84
-"""Height of what is drawn of a game, as a share of the distance between games."""
+"""Height of a game's strip, as a share of the distance between games."""
 
 NAMES = {
-    "gradient": "looks where it matters (gradient)",
-    "integrated_gradients": "the same (integrated gradients)",
-    "smooth_gradient": "the same (SmoothGrad)",
-    "occlusion": "the same (occlusion)",
-    "revealed": "what matters, revealed, restores decisions",
-    "hidden": "what matters, hidden, leaves decisions",
-    "robustness": "withstands perturbations",
-    "perturbation": "is perturbed where it matters",
-    "invariance": "finds states again in other looks",
+    "gradient": "map agreement (gradient)",
+    "integrated_gradients": "map agreement (integrated gradients)",
+    "smooth_gradient": "map agreement (SmoothGrad)",
+    "occlusion": "map agreement (occlusion)",
+    "revealed": "insertion curve, gain over random order",
+    "hidden": "deletion curve, gain over random order",
+    "robustness": "adversarial robustness (L2 norm)",
+    "perturbation": "map agreement of the perturbation",
+    "invariance": "invariance to appearance",
 }
-"""What the measures of `lcd.studies.predictive_validity.MEASURES` are called in a figure."""
+"""Labels of the measures of `lcd.studies.predictive_validity.MEASURES`."""
 
 
 def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.DataFrame) -> Figure:
-    """Draw the study.
+    """Draw the gains of encoders beside the perceptual demand, and rank correlations of measures with the score.
 
     Parameters
     ----------
     shares : pandas.DataFrame
-        One row a (game, encoder), see `lcd.studies.encoder_ablation.swap_table`: its gain over the eyes that learn from
-        nothing, and the perceptual demand, with their limits. The demand is a band to its estimate's line; a gain that
-        reached it would close all of it.
+        One row a (game, encoder), see `lcd.studies.encoder_ablation.ablation_table`: the gain over the encoder trained
+        from scratch, and the perceptual demand, with limits. The demand is a line in a band; a gain that reaches it
+        recovers all of it.
     correlations : pandas.DataFrame
-        What `lcd.studies.predictive_validity.rank_correlations` gave for `lcd.studies.predictive_validity.MEASURES`.
+        Result of `lcd.studies.predictive_validity.rank_correlations` for `lcd.studies.predictive_validity.MEASURES`.
     means : pandas.DataFrame
-        What `lcd.studies.predictive_validity.foretelling` gave for them.
+        Result of `lcd.studies.predictive_validity.predictive_validity` for the same.
 
     Returns
     -------
@@ -72,12 +72,12 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
     figure = Figure(figsize=(11, 2.0 + 0.75 * max(len(games), 4)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1.3, 1.0])
     _draw_gains(left, shares, games)
-    _draw_foretelling(right, correlations, means)
+    _draw_predictive_validity(right, correlations, means)
     for panel in (left, right):
         panel.spines[["top", "right"]].set_visible(False)
     handles = [
-        left.plot([], [], look.marker, label=name, **look.style)[0]
-        for name, look in LOOKS.items()
+        left.plot([], [], style.marker, label=name, **style.line)[0]
+        for name, style in STYLES.items()
         if name in set(shares["encoder"])
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=(len(handles) + 1) // 2, frameon=False)
@@ -85,7 +85,7 @@ def draw_encoders(shares: pd.DataFrame, correlations: pd.DataFrame, means: pd.Da
 
 
 def _draw_gains(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
-    encoders = [name for name in LOOKS if name in set(shares["encoder"])]
+    encoders = [name for name in STYLES if name in set(shares["encoder"])]
     for known in shares.drop_duplicates("game").to_dict("records"):
         top = games.index(known["game"]) - STRIP / 2
         low, high, demand = known["demand_low"], known["demand_high"], known["demand"]
@@ -93,20 +93,20 @@ def _draw_gains(panel: Axes, shares: pd.DataFrame, games: list[str]) -> None:
             panel.add_patch(Rectangle((low, top), high - low, STRIP, color="#F0E442", alpha=0.45, lw=0))
         panel.plot([demand, demand], [top, top + STRIP], color="#7A6F00", lw=1.5)
     for row in shares.to_dict("records"):
-        look = LOOKS[row["encoder"]]
+        style = STYLES[row["encoder"]]
         place = games.index(row["game"]) + STRIP * ((encoders.index(row["encoder"]) + 0.5) / len(encoders) - 0.5)
-        panel.plot([row["gain_low"], row["gain_high"]], [place, place], color=look.colour, lw=1.2)
-        panel.plot([row["gain"]], [place], look.marker, ms=6, **look.style)
+        panel.plot([row["gain_low"], row["gain_high"]], [place, place], color=style.colour, lw=1.2)
+        panel.plot([row["gain"]], [place], style.marker, ms=6, **style.line)
     panel.axvline(0, color=NEUTRAL, lw=0.8)
     panel.set_yticks(range(len(games)), games)
     panel.set_ylim(len(games) - 0.5, -0.5)
-    panel.set_xlabel("gain in the normalised score over eyes\nthat learn from nothing, with 95 % limits")
+    panel.set_xlabel("gain in the normalised score over the encoder\ntrained from scratch, with 95 % limits")
     panel.plot([], [], color="#F0E442", alpha=0.45, lw=8, label="label maps instead of frames: the perceptual demand")
     panel.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def _draw_limits(panel: Axes, limits: tuple[float, float], place: float) -> None:
-    """Draw limits of a correlation as a line that ends in an arrow where they lie beyond 1; unknown ones not at all."""
+    """Draw limits of a correlation as a line, with an arrow where they lie beyond 1; undefined limits are left out."""
     if any(limit != limit for limit in limits):
         return
     ends = [max(-1.0, min(1.0, limit)) for limit in limits]
@@ -116,7 +116,7 @@ def _draw_limits(panel: Axes, limits: tuple[float, float], place: float) -> None
             panel.plot([end], [place], arrow, color="black", ms=4)
 
 
-def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFrame) -> None:
+def _draw_predictive_validity(panel: Axes, correlations: pd.DataFrame, means: pd.DataFrame) -> None:
     for place, measure in enumerate(NAMES):
         found = correlations.loc[correlations["measure"] == measure, "spearman"]
         panel.plot(found, [place] * len(found), "|", color=NEUTRAL, ms=7, label="a game" if place == 0 else None)
@@ -129,5 +129,5 @@ def _draw_foretelling(panel: Axes, correlations: pd.DataFrame, means: pd.DataFra
     panel.set_yticks(range(len(NAMES)), list(NAMES.values()))
     panel.invert_yaxis()
     panel.set_xlabel("rank correlation with the score\nover a game's encoders")
-    panel.plot([], [], color="#BBBBBB", lw=5, label="without one of the eyes")
+    panel.plot([], [], color="#BBBBBB", lw=5, label="without one of the encoders")
     panel.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

@@ -1,4 +1,4 @@
-"""A film of a replay: both views side by side, with the action, the value and the return so far."""
+"""Film of a recorded replay: both views, with action, value estimate and return."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lcd.studies.replay import Replay
 
 SCALE, GAP, CAPTION = 4, 8, 34
 MILLISECONDS = 66
-"""Of one step, about the 15 steps a second at which people play Procgen."""
+"""Duration of a step, about the 15 steps a second at which people play Procgen."""
 
 BACKGROUND, INK = (24, 24, 28), (235, 235, 235)
 
@@ -23,9 +23,9 @@ def write_film(replay: Replay, path: Path) -> None:
     Parameters
     ----------
     replay
-        What was recorded.
+        The recording.
     path
-        The file.
+        Output file.
     """
     returns = replay.returns
     pictures = [_picture(replay, step, returns[step]) for step in range(len(returns))]

@@ -1,4 +1,4 @@
-"""Measure how fast the agents learn against their peers, all in one interleaved run.
+"""Benchmark the agents' training speed against other libraries, in one interleaved run.
 
     python scripts/benchmark.py --output docs/benchmark.csv
 
@@ -6,7 +6,7 @@ Every contender trains in a fresh process, for the memory settings of one would 
 each contender once, and rounds follow one another (A B C A B C ...), so that a machine that drifts drifts for all of
 them; a ratio is taken within each round and between the medians over rounds. What comes before the clock starts, the
 first rollout and its updates, is not counted. Nothing else should run meanwhile: two programs of two threads on two
-cores slow each other tenfold. Processor time is in the CSV to tell.
+cores slow each other tenfold. Processor time in the CSV shows it.
 
     python scripts/benchmark.py --device cuda --output docs/benchmark_cuda.csv
 
@@ -16,8 +16,8 @@ own bfloat16 matrix products that their networks use. Rollouts have 256 steps th
 
 All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
 Nature encoder a rollout has 256 steps. With larger ones it has 32 and one minibatch: the work a step is the same, and
-256 steps would take Stable-Baselines3 four minutes each; ``--whole`` measures 256 there too. A frozen eye is measured
-twice, the second time as it would be if what it has seen were not kept.
+256 steps would take Stable-Baselines3 four minutes each; ``--whole`` measures 256 there too. A frozen encoder is
+measured twice, the second time without cached features.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ class Contender:
     Attributes
     ----------
     library
-        ``"agents"``, ``"forgetful"`` (agents, looking anew in every epoch), ``"dagger"``, ``"sb3"``, ``"plain"`` or
+        ``"agents"``, ``"uncached"`` (agents, encoding frames in every epoch), ``"dagger"``, ``"sb3"``, ``"plain"`` or
         ``"product"`` (nothing but matrix products).
     encoder
         Its name; Stable-Baselines3 and the plain PPO know ``"nature"`` and ``"impala"``.
     view
-        What the learner sees.
+        The learner's view.
     alone
         Whether one process has all threads, or as many processes run at once as there are threads, or as a plan has
         workers on a GPU.
@@ -97,8 +97,8 @@ CONTENDERS = {
     "agents, impala": Contender("agents", "impala"),
     "SB3, impala": Contender("sb3", "impala"),
     "plain PPO, impala": Contender("plain", "impala"),
-    "agents, frozen eye": Contender("agents", "efficientnet_lite0"),
-    "agents, frozen eye, looking anew": Contender("forgetful", "efficientnet_lite0"),
+    "agents, frozen encoder": Contender("agents", "efficientnet_lite0"),
+    "agents, frozen encoder, uncached": Contender("uncached", "efficientnet_lite0"),
     "bf16 matrix product": Contender("product"),
 }
 
@@ -140,7 +140,7 @@ COMPARISONS = (
     Comparison("runs of a plan at once, nature", "agents, nature, plan", "agents, nature"),
     Comparison("runs of a plan at once, impala", "agents, impala, plan", "agents, impala"),
     Comparison("a process for each thread", "agents, nature, processes", "agents, nature"),
-    Comparison("what a frozen eye has seen is kept", "agents, frozen eye", "agents, frozen eye, looking anew"),
+    Comparison("cached features of a frozen encoder", "agents, frozen encoder", "agents, frozen encoder, uncached"),
 )
 MEMORY_TARGET_MB = 1500
 
@@ -174,10 +174,10 @@ class Measurement:
     processes: int = 1
 
 
-class Forgetful(PPO):
-    """A PPO that keeps frames and looks at them again in every epoch, however frozen its eye is."""
+class Uncached(PPO):
+    """A PPO that encodes frames again in every epoch, even with a frozen encoder."""
 
-    sees_once = False
+    caches_features = False
 
 
 def learner(contender: Contender, game: str, n_steps: int, threads: int, device: str = "cpu") -> Any:
@@ -197,8 +197,8 @@ def learner(contender: Contender, game: str, n_steps: int, threads: int, device:
     if contender.library == "plain":
         return PlainPPO(env, contender.encoder, **settings, device=device)
     settings |= {"env": env, "seed": 0, "device": device}
-    if contender.library in ("agents", "forgetful"):
-        return {"agents": PPO, "forgetful": Forgetful}[contender.library](encoder=contender.encoder, **settings)
+    if contender.library in ("agents", "uncached"):
+        return {"agents": PPO, "uncached": Uncached}[contender.library](encoder=contender.encoder, **settings)
     if imitates:
         labels = lcd.envs.ProcgenVecEnv(lcd.envs.ProcgenOptions(game), 1, "semantic")
         teacher = EncoderPolicy(labels.observation_space, labels.action_space, lambda _: 0.0, contender.teacher)
@@ -219,7 +219,7 @@ def flops_a_step(model: Any) -> float:
 
 
 def products(device: str = "cpu") -> tuple[float, Callable[[int], Any]]:
-    """Operations of one bfloat16 matrix product, and a function that computes as many as it is told."""
+    """Operations of one bfloat16 matrix product, and a function that computes a given number of them."""
     size = 2048 if device == "cpu" else 8192
     matrix = torch.rand(size, size, device=device).bfloat16()
 
@@ -245,7 +245,7 @@ def measure(
         amount = max(1, round(steps / rollout)) * rollout
         model = learner(contender, game, n_steps, threads, device)
         model.learn(rollout)
-        counts = contender.library == "agents" and not model.sees_once
+        counts = contender.library == "agents" and not model.caches_features
         counted = flops_a_step(model) * amount if counts else 0.0
 
         def work(count: int) -> Any:
@@ -357,7 +357,7 @@ def report(measured: dict[str, list[Measurement]], gpu: bool = False) -> None:
 
 
 def main() -> None:
-    """Measure the contenders in turn and print what came out."""
+    """Measure the contenders in turn and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--game", default="coinrun")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

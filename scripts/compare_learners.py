@@ -1,19 +1,18 @@
-"""What a learner learns per second of computing, not per step: the choice of the default one rests on it.
+"""Compare learners by returns per second of computing, not per step: the basis of the default learner.
 
     python scripts/compare_learners.py encoders --seconds 200
     python scripts/compare_learners.py imitation --seconds 200 --cells cd
     python scripts/compare_learners.py encoders --device cuda --seconds 60 --output docs/learner/encoders_cuda.csv
 
-The first compares encoders in all cells, the second what may keep a student from its teacher: the size of minibatches,
-passes over the data, learning rate, earlier rollouts kept (DAgger as published), the teacher acting, width. Every
-learner trains for as many seconds of one core (or of the GPU): first the script measures how many steps a second each
-makes, and writes that beside the table (``..._rates.csv``); a later start uses what is written there, so that a
-resumed comparison keeps its budgets. Runs are kept in the store, and the same command goes on where it stopped. The
-figure is drawn from the table alone (``--draw``).
+The first compares encoders in all cells, the second hyperparameters of imitation: minibatch size, epochs, learning
+rate, aggregated rollouts (DAgger as published), acting by the teacher (β), width. Every learner trains for the same
+time on one core (or on the GPU): the script first measures the steps a second of each, and writes these beside the
+table (``..._rates.csv``). A later start reads them, so that a resumed comparison keeps its budgets. Runs are kept in
+the store, and the same command resumes. The figure is drawn from the table alone (``--draw``).
 
 One row an evaluation: game, view, learning, learner, seed, step, seconds (step divided by the rate), training_return,
-unseen_return (by the rule of acting of every diagnosis, see docs/method.md), sampled_return (unseen levels, as the
-policy samples by itself), and the normalised score of unseen_return.
+unseen_return (with the inverse temperature of a diagnosis, see docs/method.md), sampled_return (unseen levels, with
+temperature 1), and the normalised score of unseen_return.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from lcd.studies.pipeline import reference_teacher
 
 
 class Learner(NamedTuple):
-    """An encoder, and what differs from the hyperparameters of the preset `standard`."""
+    """An encoder, and changes to the hyperparameters of the preset `standard`."""
 
     encoder: str = "nature"
     changes: Mapping[str, Any] = MappingProxyType({})
@@ -77,7 +76,7 @@ LEARNERS: Mapping[str, Mapping[str, Learner]] = {
         "1,024 features": Learner("nature:1024"),
     },
 }
-"""What is compared, by the name of the comparison and of the learner."""
+"""Learners by comparison and name."""
 
 GAMES = ("starpilot", "fruitbot", "ninja", "maze")
 POINTS = 4
@@ -112,7 +111,7 @@ Rates = Mapping[tuple[str, str], float]
 
 
 def measured(learners: Mapping[str, Learner], cells: str, device: str, path: Path) -> Rates:
-    """Steps a second in one thread; what the file has is not measured again."""
+    """Steps a second in one thread; rates in the file are not measured again."""
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     known = {(row["learner"], row["cell"]): float(row["steps_per_second"]) for row in rows if row["device"] == device}
     teacher = reference_teacher("starpilot", "easy")
@@ -132,7 +131,7 @@ def measured(learners: Mapping[str, Learner], cells: str, device: str, path: Pat
 def plans(
     games: Sequence[str], learners: Mapping[str, Learner], cells: str, seeds: int, seconds: float, rates: Rates
 ) -> Iterator[tuple[GamePlan, str]]:
-    """The runs of each game and learner, seed by seed, so that an interrupted comparison is of whole seeds."""
+    """The runs of each game and learner, seed by seed, so that an interrupted comparison has complete seeds."""
     for seed in range(seeds):
         for game in games:
             teacher = reference_teacher(game, "easy")
@@ -146,7 +145,7 @@ def plans(
 
 
 def rows_of(plan: GamePlan, learner: str, store: Store, rates: Rates) -> Iterator[dict[str, object]]:
-    """The evaluations of a plan's runs that are finished."""
+    """Evaluations of a plan's finished runs."""
     letters = {cell: letter for letter, cell in CELLS.items()}
     for run in plan.cells:
         if not store.has(run):
@@ -173,7 +172,7 @@ def rows_of(plan: GamePlan, learner: str, store: Store, rates: Rates) -> Iterato
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Write a table whole or not at all."""
+    """Write a table atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
         table.to_csv(partial, index=False)
@@ -215,7 +214,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main() -> None:
-    """Measure, train what is missing, write the table and draw it."""
+    """Measure rates, train the missing runs, write the table and draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comparison", choices=LEARNERS, help="what is compared")
     parser.add_argument("--games", nargs="+", default=list(GAMES), help="Procgen games")
@@ -226,7 +225,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--workers", type=int, default=None, help="processes; by default what is fastest")
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"))
-    parser.add_argument("--draw", action="store_true", help="only draw what the table holds")
+    parser.add_argument("--draw", action="store_true", help="only draw the table")
     parser.add_argument("--output", type=Path, default=None, help="by default docs/learner/COMPARISON.csv")
     options = parser.parse_args()
     output: Path = options.output or Path("docs/learner") / f"{options.comparison}.csv"

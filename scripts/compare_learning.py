@@ -1,11 +1,11 @@
-"""Learning curves of the agents' PPO against Stable-Baselines3's with the same settings and seeds, in one figure.
+"""Compare learning curves of `lcd.agents.PPO` and Stable-Baselines3's PPO with the same settings and seeds.
 
     python scripts/compare_learning.py --seeds 3 --steps 300k --output docs/learning_comparison.csv
 
 Both train with Nature's encoder on 200 easy levels. The curve is the mean return of the training episodes that end
-during a rollout, as ``VecMonitor`` counts them; at the end both policies play the same evaluation episodes, on training
-and on unseen levels. A run's rows join the CSV at once when it ends; a later start of the same command skips the runs
-that the CSV holds. The figure is written beside it.
+during a rollout, from ``VecMonitor``. At the end both policies are evaluated on the same episodes, on training and on
+unseen levels. A run's rows are added to the CSV when it ends; the same command later skips the runs in the CSV. The
+figure is written beside it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ LIBRARIES = {  # Okabe and Ito's colours, safe for colour-blind readers
 NUM_ENVS, NUM_LEVELS = 64, 200
 EVALUATION_SEED = 10_000
 SETTINGS = {**PROCGEN_SETTINGS, "vf_coef": 0.5, "max_grad_norm": 0.5, "device": "cpu"}
-"""Of both; Adam's epsilon is 1e-5 in both by default."""
+"""Settings of both; Adam's epsilon is 1e-5 in both by default."""
 COLUMNS = ["game", "library", "seed", "budget", "levels", "step", "mean_return", "episodes"]
 
 
 class Run(NamedTuple):
-    """What tells one training run from another."""
+    """Identity of a training run."""
 
     game: str
     library: str
@@ -60,7 +60,7 @@ class Run(NamedTuple):
 
 
 class TrainingReturns(BaseCallback):
-    """Keeps the returns of the episodes that end in each rollout."""
+    """Records the returns of the episodes that end in each rollout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,9 +78,9 @@ class TrainingReturns(BaseCallback):
 
 
 def train(run: Run, episodes: int) -> pd.DataFrame:
-    """Train once and return the curve, with a row for each of the two evaluations at the end."""
+    """Train once and return the curve, with a row for each of the two final evaluations."""
     torch.set_num_threads(1)
-    keep_freed_memory()  # for both: it changes no number, and this compares what they learn, not how fast
+    keep_freed_memory()  # for both: it changes no result, and this compares returns, not speed
     options = lcd.envs.ProcgenOptions(run.game, num_levels=NUM_LEVELS)
     games = lcd.envs.ProcgenVecEnv(options, NUM_ENVS, seed=run.seed)
     env = VecNormalize(VecMonitor(games), norm_obs=False, gamma=SETTINGS["gamma"])
@@ -98,7 +98,7 @@ def train(run: Run, episodes: int) -> pd.DataFrame:
 
 
 def train_apart(run: Run, episodes: int) -> pd.DataFrame:
-    """Train in a process of its own, as two of one thread are faster than one of two."""
+    """Train in a separate process: two processes of one thread are faster than one of two."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(train, run, episodes).result()
 
@@ -109,7 +109,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 def append(path: Path, rows: pd.DataFrame) -> None:
-    """Add a run's rows; whoever reads the file sees all of them or none."""
+    """Add a run's rows, atomically for readers of the file."""
     parts = [part for part in (read(path), rows) if len(part)]
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as partial:
@@ -117,7 +117,7 @@ def append(path: Path, rows: pd.DataFrame) -> None:
 
 
 def smoothed(curves: pd.DataFrame, rollouts: int) -> pd.DataFrame:
-    """Returns averaged over neighbouring rollouts, weighted by their episodes; steps by seeds."""
+    """Moving average of returns over rollouts, weighted by episodes, shape (steps, seeds)."""
     sums = curves.assign(total=curves["mean_return"] * curves["episodes"])
     window: dict[str, Any] = {"window": rollouts, "center": True, "min_periods": 1}
     total, count = (
@@ -159,7 +159,7 @@ def number(text: str) -> int:
 
 
 def missing(table: pd.DataFrame, options: argparse.Namespace) -> Iterator[Run]:
-    """Runs that the table lacks, the slower library first so that the workers end together."""
+    """Runs that the table lacks, the slower library first so that the workers finish together."""
     done = {Run(*row) for row in table[COLUMNS[:4]].drop_duplicates().itertuples(index=False, name=None)}
     for library, game, seed in product(sorted(LIBRARIES, reverse=True), options.games, range(options.seeds)):
         run = Run(game, library, seed, options.steps)
@@ -168,7 +168,7 @@ def missing(table: pd.DataFrame, options: argparse.Namespace) -> Iterator[Run]:
 
 
 def main() -> None:
-    """Train what is missing and draw the figure."""
+    """Train the missing runs and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", nargs="+", default=["starpilot", "bigfish", "coinrun"], choices=lcd.envs.GAMES)
     parser.add_argument("--seeds", type=int, default=3)

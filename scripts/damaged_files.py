@@ -468,7 +468,7 @@ def _make_policies(good: Path) -> Path:
     import torch
     from gymnasium import spaces
 
-    from lcd.agents import EncoderPolicy, save_eye, save_policy
+    from lcd.agents import EncoderPolicy, save_backbone, save_policy
     from lcd.experiments.plan import plan_game
     from lcd.experiments.presets import PRESETS
 
@@ -486,9 +486,9 @@ def _make_policies(good: Path) -> Path:
         save_policy(policy, folder / f"{name}.safetensors", card)
     policy = EncoderPolicy(spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(15), lambda left: 0.0, "nature")
     network: Any = policy.features_extractor
-    save_eye(network, folder / "encoder.safetensors", "nature", {"objective": "autoencoding", "run": {}})
-    torch.save(network.eye.state_dict(), folder / "encoder.pt")
-    torch.save(network.eye.state_dict(), folder / "older.pth", _use_new_zipfile_serialization=False)
+    save_backbone(network, folder / "encoder.safetensors", "nature", {"objective": "autoencoding", "run": {}})
+    torch.save(network.backbone.state_dict(), folder / "encoder.pt")
+    torch.save(network.backbone.state_dict(), folder / "older.pth", _use_new_zipfile_serialization=False)
     return folder
 
 

@@ -1,20 +1,26 @@
-"""Which share of the perceptual demand other eyes close, and whether how they see foretells it.
+"""Encoder ablation with imitation, and the predictive validity of alignment measures.
 
     python scripts/encoder_study.py --out docs/encoders
 
-Six games, learners told what to do (the perceptual demand is what seeing costs such a learner), 3 seeds: the network
-that learns from nothing on frames and on label maps, and on frames with each other eye. Every learner that sees frames
-is then measured as `lcd align` measures: where it looks (agreement with what the game's own state says matters:
-privileged, never human), how its decisions come and go as that is revealed or hidden, how small a perturbation changes
-them and where it lies, and whether its features find a state again among others when it is drawn in another way. Tables
-are written game by game, and finished runs are kept: the same command goes on where it stopped.
+Six games, imitation, 3 seeds: the network trained from scratch on frames and on label maps, and each other encoder on
+frames. Every policy on frames is then measured as in `lcd align`: agreement of its importance maps with privileged maps
+(never human), insertion and deletion curves, the smallest adversarial perturbation and its place, and the invariance of
+its features to the game's appearance. Tables are written after each game, and finished runs are kept: the same command
+resumes.
 
-runs.csv         one row a run: its returns, score, and measures, see `lcd.studies.predictive_validity.MEASURES`
-shares.csv       one row a (game, encoder): the share of the perceptual demand that it closes, see
-`lcd.studies.encoder_ablation.swap_table` mean_shares.csv  the same on the mean of the games, see
-`lcd.studies.encoder_ablation.shares_over_games` harmonizer.csv   what being told where to look changes, game by game,
-see `lcd.studies.harmonization.effect_table` ranks.csv        rank correlation of each measure with the score over the
-encoders of each game foretelling.csv  its mean over games, see `lcd.studies.predictive_validity.foretelling`
+runs.csv
+    One row a run: returns, score and measures, see `lcd.studies.predictive_validity.MEASURES`.
+shares.csv
+    One row a (game, encoder): the share of the perceptual demand recovered, see
+    `lcd.studies.encoder_ablation.ablation_table`.
+mean_shares.csv
+    The same on the mean of the games, see `lcd.studies.encoder_ablation.shares_over_games`.
+harmonizer.csv
+    Effect of the harmonizer in each game, see `lcd.studies.harmonization.effect_table`.
+ranks.csv
+    Rank correlation of each measure with the score over the encoders of a game.
+predictive_validity.csv
+    Its mean over games, see `lcd.studies.predictive_validity.predictive_validity`.
 """
 
 from __future__ import annotations
@@ -49,15 +55,16 @@ from lcd.measurement.scores import PRIMARY, cell_scores, played_by
 from lcd.studies.encoder_ablation import (
     HARMONIZED,
     SCRATCH,
-    Swap,
-    full_names,
+    EncoderAblation,
+    ablation_table,
+    encoder_folder,
+    pretrained_encoder,
+    resolve_encoders,
     shares_over_games,
-    swap_table,
-    taught_eye,
 )
 from lcd.studies.harmonization import effect_table
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
-from lcd.studies.predictive_validity import MEASURES, foretelling, rank_correlations, sight
+from lcd.studies.predictive_validity import MEASURES, alignment_measures, predictive_validity, rank_correlations
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")
 ENCODERS = (
@@ -74,7 +81,7 @@ FRAMES, ATTACKED, WORKERS = 128, 16, 2
 
 
 def planned(game: str, steps: int) -> GamePlan:
-    """The two learners with advice, of the rollouts of the `quick` preset."""
+    """The two imitation cells, with the rollouts of the `quick` preset."""
     plan = plan_diagnosis(
         game, adjusted_preset("quick", steps=steps, seeds=SEEDS), distribution_mode="easy", teacher=None
     )
@@ -88,7 +95,7 @@ def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd
 
 
 def measured(run: RunSettings, store: Store, kept: Path) -> dict[str, float]:
-    """How what a run learned sees, on frames of unseen levels, and its mean returns at the end; kept as a file."""
+    """Measures of a run's final policy, read from a file or measured once, see `measure`."""
     asked = hashlib.sha256(repr((FRAMES, ATTACKED, sorted(MEASURES.items()))).encode()).hexdigest()[:8]
     file = kept / f"{run.name}-{asked}.json"
     if not file.exists():
@@ -98,35 +105,38 @@ def measured(run: RunSettings, store: Store, kept: Path) -> dict[str, float]:
 
 
 def measure(run: RunSettings, store: Store) -> dict[str, float]:
-    """How what a run learned sees, on frames of unseen levels, and its mean returns at the end."""
+    """Alignment measures of a run's final policy on frames of unseen levels, and its final mean returns."""
     torch.set_num_threads(1)
     keep_freed_memory()
     stored = store.load(run)
     policy, _ = load_policy(stored.folder / "policy.safetensors")
     unseen = run.unseen_options
     assert isinstance(unseen, ProcgenOptions)
-    seen = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
+    aligned = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
     redrawn = invariance_table(policy.extract_features, unseen, FRAMES)
     episodes = played_by(stored.episodes)
     last = episodes[episodes["step"] == run.steps].groupby("levels")["return"].mean()
-    return sight(pd.concat([seen, redrawn])) | {"training": float(last["training"]), "unseen": float(last["unseen"])}
+    returns = {"training": float(last["training"]), "unseen": float(last["unseen"])}
+    return alignment_measures(pd.concat([aligned, redrawn])) | returns
 
 
 def study(
-    game: str, encoders: Sequence[str], store: Store, eyes: Path, steps: int, console: Console
+    game: str, encoders: Sequence[str], store: Store, folder: Path, steps: int, console: Console
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The runs of a game, each measured, and the share of its demand that each encoder closes."""
+    """The measured runs of a game, and the share of its demand that each encoder recovers."""
     plan = planned(game, steps)
-    names = full_names(
+    names = resolve_encoders(
         encoders,
         plan.cells[0].encoder,
-        lambda objective: taught_eye(plan, objective, eyes, lambda line: console.print(line, highlight=False)),
+        lambda objective: pretrained_encoder(
+            plan, objective, folder, lambda line: console.print(line, highlight=False)
+        ),
     )
-    swap = Swap(plan, names)
-    with PlanDisplay(swap.as_plan()) as display:
-        execute(swap.as_plan(), store, listener=display)
+    ablation = EncoderAblation(plan, names)
+    with PlanDisplay(ablation.as_plan()) as display:
+        execute(ablation.as_plan(), store, listener=display)
     own = tuple(run for run in plan.cells if run.view == "pixels")
-    runs = {SCRATCH: own} | {name: swap.runs_with(encoder) for name, encoder in names.items()}
+    runs = {SCRATCH: own} | {name: ablation.runs_with(encoder) for name, encoder in names.items()}
     scores = {name: scores_of(plan, store, of_one) for name, of_one in runs.items()}
     rows, (levels, score) = [], PRIMARY
     with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("forkserver")) as pool:
@@ -144,48 +154,48 @@ def study(
                 row = {"game": game, "encoder": name, "learning": run.learning, "harmonizer": run.harmonizer}
                 rows.append(row | {"seed": run.seed, "score": of_seed[run.seed]} | found)
     others = {name: scores[name] for name in names}
-    shares = swap_table(scores_of(plan, store, plan.cells), others)
+    shares = ablation_table(scores_of(plan, store, plan.cells), others)
     shares.insert(0, "game", game)
     return pd.DataFrame(rows), shares
 
 
 def main() -> None:
-    """Carry out the study and write its tables and figure after each game."""
+    """Run the study and write its tables and figure after each game."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("docs/encoders"), help="folder of tables and figure")
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
     parser.add_argument("--games", default=",".join(GAMES), help="only these games")
-    parser.add_argument("--encoders", default=",".join(ENCODERS), help="only these eyes")
+    parser.add_argument("--encoders", default=",".join(ENCODERS), help="only these encoders")
     parser.add_argument("--steps", type=int, default=STEPS, help="environment steps of each learner")
     options = parser.parse_args()
     encoders = options.encoders.split(",")
     if unknown := [name for name in encoders if name not in ENCODERS]:
-        parser.error(f"the figure has no look for the eye {unknown[0]!r}: choose among {', '.join(ENCODERS)}")
+        parser.error(f"the figure has no style for the encoder {unknown[0]!r}: choose among {', '.join(ENCODERS)}")
     console, store = Console(), Store(options.store)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
     found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for game in options.games.split(","):
-        found.append(study(game, encoders, store, options.store / "eyes", options.steps, console))
+        found.append(study(game, encoders, store, encoder_folder(options.store), options.steps, console))
         runs, shares = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
         means = runs.groupby(["game", "encoder"], sort=False)[["score", *MEASURES]].mean().reset_index()
-        told = runs[runs["encoder"].isin([SCRATCH, HARMONIZED])]
+        compared = runs[runs["encoder"].isin([SCRATCH, HARMONIZED])]
         tables = {
             "runs": runs,
             "shares": shares,
             "mean_shares": shares_over_games(shares),
-            "harmonizer": effect_table(told.assign(alignment=told["gradient"])),
+            "harmonizer": effect_table(compared.assign(alignment=compared["gradient"])),
             "ranks": rank_correlations(means, list(MEASURES)),
-            "foretelling": foretelling(means, list(MEASURES)),
+            "predictive_validity": predictive_validity(means, list(MEASURES)),
         }
         for name, table in tables.items():
             with replacing(options.out / f"{name}.csv") as partial:
                 table.round(6).to_csv(partial, index=False)
         with_mean = pd.concat([shares, tables["mean_shares"].assign(game="mean of games")])
-        drawn = draw_encoders(with_mean, tables["ranks"], tables["foretelling"])
+        drawn = draw_encoders(with_mean, tables["ranks"], tables["predictive_validity"])
         drawn.savefig(options.out / "encoders.png", dpi=100)
         console.print(tables["mean_shares"].round(2).to_string(index=False), highlight=False)
-        console.print(tables["foretelling"].round(2).to_string(index=False), highlight=False)
+        console.print(tables["predictive_validity"].round(2).to_string(index=False), highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Measure what a harmonized step of training costs against a plain one, in time and in memory.
+"""Measure time and peak memory of a harmonized training step against a plain one.
 
     python scripts/harmonizer_cost.py --output docs/harmonizer_cost.csv
 
-A plain step is the cross-entropy of a batch and its gradient in the weights; a harmonized one adds the gradient in the
-images, its comparison with a reference, and the gradient of that in the weights. Each is measured in a fresh process,
-for its peak memory is that process's; the two take turns over the rounds. Steps are in float32, as harmonized training
-computes them.
+A plain step is the cross-entropy of a batch and its gradient by the weights. A harmonized step adds the gradient by the
+images, the harmonization loss of these maps, and its gradient by the weights. Each is measured in a fresh process, so
+that peak memory is its own; the two alternate over the rounds. Steps are in float32, as in harmonized training.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from lcd.alignment.harmonizer import harmonized_loss, smoothed_cross_entropy
 
 CLASSES = 15
 NETWORKS = {"nature": ((64, 256),), "efficientnet_lite0": ((64, 64), (224, 32))}
-"""Networks, and for each the sides of its images with the number of images in a batch."""
+"""Networks, with the side of the images and the batch size of each measurement."""
 
 STEPS = ("plain", "harmonized")
 
@@ -45,7 +44,7 @@ def network(name: str, size: int) -> nn.Module:
 
 
 def measure(name: str, size: int, batch: int, harmonized: bool, steps: int, threads: int) -> dict[str, float]:
-    """Seconds of a step and peak memory of this process."""
+    """Median seconds of a step and peak memory of this process."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = network(name, size)
@@ -66,7 +65,7 @@ def measure(name: str, size: int, batch: int, harmonized: bool, steps: int, thre
 
 
 def main() -> None:
-    """Measure all networks in turn and print what came out."""
+    """Measure all networks in turn and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="steps a measurement; the first is not counted")

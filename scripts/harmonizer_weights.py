@@ -1,12 +1,12 @@
-"""What telling learners where to look changes, by how much weight it has beside what they are told to do.
+"""Effect of the harmonizer on imitation, by the weight of its loss.
 
     python scripts/harmonizer_weights.py --output docs/encoders/harmonizer_weights.csv
 
-Imitators from pixels, as in `encoder_study.py`, which shares the runs without the harmonizer and with a weight of 1.
-Beside agreement and returns the table has what the harmonizer itself sees, on frames of unseen levels: its loss, and
-how high the maps' peaks are, in standard deviations. The loss compares a map with the reference raised to the map's own
-peak, so that it falls where maps agree, and also where they grow flat; the two columns tell which of the two it was.
-The table is written game by game, and finished runs are kept.
+Imitation on pixels, as in `encoder_study.py`, which shares the runs without the harmonizer and with a weight of 1.
+Beside agreement and returns the table has the harmonization loss on frames of unseen levels, and the mean peak of the
+importance maps in standard deviations. The loss compares a map with the reference scaled to the map's own peak: it
+falls where maps agree, and also where they become flat. The two columns tell these apart. The table is written after
+each game, and finished runs are kept.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ GAMES = ("coinrun", "ninja", "jumper", "starpilot")
 WEIGHTS = (0.01, 0.1, 1.0)
 
 
-def seen_by_the_harmonizer(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
-    """The harmonizer's loss of a run at its end, and the mean peak of the maps that it compares."""
+def loss_and_peak(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
+    """Harmonization loss of a run's final policy, and the mean peak of its importance maps."""
     policy, _ = load_policy(store.load(run).folder / "policy.safetensors")
     images = references.inputs.requires_grad_()
     with twice_differentiable():
@@ -52,7 +52,7 @@ def seen_by_the_harmonizer(run: RunSettings, store: Store, references: Reference
 
 
 def main() -> None:
-    """Carry out the runs and write the table after each game."""
+    """Execute the runs and write the table after each game."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="CSV file to write")
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
@@ -67,7 +67,7 @@ def main() -> None:
             runs = measure_harmonization(plan, store, listener=display)
         cells = plan.games[0].cells
         references = unseen_references(cells[0], FRAMES)
-        runs = runs.join(pd.DataFrame([seen_by_the_harmonizer(run, store, references) for run in cells]))
+        runs = runs.join(pd.DataFrame([loss_and_peak(run, store, references) for run in cells]))
         plain = runs[runs["harmonizer"] == 0]
         for weight in WEIGHTS:
             both = pd.concat([plain, runs[runs["harmonizer"] == weight]])

@@ -1,4 +1,4 @@
-"""The peers that the benchmark measures against: PPO in one plain float32 loop, and IMPALA as anybody would write it.
+"""Baselines of the benchmark: a plain float32 PPO loop, and a straightforward IMPALA encoder.
 
 The loop follows the papers' equations, as single-file implementations such as CleanRL's do: generalized advantages
 (Schulman et al., arXiv:1506.02438, eq. 16) and the clipped objective (Schulman et al., arXiv:1707.06347, eq. 7 and 9).
@@ -18,7 +18,7 @@ from torch.distributions import Categorical
 
 
 class Residual(nn.Module):
-    """Two convolutions around which the input is added."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, depth: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class ActorCritic(nn.Module):
 
 @dataclass
 class PlainPPO:
-    """PPO on byte frames, everything in float32.
+    """PPO on byte frames, in float32.
 
     Parameters
     ----------
@@ -145,8 +145,8 @@ class PlainPPO:
         next_value = self.policy(self.now)[1]
         for t in reversed(range(self.n_steps)):
             goes_on = 1 - self.dones[t]
-            surprise = self.rewards[t] + self.gamma * goes_on * next_value - self.values[t]
-            next_advantage = surprise + self.gamma * self.gae_lambda * goes_on * next_advantage
+            delta = self.rewards[t] + self.gamma * goes_on * next_value - self.values[t]
+            next_advantage = delta + self.gamma * self.gae_lambda * goes_on * next_advantage
             advantages[t], next_value = next_advantage, self.values[t]
         return advantages
 

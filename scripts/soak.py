@@ -48,8 +48,8 @@ from rich.table import Table
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
-from lcd.agents import PPO, Encoder, load_policy, save_eye
-from lcd.agents.encoders.weights import eye_card, load_weights
+from lcd.agents import PPO, Encoder, load_policy, save_backbone
+from lcd.agents.encoders.weights import load_weights, read_card
 from lcd.envs import ProcgenOptions
 from lcd.envs.making import make_vec_env
 from lcd.experiments.plan import Plan
@@ -338,17 +338,17 @@ def readers_of(place: Place) -> list[tuple[str, Path, Reader]]:
     def encoder() -> Encoder:
         return cast("Encoder", load_policy(policy_file)[0].features_extractor)
 
-    eye = place.store / "eyes" / "maze-none.safetensors"
-    if not eye.exists():
-        with replacing(eye) as partial:
-            save_eye(encoder(), partial, "nature", {"objective": "none"})
+    weights = place.store / "encoders" / "maze-none.safetensors"
+    if not weights.exists():
+        with replacing(weights) as partial:
+            save_backbone(encoder(), partial, "nature", {"objective": "none"})
 
-    def eye_of() -> Any:
+    def encoder_of() -> Any:
         read = encoder()
-        load_weights(read, eye)
-        return eye_card(eye), [value.numpy().tobytes() for value in read.state_dict().values()]
+        load_weights(read, weights)
+        return read_card(weights), [value.numpy().tobytes() for value in read.state_dict().values()]
 
-    found.append(("an encoder's weights", eye, eye_of))
+    found.append(("an encoder's weights", weights, encoder_of))
 
     def tables_of(folder: Path) -> Any:
         tables = SurveyTables.read(folder)

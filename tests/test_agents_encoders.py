@@ -29,16 +29,16 @@ READ_BOTH = [name for name, encoder in ENCODERS.items() if encoder.reads_frames]
 @pytest.mark.parametrize("text", [*READ_BOTH, "impala:8,16", "impoola:4,4,4,4"])
 def test_frames_and_label_maps_pass_the_same_topology(text):
     encoder_class, arguments = parse_encoder(text)
-    seeing, reading = encoder_class(FRAMES, **arguments), encoder_class(LABELS, **arguments)
-    assert shapes(seeing) == shapes(reading)
-    reading.load_state_dict(seeing.state_dict())
+    of_frames, of_labels = encoder_class(FRAMES, **arguments), encoder_class(LABELS, **arguments)
+    assert shapes(of_frames) == shapes(of_labels)
+    of_labels.load_state_dict(of_frames.state_dict())
     labels = torch.as_tensor(np.random.default_rng(0).integers(0, NUM_LABELS, (5, 64, 64)), dtype=torch.uint8)
     frames = torch.as_tensor(paint(labels.numpy())).permute(0, 3, 1, 2)
     with torch.no_grad():
-        features = seeing(frames)
-        assert features.shape == (5, seeing.features_dim)
+        features = of_frames(frames)
+        assert features.shape == (5, of_frames.features_dim)
         # painted levels are 63, 127, 191 and 255 of 255, channels 1/4, 2/4, 3/4 and 1: the same up to 0.3 %
-        assert torch.allclose(features, reading(labels), atol=0.02 * float(features.abs().max()))
+        assert torch.allclose(features, of_labels(labels), atol=0.02 * float(features.abs().max()))
 
 
 def test_label_channels_are_the_monochrome_drawing():
@@ -192,7 +192,7 @@ def test_a_strided_convolution_is_torchs_for_any_width(kernel, stride, side):
 @pytest.mark.parametrize(
     ("name", "side", "smallest"), [("nature", 35, 36), ("nature", 3, 36), ("small", 15, 16), ("egocentric", 20, 32)]
 )
-def test_images_that_are_too_small_are_told_how_large_they_must_be(name, side, smallest):
+def test_images_that_are_too_small_are_refused_with_the_smallest_size(name, side, smallest):
     frames = spaces.Box(0, 255, (3, side, side), np.uint8)
     space = spaces.Box(0, 64, (side, side), np.uint8) if name == "egocentric" else frames
     with pytest.raises(
@@ -243,7 +243,7 @@ def test_an_encoder_whose_network_fails_or_gives_something_else_is_refused_befor
     try:
         register_encoder("square")(Square)
         for space, sentence in (
-            (spaces.Box(0, 255, (3, 84, 84), np.uint8), r"square takes no observations of shape \(3, 84, 84\)"),
+            (spaces.Box(0, 255, (3, 84, 84), np.uint8), r"square does not take observations of shape \(3, 84, 84\)"),
             (FRAMES, r"square must give 64 features.* gives the shape \(1, 32\)"),
         ):
             with pytest.raises(ValueError, match=sentence):
@@ -260,7 +260,7 @@ def test_space_to_depth_is_pixel_unshuffle_with_its_channels_in_another_order():
     assert torch.equal(ours.sort(dim=1).values, theirs.sort(dim=1).values)
 
 
-def test_the_residual_encoder_is_named_by_its_squares_and_depths():
+def test_the_residual_encoder_is_named_by_its_patch_size_and_depths():
     space = spaces.Box(0, 255, (3, 64, 64), np.uint8)
     encoder_class, arguments = parse_encoder("residual:8,16,24")
     encoder = encoder_class(space, **arguments)
@@ -269,7 +269,7 @@ def test_the_residual_encoder_is_named_by_its_squares_and_depths():
         *(16, 16, 16),
         *(24, 24, 24),
     ]
-    with pytest.raises(ValueError, match="the side of its squares and the depth of each stage"):
+    with pytest.raises(ValueError, match="the side of its patches and the depth of each stage"):
         parse_encoder("residual:8")
-    with pytest.raises(ValueError, match="Images of 60 x 64 pixels do not divide into squares of 8 x 8"):
+    with pytest.raises(ValueError, match="Images of 60 x 64 pixels do not divide into patches of 8 x 8"):
         encoder_class(spaces.Box(0, 255, (3, 60, 64), np.uint8), **arguments)

@@ -125,7 +125,7 @@ def test_deterministic_play_takes_the_most_probable_action(policy):
 def test_bad_requests_are_refused(policy):
     with pytest.raises(ValueError, match="at least 1, not 0"):
         evaluate(policy, ColourGame(2), 0)
-    with pytest.raises(ValueError, match="one view"):
+    with pytest.raises(ValueError, match="single view"):
         evaluate(policy, ColourGame(2, "both"))
 
 
@@ -223,18 +223,18 @@ def test_an_episode_that_ends_without_a_reset_keeps_its_own_rewards(policy):
 
 def test_running_statistics_are_applied_and_stay(policy):
     env = VecNormalize(VecMonitor(games(wrappers.NormalizeReward)), norm_obs=True)
-    seen = ActorCriticPolicy(env.observation_space, env.action_space, lambda _: 0.0)
+    stacked = ActorCriticPolicy(env.observation_space, env.action_space, lambda _: 0.0)
     env.reset()
     for _ in range(7):
         env.step(np.zeros(3, int))
     inside = env.get_attr("return_rms")
     before = [np.copy(each) for rms in (env.obs_rms, env.ret_rms, *inside) for each in (rms.mean, rms.var, rms.count)]
     shown = []
-    ask = seen.get_distribution
-    seen.get_distribution = lambda observations: shown.append(observations) or ask(observations)
+    ask = stacked.get_distribution
+    stacked.get_distribution = lambda observations: shown.append(observations) or ask(observations)
     for training in (True, False):
         env.training = training
-        assert (evaluate(seen, env, 2).returns == RETURN).all()
+        assert (evaluate(stacked, env, 2).returns == RETURN).all()
         assert env.training is training
         assert env.get_attr("update_running_mean") == [True] * 3
     after = [np.copy(each) for rms in (env.obs_rms, env.ret_rms, *inside) for each in (rms.mean, rms.var, rms.count)]
@@ -256,8 +256,8 @@ def test_the_environment_is_as_it_was_after_a_failure(policy):
 
 def test_stacked_frames_are_shown_as_in_training():
     env = VecFrameStack(games(), 2)
-    seen = PPO("CnnPolicy", env, n_steps=4, batch_size=8, device="cpu").policy
-    assert (evaluate(seen, VecFrameStack(VecNormalize(games(), norm_obs=False), 2)).returns == RETURN).all()
+    stacked = PPO("CnnPolicy", env, n_steps=4, batch_size=8, device="cpu").policy
+    assert (evaluate(stacked, VecFrameStack(VecNormalize(games(), norm_obs=False), 2)).returns == RETURN).all()
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
@@ -294,7 +294,7 @@ def test_a_game_without_an_end_is_given_up_in_one_sentence(policy):
         evaluate(policy, games(), max_episode_steps=0)
 
 
-def test_games_in_other_processes_beneath_whose_wrappers_nothing_is_seen_are_refused(policy):
+def test_games_in_other_processes_whose_rewards_are_rescaled_are_refused(policy):
     env = games(wrappers.NormalizeReward, vec_env_cls=SubprocVecEnv)
     try:
         with pytest.raises(ValueError, match=r"SubprocVecEnv are wrapped in NormalizeReward.*DummyVecEnv"):
@@ -309,9 +309,9 @@ def test_an_environment_of_other_observations_or_actions_is_refused(policy):
             super().__init__()
             self.observation_space = gym.spaces.Box(0, 255, (40, 40, 3), np.uint8)
 
-    with pytest.raises(ValueError, match=r"sees observations of shape \(3, 36, 36\).* shows \(40, 40, 3\)"):
+    with pytest.raises(ValueError, match=r"takes observations of shape \(3, 36, 36\).* gives \(40, 40, 3\)"):
         evaluate(policy, DummyVecEnv([Larger]))
     env = games()
     env.action_space = gym.spaces.Discrete(5)
-    with pytest.raises(ValueError, match=r"the policy has Discrete\(4\), and the environment Discrete\(5\)"):
+    with pytest.raises(ValueError, match=r"it has Discrete\(4\), and the environment Discrete\(5\)"):
         evaluate(policy, env)

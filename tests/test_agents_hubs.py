@@ -1,4 +1,4 @@
-"""Eyes of timm and of the hub: they get their images as their authors prepare them, and fetch what they need only."""
+"""Encoders of timm and of the hub: preprocessing as published, and nothing fetched without need."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gymnasium import spaces
 from torch import nn
 from toy_games import ColourGame
 
-from lcd.agents import PPO, EncoderPolicy, Eye
-from lcd.agents.encoders.pretrained import load_eye
+from lcd.agents import PPO, Backbone, EncoderPolicy
+from lcd.agents.encoders.pretrained import load_backbone
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 
@@ -44,17 +44,17 @@ def hub_of(monkeypatch, processor, model=States):
     monkeypatch.setitem(sys.modules, "transformers", module)
 
 
-def colour_seen(encoder, colour):
-    """What an eye makes of a frame of one colour."""
+def features_of_colour(encoder, colour):
+    """Features of a frame of one colour."""
     frame = torch.tensor(colour, dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 64, 64).contiguous()
-    return policy(encoder).see(frame)[0].float().tolist()
+    return policy(encoder).encode(frame)[0].float().tolist()
 
 
 HALF = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.25, 0.2]}
 
 
 @pytest.mark.parametrize(
-    ("does", "seen"),
+    ("does", "expected"),
     [
         ({}, [1, -1.6, -1.5]),
         ({"do_normalize": False}, [1, 0, 0]),
@@ -71,9 +71,11 @@ HALF = {"image_mean": [0.5, 0.4, 0.3], "image_std": [0.5, 0.25, 0.2]}
         ({"image_mean": 0.5, "image_std": 0.25}, [2, -2, -2]),
     ],
 )
-def test_a_red_frame_is_what_the_processor_makes_of_it(monkeypatch, does, seen):
+def test_a_red_frame_is_what_the_processor_makes_of_it(monkeypatch, does, expected):
     hub_of(monkeypatch, SimpleNamespace(**({"size": {"height": 32, "width": 32}} | HALF | does)))
-    assert colour_seen("hf:some/model", (255, 0, 0)) == pytest.approx(seen, abs=0.2 if 509 in seen else 5e-3)
+    assert features_of_colour("hf:some/model", (255, 0, 0)) == pytest.approx(
+        expected, abs=0.2 if 509 in expected else 5e-3
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_a_red_frame_is_what_the_processor_makes_of_it(monkeypatch, does, seen):
 )
 def test_frames_are_resized_as_the_processor_does(monkeypatch, does, size):
     hub_of(monkeypatch, SimpleNamespace(**(HALF | does)))
-    assert load_eye("hf:some/model").size == size
+    assert load_backbone("hf:some/model").size == size
 
 
 @pytest.mark.parametrize(
@@ -98,23 +100,23 @@ def test_frames_are_resized_as_the_processor_does(monkeypatch, does, size):
 )
 def test_frames_are_resampled_as_the_processor_does(monkeypatch, resample, name):
     hub_of(monkeypatch, SimpleNamespace(size={"height": 96, "width": 96}, resample=resample, **HALF))
-    eye = load_eye("hf:some/model")
-    assert eye.resampling == name
-    assert policy("hf:some/model").see(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 3)
+    backbone = load_backbone("hf:some/model")
+    assert backbone.resampling == name
+    assert policy("hf:some/model").encode(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("frozen", [True, False])
-def test_an_eye_of_any_precision_learns_and_sees(dtype, frozen):
+def test_a_backbone_of_any_precision_learns_and_encodes(dtype, frozen):
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.BatchNorm2d(4), nn.ReLU())
-    expected = policy(Eye(module, frozen=frozen))
+    expected = policy(Backbone(module, frozen=frozen))
     frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    made = policy(Eye(module.to(dtype), frozen=frozen))
+    made = policy(Backbone(module.to(dtype), frozen=frozen))
     assert {value.dtype for value in made.state_dict().values() if value.is_floating_point()} == {torch.float32}
-    assert torch.allclose(made.see(frames).float(), expected.see(frames).float(), atol=0.05)
+    assert torch.allclose(made.encode(frames).float(), expected.encode(frames).float(), atol=0.05)
     model = PPO(
-        env=ColourGame(4), encoder=Eye(module.to(dtype), frozen=frozen), n_steps=16, batch_size=32, device="cpu"
+        env=ColourGame(4), encoder=Backbone(module.to(dtype), frozen=frozen), n_steps=16, batch_size=32, device="cpu"
     )
     model.learn(64)
 
@@ -122,7 +124,7 @@ def test_an_eye_of_any_precision_learns_and_sees(dtype, frozen):
 @pytest.mark.parametrize(("name", "value"), [("resampling", "lanczos"), ("size", 0), ("size", (64, -1)), ("size", 1.5)])
 def test_an_impossible_preparation_is_one_clear_sentence(name, value):
     with pytest.raises(ValueError, match="resized by" if name == "resampling" else "must be above 0"):
-        Eye(nn.Flatten(), **{name: value})
+        Backbone(nn.Flatten(), **{name: value})
 
 
 def timm_of(monkeypatch, asked, **more):
@@ -152,7 +154,7 @@ def test_weights_of_ones_own_take_the_place_of_those_that_would_be_fetched(monke
     assert made.is_frozen
     assert not any(asked)
     frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    assert torch.allclose(made.see(frames).float(), own(frames / 255), atol=5e-3)
+    assert torch.allclose(made.encode(frames).float(), own(frames / 255), atol=5e-3)
     model = PPO(env=ColourGame(4), encoder=f"timm:resnet18@{tmp_path / 'own.pth'}+tuned", n_steps=16, batch_size=32)
     assert not model.policy.is_frozen
     with pytest.raises(ValueError, match="no network"):
@@ -166,7 +168,7 @@ def test_weights_of_ones_own_take_the_place_of_those_that_would_be_fetched(monke
 )
 def test_a_model_of_timm_is_resampled_as_its_authors_did(monkeypatch, interpolation, name):
     timm_of(monkeypatch, [], interpolation=interpolation)
-    assert load_eye("timm:some", pretrained=False).resampling == name
+    assert load_backbone("timm:some", pretrained=False).resampling == name
 
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
@@ -231,22 +233,22 @@ def test_real_models_get_what_their_real_processors_give(tmp_path, monkeypatch, 
     prepared.save_pretrained(tmp_path)
     made = policy(f"hf:{tmp_path}")
     given = []
-    eye = made.features_extractor.eye.module
-    eye.register_forward_pre_hook(lambda module, images: given.append(images[0]))
+    backbone = made.features_extractor.backbone.module
+    backbone.register_forward_pre_hook(lambda module, images: given.append(images[0]))
     frames = np.random.default_rng(0).integers(256, size=(2, 64, 64, 3), dtype=np.uint8)
     frames[0] = (255, 0, 0)
-    seen = made.see(torch.from_numpy(frames).permute(0, 3, 1, 2))
+    features = made.encode(torch.from_numpy(frames).permute(0, 3, 1, 2))
     theirs = prepared(images=list(frames), return_tensors="pt")["pixel_values"]
     assert torch.allclose(given[0], theirs, atol=1e-4)
-    assert torch.isfinite(seen).all()
+    assert torch.isfinite(features).all()
     if name == "MobileViT":
         assert given[0][0, :, 0, 0].tolist() == [0, 0, 1]
     larger = np.kron(frames[1:, ::2, ::2], np.ones((1, 4, 4, 1), np.uint8))  # resized down to 64 pixels
     policy_of_larger = policy(f"hf:{tmp_path}", spaces.Box(0, 255, (3, 128, 128), np.uint8))
-    policy_of_larger.features_extractor.eye.module.register_forward_pre_hook(
+    policy_of_larger.features_extractor.backbone.module.register_forward_pre_hook(
         lambda module, images: given.append(images[0])
     )
-    policy_of_larger.see(torch.from_numpy(larger).permute(0, 3, 1, 2))
+    policy_of_larger.encode(torch.from_numpy(larger).permute(0, 3, 1, 2))
     theirs = prepared(images=list(larger), return_tensors="pt")["pixel_values"]
     span = float(theirs.max() - theirs.min())
     assert float((given[-1] - theirs).abs().max()) < 0.02 * span  # theirs are rounded to bytes in between
@@ -265,4 +267,4 @@ def test_a_real_model_with_weights_of_ones_own_fetches_none(tmp_path, monkeypatc
     frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         expected = model(pixel_values=(frames / 255 - 0.5) / 0.5).pooler_output
-    assert torch.allclose(made.see(frames).float(), expected, atol=5e-3)
+    assert torch.allclose(made.encode(frames).float(), expected, atol=5e-3)

@@ -1,4 +1,4 @@
-"""DAgger: labels belong to their states, the student comes to agree, and the teacher stays outside of the student."""
+"""Online DAgger: labels belong to their states, the student comes to agree, and files do not hold the teacher."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_student_comes_to_agree_with_its_teacher(view, tmp_path):
 
 @pytest.mark.parametrize("memory", [0, 1, 4])
 @pytest.mark.parametrize("view", ["pixels", "both"])
-def test_earlier_rollouts_are_remembered_with_their_labels_for_no_further_gradient_steps(view, memory):
+def test_earlier_rollouts_aggregate_with_their_labels_for_no_further_gradient_steps(view, memory):
     teacher = ColourTeacher()
     model = dagger(TaughtVecEnv(ColourGame(3, view)), teacher, n_epochs=2, memory=memory)
     batches = []
@@ -76,10 +76,10 @@ def test_labels_belong_to_the_states_they_are_learned_with(view):
     model.learn(3 * 16 * 3)
     assert sum(len(batch.observations) for batch in batches) == 3 * 16 * 3
     for batch in batches:
-        seen = batch.observations
-        colours = seen[:, 5, 5].long() - 1 if view == "semantic" else colour_of_frame(seen)
+        observations = batch.observations
+        colours = observations[:, 5, 5].long() - 1 if view == "semantic" else colour_of_frame(observations)
         assert torch.equal(batch.teacher_log_probabilities.argmax(dim=1), colours)
-        assert torch.allclose(batch.teacher_log_probabilities.exp().sum(dim=1), torch.ones(len(seen)))
+        assert torch.allclose(batch.teacher_log_probabilities.exp().sum(dim=1), torch.ones(len(observations)))
 
 
 def test_a_teacher_that_is_a_module_comes_to_where_the_student_learns():
@@ -112,16 +112,16 @@ def test_threads_share_the_labelling_of_a_teacher_that_keeps_nothing_of_it(monke
 
     monkeypatch.setattr("lcd.agents.imitation.LABELLED_AT_ONCE", 5)
     game, askers = ColourGame(3, "both"), set()
-    seen = game.observation_space["semantic"]
-    teacher = Asked(seen, game.action_space, lambda _: 0.0) if kind is EncoderPolicy else Asked()
+    space = game.observation_space["semantic"]
+    teacher = Asked(space, game.action_space, lambda _: 0.0) if kind is EncoderPolicy else Asked()
     model = dagger(TaughtVecEnv(game), teacher).learn(48)
     assert (threading.get_ident() in askers) != known
     labels = model.rollout_buffer.label(teacher)
-    everything = model.rollout_buffer.seen(torch.arange(len(labels)))
+    everything = model.rollout_buffer.teacher_observations(torch.arange(len(labels)))
     assert torch.equal(labels, ColourTeacher().log_probabilities(everything))
 
 
-def test_each_sees_its_own_view_only():
+def test_student_and_teacher_get_their_own_view_only():
     teacher = ColourTeacher()
     env = TaughtVecEnv(ColourGame(3, "both"))
     model = dagger(env, teacher).learn(48)
@@ -154,7 +154,7 @@ def test_mixing_is_the_share_of_steps_in_which_the_teacher_acts(mixing, share):
         assert right[-8:].mean() == pytest.approx(1 / 8 + 7 / 8 / COLOURS, abs=0.1)
 
 
-def test_a_loaded_student_may_be_told_another_mixing(tmp_path):
+def test_a_loaded_student_may_get_another_mixing(tmp_path):
     env = TaughtVecEnv(ColourGame(2))
     dagger(env, ColourTeacher()).save(tmp_path / "student.zip")
     again = DAgger.load(tmp_path / "student.zip", env=env, teacher=ColourTeacher(), mixing=0.3, device="cpu")

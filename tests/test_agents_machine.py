@@ -11,12 +11,12 @@ from lcd.agents.machine import bfloat16_is_fast, keep_freed_memory
 
 
 @pytest.mark.parametrize("device", ["cpu", "meta", "mps"])
-def test_bfloat16_is_told_for_any_device(device):
+def test_bfloat16_support_is_known_for_any_device(device):
     assert bfloat16_is_fast(torch.device(device)) in (True, False)
     assert not bfloat16_is_fast(torch.device("meta"))
 
 
-def test_bfloat16_is_told_by_versions_of_torch_that_know_no_capabilities(monkeypatch):
+def test_bfloat16_support_is_known_in_versions_of_torch_without_capabilities(monkeypatch):
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert bfloat16_is_fast.__wrapped__(torch.device("cpu")) is False
 

@@ -51,7 +51,7 @@ def test_phases_leave_amplitudes_as_they_are():
     amplitudes, _ = display(((2, 6), (1, 6)))
     waves = Synchrony(SIDE, SIDE)(amplitudes)
     assert torch.allclose(waves.square().sum(dim=1).sqrt(), amplitudes, atol=1e-5)
-    assert torch.isfinite(Synchrony(SIDE, SIDE)(torch.zeros(1, 3, SIDE, SIDE))).all()  # where nothing is seen
+    assert torch.isfinite(Synchrony(SIDE, SIDE)(torch.zeros(1, 3, SIDE, SIDE))).all()  # without input
 
 
 def test_coherence_of_known_waves():
@@ -73,9 +73,9 @@ def test_what_couples_the_units_is_learned():
 def test_it_is_an_encoder_like_any_other():
     model = PPO(env=ColourGame(8), encoder="phase:64", n_steps=32, batch_size=64, device="cpu", seed=0)
     assert isinstance(model.policy.features_extractor, Phase)
-    before = model.policy.features_extractor.eye[2].near.clone()
+    before = model.policy.features_extractor.backbone[2].near.clone()
     model.learn(8 * 32 * 2)
-    assert not torch.equal(before, model.policy.features_extractor.eye[2].near)
+    assert not torch.equal(before, model.policy.features_extractor.backbone[2].near)
 
 
 def test_it_works_in_a_recurrent_ppo():
@@ -95,12 +95,12 @@ def test_it_works_in_a_recurrent_ppo():
         device="cpu",
         seed=0,
     )
-    before = model.policy.features_extractor.eye[2].near.clone()
+    before = model.policy.features_extractor.backbone[2].near.clone()
     model.learn(128)
-    assert not torch.equal(before, model.policy.features_extractor.eye[2].near)
-    seen = env.reset()
-    actions, state = model.predict(seen)
-    _, later = model.predict(seen, state=state)
+    assert not torch.equal(before, model.policy.features_extractor.backbone[2].near)
+    observations = env.reset()
+    actions, state = model.predict(observations)
+    _, later = model.predict(observations, state=state)
     assert actions.shape == (4,)
     assert not np.array_equal(state[0], later[0])  # what it remembers goes on
     env.close()

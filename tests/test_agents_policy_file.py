@@ -103,7 +103,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     ("changes", "message"),
     [
         ({"format": "lcd-policy-99"}, "lcd-policy-99"),
-        ({"format": None}, "holds no policy"),
+        ({"format": None}, "is not a policy file"),
         ({"encoder": "vgg"}, "vgg"),
         ({"encoder": "impoola:4,16"}, "do not fit"),
         ({"encoder": "impala:4,8"}, "do not fit"),
@@ -132,7 +132,7 @@ def test_other_tensors_are_refused(tmp_path, path):
     with pytest.raises(PolicyFileError, match="do not fit"):
         load_policy(path)
     save_file({"x": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(PolicyFileError, match="holds no policy"):
+    with pytest.raises(PolicyFileError, match="is not a policy file"):
         load_policy(tmp_path / "other.safetensors")
 
 

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from toy_games import ColourGame
 
 from lcd.agents import PPO, EncoderPolicy, TrainingDiverged
-from lcd.agents.parallel import working_alone
+from lcd.agents.parallel import single_threaded
 
 EXACT = {"mixed_precision": False}
 
@@ -106,14 +106,14 @@ def test_parts_of_a_minibatch_give_the_gradient_of_the_whole():
         assert torch.allclose(gradient, gradients[0], atol=1e-6, rtol=1e-4)
 
 
-def test_threads_side_by_side_repeat_the_gradient_of_one(three_threads):
+def test_threads_in_parallel_repeat_the_gradient_of_one(three_threads):
     model = ppo(ColourGame(4), batch_size=64, n_epochs=1)
     model.learn(64)
     batch = next(iter(model._minibatches()))
     gradients = []
     for threads in (1, 3, 3):
         torch.set_num_threads(threads)
-        with working_alone():
+        with single_threaded():
             model._gradient(batch, 0.2)
         gradients.append(torch.cat([p.grad.flatten() for p in model.policy.parameters()]))
         assert torch.get_num_threads() == threads
@@ -122,7 +122,7 @@ def test_threads_side_by_side_repeat_the_gradient_of_one(three_threads):
 
 
 class Remembering(torch.nn.Module):
-    """An eye that keeps what it saw, as a hook on a layer does, and notices when that is another's."""
+    """A backbone that keeps its input, as a hook on a layer does, and notices when another thread replaced it."""
 
     def forward(self, images):
         self.kept = images
@@ -132,7 +132,7 @@ class Remembering(torch.nn.Module):
 
 
 @pytest.mark.parametrize("kind", ["stable_baselines3", "module"])
-def test_what_may_keep_something_of_a_pass_is_passed_by_one_thread_at_a_time(three_threads, kind):
+def test_a_module_that_may_keep_state_is_called_by_one_thread_at_a_time(three_threads, kind):
     learner = {"encoder": Remembering(), "policy_kwargs": {}} if kind == "module" else {"policy_kwargs": {}}
     policy = "EncoderPolicy" if kind == "module" else ActorCriticCnnPolicy
     model = ppo(ColourGame(4), policy=policy, batch_size=64, n_epochs=4, **learner)
@@ -142,7 +142,7 @@ def test_what_may_keep_something_of_a_pass_is_passed_by_one_thread_at_a_time(thr
 
 @pytest.mark.parametrize("name", ["features_extractor_class", "features_extractor_kwargs"])
 def test_an_encoder_is_asked_for_in_one_way(name):
-    with pytest.raises(ValueError, match=f"by encoder=.*not by {name}="):
+    with pytest.raises(ValueError, match=f"as encoder=.*not as {name}="):
         ppo(ColourGame(4), policy_kwargs={name: {}})
 
 
@@ -256,7 +256,7 @@ def test_rewards_that_are_no_numbers_stop_it_with_one_sentence(reward):
     before = weights(model)
     with pytest.raises(TrainingDiverged, match=r"^Training diverged after 64 steps[^\n]*$"):
         model.learn(1000)
-    assert torch.equal(weights(model), before)  # nothing that is no number reached them
+    assert torch.equal(weights(model), before)  # no value that is not finite reached them
 
 
 def test_weights_that_explode_stop_it():

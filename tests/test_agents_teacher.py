@@ -42,10 +42,10 @@ def students(game, teacher, **kwargs):
 
 
 WRONG = {
-    "gives probabilities: log_probabilities must give their logarithms": torch.exp,
-    r"add up to \S+ instead of 1\. Of logits, give torch\.log_softmax": lambda labels: 3 * labels + 5,
-    "are not numbers": lambda labels: labels * float("nan"),
-    r"are not numbers in state 1 .*inf": lambda labels: labels.index_fill(0, torch.tensor([1]), float("inf")),
+    "gives probabilities: log_probabilities must return their logarithms": torch.exp,
+    r"sum to \S+ instead of 1\. For logits, return torch\.log_softmax": lambda labels: 3 * labels + 5,
+    "are not finite": lambda labels: labels * float("nan"),
+    r"are not finite in state 1 .*inf": lambda labels: labels.index_fill(0, torch.tensor([1]), float("inf")),
     r"of shape \(2, 5\) for 2 states in a game of 4 actions": lambda labels: torch.zeros(len(labels), 5),
     r"of shape \(2, 1\)": lambda labels: labels[:, :1],
     r"of shape \(1, 4\) for 2 states": lambda labels: labels[:1],
@@ -99,8 +99,8 @@ def test_a_teacher_of_other_observations_or_actions_or_of_damaged_weights_is_ref
     other = spaces.Box(0, 64, (SIZE, SIZE + 4), labels.dtype)
     for teacher, sentence in (
         (damaged, "EncoderPolicy, is damaged: value_net.bias holds weights that are not finite"),
-        (made(other), r"sees observations of shape \(36, 40\), and the environment has \(36, 36\)"),
-        (made(actions=15), "chooses among actions, in number 15, and the environment has 4"),
+        (made(other), r"takes observations of shape \(36, 40\), and the environment has \(36, 36\)"),
+        (made(actions=15), "has 15 actions, and the environment has 4"),
     ):
         with pytest.raises(ValueError, match=sentence):
             students(game, teacher).learn(16)
@@ -110,10 +110,10 @@ def test_a_teacher_of_other_observations_or_actions_or_of_damaged_weights_is_ref
 def test_what_has_no_log_probabilities_is_no_teacher():
     game = ColourGame(2)
     model = PPO(env=game, n_steps=4, batch_size=8, device="cpu")
-    with pytest.raises(ValueError, match=r"method log_probabilities, which a PPO has not: pass its policy"):
+    with pytest.raises(ValueError, match="method log_probabilities, which PPO lacks: pass its policy"):
         students(game, model)
     theirs = ActorCriticCnnPolicy(spaces.Box(0, 255, (3, SIZE, SIZE), "uint8"), game.action_space, lambda _: 0.0)
-    with pytest.raises(ValueError, match="which a ActorCriticCnnPolicy has not"):
+    with pytest.raises(ValueError, match="which ActorCriticCnnPolicy lacks"):
         students(game, theirs)
 
 
@@ -147,9 +147,9 @@ def plan(teacher, mode="easy"):
 
 def test_a_diagnosis_refuses_a_teacher_of_weights_that_are_not_finite_or_overflow(copied):
     assert plan(copied()).given_teacher is not None
-    with pytest.raises(ValueError, match=r"teacher\.safetensors.*(not finite|no number)"):
+    with pytest.raises(ValueError, match=r"teacher\.safetensors.*not finite"):
         plan(copied(change=lambda parameter: parameter * float("nan")))
-    with pytest.raises(ValueError, match="no number, or one beyond"):
+    with pytest.raises(ValueError, match="not finite, or beyond"):
         plan(copied(change=lambda parameter: parameter * 1e30))
 
 
@@ -202,7 +202,7 @@ def test_no_teacher_goes_on_from_one_of_another_game_or_of_damaged_weights(copie
     with pytest.raises(ValueError, match="made for maze, not for heist"):
         make_teacher(ProcgenOptions("heist"), RECIPES["heist"], tmp_path / "new", begin=(path, card))
     broken = copied(change=lambda parameter: parameter + float("inf"))
-    with pytest.raises(ValueError, match=r"not finite|no number"):
+    with pytest.raises(ValueError, match="not finite"):
         make_teacher(ProcgenOptions("maze"), RECIPES["maze"], tmp_path / "new", begin=(broken, card))
     assert not (tmp_path / "new").exists()
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from PIL import Image
-from test_alignment import SIZE, judge, where_it_looks
+from test_alignment import SIZE, judge, true_importance
 from test_command_line import lcd
 from tiny import TINY
 
@@ -20,10 +20,10 @@ from lcd.cli.align import _unseen_levels
 from lcd.experiments.plan import plan_game
 
 
-def test_a_network_that_looks_where_it_should_scores_high_in_every_aspect():
+def test_a_network_aligned_with_its_reference_scores_high_in_every_aspect():
     random = np.random.default_rng(0)
     images = random.integers(0, 255, (12, SIZE, SIZE, 3)).astype(np.uint8)
-    good = np.tile(where_it_looks(), (12, 1, 1)).astype(np.float32)
+    good = np.tile(true_importance(), (12, 1, 1)).astype(np.float32)
     tables = [
         align(
             judge, ReferenceMaps(images, maps, "privileged", ceilings={"dice": 0.5}), methods=["gradient"], attacked=6
@@ -56,15 +56,18 @@ def test_how_tells_order_from_confidence_and_counts_maps_without_any():
     maps[:2] = 1.0
     tables = [
         align(
-            lambda seen, times=times: times * judge(seen), ReferenceMaps(images, maps, "human"), methods=[], attacked=2
+            lambda images, times=times: times * judge(images),
+            ReferenceMaps(images, maps, "human"),
+            methods=[],
+            attacked=2,
         )
         for times in (1, 4)
     ]
-    calm, sure = (table.set_index(["aspect", "method", "measure"])["mean"]["how"] for table in tables)
+    flat, peaked = (table.set_index(["aspect", "method", "measure"])["mean"]["how"] for table in tables)
     for method in ("revealed", "hidden"):
-        assert sure[method, "area"] > calm[method, "area"]
-        assert sure[method, "same"] == calm[method, "same"]
-        assert abs(calm[method, "gain"]) < 0.15  # such maps order pixels no better than chance
+        assert peaked[method, "area"] > flat[method, "area"]
+        assert peaked[method, "same"] == flat[method, "same"]
+        assert abs(flat[method, "gain"]) < 0.15  # such maps order pixels no better than chance
     assert (tables[0].loc[tables[0]["aspect"] == "how", "undefined"] == 2).all()
     blank = align(judge, ReferenceMaps(images, np.ones_like(maps), "human"), methods=[], attacked=2)
     how = blank[blank["aspect"] == "how"]
@@ -109,7 +112,7 @@ def test_the_command_measures_a_policy_on_its_game(tmp_path, policy):
 
 
 @pytest.mark.parametrize("encoder", ["small+frozen", "nature+frozen", "efficientnet_lite0"])
-def test_maps_of_a_policy_with_frozen_eyes_reach_the_image(encoder):
+def test_maps_of_a_policy_with_a_frozen_backbone_reach_the_image(encoder):
     torch.manual_seed(0)
     frames = spaces.Box(0, 255, (3, 64, 64), np.uint8)
     policy = EncoderPolicy(frames, spaces.Discrete(15), lambda _: 0.0, encoder).eval()
@@ -117,7 +120,7 @@ def test_maps_of_a_policy_with_frozen_eyes_reach_the_image(encoder):
     assert (maps.std(dim=(1, 2)) > 0).all()
 
 
-def test_a_policy_is_measured_on_levels_it_has_not_seen_drawn_as_it_saw_them():
+def test_a_policy_is_measured_on_unseen_levels_in_the_appearance_of_its_training():
     plan = plan_game("maze", TINY, distribution_mode="hard", appearance=("monochrome",))
     run = plan.cells[0]
     levels = _unseen_levels({"run": run.as_dict()})
@@ -132,7 +135,7 @@ def test_images_and_folders_that_do_not_fit_are_refused_beforehand(tmp_path, pol
         picture = np.random.default_rng(0).integers(0, 255, (32, 32, 3)).astype(np.uint8)
         Image.fromarray(picture).save(tmp_path / name / "one.png")
     refused = lcd("align", policy, "--maps", "images,maps", "--source", "human", cwd=tmp_path)
-    sentence = "The policy sees images of 64 x 64 pixels, and these have 32 x 32: resize them beforehand."
+    sentence = "The policy takes images of 64 x 64 pixels, and these have 32 x 32: resize them beforehand."
     assert (refused.returncode, sentence in " ".join(refused.stderr.split())) == (2, True)
     refused = lcd("align", policy, "--out", "images/one.png/table.csv", cwd=tmp_path)
     assert (refused.returncode, "Nothing can be written to" in refused.stderr) == (2, True)

@@ -18,7 +18,7 @@ from lcd.envs.vec_env import ProcgenVecEnv
 
 SIZE = 32
 PLACE = (slice(8, 16), slice(16, 24))
-"""The only pixels that the judge below looks at."""
+"""The only pixels that the judge below reads."""
 
 
 def judge(images):
@@ -27,7 +27,7 @@ def judge(images):
     return torch.stack([-10 * brightness, 10 * brightness], dim=1)
 
 
-def where_it_looks():
+def true_importance():
     map_ = np.zeros((SIZE, SIZE))
     map_[PLACE] = 1
     return map_
@@ -41,7 +41,7 @@ def test_maps_are_highest_where_the_decision_is_made(method):
     assert maps.shape == (4, SIZE, SIZE)
     assert not maps.requires_grad
     assert (maps >= 0).all()
-    here = torch.from_numpy(where_it_looks() > 0)
+    here = torch.from_numpy(true_importance() > 0)
     assert (maps[:, here].mean(1) > 4 * maps[:, ~here].mean(1)).all()
     assert torch.equal(maps, importance_maps(judge, images, method=method))
 
@@ -69,7 +69,7 @@ def test_maps_are_taken_of_policies_that_see_frames():
         maps = importance_maps(scores, frames, torch.zeros(2, dtype=torch.int64))
         assert maps.sum() > 0
     labels = EncoderPolicy(type(space)(0, 64, (64, 64), np.uint8), env.action_space, lambda _: 0.0, "nature")
-    with pytest.raises(ValueError, match="this one sees label maps"):
+    with pytest.raises(ValueError, match="this one takes label maps"):
         policy_scores(labels)
     with pytest.raises(ValueError, match="Unknown method 'grad'"):
         importance_maps(judge, torch.rand(1, 3, SIZE, SIZE), method="grad")
@@ -121,7 +121,7 @@ def test_copies_of_an_image_tell_nothing_new(copies):
 
 
 def test_limits_over_groups_hold_the_truth_as_often_as_they_say():
-    """Frames of a game share its luck: 16 games of 8 frames, half of the variance between games, the truth is 0."""
+    """Clusters of 8 frames of 16 games, half of the variance between games, true mean 0."""
     random = np.random.default_rng(0)
     groups = np.tile(np.arange(16), 8)
     covered = {"grouped": 0, "plain": 0}
@@ -157,8 +157,8 @@ def test_the_table_holds_every_method_against_the_ceiling():
 @pytest.mark.parametrize(
     ("maps", "references", "measure", "sentence"),
     [
-        (np.ones((2, 4, 4)), np.ones((3, 4, 4)), "dice", "cannot be held against"),
-        (np.ones((2, 4, 4)), np.ones((2, 4, 5)), "dice", "cannot be held against"),
+        (np.ones((2, 4, 4)), np.ones((3, 4, 4)), "dice", "cannot be compared with"),
+        (np.ones((2, 4, 4)), np.ones((2, 4, 5)), "dice", "cannot be compared with"),
         (np.full((1, 4, 4), np.nan), np.ones((1, 4, 4)), "dice", "A map holds a value that is not finite"),
         (np.ones((1, 4, 4)), np.ones((1, 4, 4)), "auc", "Unknown measure 'auc'"),
     ],
@@ -173,7 +173,7 @@ def test_revealing_brings_the_decision_back_and_hiding_takes_it_away():
     images = torch.rand(64, 3, SIZE, SIZE) * 0.4
     bright = torch.arange(64) % 2 == 0
     images[bright, :, PLACE[0], PLACE[1]] += 0.6
-    good = torch.from_numpy(where_it_looks())[None].expand(64, -1, -1)
+    good = torch.from_numpy(true_importance())[None].expand(64, -1, -1)
     random = torch.rand(64, SIZE, SIZE)
     curves = {
         (name, hide): revealing_curve(judge, images, maps, hide=hide)
@@ -188,7 +188,7 @@ def test_revealing_brings_the_decision_back_and_hiding_takes_it_away():
         area(revealing_curve(judge, images, torch.zeros_like(random)), "same"), abs=0.1
     )  # among equal pixels chance decides
     for maps in (good[:1], good[:, :16]):
-        with pytest.raises(ValueError, match="do not go with maps of shape"):
+        with pytest.raises(ValueError, match="do not fit maps of shape"):
             revealing_curve(judge, images, maps)
     half = revealed(images[:1], good[:1], 64 / SIZE**2)
     assert torch.equal(half[0, :, PLACE[0], PLACE[1]], images[0, :, PLACE[0], PLACE[1]])
@@ -235,7 +235,7 @@ def test_states_that_are_drawn_alike_say_nothing_of_invariance():
     assert np.isnan(constant.ratio)
 
 
-def test_appearances_of_a_state_are_redrawn_and_told_from_other_states():
+def test_appearances_of_a_state_are_redrawn_and_distinct_from_other_states():
     frames = redrawn_frames(ProcgenOptions("coinrun"), ["no-backgrounds", "monochrome"], 24, num_envs=8)
     assert frames.shape == (3, 24, 64, 64, 3)
     assert not np.array_equal(frames[0], frames[1])

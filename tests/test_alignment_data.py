@@ -149,24 +149,24 @@ def test_files_of_single_images_are_read_and_never_unpickled(tmp_path):
     np.savez(tmp_path / "e.npz", image=image[..., 0], heatmap=heat, label=5)
     with pytest.raises(ValueError, match=r"e\.npz holds an image of shape"):
         read_npz([tmp_path / "e.npz"])
-    with pytest.raises(ValueError, match="not one image"):
+    with pytest.raises(ValueError, match="hold no image"):
         read_npz([])
 
 
 def test_colours_and_weights_of_single_images_are_what_they_seem(tmp_path):
     image, heat = click(1)
-    for name, seen in (("bytes", image), ("shares", image / 255)):
-        np.savez(tmp_path / f"{name}.npz", image=seen, heatmap=heat, label=5)
+    for name, array in (("bytes", image), ("shares", image / 255)):
+        np.savez(tmp_path / f"{name}.npz", image=array, heatmap=heat, label=5)
     bytes_, shares = (read_npz([tmp_path / f"{name}.npz"]).images for name in ("bytes", "shares"))
     assert np.array_equal(bytes_, shares)
-    for seen, weights, sentence in (
+    for array, weights, sentence in (
         (image - 300.0, heat, "negative or not finite"),
         (image, heat - 300.0, "negative or not finite"),
         (image, heat * 1j, "negative or not finite"),
         (image * 9.0, heat, "end at 255"),
         (image[:0], heat, "holds an image of shape"),
     ):
-        np.savez(tmp_path / "odd.npz", image=seen, heatmap=weights, label=5)
+        np.savez(tmp_path / "odd.npz", image=array, heatmap=weights, label=5)
         with pytest.raises(ValueError, match=sentence):
             read_npz([tmp_path / "odd.npz"])
 
@@ -230,11 +230,11 @@ def test_gaze_is_read_in_the_layout_of_atari_head(tmp_path):
     ("settings", "sentence"),
     [
         ({"frames": (1, 2)}, "The frame RZ_1_3 is not in"),
-        ({"lines": ["RZ_1_1,0,0"]}, "Line 1 of .* is no line of Atari-HEAD"),
-        ({"lines": ["RZ_1_1,0,0,50,0,1,3.0"]}, "Line 1 of .* is no line of Atari-HEAD"),
-        ({"lines": ["RZ_1_1,0,0,50,0,1,3.0,nan"]}, "Line 1 of .* is no line of Atari-HEAD"),
-        ({"lines": ["RZ_1_1,0,0,50,0,1,3.0,1e300"]}, "Line 1 of .* is no line of Atari-HEAD"),
-        ({"lines": ["RZ_1_1,0,0,50,0,1,null"]}, "nobody looks anywhere"),
+        ({"lines": ["RZ_1_1,0,0"]}, "Line 1 of .* is not in Atari-HEAD"),
+        ({"lines": ["RZ_1_1,0,0,50,0,1,3.0"]}, "Line 1 of .* is not in Atari-HEAD"),
+        ({"lines": ["RZ_1_1,0,0,50,0,1,3.0,nan"]}, "Line 1 of .* is not in Atari-HEAD"),
+        ({"lines": ["RZ_1_1,0,0,50,0,1,3.0,1e300"]}, "Line 1 of .* is not in Atari-HEAD"),
+        ({"lines": ["RZ_1_1,0,0,50,0,1,null"]}, "holds no gaze positions"),
     ],
 )
 def test_damaged_trials_are_clear_errors(tmp_path, settings, sentence):
@@ -277,7 +277,7 @@ def test_folders_of_images_and_maps_pair_by_name(tmp_path):
     with pytest.raises(ValueError, match="b is in one of"):
         read_folders(tmp_path / "images", tmp_path / "maps", "human")
     Image.new("RGB", (12, 10)).save(tmp_path / "images" / "a.jpg")
-    with pytest.raises(ValueError, match="have one name"):
+    with pytest.raises(ValueError, match="have the same name"):
         read_folders(tmp_path / "images", tmp_path / "maps", "human")
     (tmp_path / "images" / "a.jpg").unlink()
     (tmp_path / "maps" / "b.png").write_bytes(b"no image")

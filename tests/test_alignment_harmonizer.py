@@ -115,7 +115,7 @@ def test_gradients_flow_through_the_maps_and_training_lowers_the_loss():
     network = nn.Sequential(nn.Conv2d(3, 8, 5), nn.Softplus(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 4))
     images, targets = torch.rand(16, 3, 32, 32), torch.arange(16) % 4
     maps = torch.zeros(16, 32, 32)
-    maps[:, :16, :16] = 1  # look at the upper left
+    maps[:, :16, :16] = 1  # important in the upper left
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
     losses = []
     for _ in range(40):
@@ -170,7 +170,7 @@ def test_an_image_with_the_token_0_counts_for_nothing_whatever_its_reference():
 @pytest.mark.parametrize(
     ("maps", "references", "tokens", "sentence"),
     [
-        (torch.rand(2, 8, 8), torch.rand(3, 8, 8), None, "2 maps of the model go with as many references, not with 3"),
+        (torch.rand(2, 8, 8), torch.rand(3, 8, 8), None, "2 maps of the model need as many references, not 3"),
         (torch.rand(2, 8, 8), torch.rand(2, 8, 8), torch.ones(3), "and 3 tokens"),
         (torch.rand(1, 8, 8), torch.full((1, 8, 8), float("nan")), None, "not finite"),
     ],

@@ -12,7 +12,7 @@ from lcd.cli.arguments import encoder_names
 from lcd.cli.console import plain_console
 from lcd.cli.display import verdict_text
 from lcd.cli.main import main
-from lcd.experiments.execution import _sentence
+from lcd.experiments.processes import _sentence
 from lcd.io.files import DEFAULT_STORE
 from lcd.measurement.intervals import Interval
 from lcd.measurement.verdict import Verdict
@@ -68,7 +68,7 @@ def lcd(*arguments, cwd):
         (["diagnose", "maze", "--encoder", "egocentric"], ["egocentric", "label maps only"]),
         (["watch", "--teacher", "mase"], ["mase", "did you mean maze"]),
         (["watch"], ["name a game", "--run"]),
-        (["watch", "maze", "--teacher", "maze"], ["--teacher maze plays alone"]),
+        (["watch", "maze", "--teacher", "maze"], ["--teacher maze excludes a game"]),
         (["watch", "maze", "--run", "nowhere"], ["no weights in nowhere", "finished run"]),
         (["watch", "--run", "nowhere", "--mode", "hard"], ["--mode hard is for a reference teacher", "leave it out"]),
         (["survey", "nowhere"], ["no survey nowhere", "procgen-easy"]),
@@ -100,7 +100,10 @@ def lcd(*arguments, cwd):
         (["watch", "maze", "--out", "film.mp4"], ["film.mp4 must end in .gif", "name it film.gif"]),
         (["watch", "maze", "--out", "."], [". is a folder: name a file"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--out", "."], [". is a folder: name a file"]),
-        (["pretrain", "maze", "--objective", "autoencoding", "--out", "my.eye"], ["my.eye", "name it my.safetensors"]),
+        (
+            ["pretrain", "maze", "--objective", "autoencoding", "--out", "my.backbone"],
+            ["my.backbone", "name it my.safetensors"],
+        ),
         (["report", "procgen-easy", "--out", "page.pdf"], ["page.pdf must end in .html or .htm", "name it page.html"]),
         (["harmonize", "maze", "--out", "."], [". is a folder: name a file"]),
         (["align", "efficientnet_lite0", "--out", "."], [". is a folder: name a file"]),
@@ -173,7 +176,7 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
     names = "scratch,random,small:32,slow-features"
     result = lcd("diagnose", "maze", "--preset", "smoke", "--encoders", names, "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "20 runs" in result.stdout  # 8 of the diagnosis, 2 seeds x 2 ways to learn x 3 eyes
+    assert "20 runs" in result.stdout  # 8 of the diagnosis, 2 seeds x 2 ways to learn x 3 encoders
     assert all(name in result.stdout for name in ("random", "small:32", "slow-features"))
     assert list(tmp_path.iterdir()) == []
 
@@ -190,7 +193,7 @@ def test_runs_are_kept_in_the_same_folder_however_they_are_asked_for(entrance):
     ("text", "found"),
     [
         ("random,impala:16,32,autoencoding", ("random", "impala:16,32", "autoencoding")),
-        ("impala:8,16@eye.safetensors, nature+frozen", ("impala:8,16@eye.safetensors", "nature+frozen")),
+        ("impala:8,16@encoder.safetensors, nature+frozen", ("impala:8,16@encoder.safetensors", "nature+frozen")),
         ("nature:64+tuned=1e-4,", ("nature:64+tuned=1e-4",)),
         ("", ()),
     ],

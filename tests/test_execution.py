@@ -283,7 +283,7 @@ def test_weights_that_are_no_numbers_are_refused_before_anything_is_trained(copi
     with torch.no_grad():
         policy.action_net.weight[0, 0] = wrong
     save_policy(policy, tmp_path / "teacher.safetensors", card)
-    with pytest.raises(ValueError, match=r"teacher\.safetensors .*action_net\.weight.*no number"):
+    with pytest.raises(ValueError, match=r"teacher\.safetensors .*action_net\.weight.*not finite"):
         plan_diagnosis(GAME, TINY, distribution_mode="easy", teacher=tmp_path / "teacher.safetensors")
 
 

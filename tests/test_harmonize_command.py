@@ -8,20 +8,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_agents_eyes import policy
+from test_agents_pretrained_encoders import policy
 from test_alignment_data import click
 from test_command_line import lcd
 from torch import nn
 
 from lcd.agents import TrainingDiverged
-from lcd.agents.encoders.weights import eye_card, load_classifier
+from lcd.agents.encoders.weights import load_classifier, read_card
 from lcd.alignment.classifiers import Harmonization, harmonize_classifier
 from lcd.alignment.references import ReferenceMaps
 from lcd.studies.harmonization import effect_table
 
 
 def bright_corners(count=96, size=24, seed=0):
-    """Stripes tell the class, in a corner above, on which the reference looks, and in one below."""
+    """Stripes tell the class, in a corner above, which the reference marks, and in one below."""
     random = np.random.default_rng(seed)
     targets = random.integers(2, size=count)
     images = random.integers(0, 120, (count, size, size, 3))
@@ -38,13 +38,13 @@ def network():
     return nn.Sequential(nn.Conv2d(3, 16, 3), nn.Softplus(5), nn.AvgPool2d(11), nn.Flatten(), nn.Linear(64, 2))
 
 
-def test_a_harmonized_classifier_looks_where_it_should_and_is_right_all_the_same():
+def test_a_harmonized_classifier_is_aligned_and_as_accurate():
     references, settings = bright_corners(160), {"epochs": 40, "batch_size": 16, "learning_rate": 1e-2}
-    told, plain = (harmonize_classifier(network(), references, Harmonization(w, **settings)) for w in (0.3, 0.0))
-    assert told["epoch"].tolist() == list(range(41))
-    assert told["alignment"].iloc[-1] > told["alignment"].iloc[0] + 0.1
-    assert told["alignment"].iloc[-1] > plain["alignment"].iloc[-1] + 0.1
-    assert min(told["accuracy"].iloc[-1], plain["accuracy"].iloc[-1]) > 0.9
+    harmonized, plain = (harmonize_classifier(network(), references, Harmonization(w, **settings)) for w in (0.3, 0.0))
+    assert harmonized["epoch"].tolist() == list(range(41))
+    assert harmonized["alignment"].iloc[-1] > harmonized["alignment"].iloc[0] + 0.1
+    assert harmonized["alignment"].iloc[-1] > plain["alignment"].iloc[-1] + 0.1
+    assert min(harmonized["accuracy"].iloc[-1], plain["accuracy"].iloc[-1]) > 0.9
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_harmonized_classifier_looks_where_it_should_and_is_right_all_the_same
     [
         (bright_corners(3), {}, "too few"),
         (ReferenceMaps(np.zeros((9, 8, 8, 3), np.uint8), np.zeros((9, 8, 8), np.float32), "human"), {}, "have none"),
-        (replace(bright_corners(9), targets=np.full(9, 2)), {}, "class 2 is none of this network's 2"),
+        (replace(bright_corners(9), targets=np.full(9, 2)), {}, "class 2 is not one of the network's 2"),
         (replace(bright_corners(9), maps=np.ones((9, 8, 8), np.float32)), {}, "Every map is constant"),
         (None, {"learning_rate": float("inf")}, "learning_rate must be a number above 0"),
         (None, {"weight_decay": float("nan")}, "weight_decay must be a number of at least 0"),
@@ -88,13 +88,16 @@ def test_divergence_is_the_learners_and_not_the_references_fault():
     [
         (["maze", "--teacher-factor", "2"], "No such option: --teacher-factor"),
         (["maze", "--epochs", "2"], "--epochs is for a folder"),
-        (["maze", "--weights", "eye.safetensors"], "--weights is for a folder"),
+        (["maze", "--weights", "encoder.safetensors"], "--weights is for a folder"),
         ([".", "--steps", "2000"], "--steps is for a game"),
         ([".", "--preset", "smoke"], "--preset is for a game"),
         ([".", "--workers", "1"], "--workers is for a game"),
         ([".", "--store", "runs"], "--store is for a game"),
-        ([".", "--weights", "eye.pt"], "eye.pt must end in .safetensors: name it eye.safetensors"),
-        ([".", "--weights", "eye.safetensors", "--out", "eye.safetensors"], "cannot hold both the table and the"),
+        ([".", "--weights", "encoder.pt"], "encoder.pt must end in .safetensors: name it encoder.safetensors"),
+        (
+            [".", "--weights", "encoder.safetensors", "--out", "encoder.safetensors"],
+            "cannot hold both the table and the",
+        ),
     ],
 )
 def test_options_that_would_be_lost_are_refused(tmp_path, options, sentence):
@@ -142,13 +145,13 @@ def test_the_command_harmonizes_a_classifier_on_files_of_clickme(tmp_path):
     table = pd.read_csv(tmp_path / "harmonization.csv")
     assert table["epoch"].tolist() == [0, 1]
     assert table["alignment"].notna().all()
-    eye = f"efficientnet_lite0@{tmp_path / 'harmonized.safetensors'}"
-    assert eye_card(tmp_path / "harmonized.safetensors")["source"] == "human"
+    encoder = f"efficientnet_lite0@{tmp_path / 'harmonized.safetensors'}"
+    assert read_card(tmp_path / "harmonized.safetensors")["source"] == "human"
     frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
-    seen = [policy(name).see(frames) for name in ("efficientnet_lite0", eye)]
-    assert not torch.equal(*seen)
-    assert torch.equal(policy(eye).see(frames), seen[1])
-    assert load_classifier(eye)(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
+    features = [policy(name).encode(frames) for name in ("efficientnet_lite0", encoder)]
+    assert not torch.equal(*features)
+    assert torch.equal(policy(encoder).encode(frames), features[1])
+    assert load_classifier(encoder)(torch.rand(1, 3, 64, 64)).shape == (1, 1000)
     (tmp_path / "empty").mkdir()
     wrong = lcd("harmonize", "empty", cwd=tmp_path)
     assert (wrong.returncode, "none of ClickMe's files" in wrong.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""Learners that are told where to look."""
+"""Learners with the harmonization loss."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_both_learners_take_the_auxiliary_loss(plan, tmp_path, learning, kind):
 
 
 @pytest.mark.parametrize(("learning", "kind"), [("rl", HarmonizedPPO), ("imitation", HarmonizedDAgger)])
-def test_a_saved_learner_brings_its_harmonizer_and_keeps_its_eyes_own_learning_rate(plan, tmp_path, learning, kind):
+def test_a_saved_learner_keeps_its_harmonizer_and_its_backbones_learning_rate(plan, tmp_path, learning, kind):
     run = replace(harmonized(plan, learning), encoder="small+tuned=1e-4")
     teacher = teacher_of(run, plan.given_teacher.path if learning == "imitation" else None)
     model, env = learner(run, teacher, "cpu", 0)
@@ -116,8 +116,8 @@ def test_images_are_explained_in_full_precision_and_nothing_else_is_changed():
     assert not torch.equal(rounded, exact)
 
 
-def test_it_moves_the_eye_to_what_matters():
-    """A policy that is trained on the auxiliary loss alone looks where agent and goal are, on levels it never saw."""
+def test_it_moves_importance_maps_to_the_reference():
+    """A policy that is trained on the auxiliary loss alone marks agent and goal, on levels it never saw."""
     env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), 16, "both")
     torch.manual_seed(0)
     policy = EncoderPolicy(spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(15), lambda _: 1e-3, "small")
@@ -131,19 +131,19 @@ def test_it_moves_the_eye_to_what_matters():
 
     before = alignment()
     random = np.random.default_rng(0)
-    seen = env.reset()
+    observed = env.reset()
     for _ in range(120):
         policy.optimizer.zero_grad()
         loss = harmonizer(
             policy,
-            torch.from_numpy(seen["pixels"]).permute(0, 3, 1, 2).repeat(4, 1, 1, 1),
-            torch.from_numpy(seen["semantic"]).repeat(4, 1, 1),
+            torch.from_numpy(observed["pixels"]).permute(0, 3, 1, 2).repeat(4, 1, 1, 1),
+            torch.from_numpy(observed["semantic"]).repeat(4, 1, 1),
             torch.zeros(64, dtype=torch.int64),
         )
         loss.backward()
         policy.optimizer.step()
         for _ in range(3):
-            seen, *_ = env.step(random.integers(15, size=16))
+            observed, *_ = env.step(random.integers(15, size=16))
     env.close()
     assert alignment() > before + 0.05
 

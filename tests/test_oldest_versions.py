@@ -19,7 +19,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 OLDEST = ROOT / "tests" / "oldest-constraints.txt"
-EXTRAS = ("tensorboard", "eyes", "recurrent")
+EXTRAS = ("tensorboard", "efficientnet", "recurrent")
 
 TRIED = (
     "test_agents_policy.py",

@@ -210,11 +210,13 @@ def test_impossible_plans_are_refused_in_a_sentence(arguments, words):
     assert "\n" not in str(caught.value)
 
 
-def test_a_run_is_the_same_wherever_the_file_of_its_eye_lies(tmp_path, monkeypatch):
-    file = tmp_path / "eye.pt"
+def test_a_run_is_the_same_wherever_the_file_of_its_weights_lies(tmp_path, monkeypatch):
+    file = tmp_path / "encoder.pt"
     file.write_bytes(b"one")
     monkeypatch.chdir(tmp_path)
-    plans = [plan_game("maze", replace(TINY, encoder=f"nature@{path}")) for path in (file, "eye.pt", "./eye.pt")]
+    plans = [
+        plan_game("maze", replace(TINY, encoder=f"nature@{path}")) for path in (file, "encoder.pt", "./encoder.pt")
+    ]
     assert len({plan.cells[0].name for plan in plans}) == 1
     runs = Plan(tuple(plans)).runs
     assert len(runs) == len(plans[0].runs)
@@ -225,8 +227,8 @@ def test_a_run_is_the_same_wherever_the_file_of_its_eye_lies(tmp_path, monkeypat
     assert store.load(plans[1].cells[0]).settings == plans[1].cells[0]
 
 
-def test_a_run_is_known_by_the_weights_of_its_eye(tmp_path):
-    file = tmp_path / "eye.pt"
+def test_a_run_is_known_by_the_weights_of_its_encoder(tmp_path):
+    file = tmp_path / "encoder.pt"
     file.write_bytes(b"one")
     encoder = f"nature@{file}"
     first = plan_game("maze", replace(TINY, encoder=encoder)).cells[0]

@@ -1,4 +1,4 @@
-"""What eyes learn on a game's own frames, held against cases whose answer is known."""
+"""Pretraining on a game's own frames: cases whose answer is known."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from test_command_line import lcd
 from torch import nn
 
 from lcd.agents import EncoderPolicy, load_policy, save_policy
-from lcd.agents.encoders.weights import eye_card
+from lcd.agents.encoders.weights import read_card
 from lcd.cli.pretrain import default_file
 from lcd.envs import ProcgenOptions
 from lcd.envs.procgen.actions import action_classes
 from lcd.pretraining.frames import GameFrames, Transitions, collect_frames
 from lcd.pretraining.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
-from lcd.pretraining.pretraining import FRAMES, Pretraining, pretrain, teach
+from lcd.pretraining.pretraining import FRAMES, Pretraining, pretrain, pretrain_on_frames
 from lcd.studies.replay import record
 
 ACTIONS = spaces.Discrete(15)
@@ -80,23 +80,23 @@ def test_slow_features_recover_a_known_slow_source():
     slow = np.sin(time / 60)
     fast = np.stack([np.sin(time / 3), random.standard_normal(6_000), np.sign(np.sin(time / 2))])
     mixing = random.standard_normal((12, 4))
-    seen = torch.tensor((mixing @ np.vstack([slow, fast])).T, dtype=torch.float32)
-    seen = (seen - seen.mean(0)) / seen.std(0)
+    mixed = torch.tensor((mixing @ np.vstack([slow, fast])).T, dtype=torch.float32)
+    mixed = (mixed - mixed.mean(0)) / mixed.std(0)
     torch.manual_seed(0)
     head = nn.Linear(12, 1)
     optimizer = torch.optim.Adam(head.parameters(), 1e-2)
     for _ in range(800):
         optimizer.zero_grad()
-        found = head(seen)
+        found = head(mixed)
         slow_loss(found[:-1], found[1:], penalty=5.0).backward()
         optimizer.step()
-    found = head(seen).detach().numpy()[:, 0]
+    found = head(mixed).detach().numpy()[:, 0]
     assert abs(np.corrcoef(found, slow)[0, 1]) > 0.99
     assert found.var() == pytest.approx(1, abs=0.15)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_objective_is_learned_better_than_an_untrained_eye_does_it(name):
+def test_every_objective_is_learned_better_than_an_untrained_encoder_does_it(name):
     sparing = {"epochs": 1, "frames": 2_048} if name == "segmentation" else {}
     card = pretrain(ProcgenOptions("coinrun"), Pretraining(name, **(SMALL | sparing))).card
     lower_is_better = card["measure"] in ("squared error", "slowness")
@@ -116,13 +116,13 @@ def test_every_objective_is_learned_better_than_an_untrained_eye_does_it(name):
         ("segmentation", "maze", {"epochs": 3}, 0.02),
     ],
 )
-def test_on_levels_that_it_never_saw_an_eye_does_better_than_one_that_sees_nothing(name, game, settings, gain):
+def test_on_unseen_levels_an_encoder_is_better_than_chance(name, game, settings, gain):
     card = pretrain(ProcgenOptions(game), Pretraining(name, **(SMALL | {"frames": 8_000} | settings))).card
     assert (card["score"] - card["chance"]) * np.sign(gain) > abs(gain)
 
 
 def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True, side=64):
-    """A square on grey that goes its own size right, left, down or up, as told, or jumps; over an edge it comes back.
+    """A square on grey that an action moves by its size right, left, down or up, or that jumps; edges wrap around.
 
     At first it lies anywhere, or on a raster of its size.
     """
@@ -153,7 +153,7 @@ def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True, s
 def test_what_a_square_does_is_learned_as_well_as_it_can_be_known(name, world, batch_size, least, most):
     frames, others = (wandering_square(seed=seed, **world) for seed in (0, 1))
     settings = Pretraining(name, "small", epochs=8, batch_size=batch_size, learning_rate=5e-3)
-    _, found = teach(frames, others, ((0,), (1,), (2,), (3,)), settings)
+    _, found = pretrain_on_frames(frames, others, ((0,), (1,), (2,), (3,)), settings)
     score = found["score"] / (found["chance"] if name == "autoencoding" else 1)
     assert least <= score <= most
 
@@ -163,33 +163,33 @@ FOUR = ((0,), (1,), (2,), (3,))
 
 @pytest.mark.parametrize("architecture", ["nature", "small", "impala:4,8"])
 @pytest.mark.parametrize("side", [48, 128])
-def test_an_eye_is_made_for_the_frames_that_it_learns_on(architecture, side):
-    """Of larger ones it would see the upper left corner only, as long as it is made for those of Procgen."""
+def test_an_encoder_is_made_for_the_size_of_its_frames(architecture, side):
+    """An encoder made for Procgen's size would use only the upper left corner of larger frames."""
     settings = Pretraining("slow-features", architecture, epochs=1, batch_size=16)
     plain = GameFrames(
         np.zeros((3, 8, side, side, 3), np.uint8), None, np.zeros((2, 8), np.int64), np.ones((2, 8), np.bool_)
     )
-    eye, _ = teach(plain, plain, FOUR, settings)
-    assert eye._observation_space.shape == (3, side, side)
+    encoder, _ = pretrain_on_frames(plain, plain, FOUR, settings)
+    assert encoder._observation_space.shape == (3, side, side)
     black, corner = torch.zeros(1, 3, side, side, dtype=torch.uint8), torch.zeros(1, 3, side, side, dtype=torch.uint8)
     corner[..., side - 12 :, side - 12 :] = 255
-    assert not torch.equal(eye.see(black), eye.see(corner))
+    assert not torch.equal(encoder.encode(black), encoder.encode(corner))
     with pytest.raises(ValueError, match=f"made for images of {side} x {side} pixels, and these have 64 x 64"):
-        eye.see(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+        encoder.encode(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
 
 
 @pytest.mark.parametrize(("name", "least"), [("segmentation", 0.95), ("inverse-dynamics", 0.9)])
 def test_large_frames_are_learned_from_as_well(name, least):
     frames, others = (wandering_square(32, steps=32, seed=seed, side=128, anywhere=False) for seed in (0, 1))
     settings = Pretraining(name, "small", epochs=6, batch_size=16, learning_rate=2e-3)
-    assert teach(frames, others, FOUR, settings)[1]["score"] >= least
+    assert pretrain_on_frames(frames, others, FOUR, settings)[1]["score"] >= least
 
 
 @pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "segmentation"])
 def test_frames_without_labels_will_do_where_labels_are_not_learned(name):
     labelled = wandering_square(16, steps=8)
     settings = Pretraining(name, "small", epochs=1, batch_size=16)
-    cards = [teach(each, each, FOUR, settings)[1] for each in (labelled, replace(labelled, labels=None))]
+    cards = [pretrain_on_frames(each, each, FOUR, settings)[1] for each in (labelled, replace(labelled, labels=None))]
     assert cards[0] == cards[1]
 
 
@@ -198,14 +198,14 @@ def test_frames_that_nothing_can_be_learned_from_are_one_clear_sentence():
     settings = Pretraining("segmentation", "small", epochs=1, batch_size=16)
     for given, others, asked, sentence in (
         (replace(whole, labels=None), whole, settings, "the frames to learn from have none"),
-        (whole, replace(whole, labels=None), settings, "the frames to be examined on have none"),
+        (whole, replace(whole, labels=None), settings, "the evaluation frames have none"),
         (whole, wandering_square(16, steps=8, side=48), settings, "not 64 x 64 and 48 x 48 pixels"),
-        (whole, replace(whole, goes_on=whole.goes_on & False), settings, "0 steps within episodes to be examined on"),
-        (whole, whole, replace(settings, batch_size=200), "128 steps within episodes to learn from do not fill"),
+        (whole, replace(whole, goes_on=whole.goes_on & False), settings, "0 steps within episodes for evaluation"),
+        (whole, whole, replace(settings, batch_size=200), "128 steps within episodes for training do not fill"),
         (replace(whole, actions=whole.actions + 1), whole, settings, "The action 4 is in no class"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            teach(given, others, FOUR, asked)
+            pretrain_on_frames(given, others, FOUR, asked)
 
 
 @pytest.mark.parametrize(
@@ -246,16 +246,16 @@ def test_actions_that_do_the_same_are_one():
     assert objective.chance(frames, frames, 2) == 0.75
 
 
-def test_what_an_eye_that_sees_nothing_can_do_is_known():
-    """Frames of two kinds, by turns: their mean is half off; and a label that is there in one of four is told."""
-    seen, labels = np.zeros((9, 1, 64, 64, 3), np.uint8), np.zeros((9, 1, 64, 64), np.uint8)
-    seen[::2] = 255
+def test_chance_is_the_best_score_without_looking_at_the_frame():
+    """Frames of two kinds, by turns: their mean is half off; and a label that is present in one of four frames."""
+    frames, labels = np.zeros((9, 1, 64, 64, 3), np.uint8), np.zeros((9, 1, 64, 64), np.uint8)
+    frames[::2] = 255
     labels[:, :, :32] = 5
     labels[1::4, :, :32, :32] = 7
-    made = GameFrames(seen, labels, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_))
+    made = GameFrames(frames, labels, np.zeros((8, 1), np.int64), np.ones((8, 1), np.bool_))
     assert OBJECTIVES["autoencoding"](8, ((0,),)).chance(made, made, 4) == pytest.approx(0.25)
-    blind = OBJECTIVES["segmentation"](8, ((0,),)).chance(made, made, 8)
-    assert blind == pytest.approx(0.5 * (1 + (7 / 8)))
+    chance = OBJECTIVES["segmentation"](8, ((0,),)).chance(made, made, 8)
+    assert chance == pytest.approx(0.5 * (1 + (7 / 8)))
 
 
 def test_segmentation_never_loses_a_small_thing():
@@ -266,18 +266,18 @@ def test_segmentation_never_loses_a_small_thing():
     assert small[0, 5, 10] == 7
 
 
-def test_the_same_seed_gives_the_same_eye():
+def test_the_same_seed_gives_the_same_encoder():
     settings = Pretraining("autoencoding", **(SMALL | {"frames": 2_048, "epochs": 1}))
     one, other = (pretrain(ProcgenOptions("maze"), settings) for _ in range(2))
     assert one.card == other.card
-    assert all(map(torch.equal, one.encoder.eye.parameters(), other.encoder.eye.parameters()))
+    assert all(map(torch.equal, one.encoder.backbone.parameters(), other.encoder.backbone.parameters()))
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({"objective": "sleeping"}, "Unknown objective 'sleeping'"),
-        ({"frames": 10}, "at least 2048 frames, not from 10"),
+        ({"frames": 10}, "at least 2048 frames, not on 10"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"architecture": "resnet"}, "Unknown encoder 'resnet'"),
     ],
@@ -287,7 +287,7 @@ def test_impossible_settings_are_one_clear_sentence(settings, sentence):
         Pretraining(**({"objective": "autoencoding"} | settings))
 
 
-def test_the_command_writes_an_eye_that_a_policy_takes(tmp_path):
+def test_the_command_writes_an_encoder_that_a_policy_takes(tmp_path):
     arguments = [
         "pretrain",
         "maze",
@@ -302,20 +302,20 @@ def test_the_command_writes_an_eye_that_a_policy_takes(tmp_path):
     ]
     done = lcd(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    file = tmp_path / "eyes" / "maze-autoencoding-small-2048frames-1epochs.safetensors"
-    assert f"eyes/{file.name}" in done.stdout
-    assert eye_card(file)["objective"] == "autoencoding"
+    file = tmp_path / "encoders" / "maze-autoencoding-small-2048frames-1epochs.safetensors"
+    assert f"encoders/{file.name}" in done.stdout
+    assert read_card(file)["objective"] == "autoencoding"
     policy = EncoderPolicy(FRAMES, ACTIONS, lambda _: 0.0, f"small@{file}")
     save_policy(policy, tmp_path / "policy.safetensors", {})
     assert load_policy(tmp_path / "policy.safetensors")[0].is_frozen
-    with_agent = lcd(*arguments, "--agent", "policy.safetensors", "--out", "eye.safetensors", cwd=tmp_path)
+    with_agent = lcd(*arguments, "--agent", "policy.safetensors", "--out", "encoder.safetensors", cwd=tmp_path)
     assert with_agent.returncode == 0, with_agent.stderr
-    assert eye_card(tmp_path / "eye.safetensors")["seen_by"] == "a trained agent"
+    assert read_card(tmp_path / "encoder.safetensors")["seen_by"] == "a trained agent"
     wrong = lcd("pretrain", "maze", "--objective", "sleeping", cwd=tmp_path)
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
 
 
-def test_eyes_that_learned_otherwise_have_names_of_their_own(tmp_path):
+def test_default_files_of_different_settings_have_different_names(tmp_path):
     agents = [tmp_path / "one" / "policy.safetensors", tmp_path / "other" / "policy.safetensors"]
     for agent in agents:
         agent.parent.mkdir()
@@ -328,7 +328,7 @@ def test_eyes_that_learned_otherwise_have_names_of_their_own(tmp_path):
         *(default_file(maze, replace(usual, **{name: value}), None) for name, value in changes.items()),
         *(default_file(maze, usual, agent) for agent in agents),
     ]
-    assert files[0].as_posix() == "eyes/maze-slow-features.safetensors"
+    assert files[0].as_posix() == "encoders/maze-slow-features.safetensors"
     assert len(set(files)) == len(files)
 
 

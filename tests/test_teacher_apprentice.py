@@ -29,7 +29,7 @@ def test_whoever_does_what_is_shown_earns_what_the_expert_earns(game):
     env.reset()
     returns, finished = np.zeros(NUM_GAMES), []
     while len(finished) < 3 * NUM_GAMES:
-        _, rewards, dones, _ = env.step(env.seen.argmax(dim=1).numpy())
+        _, rewards, dones, _ = env.step(env.teacher_observations.argmax(dim=1).numpy())
         returns += rewards
         finished += returns[dones].tolist()
         returns[dones] = 0
@@ -41,7 +41,7 @@ def test_whoever_does_what_is_shown_earns_what_the_expert_earns(game):
 def test_what_is_shown_are_chances_that_actions_of_one_class_share():
     env = shown("maze")
     env.reset()
-    chances = env.seen.exp()
+    chances = env.teacher_observations.exp()
     assert torch.allclose(chances.sum(dim=1), torch.ones(NUM_GAMES), atol=1e-6)
     for members in action_classes("maze"):
         assert (chances[:, list(members)] == chances[:, list(members)[:1]]).all()

@@ -13,8 +13,8 @@ import pytest
 import torch
 from synthetic_survey import diagnosis
 
-from lcd.agents import parse_encoder, save_eye
-from lcd.agents.encoders.weights import check_sealed, eye_card, load_weights
+from lcd.agents import parse_encoder, save_backbone
+from lcd.agents.encoders.weights import check_sealed, load_weights, read_card
 from lcd.io.checksums import SUMS, Contents, write_together
 from lcd.io.files import held, is_partial, locked, replacing
 from lcd.studies.output import OutputFolder
@@ -27,7 +27,7 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from test_written_files import encoder
 from synthetic_survey import diagnosis, survey
-from lcd.agents import EncoderPolicy, save_eye, save_policy
+from lcd.agents import EncoderPolicy, save_backbone, save_policy
 from lcd.agents.encoders.weights import write_tensors
 from lcd.analyses.replay_film import write_film
 from lcd.analyses.report import write_report
@@ -53,7 +53,7 @@ policy = EncoderPolicy(FRAMES, ACTION_SPACE, lambda left: 1e-3, encoder="small")
 with replacing(out / "replay.gif") as path:
     write_film(record(policy, ProcgenOptions("maze"), max_steps=8), path)
 save_policy(policy, out / "policy.safetensors", {"game": "maze"})
-save_eye(encoder(), out / "eye.safetensors", "small", {"objective": "none"})
+save_backbone(encoder(), out / "encoder.safetensors", "small", {"objective": "none"})
 """
 
 
@@ -215,9 +215,9 @@ def test_a_lock_is_let_go_when_its_holder_is_killed(tmp_path):
 
 
 def test_a_flipped_bit_of_an_eye_is_noticed(tmp_path):
-    file = tmp_path / "eye.safetensors"
-    save_eye(encoder(), file, "small", {"objective": "slow-features"})
-    whole, expected = file.read_bytes(), encoder().eye.state_dict()
+    file = tmp_path / "encoder.safetensors"
+    save_backbone(encoder(), file, "small", {"objective": "slow-features"})
+    whole, expected = file.read_bytes(), encoder().backbone.state_dict()
     header = int.from_bytes(whole[:8], "little")
     for place in np.random.default_rng(0).integers(2**31, size=20):
         for among in (
@@ -228,27 +228,27 @@ def test_a_flipped_bit_of_an_eye_is_noticed(tmp_path):
             read = encoder()
             try:
                 load_weights(read, file)
-                assert eye_card(file) in ({"objective": "slow-features"}, {})
+                assert read_card(file) in ({"objective": "slow-features"}, {})
             except ValueError as error:
                 assert str(file) in str(error)
             else:
-                assert all(torch.equal(value, expected[name]) for name, value in read.eye.state_dict().items())
+                assert all(torch.equal(value, expected[name]) for name, value in read.backbone.state_dict().items())
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"12345678", b"\x02" + 7 * b"\0" + b"[]", b"\x10\x27" + 6 * b"\0" + b"[" * 10_000]
 )
 def test_what_is_no_file_of_tensors_is_one_clear_sentence(tmp_path, content):
-    (tmp_path / "eye.safetensors").write_bytes(content)
-    with pytest.raises(ValueError, match=r"^[^\n]*eye\.safetensors is not a whole safetensors file [^\n]*\.$"):
-        check_sealed(tmp_path / "eye.safetensors")
+    (tmp_path / "encoder.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"^[^\n]*encoder\.safetensors is not a whole safetensors file [^\n]*\.$"):
+        check_sealed(tmp_path / "encoder.safetensors")
 
 
 def test_a_flipped_bit_in_weights_that_torch_saved_is_noticed(tmp_path):
-    file = tmp_path / "eye.pt"
-    torch.save(encoder().eye.state_dict(), file)
+    file = tmp_path / "encoder.pt"
+    torch.save(encoder().backbone.state_dict(), file)
     load_weights(encoder(), file)
     whole = file.read_bytes()
     file.write_bytes(flipped(whole, 4 * len(whole)))  # in the midst of the numbers
-    with pytest.raises(ValueError, match=r"eye\.pt is damaged"):
+    with pytest.raises(ValueError, match=r"encoder\.pt is damaged"):
         load_weights(encoder(), file)

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def label_channels(labels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Label maps as images of three fixed channels, those of Procgen's monochrome drawing.
+    """Encode label maps as images of three fixed channels, as Procgen's monochrome rendering does.
 
-    A learned embedding of the labels would do the same and train ten times slower, for its gradient scatters over every
-    pixel. The values are those of ``lcd.envs.paint``, which tests hold against them.
+    A learned embedding of the labels would train ten times slower, because its gradient scatters over every pixel. The
+    values are those of ``lcd.envs.paint``; a test compares the two.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def label_channels(labels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     torch.Tensor, shape (batch, 3, height, width), channels last in memory
         Values 0 (empty), ¼, ½, ¾ and 1.
     """
-    together = 2 - labels.shape[-1] % 2  # looking up two neighbours at once takes half the time
+    together = 2 - labels.shape[-1] % 2  # looking up two neighbouring pixels at once halves the time
     rows = labels.contiguous().view({1: torch.uint8, 2: torch.int16}[together]).int()
     levels = functional.embedding(rows, _levels(together, dtype, labels.device))
     return levels.view(*labels.shape, CHANNELS).permute(0, 3, 1, 2)
@@ -44,7 +44,7 @@ def label_channels(labels: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 @cache
 def _levels(together: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Channels of one label, or side by side those of two labels that are read as one 16-bit number."""
+    """Lookup table: the channels of one label, or of two labels that are read as one 16-bit number."""
     with torch.inference_mode(False):
         numbers = torch.arange(LABELS * 256 ** (together - 1))
         labels = torch.stack([numbers >> 8 * place & 255 for place in range(together)], dim=1)
@@ -55,14 +55,14 @@ def _levels(together: int, dtype: torch.dtype, device: torch.device) -> torch.Te
 
 
 def computing_type(device: torch.device) -> torch.dtype:
-    """The type that convolutions compute in on a device, here and now."""
+    """The floating-point type that convolutions compute in on a device, under the current autocast."""
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
 
 
 _BODY_ERRORS = (RuntimeError, AssertionError, TypeError)
 
 LARGEST_SIDE = 96
-"""Pixels up to which a side is looked for that an encoder takes, where an observation's is too small for it."""
+"""Largest side in pixels that is tried to find how large an encoder's images must be."""
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def _flat_size(body: nn.Module, shape: Sequence[int]) -> int:
 
 
 def _smallest_side(body: nn.Module, shape: Sequence[int]) -> int | None:
-    """Side of the smallest square images that a body takes; None if images of this shape are not too small for it."""
+    """Side of the smallest square images that a backbone takes, above this shape; None if there is none."""
     for side in range(max(0, min(shape[1:])) + 1, LARGEST_SIDE + 1):
         try:
             _flat_size(body, (shape[0], side, side))
@@ -82,9 +82,10 @@ def _smallest_side(body: nn.Module, shape: Sequence[int]) -> int | None:
 
 
 class Encoder(BaseFeaturesExtractor):
-    """Maps frames or label maps to features.
+    """Map frames or label maps to features.
 
-    A subclass gives `network`, a module from images of shape (batch, 3, height, width) to features.
+    A subclass sets `network`, a module from images of shape (batch, 3, height, width) to features: a backbone, then a
+    linear layer.
 
     Parameters
     ----------
@@ -96,23 +97,22 @@ class Encoder(BaseFeaturesExtractor):
     Attributes
     ----------
     image_shape : tuple of int
-        Shape of the images that the network sees; a subclass that leaves out the last rows or columns shrinks it.
+        Shape of the network's input images; a subclass that crops the last rows or columns shrinks it.
     images_at_once : int
-        Largest number of images that pass the network in one go during training without the activations growing past
-        some hundred megabytes.
+        Largest number of images in one training pass whose activations stay within some hundred megabytes.
     images_at_once_on_gpu : int
-        The same on a GPU, which is idle with less: the activations may take a few gigabytes.
+        The same on a GPU, where activations may take a few gigabytes.
     same_operations : bool
-        Whether the encoder does the same operations whatever it is shown, and waits for none of them, so that a GPU can
-        record them (`lcd.agents.recorded`).
+        Whether the encoder does the same operations for all images, without synchronising, so that a GPU can record
+        them (`lcd.agents.recorded`).
     reads_frames : bool
-        Whether frames will do, or only label maps.
+        Whether the encoder takes frames, or only label maps.
     byte_scale : float
-        What the bytes of a frame are multiplied by before the network sees them: 1 where its first layer does that.
+        Factor of a frame's bytes before the network: 1 where its first layer scales them.
     arranges : bool
-        Whether label maps are still to be arranged, see `arranged`; a learner that keeps them arranged says no.
+        Whether label maps are still to be arranged, see `arranged`; False where a learner stores them arranged.
     frozen : bool
-        Whether the eye, all but the last layer, is left as it is; see `freeze`.
+        Whether the backbone, all but the last linear layer, is frozen; see `freeze`.
     """
 
     images_at_once = 2048
@@ -135,22 +135,22 @@ class Encoder(BaseFeaturesExtractor):
 
     @classmethod
     def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
-        """What the numbers after the colon of an encoder's name set, see `parse_encoder`.
+        """Constructor arguments from the numbers after the colon of an encoder's name, see `parse_encoder`.
 
         Raises
         ------
         ValueError
-            If there is nothing, or not so much, to set.
+            If the encoder takes no numbers, or fewer.
         """
         raise ValueError("it has no size to set: write its name alone")
 
     def flat_size(self, body: nn.Module) -> int:
-        """Number of features that a body, which ends flat, has for one image.
+        """Number of flat features of a backbone for one image.
 
         Raises
         ------
         ValueError
-            If the body takes no images of this size, or none at all.
+            If the backbone does not take images of this shape.
         """
         try:
             return _flat_size(body, self.image_shape)
@@ -161,28 +161,28 @@ class Encoder(BaseFeaturesExtractor):
                 least = f": it takes {smallest} x {smallest} pixels or more" if smallest else f" ({reason})"
                 raise ValueError(f"Observations of shape {shape} are too small for this encoder{least}.") from error
             raise ValueError(
-                f"The encoder takes other images than observations of shape {shape} make, of three colours, with the "
+                f"The encoder does not take the images that observations of shape {shape} give, of three channels, "
                 f"channels last in memory ({reason})."
             ) from error
 
     def with_features(self, body: nn.Module) -> nn.Sequential:
-        """A body that ends flat, and the linear layer from it to the features."""
+        """Append the linear layer with a ReLU to a backbone that ends flat."""
         return nn.Sequential(body, nn.Linear(self.flat_size(body), self.features_dim), nn.ReLU(inplace=True))
 
     @staticmethod
     def arranged(labels: torch.Tensor) -> torch.Tensor:
-        """Label maps as the network is to see them, of the same shape; here as they are."""
+        """Rearrange label maps for the network, keeping their shape; by default unchanged."""
         return labels
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
-        """Observations as images in the type that the convolutions compute in: label maps in [0, 1], frames scaled.
+        """Convert observations to images in the type that convolutions compute in: label maps in [0, 1], frames scaled.
 
-        Frames may come as bytes or, from Stable-Baselines3's own preprocessing, as numbers in [0, 1] already.
+        Frames are bytes or, after Stable-Baselines3's own preprocessing, numbers in [0, 1].
 
         Raises
         ------
         ValueError
-            If they have another height or width than the observation space: larger ones would be cropped.
+            If their height or width differs from the observation space's: larger ones would be cropped.
         """
         wanted = self._observation_space.shape
         assert wanted is not None
@@ -199,62 +199,62 @@ class Encoder(BaseFeaturesExtractor):
             return label_channels(self.arranged(labels) if self.arranges else labels, dtype)
         if observations.is_floating_point():
             return observations[..., :height, :width].to(dtype) * (255 * self.byte_scale)
-        # As they lie in memory, each row of pixels as one of numbers: to convert them so takes a quarter of the time.
+        # Converted in their memory order, a row of pixels as a row of numbers: this takes a quarter of the time.
         rows = observations.movedim(-3, -1).flatten(-2)[..., :height, : width * CHANNELS]
         images = rows.to(dtype, memory_format=torch.contiguous_format).unflatten(-1, (width, CHANNELS)).movedim(-1, -3)
         return images if self.byte_scale == 1 else images.mul_(self.byte_scale)
 
     @property
-    def eye(self) -> nn.Module:
-        """The part that turns images into what is seen, before the layer that reads features off it."""
+    def backbone(self) -> nn.Module:
+        """The part of the network before the linear layer, from images to flat features."""
         assert isinstance(self.network, nn.Sequential)
         return self.network[0]
 
     @property
-    def seen_size(self) -> int:
-        """How many numbers the eye gives for an image."""
+    def backbone_dim(self) -> int:
+        """Number of features of the backbone for one image."""
         assert isinstance(self.network, nn.Sequential)
         return self.network[1].in_features  # type: ignore[return-value]
 
     def freeze(self) -> None:
-        """Leave the eye as it is from now on: no gradient reaches it, and nothing in it depends on the batch."""
+        """Freeze the backbone: it gets no gradient and stays in evaluation mode."""
         self.frozen = True
-        self.eye.requires_grad_(False)
-        self.eye.eval()
+        self.backbone.requires_grad_(False)
+        self.backbone.eval()
 
     def train(self, mode: bool = True) -> Self:
-        """Set the training mode of what is not frozen."""
+        """Set the training mode; a frozen backbone stays in evaluation mode."""
         super().train(mode)
         if self.frozen:
-            self.eye.eval()
+            self.backbone.eval()
         return self
 
     @torch.no_grad()
-    def see(self, observations: torch.Tensor) -> torch.Tensor:
-        """What the eye sees, shape (batch, seen_size): all that a frozen encoder ever needs of an observation."""
-        return self.eye(self.images(observations))
+    def encode(self, observations: torch.Tensor) -> torch.Tensor:
+        """Compute the backbone's features, shape (batch, backbone_dim), without gradient."""
+        return self.backbone(self.images(observations))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Features of shape (batch, features_dim), of observations or of what a frozen eye has seen of them."""
+        """Features of shape (batch, features_dim), from observations or from a frozen backbone's features of them."""
         if not self.frozen:
             return self.network(self.images(observations))
         assert isinstance(self.network, nn.Sequential)
-        seen = observations if observations.ndim == 2 else self.eye(self.images(observations))
-        return self.network[1:](seen.to(next(self.network[1].parameters()).dtype))
+        encoded = observations if observations.ndim == 2 else self.backbone(self.images(observations))
+        return self.network[1:](encoded.to(next(self.network[1].parameters()).dtype))
 
 
 class StridedConv2d(nn.Conv2d):
-    """A convolution whose stride divides its kernel, computed on whole strides of columns.
+    """A convolution whose stride divides its kernel, computed on a stride of columns at a time.
 
-    Channels last, neighbouring columns are one run of numbers: to take them as channels of one moves nothing, and
-    fills the processor's vectors, which few channels leave half empty.
+    With channels last, neighbouring columns are contiguous: viewing them as channels copies nothing, and fills the
+    processor's vectors, which few channels leave half empty.
 
     Parameters
     ----------
     channels_in, channels_out, kernel_size, stride
         As in ``torch.nn.Conv2d``.
     scale
-        Factor of the images. It is the weights that are multiplied by it, for they are fewer.
+        Factor of the images. The weights are multiplied by it instead, because they are fewer.
     """
 
     def __init__(
@@ -264,10 +264,10 @@ class StridedConv2d(nn.Conv2d):
         self.scale = scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What ``torch.nn.Conv2d`` computes of the scaled images."""
+        """The result of ``torch.nn.Conv2d`` on the scaled images."""
         rows, columns = self.stride
         reached = (x.shape[-1] - self.kernel_size[1]) // columns * columns + self.kernel_size[1]
-        x = x[..., : max(reached, 0)]  # the last columns, fewer than a stride, are never reached
+        x = x[..., : max(reached, 0)]  # a last part of fewer columns than a stride is never reached
         weight = self.weight if self.scale == 1 else self.weight * self.scale
         images, weight = (_columns_as_channels(tensor, columns) for tensor in (x, weight))
         return functional.conv2d(images, weight, self.bias, stride=(rows, 1))
@@ -300,7 +300,7 @@ class Nature(SizedEncoder):
     def __init__(self, observation_space: spaces.Space, features_dim: int = 512) -> None:
         super().__init__(observation_space, features_dim)
         height, width = self.image_shape[1:]
-        # The first two layers never reach the last 4 of 64 rows and columns: that is left out beforehand.
+        # The first two layers never reach the last 4 of 64 rows and columns, so they are cropped first.
         self.image_shape = (CHANNELS, 12 + (height - 12) // 8 * 8, 12 + (width - 12) // 8 * 8)
         scale = 1.0 if self.reads_labels else Encoder.byte_scale
         body = nn.Sequential(
@@ -316,7 +316,7 @@ class Nature(SizedEncoder):
 
 
 class Small(SizedEncoder):
-    """Two strided convolutions, a quarter of Nature's work: for games that are simple to look at."""
+    """Two strided convolutions, a quarter of Nature's operations: for visually simple games."""
 
     images_at_once_on_gpu = 16_384
     same_operations = True
@@ -334,7 +334,7 @@ class Small(SizedEncoder):
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around which the input is added."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, depth: int) -> None:
         super().__init__()

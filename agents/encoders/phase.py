@@ -1,4 +1,4 @@
-"""An encoder whose units have phases: what belongs together comes to fire together."""
+"""A complex-valued recurrent encoder: units of one object synchronise their phases."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from lcd.agents.encoders.convolutional import CHANNELS, SizedEncoder, StridedCon
 from lcd.agents.encoders.registry import register_encoder
 
 ITERATIONS = 8
-"""Rounds in which phases settle for each frame."""
+"""Recurrent steps for each frame."""
 
 REACH = 5
-"""Side of the neighbourhood within which units draw each other's phases together."""
+"""Side of the neighbourhood in which units synchronise their phases."""
 
 
 class Synchrony(nn.Module):
-    """Units with amplitudes and phases; neighbours draw each other together, and all push each other apart.
+    """Recurrent phase synchronisation: local excitation synchronises neighbours, global inhibition separates objects.
 
     After the complex-valued recurrent networks of Muzellec, Linsley et al., *Tracking objects that change in appearance
-    with phase synchrony* (arXiv:2410.02094), in which the phase of a unit says which object it is part of and the
-    amplitude says what is there. Each round turns a unit's phase towards the field around it,
+    with phase synchrony* (arXiv:2410.02094), in which the phase of a unit encodes the object that it belongs to and the
+    amplitude encodes the feature. Each step turns a unit's phase towards the field around it,
 
         ``z ← |z| · (z + r (K * Z − g · mean Z)) / |…|``,  with ``Z = Σ_channels z``,
 
-    where ``K`` is a learned kernel without negative weights, so that the units of one thing, which touch, end in one
-    phase, and ``g`` pushes phases of different things apart. Real and imaginary parts are kept as real numbers.
+    where ``K`` is a learned kernel without negative weights, which gives adjacent units of one object the same phase,
+    and ``g`` separates the phases of different objects. Real and imaginary parts are stored as real numbers.
 
     Parameters
     ----------
     height, width : int
         Of the map of units.
     iterations : int
-        Rounds.
+        Recurrent steps.
     """
 
     start: torch.Tensor
@@ -52,7 +52,7 @@ class Synchrony(nn.Module):
         self.register_buffer("start", torch.stack([angles.cos(), angles.sin()]), persistent=False)
 
     def forward(self, amplitudes: torch.Tensor) -> torch.Tensor:
-        """Let phases settle.
+        """Synchronise the phases of units with given amplitudes.
 
         Parameters
         ----------
@@ -65,7 +65,7 @@ class Synchrony(nn.Module):
             Real and imaginary parts.
         """
         strength = amplitudes.sum(dim=1, keepdim=True)
-        # In one place all channels have one phase: they say what is there, and the phase says whose it is.
+        # All channels of a position share one phase: they encode the feature, and the phase encodes the object.
         turned = self.start.to(amplitudes.dtype).expand(len(amplitudes), -1, -1, -1)
         kernel = functional.softplus(self.near).to(amplitudes.dtype)
         rate, apart = functional.softplus(self.rate), functional.softplus(self.apart)
@@ -84,14 +84,14 @@ def _inverse_softplus(value: float) -> float:
 
 
 def coherence(waves: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-    """How far the units in some places share a phase, between 0 and 1.
+    """Phase coherence of the units at some positions, between 0 and 1.
 
     Parameters
     ----------
     waves : torch.Tensor, shape (batch, 2, channels, height, width)
-        What `Synchrony` gave.
+        Output of `Synchrony`.
     where : torch.Tensor, shape (height, width), bool
-        The places.
+        The positions.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def coherence(waves: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
 
 @register_encoder("phase")
 class Phase(SizedEncoder):
-    """Nature's encoder whose first layer's units get phases, and whose second sees both parts of them.
+    """Nature's encoder with `Synchrony` after its first layer; the second takes real and imaginary parts.
 
     For recurrent policies, such as those of sb3-contrib's RecurrentPPO, it is a feature extractor like any other.
     """

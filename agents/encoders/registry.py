@@ -1,4 +1,4 @@
-"""Encoders by name, and what else a name can say: whose weights, and whether they are trained."""
+"""Encoders by name, with their weights and whether these are frozen or fine-tuned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lcd.agents.encoders.convolutional import Encoder, Impala, Impoola, Nature, Small
-from lcd.agents.encoders.pretrained import EYES, HUBS, ModuleEncoder
+from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder
 from lcd.agents.encoders.residual import Residual
 from lcd.io.limits import short
 from lcd.io.limits import text as checked_text
@@ -22,22 +22,22 @@ ENCODERS: dict[str, type[Encoder]] = {
     "impoola": Impoola,
     "residual": Residual,
 }
-"""Encoders that are trained from nothing, by name; `register_encoder` adds to them."""
+"""Encoders that are trained from scratch, by name; `register_encoder` adds to them."""
 
 PLUGINS = "lcd.encoders"
 """Group of entry points: an installed package that has one there is imported when its encoder is first asked for."""
 
 LARGEST_SIZE, MOST_SIZES = 4_096, 16
-"""What a number after the colon of an encoder's name may be, and how many there may be."""
+"""Largest number after the colon of an encoder's name, and how many there may be."""
 
 
 def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
-    """Class decorator that makes an encoder known by a name.
+    """Register an encoder class under a name, as a class decorator.
 
     Raises
     ------
     ValueError
-        If the name is taken, or has a sign that means something in `EncoderName`.
+        If the name is taken, or has a character that `EncoderName` reserves.
     """
     if taken := [sign for sign in ":@+," if sign in name]:
         named = {":": "colon"}.get(taken[0], f"sign {taken[0]}")
@@ -53,7 +53,7 @@ def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
 
 
 def _known(name: str) -> bool:
-    """Whether there is an encoder of this name, after importing the package that brings it, if any does."""
+    """Whether an encoder has this name; a plugin that provides it is imported first."""
     if name not in ENCODERS:
         for plugin in entry_points(group=PLUGINS, name=name):
             plugin.load()
@@ -63,21 +63,21 @@ def _known(name: str) -> bool:
 def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
     """Encoder class and its arguments from an architecture: ``"nature"``, ``"nature:256"`` or ``"impala:32,64,64"``.
 
-    The number after Nature's name is that of its features; those after IMPALA's are the depths of its stages; those
-    after ``residual:`` the side of its squares of pixels and the depths. After
-    ``timm:`` and ``hf:`` stands the name of a model there.
+    The number after ``nature:`` is the number of features. The numbers after ``impala:`` are the channels of its
+    stages, those after ``residual:`` the patch size and the channels. After ``timm:`` and ``hf:`` comes the name of a
+    model.
 
     Raises
     ------
     ValueError
-        If there is no such encoder, or the numbers after the colon are not such numbers.
+        If there is no such encoder, or its numbers are not valid.
     """
     name, colon, sizes = text.partition(":")
-    if text in EYES or (name in HUBS and sizes):
-        return ModuleEncoder, {"eye": text}
+    if text in BACKBONES or (name in HUBS and sizes):
+        return ModuleEncoder, {"backbone": text}
     if not _known(name):
         usual = (name for name, encoder in ENCODERS.items() if encoder.reads_frames)  # the others are for teachers
-        known = ", ".join([*usual, *EYES, *(f"{hub}:NAME" for hub in HUBS)])
+        known = ", ".join([*usual, *BACKBONES, *(f"{hub}:NAME" for hub in HUBS)])
         raise ValueError(f"Unknown encoder {text!r}: choose one of {known}.")
     if not colon:
         return ENCODERS[name], {}
@@ -97,19 +97,19 @@ def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
 
 @dataclass(frozen=True)
 class EncoderName:
-    """What an encoder's name says, such as ``nature:256@eyes.safetensors+tuned=1e-4``.
+    """A parsed encoder name, such as ``nature:256@weights.safetensors+tuned=1e-4``.
 
     Attributes
     ----------
     architecture
         See `parse_encoder`.
     weights
-        File of the eye's weights, after ``@``; see `lcd.agents.encoders.weights`.
+        File of the backbone's weights, after ``@``; see `lcd.agents.encoders.weights`.
     frozen
-        Whether the eye stays as it is. ``+frozen`` says so, ``+tuned`` the reverse; by default an eye that learned
-        elsewhere is frozen, and one without weights is trained. ``nature+frozen`` is a random eye, the control.
+        Whether the backbone is frozen: ``+frozen`` freezes it, ``+tuned`` fine-tunes it. By default a pretrained
+        encoder is frozen and one without weights is trained. ``nature+frozen`` has random frozen weights, the control.
     learning_rate
-        The eye's own learning rate, from ``+tuned=RATE``, or None for that of everything else.
+        Learning rate of the backbone, from ``+tuned=RATE``, or None for that of the other layers.
     """
 
     architecture: str
@@ -119,18 +119,18 @@ class EncoderName:
 
     @property
     def comes_with_weights(self) -> bool:
-        """Whether the architecture learned elsewhere by itself, and has no other weights."""
+        """Whether the architecture is always pretrained."""
         return parse_encoder(self.architecture)[0] is ModuleEncoder
 
     @property
     def encoder(self) -> tuple[type[Encoder], dict[str, Any]]:
-        """Encoder class and its arguments; weights from a file spare those of a library, which would be fetched."""
+        """Encoder class and its arguments; with weights from a file a library fetches none."""
         made, arguments = parse_encoder(self.architecture)
         return made, arguments | ({"pretrained": False} if made is ModuleEncoder and self.weights else {})
 
     @property
     def without_weights(self) -> str:
-        """The name for one whose weights are at hand, so that the file is not needed."""
+        """The name without its file, for an encoder whose weights are loaded already."""
         if self.frozen:
             return f"{self.architecture}+frozen"
         if self.learning_rate is not None:
@@ -139,34 +139,34 @@ class EncoderName:
 
     @classmethod
     def read(cls, text: str) -> EncoderName:
-        """Read a name.
+        """Parse a name.
 
         Raises
         ------
         ValueError
-            If it is none.
+            If it is not a valid name.
         """
         checked_text("An encoder's name", text)
-        rest, plus, manner = text.rpartition("+")
-        written = manner in ("frozen", "tuned") or manner.startswith("tuned=")
-        if not plus or ("@" in rest and not written):  # a file's name may have the sign
-            rest, plus, manner = text, "", ""
+        rest, plus, mode = text.rpartition("+")
+        known = mode in ("frozen", "tuned") or mode.startswith("tuned=")
+        if not plus or ("@" in rest and not known):  # the plus may belong to the name of a file
+            rest, plus, mode = text, "", ""
         architecture, at, file = rest.partition("@")
         parse_encoder(architecture)
-        learned = bool(file) or parse_encoder(architecture)[0] is ModuleEncoder
-        word, equals, number = manner.partition("=")
+        pretrained = bool(file) or parse_encoder(architecture)[0] is ModuleEncoder
+        word, equals, number = mode.partition("=")
         if (at and not file) or (plus and word not in ("frozen", "tuned")) or (equals and word != "tuned"):
             raise ValueError(
-                f"The encoder {text!r} is not written as one: after @ comes a file, and after that +frozen, +tuned or "
+                f"The encoder {text!r} is not a valid name: after @ comes a file, and after that +frozen, +tuned or "
                 "+tuned=1e-4."
             )
         try:
             rate = float(number) if equals else None
         except ValueError:
             raise ValueError(
-                f"The learning rate of the encoder {text!r} is no number: write one such as 1e-4."
+                f"The learning rate of the encoder {text!r} is not a number: write one such as 1e-4."
             ) from None
         if rate is not None and not 0 < rate < math.inf:
             raise ValueError(f"The learning rate of an encoder must be above 0, not {rate}.")
-        frozen = word == "frozen" or (learned and word != "tuned")
+        frozen = word == "frozen" or (pretrained and word != "tuned")
         return cls(architecture, Path(file) if file else None, frozen, rate)

@@ -1,4 +1,4 @@
-"""A residual encoder that is cheap on a CPU: few pixels early, few channels nowhere."""
+"""A residual encoder that is cheap on a CPU: small images from the first layer on, never few channels."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lcd.agents.encoders.convolutional import CHANNELS, Encoder, ResidualBlock
 
 
 class SpaceToDepth(nn.Module):
-    """Squares of pixels become the channels of one: ``(batch, c, h, w)`` to ``(batch, c·f², h/f, w/f)``.
+    """Rearrange patches of pixels into channels: ``(batch, c, h, w)`` to ``(batch, c·f², h/f, w/f)``.
 
-    The order of the channels is that of ``torch.nn.functional.pixel_unshuffle`` up to a permutation, chosen so that
-    images whose channels come last in memory are read in runs.
+    As ``torch.nn.functional.pixel_unshuffle``, with the channels permuted so that channels-last images are read
+    contiguously.
 
     Parameters
     ----------
     factor
-        Side of a square, f.
+        Side of a patch, f.
     """
 
     def __init__(self, factor: int) -> None:
@@ -37,19 +37,19 @@ class SpaceToDepth(nn.Module):
 
 
 class Residual(Encoder):
-    """Squares of pixels as channels, then stages of a convolution and a residual block.
+    """Patches of pixels as channels, then stages of a convolution and a residual block.
 
     IMPALA (Espeholt et al., 2018, arXiv:1802.01561) spends most of its time on large images with few channels, which
-    leave a processor's vectors half empty, and on pooling. Here the first convolution has an image of a quarter of
-    the sides, later stages halve it by their stride, and each has one block instead of two.
-    ``scripts/compare_learners.py`` measures what that is worth.
+    leave a processor's vectors half empty, and on pooling. Here the first convolution works at a quarter of the
+    resolution, later stages halve it by their stride, and each has one block instead of two.
+    ``scripts/compare_learners.py`` compares the two.
 
     Parameters
     ----------
     observation_space
         As in `Encoder`.
     factor
-        Side of the squares of pixels that become channels.
+        Side of the patches that become channels.
     depths
         Channels of each stage; there are as many stages as numbers.
     features_dim
@@ -58,7 +58,7 @@ class Residual(Encoder):
     Raises
     ------
     ValueError
-        If the image's sides are no multiples of the factor.
+        If the image's sides are not multiples of the factor.
     """
 
     images_at_once = 512
@@ -67,9 +67,9 @@ class Residual(Encoder):
 
     @classmethod
     def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
-        """The factor, and the depths."""
+        """The factor and the depths."""
         if len(numbers) < 2:
-            raise ValueError("its numbers are the side of its squares and the depth of each stage")
+            raise ValueError("its numbers are the side of its patches and the depth of each stage")
         return {"factor": numbers[0], "depths": numbers[1:]}
 
     def __init__(
@@ -82,7 +82,7 @@ class Residual(Encoder):
         super().__init__(observation_space, features_dim)
         height, width = self.image_shape[1:]
         if height % factor or width % factor:
-            raise ValueError(f"Images of {height} x {width} pixels do not divide into squares of {factor} x {factor}.")
+            raise ValueError(f"Images of {height} x {width} pixels do not divide into patches of {factor} x {factor}.")
         stages: list[nn.Module] = [SpaceToDepth(factor)]
         channels, stride = CHANNELS * factor**2, 1
         for depth in depths:

@@ -1,4 +1,4 @@
-"""Weights of an eye, in files that hold no code."""
+"""Files of encoder weights, which hold no code."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ from lcd.io.untrusted import (
     read_safetensors_metadata,
 )
 
-FORMAT = "lcd-eye-1"
+FORMAT = "lcd-eye-1"  # written since the first version, and part of a file's checksum, by which runs are known
 
 SEAL = "sha256"
-"""Entry of a file's metadata that tells whether it was damaged."""
+"""Metadata key of the checksum that detects damage."""
 
 _WITH_CARDS = (FORMAT, "lcd-policy-1")
-"""Formats of files that have a card."""
+"""Formats of files that hold a card."""
 
 LARGEST_WEIGHT = 1e9
-"""Beyond what any training gives."""
+"""Largest absolute weight that is not taken for damage."""
 
-_OF_POLICIES = "features_extractor.network.0."
-"""What stands before the names of an eye's weights in the file of a policy."""
+_POLICY_PREFIX = "features_extractor.network.0."
+"""Prefix of the backbone's weights in the file of a policy."""
 
-_OF_CLASSIFIERS = "module.model."
-"""What stands before the names of a classifier's weights in an eye around it."""
+_CLASSIFIER_PREFIX = "module.model."
+"""Prefix of a classifier's weights in a backbone made of it."""
 
 _WRITE_AGAIN = "write the file again"
 _FETCH_AGAIN = "fetch or write it again"
 
 
 def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file that `check_sealed` can tell from a damaged one.
+    """Write a safetensors file with a checksum that `check_sealed` verifies.
 
-    Its header is sorted, which the library writes in an order of its own each time: the same tensors are the same file.
+    The header is sorted, so that equal tensors give equal files; the library's own order varies.
     """
     header, content = _split(save(tensors, metadata))
     header.setdefault("__metadata__", {})[SEAL] = _seal(header, content)
@@ -59,12 +59,12 @@ def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[s
 
 
 def check_sealed(path: Path) -> None:
-    """Refuse a safetensors file that is not what `write_tensors` wrote; one that it did not write has no seal.
+    """Verify the checksum of a safetensors file; a file of another program has none and passes.
 
     Raises
     ------
     ValueError
-        If it is no whole safetensors file, or has a seal and something else in it has changed.
+        If it is not a whole safetensors file, or its content does not match its checksum.
     """
     try:
         header, content = _split(path.read_bytes())
@@ -73,29 +73,29 @@ def check_sealed(path: Path) -> None:
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a whole safetensors file ({error}): fetch or write it again.") from None
     if not whole:
-        raise ValueError(f"{path} is damaged, for it is not what was written: write or fetch it again.")
+        raise ValueError(f"{path} is damaged: its content does not match its checksum. Write or fetch it again.")
 
 
 def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
-    """The header of a whole safetensors file, and what its tensors hold."""
+    """Header and tensor bytes of a safetensors file."""
     end = 8 + int.from_bytes(data[:8], "little")
     return json.loads(data[8:end]), data[end:]
 
 
 def _seal(header: dict[str, Any], content: bytes) -> str:
-    """SHA-256 of a file's tensors and of what its header says beside the seal."""
+    """SHA-256 of a file's tensors and of its header without the checksum."""
     metadata = {name: text for name, text in header.get("__metadata__", {}).items() if name != SEAL}
     described = json.dumps(header | {"__metadata__": metadata}, sort_keys=True)
     return hashlib.sha256(described.encode() + content).hexdigest()
 
 
 def not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
-    """Name of a tensor that holds what is no number, if there is one."""
+    """Name of the first tensor with a value that is not finite, or None."""
     return next((name for name, value in weights.items() if not torch.isfinite(value).all()), None)
 
 
-def save_eye(encoder: Encoder, path: Path, architecture: str, card: dict[str, Any]) -> None:
-    """Write the weights of an encoder's eye with a card that says how it learned to see.
+def save_backbone(encoder: Encoder, path: Path, architecture: str, card: dict[str, Any]) -> None:
+    """Write the weights of an encoder's backbone with a card that describes its training.
 
     Parameters
     ----------
@@ -108,12 +108,12 @@ def save_eye(encoder: Encoder, path: Path, architecture: str, card: dict[str, An
     card
         JSON data.
     """
-    weights = {name: value.contiguous() for name, value in encoder.eye.state_dict().items()}
+    weights = {name: value.contiguous() for name, value in encoder.backbone.state_dict().items()}
     write_tensors(weights, path, {"format": FORMAT, "encoder": architecture, "card": json.dumps(card)})
 
 
 def save_classifier(classifier: Classifier, path: Path, card: dict[str, Any]) -> None:
-    """Write what a classifier has become: ``NAME@FILE`` then names its eye, or where one is asked for the classifier.
+    """Write a classifier's weights; ``NAME@FILE`` then names it as an encoder or a classifier.
 
     Parameters
     ----------
@@ -124,12 +124,12 @@ def save_classifier(classifier: Classifier, path: Path, card: dict[str, Any]) ->
     card
         JSON data.
     """
-    weights = {_OF_CLASSIFIERS + name: value.contiguous() for name, value in classifier.model.state_dict().items()}
+    weights = {_CLASSIFIER_PREFIX + name: value.contiguous() for name, value in classifier.model.state_dict().items()}
     write_tensors(weights, path, {"format": FORMAT, "encoder": classifier.name, "card": json.dumps(card)})
 
 
 def load_classifier(text: str) -> Classifier:
-    """A classifier by its name, or ``NAME@FILE`` with the weights that `save_classifier` wrote.
+    """Load a classifier by its name, or ``NAME@FILE`` with weights that `save_classifier` wrote.
 
     Raises
     ------
@@ -140,9 +140,9 @@ def load_classifier(text: str) -> Classifier:
     classifier = Classifier(name)
     if at:
         found = _read(Path(file))
-        weights = {key.removeprefix(_OF_CLASSIFIERS): value for key, value in found.items()}
+        weights = {key.removeprefix(_CLASSIFIER_PREFIX): value for key, value in found.items()}
         if (damaged := not_finite(weights)) is not None:
-            raise ValueError(f"The weights in {file} are damaged: {damaged} holds what is no number. Fetch them again.")
+            raise ValueError(f"The weights in {file} are damaged: {damaged} is not finite. Fetch them again.")
         try:
             classifier.model.load_state_dict(weights)
         except RuntimeError:
@@ -150,14 +150,13 @@ def load_classifier(text: str) -> Classifier:
     return classifier
 
 
-def eye_card(path: Path) -> dict[str, Any]:
-    """The card in a file that `save_eye` or `lcd.agents.save_policy` wrote; empty for another kind of file.
+def read_card(path: Path) -> dict[str, Any]:
+    """Read the card of a file that `save_backbone` or `lcd.agents.save_policy` wrote; empty for other files.
 
     Raises
     ------
     ValueError
-        If the file is one of theirs, and its card is none; or an entry is of another kind than it must be, see
-        `checked_card`.
+        If the file is damaged, or its card is not valid, see `checked_card`.
     """
     name = f"The card in {path}"
     try:
@@ -175,19 +174,24 @@ def eye_card(path: Path) -> dict[str, Any]:
 
 
 def checked_card(card: Any, name: str) -> dict[str, Any]:
-    """A card whose entries are of the kinds that readers rely on: ``run`` and others that it has are objects or texts.
+    """Check the types of a card's entries.
 
     Parameters
     ----------
     card
         JSON data.
     name
-        What the message calls it.
+        Name of the card in the message.
+
+    Returns
+    -------
+    dict
+        The card.
 
     Raises
     ------
     ValueError
-        If it is no object, its ``run`` is none, or its ``game`` or ``objective`` is no text.
+        If the card or its ``run`` is not an object, or its ``game`` or ``objective`` is not a string.
     """
     if not isinstance(card, dict):
         raise ValueError(f"{name} must be an object, not {short(card)}: {_WRITE_AGAIN}.")
@@ -205,16 +209,15 @@ def checked_card(card: Any, name: str) -> dict[str, Any]:
 
 
 def load_weights(encoder: Encoder, path: Path) -> None:
-    """Put weights into an encoder's eye.
+    """Load weights into an encoder's backbone.
 
     Parameters
     ----------
     encoder
-        Its eye is changed in place.
+        Its backbone is changed in place.
     path
-        What `save_eye` or `lcd.agents.save_policy` wrote, any safetensors file, or one of ``torch.save`` that loads
-        without running code, with weights by the names that the eye's module gives them, whatever stands before all of
-        these.
+        A file of `save_backbone` or `lcd.agents.save_policy`, any safetensors file, or one of ``torch.save`` that loads
+        without running code. Weights are matched by the names of the backbone's module, after any common prefix.
 
     Raises
     ------
@@ -222,10 +225,12 @@ def load_weights(encoder: Encoder, path: Path) -> None:
         If the file is missing, damaged, would run code, or its weights do not fit.
     """
     found = _read(path)
-    eye_card(path)  # which is asked for once hours are spent, and must be one
-    of_eye = {name.removeprefix(_OF_POLICIES): value for name, value in found.items() if name.startswith(_OF_POLICIES)}
-    wanted = encoder.eye.state_dict()
-    weights = _by_name(wanted, of_eye or found)
+    read_card(path)  # it is needed after hours of training, so it is checked here
+    of_policy = {
+        name.removeprefix(_POLICY_PREFIX): value for name, value in found.items() if name.startswith(_POLICY_PREFIX)
+    }
+    wanted = encoder.backbone.state_dict()
+    weights = _by_name(wanted, of_policy or found)
     if missing := sorted(wanted.keys() - weights.keys()):
         raise ValueError(
             f"The weights in {path} do not fit this encoder: {missing[0]} is not among them. "
@@ -233,19 +238,22 @@ def load_weights(encoder: Encoder, path: Path) -> None:
         )
     for name, value in wanted.items():
         if value.is_floating_point() and not weights[name].is_floating_point():
-            raise ValueError(f"The weights in {path} are damaged: {name} holds what is no number. Fetch them again.")
-        if weights[name].shape != value.shape:  # before a number is looked at: a shape may declare any amount
+            raise ValueError(f"The weights in {path} are damaged: {name} is not floating-point. Fetch them again.")
+        if weights[name].shape != value.shape:  # before any value is read: a shape may declare any size
             raise ValueError(
                 f"The weights in {path} do not fit this encoder: {name} has the shape {tuple(weights[name].shape)} "
                 f"instead of {tuple(value.shape)}."
             )
         if value.is_floating_point() and not (weights[name].abs() <= LARGEST_WEIGHT).all():
-            raise ValueError(f"The weights in {path} are damaged: {name} holds what is no number. Fetch them again.")
-    encoder.eye.load_state_dict({name: weights[name].to(value.dtype) for name, value in wanted.items()})
+            raise ValueError(
+                f"The weights in {path} are damaged: {name} has a value that is not finite, or beyond "
+                f"{LARGEST_WEIGHT:g}. Fetch them again."
+            )
+    encoder.backbone.load_state_dict({name: weights[name].to(value.dtype) for name, value in wanted.items()})
 
 
 def _by_name(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
-    """Weights by the names that are wanted, where a file's differ in nothing but what stands before them all."""
+    """Weights under the wanted names, where the file's names differ in a common prefix only."""
     if wanted.keys() <= found.keys():
         return found
     names = list(wanted)
@@ -277,12 +285,12 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         else {}
     )
     if not weights:
-        raise ValueError(f"{path} holds no weights by name: write a state_dict, best as safetensors.")
+        raise ValueError(f"{path} holds no named weights: write a state_dict, best as safetensors.")
     return weights
 
 
 def _is_plain(value: object) -> bool:
-    """Whether something is a tensor whose numbers are there, and all of them."""
+    """Whether a value is a dense tensor in the processor's memory whose storage is complete."""
     return (
         isinstance(value, torch.Tensor)
         and value.layout == torch.strided

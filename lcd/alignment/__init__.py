@@ -1,1 +1,1 @@
-"""How a network sees: where it looks, how its vision may be made more like a reference, and how robust it is."""
+"""Alignment of networks with reference importance maps: measures, the neural harmonizer, robustness."""

@@ -1,4 +1,4 @@
-"""Whether two sets of importance maps agree, and how far they could: by as much as the people behind a reference do."""
+"""Agreement of importance maps with a reference, and its ceiling: the agreement among the people behind it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Measure = Callable[[Floats, Floats], float]
 
 IMPORTANT = 10.0
-"""Per cent of the pixels that count as important to Dice and IoU."""
+"""Percentage of the pixels that count as important for Dice and IoU."""
 
 CLICKME_CEILING = 0.65753
 """Mean Spearman correlation between people's maps in ClickMe, by which the published scores are divided."""
@@ -48,26 +48,25 @@ def _overlap(one: Floats, other: Floats) -> tuple[int, int, int]:
 
 
 def _important(map_: Floats) -> NDArray[np.bool_]:
-    """The most important tenth of the pixels, or all that share the highest value where these are more."""
+    """The most important tenth of the pixels, or all with the highest value where these are more."""
     threshold = np.percentile(map_, 100 - IMPORTANT)
     return map_ > threshold if threshold < map_.max() else map_ == threshold
 
 
 MEASURES: Mapping[str, Measure] = MappingProxyType({"spearman": spearman, "dice": dice, "iou": iou})
-"""Measures of agreement by name: of two maps of one shape, 1 for the same map."""
+"""Measures of agreement between two maps of one shape, by name; 1 for equal maps."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of the maps of many images.
+    """Mean agreement over images.
 
     Attributes
     ----------
     mean, low, high : float
-        Mean over the images where it is defined, with its 95 % t limits over groups of them; NaN where there are too
-        few.
+        Mean over the images where it is defined, with 95 % t limits over groups of images; NaN where there are too few.
     images, undefined : int
-        Number of images, and of those among them that have a constant map, which agrees with nothing.
+        Number of images, and of those with a constant map, for which it is undefined.
     """
 
     mean: float
@@ -85,8 +84,8 @@ class Agreement:
         values : array_like, shape (n,)
             NaN where it is undefined.
         groups : array_like, shape (n,), optional
-            Images with the same number are not taken for independent of each other; by default all are. The standard
-            error is the cluster-robust one of a mean (Liang and Zeger, 1986, *Biometrika* 73).
+            Images with the same number form a cluster of dependent observations; by default all are independent. The
+            standard error is cluster-robust (Liang and Zeger, 1986, *Biometrika* 73).
         """
         every = np.asarray(values, dtype=np.float64)
         defined = ~np.isnan(every)
@@ -123,7 +122,7 @@ def agreement(maps: ArrayLike, references: ArrayLike, measure: str = "spearman")
     """
     one, other = (np.asarray(array, dtype=np.float64) for array in (maps, references))
     if one.shape != other.shape or one.ndim != 3:
-        raise ValueError(f"Maps of shape {one.shape} cannot be held against references of shape {other.shape}.")
+        raise ValueError(f"Maps of shape {one.shape} cannot be compared with references of shape {other.shape}.")
     for name, array in (("map", one), ("reference", other)):
         if not np.isfinite(array).all():
             raise ValueError(f"A {name} holds a value that is not finite: leave its image out.")
@@ -133,10 +132,10 @@ def agreement(maps: ArrayLike, references: ArrayLike, measure: str = "spearman")
 
 
 def ceiling(sources: ArrayLike, measure: str = "spearman", *, splits: int = 20, seed: int = 0) -> Floats:
-    """How far the people, or other sources, behind a reference agree among themselves.
+    """Split-half agreement among the people, or other sources, behind a reference.
 
-    Sources are split into halves at random; the agreement of the halves' mean maps is averaged over the splits. It is
-    the agreement of half as many sources as there are, and so rather too low a ceiling than too high.
+    Sources are split into random halves; the agreement of the halves' mean maps is averaged over splits. Half as many
+    sources agree less than all would, so the ceiling is rather too low than too high.
 
     Parameters
     ----------
@@ -145,7 +144,7 @@ def ceiling(sources: ArrayLike, measure: str = "spearman", *, splits: int = 20, 
     measure : str
         One of `MEASURES`.
     splits, seed : int
-        Of the halves.
+        Number of splits, and their seed.
 
     Returns
     -------
@@ -170,7 +169,7 @@ def agreement_table(
     ceilings: Mapping[str, float] | None = None,
     groups: ArrayLike | None = None,
 ) -> pd.DataFrame:
-    """Agreement of several ways to explain with one reference.
+    """Agreement of several attribution methods with one reference.
 
     Parameters
     ----------
@@ -180,13 +179,13 @@ def agreement_table(
     ceilings : mapping of str to float, optional
         Agreement among the sources of the reference, by measure.
     groups : array_like, shape (n,), optional
-        Which images are not independent of each other, see `Agreement.of`.
+        Clusters of dependent images, see `Agreement.of`.
 
     Returns
     -------
     pandas.DataFrame
         One row a (method, measure): mean, low, high (95 %), images, undefined, and share, the mean divided by the
-        ceiling (NaN where there is none, or the sources do not agree).
+        ceiling (NaN without a ceiling above 0).
     """
     rows = []
     for method, found in maps.items():

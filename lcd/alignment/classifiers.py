@@ -1,4 +1,4 @@
-"""Training a classifier of images to look where its reference says."""
+"""Harmonizing an image classifier: training it with the neural harmonizer."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS, short, whole_number
 
 @dataclass(frozen=True)
 class Harmonization:
-    """How a classifier is harmonized.
+    """Settings of harmonizing a classifier.
 
     Attributes
     ----------
     weight
-        Of the harmonization loss; 0 trains on the classes alone.
+        Weight of the harmonization loss; 0 trains on the classes alone.
     epochs, batch_size, learning_rate, weight_decay
-        Of Adam with decoupled weight decay.
+        Of AdamW.
     held_out
-        Share of the images on which it is examined and never trained.
+        Share of the images in the evaluation split.
     seed
-        Of the split and of the order.
+        Seed of the split and of the order.
     """
 
     weight: float = 1.0
@@ -71,85 +71,85 @@ def harmonize_classifier(
     device: str = "cpu",
     report: Callable[[str], None] = lambda line: None,
 ) -> pd.DataFrame:
-    """Train a classifier in place, and examine it before and after every pass.
+    """Train a classifier in place, and evaluate it before training and after every epoch.
 
     Parameters
     ----------
     network : torch.nn.Module
         From images in [0, 1], shape (batch, 3, height, width), to logits.
     references : ReferenceMaps
-        Images with maps and with their classes as targets. Of one with a constant map only the class is learned.
+        Images with maps, and their classes as targets. An image with a constant map contributes to the class loss only.
     settings : Harmonization
-        How.
+        Training settings.
     device : str
-        Where torch computes; the network stays there.
+        Device of torch; the network stays there.
     report : callable
-        Is told of every pass.
+        Called with a line after every epoch.
 
     Returns
     -------
     pandas.DataFrame
-        One row a pass, the first before any training: epoch, accuracy and alignment (mean Spearman correlation of the
-        gradient's map with the reference) on held-out images, undefined (how many of these have a constant map, and
-        are left out of the mean), and loss.
+        One row an epoch, the first before training: epoch, accuracy and alignment (mean Spearman correlation of the
+        gradient map with the reference) on held-out images, undefined (number of these with a constant map, left out of
+        the mean), and loss.
 
     Raises
     ------
     ValueError
-        If the images have no classes, or one that the network has not, or there are too few.
+        If the images have no classes, or one that the network does not have, or are too few.
     lcd.agents.TrainingDiverged
         If the loss is not finite.
     """
     if references.targets is None:
-        raise ValueError("A classifier is harmonized on images whose classes are known: these have none.")
+        raise ValueError("A classifier is harmonized on images with class labels: these have none.")
     keep_freed_memory()
     order = np.random.default_rng(settings.seed).permutation(len(references))
     count = round(settings.held_out * len(references))
     if min(count, len(references) - count) < 2:
-        raise ValueError(f"{len(references)} images are too few to train on some and to hold others out.")
+        raise ValueError(f"{len(references)} images are too few for a training and an evaluation split.")
     network.to(device)
     classes = _outputs(network, references, device)
     if beyond := [int(target) for target in references.targets if not 0 <= target < classes]:
-        raise ValueError(f"The class {beyond[0]} is none of this network's {classes}, which count from 0.")
+        raise ValueError(f"The class {beyond[0]} is not one of the network's {classes}, counted from 0.")
     images = references.inputs
     maps = resized(torch.from_numpy(references.maps), images.shape[2:])
     targets = torch.from_numpy(references.targets)
     tokens = (maps.amax(dim=(1, 2)) > maps.amin(dim=(1, 2))).float()
     if not tokens.any():
-        raise ValueError("Every map is constant, and says of no image where to look: check the files.")
+        raise ValueError("Every map is constant, so there is nothing to align with: check the files.")
     held, used = torch.from_numpy(order[:count]), torch.from_numpy(order[count:])
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(settings.seed)
-    examined = partial(_examined, network, images[held], maps[held], targets[held], device)
-    rows = [{"epoch": 0, **examined(), "loss": float("nan")}]
+    evaluated = partial(_evaluated, network, images[held], maps[held], targets[held], device)
+    rows = [{"epoch": 0, **evaluated(), "loss": float("nan")}]
     for epoch in range(1, settings.epochs + 1):
         network.train()
         losses = []
         for part in used[torch.randperm(len(used), generator=generator)].split(settings.batch_size):
             optimizer.zero_grad()
-            told = (column[part].to(device) for column in (images, targets, maps, tokens))
-            loss, _ = harmonized_loss(network, *told, weight=settings.weight)
+            batch = (column[part].to(device) for column in (images, targets, maps, tokens))
+            loss, _ = harmonized_loss(network, *batch, weight=settings.weight)
             if not torch.isfinite(loss):
                 raise TrainingDiverged(f"The harmonized loss is {float(loss)}: lower the learning rate or the weight.")
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        found = examined()
+        found = evaluated()
         rows.append({"epoch": epoch, **found, "loss": float(np.mean(losses))})
         known = "" if np.isnan(found["alignment"]) else f", alignment {found['alignment']:.3f}"
-        report(f"pass {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}{known}")
+        report(f"epoch {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}{known}")
     return pd.DataFrame(rows)
 
 
 def _outputs(network: nn.Module, references: ReferenceMaps, device: str) -> int:
-    """Number of classes that a network tells apart."""
+    """Number of a network's classes."""
     network.eval()
     with torch.no_grad():
         image = references.first(1).inputs
         return network(image.to(device)).shape[1]
 
 
-def _examined(
+def _evaluated(
     network: nn.Module, images: torch.Tensor, maps: torch.Tensor, targets: torch.Tensor, device: str
 ) -> dict[str, float]:
     scores = on_device(network.eval(), device)

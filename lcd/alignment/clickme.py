@@ -1,4 +1,4 @@
-"""ClickMe: images with maps of where people say that the object shows, read without TensorFlow.
+"""ClickMe: images with human importance maps for object recognition, read without TensorFlow.
 
 Linsley, Shiebler, Eberhardt and Serre, *Learning what and where to attend*, ICLR 2019 (arXiv:1805.08819).
 """
@@ -24,7 +24,7 @@ from lcd.io.untrusted import LARGEST_IMAGE, decode_image, memory
 from lcd.io.untrusted import read_npz as read_arrays
 
 SIZE, BLURRED_SIZE = 224, 64
-"""Side of images and maps, and that of the maps while they are blurred."""
+"""Side in pixels of images and maps, and of the maps while they are blurred."""
 
 _KERNEL, _DEVIATION = 10, 10.0
 
@@ -32,16 +32,16 @@ Entry = tuple[NDArray[np.uint8], NDArray[np.uint8], int]
 
 
 def read_shards(shards: Iterable[Path], *, size: int = SIZE, largest: int | None = None) -> ReferenceMaps:
-    """Read TFRecord shards, ``train-0.tfrecords`` and so on, as the harmonizer's authors prepare them.
+    """Read TFRecord shards, ``train-0.tfrecords`` and so on, with the preprocessing of the harmonizer's authors.
 
     Parameters
     ----------
     shards : iterable of pathlib.Path
         The files.
     size : int
-        Side of the images and maps in the result.
+        Side in pixels of the images and maps in the result.
     largest : int, optional
-        Number of entries after which to stop.
+        Largest number of entries.
 
     Raises
     ------
@@ -71,9 +71,9 @@ def read_folder(folder: Path, *, size: int = SIZE, largest: int | None = None) -
     folder : pathlib.Path
         With files that end in ``.tfrecords`` or ``.npz``.
     size : int
-        Side of the images and maps in the result.
+        Side in pixels of the images and maps in the result.
     largest : int, optional
-        Number of images after which to stop.
+        Largest number of images.
 
     Raises
     ------
@@ -98,16 +98,16 @@ def _of_example(example: dict, shard: Path) -> Entry:
 
 
 def _label(value: Any) -> int:
-    """The number of a class.
+    """A class label.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If the value is not one.
     """
     number = np.squeeze(np.asarray(value))
     if number.ndim or number.dtype.kind not in "iuf" or number != np.round(number) or not 0 <= number < 2**31:
-        raise ValueError(f"the label {short(value)} is no number of a class")
+        raise ValueError(f"the label {short(value)} is not a class number")
     return int(number)
 
 
@@ -125,9 +125,7 @@ def _of_npz(file: Path) -> Entry:
     if max(heatmap.size, image.size // 3) > LARGEST_IMAGE:
         raise ValueError(f"{file} holds an image of more than {LARGEST_IMAGE:,} pixels: leave it out.")
     if not all(np.isrealobj(each) and np.isfinite(each).all() and each.min() >= 0 for each in (image, heatmap)):
-        raise ValueError(
-            f"{file} holds numbers that are no colours or weights, but negative or not finite: fetch it again."
-        )
+        raise ValueError(f"{file} holds colours or weights that are negative or not finite: fetch it again.")
     if image.dtype.kind == "f" and image.max() <= 1:
         image = np.round(255 * image)
     if image.max() > 255:
@@ -142,13 +140,13 @@ def _prepared(entries: Iterator[Entry], size: int) -> ReferenceMaps:
     most = memory() // (2 * size * size * (3 + 4))
     for image, heatmap, label in entries:
         if len(images) == most:
-            raise ValueError(f"More than {most:,} images take more than half of the memory that is there: name fewer.")
+            raise ValueError(f"More than {most:,} images take more than half of the memory: read fewer.")
         channels = torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32))
         images.append(resized(channels, (size, size)).round().byte().numpy().transpose(1, 2, 0))
         maps.append(_blurred(torch.from_numpy(np.asarray(heatmap, np.float32))[None], size)[0].numpy())
         labels.append(label)
     if not images:
-        raise ValueError("There is not one image in the files of ClickMe: name the shards or npz files.")
+        raise ValueError("The files of ClickMe hold no image: name the shards or npz files.")
     ceilings = {"spearman": CLICKME_CEILING}
     return ReferenceMaps(np.stack(images), np.stack(maps), "human", np.array(labels, np.int64), ceilings)
 

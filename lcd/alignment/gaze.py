@@ -1,4 +1,4 @@
-"""Where people look while they play Atari games, in the layout of Atari-HEAD.
+"""Human gaze in Atari games, in the layout of Atari-HEAD.
 
 Zhang et al., *Atari-HEAD: Atari human eye-tracking and demonstration dataset*, AAAI 2020 (arXiv:1903.06754). A trial is
 a table ``NAME.txt``, a line a frame: frame, episode, score, duration in milliseconds, reward, action, and the gaze
@@ -19,26 +19,26 @@ from lcd.io.untrusted import decode_image, memory, read_members, read_text
 HEIGHT, WIDTH = 210, 160
 
 DEVIATION = (7.1, 5.6)
-"""Rows and columns by which gaze is blurred: about one degree of visual angle where the data were taken."""
+"""Standard deviations of the blur, in rows and columns: about one degree of visual angle in the recordings."""
 
 LARGEST_TABLE = 2**28
-"""Bytes of a trial's table."""
+"""Largest size of a trial's table, in bytes."""
 
-_FARTHEST = 1e6  # pixels beside the screen that somebody may still look
+_FARTHEST = 1e6  # largest plausible gaze position, in pixels
 _BEFORE_GAZE = 6  # columns of a line before the positions
 
 
 def read_trial(table: Path, *, largest: int | None = None, deviation: tuple[float, float] = DEVIATION) -> ReferenceMaps:
-    """Read the frames of a trial that somebody looked at, with maps of where.
+    """Read the frames of a trial, with gaze density maps.
 
     Parameters
     ----------
     table : pathlib.Path
         ``NAME.txt``; ``NAME.tar.bz2`` lies beside it.
     largest : int, optional
-        Frames after which to stop.
+        Largest number of frames.
     deviation : tuple of float
-        Rows and columns by which gaze is blurred.
+        Standard deviations of the blur, in rows and columns.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def read_trial(table: Path, *, largest: int | None = None, deviation: tuple[floa
     Raises
     ------
     ValueError
-        If a file is missing or cut short, a line is no line of such a table, or a frame is not in the archive.
+        If a file is missing or cut short, a line of the table is not valid, or a frame is not in the archive.
     """
     if largest is not None and largest < 1:
         raise ValueError(f"largest must be a number of frames above 0, not {largest}.")
@@ -63,7 +63,7 @@ def read_trial(table: Path, *, largest: int | None = None, deviation: tuple[floa
 
 
 def gaze_map(places: NDArray[np.float64], deviation: tuple[float, float] = DEVIATION) -> NDArray[np.float32]:
-    """A density of gaze that sums to 1, shape (210, 160), from positions of shape (n, 2), x and y."""
+    """Gaze density that sums to 1, shape (210, 160), from positions of shape (n, 2), x and y."""
     density = np.zeros((HEIGHT, WIDTH))
     columns, rows = np.clip(places.astype(np.int64), 0, (WIDTH - 1, HEIGHT - 1)).T
     np.add.at(density, (rows, columns), 1.0)
@@ -89,9 +89,9 @@ def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
                 raise ValueError
             found.append((name, int(action), places))
         except (IndexError, ValueError):
-            raise ValueError(f"Line {number + 1} of {table} is no line of Atari-HEAD: fetch the file again.") from None
+            raise ValueError(f"Line {number + 1} of {table} is not in Atari-HEAD's format: fetch it again.") from None
     if not found:
-        raise ValueError(f"In {table} nobody looks anywhere: choose another trial.")
+        raise ValueError(f"{table} holds no gaze positions: choose another trial.")
     if len({name for name, _, _ in found}) < len(found):
         raise ValueError(f"{table} names a frame twice: fetch the file again.")
     return found
@@ -106,7 +106,7 @@ def _frames(archive: Path, names: set[str]) -> dict[str, NDArray[np.uint8]]:
         found[name] = decode_image(content, "RGB", f"{name} in {archive}", remedy="fetch it again")
         taken += found[name].nbytes + 4 * HEIGHT * WIDTH
         if 2 * taken > memory():
-            raise ValueError(f"{len(found):,} frames of {archive} take the memory that is there: read fewer, largest=.")
+            raise ValueError(f"{len(found):,} frames of {archive} fill half of the memory: read fewer, largest=.")
     if missing := sorted(names - found.keys()):
         raise ValueError(f"The frame {missing[0]} is not in {archive}: fetch it again.")
     return found

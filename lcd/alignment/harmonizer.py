@@ -1,4 +1,4 @@
-"""The neural harmonizer: training a network to look where a reference says that it matters.
+"""The neural harmonizer: a loss that aligns a network's importance maps with reference maps.
 
 After Fel, Felipe, Linsley and Serre, *Harmonizing the object recognition strategies of deep neural networks with
 humans*, NeurIPS 2022 (arXiv:2211.04533), as their public code computes it: the importance map is the gradient of the
@@ -17,17 +17,17 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 LEVELS = 5
-"""Levels of the pyramid, the map itself among them."""
+"""Levels of the pyramid, including the map itself."""
 
 _DEVIATION_EPSILON, _MAXIMUM_EPSILON = 1e-5, 1e-6
-_ROUNDING = 1e-6  # what single precision may leave of a constant map, as a share of its value
+_ROUNDING = 1e-6  # largest relative deviation of a constant map in single precision
 _BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def standardise_and_cut(maps: torch.Tensor) -> torch.Tensor:
-    """Bring each map to zero mean and unit deviation, and keep what lies above the mean.
+    """Standardise each map to zero mean and unit deviation, and set negative values to zero.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def standardise_and_cut(maps: torch.Tensor) -> torch.Tensor:
     """
     mean = maps.mean(dim=(1, 2), keepdim=True)
     centred = maps - mean
-    # The deviation of a constant map is 0, where the gradient of a root has no bounds.
+    # The deviation of a constant map is 0, where the gradient of the square root is infinite.
     variance = centred.square().mean(dim=(1, 2), keepdim=True)
     varies = variance > (_ROUNDING * mean.detach()).square()
     deviation = torch.where(varies, variance, 1.0).sqrt()
@@ -48,9 +48,9 @@ def standardise_and_cut(maps: torch.Tensor) -> torch.Tensor:
 
 
 def pyramid(maps: torch.Tensor, levels: int = LEVELS) -> list[torch.Tensor]:
-    """Each map, and smaller and smaller versions of it, blurred by a binomial kernel and halved.
+    """Binomial pyramid of each map: blurred by a binomial kernel and halved at each level.
 
-    Borders are padded by zeros as TensorFlow's "same" convolutions pad them: for an even size one before, two behind.
+    Borders are zero-padded as in TensorFlow's "same" convolutions: for an even size one before, two behind.
 
     Parameters
     ----------
@@ -84,16 +84,16 @@ def harmonization_loss(
     tokens: torch.Tensor | None = None,
     levels: int = LEVELS,
 ) -> torch.Tensor:
-    """How far a model's importance maps are from the reference.
+    """Distance of a model's importance maps from the reference maps.
 
     Parameters
     ----------
     model_maps : torch.Tensor, shape (batch, height, width)
-        What the model holds important; gradients flow through them.
+        Importance maps of the model; gradients flow through them.
     reference_maps : torch.Tensor, shape (batch, any height, any width)
-        What it should hold important; brought to the size of the model's maps where it differs.
+        Reference maps; resized to the model's maps where sizes differ.
     tokens : torch.Tensor, shape (batch,), optional
-        Weight of each image; 0 for one that has no reference.
+        Weight of each image; 0 for one without a reference.
     levels : int
         Levels of the pyramid.
 
@@ -105,17 +105,15 @@ def harmonization_loss(
     Raises
     ------
     ValueError
-        If the numbers of maps or of tokens differ, or a reference whose token is not 0 is not finite. Maps of the model
-        that are not finite make the loss so, for a learner to notice that it diverges.
+        If the numbers of maps or of tokens differ, or a reference whose token is not 0 is not finite. Model maps that
+        are not finite make the loss so, by which a learner detects divergence.
     """
     count = len(model_maps)
     if len(reference_maps) != count or (tokens is not None and tokens.shape != (count,)):
         tokens_text = "" if tokens is None else f" and {len(tokens)} tokens"
-        raise ValueError(
-            f"{count} maps of the model go with as many references, not with {len(reference_maps)}{tokens_text}."
-        )
+        raise ValueError(f"{count} maps of the model need as many references, not {len(reference_maps)}{tokens_text}.")
     weights = (torch.ones(count) if tokens is None else tokens).to(model_maps)[:, None, None]
-    # An image without a reference has nothing that could be compared, whatever stands in its map's place.
+    # The maps of an image without a reference are ignored, whatever they hold.
     model_maps, reference_maps = (maps.where(weights.to(maps.device) != 0, 0) for maps in (model_maps, reference_maps))
     if not torch.isfinite(reference_maps).all():
         raise ValueError(
@@ -133,42 +131,42 @@ def harmonization_loss(
 
 
 def resized(maps: torch.Tensor, size: torch.Size | tuple[int, int]) -> torch.Tensor:
-    """Maps at another size, by bilinear interpolation without shifting the borders."""
+    """Resize maps by bilinear interpolation without aligned corners."""
     if tuple(maps.shape[1:]) == tuple(size):
         return maps
     return functional.interpolate(maps[:, None], tuple(size), mode="bilinear", align_corners=False)[:, 0]
 
 
 def twice_differentiable() -> AbstractContextManager[None]:
-    """A context for the pass that `training_maps` is taken of.
+    """A context for the forward pass of `training_maps`, which needs second derivatives.
 
-    The fast attention of transformers has a first derivative only; within the context its plain form stands in.
+    Fused attention kernels have a first derivative only; within the context the plain implementation replaces them.
     """
     return sdpa_kernel(SDPBackend.MATH)
 
 
 def training_maps(outputs: torch.Tensor, images: torch.Tensor) -> torch.Tensor:
-    """Gradient of each image's output with respect to the image, averaged over channels, to be trained through.
+    """Differentiable gradient maps: each output's gradient with respect to its image, averaged over channels.
 
     Parameters
     ----------
     outputs : torch.Tensor, shape (batch,)
-        One number an image, such as the logit of its class or of the action to take, computed from `images`; where
-        there may be attention within `twice_differentiable`.
+        One number an image, such as the logit of its class or action, computed from `images`; with attention, within
+        `twice_differentiable`.
     images : torch.Tensor, shape (batch, channels, height, width)
         They require a gradient.
 
     Returns
     -------
     torch.Tensor, shape (batch, height, width)
-        With the graph that a second derivative needs.
+        With the graph for a second derivative.
     """
     (gradients,) = torch.autograd.grad(outputs.sum(), images, create_graph=True)
     return gradients.float().mean(dim=1)
 
 
 def smoothed_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """The base loss of the paper: cross-entropy with a label smoothing of 0.1."""
+    """Base loss of the paper: cross-entropy with a label smoothing of 0.1."""
     return functional.cross_entropy(logits, targets, label_smoothing=0.1)
 
 
@@ -182,9 +180,9 @@ def harmonized_loss(
     weight: float = 1.0,
     base_loss: Loss = smoothed_cross_entropy,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """A base loss and, weighted, the harmonization loss of the same images.
+    """A base loss plus the weighted harmonization loss of the same images.
 
-    Weight decay, the third part of the published loss, is the optimiser's.
+    Weight decay, the third term of the published loss, is left to the optimiser.
 
     Parameters
     ----------
@@ -192,11 +190,11 @@ def harmonized_loss(
         From images to logits, shape (batch, outputs).
     images : torch.Tensor, shape (batch, channels, height, width), floating
     targets : torch.Tensor, shape (batch,), integer
-        Class of each image, or the action that is right in it; its logit is what the maps explain.
+        Class of each image, or its correct action; the maps explain its logit.
     reference_maps, tokens
         See `harmonization_loss`.
     weight : float
-        Of the harmonization loss, the paper's lambda.
+        Weight of the harmonization loss, λ in the paper.
     base_loss : callable
         From logits and targets to a scalar.
 

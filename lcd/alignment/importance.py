@@ -1,4 +1,4 @@
-"""Importance maps: which pixels a decision or a value rests on."""
+"""Importance maps: attribution of a decision or a value to pixels."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ Scores = Callable[[torch.Tensor], torch.Tensor]
 """From images, shape (batch, 3, height, width), floating in [0, 1], to one number for each class or action."""
 
 STEPS, SAMPLES, NOISE = 16, 8, 0.1
-"""Points on the path of integrated gradients; noisy copies of smooth gradients, and their deviation."""
+"""Steps of integrated gradients; noisy samples of SmoothGrad, and the standard deviation of the noise."""
 
 AT_ONCE = 32
-"""Images that are explained at once, which bounds the memory."""
+"""Batch size, which bounds the memory."""
 
 PATCH, STRIDE = 8, 16
-"""What part of an image's side occlusion's square has, and what part it moves by: an eighth and a sixteenth."""
+"""Size and stride of occlusion's square: an eighth and a sixteenth of the image's side."""
 
 
 def policy_scores(policy: EncoderPolicy, of: Literal["action", "value"] = "action") -> Scores:
-    """What a policy of frames makes of them, as a function that importance maps can be taken of.
+    """A policy as a function from images to scores, for importance maps.
 
     Parameters
     ----------
     policy : EncoderPolicy
-        Sees frames.
+        A policy on frames.
     of : {"action", "value"}
-        Logarithms of the chances of all actions, or the value alone.
+        Log-probabilities of all actions, or the value.
 
     Raises
     ------
     ValueError
-        If the policy sees label maps, which have no gradient.
+        If the policy takes label maps, which have no gradient.
     """
     if policy.observation_space.shape is None or len(policy.observation_space.shape) != 3:
-        raise ValueError("Importance maps are taken of policies that see frames; this one sees label maps.")
+        raise ValueError("Importance maps need a policy on frames; this one takes label maps.")
     compute = policy.predict_values if of == "value" else policy.log_probabilities
 
     def scores(images: torch.Tensor) -> torch.Tensor:
-        # With all digits: by itself a policy computes in half of them, unless a gradient is asked for, and what is
-        # searched for with gradients would be judged by other numbers.
+        # In full precision, as with gradients: in mixed precision an attack found by gradients would be evaluated by
+        # other numbers.
         asked, policy.mixed_precision = policy.mixed_precision, False
         try:
             return compute(images)
@@ -56,12 +56,12 @@ def policy_scores(policy: EncoderPolicy, of: Literal["action", "value"] = "actio
 
 
 def on_device(compute: Scores, device: str) -> Scores:
-    """What a network on a device makes of images in the processor's memory, brought back there."""
+    """Move images to a device, and the result back to the processor's memory."""
     return lambda images: compute(images.to(device)).cpu()
 
 
 def chosen(scores: Scores, images: torch.Tensor) -> torch.Tensor:
-    """The class or action with the highest score in each image, shape (batch,)."""
+    """The class or action with the highest score for each image, shape (batch,)."""
     with torch.no_grad():
         return scores(images).argmax(dim=1)
 
@@ -74,7 +74,7 @@ def importance_maps(
     *,
     seed: int = 0,
 ) -> torch.Tensor:
-    """How much each pixel matters to one of the scores.
+    """Attribute one score of each image to its pixels.
 
     Parameters
     ----------
@@ -82,14 +82,14 @@ def importance_maps(
         From images to scores, see `Scores`.
     images : torch.Tensor, shape (batch, 3, height, width), floating in [0, 1]
     targets : torch.Tensor, shape (batch,), optional
-        Which score is explained; by default the highest of each image.
+        Index of the explained score; by default the highest of each image.
     method : str
         ``"gradient"``: the largest absolute gradient over channels, as in the harmonizer's evaluation.
-        ``"integrated-gradients"``: gradients along the way from a black image, times the image, summed over channels.
-        ``"smooth-gradient"``: absolute gradients averaged over noisy copies. ``"occlusion"``: what covering a square
-        with black takes from the score, see `PATCH`.
+        ``"integrated-gradients"``: gradients along the path from a black image, times the image, summed over channels.
+        ``"smooth-gradient"``: absolute gradients averaged over noisy samples. ``"occlusion"``: the change of the score
+        when a black square covers the pixel, see `PATCH`.
     seed : int
-        Of the noise.
+        Seed of the noise.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def importance_maps(
     Raises
     ------
     ValueError
-        If there is no such method, or there are not as many targets as images, or one is none of the scores.
+        If there is no such method, there are not as many targets as images, or a target is out of range.
 
     References
     ----------
@@ -116,13 +116,13 @@ def importance_maps(
     with torch.no_grad():
         outputs = scores(images[:1].float()).shape[1]
     if beyond := [int(target) for target in targets if not 0 <= target < outputs]:
-        raise ValueError(f"The target {beyond[0]} is none of the {outputs} scores of this network: they count from 0.")
+        raise ValueError(f"The target {beyond[0]} is not one of the network's {outputs} scores, counted from 0.")
     parts = zip(images.detach().float().split(AT_ONCE), targets.split(AT_ONCE), strict=True)
     return torch.cat([_maps(scores, part, which, method, seed) for part, which in parts])
 
 
 def _maps(scores: Scores, images: torch.Tensor, targets: torch.Tensor, method: str, seed: int) -> torch.Tensor:
-    """Maps of as many images as are explained at once."""
+    """Maps of one batch."""
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         return METHODS[method](scores, images.clone().requires_grad_(), targets).detach()
@@ -145,7 +145,7 @@ def _smooth(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torc
         target=targets,
         nt_type="smoothgrad",
         nt_samples=SAMPLES,
-        nt_samples_batch_size=1,  # else all copies pass the network at once
+        nt_samples_batch_size=1,  # one sample in a forward pass
         stdevs=NOISE,
         abs=True,
     )
@@ -170,4 +170,4 @@ METHODS: Mapping[str, Callable[[Scores, torch.Tensor, torch.Tensor], torch.Tenso
         "occlusion": _occlusion,
     }
 )
-"""Ways to make a map, by name."""
+"""Attribution methods by name."""

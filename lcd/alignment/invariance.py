@@ -1,4 +1,4 @@
-"""Whether features of a state stay the same when only its looks change."""
+"""Invariance of features to the appearance of a state."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Features = Callable[[torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class Invariance:
-    """How a state's features compare between its appearances.
+    """Invariance of features between two appearances of the same states.
 
-    States that both appearances draw alike say nothing and are left out.
+    States that look the same in both appearances are left out.
 
     Attributes
     ----------
     found : float
         Share of the states whose nearest neighbour, among all states in the first appearance, is the state itself; NaN
-        if all are drawn alike.
+        if all states look the same.
     chance : float
-        The same for features that know nothing.
+        Chance level of `found`.
     ratio : float
-        Mean distance between two appearances of a state, as a share of that between different states; 0 is perfect. NaN
-        if all states have the same features, or are drawn alike.
+        Mean distance between two appearances of a state, divided by that between different states; 0 is perfect. NaN if
+        all states have the same features, or look the same.
     states : int
-        Number of states that are drawn in two ways.
+        Number of states whose two appearances differ.
     """
 
     found: float
@@ -54,19 +54,19 @@ def redrawn_frames(
     every: int = 8,
     seed: int = 0,
 ) -> NDArray[np.uint8]:
-    """Frames of the same states in several appearances.
+    """Render the same states in several appearances.
 
     Parameters
     ----------
     options : ProcgenOptions
-        The game as it usually looks, which is the first appearance.
+        The game in its usual appearance, which is the first one.
     appearances : sequence of str
-        Names in `lcd.envs.procgen.options.APPEARANCES` for the others. Restricted themes change the course of some
-        games; where they do, states part, and an error says so.
+        The other appearances, see `lcd.envs.procgen.options.APPEARANCES`. In some games restricted themes change the
+        dynamics; an error says so.
     count : int
         Number of states.
     num_envs, every, seed : int
-        Games at once, steps from one state to the next, and the seed of levels and actions.
+        Parallel games, steps between two states of a game, and seed of levels and actions.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def redrawn_frames(
     Raises
     ------
     ValueError
-        If an appearance is unknown, or does not leave the game's course as it is.
+        If an appearance is unknown, or changes the game's dynamics.
     """
     check_appearances(appearances)
     drawn = [options, *(_drawn(options, name) for name in appearances)]
@@ -92,7 +92,7 @@ def redrawn_frames(
                         step.terminated, steps[0].terminated
                     )
                     if not same:
-                        raise ValueError(f"With {name} {options.game} takes another course: leave it out.")
+                        raise ValueError(f"The appearance {name} changes the dynamics of {options.game}: leave it out.")
             frames.append(np.stack([np.asarray(batch.observe()) for batch in batches]))
     finally:
         for batch in batches:
@@ -114,7 +114,7 @@ def invariance(features: Features, frames: NDArray[np.uint8]) -> list[Invariance
     features : callable
         See `Features`.
     frames : numpy.ndarray, shape (appearances, n, height, width, 3), uint8
-        What `redrawn_frames` gave.
+        Result of `redrawn_frames`.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def invariance(features: Features, frames: NDArray[np.uint8]) -> list[Invariance
         distances = pairwise_distances(other[redrawn], first)
         own = distances[np.arange(len(distances)), np.flatnonzero(redrawn)]
         nearest = (distances < own[:, None]).sum(axis=1) == 0
-        alike = (distances <= own[:, None]).sum(axis=1)  # ties, as of constant features, count as far as chance goes
+        alike = (distances <= own[:, None]).sum(axis=1)  # ties, as of constant features, count at the chance level
         share = float(np.mean(nearest / alike))
         ratio = float(own.mean() / away) if away > 0 else float("nan")
         results.append(Invariance(share, 1 / len(first), ratio, len(own)))

@@ -1,4 +1,4 @@
-"""All measures of how a network sees, in one table."""
+"""All alignment measures of a network, in one table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lcd.envs.procgen.options import APPEARANCES, appearances_of_play
 COLUMNS = ("aspect", "method", "measure", "mean", "low", "high", "images", "undefined", "share")
 
 LARGEST = 32.0
-"""Radius up to which perturbations are looked for, in L2 norm with images in [0, 1]."""
+"""Largest L2 norm of perturbations that are searched for, with images in [0, 1]."""
 
 
 def align(
@@ -34,35 +34,34 @@ def align(
     attacked: int = 32,
     report: Callable[[str, int, int], None] = lambda what, done, of: None,
 ) -> pd.DataFrame:
-    """Measure where a network looks, how its decisions come about, and how little changes them.
+    """Measure importance maps, insertion and deletion curves and adversarial robustness against reference maps.
 
     Parameters
     ----------
     scores : callable
         From images to scores of classes or actions, see `lcd.alignment.importance.Scores`.
     references : ReferenceMaps
-        Images with maps of what matters, at the images' size or another. Targets, where they are known, are explained;
-        else the network's own decisions.
+        Images with reference maps, at the images' size or another. Known targets are explained; else the network's own
+        decisions.
     value : callable, optional
-        From images to a policy's values, shape (batch, 1): where it looks has the aspect ``value``.
+        From images to a policy's values, shape (batch, 1), whose importance maps have the aspect ``value``.
     methods : sequence of str
-        Ways to make importance maps.
+        Attribution methods.
     attacked : int
-        Images whose smallest perturbation is searched for, the slowest of all measures.
+        Number of images that are attacked, the slowest measure.
     report : callable
-        Is told what is about to be measured, how much has been, and out of how much.
+        Called with the next stage's name, the number of finished stages and their total.
 
     Returns
     -------
     pandas.DataFrame
-        One row a number, with the columns of `COLUMNS`. Aspects are ``where`` (agreement of importance maps with the
-        reference: Spearman, Dice, IoU), ``how`` (areas under curves as pixels are revealed, or hidden, in the order of
-        the reference: ``area`` of the decision's probability, ``same`` of the share of images with the same decision,
-        ``gain`` by how much the latter is above that of pixels in any order) and ``robustness`` (L2 norm of the
-        smallest perturbation that changes the decision, where none was found the largest that was looked for; and the
-        agreement of its place with the reference). share is the mean as a share of the references' ceiling. What is
-        undefined, for a constant map, is counted and left out of means. Limits are over groups of images, where
-        references have them.
+        One row a measurement, with the columns of `COLUMNS`. Aspects are ``where`` (agreement of importance maps with
+        the reference: Spearman, Dice, IoU), ``how`` (areas under insertion and deletion curves, pixels in the order of
+        the reference: ``area`` under the decision's probability, ``same`` under the share of images with the same
+        decision, ``gain`` of the latter over pixels in random order) and ``robustness`` (L2 norm of the smallest
+        perturbation that changes the decision, at most the largest searched for; and the agreement of its map with the
+        reference). share is the mean divided by the references' ceiling. Undefined values, from constant maps, are
+        counted and left out of means. Limits are over clusters of images, where references have them.
     """
     images = references.inputs
     targets = None if references.targets is None else torch.from_numpy(references.targets)
@@ -87,22 +86,22 @@ def align(
 
 
 def invariance_table(features: Features, options: ProcgenOptions, count: int, seed: int = 0) -> pd.DataFrame:
-    """Whether features of a game's states stay the same in other appearances, as rows of the aspect invariance.
+    """Invariance of features to a game's appearance, as rows of the aspect ``invariance``.
 
     Parameters
     ----------
     features : callable
         See `lcd.alignment.invariance.Features`.
     options : ProcgenOptions
-        The game as it usually looks.
+        The game in its usual appearance.
     count, seed : int
         Number of states, and the seed of their levels.
 
     Returns
     -------
     pandas.DataFrame
-        Three rows an appearance that leaves play as it is and is not the usual one: found, chance and ratio, see
-        `lcd.alignment.invariance.Invariance`. States that are drawn alike are undefined.
+        Three rows for each other appearance with the same dynamics: found, chance and ratio, see
+        `lcd.alignment.invariance.Invariance`. States that look the same in both are undefined.
     """
     drawn = [
         name
@@ -141,7 +140,7 @@ def _where(
 
 
 def _how(scores: Scores, images: torch.Tensor, reference: torch.Tensor) -> pd.DataFrame:
-    ordered = reference.amax(dim=(1, 2)) > reference.amin(dim=(1, 2))  # a constant map puts pixels into no order
+    ordered = reference.amax(dim=(1, 2)) > reference.amin(dim=(1, 2))  # a constant map does not order pixels
     counts = {"images": len(images), "undefined": int((~ordered).sum())}
     rows = []
     for method, hide in (("revealed", False), ("hidden", True)):

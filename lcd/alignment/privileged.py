@@ -1,4 +1,4 @@
-"""Reference maps that a game's own state gives: where agent, goals and hazards are. Privileged, never human."""
+"""Privileged reference maps from a game's own state: agent, goals and hazards. Never human."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from lcd.envs.procgen.actions import NUM_ACTIONS
 from lcd.envs.procgen.games import SCENERY
 
 DEVIATION = 2.0
-"""Pixels by which the maps are blurred: their borders are not known better than that to anybody who looks."""
+"""Standard deviation of the blur in pixels, about the precision of a human map."""
 
 
 def diagnostic_labels(game: str) -> dict[int, str]:
-    """Labels of a game that say what to do: all but empty space and scenery, with their names."""
+    """Task-relevant labels of a game with their names: all but empty space and scenery."""
     return {
         label: name for label, name in class_names(game).items() if label and name.rstrip(" 0123456789") not in SCENERY
     }
 
 
 def privileged_maps(labels: NDArray[np.uint8], game: str) -> NDArray[np.float32]:
-    """Importance by the game's own state.
+    """Importance maps from the game's own state.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def privileged_maps(labels: NDArray[np.uint8], game: str) -> NDArray[np.float32]
     Returns
     -------
     numpy.ndarray, shape (n, height, width), float32
-        Blurred; every diagnostic class of a map has the same sum, so that a large thing does not drown a small one.
+        Blurred; every diagnostic class of a map has the same sum, whatever its size.
     """
     found = np.zeros(labels.shape, np.float32)
     for label in diagnostic_labels(game):
@@ -48,7 +48,7 @@ def privileged_maps(labels: NDArray[np.uint8], game: str) -> NDArray[np.float32]
 def collect_references(
     options: ProcgenOptions, count: int, *, num_envs: int = 16, every: int = 8, seed: int = 0
 ) -> ReferenceMaps:
-    """Frames of a game that a random agent sees, with privileged maps; those of one game played are a group.
+    """Collect frames of a random agent with privileged maps; frames of one game instance are a cluster.
 
     Parameters
     ----------
@@ -57,9 +57,9 @@ def collect_references(
     count : int
         Number of frames.
     num_envs, every : int
-        Games played at once, and steps from one frame that is kept to the next of the same game.
+        Parallel games, and steps between two collected frames of a game.
     seed : int
-        Of levels and actions.
+        Seed of levels and actions.
     """
     batch = ProcgenBatch(options, num_envs, "both", seed)
     random = np.random.default_rng(seed)
@@ -69,10 +69,10 @@ def collect_references(
         while len(frames) * num_envs < count:
             for _ in range(every):
                 batch.step(random.integers(NUM_ACTIONS, size=num_envs).astype(np.int32))
-            seen = batch.observe()
-            assert isinstance(seen, dict)
-            frames.append(seen["pixels"].copy())
-            labels.append(seen["semantic"].copy())
+            observed = batch.observe()
+            assert isinstance(observed, dict)
+            frames.append(observed["pixels"].copy())
+            labels.append(observed["semantic"].copy())
     finally:
         batch.close()
     maps = privileged_maps(np.concatenate(labels)[:count], options.game)

@@ -1,4 +1,4 @@
-"""Images with maps of what matters in them, from people or from a privileged view."""
+"""Images with reference importance maps, human or privileged."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class ReferenceMaps:
     maps : numpy.ndarray, shape (n, height of a map, width of a map), float32
         Importance, not negative.
     source : {"human", "privileged"}
-        Who says so. What is read off a game's own state is privileged, never human.
+        Origin of the maps. Maps from a game's own state are privileged, never human.
     targets : numpy.ndarray, shape (n,), int64, or None
-        Class of each image, or the action taken in it, where it is known.
+        Class of each image, or the action taken in it, where known.
     ceilings : mapping of str to float
-        Agreement among the sources behind the maps, by measure, where it is known.
+        Agreement among the sources of the maps, by measure, where known.
     groups : numpy.ndarray, shape (n,), int64, or None
-        Images with the same number are not independent of each other, such as frames of one game.
+        Clusters of dependent images, such as frames of one game instance.
 
     Raises
     ------
@@ -72,46 +72,46 @@ class ReferenceMaps:
 
     @property
     def inputs(self) -> torch.Tensor:
-        """The images as a network takes them: shape (n, 3, height, width), float32, in [0, 1]."""
+        """The images as network input: shape (n, 3, height, width), float32, in [0, 1]."""
         return torch.from_numpy(self.images).permute(0, 3, 1, 2).float() / 255
 
     def first(self, count: int) -> ReferenceMaps:
-        """The first of them."""
+        """The first images."""
         targets, groups = (None if known is None else known[:count] for known in (self.targets, self.groups))
         return replace(self, images=self.images[:count], maps=self.maps[:count], targets=targets, groups=groups)
 
 
 def read_folders(images: Path, maps: Path, source: Source) -> ReferenceMaps:
-    """Read a folder of images and one of maps, which go together by their names.
+    """Read a folder of images and one of maps, paired by file names.
 
     Parameters
     ----------
     images, maps : pathlib.Path
-        Folders of PNG or JPEG files of one size. An image's map has the image's name, whatever the ending; or there is
-        a folder of that name with a map of each person. Then their mean is the map, and their agreement the ceiling.
+        Folders of PNG or JPEG files of one size. An image's map has the image's name, with any ending; or a folder of
+        that name holds one map a person, whose mean is the map and whose agreement is the ceiling.
     source : {"human", "privileged"}
-        Who the maps come from.
+        Origin of the maps.
 
     Raises
     ------
     ValueError
         If a folder is missing or empty, a file cannot be read, names do not pair, or sizes differ.
     """
-    seen, drawn = _files(images), _maps_of(maps)
-    if alone := sorted(seen.keys() ^ drawn.keys()):
+    image_files, map_files = _files(images), _maps_of(maps)
+    if alone := sorted(image_files.keys() ^ map_files.keys()):
         raise ValueError(f"{alone[0]} is in one of {images} and {maps} only: every image needs a map of its name.")
-    names = sorted(seen)
-    first = _picture(seen[names[0]], "RGB")
+    names = sorted(image_files)
+    first = _picture(image_files[names[0]], "RGB")
     if len(names) * first.size * 4 > memory():  # with maps in single precision
-        raise ValueError(f"The {len(names):,} images in {images} take more memory than there is: name fewer.")
-    pictures = np.stack(_of_one_size((_picture(seen[name], "RGB") for name in names), images))
-    sources = [np.stack(_of_one_size((_picture(path, "L") for path in drawn[name]), maps)) for name in names]
+        raise ValueError(f"The {len(names):,} images in {images} take more memory than there is: read fewer.")
+    pictures = np.stack(_of_one_size((_picture(image_files[name], "RGB") for name in names), images))
+    sources = [np.stack(_of_one_size((_picture(path, "L") for path in map_files[name]), maps)) for name in names]
     importance = np.stack(_of_one_size([each.mean(axis=0) for each in sources], maps))
     return ReferenceMaps(pictures, importance.astype(np.float32), source, ceilings=_ceilings(sources))
 
 
 def _maps_of(folder: Path) -> dict[str, list[Path]]:
-    """The maps of each image, one or one a person."""
+    """Files of the maps of each image: one, or one a person."""
     within = list(folder.iterdir()) if folder.is_dir() else []
     people = [path for path in within if path.is_dir()]
     if not people or any(path.suffix.lower() in IMAGE_ENDINGS for path in within):
@@ -135,7 +135,7 @@ def _files(folder: Path) -> dict[str, Path]:
         if path.suffix.lower() not in IMAGE_ENDINGS:
             continue
         if path.stem in found:
-            raise ValueError(f"{path} and {found[path.stem].name} have one name: remove one of them.")
+            raise ValueError(f"{path} and {found[path.stem].name} have the same name: remove one of them.")
         found[path.stem] = path
     if not found:
         raise ValueError(f"{folder} holds no images: they end in {', '.join(IMAGE_ENDINGS)}.")
@@ -151,5 +151,5 @@ def _of_one_size(pictures: Iterable[NDArray[Any]], folder: Path) -> Sequence[NDA
     for picture in pictures:
         found.append(picture)
         if (sizes := {found[0].shape[:2], picture.shape[:2]}) and len(sizes) > 1:
-            raise ValueError(f"The images in {folder} have different sizes, {sorted(sizes)}: bring them to one.")
+            raise ValueError(f"The images in {folder} have different sizes, {sorted(sizes)}: resize them to one.")
     return found

@@ -1,4 +1,4 @@
-"""The smallest change of an image that changes the decision."""
+"""Adversarial robustness: the smallest perturbation of an image that changes the decision."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch.nn import functional
 from lcd.alignment.importance import AT_ONCE, Scores
 
 SPAN = 2.0**14
-"""Ratio of the largest radius to the smallest: with ten searches the one that is found is known to a hundredth."""
+"""Ratio of the largest radius to the smallest: ten bisections then find the radius to within 1 %."""
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What it took to change decisions.
+    """Smallest adversarial perturbations found.
 
     Attributes
     ----------
     perturbations : torch.Tensor, shape (batch, channels, height, width)
-        The smallest ones found; 0 where none was found.
+        The perturbations; 0 where none was found.
     sizes : torch.Tensor, shape (batch,)
-        Their L2 norms, images in [0, 1]; infinite where none was found in any search.
+        Their L2 norms, images in [0, 1]; infinite where none was found.
     """
 
     perturbations: torch.Tensor
@@ -30,7 +30,7 @@ class Attack:
 
     @property
     def maps(self) -> torch.Tensor:
-        """Norm of each pixel's change, shape (batch, height, width), to be held against importance maps."""
+        """Norm of each pixel's perturbation, shape (batch, height, width), to compare with importance maps."""
         return self.perturbations.norm(dim=1)
 
 
@@ -44,9 +44,8 @@ def smallest_perturbation(
 ) -> Attack:
     """Search for the smallest L2 perturbation that changes the decision on each image.
 
-    Projected gradient descent on the margin between the decision and the next best, within a ball whose radius is
-    searched for by bisection of its logarithm. It finds an upper bound: a change of that size does it, a smaller one
-    may.
+    Projected gradient descent on the margin between the decision and the runner-up, within a ball whose radius is found
+    by bisection of its logarithm. The result is an upper bound on the smallest norm.
 
     Parameters
     ----------
@@ -54,9 +53,9 @@ def smallest_perturbation(
         See `lcd.alignment.importance.Scores`.
     images : torch.Tensor, shape (batch, channels, height, width), in [0, 1]
     largest : float
-        Radius that the search goes up to; it goes down to the `SPAN`-th part of it.
+        Largest radius; the smallest is a `SPAN`-th of it.
     steps, searches : int
-        Steps of each descent, and radii that are tried.
+        Steps of each descent, and number of bisections.
 
     Returns
     -------
@@ -71,7 +70,7 @@ def smallest_perturbation(
 
 
 def _attack(scores: Scores, images: torch.Tensor, largest: float, steps: int, searches: int) -> Attack:
-    """The search on as many images as are attacked at once."""
+    """The search on one batch."""
     with torch.no_grad():
         decision = scores(images).argmax(dim=1)
     high = torch.full((len(images),), largest, device=images.device)
@@ -91,7 +90,7 @@ def _attack(scores: Scores, images: torch.Tensor, largest: float, steps: int, se
 def _descend(
     scores: Scores, images: torch.Tensor, decision: torch.Tensor, radius: torch.Tensor, steps: int
 ) -> torch.Tensor:
-    """The perturbation within each image's radius after some steps down the margin, the image staying in [0, 1]."""
+    """Perturbation within each image's radius after gradient steps down the margin; the image stays in [0, 1]."""
     change = torch.zeros_like(images)
     length = 2.5 * radius / steps
     for _ in range(steps):
@@ -102,8 +101,8 @@ def _descend(
             margin = found[own] - found.masked_fill(own, -torch.inf).amax(dim=1)
             (gradient,) = torch.autograd.grad(margin.sum(), change)
         with torch.no_grad():
-            undecided = (margin >= 0).to(images)[:, None, None, None]  # what has changed already stays where it is
-            change = change.detach() - undecided * _to_length(gradient, length)
+            unchanged = (margin >= 0).to(images)[:, None, None, None]  # a successful perturbation is kept
+            change = change.detach() - unchanged * _to_length(gradient, length)
             size = change.flatten(1).norm(dim=1)
             change = _to_length(change, torch.minimum(size, radius))
             change = (images + change).clamp(0, 1) - images

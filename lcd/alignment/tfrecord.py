@@ -23,15 +23,15 @@ Feature = list[bytes] | NDArray[np.float32] | NDArray[np.int64]
 
 _MASK = 0xA282EAD8
 LARGEST_FILE, LARGEST_RECORD = 2**40, 2**26
-"""Bytes of a file, which is read record by record, and of a record."""
+"""Largest size in bytes of a file, which is read record by record, and of a record."""
 
 _LONGEST_VARINT = 63  # bits before the last byte of a whole number
-_MOST_NUMBERS = 2**20  # whole ones of a feature
+_MOST_NUMBERS = 2**20  # largest number of integers of a feature
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # kinds of fields on the wire
 
 
 def read_examples(path: Path) -> Iterator[dict[str, Feature]]:
-    """Read the examples of a file, one after the other.
+    """Read the examples of a file, one at a time.
 
     Yields
     ------
@@ -61,7 +61,7 @@ def _records(path: Path) -> Iterator[bytes]:
             if _masked(header[:8]) != struct.unpack("<I", header[8:])[0]:
                 raise ValueError(f"Record {number} of {path} is damaged, or this is no TFRecord file: fetch it again.")
             (length,) = struct.unpack("<Q", header[:8])
-            if length + 4 > size - file.tell():  # and not first read, for what is damaged may ask for any amount
+            if length + 4 > size - file.tell():  # checked before reading: a damaged length may ask for any amount
                 raise short
             if length > LARGEST_RECORD:
                 raise ValueError(

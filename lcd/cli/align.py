@@ -1,4 +1,4 @@
-"""The command ``lcd align``: where a network looks, how its decisions come about, and how little changes them."""
+"""The command ``lcd align``: alignment of a network's importance maps with a reference, and its robustness."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            help="Folder of a run, file of a policy that sees frames, efficientnet_lite0, or efficientnet_lite0@FILE."
+            help="Folder of a run, file of a policy on frames, efficientnet_lite0, or efficientnet_lite0@FILE."
         ),
     ],
     maps: Annotated[
@@ -39,20 +39,18 @@ def command(
             help="privileged: frames of the policy's game; IMAGES,MAPS: two folders; or a folder of ClickMe's files.",
         ),
     ] = PRIVILEGED,
-    source: Annotated[
-        str | None, typer.Option(help="Who the maps of two folders come from: human or privileged.")
-    ] = None,
-    count: Annotated[int, number(2, MOST_IMAGES, "Images, at most.")] = 128,
-    methods: Annotated[str, typer.Option(metavar="NAMES", help="Ways to make importance maps; by default all.")] = "",
-    seed: Annotated[int, number(0, LARGEST_SEED, "Of the frames that are drawn.")] = 0,
-    out: Annotated[Path, typer.Option(help="The table.")] = Path("alignment.csv"),
+    source: Annotated[str | None, typer.Option(help="Origin of the maps of two folders: human or privileged.")] = None,
+    count: Annotated[int, number(2, MOST_IMAGES, "Largest number of images.")] = 128,
+    methods: Annotated[str, typer.Option(metavar="NAMES", help="Attribution methods; by default all.")] = "",
+    seed: Annotated[int, number(0, LARGEST_SEED, "Seed of the frames.")] = 0,
+    out: Annotated[Path, typer.Option(help="Output file of the table.")] = Path("alignment.csv"),
     device: Device = "cpu",
 ) -> None:
-    """Measure how a network sees, against maps of what matters.
+    """Measure a network's alignment with reference importance maps, and its robustness.
 
-    Of a policy, on unseen levels of its game: what is on the frame by the game's own state is privileged, never human.
-    Of a policy that learned from reward the value's maps are measured, too; of every one whether its features stay when
-    the game is drawn in another way.
+    A policy is measured on unseen levels of its game, against privileged maps from the game's own state, never human
+    ones. For a policy trained by reinforcement learning the value's maps are measured as well; for every policy the
+    invariance of its features to the game's appearance.
     """
     import pandas as pd
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -68,27 +66,27 @@ def command(
     if unknown := [name for name in chosen if name not in METHODS]:
         raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
     check_output(out)
-    seeing = _model(model, resolve_device(device))
-    references = _references(maps, source, seeing.levels, count, seed)
-    if seeing.size is not None and references.images.shape[1:3] != seeing.size:
-        found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], seeing.size))
-        raise ValueError(f"The policy sees images of {wanted} pixels, and these have {found}: resize them beforehand.")
+    network = _model(model, resolve_device(device))
+    references = _references(maps, source, network.levels, count, seed)
+    if network.size is not None and references.images.shape[1:3] != network.size:
+        found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], network.size))
+        raise ValueError(f"The policy takes images of {wanted} pixels, and these have {found}: resize them beforehand.")
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    measured_on = seeing.levels if seeing.size in (None, FRAME_SHAPE) else None  # where its game is drawn for it
+    measured_on = network.levels if network.size in (None, FRAME_SHAPE) else None  # Procgen renders at one size
     with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
         tables = [
             align(
-                seeing.scores,
+                network.scores,
                 references,
-                value=seeing.value,
+                value=network.value,
                 methods=chosen,
                 report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
             )
         ]
-        if seeing.features is not None and measured_on is not None:
+        if network.features is not None and measured_on is not None:
             progress.update(task, description="invariance", total=None)
-            tables.append(invariance_table(seeing.features, measured_on, count, seed))
+            tables.append(invariance_table(network.features, measured_on, count, seed))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "source", references.source)
     table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
@@ -105,14 +103,17 @@ def command(
         shown.add_row(row["aspect"], row["method"], row["measure"], mean, limits, *[share] * shares, counted)
     console = plain_console()
     console.print(shown)
-    if seeing.features is not None and seeing.value is None:
-        console.print("It imitated, and learned no value: where a value looks is left out.", highlight=False)
-    console.print(f"The table is {out}.", highlight=False, soft_wrap=True)
+    if network.features is not None and network.value is None:
+        console.print(
+            "The policy was trained by imitation and has no trained value: the value's maps are left out.",
+            highlight=False,
+        )
+    console.print(f"The table is in {out}.", highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
-class _Seeing:
-    """A network that is measured; of a policy also its features and value, and its images' size and unseen levels."""
+class _Network:
+    """A network to measure; a policy also has features, a value, an image size and unseen levels of its game."""
 
     scores: Scores
     features: Features | None = None
@@ -121,14 +122,14 @@ class _Seeing:
     levels: ProcgenOptions | None = None
 
 
-def _model(model: str, device: str) -> _Seeing:
+def _model(model: str, device: str) -> _Network:
     from lcd.agents import load_policy
-    from lcd.agents.encoders.pretrained import EYES
+    from lcd.agents.encoders.pretrained import BACKBONES
     from lcd.agents.encoders.weights import load_classifier
     from lcd.alignment.importance import on_device, policy_scores
 
-    if model.partition("@")[0] in EYES:
-        return _Seeing(on_device(load_classifier(model).eval().to(device), device))
+    if model.partition("@")[0] in BACKBONES:
+        return _Network(on_device(load_classifier(model).eval().to(device), device))
     path = Path(model)
     policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
     run = card.get("run")
@@ -137,14 +138,11 @@ def _model(model: str, device: str) -> _Seeing:
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
     value = None if imitated else on_device(policy_scores(policy, "value"), device)
     height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
-    return _Seeing(scores, features, value, (height, width), _unseen_levels(card))
+    return _Network(scores, features, value, (height, width), _unseen_levels(card))
 
 
 def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
-    """The levels that a policy has not trained on, drawn as it learned to see them.
-
-    None where its card, which anybody may have written, names no game of Procgen.
-    """
+    """Levels that a policy has not trained on, in the appearance of its training; None without a Procgen game."""
     from lcd.envs import ProcgenOptions
     from lcd.experiments.settings import RunSettings
 
@@ -154,7 +152,7 @@ def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
             unseen = RunSettings.from_dict(run).unseen_options
             return unseen if isinstance(unseen, ProcgenOptions) else None
         return ProcgenOptions(game, mode).unseen_levels(200) if isinstance(game, str) else None
-    except ValueError:  # a game of somebody's own, or a run of another program
+    except ValueError:  # a custom game, or a run of another program
         return None
 
 
@@ -164,17 +162,17 @@ def _references(maps: str, source: str | None, levels: ProcgenOptions | None, co
     from lcd.alignment.references import read_folders
 
     if source is not None and ("," not in maps or source not in SOURCES):
-        raise ValueError(f"--source {source} does not fit: of two folders' maps it says {' or '.join(SOURCES)}.")
+        raise ValueError(f"--source {source} does not fit: it goes with two folders and is {' or '.join(SOURCES)}.")
     if maps == PRIVILEGED:
         if levels is None:
             raise ValueError(
-                "Privileged maps are of a Procgen game, and this model does not name one: give others with --maps "
+                "Privileged maps need a Procgen game, and this model does not name one: give others with --maps "
                 "IMAGES,MAPS."
             )
         return collect_references(levels, count, seed=seed)
     if "," in maps:
         if source is None:
-            raise ValueError(f"Nobody says who the maps in {maps} come from: add --source human or privileged.")
+            raise ValueError(f"The origin of the maps in {maps} is not known: add --source human or privileged.")
         images, references = maps.split(",", 1)
         return read_folders(Path(images), Path(references), source).first(count)  # type: ignore[arg-type]
     return read_folder(Path(maps), largest=count)

@@ -51,7 +51,7 @@ def command(
         str,
         typer.Option(
             metavar="NAMES",
-            help="Try other eyes, too: random, an objective of lcd pretrain (also with +tuned), harmonized, "
+            help="Encoder ablation: random, an objective of lcd pretrain (also with +tuned), harmonized, "
             "efficientnet_lite0, nature@FILE.",
         ),
     ] = "",
@@ -70,11 +70,18 @@ def command(
     comes with the package, and decomposes the gap between the unaided and the fully aided learner. Runs are kept: the
     same command goes on where it stopped.
     """
-    from lcd.cli.display import PlanDisplay, demand_rows, estimate_table, swap_rows, verdict_text
+    from lcd.cli.display import PlanDisplay, ablation_rows, demand_rows, estimate_table, verdict_text
     from lcd.experiments.execution import chosen_workers, execute, resolve_device
     from lcd.experiments.plan import Plan
     from lcd.experiments.store import Store
-    from lcd.studies.encoder_ablation import Swap, carry_out_swap, check_encoders, foreseen_runs, full_names
+    from lcd.studies.encoder_ablation import (
+        EncoderAblation,
+        check_encoders,
+        encoder_folder,
+        missing_runs,
+        resolve_encoders,
+        run_ablation,
+    )
     from lcd.studies.output import OutputFolder
     from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
 
@@ -96,15 +103,15 @@ def command(
     check_encoders(game_plan, others)
     folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
     folder.check(plan)
-    runs, eyes = Store(store), store / "eyes"
+    runs, pretrained = Store(store), encoder_folder(store)
     runs.check(plan.runs)
 
     if dry_run:
         console = plain_console()
-        swapped = foreseen_runs(game_plan, others, runs, eyes)
-        wanted = [run for run in (*plan.runs, *(run for _, run in swapped)) if not runs.has(run)]
+        further = missing_runs(game_plan, others, runs, pretrained)
+        wanted = [run for run in (*plan.runs, *(run for _, run in further)) if not runs.has(run)]
         shared = chosen_workers(device, wanted, workers, threads)
-        console.print(*estimate_table(plan, runs, *shared, device, swapped), sep="\n")
+        console.print(*estimate_table(plan, runs, *shared, device, further), sep="\n")
         console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
         return
 
@@ -127,16 +134,20 @@ def command(
         for sentence in sentences:
             console.print(f"  {title}: {sentence}", highlight=False)
     if others:
-        swap = Swap(game_plan, full_names(others, chosen.encoder, _taught(game_plan, eyes, console)))
-        with PlanDisplay(swap.as_plan()) as display:
-            found = carry_out_swap(swap, runs, workers=workers, threads=threads, device=device, listener=display)
+        encoders_of = resolve_encoders(others, chosen.encoder, _pretrain(game_plan, pretrained, console))
+        ablation = EncoderAblation(game_plan, encoders_of)
+        with PlanDisplay(ablation.as_plan()) as display:
+            found = run_ablation(ablation, runs, workers=workers, threads=threads, device=device, listener=display)
         folder.write_tables(encoders=found.round(6))
-        console.print(swap_rows(found))
+        console.print(ablation_rows(found))
     console.print(f"Figure, tables and JSON are in {folder.path}.", highlight=False, soft_wrap=True)
 
 
-def _taught(game_plan: GamePlan, eyes: Path, console: Console) -> Callable[[str], Path]:
-    """Teaches an eye an objective on the game's own frames, and gives its file."""
-    from lcd.studies.encoder_ablation import taught_eye
+def _pretrain(game_plan: GamePlan, folder: Path, console: Console) -> Callable[[str], Path]:
+    """From an objective to the file of an encoder that is pretrained on it, in the game."""
+    from lcd.studies.encoder_ablation import pretrained_encoder
 
-    return lambda objective: taught_eye(game_plan, objective, eyes, lambda line: console.print(line, highlight=False))
+    def report(line: str) -> None:
+        console.print(line, highlight=False)
+
+    return lambda objective: pretrained_encoder(game_plan, objective, folder, report)

@@ -142,7 +142,7 @@ def estimate_table(
     workers: int,
     threads: int = 1,
     device: str = "cpu",
-    swapped: Sequence[tuple[str, RunSettings]] = (),
+    further: Sequence[tuple[str, RunSettings]] = (),
 ) -> tuple[Table, str]:
     """The runs that a plan still needs, their budgets and times on this machine, which it measures, and a sentence.
 
@@ -156,11 +156,11 @@ def estimate_table(
         Worker processes, and threads of each.
     device
         Where torch computes.
-    swapped
+    further
         Further runs that are needed, with what people call their encoders.
     """
     console = plain_console(stderr=True)
-    named = [*((run.encoder, run) for run in plan.runs if not store.has(run)), *swapped]
+    named = [*((run.encoder, run) for run in plan.runs if not store.has(run)), *further]
     runs = [run for _, run in named]
     with console.status("measuring this machine", speed=0.5) as status:
         rates = measured_rates(
@@ -230,11 +230,11 @@ def _with_limits(row: Mapping[Hashable, Any], name: str, form: str) -> str:
     return "unknown" if number != number else f"{number:{form}}{limits}"
 
 
-def swap_rows(found: pd.DataFrame) -> Table:
-    """Which share of the demand each encoder closes, as a table."""
-    table = Table(title="Other eyes: gains in the normalised score, with 95 % intervals")
+def ablation_rows(found: pd.DataFrame) -> Table:
+    """The result of an encoder ablation as a table: gains and the shares of the demand recovered."""
+    table = Table(title="Other encoders: gains in the normalised score, with 95 % intervals")
     table.add_column("encoder", overflow="fold")  # names may differ in their ends only
-    for name in ("learning", "score", "gain", "perfect eyes gain", "share of it"):
+    for name in ("learning", "score", "gain", "label maps gain", "share of it"):
         table.add_column(name, justify="left" if name == "learning" else "right")
     for row in found.to_dict("records"):
         columns = (("gain", ".3f"), ("demand", ".3f"), ("share", ".0%"))

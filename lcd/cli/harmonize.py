@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def command(
     what: Annotated[str, typer.Argument(help="A Procgen game, or a folder of ClickMe's files.")],
-    weight: Annotated[float, typer.Option(help="Of the harmonizer's loss.")] = 1.0,
+    weight: Annotated[float, typer.Option(help="Weight of the harmonization loss.")] = 1.0,
     preset: Annotated[
         str | None, typer.Option(help="How much to spend on a game, see lcd diagnose; by default standard.")
     ] = None,
@@ -33,7 +33,7 @@ def command(
     teacher: Teacher = None,
     epochs: Annotated[
         int | None,
-        number(1, MOST_EPOCHS, "Passes over the images of a folder; by default 5."),
+        number(1, MOST_EPOCHS, "Epochs over the images of a folder; by default 5."),
     ] = None,
     weights: Annotated[
         Path | None,
@@ -41,18 +41,18 @@ def command(
             help="The classifier's weights, by default harmonized.safetensors; use it as efficientnet_lite0@FILE."
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="The table.")] = Path("harmonization.csv"),
+    out: Annotated[Path, typer.Option(help="Output file of the table.")] = Path("harmonization.csv"),
     store: Annotated[
         Path | None, typer.Option(help=f"Folder of a game's runs, which diagnoses share; by default {DEFAULT_STORE}.")
     ] = None,
     workers: Workers = None,
     device: Device = "cpu",
 ) -> None:
-    """Tell a learner where to look, and measure what that changes.
+    """Train with the neural harmonizer, and measure its effect.
 
-    On a game: PPO and imitation from pixels, each with and without the harmonizer on privileged maps; how their
-    importance maps agree with those maps, and their returns. On a folder of ClickMe: a classifier, harmonized on some
-    of the images and examined on the others.
+    For a game: PPO and imitation on pixels, each with and without the harmonizer on privileged maps; the agreement of
+    their importance maps with these, and their returns. For a folder of ClickMe: a classifier, harmonized on a training
+    split of the images and evaluated on the others.
     """
     from lcd.experiments.execution import resolve_device
     from lcd.io.files import check_output, replacing
@@ -72,7 +72,7 @@ def command(
         _classifier(Path(what), settings, encoder or "efficientnet_lite0", out, weights, device)
         return
     if given := _given({"--epochs": epochs, "--weights": weights}):
-        raise ValueError(f"{given[0]} is for a folder of images, and {what} is none: leave it out, or check the path.")
+        raise ValueError(f"{given[0]} is for a folder of images, which {what} is not: leave it out, or check the path.")
     from lcd.cli.display import PlanDisplay, limits_text
     from lcd.experiments.store import Store
     from lcd.studies.harmonization import effect_table, harmonized_plan, measure_harmonization
@@ -93,7 +93,7 @@ def command(
         )
     with replacing(out) as partial:
         runs.round(6).to_csv(partial, index=False)
-    title = f"{plan.games[0].game}, told where to look"
+    title = f"{plan.games[0].game}, with and without the harmonizer"
     table = Table("learning", "measure", "without", "with", "change", "95 % interval", title=title)
     for row in effect_table(runs).to_dict("records"):
         numbers = (f"{row[name]:.3f}" for name in ("without", "with", "change"))
@@ -101,11 +101,11 @@ def command(
         table.add_row(row["learning"], row["measure"], *numbers, limits)
     console = plain_console()
     console.print(table)
-    console.print(f"The table of runs is {out}.", highlight=False, soft_wrap=True)
+    console.print(f"The table of runs is in {out}.", highlight=False, soft_wrap=True)
 
 
 def _given(options: Mapping[str, object]) -> list[str]:
-    """Those options that were given."""
+    """Names of the options that are given."""
     return [name for name, value in options.items() if value is not None]
 
 
@@ -126,7 +126,7 @@ def _classifier(folder: Path, settings: Harmonization, encoder: str, out: Path, 
     with replacing(out) as partial:
         table.round(6).to_csv(partial, index=False)
     console.print(
-        f"The table is {out}. The eye is {weights}; use it as {classifier.name}@{weights}.",
+        f"The table is in {out}. The encoder is in {weights}; use it as {classifier.name}@{weights}.",
         highlight=False,
         soft_wrap=True,
     )

@@ -21,30 +21,32 @@ def command(
     objective: Annotated[
         str,
         typer.Option(
-            help="What to learn: autoencoding, inverse-dynamics, slow-features, predictive-coding or segmentation."
+            help="Objective: autoencoding, inverse-dynamics, slow-features, predictive-coding or segmentation."
         ),
     ],
-    encoder: Annotated[str, typer.Option(help="Whose eye: nature, impala, or another that is trained.")] = "nature",
+    encoder: Annotated[str, typer.Option(help="Architecture: nature, impala, or another encoder.")] = "nature",
     frames: Annotated[
-        int | None, typer.Option(parser=count, metavar="N", help="Frames to learn from, by default 50k.")
+        int | None, typer.Option(parser=count, metavar="N", help="Number of training frames, by default 50k.")
     ] = None,
     epochs: Annotated[int, number(1, MOST_EPOCHS, "Passes over them.")] = 5,
-    levels: Annotated[int, number(1, LARGEST_SEED, "Training levels, of which the frames are.")] = 200,
+    levels: Annotated[int, number(1, LARGEST_SEED, "Number of training levels.")] = 200,
     agent: Annotated[
-        Path | None, typer.Option(help="File of a policy that plays; by default one acts at random.")
+        Path | None, typer.Option(help="Policy file of the agent that collects frames; by default a random agent.")
     ] = None,
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode.")] = "easy",
     seed: Annotated[int, number(0, LARGEST_SEED, "Of weights, frames and their order.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="The file; by default eyes/GAME-OBJECTIVE.safetensors, with what is not usual in its name."),
+        typer.Option(
+            help="Output file; by default encoders/GAME-OBJECTIVE.safetensors, with non-default settings in its name."
+        ),
     ] = None,
 ) -> None:
-    """Teach an eye on a game's own frames, without any reward.
+    """Pretrain an encoder on a game's own frames, without reward.
 
-    The file can then be used as in `lcd diagnose GAME --encoder nature@eyes/GAME-OBJECTIVE.safetensors`.
+    Use the file as in `lcd diagnose GAME --encoder nature@encoders/GAME-OBJECTIVE.safetensors`.
     """
-    from lcd.agents import load_policy, save_eye
+    from lcd.agents import load_policy, save_backbone
     from lcd.envs import ProcgenOptions
     from lcd.experiments.settings import check_made_for
     from lcd.io.files import check_output, replacing
@@ -64,33 +66,33 @@ def command(
 
     made = pretrain(options, settings, policy=policy, report=report)
     with replacing(file) as partial:
-        save_eye(made.encoder, partial, encoder, made.card)
+        save_backbone(made.encoder, partial, encoder, made.card)
     found = made.card
-    told = ", privileged" * (objective == "segmentation")
+    privileged = ", privileged" * (objective == "segmentation")
     console.print(
-        f"On unseen levels {found['measure']} {found['score']:.3f}{told} (before {found['untrained']:.3f}, "
-        f"of an eye that sees nothing {found['chance']:.3f}). "
-        f"The eye is {file}; use it as {encoder}@{file}.",
+        f"On unseen levels: {found['measure']} {found['score']:.3f}{privileged} "
+        f"(untrained {found['untrained']:.3f}, chance {found['chance']:.3f}). "
+        f"The encoder is in {file}; use it as {encoder}@{file}.",
         highlight=False,
         soft_wrap=True,
     )
 
 
 def default_file(options: ProcgenOptions, settings: Pretraining, agent: Path | None) -> Path:
-    """Where an eye goes unless a file is named: what is not usual is in the name, so that no eye replaces another."""
+    """Default output file; its name holds the non-default settings, so that no encoder replaces another."""
     from lcd.io.files import checksum
     from lcd.pretraining.pretraining import Pretraining
 
-    usual = Pretraining(settings.objective)
+    default = Pretraining(settings.objective)
     parts = {
         options.distribution_mode: options.distribution_mode != "easy",
-        settings.architecture.replace(":", "_"): settings.architecture != usual.architecture,
-        f"{settings.frames}frames": settings.frames != usual.frames,
-        f"{settings.epochs}epochs": settings.epochs != usual.epochs,
-        f"{settings.num_levels}levels": settings.num_levels != usual.num_levels,
-        f"seed{settings.seed}": settings.seed != usual.seed,
+        settings.architecture.replace(":", "_"): settings.architecture != default.architecture,
+        f"{settings.frames}frames": settings.frames != default.frames,
+        f"{settings.epochs}epochs": settings.epochs != default.epochs,
+        f"{settings.num_levels}levels": settings.num_levels != default.num_levels,
+        f"seed{settings.seed}": settings.seed != default.seed,
     }
-    unusual = [part for part, is_unusual in parts.items() if is_unusual]
+    changed = [part for part, is_changed in parts.items() if is_changed]
     if agent is not None:
-        unusual.append(f"agent{checksum(agent)[:12]}")
-    return Path("eyes") / f"{'-'.join([options.game, settings.objective, *unusual])}.safetensors"
+        changed.append(f"agent{checksum(agent)[:12]}")
+    return Path("encoders") / f"{'-'.join([options.game, settings.objective, *changed])}.safetensors"

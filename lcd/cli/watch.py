@@ -1,4 +1,4 @@
-"""The command ``lcd watch``: a film of an agent at play."""
+"""The command ``lcd watch``: a film of an agent's episodes."""
 
 from __future__ import annotations
 
@@ -17,38 +17,34 @@ if TYPE_CHECKING:
     from lcd.envs import ProcgenOptions
 
 LONGEST = 20_000
-"""Steps of a film: each is kept in both views until it is written."""
+"""Largest number of steps of a film, all of which are in memory until it is written."""
 
 
 def command(
     game: Annotated[str | None, typer.Argument(help="The game; its reference teacher plays, or --run.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Folder of a finished run, or a file of weights, to play.")] = None,
-    teacher: Annotated[
-        str | None, typer.Option(metavar="GAME", help="The game whose reference teacher is to play.")
-    ] = None,
+    run: Annotated[Path | None, typer.Option(help="Folder of a finished run, or a policy file, to play.")] = None,
+    teacher: Annotated[str | None, typer.Option(metavar="GAME", help="The game whose reference teacher plays.")] = None,
     mode: Annotated[
-        str | None, typer.Option(help="Whose mode the reference teacher is: easy or hard; by default easy.")
+        str | None, typer.Option(help="Distribution mode of the reference teacher: easy or hard; by default easy.")
     ] = None,
-    training: Annotated[
-        bool, typer.Option("--training", help="Play the levels that were learned on, instead of unseen ones.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="The film; by default GAME.gif.")] = None,
-    episodes: Annotated[int, number(1, MOST_STEPS, "Episodes to play.")] = 3,
-    max_steps: Annotated[int, number(1, LONGEST, "Steps after which the film ends.")] = 600,
-    seed: Annotated[int, number(0, LARGEST_SEED, "Of levels and actions.")] = 0,
+    training: Annotated[bool, typer.Option("--training", help="Play training levels instead of unseen ones.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Output file of the film; by default GAME.gif.")] = None,
+    episodes: Annotated[int, number(1, MOST_STEPS, "Number of episodes.")] = 3,
+    max_steps: Annotated[int, number(1, LONGEST, "Largest number of steps of the film.")] = 600,
+    seed: Annotated[int, number(0, LARGEST_SEED, "Seed of levels and actions.")] = 0,
 ) -> None:
-    """Write a film of an agent at play, in both views, with its actions and the value that it sees in each state."""
+    """Write a film of an agent's episodes in both views, with its actions and value estimates."""
     from lcd.io.files import check_output, replacing
     from lcd.studies.figures import registered
     from lcd.studies.replay import record
 
     if teacher is not None and (game is not None or run is not None):
-        raise ValueError(f"--teacher {teacher} plays alone: leave the game and --run away, or --teacher.")
+        raise ValueError(f"--teacher {teacher} excludes a game and --run: leave out either.")
     if run is None and (game or teacher) is None:
-        raise ValueError("Nobody is there to be watched: name a game, whose teacher plays, or a run with --run.")
+        raise ValueError("There is no agent to watch: name a game, whose teacher plays, or a run with --run.")
     if run is not None and mode is not None:
         raise ValueError(
-            f"--mode {mode} is for a reference teacher, and {run} plays in the mode it learned: leave it out."
+            f"--mode {mode} is for a reference teacher, and {run} plays in the mode of its training: leave it out."
         )
     policy, options, levels = _of_teacher(str(game or teacher), mode or "easy") if run is None else _of_run(run, game)
     film = check_output(out or Path(f"{options.game}.gif"), ".gif")
@@ -76,12 +72,12 @@ def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, ProcgenOptions, in
 
 
 def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions, int]:
-    """What a run learned, on its training levels.
+    """A run's final policy, its training levels and their number.
 
     Raises
     ------
     ValueError
-        If there are no weights, they are of another game, or of one that is not of Procgen.
+        If there are no weights, or they are of another game than the one named or of none of Procgen's.
     """
     from lcd.agents import load_policy
     from lcd.envs import ProcgenOptions, get_game
@@ -96,7 +92,7 @@ def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions,
     policy, card = load_policy(file)
     if policy.observation_space.shape not in ((3, *FRAME_SHAPE), FRAME_SHAPE) or policy.action_space != ACTION_SPACE:
         raise ValueError(
-            f"The policy in {file} takes observations of shape {policy.observation_space.shape} and chooses among "
+            f"The policy in {file} takes observations of shape {policy.observation_space.shape} and has "
             f"{policy.action_space.n} actions: films are made of policies of Procgen's games."  # type: ignore[attr-defined]
         )
     settings: dict[str, Any] | None = card.get("run")

@@ -230,7 +230,7 @@ def _games_state(env: VecEnv | None) -> State:
         "episode_returns": monitor.episode_returns,
         "episode_lengths": monitor.episode_lengths,
         "episode_count": monitor.episode_count,
-        "taught": None if taught is None else taught.seen,
+        "taught": None if taught is None else taught.teacher_observations,
     }
 
 
@@ -244,7 +244,7 @@ def _restore_games(env: VecEnv | None, state: State) -> None:
     monitor.episode_lengths = state["episode_lengths"].numpy()
     monitor.episode_count = int(state["episode_count"])
     if taught is not None:
-        taught.seen = state["taught"]
+        taught.teacher_observations = state["taught"]
 
 
 def _log_state(model: PPO, text: str) -> State:

@@ -1,6 +1,6 @@
-"""Learners with the neural harmonizer as an auxiliary loss: told what to do, or by reward, and where to look as well.
+"""PPO and online DAgger with the neural harmonizer as an auxiliary loss.
 
-Where to look is read off the label map of the same state: privileged, never human.
+The reference maps come from the label map of the same state: privileged, never human.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from lcd.alignment.harmonizer import harmonization_loss, training_maps, twice_di
 from lcd.alignment.privileged import privileged_maps
 
 SHARE = 8
-"""One of so many images of a minibatch is harmonized: the second derivative costs several times the first."""
+"""One image in so many of a minibatch is harmonized: the second derivative costs several times the first."""
 
 
 class Harmonizer:
-    """The auxiliary loss, as both learners take it.
+    """The auxiliary harmonization loss of both learners.
 
     Parameters
     ----------
     game : str
-        Says which labels matter.
+        The game, which decides the diagnostic labels.
     weight : float
-        Of the harmonization loss beside the learner's own.
+        Weight of the harmonization loss.
     """
 
     def __init__(self, game: str, weight: float) -> None:
@@ -40,17 +40,17 @@ class Harmonizer:
     def __call__(
         self, policy: EncoderPolicy, frames: torch.Tensor, labels: torch.Tensor, actions: torch.Tensor
     ) -> torch.Tensor:
-        """The weighted loss of some states of a minibatch; where there may be attention, within `twice_differentiable`.
+        """The weighted loss on a part of a minibatch; with attention, call it within `twice_differentiable`.
 
         Parameters
         ----------
         policy : EncoderPolicy
-            Sees frames.
+            A policy on frames.
         frames : torch.Tensor, shape (batch, 3, height, width), bytes or numbers from 0 to 1
         labels : torch.Tensor, shape (batch, height, width), uint8
             Label maps of the same states.
         actions : torch.Tensor, shape (batch,)
-            Whose log-probability the maps explain.
+            Actions whose log-probabilities the importance maps explain.
         """
         count = -(-len(frames) // SHARE)
         chosen = frames[:count]
@@ -75,12 +75,12 @@ class HarmonizedSamples(NamedTuple):
 
 
 class HarmonizedDAgger(DAgger):
-    """DAgger whose student is also told where to look.
+    """Online DAgger with the harmonization loss.
 
     Parameters
     ----------
     harmonizer : Harmonizer
-        The auxiliary loss, which a saved learner brings with it; the map explains the action that the teacher prefers.
+        The auxiliary loss, saved with the learner. The importance map explains the teacher's preferred action.
     **kwargs
         As in `lcd.agents.DAgger`.
     """
@@ -96,15 +96,15 @@ class HarmonizedDAgger(DAgger):
         super()._setup_model()
 
     def train(self) -> None:
-        """Move the student towards the teacher, and its eye to where it is told to look."""
-        with twice_differentiable():  # of the whole process: threads would end it for one another
+        """Update the student towards the teacher's labels, and its importance maps towards the references."""
+        with twice_differentiable():  # for the whole process: threads would exit it for one another
             super().train()
 
     def _minibatches(self) -> Iterator[HarmonizedSamples]:  # type: ignore[override]
         buffer = self.rollout_buffer
         assert isinstance(buffer, LabelRolloutBuffer)
         for rows in buffer.minibatch_rows(self.batch_size):
-            yield HarmonizedSamples(buffer.frames(rows), self._labels[rows], buffer.seen(rows))
+            yield HarmonizedSamples(buffer.frames(rows), self._labels[rows], buffer.teacher_observations(rows))
 
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """The imitation loss and the harmonizer's."""
@@ -117,7 +117,7 @@ class HarmonizedDAgger(DAgger):
 
 
 class LabelledRewards(NamedTuple):
-    """What PPO learns from, with the label maps of the same states."""
+    """PPO's samples with the label maps of the same states."""
 
     observations: torch.Tensor
     actions: torch.Tensor
@@ -129,12 +129,12 @@ class LabelledRewards(NamedTuple):
 
 
 class HarmonizedPPO(PPO):
-    """PPO that is also told where to look; its environment is a `TaughtVecEnv`.
+    """PPO with the harmonization loss; its environment is a `TaughtVecEnv`.
 
     Parameters
     ----------
     harmonizer : Harmonizer
-        The auxiliary loss, which a saved learner brings with it; the map explains the action that was taken.
+        The auxiliary loss, saved with the learner. The importance map explains the action taken.
     **kwargs
         As in `lcd.agents.PPO`.
     """
@@ -158,7 +158,7 @@ class HarmonizedPPO(PPO):
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
-        """Collect a rollout, keeping the label maps beside the frames."""
+        """Collect a rollout, storing the label maps beside the frames."""
         taught = unwrap_vec_wrapper(env, TaughtVecEnv)
         if taught is None:
             raise ValueError("A HarmonizedPPO needs the label maps of its states: wrap env in a TaughtVecEnv.")
@@ -167,7 +167,7 @@ class HarmonizedPPO(PPO):
         return super().collect_rollouts(recorder, callback, rollout_buffer, n_rollout_steps)
 
     def train(self) -> None:
-        """Improve the policy, and where its eye looks."""
+        """Update the policy, and its importance maps towards the references."""
         with twice_differentiable():
             super().train()
 
@@ -178,7 +178,7 @@ class HarmonizedPPO(PPO):
         for rows in buffer.minibatch_rows(self.batch_size):
             actions, values, log_probs, advantages, returns = (column[rows] for column in columns)
             learned = (actions, values, log_probs, self.normalised(advantages), returns)
-            yield LabelledRewards(buffer.frames(rows), *learned, buffer.seen(rows))
+            yield LabelledRewards(buffer.frames(rows), *learned, buffer.teacher_observations(rows))
 
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
         """PPO's losses and the harmonizer's."""

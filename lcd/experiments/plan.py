@@ -196,7 +196,7 @@ def cells_of(
             yield replace(base, view=view, learning=learning, seed=seed, teacher=taught, appearance=tuple(drawn))
 
 
-def eye_checksum(encoder: str) -> str | None:
+def weights_checksum(encoder: str) -> str | None:
     """SHA-256 of the file of weights that an encoder's name has, or None.
 
     Raises
@@ -221,7 +221,7 @@ def check_encoder(encoder: str) -> None:
     """
     name = EncoderName.read(encoder)
     if name.weights is not None or name.comes_with_weights:
-        _try_encoder(encoder, eye_checksum(encoder))
+        _try_encoder(encoder, weights_checksum(encoder))
 
 
 @cache  # every game of a survey asks
@@ -283,7 +283,7 @@ def plan_game(
             evaluated, num_envs=preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures
         ),
         encoder=preset.encoder,
-        eye=eye_checksum(preset.encoder),
+        eye=weights_checksum(preset.encoder),
         distribution_mode=distribution_mode,
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,

@@ -1,1 +1,1 @@
-"""Training an encoder on a game's own frames, before any reward."""
+"""Pretraining an encoder on a game's own frames, without reward."""

@@ -1,4 +1,4 @@
-"""Frames of a game, one step after the other, for an eye to learn from."""
+"""Data for pretraining: consecutive frames of a game, with actions and label maps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lcd.envs.procgen.batch import FRAME_SHAPE
 
 
 class Transitions(NamedTuple):
-    """A batch of steps.
+    """A batch of transitions.
 
     Attributes
     ----------
     frames, next_frames : torch.Tensor, shape (batch, 3, height, width), uint8
-        What is seen before and after.
+        Frames before and after the step.
     actions : torch.Tensor, shape (batch,), int64
-        What is done between.
+        Actions of the step.
     labels : torch.Tensor, shape (batch, height, width), uint8, or None
         Label maps of the frames before, where they are known.
     """
@@ -38,21 +38,21 @@ class Transitions(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GameFrames:
-    """Steps of several games at once.
+    """Trajectories of several games.
 
     Attributes
     ----------
     frames : numpy.ndarray, shape (steps + 1, games, height, width, 3), uint8
     labels : numpy.ndarray, shape (steps + 1, games, height, width), uint8, or None
-        Label maps of the frames, where they are known; only the objective ``segmentation`` asks for them.
+        Label maps of the frames, where they are known; only the objective ``segmentation`` needs them.
     actions : numpy.ndarray, shape (steps, games), whole numbers
     goes_on : numpy.ndarray, shape (steps, games), bool
-        Whether the next frame is of the same episode.
+        Whether the next frame belongs to the same episode.
 
     Raises
     ------
     ValueError
-        If the arrays have other shapes or types, or a label is none.
+        If the arrays have other shapes or types, or a label is out of range.
     """
 
     frames: NDArray[np.uint8]
@@ -78,7 +78,7 @@ class GameFrames:
             if np.shape(found) != size or found.dtype.kind not in kinds:
                 raise ValueError(f"Of frames {shape}, {name} are {what} of shape {size}, not {_described(found)}.")
         if self.labels is not None and self.labels.max(initial=0) >= NUM_LABELS:
-            raise ValueError(f"A label is at most {NUM_LABELS - 1}, not {self.labels.max()}: number them anew.")
+            raise ValueError(f"A label is at most {NUM_LABELS - 1}, not {self.labels.max()}: renumber them.")
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -86,11 +86,11 @@ class GameFrames:
         return self.frames.shape[2], self.frames.shape[3]
 
     def __len__(self) -> int:
-        """Number of steps within an episode."""
+        """Number of transitions within episodes."""
         return int(self.goes_on.sum())
 
     def batches(self, size: int, seed: int) -> Iterator[Transitions]:
-        """All steps within episodes once, in random order, a last smaller batch left out."""
+        """Batches of all transitions within episodes, in random order, without a last smaller batch."""
         steps, games = np.nonzero(self.goes_on)
         order = np.random.default_rng(seed).permutation(len(steps))
         for start in range(0, len(order) - size + 1, size):
@@ -109,19 +109,19 @@ def _described(array: Any) -> str:
 
 
 def view_of(policy: EncoderPolicy) -> View:
-    """The view of a Procgen game in which a policy can play it.
+    """The view of Procgen games that a policy takes.
 
     Raises
     ------
     ValueError
-        If it takes observations of another shape, or has another number of actions.
+        If its observations or actions are not Procgen's.
     """
     views: dict[tuple[int, ...], View] = {(3, *FRAME_SHAPE): "pixels", FRAME_SHAPE: "semantic"}
     shape, actions = policy.observation_space.shape, getattr(policy.action_space, "n", None)
     if shape not in views or actions != NUM_ACTIONS:
         raise ValueError(
-            f"A policy that plays a game of Procgen takes frames {(3, *FRAME_SHAPE)} or label maps {FRAME_SHAPE} and "
-            f"has {NUM_ACTIONS} actions; this one takes {shape} and has {actions}: give one trained on Procgen."
+            f"A policy for Procgen takes frames {(3, *FRAME_SHAPE)} or label maps {FRAME_SHAPE} and has {NUM_ACTIONS} "
+            f"actions; this one takes {shape} and has {actions}: give one trained on Procgen."
         )
     return views[shape]
 
@@ -135,22 +135,22 @@ def collect_frames(
     repeat: float = 0.5,
     seed: int = 0,
 ) -> GameFrames:
-    """Let an agent play, and keep what it sees.
+    """Collect frames, label maps and actions of an agent.
 
     Parameters
     ----------
     options : ProcgenOptions
         The game and its levels.
     count : int
-        Number of steps over all games, rounded up to whole ones.
+        Number of steps over all games, rounded up to a multiple of `num_envs`.
     policy : EncoderPolicy, optional
-        The agent; by default one that acts at random.
+        The agent; by default a random one.
     num_envs : int
-        Games at once.
+        Number of parallel games.
     repeat : float
-        Chance that an agent without a policy does what it did before: it gets about, and does not tremble on the spot.
+        Probability that the random agent repeats its last action (sticky actions): it explores further.
     seed : int
-        Of levels and actions.
+        Seed of levels and actions.
 
     Raises
     ------
@@ -167,24 +167,24 @@ def collect_frames(
     labels = np.empty((steps + 1, num_envs, *FRAME_SHAPE), np.uint8)
     acted, goes_on = np.empty((steps, num_envs), np.int64), np.empty((steps, num_envs), np.bool_)
     actions = random.integers(NUM_ACTIONS, size=num_envs)
-    seen = batch.observe()
+    observed = batch.observe()
     try:
         for number in range(steps):
-            assert isinstance(seen, dict)
-            frames[number], labels[number] = seen["pixels"], seen["semantic"]
+            assert isinstance(observed, dict)
+            frames[number], labels[number] = observed["pixels"], observed["semantic"]
             if policy is None:
                 fresh = random.integers(NUM_ACTIONS, size=num_envs)
                 actions = np.where(random.random(num_envs) < repeat, actions, fresh)
             else:
-                visible, _ = policy.obs_to_tensor(seen[view])
+                visible, _ = policy.obs_to_tensor(observed[view])
                 with torch.no_grad():
                     chances = policy.log_probabilities(visible).exp()
                 actions = torch.multinomial(chances, 1, generator=generator).squeeze(1).numpy()
             step = batch.step(actions.astype(np.int32))
             acted[number], goes_on[number] = actions, ~(step.terminated | step.truncated)
-            seen = step.observations
-        assert isinstance(seen, dict)
-        frames[steps], labels[steps] = seen["pixels"], seen["semantic"]
+            observed = step.observations
+        assert isinstance(observed, dict)
+        frames[steps], labels[steps] = observed["pixels"], observed["semantic"]
     finally:
         batch.close()
     return GameFrames(frames, labels, acted, goes_on)

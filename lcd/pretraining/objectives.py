@@ -1,4 +1,4 @@
-"""What an eye can learn from a game's own frames: one small objective each, with what it needs beside the eye."""
+"""Self-supervised objectives (and a privileged one) to pretrain an encoder on a game's own frames."""
 
 from __future__ import annotations
 
@@ -16,75 +16,75 @@ from lcd.envs.procgen.actions import ActionClasses
 from lcd.pretraining.frames import GameFrames, Transitions
 
 DECODED = 32
-"""Side of the images and label maps that are decoded, of frames of any size: half of that of Procgen's."""
+"""Side in pixels of decoded images and label maps, for frames of any size: half that of Procgen's frames."""
 
 SLOW, LINKED = 32, 128
-"""Number of slow features, and of the numbers in which a step's two sides are compared."""
+"""Number of slow features, and dimensions of the embedding of predictive coding."""
 
 
 class Objective(nn.Module):
-    """Something to learn from steps of a game, with an eye.
+    """A pretraining objective with its head.
 
     Parameters
     ----------
-    seen_size : int
-        Numbers that the eye gives for a frame.
+    backbone_dim : int
+        Number of features of the backbone for a frame.
     classes : tuple of tuple of int
-        Groups of actions that do the same in the game.
+        Groups of equivalent actions of the game.
     """
 
     measure = "loss"
-    """What `score` gives."""
+    """Name of the quantity that `score` returns."""
 
     needs_labels = False
-    """Whether it is learned from label maps."""
+    """Whether it needs label maps."""
 
-    def __init__(self, seen_size: int, classes: ActionClasses) -> None:
+    def __init__(self, backbone_dim: int, classes: ActionClasses) -> None:
         super().__init__()
         class_of = torch.zeros(sum(len(members) for members in classes), dtype=torch.int64)
         for number, members in enumerate(classes):
             class_of[list(members)] = number
         self.register_buffer("class_of", class_of, persistent=False)
         self.num_classes = len(classes)
-        self.build(seen_size)
+        self.build(backbone_dim)
 
     class_of: torch.Tensor
 
-    def build(self, seen_size: int) -> None:
-        """Make what is trained beside the eye."""
+    def build(self, backbone_dim: int) -> None:
+        """Build the head, which is trained with the backbone."""
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
-        """What training lowers, a scalar."""
+        """Training loss, a scalar."""
         raise NotImplementedError
 
     @torch.no_grad()
     def score(self, encoder: Encoder, batch: Transitions) -> float:
-        """How well it is done, as `measure` names it; by default the loss."""
+        """Evaluation score, named by `measure`; by default the loss."""
         return float(self.loss(encoder, batch))
 
     def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
-        """The best score of an eye that sees nothing.
+        """Chance baseline: the best score that does not depend on the input.
 
         Parameters
         ----------
         frames, others : GameFrames
-            What it learned on, and what it is examined on.
+            Training and evaluation data.
         batch_size : int
-            Steps that are examined at once.
+            Size of the evaluation batches.
         """
         raise NotImplementedError
 
 
-def _seen(encoder: Encoder, frames: torch.Tensor) -> torch.Tensor:
-    return encoder.eye(encoder.images(frames))
+def _features(encoder: Encoder, frames: torch.Tensor) -> torch.Tensor:
+    return encoder.backbone(encoder.images(frames))
 
 
 class _Decoder(nn.Sequential):
-    """From what is seen to images of `DECODED` pixels a side."""
+    """From backbone features to images of `DECODED` pixels a side."""
 
-    def __init__(self, seen_size: int, channels: int) -> None:
+    def __init__(self, backbone_dim: int, channels: int) -> None:
         super().__init__(
-            nn.Linear(seen_size, 32 * 8 * 8),
+            nn.Linear(backbone_dim, 32 * 8 * 8),
             nn.ReLU(),
             nn.Unflatten(1, (32, 8, 8)),
             nn.ConvTranspose2d(32, 32, 4, stride=2, padding=1),
@@ -94,46 +94,46 @@ class _Decoder(nn.Sequential):
 
 
 class Autoencoding(Objective):
-    """Draw the frame again, at `DECODED` pixels a side, from what is seen of it; the mean squared error."""
+    """Reconstruct the frame at `DECODED` pixels a side; mean squared error."""
 
     measure = "squared error"
 
-    def build(self, seen_size: int) -> None:
+    def build(self, backbone_dim: int) -> None:
         """A decoder."""
-        self.decoder = _Decoder(seen_size, 3)
+        self.decoder = _Decoder(backbone_dim, 3)
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
-        """Squared error of the frame at its smaller size."""
-        return functional.mse_loss(self.decoder(_seen(encoder, batch.frames)), self._target(batch))
+        """Mean squared error of the downsampled frame."""
+        return functional.mse_loss(self.decoder(_features(encoder, batch.frames)), self._target(batch))
 
     @staticmethod
     def _target(batch: Transitions) -> torch.Tensor:
         return functional.interpolate(batch.frames.float() / 255, DECODED, mode="area")
 
     def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
-        """The error of the mean frame."""
+        """Error of the mean frame."""
         mean = torch.stack([self._target(batch).mean(dim=0) for batch in frames.batches(batch_size, 0)]).mean(dim=0)
         errors = [(self._target(batch) - mean).square().mean() for batch in others.batches(batch_size, 0)]
         return float(torch.stack(errors).mean())
 
 
 class InverseDynamics(Objective):
-    """Tell which action led from a frame to the next; the agent's version of inverting the cause of what it sees.
+    """Predict the action between consecutive frames.
 
-    Pathak, D. et al. (2017), "Curiosity-driven exploration by self-supervised prediction", arXiv:1705.05363. Actions
-    that do the same are one.
+    Pathak, D. et al. (2017), "Curiosity-driven exploration by self-supervised prediction", arXiv:1705.05363. Equivalent
+    actions are one class.
     """
 
     measure = "accuracy"
 
-    def build(self, seen_size: int) -> None:
-        """A small network on what is seen, and on what has changed, brought to the same size: it is little."""
-        self.sizes = nn.ModuleList([nn.LayerNorm(seen_size), nn.LayerNorm(seen_size)])
-        self.head = nn.Sequential(nn.Linear(2 * seen_size, 256), nn.ReLU(), nn.Linear(256, self.num_classes))
+    def build(self, backbone_dim: int) -> None:
+        """A small network on the features and their change, both layer-normalised because the change is small."""
+        self.sizes = nn.ModuleList([nn.LayerNorm(backbone_dim), nn.LayerNorm(backbone_dim)])
+        self.head = nn.Sequential(nn.Linear(2 * backbone_dim, 256), nn.ReLU(), nn.Linear(256, self.num_classes))
 
     def _logits(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
         both = torch.cat([batch.frames, batch.next_frames])
-        before, after = _seen(encoder, both).chunk(2)
+        before, after = _features(encoder, both).chunk(2)
         parts = (norm(part) for norm, part in zip(self.sizes, (before, after - before), strict=True))
         return self.head(torch.cat(list(parts), dim=1))
 
@@ -143,18 +143,18 @@ class InverseDynamics(Objective):
 
     @torch.no_grad()
     def score(self, encoder: Encoder, batch: Transitions) -> float:
-        """Share of the steps whose action is told."""
+        """Accuracy of the predicted action class."""
         right = self._logits(encoder, batch).argmax(dim=1) == self.class_of[batch.actions]
         return float(right.float().mean())
 
     def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
-        """The share of the class that is taken most."""
+        """Share of the most frequent class."""
         actions = torch.from_numpy(others.actions[others.goes_on])
         return float(self.class_of[actions].bincount().max() / len(actions))
 
 
 class SlowFeatures(Objective):
-    """Find what changes slowly: features of unit variance, none like another, that differ little from step to step.
+    """Slow feature analysis: uncorrelated features of unit variance that change little from step to step.
 
     Wiskott, L. and Sejnowski, T. J. (2002), "Slow feature analysis", Neural Computation 14, with the constraints as
     penalties.
@@ -163,16 +163,16 @@ class SlowFeatures(Objective):
     measure = "slowness"
     penalty = 1.0
 
-    def build(self, seen_size: int) -> None:
+    def build(self, backbone_dim: int) -> None:
         """A linear map to the features."""
-        self.head = nn.Linear(seen_size, SLOW)
+        self.head = nn.Linear(backbone_dim, SLOW)
 
     def features(self, encoder: Encoder, frames: torch.Tensor) -> torch.Tensor:
         """The slow features of frames, shape (batch, SLOW)."""
-        return self.head(_seen(encoder, frames))
+        return self.head(_features(encoder, frames))
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
-        """Mean squared change, and how far the features' covariance is from the identity."""
+        """Mean squared change plus the penalty on the covariance, see `slow_loss`."""
         before, after = self.features(encoder, torch.cat([batch.frames, batch.next_frames])).chunk(2)
         return slow_loss(before, after, self.penalty)
 
@@ -183,16 +183,15 @@ class SlowFeatures(Objective):
         return slowness(before, after)
 
     def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
-        """The slowness of noise."""
+        """Slowness of noise."""
         return 1.0
 
 
 def slowness(before: torch.Tensor, after: torch.Tensor) -> float:
-    """How slowly features change: 0 never, 1 as at random.
+    """Slowness of features: 0 if they never change, 1 for noise.
 
-    The mean squared change as a share of twice the variance, over as many uncorrelated directions as there are
-    features. One along which nothing varies (less than a hundredth of the variance that is asked for) tells nothing
-    and counts as 1, so that constant features, or the same one many times, are not taken for slow ones.
+    The mean squared change divided by twice the variance, averaged over the principal directions. A direction with less
+    than a hundredth of the unit variance counts as 1, so that constant or repeated features do not count as slow.
 
     Parameters
     ----------
@@ -200,13 +199,13 @@ def slowness(before: torch.Tensor, after: torch.Tensor) -> float:
         Features of frames and of the frames that follow them.
     """
     variances, directions = torch.linalg.eigh(torch.cov(before.double().T))
-    told = variances > 0.01
-    changes = ((after - before).double() @ directions[:, told]).square().mean(dim=0) / (2 * variances[told])
-    return float((changes.sum() + (~told).sum()) / len(variances))
+    varies = variances > 0.01
+    changes = ((after - before).double() @ directions[:, varies]).square().mean(dim=0) / (2 * variances[varies])
+    return float((changes.sum() + (~varies).sum()) / len(variances))
 
 
 def slow_loss(before: torch.Tensor, after: torch.Tensor, penalty: float = 1.0) -> torch.Tensor:
-    """Slowness of features, and how far they are from uncorrelated ones of unit variance.
+    """Mean squared change of features, with a penalty on the distance of their covariance from the identity.
 
     Parameters
     ----------
@@ -222,34 +221,34 @@ def slow_loss(before: torch.Tensor, after: torch.Tensor, penalty: float = 1.0) -
 
 
 class PredictiveCoding(Objective):
-    """Foretell what will be seen next, from what is seen and the action, among what is seen next of other steps.
+    """Contrastive predictive coding: identify the next frame from a frame and the action, among those of the batch.
 
-    Van den Oord, A. et al. (2018), "Representation learning with contrastive predictive coding", arXiv:1807.03748:
-    telling the true successor from others keeps what is seen from becoming nothing, which would be easy to foretell.
+    Van den Oord, A. et al. (2018), "Representation learning with contrastive predictive coding", arXiv:1807.03748. The
+    contrast with other frames prevents features from collapsing.
     """
 
     measure = "accuracy"
     temperature = 0.1
 
-    def build(self, seen_size: int) -> None:
-        """Maps of both sides of a step into a common space."""
-        self.before = nn.Sequential(nn.Linear(seen_size + self.num_classes, 256), nn.ReLU(), nn.Linear(256, LINKED))
-        self.after = nn.Linear(seen_size, LINKED)
+    def build(self, backbone_dim: int) -> None:
+        """Projections of both frames of a transition into a common space."""
+        self.before = nn.Sequential(nn.Linear(backbone_dim + self.num_classes, 256), nn.ReLU(), nn.Linear(256, LINKED))
+        self.after = nn.Linear(backbone_dim, LINKED)
 
     def _scores(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
-        before, after = _seen(encoder, torch.cat([batch.frames, batch.next_frames])).chunk(2)
+        before, after = _features(encoder, torch.cat([batch.frames, batch.next_frames])).chunk(2)
         actions = functional.one_hot(self.class_of[batch.actions], self.num_classes).to(before)
-        foretold = functional.normalize(self.before(torch.cat([before, actions], dim=1)), dim=1)
-        return foretold @ functional.normalize(self.after(after), dim=1).T / self.temperature
+        predicted = functional.normalize(self.before(torch.cat([before, actions], dim=1)), dim=1)
+        return predicted @ functional.normalize(self.after(after), dim=1).T / self.temperature
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
-        """Cross-entropy of the true successor among those of the batch."""
+        """Cross-entropy of the true next frame among those of the batch (InfoNCE)."""
         scores = self._scores(encoder, batch)
         return functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
     @torch.no_grad()
     def score(self, encoder: Encoder, batch: Transitions) -> float:
-        """Share of the steps whose true successor is found among those of the batch."""
+        """Accuracy of identifying the true next frame in the batch."""
         scores = self._scores(encoder, batch)
         return float((scores.argmax(dim=1) == torch.arange(len(scores), device=scores.device)).float().mean())
 
@@ -259,45 +258,45 @@ class PredictiveCoding(Objective):
 
 
 class Segmentation(Objective):
-    """Tell what is where: the label map at `DECODED` pixels a side. The only objective that is privileged."""
+    """Predict the label map at `DECODED` pixels a side. The only privileged objective."""
 
     measure = "balanced accuracy"
     needs_labels = True
 
-    def build(self, seen_size: int) -> None:
-        """A decoder with a channel a label."""
-        self.decoder = _Decoder(seen_size, NUM_LABELS)
+    def build(self, backbone_dim: int) -> None:
+        """A decoder with one channel a label."""
+        self.decoder = _Decoder(backbone_dim, NUM_LABELS)
 
     def _labels(self, batch: Transitions) -> torch.Tensor:
-        """Label maps at their smaller size; of pixels that become one the largest label, so that nothing gets lost."""
+        """Label maps at the smaller size, max-pooled, so that no small object is lost."""
         assert batch.labels is not None, "checked before training"
         return functional.adaptive_max_pool2d(batch.labels.float()[:, None], DECODED)[:, 0].long()
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
-        """Cross-entropy of the labels; half of it for pixels on which there is something, which may be few."""
+        """Cross-entropy of the labels, balanced between pixels with and without an object."""
         labels = self._labels(batch)
-        each = functional.cross_entropy(self.decoder(_seen(encoder, batch.frames)), labels, reduction="none")
+        each = functional.cross_entropy(self.decoder(_features(encoder, batch.frames)), labels, reduction="none")
         there = labels > 0
         return 0.5 * (_mean_over(each, there) + _mean_over(each, ~there))
 
     @torch.no_grad()
     def score(self, encoder: Encoder, batch: Transitions) -> float:
-        """Share of the pixels whose label is told, of those with something on them and of the others by halves."""
-        return self._balanced(self.decoder(_seen(encoder, batch.frames)).argmax(dim=1), self._labels(batch))
+        """Pixel accuracy, balanced between pixels with and without an object."""
+        return self._balanced(self.decoder(_features(encoder, batch.frames)).argmax(dim=1), self._labels(batch))
 
     @staticmethod
-    def _balanced(told: torch.Tensor, labels: torch.Tensor) -> float:
-        right, there = (told == labels).float(), labels > 0
+    def _balanced(predicted: torch.Tensor, labels: torch.Tensor) -> float:
+        right, there = (predicted == labels).float(), labels > 0
         return float(0.5 * (_mean_over(right, there) + _mean_over(right, ~there)))
 
     def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
-        """The score of telling at every pixel what is there most often, as the halves weigh it."""
+        """Score of predicting each pixel's most frequent label, balanced in the same way."""
         counts = torch.zeros(NUM_LABELS, DECODED, DECODED)
         for batch in frames.batches(batch_size, 0):
             counts += functional.one_hot(self._labels(batch), NUM_LABELS).sum(dim=0).movedim(-1, 0)
         counts[0] *= counts[1:].sum() / counts[0].sum().clamp_min(1)
-        told = counts.argmax(dim=0)
-        return float(np.mean([self._balanced(told, self._labels(batch)) for batch in others.batches(batch_size, 0)]))
+        usual = counts.argmax(dim=0)
+        return float(np.mean([self._balanced(usual, self._labels(batch)) for batch in others.batches(batch_size, 0)]))
 
 
 def _mean_over(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Teaching an eye to see on a game's own frames, before any reward."""
+"""Pretraining an encoder on a game's own frames, without reward."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from lcd.pretraining.frames import GameFrames, collect_frames
 from lcd.pretraining.objectives import OBJECTIVES, Objective
 
 FRAMES = spaces.Box(0, 255, (3, *FRAME_SHAPE), np.uint8)
-"""Frames of Procgen, as a network takes them."""
+"""Observation space of Procgen's frames, channels first."""
 
 HELD_OUT = 0.1
-"""Frames of unseen levels on which an eye is examined, as a share of those that it learns on."""
+"""Number of evaluation frames, from unseen levels, as a share of the training frames."""
 
 BYTES_OF_FRAME = 64 * 64 * (3 + 1)  # with its label map
 
 FEWEST = 2_048
-"""Steps to learn from, at the least."""
+"""Smallest number of training frames."""
 
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How an eye is taught.
+    """Settings of pretraining.
 
     Attributes
     ----------
@@ -44,15 +44,15 @@ class Pretraining:
     architecture
         Name of the encoder, see `lcd.agents.parse_encoder`.
     frames
-        Steps of the game to learn from.
+        Number of training frames (steps of the game).
     epochs
         Passes over them.
     batch_size, learning_rate
         Of Adam.
     num_levels
-        Training levels; no frame of another level is learned from.
+        Number of training levels, from which all training frames come.
     seed
-        Of weights, frames and their order.
+        Seed of weights, frames and their order.
     """
 
     objective: str
@@ -70,9 +70,9 @@ class Pretraining:
         parse_encoder(text("architecture", self.architecture))
         whole_number("frames", self.frames, 0)
         if self.frames < FEWEST:
-            raise ValueError(f"An eye learns from at least {FEWEST} frames, not from {self.frames}.")
+            raise ValueError(f"An encoder is pretrained on at least {FEWEST} frames, not on {self.frames}.")
         if self.frames * BYTES_OF_FRAME > memory():
-            raise ValueError(f"{self.frames:,} frames take more memory than there is: take fewer.")
+            raise ValueError(f"{self.frames:,} frames take more memory than there is: use fewer.")
         whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
         whole_number("num_levels", self.num_levels, 1, LEVEL_SEEDS - 1)
         whole_number("seed", self.seed, 0, LARGEST_SEED)
@@ -86,16 +86,15 @@ class Pretraining:
 
 @dataclass(frozen=True, eq=False)
 class Pretrained:
-    """An eye that learned something.
+    """A pretrained encoder.
 
     Attributes
     ----------
     encoder
-        It has the eye.
+        The encoder; its backbone is pretrained.
     card
-        What is to be known of it, as JSON data: settings, game, and how well it does what it learned on frames of
-        unseen levels (``score``), by which measure, and the score of an eye that sees nothing (``chance``) and of the
-        same eye before it learned (``untrained``).
+        JSON data: settings, game, and the evaluation on frames of unseen levels: ``measure``, ``score``, the score
+        before training (``untrained``) and that of an input-independent baseline (``chance``).
     """
 
     encoder: Encoder
@@ -109,18 +108,18 @@ def pretrain(
     policy: EncoderPolicy | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Pretrained:
-    """Teach an eye on what an agent sees of a game.
+    """Pretrain an encoder on frames that an agent collects in a game.
 
     Parameters
     ----------
     options : ProcgenOptions
-        The game; its levels are those that the settings say.
+        The game; the settings decide its levels.
     settings : Pretraining
-        How.
+        Objective, encoder and training settings.
     policy : EncoderPolicy, optional
-        Who plays; by default an agent that acts at random.
+        The agent; by default a random one.
     report : callable
-        Is told of every pass.
+        Called with a line after every epoch.
 
     Returns
     -------
@@ -136,16 +135,16 @@ def pretrain(
     held_out = max(FEWEST, int(HELD_OUT * settings.frames))
     frames = collect_frames(training, settings.frames, policy=policy, seed=settings.seed)
     others = collect_frames(unseen, held_out, policy=policy, seed=settings.seed + 1)
-    encoder, examined = teach(frames, others, action_classes(options.game), settings, report=report)
-    seen = {
+    encoder, evaluation = pretrain_on_frames(frames, others, action_classes(options.game), settings, report=report)
+    data = {
         "game": options.game,
         "distribution_mode": options.distribution_mode,
-        "seen_by": "a random agent" if policy is None else "a trained agent",
+        "seen_by": "a random agent" if policy is None else "a trained agent",  # a key of files that exist
     }
-    return Pretrained(encoder, asdict(settings) | seen | examined)
+    return Pretrained(encoder, asdict(settings) | data | evaluation)
 
 
-def teach(
+def pretrain_on_frames(
     frames: GameFrames,
     others: GameFrames,
     classes: ActionClasses,
@@ -153,31 +152,31 @@ def teach(
     *,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Teach an eye on given frames, of any game and of any size that the encoder takes.
+    """Pretrain an encoder on given frames, of any game and of any size that the encoder takes.
 
     Parameters
     ----------
     frames, others : GameFrames
-        To learn from, and to be examined on; of one size. The encoder is made for that size.
+        Training and evaluation frames, of one size, for which the encoder is made.
     classes : tuple of tuple of int
-        Groups of actions that do the same; together all actions that there are, which count from 0.
+        Groups of equivalent actions; together all actions, counted from 0.
     settings : Pretraining
-        How; what they say of the game and of the number of frames is not asked for.
+        Objective, encoder and training settings; those of the game and of the number of frames are ignored.
     report : callable
-        Is told of every pass.
+        Called with a line after every epoch.
 
     Returns
     -------
     Encoder
-        It has the eye.
+        The encoder with its pretrained backbone.
     dict
         Measure, score, untrained and chance, see `Pretrained`.
 
     Raises
     ------
     ValueError
-        If the frames are too few for a batch, of two sizes, too small for the encoder, or without the labels that the
-        objective asks for, or an action is none.
+        If the frames are too few for a batch, differ in size, are too small for the encoder or lack labels that the
+        objective needs, or an action is in no class.
     lcd.agents.TrainingDiverged
         If the loss is not finite.
     """
@@ -187,12 +186,12 @@ def teach(
         torch.manual_seed(settings.seed)
         made, arguments = parse_encoder(settings.architecture)
         encoder = made(spaces.Box(0, 255, (3, *frames.image_size), np.uint8), **arguments)
-        objective = OBJECTIVES[settings.objective](encoder.seen_size, classes)
-        untrained = examine(encoder, objective, others, settings.batch_size)
+        objective = OBJECTIVES[settings.objective](encoder.backbone_dim, classes)
+        untrained = evaluate_objective(encoder, objective, others, settings.batch_size)
         _train(encoder, objective, frames, others, settings, report)
     return encoder.eval(), {
         "measure": objective.measure,
-        "score": examine(encoder, objective, others, settings.batch_size),
+        "score": evaluate_objective(encoder, objective, others, settings.batch_size),
         "untrained": untrained,
         "chance": objective.chance(frames, others, settings.batch_size),
     }
@@ -201,14 +200,14 @@ def teach(
 def _check(frames: GameFrames, others: GameFrames, classes: ActionClasses, settings: Pretraining) -> None:
     if frames.image_size != others.image_size:
         sizes = (" x ".join(map(str, each.image_size)) for each in (frames, others))
-        raise ValueError(f"Frames to learn from and to be examined on have one size, not {' and '.join(sizes)} pixels.")
+        raise ValueError(f"Training and evaluation frames must have one size, not {' and '.join(sizes)} pixels.")
     if sorted(action for members in classes for action in members) != list(range(sum(map(len, classes)))):
-        raise ValueError(f"Classes of actions hold each action once, counted from 0, unlike {classes}.")
+        raise ValueError(f"Action classes must hold each action once, counted from 0, unlike {classes}.")
     actions = sum(map(len, classes))
-    for what, given in (("learn from", frames), ("be examined on", others)):
+    for what, given in (("training", frames), ("evaluation", others)):
         if len(given) < settings.batch_size:
             raise ValueError(
-                f"{len(given)} steps within episodes to {what} do not fill a batch of {settings.batch_size}: give "
+                f"{len(given)} steps within episodes for {what} do not fill a batch of {settings.batch_size}: give "
                 "more, or lower batch_size."
             )
         if beyond := [int(action) for action in np.unique(given.actions) if not 0 <= action < actions]:
@@ -217,8 +216,8 @@ def _check(frames: GameFrames, others: GameFrames, classes: ActionClasses, setti
             )
         if given.labels is None and OBJECTIVES[settings.objective].needs_labels:
             raise ValueError(
-                f"The objective {settings.objective} is learned from label maps, and the frames to {what} have none: "
-                "give them labels, or choose another objective."
+                f"The objective {settings.objective} needs label maps, and the {what} frames have none: give them "
+                "labels, or choose another objective."
             )
 
 
@@ -230,7 +229,7 @@ def _train(
     settings: Pretraining,
     report: Callable[[str], None],
 ) -> None:
-    parameters = [*encoder.eye.parameters(), *objective.parameters()]
+    parameters = [*encoder.backbone.parameters(), *objective.parameters()]
     batches = len(frames) // settings.batch_size
     optimizer = torch.optim.Adam(parameters, settings.learning_rate, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -250,11 +249,11 @@ def _train(
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
-        score = examine(encoder, objective, others, settings.batch_size)
-        report(f"pass {epoch + 1} of {settings.epochs}: loss {np.mean(losses):.4f}, {objective.measure} {score:.3f}")
+        score = evaluate_objective(encoder, objective, others, settings.batch_size)
+        report(f"epoch {epoch + 1} of {settings.epochs}: loss {np.mean(losses):.4f}, {objective.measure} {score:.3f}")
 
 
-def examine(encoder: Encoder, objective: Objective, frames: GameFrames, batch_size: int) -> float:
-    """Mean score over all batches of some frames."""
+def evaluate_objective(encoder: Encoder, objective: Objective, frames: GameFrames, batch_size: int) -> float:
+    """Mean score of an objective over batches of frames."""
     encoder.eval()
     return float(np.mean([objective.score(encoder, batch) for batch in frames.batches(batch_size, 0)]))

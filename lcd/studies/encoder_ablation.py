@@ -1,9 +1,8 @@
-"""Swapping the eyes of a learner: which share of the perceptual demand an encoder closes.
+"""Encoder ablation: the share of the perceptual demand P that another encoder recovers.
 
-Two cells are trained again with each other encoder: *a*, from pixels and reward, and *c*, from pixels and advice. The
-perceptual demand ``P = d − c`` is what seeing costs a learner who is told what to do; an encoder closes the share
-``(c′ − c)/P`` of it. Better sight alone would bring ``b − a`` to the unhelped learner; of that it brings
-``(a′ − a)/(b − a)``.
+The two cells on pixels are retrained with each other encoder: *a* (reinforcement learning) and *c* (imitation). By
+imitation the gain is ``c′ − c``, and the share of ``P = d − c`` recovered is ``(c′ − c)/P``. By reinforcement learning
+the label map would gain ``b − a``, and the share recovered is ``(a′ − a)/(b − a)``.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from lcd.agents import EncoderName, eye_card
+from lcd.agents import EncoderName, read_card
 from lcd.envs import ProcgenOptions
 from lcd.experiments.execution import Listener, execute
-from lcd.experiments.plan import GamePlan, Plan, check_encoder, eye_checksum
+from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
@@ -43,34 +42,34 @@ if TYPE_CHECKING:
 SCRATCH, RANDOM, HARMONIZED = "scratch", "random", "harmonized"
 
 HARMONIZER_WEIGHT = 1.0
-"""Of the harmonizer's loss, as in its paper."""
+"""Weight of the harmonization loss, as in its paper."""
 
-SWAPPED = {"imitation": ("c", "d"), "rl": ("a", "b")}
-"""The cell that gets other eyes, and the one whose eyes are perfect, by how both learn."""
+ABLATED_CELLS = {"imitation": ("c", "d"), "rl": ("a", "b")}
+"""The cell that gets other encoders, and its counterpart on label maps, by learning algorithm."""
 
 
 @dataclass(frozen=True)
-class Swap:
-    """A game diagnosed with several encoders.
+class EncoderAblation:
+    """The diagnosis of a game with several encoders.
 
     Attributes
     ----------
     plan
-        The diagnosis with the encoder that learns from nothing.
+        The diagnosis, usually with an encoder that is trained from scratch.
     encoders
-        The others' full names, see `lcd.agents.EncoderName`, by what the report calls them.
+        Full names of the other encoders, see `lcd.agents.EncoderName`, by their names in the report.
     """
 
     plan: GamePlan
     encoders: Mapping[str, str]
 
     def runs_with(self, encoder: str) -> tuple[RunSettings, ...]:
-        """The runs from pixels, with another encoder, or with the same and the harmonizer."""
+        """The runs on pixels, with another encoder, or with the same one and the harmonizer."""
         runs = [run for run in self.plan.cells if run.view == "pixels"]
         if encoder == HARMONIZED:
             return tuple(replace(run, harmonizer=HARMONIZER_WEIGHT) for run in runs)
-        eye = eye_checksum(encoder)
-        return tuple(replace(run, encoder=encoder, eye=eye) for run in runs)
+        weights = weights_checksum(encoder)
+        return tuple(replace(run, encoder=encoder, eye=weights) for run in runs)
 
     def as_plan(self) -> Plan:
         """All runs, those of the diagnosis first."""
@@ -78,25 +77,24 @@ class Swap:
         return Plan((self.plan, *further))
 
 
-def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str], Path]) -> dict[str, str]:
-    """What the encoders of a swap are, by what people call them.
+def resolve_encoders(names: Sequence[str], preset_encoder: str, pretrain: Callable[[str], Path]) -> dict[str, str]:
+    """Full names of the encoders of an ablation, by their short names.
 
     Parameters
     ----------
     names : sequence of str
-        ``"scratch"``, which the diagnosis has anyway and is left out; ``"random"``, the same with random weights that
-        stay; ``"harmonized"``, the same trained with the harmonizer on privileged maps beside; an objective of
-        `lcd.pretraining.objectives`, on which such an eye is taught, and after which ``+tuned`` may stand; or any
-        encoder's name.
+        ``"scratch"``, the encoder of the diagnosis, which is left out; ``"random"``, the same with frozen random
+        weights; ``"harmonized"``, the same trained with the harmonizer on privileged maps; an objective of
+        `lcd.pretraining.objectives`, on which it is pretrained, with or without ``+tuned``; or any encoder's name.
     preset_encoder : str
         The encoder of the diagnosis.
-    teach : callable
-        Gives the file of an eye that learned an objective on the game.
+    pretrain : callable
+        From an objective to the file of an encoder that is pretrained on it, in the game.
 
     Raises
     ------
     ValueError
-        If a name is none.
+        If a name is not valid.
     """
     own = EncoderName.read(preset_encoder)
     found = {}
@@ -106,113 +104,119 @@ def full_names(names: Sequence[str], preset_encoder: str, teach: Callable[[str],
         if name == RANDOM:
             if own.comes_with_weights:
                 raise ValueError(
-                    f"The control 'random' cannot be had of {preset_encoder!r}, which always has its own weights: "
+                    f"There is no control 'random' for {preset_encoder!r}, which is always pretrained: "
                     "diagnose with an encoder such as nature or impala."
                 )
             found[name] = f"{own.architecture}+frozen"
         elif name == HARMONIZED:
             if own.frozen:
                 raise ValueError(
-                    f"The encoder {preset_encoder!r} is frozen, so that no harmonizer can move it: "
+                    f"The encoder {preset_encoder!r} is frozen, so the harmonizer cannot train it: "
                     "leave out 'harmonized', or add +tuned to the encoder's name."
                 )
             found[name] = HARMONIZED
         else:
-            objective, plus, manner = name.partition("+")
-            EncoderName.read(f"{own.architecture}{plus}{manner}" if _taught(name) else name)
-            found[name] = f"{own.architecture}@{teach(objective)}{plus}{manner}" if _taught(name) else name
+            objective, plus, mode = name.partition("+")
+            EncoderName.read(f"{own.architecture}{plus}{mode}" if _is_objective(name) else name)
+            found[name] = f"{own.architecture}@{pretrain(objective)}{plus}{mode}" if _is_objective(name) else name
     if names and not found:
-        raise ValueError(f"{SCRATCH} is what the diagnosis has anyway: name an encoder to compare it with, too.")
+        raise ValueError(f"{SCRATCH} is the encoder of the diagnosis itself: name another to compare it with.")
     return found
 
 
-def foreseen_runs(plan: GamePlan, names: Sequence[str], store: Store, eyes: Path) -> list[tuple[str, RunSettings]]:
-    """The further runs that a swap still needs, each with what people call its encoder, before any eye is taught.
+def encoder_folder(store: Path) -> Path:
+    """Folder of the encoders that were pretrained for the runs of a store; in older stores it is ``eyes``."""
+    older = store / "eyes"
+    return older if older.is_dir() else store / "encoders"
 
-    In the place of an eye that is still to be taught stands one that costs the same, with random weights.
+
+def missing_runs(plan: GamePlan, names: Sequence[str], store: Store, folder: Path) -> list[tuple[str, RunSettings]]:
+    """The runs that an ablation still needs, each with the short name of its encoder, before any is pretrained.
+
+    An encoder that is still to be pretrained is represented by one of the same cost, with random weights.
 
     Parameters
     ----------
     plan : GamePlan
-        Says game and encoder.
+        Game and encoder.
     names : sequence of str
-        As for `full_names`.
+        As for `resolve_encoders`.
     store : Store
-        Where finished runs are; these are left out.
-    eyes : pathlib.Path
-        Where the eyes are that the game taught.
+        The store of finished runs, which are left out.
+    folder : pathlib.Path
+        Folder of the pretrained encoders.
     """
-    encoders = full_names(names, plan.cells[0].encoder, lambda objective: _lesson(plan, objective, eyes)[1])
-    read = {name: EncoderName.read(encoder) for name, encoder in encoders.items() if _taught(name)}
-    untaught = {
+    encoders = resolve_encoders(names, plan.cells[0].encoder, lambda each: _pretraining(plan, each, folder)[1])
+    read = {name: EncoderName.read(encoder) for name, encoder in encoders.items() if _is_objective(name)}
+    untrained = {
         name: encoder.without_weights
         for name, encoder in read.items()
         if encoder.weights and not encoder.weights.exists()
     }
-    swap = Swap(plan, encoders | untaught)
-    needed = ((name, run) for name, encoder in swap.encoders.items() for run in swap.runs_with(encoder))
-    return [(name, run) for name, run in needed if name in untaught or not store.has(run)]
+    ablation = EncoderAblation(plan, encoders | untrained)
+    needed = ((name, run) for name, encoder in ablation.encoders.items() for run in ablation.runs_with(encoder))
+    return [(name, run) for name, run in needed if name in untrained or not store.has(run)]
 
 
 def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
-    """Find out whether every encoder of a swap can be had, before hours are spent.
+    """Check that every encoder of an ablation can be loaded, before hours of training.
 
     Parameters
     ----------
     plan : GamePlan
-        Says game and encoder.
+        Game and encoder.
     names : sequence of str
-        As for `full_names`.
+        As for `resolve_encoders`.
 
     Raises
     ------
     ValueError
-        If a name is none, weights are missing or do not fit, or a package is not installed.
+        If a name is not valid, weights are missing or do not fit, or a package is not installed.
     """
-    for name, full in full_names(names, plan.cells[0].encoder, Path).items():
-        if name not in (RANDOM, HARMONIZED) and not _taught(name):
+    for name, full in resolve_encoders(names, plan.cells[0].encoder, Path).items():
+        if name not in (RANDOM, HARMONIZED) and not _is_objective(name):
             check_encoder(full)
 
 
-def _taught(name: str) -> bool:
-    """Whether a swap's encoder is one that the game itself teaches."""
+def _is_objective(name: str) -> bool:
+    """Whether a short name is a pretraining objective, with or without ``+tuned``."""
     return name.partition("+")[0] in OBJECTIVES
 
 
-def taught_eye(plan: GamePlan, objective: str, folder: Path, report: Callable[[str], None]) -> Path:
-    """The file of an eye that learned an objective on a game's training levels; taught if it is not there.
+def pretrained_encoder(plan: GamePlan, objective: str, folder: Path, report: Callable[[str], None]) -> Path:
+    """The file of an encoder pretrained on a game's training levels; it is pretrained if there is none.
 
-    It is taught on no more frames than a learner of the diagnosis sees.
+    Pretraining uses no more frames than the budget of a learner in the diagnosis.
 
     Parameters
     ----------
     plan : GamePlan
-        Says game, levels and encoder.
+        Game, levels and encoder.
     objective : str
         One of `lcd.pretraining.objectives.OBJECTIVES`.
     folder : pathlib.Path
-        Where such files are.
+        Folder of such files.
     report : callable
-        Is told of every pass.
+        Called with a line after every epoch.
     """
-    from lcd.agents import save_eye
+    from lcd.agents import save_backbone
     from lcd.agents.encoders.weights import check_sealed
     from lcd.pretraining.pretraining import pretrain
 
     options = plan.cells[0].training_options
     assert isinstance(options, ProcgenOptions)
-    settings, file = _lesson(plan, objective, folder)
+    settings, file = _pretraining(plan, objective, folder)
     if file.exists():
         check_sealed(file)
     else:
         made = pretrain(options, settings, report=report)
         with replacing(file) as partial:
-            save_eye(made.encoder, partial, settings.architecture, made.card)
+            save_backbone(made.encoder, partial, settings.architecture, made.card)
     return file
 
 
-def _lesson(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretraining, Path]:
-    """How an eye is taught an objective on a game, and the file that it goes to."""
+def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretraining, Path]:
+    """Settings of pretraining on an objective, and the file of its encoder."""
     from lcd.pretraining.pretraining import FEWEST, Pretraining
 
     run = plan.cells[0]
@@ -224,43 +228,43 @@ def _lesson(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretraining, 
     return Pretraining(objective, architecture, frames, num_levels=run.num_levels), file
 
 
-def carry_out_swap(
-    swap: Swap, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "cpu",
-    listener: Listener = lambda event: None,
+def run_ablation(
+    ablation: EncoderAblation, store: Store, *, workers: int | None = None, threads: int | None = None, device: str =
+    "cpu", listener: Listener = lambda event: None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Train what is missing, and tell which share of the demand each encoder closes.
+    """Train the missing runs, and estimate the share of the perceptual demand that each encoder recovers.
 
     Returns
     -------
     pandas.DataFrame
-        See `swap_table`; the column privileged says which eyes were taught by the game's own state.
+        See `ablation_table`; the column privileged says which encoders were trained with the game's own state.
 
     Raises
     ------
     lcd.experiments.execution.RunFailed
-        If a run failed; the same call goes on from the finished ones.
+        If a run failed; the same call resumes from the finished ones.
     """
-    execute(swap.as_plan(), store, workers=workers, threads=threads, device=device, listener=listener)
-    diagnosed = _scores(swap.plan, store, swap.plan.cells)
+    execute(ablation.as_plan(), store, workers=workers, threads=threads, device=device, listener=listener)
+    diagnosed = _scores(ablation.plan, store, ablation.plan.cells)
     others = {
-        name: _scores(swap.plan, store, swap.runs_with(encoder), diagnosed=False)
-        for name, encoder in swap.encoders.items()
+        name: _scores(ablation.plan, store, ablation.runs_with(encoder), diagnosed=False)
+        for name, encoder in ablation.encoders.items()
     }
-    table = swap_table(diagnosed, others)
-    told = {name: _is_privileged(encoder) for name, encoder in swap.encoders.items()}
-    table.insert(1, "privileged", table["encoder"].map(told).astype(bool))
+    table = ablation_table(diagnosed, others)
+    privileged = {name: _is_privileged(encoder) for name, encoder in ablation.encoders.items()}
+    table.insert(1, "privileged", table["encoder"].map(privileged).astype(bool))
     return table
 
 
 def _is_privileged(encoder: str) -> bool:
-    """Whether an encoder was told anything that the game's own state says and no frame does."""
+    """Whether an encoder was trained with anything of the game's own state that frames do not show."""
     if encoder == HARMONIZED:
         return True
     weights = EncoderName.read(encoder).weights
-    card = {} if weights is None else eye_card(weights)  # whose entries are of the right kinds
+    card = {} if weights is None else read_card(weights)  # whose entries have checked types
     run = card.get("run", {})
-    told = run.get("view") == "semantic" or run.get("learning") == "imitation" or run.get("harmonizer", 0) > 0
-    return told or card.get("objective") == "segmentation"
+    privileged = run.get("view") == "semantic" or run.get("learning") == "imitation" or run.get("harmonizer", 0) > 0
+    return privileged or card.get("objective") == "segmentation"
 
 
 def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagnosed: bool = True) -> pd.DataFrame:
@@ -273,33 +277,33 @@ def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagno
     return cell_scores(checked, plan.normalisation, plan.budget)
 
 
-def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Which share of the perceptual demand each encoder closes.
+def ablation_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Estimate the share of the perceptual demand that each encoder recovers.
 
     Parameters
     ----------
     diagnosed : pandas.DataFrame
         Scores of the four cells of the diagnosis, see `lcd.measurement.scores.cell_scores`.
     others : mapping of str to pandas.DataFrame
-        Scores of the cells from pixels with each other encoder, or of one of them.
+        Scores of the cells on pixels with each other encoder, or of one of them.
 
     Returns
     -------
     pandas.DataFrame
-        One row an (encoder, learning) whose cells are there: score (mean area on unseen levels), gain (over the
-        encoder of the diagnosis), demand (what perfect eyes would gain), share (of it that the encoder gains), each of
-        the last three with 95 % limits ``_low`` and ``_high``; those of the share are Fieller's, infinite where there
-        may be no demand, and no more certain than the evaluated episodes allow.
+        One row an (encoder, learning) with data: score (mean area on unseen levels), gain (over the encoder of the
+        diagnosis), demand (gain of label maps instead of frames), share (gain divided by demand); the last three with
+        95 % limits ``_low`` and ``_high``. Limits of the share are Fieller's: infinite where there may be no demand,
+        and never narrower than the evaluated episodes allow.
     """
     letters = dict(zip(CELLS, zip(*cell_samples(diagnosed, *PRIMARY), strict=True), strict=True))
     rows = []
     for name, scores in others.items():
-        swapped = dict(zip(CELLS, zip(*cell_samples(scores, *PRIMARY), strict=True), strict=True))
-        for learning, (without, perfect) in SWAPPED.items():
-            if not all(len(samples) for samples, _ in (swapped[without], letters[without], letters[perfect])):
+        ablated = dict(zip(CELLS, zip(*cell_samples(scores, *PRIMARY), strict=True), strict=True))
+        for learning, (pixels, labels) in ABLATED_CELLS.items():
+            if not all(len(samples) for samples, _ in (ablated[pixels], letters[pixels], letters[labels])):
                 continue
-            # The new eyes stand in the place of c, perfect ones in that of b.
-            cells = [letters[without], letters[perfect], swapped[without], letters[perfect]]
+            # As contrasts of four cells: the other encoder takes the place of c, label maps that of b.
+            cells = [letters[pixels], letters[labels], ablated[pixels], letters[labels]]
             samples, noise = ([cell[part] for cell in cells] for part in (0, 1))
             gain, demand = (
                 contrast_interval(samples, noise, CONTRASTS[which]) for which in ("policy_gain", "perceptual_gain")
@@ -309,7 +313,7 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
             floored = np.where(np.isnan(known), spread, np.maximum(spread, known))
             old, best, new = floored[:3]
             covariance = np.array([[new + old, old], [old, best + old]])
-            # As in Welch's limits, more variance must not narrow them by its degrees of freedom.
+            # As in Welch's limits, more variance must not narrow them through its degrees of freedom.
             freedom = min(
                 degrees_of_freedom(parts[pair], counts[pair])
                 for parts in (spread, floored)
@@ -325,7 +329,7 @@ def swap_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> p
 
 
 def _share_columns(gain: Interval, demand: Interval, limits: tuple[float, float]) -> dict[str, float]:
-    """Gain, demand and the share of it, with limits."""
+    """Gain, demand and share, with limits."""
     share = gain.estimate / demand.estimate if demand.estimate != 0 else np.nan
     known = {
         "gain": (gain.estimate, gain.low, gain.high),
@@ -340,22 +344,22 @@ def _share_columns(gain: Interval, demand: Interval, limits: tuple[float, float]
 
 
 def shares_over_games(shares: pd.DataFrame) -> pd.DataFrame:
-    """Which share of the perceptual demand each encoder closes on the mean of games.
+    """Estimate the share of the perceptual demand that each encoder recovers, on the mean of games.
 
-    Where the demand of each game alone is uncertain, that of their mean may not be. The share is the ratio of the mean
-    gain to the mean demand, not the mean of ratios, which any game without a demand would rule. Limits are those of t,
-    games compared with each other: they hold for the mean of more games of such kinds, and the noise of seeds is in
-    them.
+    The demand of the mean may be certain where that of each game is not. The share is the ratio of the mean gain to the
+    mean demand, not the mean of ratios, which any game without a demand would dominate. Limits are t limits over games:
+    they generalise to such games, and include the variance over seeds.
 
     Parameters
     ----------
     shares : pandas.DataFrame
-        What `swap_table` gave for several games, put together.
+        Concatenated results of `ablation_table` for several games.
 
     Returns
     -------
     pandas.DataFrame
-        One row an (encoder, learning): games (how many) and the columns of `swap_table`; limits of one game are NaN.
+        One row an (encoder, learning): games (how many) and the columns of `ablation_table`; limits of one game are
+        NaN.
     """
     rows = []
     for (encoder, learning), group in shares.groupby(["encoder", "learning"], sort=False):

@@ -1,4 +1,4 @@
-"""What it does to a game's learners to be told where to look."""
+"""The effect of the neural harmonizer on a game's learners."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ MEASURES = ("alignment", "training", "unseen")
 
 
 def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
-    """The runs of a game from pixels, each also with the harmonizer, and the teacher where one must be trained."""
+    """The runs of a game on pixels, each with and without the harmonizer, and a teacher where one must be trained."""
     for weight in weights:
         if not 0 < weight < float("inf"):
             raise ValueError(f"The harmonizer's weight must be a number above 0, not {weight}: the paper's is 1.")
     plain = tuple(run for run in plan.cells if run.view == "pixels")
-    told = tuple(replace(run, harmonizer=weight) for weight in weights for run in plain)
-    return Plan((replace(plan, cells=(*plain, *told)),))
+    harmonized = tuple(replace(run, harmonizer=weight) for weight in weights for run in plain)
+    return Plan((replace(plan, cells=(*plain, *harmonized)),))
 
 
 def measure_harmonization(
     plan: Plan, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "cpu",
     listener: Listener = lambda event: None,
 ) -> pd.DataFrame:  # fmt: skip
-    """Carry out what `harmonized_plan` gave, and measure every run at its end.
+    """Run a plan of `harmonized_plan`, and measure every run's final policy.
 
     Returns
     -------
     pandas.DataFrame
         One row a run: game, learning, harmonizer (its weight), seed, maps (privileged, never human), alignment (mean
-        Spearman correlation of the gradient's map with the privileged one, on frames of unseen levels, of the action
-        preferred), undefined (how many of these maps are constant, and left out of the mean), and mean returns on
-        training and on unseen levels.
+        Spearman correlation of the gradient map of the preferred action with the privileged map, on frames of unseen
+        levels), undefined (number of constant maps, left out of the mean), and mean returns on training and on unseen
+        levels.
 
     Raises
     ------
     lcd.experiments.execution.RunFailed
-        If a run failed; the same call goes on from the finished ones.
+        If a run failed; the same call resumes from the finished ones.
     """
     execute(plan, store, workers=workers, threads=threads, device=device, listener=listener)
     (game,) = plan.games
@@ -60,7 +60,7 @@ def measure_harmonization(
 
 
 def unseen_references(run: RunSettings, count: int) -> ReferenceMaps:
-    """Frames of levels of Procgen that a run has not trained on, with what matters on them by the game's own state."""
+    """Frames of Procgen levels that a run has not trained on, with privileged reference maps."""
     unseen = run.unseen_options
     assert isinstance(unseen, ProcgenOptions)
     return collect_references(unseen, count)
@@ -89,14 +89,14 @@ def _measured(run: RunSettings, store: Store) -> dict[str, object]:
 
 
 def effect_table(runs: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.DataFrame:
-    """What the harmonizer changes, seeds compared with themselves.
+    """Estimate the effect of the harmonizer, paired by seed.
 
     Parameters
     ----------
     runs : pandas.DataFrame
-        What `measure_harmonization` gave.
+        Result of `measure_harmonization`.
     measures : sequence of str
-        Its columns that may have changed.
+        Its columns to compare.
 
     Returns
     -------
@@ -105,15 +105,15 @@ def effect_table(runs: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.D
     """
     rows = []
     for (game, learning), group in runs.groupby(["game", "learning"], sort=False):
-        plain, told = (
+        plain, harmonized = (
             group[(group["harmonizer"] > 0) == used].sort_values("seed").set_index("seed") for used in (False, True)
         )
         for measure in measures:
-            change = (told[measure] - plain[measure]).to_numpy(dtype=np.float64)
+            change = (harmonized[measure] - plain[measure]).to_numpy(dtype=np.float64)
             half = float("nan")
             if len(change) > 1:
                 half = float(stats.t.ppf(0.975, len(change) - 1) * stats.sem(change))
-            mean, both = float(change.mean()), (plain[measure].mean(), told[measure].mean())
+            mean, both = float(change.mean()), (plain[measure].mean(), harmonized[measure].mean())
             rows.append((game, learning, measure, *both, mean, mean - half, mean + half))
     columns = ["game", "learning", "measure", "without", "with", "change", "low", "high"]
     return pd.DataFrame(rows, columns=columns)

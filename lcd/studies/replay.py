@@ -1,4 +1,4 @@
-"""Recording a policy at play, to be looked at."""
+"""Recording of episodes that a policy plays."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from lcd.pretraining.frames import view_of
 
 @dataclass(frozen=True)
 class Replay:
-    """Some episodes of one game, seen in both views; `n` steps.
+    """Recorded episodes of one game in both views; `n` steps.
 
     Attributes
     ----------
     game
         The game.
     frames : numpy.ndarray, shape (n, 64, 64, 3), uint8
-        What a player sees before each step.
+        Frame before each step.
     labels : numpy.ndarray, shape (n, 64, 64), uint8
         Label maps of the same states.
     actions : numpy.ndarray, shape (n,), int
     values : numpy.ndarray, shape (n,), float
-        The policy's own estimate of what is to come, in the units that it was trained with.
+        The policy's value estimates, in units of its training rewards.
     rewards : numpy.ndarray, shape (n,), float
-        What each step gave.
+        The game's reward of each step.
     ended : numpy.ndarray, shape (n,), bool
         Whether the step ended an episode.
     """
@@ -57,20 +57,20 @@ class Replay:
 def record(
     policy: EncoderPolicy, options: ProcgenOptions, *, episodes: int = 1, max_steps: int = 1000, seed: int = 0
 ) -> Replay:
-    """Let a policy play, and keep what it saw and did.
+    """Record episodes that a policy plays.
 
     Parameters
     ----------
     policy
-        Sees frames or label maps.
+        A policy on frames or label maps.
     options
         The game and its levels.
     episodes
         Episodes to play.
     max_steps
-        Steps after which it ends in any case.
+        Largest number of steps over all episodes.
     seed
-        Of levels and actions.
+        Seed of levels and actions.
 
     Raises
     ------
@@ -82,18 +82,19 @@ def record(
     generator = torch.Generator().manual_seed(seed)
     steps: list[tuple[np.ndarray, np.ndarray, int, float, float, bool]] = []
     left = episodes
-    seen = batch.observe()
+    observed = batch.observe()
     try:
         while left and len(steps) < max_steps:
-            assert isinstance(seen, dict)
-            visible, _ = policy.obs_to_tensor(seen[view])
+            assert isinstance(observed, dict)
+            visible, _ = policy.obs_to_tensor(observed[view])
             action = int(torch.multinomial(policy.log_probabilities(visible).exp(), 1, generator=generator))
             step = batch.step(np.array([action], np.int32))
             ended = bool(step.terminated[0] | step.truncated[0])
             value = float(policy.predict_values(visible))
-            steps.append((seen["pixels"][0], seen["semantic"][0], action, value, float(step.rewards[0]), ended))
+            pair = (observed["pixels"][0], observed["semantic"][0])
+            steps.append((*pair, action, value, float(step.rewards[0]), ended))
             left -= ended
-            seen = step.observations
+            observed = step.observations
     finally:
         batch.close()
     frames, labels, actions, values, rewards, ends = (np.array(column) for column in zip(*steps, strict=True))

@@ -48,7 +48,7 @@ class ShownVecEnv(TaughtVecEnv):
 
     Attributes
     ----------
-    seen : torch.Tensor, shape (games, 15), float32
+    teacher_observations : torch.Tensor, shape (games, 15), float32
         Logarithms of the chances of the actions: those that follow a shortest way, each way as likely.
 
     Raises
@@ -74,7 +74,7 @@ class ShownVecEnv(TaughtVecEnv):
         self._ways.look(range(self.num_envs))
         self._steps_lost = np.where(self._ways.hopeless, self._steps_lost + 1, 0)
         chances = np.array([self._shown(index) for index in range(self.num_envs)], np.float32)
-        self.seen = torch.from_numpy(chances).clamp(min=math.exp(-20)).log()
+        self.teacher_observations = torch.from_numpy(chances).clamp(min=math.exp(-20)).log()
         return own
 
     def _shown(self, index: int) -> np.ndarray:

@@ -41,7 +41,7 @@ class MazeFloodfill(Wayfinder):
 
     def __init__(self, observation_space: spaces.Space, **sizes: int) -> None:
         super().__init__(observation_space, **sizes)
-        self.network = self.with_features(_Flooded(self.eye))
+        self.network = self.with_features(_Flooded(self.backbone))
 
 
 @register_encoder("floodfill-heist")

@@ -1,4 +1,4 @@
-"""Other eyes in a diagnosis: which share of the demand they close."""
+"""Encoder ablations: the share of the perceptual demand that each encoder recovers."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from scipy import stats
 from test_command_line import lcd
 from tiny import TINY
 
-from lcd.agents import save_eye
+from lcd.agents import save_backbone
 from lcd.agents.encoders.convolutional import Small
-from lcd.cli.display import swap_rows
+from lcd.cli.display import ablation_rows
 from lcd.experiments.plan import plan_game
 from lcd.experiments.store import Store
 from lcd.measurement.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.measurement.scores import CELLS
 from lcd.pretraining.pretraining import FRAMES, Pretrained
 from lcd.studies.encoder_ablation import (
-    Swap,
+    EncoderAblation,
     _is_privileged,
-    _lesson,
-    foreseen_runs,
-    full_names,
+    _pretraining,
+    ablation_table,
+    missing_runs,
+    pretrained_encoder,
+    resolve_encoders,
     shares_over_games,
-    swap_table,
-    taught_eye,
 )
 
 
@@ -44,9 +44,9 @@ def scores(heights, *, noise=0.0, seeds=3, seed=0):
     return pd.DataFrame(rows, columns=["game", "view", "learning", "seed", "levels", "area", "area_error"])
 
 
-def test_the_share_is_that_of_the_demand_which_eyes_close():
+def test_the_share_is_the_gain_divided_by_the_demand():
     diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9})
-    table = swap_table(diagnosed, {"half": scores({"a": 0.3, "c": 0.7}), "none": scores({"a": 0.2, "c": 0.5})})
+    table = ablation_table(diagnosed, {"half": scores({"a": 0.3, "c": 0.7}), "none": scores({"a": 0.2, "c": 0.5})})
     shares = table.set_index(["encoder", "learning"])["share"]
     assert shares["half", "imitation"] == pytest.approx(0.5)
     assert shares["half", "rl"] == pytest.approx(0.5)
@@ -55,11 +55,11 @@ def test_the_share_is_that_of_the_demand_which_eyes_close():
     assert np.allclose(table["share_low"], table["share_high"])  # nothing varies
 
 
-def test_a_way_of_learning_whose_cells_are_missing_is_left_out():
-    told = swap_table(scores({"c": 0.5, "d": 0.9}), {"half": scores({"c": 0.7})})
-    assert told[["encoder", "learning", "share"]].to_numpy().tolist() == [["half", "imitation", pytest.approx(0.5)]]
-    only_told = swap_table(scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}), {"half": scores({"c": 0.7})})
-    assert only_told["learning"].tolist() == ["imitation"]
+def test_a_learning_algorithm_whose_cells_are_missing_is_left_out():
+    found = ablation_table(scores({"c": 0.5, "d": 0.9}), {"half": scores({"c": 0.7})})
+    assert found[["encoder", "learning", "share"]].to_numpy().tolist() == [["half", "imitation", pytest.approx(0.5)]]
+    only_imitation = ablation_table(scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}), {"half": scores({"c": 0.7})})
+    assert only_imitation["learning"].tolist() == ["imitation"]
 
 
 def test_limits_hold_the_true_share_and_are_infinite_where_there_may_be_no_demand():
@@ -67,29 +67,29 @@ def test_limits_hold_the_true_share_and_are_infinite_where_there_may_be_no_deman
     for seed in range(200):
         diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}, noise=0.04, seed=seed)
         other = scores({"a": 0.3, "c": 0.7}, noise=0.04, seed=1000 + seed)
-        row = swap_table(diagnosed, {"half": other}).iloc[0]
+        row = ablation_table(diagnosed, {"half": other}).iloc[0]
         held += row["share_low"] <= 0.5 <= row["share_high"]
     assert held >= 0.92 * 200
     nothing = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.5}, noise=0.04)
-    row = swap_table(nothing, {"half": scores({"a": 0.3, "c": 0.7}, noise=0.04, seed=9)}).iloc[0]
+    row = ablation_table(nothing, {"half": scores({"a": 0.3, "c": 0.7}, noise=0.04, seed=9)}).iloc[0]
     assert (row["share_low"], row["share_high"]) == (-np.inf, np.inf)
 
 
-def test_a_share_is_not_more_certain_than_its_gain_where_seeds_agree_by_luck():
+def test_a_share_is_not_more_certain_than_its_gain_where_seeds_agree_by_chance():
     random, open_gains = np.random.default_rng(0), 0
     for seed in range(100):
         noise, error = random.choice([0.001, 0.02], 2), random.choice([0.001, 0.1])
         diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}, noise=noise[0], seed=seed)
         other = scores({"a": 0.25, "c": 0.55}, noise=noise[1], seed=1000 + seed)
         tables = (table.assign(area_error=error) for table in (diagnosed, other))
-        for row in swap_table(next(tables), {"slightly": next(tables)}).to_dict("records"):
+        for row in ablation_table(next(tables), {"slightly": next(tables)}).to_dict("records"):
             for of in ("gain", "demand"):
                 if row[f"{of}_low"] <= 0 <= row[f"{of}_high"]:
                     open_gains += of == "gain"
                     assert row["share_low"] <= 0 <= row["share_high"], row
     assert open_gains > 50
-    without = swap_table(diagnosed.assign(area_error=np.nan), {"slightly": other.assign(area_error=np.nan)})
-    pd.testing.assert_frame_equal(without, swap_table(diagnosed, {"slightly": other}))
+    without = ablation_table(diagnosed.assign(area_error=np.nan), {"slightly": other.assign(area_error=np.nan)})
+    pd.testing.assert_frame_equal(without, ablation_table(diagnosed, {"slightly": other}))
 
 
 def test_a_demand_has_the_interval_that_the_diagnosis_gives_it_however_unequal_the_cells():
@@ -98,7 +98,7 @@ def test_a_demand_has_the_interval_that_the_diagnosis_gives_it_however_unequal_t
         diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9})
         spread = np.where((diagnosed["view"] == "pixels"), 0.005, 0.08)
         diagnosed["area"] += spread * random.standard_normal(len(diagnosed))
-        row = swap_table(diagnosed, {"half": scores({"a": 0.3, "c": 0.7})}).iloc[0]
+        row = ablation_table(diagnosed, {"half": scores({"a": 0.3, "c": 0.7})}).iloc[0]
         held += row["demand_low"] <= 0.4 <= row["demand_high"]
     own = contrast_intervals(*cell_samples(diagnosed, "unseen", "area"))["perceptual"]
     assert (row["demand_low"], row["demand_high"]) == pytest.approx((own.low, own.high))
@@ -142,43 +142,43 @@ def test_limits_over_games_hold_the_share_of_all_such_games():
 
 def test_only_cells_from_pixels_are_trained_again():
     plan = plan_game("maze", TINY)
-    swap = Swap(plan, {"random": "nature+frozen"})
-    runs = swap.as_plan().runs
+    ablation = EncoderAblation(plan, {"random": "nature+frozen"})
+    runs = ablation.as_plan().runs
     assert len(runs) == len(set(runs)) == len(plan.runs) + 2 * TINY.seeds
     assert {(run.view, run.encoder) for run in runs if run not in plan.runs} == {("pixels", "nature+frozen")}
 
 
-def test_names_say_which_eyes(tmp_path):
-    taught = []
+def test_short_names_resolve_to_encoders(tmp_path):
+    pretrained = []
 
-    def teach(objective):
-        taught.append(objective)
+    def pretrain(objective):
+        pretrained.append(objective)
         return tmp_path / f"{objective}.safetensors"
 
-    found = full_names(["scratch", "random", "slow-features", "efficientnet_lite0", "random"], "nature", teach)
+    found = resolve_encoders(["scratch", "random", "slow-features", "efficientnet_lite0", "random"], "nature", pretrain)
     assert found == {
         "random": "nature+frozen",
         "slow-features": f"nature@{tmp_path}/slow-features.safetensors",
         "efficientnet_lite0": "efficientnet_lite0",
     }
-    assert taught == ["slow-features"]
-    tuned = full_names(["slow-features+tuned", "segmentation+tuned=1e-4"], "nature", teach)
+    assert pretrained == ["slow-features"]
+    tuned = resolve_encoders(["slow-features+tuned", "segmentation+tuned=1e-4"], "nature", pretrain)
     assert list(tuned.values()) == [
         f"nature@{tmp_path}/slow-features.safetensors+tuned",
         f"nature@{tmp_path}/segmentation.safetensors+tuned=1e-4",
     ]
     with pytest.raises(ValueError, match="after that \\+frozen, \\+tuned or"):
-        full_names(["slow-features+tamed"], "nature", teach)
-    assert len(taught) == 3  # nothing is taught for a name that is none
+        resolve_encoders(["slow-features+tamed"], "nature", pretrain)
+    assert len(pretrained) == 3  # nothing is pretrained for an invalid name
     with pytest.raises(ValueError, match="Unknown encoder 'resnet'"):
-        full_names(["resnet"], "nature", teach)
-    with pytest.raises(ValueError, match="scratch is what the diagnosis has anyway"):
-        full_names(["scratch"], "nature", teach)
-    assert full_names([], "nature", teach) == {}
+        resolve_encoders(["resnet"], "nature", pretrain)
+    with pytest.raises(ValueError, match="scratch is the encoder of the diagnosis itself"):
+        resolve_encoders(["scratch"], "nature", pretrain)
+    assert resolve_encoders([], "nature", pretrain) == {}
 
 
 @pytest.mark.parametrize(
-    ("card", "told"),
+    ("card", "privileged"),
     [
         ({"objective": "segmentation"}, True),
         ({"objective": "autoencoding"}, False),
@@ -188,12 +188,12 @@ def test_names_say_which_eyes(tmp_path):
         ({"run": {"view": "pixels", "learning": "rl", "harmonizer": 0.0}}, False),
     ],
 )
-def test_an_eye_that_was_told_what_no_frame_says_is_privileged(tmp_path, card, told):
-    save_eye(Small(FRAMES), tmp_path / "eye.safetensors", "small", card)
-    assert _is_privileged(f"small@{tmp_path / 'eye.safetensors'}") == told
+def test_an_encoder_trained_with_the_games_state_is_privileged(tmp_path, card, privileged):
+    save_backbone(Small(FRAMES), tmp_path / "encoder.safetensors", "small", card)
+    assert _is_privileged(f"small@{tmp_path / 'encoder.safetensors'}") == privileged
 
 
-def test_every_encoder_of_a_swap_can_be_timed(tmp_path):
+def test_every_encoder_of_an_ablation_can_be_timed(tmp_path):
     options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small", "--dry-run"]
     encoders = "scratch,random,segmentation,segmentation+tuned,harmonized"
     done = lcd("diagnose", "maze", *options, "--encoders", encoders, cwd=tmp_path)
@@ -202,49 +202,49 @@ def test_every_encoder_of_a_swap_can_be_timed(tmp_path):
     assert "harmonized" in done.stdout
 
 
-def test_what_is_foreseen_is_what_would_be_trained_and_is_not_there(tmp_path):
-    plan, store, eyes = plan_game("maze", TINY), Store(tmp_path / "runs"), tmp_path / "eyes"
+def test_missing_runs_are_those_that_would_be_trained(tmp_path):
+    plan, store, folder = plan_game("maze", TINY), Store(tmp_path / "runs"), tmp_path / "encoders"
     names = ["random", "autoencoding"]
-    random = Swap(plan, {"random": "nature+frozen"}).runs_with("nature+frozen")
+    random = EncoderAblation(plan, {"random": "nature+frozen"}).runs_with("nature+frozen")
     for run in random:
         store.folder(run).mkdir(parents=True)
-    assert foreseen_runs(plan, names, store, eyes) == [("autoencoding", run) for run in random]  # stand-ins
-    file = _lesson(plan, "autoencoding", eyes)[1]
-    eyes.mkdir()
-    save_eye(Small(FRAMES), file, "small", {})
-    taught = Swap(plan, {}).runs_with(f"nature@{file}")
-    assert foreseen_runs(plan, names, store, eyes) == [("autoencoding", run) for run in taught]
-    store.folder(taught[0]).mkdir()
-    assert foreseen_runs(plan, names, store, eyes) == [("autoencoding", run) for run in taught[1:]]
+    assert missing_runs(plan, names, store, folder) == [("autoencoding", run) for run in random]  # stand-ins
+    file = _pretraining(plan, "autoencoding", folder)[1]
+    folder.mkdir()
+    save_backbone(Small(FRAMES), file, "small", {})
+    pretrained = EncoderAblation(plan, {}).runs_with(f"nature@{file}")
+    assert missing_runs(plan, names, store, folder) == [("autoencoding", run) for run in pretrained]
+    store.folder(pretrained[0]).mkdir()
+    assert missing_runs(plan, names, store, folder) == [("autoencoding", run) for run in pretrained[1:]]
 
 
 def test_the_control_has_random_weights_whatever_the_diagnosis_has(tmp_path):
-    def teach(objective):
-        return tmp_path / "taught.safetensors"
+    def pretrain(objective):
+        return tmp_path / "pretrained.safetensors"
 
-    for preset in ("nature:64", "nature:64@seen.safetensors", "nature:64+frozen", "nature:64@seen.safetensors+tuned"):
-        found = full_names(["random", "autoencoding"], preset, teach)
-        assert found == {"random": "nature:64+frozen", "autoencoding": f"nature:64@{tmp_path}/taught.safetensors"}
-    with pytest.raises(ValueError, match="'random' cannot be had of 'efficientnet_lite0', which always has its own"):
-        full_names(["random"], "efficientnet_lite0", teach)
-    with pytest.raises(ValueError, match="is frozen, so that no harmonizer can move it"):
-        full_names(["harmonized"], "nature+frozen", teach)
+    for preset in ("nature:64", "nature:64@other.safetensors", "nature:64+frozen", "nature:64@other.safetensors+tuned"):
+        found = resolve_encoders(["random", "autoencoding"], preset, pretrain)
+        assert found == {"random": "nature:64+frozen", "autoencoding": f"nature:64@{tmp_path}/pretrained.safetensors"}
+    with pytest.raises(ValueError, match="no control 'random' for 'efficientnet_lite0', which is always pretrained"):
+        resolve_encoders(["random"], "efficientnet_lite0", pretrain)
+    with pytest.raises(ValueError, match="is frozen, so the harmonizer cannot train it"):
+        resolve_encoders(["harmonized"], "nature+frozen", pretrain)
 
 
-def test_an_eye_is_taught_anew_for_another_appearance(tmp_path, monkeypatch):
-    taught = []
+def test_an_encoder_is_pretrained_again_for_another_appearance(tmp_path, monkeypatch):
+    pretrained = []
 
     def pretrain(options, settings, *, report):
-        taught.append(options)
+        pretrained.append(options)
         return Pretrained(Small(FRAMES), {})
 
     monkeypatch.setattr("lcd.pretraining.pretraining.pretrain", pretrain)
     for appearance in ((), ("monochrome",), ()):
-        taught_eye(plan_game("maze", TINY, appearance=appearance), "autoencoding", tmp_path, print)
-    assert len(taught) == len(list(tmp_path.iterdir())) == 2
+        pretrained_encoder(plan_game("maze", TINY, appearance=appearance), "autoencoding", tmp_path, print)
+    assert len(pretrained) == len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_diagnosis_tries_other_eyes(tmp_path):
+def test_a_diagnosis_compares_other_encoders(tmp_path):
     options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small"]
     done = lcd("diagnose", "maze", *options, "--encoders", "scratch,random,segmentation", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -252,7 +252,7 @@ def test_a_diagnosis_tries_other_eyes(tmp_path):
     assert table["encoder"].tolist() == ["random", "random", "segmentation", "segmentation"]
     assert table["privileged"].tolist() == [False, False, True, True]
     assert table["learning"].tolist() == ["imitation", "rl"] * 2
-    assert "Other eyes" in done.stdout
+    assert "Other encoders" in done.stdout
     for wrong, sentence in (("resnet", "Unknown encoder 'resnet'"), ("small@missing.pt", "no file of weights")):
         refused = lcd("diagnose", "maze", *options, "--out", "refused", "--encoders", wrong, cwd=tmp_path)
         assert (refused.returncode, sentence in refused.stderr) == (2, True)
@@ -261,15 +261,15 @@ def test_a_diagnosis_tries_other_eyes(tmp_path):
 
 def test_what_is_unknown_is_not_printed_as_a_number():
     cells = {"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.5}
-    found = swap_table(scores(cells, seeds=1), {"half": scores({"a": 0.3, "c": 0.7}, seeds=1)})
-    table = swap_rows(found)
+    found = ablation_table(scores(cells, seeds=1), {"half": scores({"a": 0.3, "c": 0.7}, seeds=1)})
+    table = ablation_rows(found)
     assert list(table.columns[5].cells) == ["unknown", "50%"]
 
 
-def test_names_that_differ_in_their_ends_are_told_apart_in_a_narrow_terminal():
+def test_names_that_differ_in_their_ends_are_shown_whole_in_a_narrow_terminal():
     diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}, noise=0.04)
     other = scores({"a": 0.3, "c": 0.7}, noise=0.04, seed=1)
     console = Console(width=80, record=True, file=StringIO())
-    console.print(swap_rows(swap_table(diagnosed, {"segmentation": other, "segmentation+tuned": other})))
+    console.print(ablation_rows(ablation_table(diagnosed, {"segmentation": other, "segmentation+tuned": other})))
     shown = console.export_text()
     assert "…" not in shown and shown.count("+tuned") == 2
