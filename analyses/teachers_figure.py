@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lcd.envs import get_game
 from lcd.measurement.scores import Normalisation
-from lcd.teachers.evaluation import LONG_TRAINED
+from lcd.teachers.evaluation import PPO_50M_RETURNS
 from lcd.teachers.library import Card
 
 TEACHER, EXPERT, REFERENCE = "#0072B2", "#E69F00", "#555555"  # Okabe and Ito's, safe for colour-blind readers
@@ -40,7 +40,7 @@ def teacher_table(cards: Sequence[Card], published: Mapping[str, float]) -> pd.D
         examined = {"teacher": card.unseen, "teacher, training": card.training, "expert": card.expert}
         ranges = {quantity: (score.mean, score.low, score.high) for quantity, score in examined.items()}
         ranges["PPO 25M"] = (published[card.game],) * 3
-        ranges["PPO 50M"] = (LONG_TRAINED[card.game],) * 3
+        ranges["PPO 50M"] = (PPO_50M_RETURNS[card.game],) * 3
         for quantity, returns in ranges.items():
             rows.append((card.game, quantity, *returns, *map(score_of, returns)))
     columns = ["game", "quantity", "return", "low", "high", "score", "score_low", "score_high"]

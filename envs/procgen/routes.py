@@ -142,7 +142,7 @@ class Route:
 
     Attributes
     ----------
-    hopeless : bool
+    unreachable : bool
         Whether there is something to be reached and no way to it.
     """
 
@@ -152,7 +152,7 @@ class Route:
         locked = np.zeros_like(free)
         if game == "heist":
             locked = self._cells(_locked_doors(state), free.shape)
-        self.hopeless = False
+        self.unreachable = False
         for types in (terrain.targets, terrain.last):
             found = np.isin(state.entities["type"], types) & (state.entities["will_erase"] == 0)
             targets = np.isin(state.grid, types) | self._cells(state.entities[found], free.shape)
@@ -165,7 +165,7 @@ class Route:
             row, column = _cell(*position(state))
             if np.isfinite(self._distances[row % free.shape[0], column % free.shape[1]]):
                 break
-            self.hopeless |= bool(targets.any())
+            self.unreachable |= bool(targets.any())
 
     @staticmethod
     def goals(game: str, state: SavedState) -> bytes:

@@ -33,7 +33,7 @@ def list_teachers(context: typer.Context) -> None:
     for name in ("game", "return, 95 %", "share", "training", "expert", "steps", "hours"):
         table.add_column(name, justify="left" if name == "game" else "right", no_wrap=True)
     for card in shipped_cards():
-        share = card.share_of_long_training(card.unseen)
+        share = card.share_of_ppo_50m(card.unseen)
         table.add_row(
             teacher_name(card.game, card.distribution_mode),
             f"{card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}]",
