@@ -12,7 +12,7 @@ from typing import Any
 
 from lcd.agents import EncoderName, parse_encoder
 from lcd.envs import ProcgenOptions
-from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.making import GameOptions
 from lcd.envs.procgen.options import check_appearances, drawn_as
@@ -192,7 +192,7 @@ class RunSettings:
     keep_best
         Whether the weights of the best evaluation on training levels are kept, to serve as a teacher.
     dials
-        Difficulty of the game ``"courier"``, which alone has dials.
+        Difficulty factors of the game ``"courier"``, which alone has them.
     appearance
         How a Procgen game is drawn: names in `lcd.envs.procgen.options.APPEARANCES`.
     """
@@ -209,7 +209,7 @@ class RunSettings:
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     teacher: str | None = None
     keep_best: bool = False
-    dials: Dials | None = None
+    dials: DifficultyFactors | None = None
     appearance: tuple[str, ...] = ()
     eye: str | None = None
     harmonizer: float = 0.0
@@ -227,9 +227,11 @@ class RunSettings:
             raise ValueError(f"keep_best is true or false, not {short(self.keep_best)}.")
         texts("appearance", self.appearance)
         if (self.dials is None) == (self.game == CALIBRATION_GAME):
-            raise ValueError(f"Dials go with the game {CALIBRATION_GAME} and with no other, not with {self.game!r}.")
+            raise ValueError(
+                f"Difficulty factors (dials) are for the game {CALIBRATION_GAME} and no other, not for {self.game!r}."
+            )
         if self.dials is not None and (self.appearance or self.distribution_mode != "easy"):
-            raise ValueError(f"{self.game} has dials instead of appearances and distribution modes: leave those out.")
+            raise ValueError(f"{self.game} has difficulty factors instead of appearances and modes: leave those out.")
         if self.dials is None and self.teacher == EXPERT:
             raise ValueError(f"The teacher {EXPERT!r} plays {CALIBRATION_GAME} only, not {self.game}.")
         object.__setattr__(self, "appearance", tuple(sorted(set(self.appearance))))
@@ -279,9 +281,9 @@ class RunSettings:
 
     @property
     def game_as_set(self) -> str:
-        """The game with its appearance, or the dials that are not at 0."""
-        turned = {} if self.dials is None else self.dials.turned
-        return "-".join([self.game, *self.appearance, *(f"{name}{value:g}" for name, value in turned.items())])
+        """Name of the game with its appearance, or with its difficulty factors above 0."""
+        factors = {} if self.dials is None else self.dials.nonzero
+        return "-".join([self.game, *self.appearance, *(f"{name}{value:g}" for name, value in factors.items())])
 
     @cached_property
     def identity(self) -> str:
@@ -338,7 +340,7 @@ class RunSettings:
                 "hyperparameters": Hyperparameters(**data["hyperparameters"]),
             }
             if data.get("dials") is not None:
-                nested["dials"] = Dials(**data["dials"])
+                nested["dials"] = DifficultyFactors(**data["dials"])
             return cls(**{**data, **nested})
         except (KeyError, TypeError) as error:
             raise ValueError(f"The settings of a run are incomplete: {error}.") from error
