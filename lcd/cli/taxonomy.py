@@ -13,7 +13,7 @@ from lcd.cli.console import plain_console
 if TYPE_CHECKING:
     from lcd.studies.taxonomy.taxonomy import Placement, Taxonomy
 
-FORMAT = "lcd.studies.taxonomy/1"
+FORMAT = "lcd.taxonomy/1"
 
 RUNS = Annotated[
     str, typer.Argument(help="A folder of diagnoses, as lcd survey writes it, or a survey that comes with the package.")

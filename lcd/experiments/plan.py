@@ -20,7 +20,7 @@ from lcd.io.limits import text, texts
 from lcd.io.untrusted import LARGEST_WEIGHTS, check_file
 from lcd.measurement.scores import CELLS, Normalisation
 
-FORMAT = "lcd.experiments.plan/1"
+FORMAT = "lcd.plan/1"
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from lcd.studies.figures import registered
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = "lcd.studies.diagnosis/1"
+FORMAT = "lcd.diagnosis/1"
 """Name and version of the JSON form."""
 
 
