@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lcd.analyses.palette import DEMAND_LOOKS
+from lcd.analyses.palette import DEMAND_STYLES
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY
 
 
@@ -52,10 +52,12 @@ def _draw_factor(panel: Axes, responses: pd.DataFrame) -> None:
     tables = {name: rows.sort_values("value") for name, rows in responses.groupby("quantity")}
     for name, label, style in (("d", "d, both helps", (0, (8, 3))), ("a", "a, no help", (0, (2, 2)))):
         panel.plot(tables[name]["value"], tables[name]["estimate"], ls=style, color="0.2", lw=0.7, label=label)
-    for name, look in DEMAND_LOOKS.items():
+    for name, style in DEMAND_STYLES.items():
         table = tables[name]
-        panel.plot(table["value"], table["estimate"], look.marker + look.line, color=look.colour, ms=4, label=look.name)
-        panel.fill_between(table["value"], table["low"], table["high"], color=look.colour, alpha=0.2, lw=0)
+        panel.plot(
+            table["value"], table["estimate"], style.marker + style.line, color=style.colour, ms=4, label=style.name
+        )
+        panel.fill_between(table["value"], table["low"], table["high"], color=style.colour, alpha=0.2, lw=0)
     panel.axhline(0, color="0.8", lw=0.8, zorder=0)
     panel.set_ylim(-0.3, 1.1)
     panel.spines[["top", "right"]].set_visible(False)

@@ -49,7 +49,7 @@ def test_the_page_tells_the_configuration_and_what_verdicts_leave_out(tmp_path):
     assert "<code>5ea1</code>" in text
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     known = json.loads(data)["games"]
-    assert [game["capped"] for game in known.values()] == [True, True, False]
+    assert [game["floor_limited"] for game in known.values()] == [True, True, False]
     assert "hardly above chance" in known[games[0].game]["notes"][0]
 
 

@@ -269,7 +269,7 @@ def test_positions_say_which_demands_are_as_large_as_they_could_show():
         diagnosis("miner", 0.2, 0.2),
     ]
     positions = Taxonomy(SurveyTables.of(games)).positions.set_index("game")
-    assert positions["capped"].to_dict() == {"maze": "perceptual", "heist": "perceptual policy", "miner": ""}
+    assert positions["floor_limited"].to_dict() == {"maze": "perceptual", "heist": "perceptual policy", "miner": ""}
 
 
 def test_the_noise_of_positions_is_not_added_to_what_they_scatter_by():

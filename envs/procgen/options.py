@@ -84,7 +84,7 @@ def check_appearances(appearances: Collection[str]) -> None:
         raise ValueError(f"Unknown appearance {unknown[0]!r}: choose among {', '.join(APPEARANCES)}.")
 
 
-def drawn_as(appearances: Collection[str]) -> dict[str, bool]:
+def appearance_options(appearances: Collection[str]) -> dict[str, bool]:
     """The options of `ProcgenOptions` that several ways to draw a game set together.
 
     Raises
@@ -96,7 +96,7 @@ def drawn_as(appearances: Collection[str]) -> dict[str, bool]:
     return {option: value for name in appearances for option, value in APPEARANCES[name].items()}
 
 
-def appearances_of_play(game: str, appearances: Collection[str]) -> tuple[str, ...]:
+def appearances_that_change_play(game: str, appearances: Collection[str]) -> tuple[str, ...]:
     """Those ways to draw a game that change its play as well, so that label maps must follow them.
 
     In bigfish, bossfight, fruitbot and starpilot a theme has a shape of its own, and a shape decides what collides.
@@ -115,9 +115,9 @@ def appearances_of_play(game: str, appearances: Collection[str]) -> tuple[str, .
 
     Examples
     --------
-    >>> appearances_of_play("bigfish", ["monochrome", "restricted-themes"])
+    >>> appearances_that_change_play("bigfish", ["monochrome", "restricted-themes"])
     ('restricted-themes',)
-    >>> appearances_of_play("maze", ["monochrome", "restricted-themes"])
+    >>> appearances_that_change_play("maze", ["monochrome", "restricted-themes"])
     ()
     """
     check_appearances(appearances)

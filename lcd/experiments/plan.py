@@ -12,7 +12,7 @@ from lcd.agents import EncoderName, EncoderPolicy
 from lcd.agents.policy_file import LARGEST as LARGEST_POLICY
 from lcd.envs import get_game
 from lcd.envs.procgen.batch import ACTION_SPACE
-from lcd.envs.procgen.options import appearances_of_play
+from lcd.envs.procgen.options import appearances_that_change_play
 from lcd.experiments.presets import Preset
 from lcd.experiments.settings import Evaluation, RunSettings
 from lcd.io.files import checksum
@@ -196,7 +196,7 @@ def cells_of(
             yield replace(base, view=view, learning=learning, seed=seed, teacher=taught, appearance=tuple(drawn))
 
 
-def eye_checksum(encoder: str) -> str | None:
+def weights_checksum(encoder: str) -> str | None:
     """SHA-256 of the file of weights that an encoder's name has, or None.
 
     Raises
@@ -221,7 +221,7 @@ def check_encoder(encoder: str) -> None:
     """
     name = EncoderName.read(encoder)
     if name.weights is not None or name.comes_with_weights:
-        _try_encoder(encoder, eye_checksum(encoder))
+        _try_encoder(encoder, weights_checksum(encoder))
 
 
 @cache  # every game of a survey asks
@@ -283,11 +283,11 @@ def plan_game(
             evaluated, num_envs=preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures
         ),
         encoder=preset.encoder,
-        eye=eye_checksum(preset.encoder),
+        eye=weights_checksum(preset.encoder),
         distribution_mode=distribution_mode,
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
-        appearance=appearances_of_play(known.name, appearance),
+        appearance=appearances_that_change_play(known.name, appearance),
     )
     making = None
     if teacher is None:

@@ -15,7 +15,7 @@ from lcd.envs import ProcgenOptions
 from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.making import GameOptions
-from lcd.envs.procgen.options import check_appearances, drawn_as
+from lcd.envs.procgen.options import appearance_options, check_appearances
 from lcd.io.limits import (
     LARGEST_SEED,
     MOST_EVALUATIONS,
@@ -271,7 +271,7 @@ class RunSettings:
         """The game on its training levels."""
         if self.dials is not None:
             return CourierOptions(self.dials, self.num_levels)
-        drawing = drawn_as(self.appearance)
+        drawing = appearance_options(self.appearance)
         return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels, **drawing)
 
     @property

@@ -20,7 +20,7 @@ from scipy import stats
 from lcd.agents import EncoderName, eye_card
 from lcd.envs import ProcgenOptions
 from lcd.experiments.execution import Listener, execute
-from lcd.experiments.plan import GamePlan, Plan, check_encoder, eye_checksum
+from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
@@ -69,7 +69,7 @@ class Swap:
         runs = [run for run in self.plan.cells if run.view == "pixels"]
         if encoder == HARMONIZED:
             return tuple(replace(run, harmonizer=HARMONIZER_WEIGHT) for run in runs)
-        eye = eye_checksum(encoder)
+        eye = weights_checksum(encoder)
         return tuple(replace(run, encoder=encoder, eye=eye) for run in runs)
 
     def as_plan(self) -> Plan:

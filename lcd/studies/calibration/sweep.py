@@ -11,7 +11,7 @@ import pandas as pd
 from lcd.envs.calibration.courier import EPISODE, Rules, num_distractors
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
 from lcd.envs.calibration.optimum import expected_returns
-from lcd.experiments.plan import GamePlan, Plan, cells_of, evaluated_steps, eye_checksum
+from lcd.experiments.plan import GamePlan, Plan, cells_of, evaluated_steps, weights_checksum
 from lcd.experiments.presets import Preset
 from lcd.experiments.settings import CALIBRATION_GAME, EXPERT, Evaluation, Hyperparameters, RunSettings
 from lcd.experiments.store import Store
@@ -129,7 +129,7 @@ def plan_setting(factors: DifficultyFactors, preset: Preset) -> GamePlan:
         steps=evaluated[-1],
         evaluation=Evaluation(evaluated, num_envs=preset.evaluation_episodes),
         encoder=preset.encoder,
-        eye=eye_checksum(preset.encoder),
+        eye=weights_checksum(preset.encoder),
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
         dials=factors,

@@ -18,7 +18,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "covariance": "of the errors of the perceptual and the policy-learning demand, which share a cell",
         "class": "name of the likeliest class",
         "probability": "that the game belongs to it",
-        "capped": "demands that are all that both kinds of help reach together: perceptual, policy, both or none",
+        "floor_limited": "floor-limited demands, see lcd.measurement.rule: perceptual, policy, both or none",
         "verdict": "what limits the learner, see lcd.measurement.rule",
         "teacher_score": "the teacher's normalised score on unseen levels",
     },

@@ -82,7 +82,7 @@ class Cells:
         return self.means @ AXES.T
 
     def headrooms(self) -> Floats:
-        """What the learner with both kinds of help leaves to reach in each game, shape (n,)."""
+        """Headroom of each game, ``1 − d``, shape (n,)."""
         headroom = CONTRASTS["headroom"]
         return headroom.offset + self.means @ np.array(headroom.weights)
 

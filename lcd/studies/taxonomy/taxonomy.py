@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lcd.measurement.rule import capped_demands
+from lcd.measurement.rule import floor_limited_demands
 from lcd.measurement.scores import late_gains
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.figures import registered
@@ -100,10 +100,10 @@ class Taxonomy:
 
     @cached_property
     def positions(self) -> pd.DataFrame:
-        """One row a game: every quantity with its limits, the verdict, the class and its probability, and capped.
+        """One row a game: every quantity with its limits, verdict, class and its probability, and floor_limited.
 
-        That column names the demands, "perceptual", "policy" or both, that are as large as they could show at the
-        budget (`lcd.measurement.rule.capped_demands`); it is empty for most games.
+        The last column names the floor-limited demands, "perceptual", "policy" or both
+        (`lcd.measurement.rule.floor_limited_demands`); it is empty for most games.
         """
         table = position_table(self.tables.scores)
         found = self.classes
@@ -112,7 +112,7 @@ class Taxonomy:
         known = self.tables.games.set_index("game").loc[table["game"]]
         curves = dict(list(self.tables.curves.groupby("game")))
         return table.assign(
-            capped=[" ".join(capped_demands(late_gains(curves[game]))) for game in table["game"]],
+            floor_limited=[" ".join(floor_limited_demands(late_gains(curves[game]))) for game in table["game"]],
             verdict=known["verdict"].to_numpy(),
             teacher_score=((known["teacher_unseen"] - known["random"]) / (known["best"] - known["random"])).to_numpy(),
         )
