@@ -227,8 +227,8 @@ class Diagnosis:
         perceptual, policy = (_interval(self.sampled, name) for name in ("perceptual", "policy"))
         change = policy.estimate - self.policy.estimate
         return (
-            f"Every policy acts at the inverse temperature with the highest return on training levels. At a temperature "
-            f"of 1 the perceptual demand would be {perceptual} and the policy-learning demand {policy}: "
+            f"Every policy acts at the inverse temperature with the highest return on training levels. At temperature "
+            f"1 the perceptual demand would be {perceptual} and the policy-learning demand {policy}: "
             f"{change:+.2f} of that is due to temperature."
         )
 
