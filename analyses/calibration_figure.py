@@ -50,8 +50,8 @@ def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Fi
 
 def _draw_factor(panel: Axes, responses: pd.DataFrame) -> None:
     tables = {name: rows.sort_values("value") for name, rows in responses.groupby("quantity")}
-    for name, label, style in (("d", "d, both helps", (0, (8, 3))), ("a", "a, no help", (0, (2, 2)))):
-        panel.plot(tables[name]["value"], tables[name]["estimate"], ls=style, color="0.2", lw=0.7, label=label)
+    for name, label, dashes in (("d", "d, both helps", (0, (8, 3))), ("a", "a, no help", (0, (2, 2)))):
+        panel.plot(tables[name]["value"], tables[name]["estimate"], ls=dashes, color="0.2", lw=0.7, label=label)
     for name, style in DEMAND_STYLES.items():
         table = tables[name]
         panel.plot(

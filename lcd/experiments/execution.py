@@ -1,4 +1,4 @@
-"""Carrying out a plan: worker processes, one run each, until every run is in the store."""
+"""Execution of a plan by worker processes, one run each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RunFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a run.
+    """Event in the execution of a run.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ Listener = Callable[[Event], None]
 def default_workers(device: str) -> tuple[int, int]:
     """Number of worker processes and of torch threads in each.
 
-    On processors two processes of one thread each get through a plan faster than one process of two threads
+    On CPUs two processes of one thread each are faster than one process of two threads
     (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them.
     A GPU takes one run at a time.
     """
@@ -88,7 +88,7 @@ def resolve_device(device: str) -> str:
 
 
 def _end_with_parent() -> None:
-    """Leave when the process that planned the run is gone: its result could not be kept any more."""
+    """Exit when the parent process has ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -149,7 +149,7 @@ _HIDING = threading.Lock()
 
 @contextmanager
 def _hidden_script() -> Iterator[None]:
-    """Keep a new process from importing the user's script, which would carry out the plan once more from there.
+    """Keep a new process from importing the user's script, which would execute the plan again.
 
     A process that is started looks for `__file__` and `__spec__` in `__main__`. Everything else of the script stays,
     for other threads may need it meanwhile; those that start processes themselves wait for one another.
@@ -166,7 +166,7 @@ def _hidden_script() -> Iterator[None]:
 
 
 _LOCATING = ("__file__", "__spec__")
-"""What tells where a module comes from."""
+"""Attributes with the location of a module."""
 
 
 @dataclass
@@ -178,7 +178,7 @@ class _Worker:
 
 
 def _teacher_files(plan: Plan, store: Store) -> dict[str, Path]:
-    """Where the weights of each teacher lie, or will lie, by the teacher's identity."""
+    """File of each teacher's weights, present or future, by the teacher's identity."""
     files: dict[str, Path] = {}
     for game in plan.games:
         if game.given_teacher is not None:
@@ -224,7 +224,7 @@ class _Pool:
             pass
 
     def wait(self) -> list[_Worker]:
-        """Pass on what workers report, and give those that ended."""
+        """Forward the reports of the workers, and return those that ended."""
         wait([worker.process.sentinel for worker in self.workers], timeout=POLL_SECONDS)
         for worker in self.workers:
             self._read(worker)
@@ -248,7 +248,7 @@ class _Pool:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that workers are ended and workspaces removed."""
+    """Turn SIGTERM into an exception, so that workers are stopped and workspaces removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -272,7 +272,7 @@ def execute(
     device: str = "cpu",
     listener: Listener = lambda event: None,
 ) -> None:
-    """Carry out the runs of a plan that the store does not hold yet.
+    """Train the runs of a plan that the store lacks.
 
     Parameters
     ----------
@@ -281,11 +281,11 @@ def execute(
     store
         Where finished runs are and go.
     workers, threads
-        Worker processes, and torch threads in each; by default what is fastest here.
+        Worker processes, and torch threads in each; by default the fastest numbers for this machine.
     device
         Where torch computes.
     listener
-        Is told what happens, in the calling thread.
+        Called with every event, in the calling thread.
 
     Raises
     ------
@@ -335,7 +335,7 @@ def execute(
 
 
 def _reused(run: RunSettings, store: Store, listener: Listener) -> bool:
-    """Whether the store holds a run already; a damaged one must be known before hours are spent."""
+    """Whether the store already has a run; its checksums are verified."""
     if not store.has(run):
         return False
     store.load(run)
@@ -344,7 +344,7 @@ def _reused(run: RunSettings, store: Store, listener: Listener) -> bool:
 
 
 def _gone(waiting: list[RunSettings], teachers: dict[str, Path]) -> str:
-    """Why nothing can begin, though there are runs to do."""
+    """Message for runs that wait for a missing teacher."""
     file = next(teachers[run.teacher] for run in waiting if run.teacher is not None)
     return f"The teacher {file} is gone, and {len(waiting)} runs are to imitate it: put it back."
 

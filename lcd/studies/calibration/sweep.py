@@ -63,7 +63,7 @@ class Sweep:
         known = (*PERCEPTUAL, *POLICY)
         for factor in self.factors:
             if factor not in known:
-                raise ValueError(f"Unknown factor {factor!r}: choose among {', '.join(known)}.")
+                raise ValueError(f"Unknown difficulty factor {factor!r}: choose among {', '.join(known)}.")
         if len(set(self.factors)) < max(1, len(self.factors)):
             raise ValueError(f"Every factor is swept once, unlike in {', '.join(self.factors) or 'an empty list'}.")
         if len(self.values) > MOST_VALUES:
