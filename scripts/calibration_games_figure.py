@@ -1,4 +1,4 @@
-"""Draws docs/calibration-games.png: what every factor of Courier does at 0, ½ and 1, and Tracker as time goes by."""
+"""Draw docs/calibration-games.png: Courier at the settings 0, ½ and 1 of every factor, and Tracker over time."""
 
 from __future__ import annotations
 

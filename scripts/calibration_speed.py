@@ -1,4 +1,4 @@
-"""How fast the calibration games run, in steps a second on one core, 64 games at a time.
+"""Measure the speed of the calibration games, in steps a second on one core, 64 games at a time.
 
     OMP_NUM_THREADS=1 python scripts/calibration_speed.py --output docs/calibration_speed.csv
 

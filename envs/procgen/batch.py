@@ -252,8 +252,8 @@ class ProcgenBatch:
         self.divergences += int(diverged.sum())
         if self.divergences > _TOLERATED_AT_FIRST + TOLERATED_DIVERGENCES * self._steps * self.num_envs:
             raise LockstepError(
-                f"Frames and label maps of {self.options.game} diverged {self.divergences} times in {self._steps} steps "
-                f"of {self.num_envs} games, so that labels are unreliable: please report this, and use pixels alone."
+                f"Frames and label maps of {self.options.game} diverged {self.divergences} times in {self._steps} "
+                f"steps of {self.num_envs} games, so labels are unreliable: please report this, and use pixels alone."
             )
 
     def _read_timeout(self) -> int:
