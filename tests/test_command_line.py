@@ -82,7 +82,7 @@ def lcd(*arguments, cwd):
         (["diagnose", "maze", "--device", "tpu"], ["tpu", "cpu"]),
         (["diagnose", "maze", "--appearance", "plain"], ["plain", "no-backgrounds"]),
         (["calibrate", "--dials", "colour"], ["Unknown difficulty factor 'colour'", "clutter"]),
-        (["calibrate", "--values", "0,2"], ["clutter", "from 0 to 1, not to 2.0"]),
+        (["calibrate", "--values", "0,2"], ["clutter", "from 0 to 1, not 2.0"]),
         (["calibrate", "--values", "a"], ["numbers from 0 to 1", "'a'"]),
         (["calibrate", "--values", "0"], ["two or more different settings"]),
         (["calibrate", "--encoder", "vgg"], ["vgg", "small"]),
