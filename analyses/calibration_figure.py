@@ -11,7 +11,7 @@ from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY
 
 
 def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Figure:
-    """Draw a panel for each factor: demands with their intervals, and the cells without help and with both.
+    """Draw a panel for each factor: demands with their intervals, and the cells a and d.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def draw_calibration(responses: pd.DataFrame, dissociations: pd.DataFrame) -> Fi
 
 def _draw_factor(panel: Axes, responses: pd.DataFrame) -> None:
     tables = {name: rows.sort_values("value") for name, rows in responses.groupby("quantity")}
-    for name, label, dashes in (("d", "d, both helps", (0, (8, 3))), ("a", "a, no help", (0, (2, 2)))):
+    for name, label, dashes in (("d", "d, both solved", (0, (8, 3))), ("a", "a, neither solved", (0, (2, 2)))):
         panel.plot(tables[name]["value"], tables[name]["estimate"], ls=dashes, color="0.2", lw=0.7, label=label)
     for name, style in DEMAND_STYLES.items():
         table = tables[name]
