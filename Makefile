@@ -1,6 +1,7 @@
 # Two commands on a fresh machine that has only Python:
 #   make diagnose [GAME=starpilot]   set up, then diagnose a game at the `quick` preset
 #   make test                        set up, then pass the checks and the tests
+#   make coverage                  the same tests, and which lines they reach: half as long again
 #   make test-slow                   the tests that take minutes each, such as one with the oldest versions allowed
 # And another: make taxonomy [SURVEY=procgen-easy] draws every figure of a survey from its tables.
 # Everything stays inside this folder: the environment in .venv, caches and temporary files in .cache.
@@ -20,7 +21,7 @@ export OMP_NUM_THREADS := 1
 
 BIN := .venv/bin
 
-.PHONY: diagnose taxonomy test test-slow install clean
+.PHONY: diagnose taxonomy test coverage test-slow install clean
 
 diagnose: .venv/installed
 	$(BIN)/lcd diagnose $(GAME) --preset $(PRESET)
@@ -33,7 +34,10 @@ test: .venv/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --dist worksteal --durations 15 --cov --cov-report=term:skip-covered
+	$(BIN)/pytest --numprocesses auto --dist worksteal --durations 40
+
+coverage: .venv/installed-for-tests
+	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report=term:skip-covered
 
 test-slow: .venv/installed-for-tests
 	$(BIN)/pytest -m slow --durations 15

@@ -1,1 +1,1 @@
-"""Drawings and explanations of what the LCD measured."""
+"""Figures and reports of what the LCD measured."""

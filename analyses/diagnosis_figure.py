@@ -1,4 +1,4 @@
-"""The figure of a diagnosis: four learning curves on unseen and training levels, and the gap split into its demands.
+"""Figure of a diagnosis: four learning curves on unseen and training levels, and the gap split into its demands.
 
 Nothing is estimated here; every number comes from the :class:`lcd.studies.diagnosis.Diagnosis`.
 """
@@ -16,26 +16,26 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import EngFormatter
 
-from lcd.analyses.palette import DEMAND_LOOKS, NEUTRAL
+from lcd.analyses.palette import DEMAND_STYLES, NEUTRAL
 from lcd.measurement.intervals import Interval, two_places
 from lcd.measurement.scores import CELLS, LEVELS, mean_curves
 from lcd.studies.diagnosis import Diagnosis
 
 
-class Look(NamedTuple):
-    """How one cell is drawn."""
+class CellStyle(NamedTuple):
+    """Plot style of one cell."""
 
     name: str
     colour: str
-    style: Literal["-"] | tuple[int, tuple[int, int]]
+    line: Literal["-"] | tuple[int, tuple[int, int]]
 
 
 # Okabe and Ito's colours, safe for colour-blind readers: warm for pixels, cold for semantic, dashed for imitation.
-LOOKS = {
-    "a": Look("pixels, rl", "#D55E00", "-"),
-    "b": Look("semantic, rl", "#0072B2", "-"),
-    "c": Look("pixels, imitation", "#E69F00", (0, (5, 2))),
-    "d": Look("semantic, imitation", "#56B4E9", (0, (5, 2))),
+CELL_STYLES = {
+    "a": CellStyle("pixels, rl", "#D55E00", "-"),
+    "b": CellStyle("semantic, rl", "#0072B2", "-"),
+    "c": CellStyle("pixels, imitation", "#E69F00", (0, (5, 2))),
+    "d": CellStyle("semantic, imitation", "#56B4E9", (0, (5, 2))),
 }
 WIDTH = 12.0  # inches; 1200 pixels at 100 dots an inch
 LINE = 0.19  # inches a line of the texts above and below the panels
@@ -44,7 +44,7 @@ LEFT = 0.074  # of the figure, where curves and legend begin
 
 
 def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
-    """Draw curves, decomposition and verdict of one game.
+    """Plot curves, decomposition and verdict of one game.
 
     Parameters
     ----------
@@ -85,19 +85,19 @@ def draw_diagnosis(diagnosis: Diagnosis) -> Figure:
 
 
 def draw_cells(axes: Axes, curves: pd.DataFrame, linewidth: float = 1.5) -> dict[str, float]:
-    """Draw the mean curves of the four cells with their ranges, and give where each ends, by its letter."""
+    """Plot the mean curves of the four cells with their ranges, and return the final score of each, by its letter."""
     ends = {}
     for letter, (view, learning) in CELLS.items():
         cell = curves[(curves["view"] == view) & (curves["learning"] == learning)]
-        look = LOOKS[letter]
-        axes.plot(cell["step"], cell["mean"], color=look.colour, linestyle=look.style, linewidth=linewidth)
-        axes.fill_between(cell["step"], cell["low"], cell["high"], color=look.colour, alpha=0.16, linewidth=0)
+        style = CELL_STYLES[letter]
+        axes.plot(cell["step"], cell["mean"], color=style.colour, linestyle=style.line, linewidth=linewidth)
+        axes.fill_between(cell["step"], cell["low"], cell["high"], color=style.colour, alpha=0.16, linewidth=0)
         ends[letter] = float(cell["mean"].iloc[-1])
     return ends
 
 
 def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagnosis) -> None:
-    """Draw the four cells on one kind of level, with the reference lines that fit."""
+    """Plot the four cells on one kind of level, with the reference lines within the axis limits."""
     ends = draw_cells(axes, curves, linewidth=2)
     low, high = _score_range(diagnosis)
     axes.set_xlim(0, diagnosis.budget * 1.07)
@@ -134,12 +134,18 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagn
         axes.text(0.02, 0.985, text, transform=axes.transAxes, fontsize=8, color=NEUTRAL, va="top")
     for letter, place in _spread_labels(ends, 0.05 * (high - low)).items():
         axes.text(
-            diagnosis.budget * 1.02, place, letter, color=LOOKS[letter].colour, fontsize=11, weight="bold", va="center"
+            diagnosis.budget * 1.02,
+            place,
+            letter,
+            color=CELL_STYLES[letter].colour,
+            fontsize=11,
+            weight="bold",
+            va="center",
         )
 
 
 def _score_range(diagnosis: Diagnosis) -> tuple[float, float]:
-    """Return the limits of the score axis: the curves fill it, however small they are."""
+    """Limits of the score axis, chosen so that the curves fill it."""
     curves = mean_curves(diagnosis.curves)
     low, high = min(0.0, float(curves["low"].min())), max(0.02, float(curves["high"].max()))
     references = [1.0]
@@ -172,8 +178,8 @@ def _spread_labels(ends: dict[str, float], gap: float) -> dict[str, float]:
 def _draw_legend(figure: Figure, left: float, bottom: float, seeds: int) -> None:
     """Name the letters of the cells in a strip under the curves."""
     lines: list[Line2D | Patch] = [
-        Line2D([], [], color=look.colour, linestyle=look.style, linewidth=2, label=f"{letter}  {look.name}")
-        for letter, look in LOOKS.items()
+        Line2D([], [], color=style.colour, linestyle=style.line, linewidth=2, label=f"{letter}  {style.name}")
+        for letter, style in CELL_STYLES.items()
     ]
     if seeds > 1:
         lines.append(Patch(color=NEUTRAL, alpha=0.16, label=f"range of {seeds} seeds"))
@@ -191,16 +197,16 @@ def _draw_legend(figure: Figure, left: float, bottom: float, seeds: int) -> None
 
 
 def _draw_decomposition(axes: Axes, diagnosis: Diagnosis) -> None:
-    """Draw the way from a to d as a waterfall of the three demands."""
+    """Plot the gap between a and d as a waterfall of the three demands."""
     d = 1 - diagnosis.headroom.estimate
     a = d - diagnosis.gap.estimate
     steps = (
-        (diagnosis.perceptual, DEMAND_LOOKS["perceptual"].colour, "P\nseeing"),
-        (diagnosis.policy, DEMAND_LOOKS["policy"].colour, "L\ndeciding"),
-        (diagnosis.joint, DEMAND_LOOKS["joint"].colour, "J\nboth at once"),
+        (diagnosis.perceptual, DEMAND_STYLES["perceptual"].colour, "P\nperceptual"),
+        (diagnosis.policy, DEMAND_STYLES["policy"].colour, "L\npolicy"),
+        (diagnosis.joint, DEMAND_STYLES["joint"].colour, "J\njoint"),
     )
-    _draw_bar(axes, 0, 0.0, a, LOOKS["a"].colour)
-    _draw_bar(axes, len(steps) + 1, 0.0, d, LOOKS["d"].colour)
+    _draw_bar(axes, 0, 0.0, a, CELL_STYLES["a"].colour)
+    _draw_bar(axes, len(steps) + 1, 0.0, d, CELL_STYLES["d"].colour)
     tops, lows = {0: max(0.0, a), len(steps) + 1: max(0.0, d)}, [0.0, a, d]
     texts = {0: two_places(a), len(steps) + 1: two_places(d)}
     start = a
@@ -220,7 +226,7 @@ def _draw_decomposition(axes: Axes, diagnosis: Diagnosis) -> None:
         axes.text(place, top + 0.03 * room, texts[place], ha="center", va="bottom", fontsize=8)
     axes.axhline(0, color=NEUTRAL, linewidth=0.8)
     axes.set_ylim(min(lows) - 0.06 * room, max(tops.values()) + 0.24 * room)
-    names = ["a\nno help", *(name for *_, name in steps), "d\nboth helps"]
+    names = ["a\nneither solved", *(name for *_, name in steps), "d\nboth solved"]
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.tick_params(axis="x", length=0)
     axes.set_title("From a to d: area under the unseen-level curves", loc="left", fontsize=11)
@@ -232,7 +238,7 @@ def _draw_bar(axes: Axes, place: int, start: float, length: float, colour: str) 
 
 
 def _draw_rest(axes: Axes, diagnosis: Diagnosis) -> None:
-    """Draw what either help alone would bring, and the headroom, on their own scale: it can dwarf the demands."""
+    """Plot both gains and the headroom on an axis of their own, as the headroom can dwarf the demands."""
     words: dict[str, Any] = {
         "fontsize": 9,
         "va": "bottom",
@@ -241,7 +247,7 @@ def _draw_rest(axes: Axes, diagnosis: Diagnosis) -> None:
     rows = {
         "headroom": diagnosis.headroom,
         "better learning alone would bring": diagnosis.policy_gain,
-        "better sight alone would bring": diagnosis.perceptual_gain,
+        "better perception alone would bring": diagnosis.perceptual_gain,
     }
     for place, (name, found) in enumerate(rows.items()):
         if found.over != "nothing":
@@ -258,13 +264,13 @@ def _draw_rest(axes: Axes, diagnosis: Diagnosis) -> None:
 
 
 def _lines(found: Interval) -> str:
-    """Return a demand on two lines, signed."""
+    """Format a demand with its sign, on two lines."""
     estimate, limits = str(found).split(" ", 1)
     return f"{'' if estimate.startswith('-') else '+'}{estimate}\n{limits}"
 
 
 def _over(found: Interval) -> str:
-    """Name the whiskers."""
+    """Label of the intervals."""
     return {"seeds": "95 % intervals", "episodes": "95 % intervals over episodes", "nothing": "no intervals"}[
         found.over
     ]

@@ -1,4 +1,4 @@
-"""Names beside points, where they meet the fewest other points and names."""
+"""Labels of points, placed to overlap other points and labels least."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SIDES = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
 _PLACES = [(reach * x, reach * y) for reach in (7, 13) for x, y in _SIDES]  # printer's points right and up
 
 _POINT = 4.0
-"""Pixels from a point's centre that its mark covers."""
+"""Radius of a point's marker in pixels."""
 
 _WIDTH, _HEIGHT = 0.64, 1.06
 """Of a letter, as shares of the font's size."""
@@ -28,7 +28,7 @@ class Box(NamedTuple):
     high: float
 
     def overlap(self, other: Box) -> float:
-        """Area that two have in common."""
+        """Area of the intersection of two boxes."""
         width = min(self.right, other.right) - max(self.left, other.left)
         height = min(self.high, other.high) - max(self.low, other.low)
         return max(0.0, width) * max(0.0, height)
@@ -85,7 +85,7 @@ def write_names(
 
 
 def _beside(x: float, y: float, place: tuple[int, int], width: float, height: float, scale: float) -> Box:
-    """Where a name of some size lies."""
+    """Box of a label of a given size."""
     left = x + place[0] * scale - (width if place[0] < 0 else width / 2 if place[0] == 0 else 0)
     low = y + place[1] * scale - (height if place[1] < 0 else height / 2 if place[1] == 0 else 0)
     return Box(left, low, left + width, low + height)

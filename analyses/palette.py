@@ -1,12 +1,12 @@
-"""How demands are drawn, in every figure alike."""
+"""Styles of the demands, shared by all figures."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 
-class DemandLook(NamedTuple):
-    """How one demand is drawn."""
+class DemandStyle(NamedTuple):
+    """Plot style of one demand."""
 
     name: str
     colour: str
@@ -15,9 +15,9 @@ class DemandLook(NamedTuple):
 
 
 # Okabe and Ito's colours, safe for colour-blind readers, and another marker and line each.
-DEMAND_LOOKS = {
-    "perceptual": DemandLook("perceptual demand P", "#009E73", "o", "-"),
-    "policy": DemandLook("policy-learning demand L", "#CC79A7", "s", "--"),
-    "joint": DemandLook("joint demand J", "#888888", "^", ":"),
+DEMAND_STYLES = {
+    "perceptual": DemandStyle("perceptual demand P", "#009E73", "o", "-"),
+    "policy": DemandStyle("policy-learning demand L", "#CC79A7", "s", "--"),
+    "joint": DemandStyle("joint demand J", "#888888", "^", ":"),
 }
 NEUTRAL = "#555555"

@@ -1,4 +1,4 @@
-"""The report of a taxonomy: one HTML page that needs no network."""
+"""The report of a taxonomy: one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 import lcd
-from lcd.analyses.diagnosis_figure import LOOKS
-from lcd.analyses.palette import DEMAND_LOOKS
-from lcd.analyses.taxonomy_figure import CAPPED, CLASS_LOOKS, map_range
+from lcd.analyses.diagnosis_figure import CELL_STYLES
+from lcd.analyses.palette import DEMAND_STYLES
+from lcd.analyses.taxonomy_figure import CLASS_STYLES, FLOOR_LIMITED, map_range
 from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, paint
 from lcd.envs.procgen.actions import NUM_ACTIONS
-from lcd.envs.procgen.options import drawn_as
+from lcd.envs.procgen.options import appearance_options
 from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.rule import NEGLIGIBLE
@@ -78,9 +78,9 @@ def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> Non
 
 
 def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
-    """What the page's script draws, as JSON-able values."""
+    """Data of the page's figures, as JSON-able values."""
     tables = taxonomy.tables
-    looks = dict(zip(taxonomy.classes.names, CLASS_LOOKS, strict=False))
+    styles = dict(zip(taxonomy.classes.names, CLASS_STYLES, strict=False))
     games = {}
     measured = {row["game"]: row for row in _records(tables.games)}
     for row in taxonomy.positions.to_dict("records"):
@@ -89,7 +89,7 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
         games[game] = {
             "class": row["class"],
             "probability": row["probability"],
-            "capped": row["capped"] == CAPPED,
+            "floor_limited": row["floor_limited"] == FLOOR_LIMITED,
             "verdict": row["verdict"],
             "reason": known["reason"],
             "notes": [text for text in (known["would_decide"], known["cautions"]) if isinstance(text, str)],
@@ -100,12 +100,12 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
         }
     return {
         "games": games,
-        "classes": {name: {"colour": look.colour, "symbol": look.symbol} for name, look in looks.items()},
+        "classes": {name: {"colour": style.colour, "symbol": style.symbol} for name, style in styles.items()},
         "cells": {
-            letter: {"name": look.name, "colour": look.colour, "dashed": look.style != "-"}
-            for letter, look in LOOKS.items()
+            letter: {"name": style.name, "colour": style.colour, "dashed": style.line != "-"}
+            for letter, style in CELL_STYLES.items()
         },
-        "demands": {name: {"name": look.name, "colour": look.colour} for name, look in DEMAND_LOOKS.items()},
+        "demands": {name: {"name": style.name, "colour": style.colour} for name, style in DEMAND_STYLES.items()},
         "threshold": NEGLIGIBLE,
         "ranges": [map_range(taxonomy.positions, demand) for demand in PLANE],
         "seeds": taxonomy.seeds.to_dict("list"),
@@ -115,35 +115,35 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table, with None where nothing is known."""
+    """The rows of a table, with None for missing values."""
     known = table.notna()
     return [{name: table[name][row] if known[name][row] else None for name in table.columns} for row in table.index]
 
 
 def _configuration(games: pd.DataFrame) -> dict[str, str]:
-    """How all games were measured, in words for people."""
+    """Settings of the survey, for display."""
     first = _records(games)[0]
     hours = games["core_hours"].sum()
-    told = {
+    settings = {
         "preset": first["preset"],
         "steps a cell": f"{first['budget']:,}",
         "encoder": first["encoder"],
         "Procgen's distribution mode": first["mode"],
         "levels that the learners train on": first["training_levels"] and f"{first['training_levels']:,.0f}",
-        "appearance": first["appearance"] or "as players see it",
+        "appearance": first["appearance"] or "as published",
         "cost of all runs": f"{hours:.1f} core-hours" if hours else None,
     }
-    return {name: str(value) for name, value in told.items() if value is not None}
+    return {name: str(value) for name, value in settings.items() if value is not None}
 
 
 def _as_measured(game: dict[str, Any]) -> ProcgenOptions:
-    """A game of Procgen as the learners of a survey saw it, by its row in the table of games."""
-    drawing = drawn_as((game["appearance"] or "").split())
+    """Options of a game as it was measured, from its row in the table of games."""
+    drawing = appearance_options((game["appearance"] or "").split())
     return ProcgenOptions(game["game"], game["mode"] or "easy", **drawing)
 
 
 def twin_frames(options: ProcgenOptions, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A frame of a game in both views, some random steps into a level.
+    """A frame of a game in both views, after some random steps.
 
     Returns
     -------
@@ -155,9 +155,9 @@ def twin_frames(options: ProcgenOptions, seed: int = 0) -> tuple[NDArray[np.uint
     try:
         for _ in range(FRAME_STEPS):
             batch.step(random.integers(NUM_ACTIONS, size=1).astype(np.int32))
-        seen = batch.observe()
-        assert isinstance(seen, dict)
-        views = seen["pixels"][0], paint(seen["semantic"][0])
+        observed = batch.observe()
+        assert isinstance(observed, dict)
+        views = observed["pixels"][0], paint(observed["semantic"][0])
     finally:
         batch.close()
     enlarged = [view.repeat(FRAME_SCALE, axis=0).repeat(FRAME_SCALE, axis=1) for view in views]
@@ -186,7 +186,7 @@ def _class_rows(taxonomy: Taxonomy) -> list[dict[str, Any]]:
 
 
 def _downloads(taxonomy: Taxonomy, tables: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:
-    """Every table as a link that holds it."""
+    """Every table as a link with its content."""
     everything = {name: getattr(taxonomy.tables, name) for name in TABLES} | dict(tables)
     return [
         {"name": f"{name}.csv", "link": _data_uri(table.round(6).to_csv(index=False).encode(), "text/csv")}
@@ -205,7 +205,7 @@ def _data_uri(content: bytes, kind: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON that can stand within a script: null for what is not finite, and no end of the script in a string."""
+    """JSON that is safe within a script element, with null for non-finite numbers."""
 
     def plain(item: Any) -> Any:
         if isinstance(item, Mapping):

@@ -1,4 +1,4 @@
-"""The map of a taxonomy: games in the plane of their demands, and how the gap of each is made up."""
+"""The map of a taxonomy: games in the plane of their demands, and the decomposition of each game's gap."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lcd.analyses.names import write_names
-from lcd.analyses.palette import DEMAND_LOOKS, NEUTRAL
+from lcd.analyses.palette import DEMAND_STYLES, NEUTRAL
 from lcd.measurement.rule import NEGLIGIBLE
 from lcd.studies.taxonomy.positions import PLANE
 from lcd.studies.taxonomy.taxonomy import Taxonomy
 
 
-class ClassLook(NamedTuple):
-    """How the games of one class are drawn."""
+class ClassStyle(NamedTuple):
+    """Plot style of the games of one class."""
 
     colour: str
     marker: str
@@ -26,25 +26,25 @@ class ClassLook(NamedTuple):
 
 
 # Okabe and Ito's colours, safe for colour-blind readers, and another marker each.
-CLASS_LOOKS = (
-    ClassLook("#0072B2", "o", "circle"),
-    ClassLook("#D55E00", "s", "square"),
-    ClassLook("#009E73", "^", "triangle-up"),
-    ClassLook("#CC79A7", "D", "diamond"),
-    ClassLook("#E69F00", "v", "triangle-down"),
-    ClassLook("#56B4E9", "P", "cross"),
+CLASS_STYLES = (
+    ClassStyle("#0072B2", "o", "circle"),
+    ClassStyle("#D55E00", "s", "square"),
+    ClassStyle("#009E73", "^", "triangle-up"),
+    ClassStyle("#CC79A7", "D", "diamond"),
+    ClassStyle("#E69F00", "v", "triangle-down"),
+    ClassStyle("#56B4E9", "P", "cross"),
 )
 NEARBY = 0.3
-"""How much of an interval beyond the outermost game the map makes room for, in units of the score."""
+"""Part of an interval beyond the outermost game that lies within the map, in units of the score."""
 
-CAPPED = " ".join(PLANE)
-"""What a taxonomy says of a game both of whose demands are as large as they could show."""
+FLOOR_LIMITED = " ".join(PLANE)
+"""Value of the column `floor_limited` for games in which both demands are."""
 
 DECIDED, UNDECIDED = "black", "0.45"
 
 
 def draw_taxonomy(taxonomy: Taxonomy) -> Figure:
-    """Draw the map of the games beside the parts of their gaps.
+    """Plot the map of the games beside the decomposition of their gaps.
 
     Parameters
     ----------
@@ -66,30 +66,37 @@ def draw_taxonomy(taxonomy: Taxonomy) -> Figure:
 def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None:
     axes.axvspan(-1, NEGLIGIBLE, color="0.94", zorder=0, lw=0)
     axes.axhspan(-1, NEGLIGIBLE, color="0.94", zorder=0, lw=0)
-    for name, look in zip(names, CLASS_LOOKS, strict=False):
+    for name, style in zip(names, CLASS_STYLES, strict=False):
         rows = positions[positions["class"] == name]
         if rows.empty:
             continue
         spans = [_margins(rows, demand) for demand in ("perceptual", "policy")]
         drawn = axes.errorbar(
-            rows["perceptual"], rows["policy"], xerr=spans[0], yerr=spans[1], fmt=look.marker, color=look.colour,
+            rows["perceptual"], rows["policy"], xerr=spans[0], yerr=spans[1], fmt=style.marker, color=style.colour,
             ms=7, elinewidth=0.7, label=f"{name} ({len(rows)})", mec="white", mew=0.6,
         )  # fmt: skip
-        capped = rows[rows["capped"] == CAPPED]
+        floor_limited = rows[rows["floor_limited"] == FLOOR_LIMITED]
         axes.plot(
-            capped["perceptual"], capped["policy"], look.marker, ms=6.4, mfc="white", mec=look.colour, mew=1.2, zorder=3
+            floor_limited["perceptual"],
+            floor_limited["policy"],
+            style.marker,
+            ms=6.4,
+            mfc="white",
+            mec=style.colour,
+            mew=1.2,
+            zorder=3,
         )
         for bars in drawn[2]:
             bars.set_alpha(0.4)
     axes.set_xlim(*map_range(positions, "perceptual"))
     axes.set_ylim(*map_range(positions, "policy"))
     axes.axline((0, 0), slope=1, color="0.75", lw=0.8, ls=(0, (4, 4)), zorder=0)
-    axes.set_xlabel("perceptual demand P: what seeing costs")
-    axes.set_ylabel("policy-learning demand L: what deciding costs")
+    axes.set_xlabel("perceptual demand P")
+    axes.set_ylabel("policy-learning demand L")
     axes.set_title("Games by what makes them hard, with 95 % intervals", loc="left", fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
-    if (positions["capped"] == CAPPED).any():
-        axes.plot([], [], "o", mfc="white", mec="0.3", mew=1.2, label="open: nothing is learned without both helps")
+    if (positions["floor_limited"] == FLOOR_LIMITED).any():
+        axes.plot([], [], "o", mfc="white", mec="0.3", mew=1.2, label="open: floor-limited demands")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
     styles = [
         {"color": DECIDED, "style": "normal"} if decided else {"color": UNDECIDED, "style": "italic"}
@@ -101,7 +108,7 @@ def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None
 
 
 def map_range(positions: pd.DataFrame, demand: str) -> tuple[float, float]:
-    """From where to where an axis of the map goes: all of the games, and of their intervals what lies near.
+    """Range of an axis of the map: all games, and the parts of their intervals that lie near.
 
     Parameters
     ----------
@@ -123,13 +130,13 @@ def _margins(rows: pd.DataFrame, demand: str) -> np.ndarray:
 
 
 def _draw_parts(axes: Axes, positions: pd.DataFrame) -> None:
-    """Draw the three demands of each game with their intervals, the largest gap on top."""
+    """Plot the three demands of each game with their intervals, the largest gap on top."""
     rows = positions.sort_values("gap")
     places = np.arange(len(rows))
-    for shift, (demand, look) in zip((0.22, 0.0, -0.22), DEMAND_LOOKS.items(), strict=True):
+    for shift, (demand, style) in zip((0.22, 0.0, -0.22), DEMAND_STYLES.items(), strict=True):
         axes.errorbar(
-            rows[demand], places + shift, xerr=_margins(rows, demand), fmt=look.marker, color=look.colour, ms=5, lw=1.2,
-            label=look.name,
+            rows[demand], places + shift, xerr=_margins(rows, demand), fmt=style.marker, color=style.colour, ms=5,
+            lw=1.2, label=style.name,
         )  # fmt: skip
     axes.plot(rows["gap"], places, "|", color="black", ms=13, mew=1.6, label="learning gap G")
     axes.axvline(0, color=NEUTRAL, lw=0.8)

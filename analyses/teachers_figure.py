@@ -1,4 +1,4 @@
-"""The figure of the reference teachers: all games against chance, long training and the experts behind the teachers."""
+"""Figure of the reference teachers against random play, PPO after 25M and 50M steps, and the experts."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from matplotlib.figure import Figure
 
 from lcd.envs import get_game
 from lcd.measurement.scores import Normalisation
-from lcd.teachers.evaluation import LONG_TRAINED
+from lcd.teachers.evaluation import PPO_50M_RETURNS
 from lcd.teachers.library import Card
 
 TEACHER, EXPERT, REFERENCE = "#0072B2", "#E69F00", "#555555"  # Okabe and Ito's, safe for colour-blind readers
 
 
 def teacher_table(cards: Sequence[Card], published: Mapping[str, float]) -> pd.DataFrame:
-    """One row a game: returns of the teacher and of what it is held against, and the same as normalised scores.
+    """Returns and normalised scores of the teachers and of what they are compared with.
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ def teacher_table(cards: Sequence[Card], published: Mapping[str, float]) -> pd.D
         constants = get_game(card.game).normalisation(card.distribution_mode)
         assert constants is not None
         score_of = Normalisation(*constants, source="published").score
-        examined = {"teacher": card.unseen, "teacher, training": card.training, "expert": card.expert}
-        ranges = {quantity: (score.mean, score.low, score.high) for quantity, score in examined.items()}
+        evaluated = {"teacher": card.unseen, "teacher, training": card.training, "expert": card.expert}
+        ranges = {quantity: (score.mean, score.low, score.high) for quantity, score in evaluated.items()}
         ranges["PPO 25M"] = (published[card.game],) * 3
-        ranges["PPO 50M"] = (LONG_TRAINED[card.game],) * 3
+        ranges["PPO 50M"] = (PPO_50M_RETURNS[card.game],) * 3
         for quantity, returns in ranges.items():
             rows.append((card.game, quantity, *returns, *map(score_of, returns)))
     columns = ["game", "quantity", "return", "low", "high", "score", "score_low", "score_high"]
@@ -48,7 +48,7 @@ def teacher_table(cards: Sequence[Card], published: Mapping[str, float]) -> pd.D
 
 
 def draw_teachers(table: pd.DataFrame) -> Figure:
-    """Draw the table: a line a game, best teachers on top.
+    """Plot the table, one line a game, the best teachers on top.
 
     Parameters
     ----------

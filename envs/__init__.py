@@ -1,4 +1,4 @@
-"""Procgen environments with twin views: what a player sees, and a perfect segmentation of the same state."""
+"""Procgen environments with twin views: the rendered frame and a perfect segmentation of the same state."""
 
 from lcd.envs.calibration.adaptors import register as _register_calibration
 from lcd.envs.gymnasium_envs import ProcgenEnv, ProcgenVectorEnv, register

@@ -27,7 +27,7 @@ def _as_frames(observation: Any, view: View) -> np.ndarray:
 
 
 class GameEnv(gymnasium.Env):
-    """One game; a subclass says how it is laid out.
+    """Base class of single games; a subclass creates the game.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class GameEnv(gymnasium.Env):
         self._next_is_laid_out = False
 
     def _lay_out(self, num_envs: int, seed: int) -> Batch:
-        """Begin so many games."""
+        """Create a batch of games."""
         raise NotImplementedError
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -87,7 +87,7 @@ class GameEnv(gymnasium.Env):
         return self._observation, float(step.rewards[0]), terminated, truncated, info
 
     def render(self) -> np.ndarray | None:
-        """The frame of the last observation (label maps in their drawing's colours)."""
+        """The frame of the last observation (label maps in false colours)."""
         return _as_frames(self._observation, self.view) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
@@ -100,7 +100,7 @@ class GameEnv(gymnasium.Env):
 class GameVectorEnv(gymnasium.vector.VectorEnv):
     """A batch of games that step together; an ended episode gives way to the next in the same step.
 
-    A subclass says how the batch is laid out.
+    A subclass creates the batch.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
         self._batch: Batch | None = None
 
     def _lay_out(self, num_envs: int, seed: int) -> Batch:
-        """Begin so many games."""
+        """Create a batch of games."""
         raise NotImplementedError
 
     def reset(
@@ -156,10 +156,10 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
             prev_level_complete=step.level_completes,
         )
         ended = step.terminated | step.truncated
-        shown = [index for index in np.flatnonzero(ended).tolist() if index in step.final_observations]
-        if step.truncated.any() or shown:
+        with_final = [index for index in np.flatnonzero(ended).tolist() if index in step.final_observations]
+        if step.truncated.any() or with_final:
             final = np.full(self.num_envs, None, object)
-            for index in shown:
+            for index in with_final:
                 final[index] = step.final_observations[index]
             info |= {"final_obs": final, "_final_obs": np.array([observation is not None for observation in final])}
         return step.observations, step.rewards.astype(np.float64), step.terminated, step.truncated, info
@@ -169,7 +169,7 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
         return columns | {f"_{name}": everywhere for name in columns}
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """The frames of all games (label maps in their drawing's colours)."""
+        """The frames of all games (label maps in false colours)."""
         if self.render_mode != "rgb_array" or self._batch is None:
             return None
         return tuple(_as_frames(self._batch.observe(), self.view))
@@ -244,7 +244,7 @@ class ProcgenVectorEnv(GameVectorEnv):
 
 
 def register() -> None:
-    """Make all games known to Gymnasium as ``lcd/<Title>-v0``; importing `envs` does so."""
+    """Register all games with Gymnasium as ``lcd/<Title>-v0``; importing `lcd.envs` does so."""
     for game in GAMES.values():
         gymnasium.register(
             f"lcd/{game.title}-v0",

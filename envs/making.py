@@ -1,4 +1,4 @@
-"""One way to make a batch of any game that the project knows."""
+"""Construction of a batch of any known game."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from lcd.envs.procgen.options import ProcgenOptions
 class GameVecEnv(VecEnv):
     """A batch of games for Stable-Baselines3, without a Python loop over the games.
 
-    A subclass says how the batch is laid out.
+    A subclass creates the batch.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class GameVecEnv(VecEnv):
     action_space
         Of one game.
     seed
-        Decides which levels are drawn in which order; `seed()` and the next `reset()` replace it. After `close()` they
+        Seed of the sequence of levels; `seed()` and the next `reset()` replace it. After `close()` they
         begin again.
     """
 
@@ -47,7 +47,7 @@ class GameVecEnv(VecEnv):
 
     @abstractmethod
     def _lay_out(self, seed: int) -> Batch:
-        """Begin the games."""
+        """Create the batch of games."""
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Set the seed that the next `reset` starts from."""
@@ -162,14 +162,14 @@ class ProcgenVecEnv(GameVecEnv):
     Parameters
     ----------
     options
-        The game, its levels and how it is drawn.
+        The game, its levels and its appearance.
     num_envs
         Number of games.
     view
         ``"pixels"``: RGB frames of shape (64, 64, 3); ``"semantic"``: label maps of shape (64, 64); ``"both"``: a
         dictionary of the two for the same state.
     seed
-        Decides which levels are drawn in which order; `seed()` and the next `reset()` replace it.
+        Seed of the sequence of levels; `seed()` and the next `reset()` replace it.
     num_threads
         Threads that step the games; 0 steps them in the calling thread.
 
@@ -204,7 +204,7 @@ class ProcgenVecEnv(GameVecEnv):
 
     @property
     def divergences(self) -> int:
-        """How often a game's two drawings parted and were brought together again, since the games began."""
+        """How often frame and label map of a game diverged and were synchronised again, since the games began."""
         now = self._batch.divergences if isinstance(self._batch, ProcgenBatch) else 0
         return self._past_divergences + now
 
@@ -223,14 +223,14 @@ class ProcgenVecEnv(GameVecEnv):
         super().close()
 
     def saved_state(self, index: int) -> bytes:
-        """Everything that decides how one game goes on, as Procgen saves it; see `lcd.envs.procgen.saved_state`."""
+        """Complete state of one game, as Procgen saves it; see `lcd.envs.procgen.saved_state`."""
         if self._batch is None:
             raise RuntimeError("Call reset() before saved_state().")
         assert isinstance(self._batch, ProcgenBatch)
         return self._batch.saved_state(index)
 
     def give_up(self, games: np.ndarray) -> None:
-        """End the episodes of some games, shape (num_envs,), bool, with the coming step, whatever is done in it."""
+        """End the episodes of some games, shape (num_envs,), bool, with the coming step, whatever the action."""
         if self._batch is None:
             raise RuntimeError("Call reset() before give_up().")
         assert isinstance(self._batch, ProcgenBatch)

@@ -1,10 +1,10 @@
-"""How many dials a calibration of fewer steps and seeds would have told apart.
+"""How many difficulty factors a calibration with fewer steps and seeds would have separated.
 
     python scripts/calibration_budgets.py --output docs/calibration/budgets.csv
 
 Takes the runs of `lcd calibrate` from the store and scores them again: their curves up to each evaluation, and every
-choice of fewer seeds. One row a (budget, seeds): the mean number of dials that pass over the choices, of how many, and
-the medians over dials and choices of the rank correlation, of the leak and of the relative error of the movement.
+choice of fewer seeds. One row a (budget, seeds): the mean number of factors that pass over the choices, of how many,
+and the medians over factors and choices of the rank correlation, of the leak and of the relative error of the movement.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def smaller_calibrations(sweep: Sweep, store: Store) -> pd.DataFrame:
                     "budget": budget,
                     "seeds": count,
                     "passing": table.groupby("choice")["passes"].sum().mean(),
-                    "dials": len(sweep.dials),
+                    "dials": len(sweep.factors),
                     "spearman": table["spearman"].median(),
                     "leak": table["leak"].median(),
                     "relative_error": error.median(),

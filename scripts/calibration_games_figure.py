@@ -1,4 +1,4 @@
-"""Draws docs/calibration-games.png: what every dial of Courier does at 0, ½ and 1, and Tracker as time goes by."""
+"""Draw docs/calibration-games.png: Courier at the settings 0, ½ and 1 of every factor, and Tracker over time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lcd.envs import paint
 from lcd.envs.calibration.batch import CalibrationBatch, CalibrationOptions
-from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 
 VALUES = (0.0, 0.5, 1.0)
@@ -55,21 +55,23 @@ def draw(path: Path) -> None:
     figure = Figure(figsize=(13.5, 9), layout="constrained")
     courier, tracker = figure.subfigures(1, 2, width_ratios=[2 * len(VALUES), len(TIMES) + 0.4])
     columns = courier.subfigures(1, 2)
-    for column, family, name in zip(columns, (PERCEPTUAL, POLICY), ("perceptual dials", "policy dials"), strict=True):
+    for column, family, name in zip(
+        columns, (PERCEPTUAL, POLICY), ("perceptual factors", "policy factors"), strict=True
+    ):
         column.suptitle(f"Courier: {name}", fontsize=10)
-        for row, dial in zip(column.subplots(len(family), len(VALUES)), family, strict=True):
+        for row, factor in zip(column.subplots(len(family), len(VALUES)), family, strict=True):
             for panel, value in zip(row, VALUES, strict=True):
-                options = CourierOptions(Dials(**{"horizon": 0.4, dial: value}))
-                show(panel, seen(on_level(options), 12)[0], f"{value:g}", dial if not value else "")
+                options = CourierOptions(DifficultyFactors(**{"horizon": 0.4, factor: value}))
+                show(panel, seen(on_level(options), 12)[0], f"{value:g}", factor if not value else "")
     tracker.suptitle("Tracker, after so many steps", fontsize=10)
     panels = tracker.subplots(len(TRACKED) + 1, len(TIMES))
     for row, (name, options) in zip(panels, TRACKED.items(), strict=False):
         for panel, time in zip(row, TIMES, strict=True):
             show(panel, seen(on_level(options), time)[0], str(time), name if not time else "")
     label_maps = {
-        "Courier's label map": (CourierOptions(Dials(horizon=0.4)), 12),
-        "the same,\nfive subgoals": (CourierOptions(Dials(horizon=0.4, subgoals=1)), 12),
-        "the same,\nall distractors": (CourierOptions(Dials(horizon=0.4, distractors=1)), 12),
+        "Courier's label map": (CourierOptions(DifficultyFactors(horizon=0.4)), 12),
+        "the same,\nfive subgoals": (CourierOptions(DifficultyFactors(horizon=0.4, subgoals=1)), 12),
+        "the same,\nall distractors": (CourierOptions(DifficultyFactors(horizon=0.4, distractors=1)), 12),
         "Tracker's label map": (TrackerOptions(), 40),
     }
     for panel, (name, (shown, steps)) in zip(panels[-1], label_maps.items(), strict=True):

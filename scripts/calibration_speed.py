@@ -1,8 +1,8 @@
-"""How fast the calibration games run, in steps a second on one core, 64 games at a time.
+"""Measure the speed of the calibration games, in steps a second on one core, 64 games at a time.
 
     OMP_NUM_THREADS=1 python scripts/calibration_speed.py --output docs/calibration_speed.csv
 
-One row a game and view. Every perceptual dial is also tried at 1 alone, and all ten together.
+One row a game and view. Every perceptual factor is also tried at 1 alone, and all ten together.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 import pandas as pd
 
 from lcd.envs.calibration.batch import ACTIONS, CalibrationBatch, CalibrationOptions
-from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 from lcd.envs.procgen.batch import VIEWS
 
 NUM_ENVS, STEPS, REPEATS = 64, 200, 5
 GAMES: dict[str, CalibrationOptions] = {
     "Courier": CourierOptions(),
-    **{f"Courier, {dial} 1": CourierOptions(Dials(**{dial: 1.0})) for dial in PERCEPTUAL},
-    "Courier, all dials 1": CourierOptions(Dials(**dict.fromkeys(PERCEPTUAL + POLICY, 1.0))),
+    **{f"Courier, {factor} 1": CourierOptions(DifficultyFactors(**{factor: 1.0})) for factor in PERCEPTUAL},
+    "Courier, all dials 1": CourierOptions(DifficultyFactors(**dict.fromkeys(PERCEPTUAL + POLICY, 1.0))),
     "Tracker": TrackerOptions(),
     "Tracker, 15 distractors": TrackerOptions(distractors=15),
 }

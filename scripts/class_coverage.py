@@ -1,12 +1,12 @@
-"""Simulate how often the bootstrap finds classes among games that are one, and among games that are two.
+"""Simulate how often the bootstrap finds classes among games of one class, and of two.
 
-Games are drawn from one normal cloud, or from two of the same size, in the plane of the two demands; what is measured
-of each are a few seeds a cell, so that its position is known with a noise whose variance is a given multiple of the
-cloud's own. The tidy result, one row a setting, is the evidence for the test in `lcd.studies.taxonomy.classes`:
+Games are drawn from one normal cloud, or from two of the same size, in the plane of the two demands. Each is measured
+with a few seeds a cell, whose noise has a given multiple of the cloud's variance. The tidy result, one row a setting,
+is the evidence for the test in `lcd.studies.taxonomy.classes`:
 
     python scripts/class_coverage.py --output docs/class_coverage.csv
 
-Where the truth is one class, the chance that the test gives for two should be even over 1/20, 2/20, … 1 (of 19 sets of
+Where the truth is one class, the p-value of two should be uniform over 1/20, 2/20, … 1 (of 19 sets of
 games drawn for the test): its mean, ``mean_p``, 0.525, at or below 0.05 (``percent_rejected``) in 5 % of surveys, at or
 below 0.5 in half of them. Where the truth is two classes, ``percent_rejected`` is the power.
 """

@@ -1,8 +1,8 @@
-"""Damaged files of somebody else, handed to what reads such files: each is refused in a sentence, or is still valid.
+"""Fuzz test of the readers of untrusted files: each damaged file must be refused in one sentence, or still be valid.
 
 ``python scripts/damaged_files.py --count 300`` prints a table. Files of every kind are damaged in every way: flipped
-bits, cut off, wrong types, nested deeply, huge numbers declared, or no ordinary file at all. What reads them runs in
-this process, with a limit on its time and on the memory that it may take beside what is taken already.
+bits, cut off, wrong types, nested deeply, huge numbers declared, or no ordinary file at all. The readers run in this
+process, with limits on their time and additional memory.
 """
 
 from __future__ import annotations
@@ -421,10 +421,10 @@ def _kinds(folder: Path) -> list[Kind]:
 
         Card.read(file)
 
-    def leg(file: Path) -> None:
-        from lcd.teachers.training import _read_leg
+    def checkpoint(file: Path) -> None:
+        from lcd.teachers.training import _read_segment
 
-        _read_leg(file)
+        _read_segment(file)
 
     return [
         Kind("policy", "lcd align", _copied(policies, "policy.safetensors"), align, "safetensors"),
@@ -448,7 +448,7 @@ def _kinds(folder: Path) -> list[Kind]:
         Kind("gaze, table", "read_trial", _copied(good / "gaze", "trial.txt"), trial),
         Kind("gaze, frames", "read_trial", _copied(good / "gaze", "trial.tar.bz2"), trial),
         Kind("card of a teacher", "lcd teachers", _copied(good / "teachers", "card.json"), card, "json"),
-        Kind("leg of a teacher", "lcd teachers train", _copied(good / "teachers", "leg-0.pt"), leg),
+        Kind("checkpoint of a teacher", "lcd teachers train", _copied(good / "teachers", "segment-0.pt"), checkpoint),
     ]
 
 
@@ -660,8 +660,8 @@ def _make_teachers(good: Path) -> None:
 
     (good / "teachers").mkdir()
     shutil.copy(SHIPPED / "maze.json", good / "teachers" / "card.json")
-    left = {"number": 0, "cooled": 0, "policy": {"a": torch.zeros(4)}, "table": [{"steps": 1}]}
-    torch.save(left, good / "teachers" / "leg-0.pt")
+    state = {"number": 0, "cooled": 0, "policy": {"a": torch.zeros(4)}, "table": [{"steps": 1}]}
+    torch.save(state, good / "teachers" / "segment-0.pt")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What a reference teacher's labels cost, as a share of its student's step.
+"""Measure the cost of a reference teacher's labels as a share of its student's step.
 
     python scripts/label_cost.py --output docs/label_cost.csv
 

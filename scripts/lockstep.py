@@ -1,11 +1,11 @@
-"""Whether the two drawings of every game stay in one state, played by the strongest players there are.
+"""Test that frames and label maps of every game stay in one state, under the reference teachers.
 
     python scripts/lockstep.py --episodes 300 --output docs/lockstep.csv
 
 Both views of each game are played by its reference teacher (on hard levels by the teacher of hard levels where there is
 one, else by that of easy ones), each episode to its end. Whole states are compared with their twins', not rewards only.
 One row a (game, mode): the teacher, episodes that ended, steps, states compared, divergences, and the mean return of
-the episodes, which says how far the player gets. Finished rows are kept: the same command goes on.
+the episodes, which shows how far the player gets. Finished rows are kept, and the same command resumes.
 """
 
 from __future__ import annotations

@@ -1,16 +1,17 @@
-"""Whether the demands of real games move as they should: drawn plainly, and on harder levels.
+"""Test predictions about the demands of Procgen's games: with plainer rendering, and on harder levels.
 
     python scripts/procgen_checks.py --output docs/procgen_checks.csv
 
-The games drawn plainly (`lcd survey procgen-plain`) and as players see them (`lcd survey procgen-easy`) come from the
-tables in the package. On hard levels only what is asked is trained: the policy-learning demand stands between the two
-learners on label maps, so `procgen-hard`'s learners from pixels are left out (`lcd survey procgen-hard` trains them as
-well, and finds these runs in the store). Finished runs are kept: the same command goes on where it stopped. Each game's
-rows take the place of those that the folder has of it, so games may be measured on several machines (--games).
+The games with plain rendering (`lcd survey procgen-plain`) and in the original one (`lcd survey procgen-easy`) come
+from the tables in the package. On hard levels only the runs that are needed are trained: the policy-learning demand
+stands between the two learners on label maps, so `procgen-hard`'s learners from pixels are left out (`lcd survey
+procgen-hard` trains them as well, and finds these runs in the store). Finished runs are kept, and the same command
+resumes from them. Each game's rows replace its earlier ones in the folder, so that several machines can share the games
+(--games).
 
-One row a (game, change, demand): the demand before and after, the difference with its 95 % limits, which way it was
-predicted to go, whether the interval bears that out, refutes it or leaves it open, and the score of the learner with
-both kinds of help on either side, which no demand exceeds where the learner without one of them stays at 0.
+One row a (game, change, demand): the demand before and after, the difference with its 95 % limits, the
+predicted direction, whether the interval supports it, refutes it or leaves it open, and the score of cell d before and
+after, which is the upper limit of a floor-limited demand.
 """
 
 from __future__ import annotations

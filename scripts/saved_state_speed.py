@@ -1,9 +1,9 @@
-"""How long the privileged state takes to read, game by game, in microseconds a game.
+"""Measure how long the privileged state takes to read, in microseconds a game.
 
     python scripts/saved_state_speed.py --output docs/saved_state_speed.csv
 
-Columns: a step of the game (semantic view), saving the state, taking it apart (entities, grid, camera), and, where ways
-are known, finding the way to the goal and looking up how much of it is left.
+Columns: a step of the game (semantic view), saving the state, parsing it (entities, grid, camera), and, where paths are
+known, finding the shortest path to the goal and reading its remaining length.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws docs/semantic-view.png: frames of the 16 games beside their label maps, at moments that show many classes."""
+"""Draw docs/semantic-view.png: frames and label maps of the 16 games, at moments with many classes."""
 
 from __future__ import annotations
 

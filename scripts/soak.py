@@ -1,4 +1,4 @@
-"""Measure reliability: what is lost when processes are killed, bits flip, files are damaged, or learning goes on.
+"""Soak test: losses when processes are killed, bits flip, files are damaged, or training runs long.
 
     python scripts/soak.py                                  # everything, some hours; the table is docs/soak.csv
     python scripts/soak.py kills flips --kills 5 --flips 20 # two of the parts, fewer of each
@@ -6,13 +6,13 @@
 
 kills   SIGKILL to a survey of several games at a random moment: to the process that plans, to one that trains, or to
         all at once. The same command then goes on. When it reaches the end, every run, diagnosis and table must equal,
-        bit for bit, those of a survey that nobody disturbed; only times are left out. Then another survey begins, until
+        bit for bit, those of an undisturbed survey, except times. Then another survey begins, until
         as many signals were sent as are asked for.
 resume  SIGKILL to a single run, which goes on from its last checkpoint, by `interrupted_run.py`.
-flips   One bit of a file of a finished survey is turned around, over all kinds of files. Whoever reads the file must
-        refuse it in one sentence, or give what it gave before.
+flips   One bit of a file of a finished survey is flipped, over all kinds of files. Its reader must refuse it in one
+        sentence, or return the same as before.
 learn   `PPO.learn` goes on in one process, and its memory must not grow. The first quarter of the time is warming up.
-files   Damaged files of somebody else's, over all commands, by `damaged_files.py`.
+files   Damaged untrusted files, over all commands, by `damaged_files.py`.
 
 A row of the table says what was tried, how often, how often it was detected (refused in one sentence), how often it
 changed nothing, and how often something was lost: a run, a bit of a result, or the one sentence. The exit status is 1

@@ -1,4 +1,4 @@
-"""Courier, the calibration game: rules, pictures, exact returns, and what each dial leaves alone."""
+"""Courier, the calibration game: rules, rendering, exact returns, and what each difficulty factor leaves unchanged."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from stable_baselines3.common.env_checker import check_env as check_sb3_env
 from lcd.agents import PPO
 from lcd.envs.calibration.adaptors import CalibrationEnv, CalibrationVecEnv
 from lcd.envs.calibration.batch import CalibrationBatch
-from lcd.envs.calibration.chance import uniform
+from lcd.envs.calibration.counter_random import uniform
 from lcd.envs.calibration.courier import EPISODE, MOVES, PATIENCE, SIZE, Courier, Rules
 from lcd.envs.calibration.courier_drawing import CELL, OTHER_LABEL, CourierDrawing
-from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
 from lcd.envs.calibration.expert import CourierExpert
 from lcd.envs.calibration.optimum import expected_returns
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 
 SETTINGS = [
-    Dials(),
-    Dials(horizon=0.5),
-    Dials(horizon=1, clutter=1, distractors=1, change=1, noise=1, camouflage=1),
-    Dials(subgoals=1, horizon=0.2),
-    Dials(delay=0.5, sparsity=1, horizon=0.3),
-    Dials(slip=1),
-    Dials(slip=0.6, subgoals=0.5, horizon=0.3, distractors=0.5),
+    DifficultyFactors(),
+    DifficultyFactors(horizon=0.5),
+    DifficultyFactors(horizon=1, clutter=1, distractors=1, change=1, noise=1, camouflage=1),
+    DifficultyFactors(subgoals=1, horizon=0.2),
+    DifficultyFactors(delay=0.5, sparsity=1, horizon=0.3),
+    DifficultyFactors(slip=1),
+    DifficultyFactors(slip=0.6, subgoals=0.5, horizon=0.3, distractors=0.5),
 ]
 
 
@@ -55,13 +55,13 @@ def returns(env, policy):
 
 def test_dials_are_either_perceptual_or_of_policy():
     assert set(PERCEPTUAL).isdisjoint(POLICY)
-    assert {*PERCEPTUAL, *POLICY} == {field.name for field in fields(Dials)}
+    assert {*PERCEPTUAL, *POLICY} == {field.name for field in fields(DifficultyFactors)}
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), "0.5", True, None])
 def test_an_impossible_dial_is_one_clear_sentence(value):
-    with pytest.raises(ValueError, match=r"^The dial noise goes from 0 to 1, not to .*\.$"):
-        Dials(noise=value)
+    with pytest.raises(ValueError, match=r"^The difficulty factor noise must be a number from 0 to 1, not .*\.$"):
+        DifficultyFactors(noise=value)
 
 
 def test_random_numbers_depend_on_every_key_and_are_even():
@@ -75,10 +75,10 @@ def test_random_numbers_depend_on_every_key_and_are_even():
     assert abs(np.corrcoef(numbers[:-1].ravel(), numbers[1:].ravel())[0, 1]) < 0.02
 
 
-@pytest.mark.parametrize("dials", SETTINGS)
-def test_the_expert_returns_what_planning_expects_and_chance_what_chance_does(dials):
-    expected = expected_returns(dials)
-    expert, generator = CourierExpert(dials), torch.Generator().manual_seed(0)
+@pytest.mark.parametrize("factors", SETTINGS)
+def test_expert_and_random_policy_return_what_planning_computes(factors):
+    expected = expected_returns(factors)
+    expert, generator = CourierExpert(factors), torch.Generator().manual_seed(0)
 
     def best(labels):
         chances = expert.log_probabilities(torch.as_tensor(labels)).exp()
@@ -86,18 +86,22 @@ def test_the_expert_returns_what_planning_expects_and_chance_what_chance_does(di
 
     nobody = actions_of_nobody(600)
     for policy, mean in ((best, expected.best), (lambda labels: next(nobody), expected.random)):
-        played, _ = returns(CalibrationVecEnv(CourierOptions(dials), 600, "semantic", seed=1), policy)
+        played, _ = returns(CalibrationVecEnv(CourierOptions(factors), 600, "semantic", seed=1), policy)
         assert played.mean() == pytest.approx(mean, abs=4 * max(played.std(), 0.01) / np.sqrt(600))
 
 
 def test_without_slips_the_best_return_is_the_number_of_jobs_that_fit():
-    for dials in (Dials(horizon=0.5), Dials(horizon=1, subgoals=0.25), Dials(subgoals=1)):
-        rules = Rules.of(dials)
-        assert expected_returns(dials).best == EPISODE // rules.pace // rules.items
+    for factors in (
+        DifficultyFactors(horizon=0.5),
+        DifficultyFactors(horizon=1, subgoals=0.25),
+        DifficultyFactors(subgoals=1),
+    ):
+        rules = Rules.of(factors)
+        assert expected_returns(factors).best == EPISODE // rules.pace // rules.items
 
 
 def test_a_move_takes_as_many_steps_as_the_horizon_says_and_only_the_last_action_counts():
-    slow, fast = Courier(Dials(horizon=0.5), EVERYONE), Courier(Dials(), EVERYONE)
+    slow, fast = Courier(DifficultyFactors(horizon=0.5), EVERYONE), Courier(DifficultyFactors(), EVERYONE)
     assert slow.rules.pace == 4
     nobody = actions_of_nobody(len(EVERYONE))
     for step in range(1, EPISODE):
@@ -111,7 +115,7 @@ def test_a_move_takes_as_many_steps_as_the_horizon_says_and_only_the_last_action
 
 
 def test_an_item_that_is_not_fetched_is_laid_out_anew_and_those_fetched_are_not_lost():
-    courier = Courier(Dials(subgoals=0.25), EVERYONE)
+    courier = Courier(DifficultyFactors(subgoals=0.25), EVERYONE)
     for step in range(1, 2 * PATIENCE + 1):
         before, fetched = courier.items.copy(), courier.fetched.copy()
         courier.step(np.zeros(len(EVERYONE), int))
@@ -126,11 +130,11 @@ def test_an_item_that_is_not_fetched_is_laid_out_anew_and_those_fetched_are_not_
     assert all((MOVES[1:] % SIZE == item[1]).all(axis=1).any() for item in courier.items)
 
 
-@pytest.mark.parametrize("dial", ["delay", "sparsity"])
-def test_when_rewards_are_paid_changes_no_return(dial):
+@pytest.mark.parametrize("factor", ["delay", "sparsity"])
+def test_when_rewards_are_paid_changes_no_return(factor):
     totals, first_rewards = [], []
     for value in (0, 0.3, 1):
-        courier = Courier(Dials(**{dial: value}), np.arange(100))
+        courier = Courier(DifficultyFactors(**{factor: value}), np.arange(100))
         nobody = actions_of_nobody(100)
         paid = np.array([courier.step(next(nobody))[0] for _ in range(EPISODE)])
         totals.append(paid.sum(axis=0))
@@ -144,12 +148,12 @@ def test_when_rewards_are_paid_changes_no_return(dial):
 OWING = [({}, False), ({"horizon": 1.0}, False), ({"delay": 0.1}, True), ({"sparsity": 1.0}, True)]
 
 
-@pytest.mark.parametrize(("dials", "owing"), OWING)
-def test_where_rewards_may_be_owed_the_last_step_ends_the_game(dials, owing):
+@pytest.mark.parametrize(("factors", "owing"), OWING)
+def test_where_rewards_may_be_owed_the_last_step_ends_the_game(factors, owing):
     """What is owed is paid then, and nothing of it may be expected behind it; elsewhere the limit cuts the game off."""
-    env = CalibrationVecEnv(CourierOptions(Dials(**dials)), 3, "both")
-    single = gymnasium.make("lcd/Courier-v0", **dials)
-    several = gymnasium.make_vec("lcd/Courier-v0", num_envs=3, **dials)
+    env = CalibrationVecEnv(CourierOptions(DifficultyFactors(**factors)), 3, "both")
+    single = gymnasium.make("lcd/Courier-v0", **factors)
+    several = gymnasium.make_vec("lcd/Courier-v0", num_envs=3, **factors)
     env.reset(), single.reset(seed=0), several.reset(seed=0)
     for _ in range(EPISODE):
         *_, dones, infos = env.step(np.zeros(3, int))
@@ -167,10 +171,10 @@ def test_where_rewards_may_be_owed_the_last_step_ends_the_game(dials, owing):
     assert not np.array_equal(of_vector["final_obs"][0], again[0])
 
 
-@pytest.mark.parametrize(("dials", "owing"), OWING)
-def test_what_is_owed_counts_once_in_what_a_learner_learns_from(dials, owing):
+@pytest.mark.parametrize(("factors", "owing"), OWING)
+def test_what_is_owed_counts_once_in_what_a_learner_learns_from(factors, owing):
     """A critic that expects 5 everywhere: it is asked what comes after the last step only if rewards may come."""
-    env = CalibrationVecEnv(CourierOptions(Dials(**dials)), 4, seed=1)
+    env = CalibrationVecEnv(CourierOptions(DifficultyFactors(**factors)), 4, seed=1)
     paid, step_wait = [], env.step_wait
 
     def watched():
@@ -189,11 +193,11 @@ def test_what_is_owed_counts_once_in_what_a_learner_learns_from(dials, owing):
     assert learned_from[-1] - paid[-1] == pytest.approx(0.0 if owing else 0.9 * 5, abs=1e-4)
 
 
-@pytest.mark.parametrize("dial", PERCEPTUAL)
-def test_perceptual_dials_change_the_frames_and_not_the_game(dial):
+@pytest.mark.parametrize("factor", PERCEPTUAL)
+def test_perceptual_factors_change_the_frames_and_not_the_game(factor):
     outcomes = []
     for value in (0.0, 1.0):
-        env = CalibrationVecEnv(CourierOptions(Dials(horizon=0.3, **{dial: value})), 8, "both", seed=3)
+        env = CalibrationVecEnv(CourierOptions(DifficultyFactors(horizon=0.3, **{factor: value})), 8, "both", seed=3)
         nobody = actions_of_nobody(8)
         total, seen = returns(env, lambda _, nobody=nobody: next(nobody))
         outcomes.append((total, seen))
@@ -204,10 +208,10 @@ def test_perceptual_dials_change_the_frames_and_not_the_game(dial):
         assert np.array_equal(before["semantic"], after["semantic"])
 
 
-@pytest.mark.parametrize("dial", POLICY)
-def test_policy_dials_change_nothing_in_how_a_state_is_drawn(dial):
-    courier = Courier(Dials(), np.arange(6))
-    drawings = [CourierDrawing(Dials(**{dial: value})) for value in (0.0, 1.0)]
+@pytest.mark.parametrize("factor", POLICY)
+def test_policy_factors_change_nothing_in_how_a_state_is_drawn(factor):
+    courier = Courier(DifficultyFactors(), np.arange(6))
+    drawings = [CourierDrawing(DifficultyFactors(**{factor: value})) for value in (0.0, 1.0)]
     everyone = np.arange(6)
     assert np.array_equal(*(drawing.frames(courier, everyone) for drawing in drawings))
     assert np.array_equal(*(drawing.labels(courier, everyone) for drawing in drawings))
@@ -215,8 +219,8 @@ def test_policy_dials_change_nothing_in_how_a_state_is_drawn(dial):
 
 def test_the_frame_follows_the_player_around_the_torus():
     courier, drawing, everyone = (
-        Courier(Dials(), np.arange(4)),
-        CourierDrawing(Dials(clutter=1)),
+        Courier(DifficultyFactors(), np.arange(4)),
+        CourierDrawing(DifficultyFactors(clutter=1)),
         np.arange(4),
     )
     before = drawing.frames(courier, everyone)
@@ -231,7 +235,8 @@ def test_the_frame_follows_the_player_around_the_torus():
 
 
 @pytest.mark.parametrize(
-    "options", [CourierOptions(Dials(**dict.fromkeys(PERCEPTUAL + POLICY, 0.7))), TrackerOptions(shapes="held-out")]
+    "options",
+    [CourierOptions(DifficultyFactors(**dict.fromkeys(PERCEPTUAL + POLICY, 0.7))), TrackerOptions(shapes="held-out")],
 )
 def test_both_views_together_are_those_taken_alone(options):
     both, pixels, semantic = (CalibrationBatch(options, 5, view, seed=4) for view in ("both", "pixels", "semantic"))
@@ -244,8 +249,8 @@ def test_both_views_together_are_those_taken_alone(options):
 
 
 def test_a_level_decides_everything_but_the_actions():
-    dials = Dials(clutter=1, noise=0.5, distractors=1, slip=0.5, change=1)
-    options = CourierOptions(dials, num_levels=3, start_level=7)
+    factors = DifficultyFactors(clutter=1, noise=0.5, distractors=1, slip=0.5, change=1)
+    options = CourierOptions(factors, num_levels=3, start_level=7)
     one, many = CalibrationVecEnv(options, 1, seed=5), CalibrationVecEnv(options, 40, seed=0)
     frames, firsts = many.reset(), {}
     for seed, frame in zip(many.reset_infos, frames, strict=True):
@@ -310,4 +315,4 @@ def test_impossible_actions_are_one_clear_sentence(actions):
 
 
 def test_a_dial_is_the_same_setting_however_its_number_is_written():
-    assert repr(Dials(noise=1, delay=-0.0)) == repr(Dials(noise=1.0))
+    assert repr(DifficultyFactors(noise=1, delay=-0.0)) == repr(DifficultyFactors(noise=1.0))

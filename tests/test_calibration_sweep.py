@@ -1,4 +1,4 @@
-"""Sweeps of the dials, and how the demands answer to them."""
+"""Sweeps of the difficulty factors, and the responses of the demands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from test_command_line import lcd
 
-from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
 from lcd.experiments.settings import EXPERT, RunSettings
 from lcd.experiments.store import Store
 from lcd.measurement.demands import CONTRASTS
@@ -21,19 +21,19 @@ from lcd.studies.calibration.sweep import PRESET, Sweep, plan_setting, sweep_sco
 VALUES = (0.0, 0.5, 1.0)
 
 
-def score_table(cells, *, noise=0.0, seeds=3, dial="noise", seed=0):
-    """Scores of a dial whose four cells are given as functions of its value."""
+def score_table(cells, *, noise=0.0, seeds=3, factor="noise", seed=0):
+    """Scores of a factor whose four cells are given as functions of its value."""
     random = np.random.default_rng(seed)
     rows = []
     for value, (letter, (view, learning)), number in itertools.product(VALUES, CELLS.items(), range(seeds)):
         score = cells[letter](value) + noise * random.standard_normal()
-        rows.append((dial, value, view, learning, number, "unseen", score, 0.0, score, 0.0))
+        rows.append((factor, value, view, learning, number, "unseen", score, 0.0, score, 0.0))
     names = ["dial", "value", "view", "learning", "seed", "levels", "area", "area_error", "final", "final_error"]
     return pd.DataFrame(rows, columns=names)
 
 
 def constant(value):
-    return lambda dial: value
+    return lambda factor: value
 
 
 def test_every_split_but_the_one_with_a_joint_rest_adds_up_to_the_gap():
@@ -45,17 +45,17 @@ def test_every_split_but_the_one_with_a_joint_rest_adds_up_to_the_gap():
     assert np.array_equal(sum(halves) / 2, SPLITS["shapley"].perceptual.weights)
 
 
-def leaks(cells, dial):
-    table = score_table(cells, dial=dial)
+def leaks(cells, factor):
+    table = score_table(cells, factor=factor)
     return {split: dissociation(table, "unseen", "area", split).iloc[0]["leak"] for split in SPLITS}
 
 
-@pytest.mark.parametrize(("dial", "untouched"), [("noise", "bd"), ("delay", "cd")])
-def test_a_dial_that_hits_the_unhelped_learner_hardest_leaks_but_where_the_other_demand_is_solved(dial, untouched):
+@pytest.mark.parametrize(("factor", "untouched"), [("noise", "bd"), ("delay", "cd")])
+def test_a_factor_that_hits_cell_a_hardest_leaks_unless_the_other_demand_is_solved(factor, untouched):
     """The learner without help is the first to fail, whatever is made harder."""
     falls = {letter: 0.0 if letter in untouched else 0.2 for letter in "bcd"} | {"a": 0.6}
     cells = {letter: lambda value, fall=fall: 0.9 - fall * value for letter, fall in falls.items()}
-    found = leaks(cells, dial)
+    found = leaks(cells, factor)
     assert found["other solved"] == pytest.approx(0)
     assert found["shapley"] == pytest.approx(0.5)
     assert sorted((found["seeing first"], found["deciding first"])) == pytest.approx([0, 2])
@@ -64,10 +64,14 @@ def test_a_dial_that_hits_the_unhelped_learner_hardest_leaks_but_where_the_other
 @pytest.mark.parametrize(
     ("a", "c", "passes"),
     [
-        (lambda dial: 0.5 - 0.35 * dial, lambda dial: 0.7 - 0.3 * dial, True),
-        (lambda dial: 0.5 - 0.5 * dial, lambda dial: 0.7 - 0.3 * dial, False),  # never solved at the end
-        (lambda dial: 0.5 - 0.4 * dial, lambda dial: 0.98 - 0.3 * dial, False),  # always solved at the beginning
-        (lambda dial: 0.5 - 0.4 * dial, lambda dial: 0.7 - 0.3 * abs(dial - 0.4), False),  # out of order
+        (lambda factor: 0.5 - 0.35 * factor, lambda factor: 0.7 - 0.3 * factor, True),
+        (lambda factor: 0.5 - 0.5 * factor, lambda factor: 0.7 - 0.3 * factor, False),  # never solved at the end
+        (
+            lambda factor: 0.5 - 0.4 * factor,
+            lambda factor: 0.98 - 0.3 * factor,
+            False,
+        ),  # always solved at the beginning
+        (lambda factor: 0.5 - 0.4 * factor, lambda factor: 0.7 - 0.3 * abs(factor - 0.4), False),  # out of order
     ],
 )
 def test_a_dial_passes_in_order_without_leak_and_between_floor_and_ceiling(a, c, passes):
@@ -80,10 +84,15 @@ def test_a_dial_passes_in_order_without_leak_and_between_floor_and_ceiling(a, c,
 
 
 def test_a_policy_dial_is_asked_for_the_policy_demand():
-    cells = {"a": lambda dial: 0.8 - 0.6 * dial, "b": lambda dial: 0.8 - 0.6 * dial, "c": constant(1), "d": constant(1)}
-    found = dissociation(score_table(cells, dial="delay"), "unseen", "area", "shapley").iloc[0]
+    cells = {
+        "a": lambda factor: 0.8 - 0.6 * factor,
+        "b": lambda factor: 0.8 - 0.6 * factor,
+        "c": constant(1),
+        "d": constant(1),
+    }
+    found = dissociation(score_table(cells, factor="delay"), "unseen", "area", "shapley").iloc[0]
     assert (found["own"], found["spearman"], found["leak"]) == ("policy", pytest.approx(1), pytest.approx(0))
-    responses = response_table(score_table(cells, dial="delay"), "unseen", "area", "shapley")
+    responses = response_table(score_table(cells, factor="delay"), "unseen", "area", "shapley")
     policy = responses[responses["quantity"] == "policy"]
     assert policy["estimate"].tolist() == pytest.approx([0.2, 0.5, 0.8])
     floor = responses[responses["quantity"] == "a"]
@@ -92,9 +101,9 @@ def test_a_policy_dial_is_asked_for_the_policy_demand():
 
 def test_limits_hold_what_is_true_and_widen_with_noise():
     cells = {
-        "a": lambda dial: 0.8 - 0.6 * dial,
+        "a": lambda factor: 0.8 - 0.6 * factor,
         "b": constant(0.9),
-        "c": lambda dial: 0.8 - 0.5 * dial,
+        "c": lambda factor: 0.8 - 0.5 * factor,
         "d": constant(0.9),
     }
     exact = dissociation(score_table(cells), "unseen", "area", "shapley").iloc[0]
@@ -116,37 +125,52 @@ def test_a_single_seed_has_no_limits_and_a_demand_that_stays_has_no_leak():
         score_table({name: constant(0.5) for name in "abcd"}, seeds=1), "unseen", "area", "shapley"
     ).iloc[0]
     assert np.isnan(alone[["leak", "leak_low", "leak_high", "movement_low", "spearman_high"]].astype(float)).all()
-    down = {"a": lambda dial: 0.8 - 0.6 * dial, "b": lambda dial: 0.8 - 0.6 * dial, "c": constant(1), "d": constant(1)}
+    down = {
+        "a": lambda factor: 0.8 - 0.6 * factor,
+        "b": lambda factor: 0.8 - 0.6 * factor,
+        "c": constant(1),
+        "d": constant(1),
+    }
     assert dissociation(score_table(down), "unseen", "area", "shapley").iloc[0]["leak"] == np.inf
 
 
 def test_a_sweep_turns_one_dial_at_a_time_and_shares_what_it_can():
-    base = Dials(horizon=0.25)
+    base = DifficultyFactors(horizon=0.25)
     sweep = Sweep(("noise", "horizon"), (0.0, 0.25, 1.0), base)
-    settings = [dials for _, _, dials in sweep.settings()]
-    assert settings == [base, replace(base, noise=0.25), replace(base, noise=1.0), Dials(), base, Dials(horizon=1.0)]
+    settings = [factors for _, _, factors in sweep.settings()]
+    assert settings == [
+        base,
+        replace(base, noise=0.25),
+        replace(base, noise=1.0),
+        DifficultyFactors(),
+        base,
+        DifficultyFactors(horizon=1.0),
+    ]
     plan = sweep.plan()
     assert len(plan.games) == 5
     assert len(plan.runs) == (3 * 4 + 2 * 2) * PRESET.seeds  # label maps show no noise: their runs are there once
     assert {run.teacher for run in plan.runs if run.learning == "imitation"} == {EXPERT}
-    assert set(Sweep().dials) == {*PERCEPTUAL, *POLICY}
+    assert set(Sweep().factors) == {*PERCEPTUAL, *POLICY}
 
 
-@pytest.mark.parametrize(("dials", "changes_nothing"), [({"noise": 1}, "semantic"), ({"delay": 1}, "imitation")])
-def test_what_a_run_cannot_depend_on_is_left_out_of_it(dials, changes_nothing):
-    plain, turned = plan_setting(Dials(), PRESET).cells, plan_setting(Dials(**dials), PRESET).cells
-    for before, after in zip(plain, turned, strict=True):
+@pytest.mark.parametrize(("factors", "changes_nothing"), [({"noise": 1}, "semantic"), ({"delay": 1}, "imitation")])
+def test_what_a_run_cannot_depend_on_is_left_out_of_it(factors, changes_nothing):
+    plain, nonzero = (
+        plan_setting(DifficultyFactors(), PRESET).cells,
+        plan_setting(DifficultyFactors(**factors), PRESET).cells,
+    )
+    for before, after in zip(plain, nonzero, strict=True):
         assert (before == after) == (changes_nothing in (after.view, after.learning))
 
 
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"dials": ()}, "Every dial is swept once"),
-        ({"dials": ("noise", "noise")}, "Every dial is swept once"),
+        ({"factors": ()}, "Every factor is swept once"),
+        ({"factors": ("noise", "noise")}, "Every factor is swept once"),
         ({"values": (0, 0.5, 0.5)}, "different settings"),
-        ({"values": (0, 2)}, "The dial clutter goes from 0 to 1"),
-        ({"dials": ("horizon",), "values": (0, 0.05)}, "0 and 0.05 are the same game"),
+        ({"values": (0, 2)}, "The difficulty factor clutter must be a number from 0 to 1"),
+        ({"factors": ("horizon",), "values": (0, 0.05)}, "0 and 0.05 are the same game"),
     ],
 )
 def test_impossible_sweeps_are_one_clear_sentence(settings, sentence):
@@ -155,24 +179,24 @@ def test_impossible_sweeps_are_one_clear_sentence(settings, sentence):
 
 
 def test_a_run_of_the_calibration_game_survives_its_own_record():
-    run = plan_setting(Dials(noise=0.5, slip=1), PRESET).cells[-1]
+    run = plan_setting(DifficultyFactors(noise=0.5, slip=1), PRESET).cells[-1]
     assert RunSettings.from_dict(run.as_dict()) == run
     assert run.name.startswith("courier-slip1-semantic-imitation-seed2-")
-    with pytest.raises(ValueError, match="Dials go with the game courier"):
+    with pytest.raises(ValueError, match="are for the game courier and no other"):
         replace(run, dials=None)
-    with pytest.raises(ValueError, match="Dials go with the game courier"):
+    with pytest.raises(ValueError, match="are for the game courier and no other"):
         replace(run, game="maze")
     with pytest.raises(ValueError, match="plays courier only"):
         replace(run, game="maze", dials=None)
-    with pytest.raises(ValueError, match="has dials instead"):
+    with pytest.raises(ValueError, match="has difficulty factors instead"):
         replace(run, appearance=("monochrome",))
 
 
 def starting_scores(sweep, store):
     """Normalised scores before any training, in the order of `sweep_scores`."""
     starts = []
-    for _, _, dials in sweep.settings():
-        plan = plan_setting(dials, sweep.preset)
+    for _, _, factors in sweep.settings():
+        plan = plan_setting(factors, sweep.preset)
         episodes = pd.concat(store.load(run).episodes for run in plan.cells)
         first = episodes[episodes["step"] == 0].groupby(["view", "learning", "seed", "levels"])["return"].mean()
         starts.append(plan.normalisation.score(first.to_numpy()))

@@ -14,7 +14,7 @@ import torch
 from lcd.agents import load_policy
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 from lcd.envs.calibration.adaptors import CalibrationVecEnv
-from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 from lcd.envs.making import make_vec_env
 from lcd.experiments.checkpoint import Checkpoint
@@ -78,7 +78,7 @@ def log_of(folder: Path) -> pd.DataFrame:
         settings_of("bigfish", "pixels", "imitation"),  # themes of different sizes
         settings_of("caveflyer", "semantic", "rl", keep_best=True),  # headings are followed, weights kept
         settings_of("plunder", "pixels", "imitation", hyperparameters=Hyperparameters(4, 8, 2, 1, memory=2)),
-        settings_of("courier", "semantic", "rl", dials=Dials(distractors=0.5, slip=0.5, delay=0.5)),
+        settings_of("courier", "semantic", "rl", dials=DifficultyFactors(distractors=0.5, slip=0.5, delay=0.5)),
     ],
     ids=lambda settings: f"{settings.game}-{settings.view}-{settings.learning}",
 )
@@ -96,7 +96,7 @@ def test_a_stopped_run_equals_one_that_never_was(settings: RunSettings, tmp_path
 
 
 def test_seconds_are_those_of_all_parts(tmp_path: Path) -> None:
-    settings = settings_of("courier", "semantic", "rl", dials=Dials())
+    settings = settings_of("courier", "semantic", "rl", dials=DifficultyFactors())
     trained(settings, tmp_path / "first", ())
     file = tmp_path / "first" / "run.pt"
     content = torch.load(file, weights_only=True)
@@ -141,7 +141,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
         ProcgenOptions("ninja", num_levels=20),
         ProcgenOptions("plunder", num_levels=20),
         ProcgenOptions("starpilot", num_levels=20),
-        CourierOptions(Dials(distractors=1.0), 20),
+        CourierOptions(DifficultyFactors(distractors=1.0), 20),
         TrackerOptions(num_levels=20),
     ],
     ids=lambda options: getattr(options, "game", type(options).__name__),

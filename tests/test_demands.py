@@ -22,9 +22,9 @@ def test_headroom_and_gap_reach_from_the_unhelped_to_the_best(cells):
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        ((0.1, 0.6, 0.1, 0.6), (0.5, 0.0, 0.0)),  # only sight helps
-        ((0.1, 0.1, 0.6, 0.6), (0.0, 0.5, 0.0)),  # only imitation helps
-        ((0.1, 0.3, 0.4, 0.6), (0.2, 0.3, 0.0)),  # each helps, whether or not the other does
+        ((0.1, 0.6, 0.1, 0.6), (0.5, 0.0, 0.0)),  # only the view matters
+        ((0.1, 0.1, 0.6, 0.6), (0.0, 0.5, 0.0)),  # only the learning matters
+        ((0.1, 0.3, 0.4, 0.6), (0.2, 0.3, 0.0)),  # additive
         ((0.0, 0.0, 0.0, 0.8), (0.8, 0.8, -0.8)),  # help pays only together
         ((0.0, 0.8, 0.8, 0.8), (0.0, 0.0, 0.8)),  # either help is enough
     ],

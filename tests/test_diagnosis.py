@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 from test_scores import BUDGET, episode_table
 
 from lcd.analyses.diagnosis_figure import draw_diagnosis
+from lcd.experiments.plan import FORMAT as PLAN_FORMAT
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.intervals import demand_table
 from lcd.measurement.scores import Normalisation
 from lcd.studies import figures
 from lcd.studies.diagnosis import Diagnosis, TeacherCard
+from lcd.studies.survey.tables import SurveyTables
 
 mpl.use("Agg")
 FINAL = {"a": 0.1, "b": 0.9, "c": 0.15, "d": 0.95}
@@ -125,3 +128,12 @@ def test_figure_is_drawn_without_touching_pyplot_state(found):
     before = mpl._pylab_helpers.Gcf.get_all_fig_managers()
     draw_diagnosis(found)
     assert mpl._pylab_helpers.Gcf.get_all_fig_managers() == before
+
+
+def test_committed_diagnoses_still_load():
+    folders = sorted((Path(__file__).parents[1] / "docs" / "diagnoses").iterdir())
+    assert len(folders) >= 4
+    for folder in folders:
+        tables = SurveyTables.read(folder)
+        assert json.loads((folder / "plan.json").read_text())["format"] == PLAN_FORMAT
+        assert tables.games["game"].tolist() == [folder.name.removesuffix("-quick")]

@@ -86,7 +86,7 @@ def test_divergences_without_end_are_an_error(monkeypatch):
     rewards = batch._engines[1].rewards.copy()
     rewards[1] = 7
     monkeypatch.setattr(batch._engines[1], "rewards", rewards)
-    with pytest.raises(LockstepError, match=r"bigfish parted 11 times in 12 steps of 4 games"):
+    with pytest.raises(LockstepError, match=r"bigfish diverged 11 times in 12 steps of 4 games"):
         play(batch, 20)
 
 

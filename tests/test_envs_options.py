@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, ProcgenVecEnv, class_names, get_game
-from lcd.envs.procgen.options import APPEARANCES, appearances_of_play
+from lcd.envs.procgen.options import APPEARANCES, appearances_that_change_play
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_importing_prints_nothing():
 @pytest.mark.parametrize("game", GAMES)
 def test_no_appearance_changes_the_game_or_its_label_maps(game):
     """Runs on label maps are shared between appearances."""
-    plain = [name for name in APPEARANCES if not appearances_of_play(game, [name])]
+    plain = [name for name in APPEARANCES if not appearances_that_change_play(game, [name])]
     drawings = [{}, *(APPEARANCES[name] for name in plain)]
     batches = [
         ProcgenBatch(ProcgenOptions(game, num_levels=20, **drawing), 4, "semantic", seed=1) for drawing in drawings

@@ -1,4 +1,4 @@
-"""Ways through levels: known distances, and steps that are what the route promised."""
+"""Shortest paths through levels: known distances, and steps as the route predicts."""
 
 from __future__ import annotations
 

@@ -621,7 +621,7 @@ def test_a_plan_stopped_in_the_middle_and_resumed_equals_an_uninterrupted_one(fi
     assert process.returncode != 0
     assert "Traceback" not in errors
     if sent == signal.SIGINT:
-        assert "what was finished is found again" in errors
+        assert "Finished runs are kept" in errors
     kept = _finished_runs(tmp_path)
     assert 2 <= kept < len(game_plan.runs)
     assert not (tmp_path / "out" / "diagnosis.json").exists()

@@ -241,7 +241,7 @@ def test_a_run_is_known_by_the_weights_of_its_encoder(tmp_path):
     assert len({replace(second, encoder=way).identity for way in ways}) == len(ways)
     with pytest.raises(ValueError, match="has changed since the run was planned"):
         learner(first, None, "cpu", 0)
-    with pytest.raises(ValueError, match="goes with a file of weights"):
+    with pytest.raises(ValueError, match="belongs to an encoder with a weights file"):
         replace(first, eye=None)
     file.unlink()
     with pytest.raises(ValueError, match="There is no file of weights"):

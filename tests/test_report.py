@@ -44,13 +44,13 @@ def test_the_page_tells_the_configuration_and_what_verdicts_leave_out(tmp_path):
     write_report(Taxonomy(SurveyTables.of(games)), tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
     assert "100,000 steps a cell,\n3 to 4 seeds" in text
-    for value in ("paper", "impala", "hard", "200", "as players see it"):
+    for value in ("paper", "impala", "hard", "200", "as published"):
         assert f"<dd>{value}</dd>" in text
     assert "<code>5ea1</code>" in text
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     known = json.loads(data)["games"]
-    assert [game["capped"] for game in known.values()] == [True, True, False]
-    assert "hardly above chance" in known[games[0].game]["notes"][0]
+    assert [game["floor_limited"] for game in known.values()] == [True, True, False]
+    assert "hardly above a random policy" in known[games[0].game]["notes"][0]
 
 
 @pytest.mark.parametrize("game", ["bigfish", "starpilot"])

@@ -6,11 +6,11 @@ import pytest
 
 from lcd.agents import load_policy
 from lcd.envs import ProcgenOptions, get_game
-from lcd.teachers.evaluation import examine
+from lcd.teachers.evaluation import evaluate_teacher
 from lcd.teachers.library import shipped_games, shipped_teacher
 
 FRESH = {"num_levels": 1_000_000, "start_level": 1_000_000}
-"""Levels that neither training nor any examination has seen."""
+"""Levels that neither training nor any evaluation has used."""
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,8 @@ def test_a_shipped_teacher_is_the_one_of_its_card_and_plays_fresh_levels_as_it_s
     assert (card.game, card.distribution_mode) == (game, mode)
     assert path.stat().st_size <= 1_000_000
     random, _ = get_game(game).normalisation(card.distribution_mode)
-    found = examine(load_policy(path)[0], ProcgenOptions(game, card.distribution_mode, **FRESH), episodes=64, seed=4)
+    found = evaluate_teacher(
+        load_policy(path)[0], ProcgenOptions(game, card.distribution_mode, **FRESH), episodes=64, seed=4
+    )
     assert found.mean > random + (card.unseen.mean - random) / 2
     assert found.low > random

@@ -247,7 +247,7 @@ def test_damaged_and_doubled_diagnoses_are_refused(tmp_path):
     with pytest.raises(ValueError, match="several diagnoses of maze"):
         SurveyTables.read(tmp_path)
     file = tmp_path / "two" / "diagnosis.json"
-    file.write_text(json.dumps({"format": "lcd.studies.diagnosis/0"}))
+    file.write_text(json.dumps({"format": "lcd.diagnosis/0"}))
     with pytest.raises(ValueError, match="no diagnosis of this version"):
         SurveyTables.read(tmp_path)
     for text, sentence in (("{", "cannot be read"), ("[]", "no diagnosis of this version")):

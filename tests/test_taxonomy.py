@@ -47,7 +47,7 @@ def test_draws_scatter_as_the_errors_of_both_demands_do():
     cells = Cells.of(diagnosis("maze", 0.3, 0.2, noise=0.05, seeds=30).scores)
     drawn = cells.draws(20_000)[:, 0]
     assert np.cov(drawn.T) == pytest.approx(cells.covariances()[0], rel=0.15)
-    assert cells.covariances()[0][0, 1] > 0  # both share the cell with both helps
+    assert cells.covariances()[0][0, 1] > 0  # both share cell d
 
 
 def test_the_classes_are_the_groups_that_there_are(taxonomy):
@@ -269,7 +269,7 @@ def test_positions_say_which_demands_are_as_large_as_they_could_show():
         diagnosis("miner", 0.2, 0.2),
     ]
     positions = Taxonomy(SurveyTables.of(games)).positions.set_index("game")
-    assert positions["capped"].to_dict() == {"maze": "perceptual", "heist": "perceptual policy", "miner": ""}
+    assert positions["floor_limited"].to_dict() == {"maze": "perceptual", "heist": "perceptual policy", "miner": ""}
 
 
 def test_the_noise_of_positions_is_not_added_to_what_they_scatter_by():

@@ -1,4 +1,4 @@
-"""Teachers that are made, examined, shipped, listed and watched."""
+"""Teachers that are trained, evaluated, shipped, listed and watched."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from lcd.experiments.settings import Hyperparameters
 from lcd.studies.pipeline import plan_diagnosis
 from lcd.studies.replay import Replay, record
 from lcd.teachers import library, making, recipes, training
-from lcd.teachers.evaluation import LONG_TRAINED, Score, examine, examine_expert, sharpest
-from lcd.teachers.initial import untaught
+from lcd.teachers.evaluation import PPO_50M_RETURNS, Score, evaluate_expert, evaluate_teacher, tune_inverse_temperature
+from lcd.teachers.initial import untrained_policy
 from lcd.teachers.library import Card, shipped_games, shipped_teacher
 from lcd.teachers.search import SearchSettings
 
@@ -37,7 +37,7 @@ def library_folder(tmp_path_factory):
     """A folder with a teacher of maze, made in a moment."""
     folder = tmp_path_factory.mktemp("teachers") / "maze"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "LEG", 64)
+        patch.setattr(training, "SEGMENT_STEPS", 64)
         options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
         making.make_teacher(options, RECIPE, folder, episodes=4, expert_episodes=3)
     return folder
@@ -55,14 +55,14 @@ def test_a_teacher_is_small_and_its_card_says_how_it_was_made(library_folder):
     assert card.expert == Score(10.0, 10.0, 10.0, 3)
     assert card.unseen.low <= card.unseen.mean <= card.unseen.high
     assert Card.read(path.with_suffix(".json")) == card
-    assert card.share_of_long_training(Score(7.5, 7, 8, 9)) == pytest.approx(0.5)  # 5 by chance, 10 at most
-    assert card.share_of_long_training(card.expert) == 1
+    assert card.share_of_ppo_50m(Score(7.5, 7, 8, 9)) == pytest.approx(0.5)  # 5 at random, 10 at most
+    assert card.share_of_ppo_50m(card.expert) == 1
 
 
-def test_a_teacher_goes_on_from_another(library_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LEG", 64)
+def test_a_teacher_starts_from_another(library_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SEGMENT_STEPS", 64)
     path, card = shipped_teacher("maze", library_folder)
-    first = replace(card, sharpness=3.0)
+    first = replace(card, inverse_temperature=3.0)
     options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
     resting = replace(RECIPE, steps=64, hyperparameters=replace(SMALL, learning_rate=1e-12))
     made, card = making.make_teacher(options, resting, tmp_path, episodes=4, expert_episodes=2, begin=(path, first))
@@ -71,7 +71,7 @@ def test_a_teacher_goes_on_from_another(library_folder, tmp_path, monkeypatch):
     assert card.begun_from == first.checksum != card.checksum
     assert first.begun_from is None
     before, after = load_policy(path)[0].state_dict(), load_policy(made)[0].state_dict()
-    factor = card.sharpness / 3  # it goes on as undecided as it was before its examination
+    factor = card.inverse_temperature / 3  # its temperature is taken back before training
     for name, value in before.items():
         torch.testing.assert_close(after[name], value * (factor if "action_net" in name else 1), rtol=2e-3, atol=1e-6)
     with pytest.raises(ValueError, match="another recipe"):
@@ -81,17 +81,17 @@ def test_a_teacher_goes_on_from_another(library_folder, tmp_path, monkeypatch):
     assert not (tmp_path / "new").exists()
 
 
-def test_a_teacher_of_hard_levels_goes_on_from_one_of_easy_ones_and_has_a_name_of_its_own(
+def test_a_teacher_of_hard_levels_starts_from_one_of_easy_ones_and_has_a_name_of_its_own(
     library_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(training, "LEG", 64)
+    monkeypatch.setattr(training, "SEGMENT_STEPS", 64)
     options = ProcgenOptions("maze", "hard", num_levels=making.TRAINING_LEVELS)
     easy = shipped_teacher("maze", library_folder)
     recipe = replace(RECIPE, steps=64)
     path, card = making.make_teacher(options, recipe, tmp_path, episodes=4, expert_episodes=2, begin=easy)
     assert path.name == "maze-hard.safetensors"
     assert (card.distribution_mode, card.begun_from, card.steps) == ("hard", easy[1].checksum, 128 + 64)
-    assert card.share_of_long_training(card.unseen) is None  # known in easy mode only
+    assert card.share_of_ppo_50m(card.unseen) is None  # known in easy mode only
     assert shipped_teacher("maze", tmp_path, distribution_mode="hard") == (path, card)
     assert (shipped_games(tmp_path), shipped_games(tmp_path, distribution_mode="hard")) == ([], ["maze"])
     with pytest.raises(ValueError, match="No teacher for maze comes with"):
@@ -102,8 +102,8 @@ def test_a_teacher_of_hard_levels_goes_on_from_one_of_easy_ones_and_has_a_name_o
         shipped_teacher("maze", library_folder, distribution_mode="memory")
 
 
-def test_a_teacher_goes_on_with_fewer_rounds(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "LEG", 64)
+def test_a_teacher_starts_from_one_with_more_rounds(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "SEGMENT_STEPS", 64)
     options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
     recipe = replace(RECIPE, encoder="wayfinder:9,4,3", steps=64, hyperparameters=replace(SMALL, learning_rate=1e-12))
     path, card = making.make_teacher(options, recipe, tmp_path / "3", episodes=4, expert_episodes=2)
@@ -137,46 +137,46 @@ def test_scores_have_the_interval_of_their_episodes():
     assert score.high - score.mean == pytest.approx(3.182 * 5 / 2, rel=1e-3)  # t(3), deviation 5, 4 episodes
 
 
-def test_a_policy_is_made_as_sure_as_pays_off(monkeypatch):
-    policy = untaught("maze", "impoola:4")
+def test_the_inverse_temperature_with_the_highest_return_is_chosen(monkeypatch):
+    policy = untrained_policy("maze", "impoola:4")
     weight = policy.action_net.weight.detach().clone()
     seen = []
 
-    def examined(policy, options, episodes, seed):
+    def evaluated(policy, options, episodes, seed):
         factor = float((policy.action_net.weight.detach() / weight).mean())
         seen.append(round(factor, 3))
         return Score(-abs(factor - 2.5), 0, 0, episodes)
 
-    monkeypatch.setattr("lcd.teachers.evaluation.examine", examined)
-    assert sharpest(policy, ProcgenOptions("maze"), 8, 0) == 2.5
+    monkeypatch.setattr("lcd.teachers.evaluation.evaluate_teacher", evaluated)
+    assert tune_inverse_temperature(policy, ProcgenOptions("maze"), 8, 0) == 2.5
     assert seen == [1.0, 1.5, 2.5, 4.0, 8.0]
     assert torch.allclose(policy.action_net.weight, 2.5 * weight)
 
 
-def test_examinations_play_as_many_episodes_as_asked():
-    score = examine(untaught("maze", "impoola:4"), ProcgenOptions("maze"), 3, seed=0)
+def test_evaluations_play_as_many_episodes_as_asked():
+    score = evaluate_teacher(untrained_policy("maze", "impoola:4"), ProcgenOptions("maze"), 3, seed=0)
     assert score.episodes == 3
     assert 0 <= score.mean <= 10
-    expert = examine_expert(ProcgenOptions("maze"), RECIPE.expert, episodes=3, seed=0)
+    expert = evaluate_expert(ProcgenOptions("maze"), RECIPE.expert, episodes=3, seed=0)
     assert expert == Score(10.0, 10.0, 10.0, 3)
 
 
 def test_every_game_has_a_reference_above_chance():
     from lcd.envs import GAMES
 
-    assert set(LONG_TRAINED) == set(GAMES)
-    assert all(LONG_TRAINED[name] > game.easy[0] for name, game in GAMES.items())
+    assert set(PPO_50M_RETURNS) == set(GAMES)
+    assert all(PPO_50M_RETURNS[name] > game.easy[0] for name, game in GAMES.items())
 
 
 def test_a_recording_holds_whole_episodes_in_both_views():
-    replay = record(untaught("bigfish", "impoola:4"), ProcgenOptions("bigfish"), episodes=2, seed=1)
+    replay = record(untrained_policy("bigfish", "impoola:4"), ProcgenOptions("bigfish"), episodes=2, seed=1)
     steps = len(replay.actions)
     assert replay.frames.shape == (steps, 64, 64, 3)
     assert replay.labels.shape == (steps, 64, 64)
     assert replay.ended.sum() == 2
     assert replay.ended[-1]
     assert replay.returns[-1] == replay.rewards[np.flatnonzero(replay.ended)[0] + 1 :].sum()
-    short = record(untaught("bigfish", "impoola:4"), ProcgenOptions("bigfish"), episodes=2, max_steps=5, seed=1)
+    short = record(untrained_policy("bigfish", "impoola:4"), ProcgenOptions("bigfish"), episodes=2, max_steps=5, seed=1)
     assert np.array_equal(short.actions, replay.actions[:5])
 
 
@@ -190,7 +190,7 @@ def test_returns_begin_anew_with_every_episode():
 
 
 def test_a_film_shows_every_step(tmp_path):
-    replay = record(untaught("maze", "impoola:4"), ProcgenOptions("maze"), max_steps=7)
+    replay = record(untrained_policy("maze", "impoola:4"), ProcgenOptions("maze"), max_steps=7)
     write_film(replay, tmp_path / "film.gif")
     film = Image.open(tmp_path / "film.gif")
     assert film.n_frames == 7
@@ -223,7 +223,7 @@ def test_a_diagnosis_imitates_the_reference_teacher_unless_told_otherwise(shippe
 
 def test_commands_list_make_and_show_teachers(shipped, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(training, "LEG", 64)
+    monkeypatch.setattr(training, "SEGMENT_STEPS", 64)
     monkeypatch.setattr(recipes, "RECIPES", {"maze": RECIPE})
     listed = CliRunner().invoke(app, ["teachers"], env={"COLUMNS": "160"})
     assert listed.exit_code == 0, listed.output

@@ -1,4 +1,4 @@
-"""How reference teachers are made."""
+"""Training of reference teachers."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from lcd.envs.procgen.actions import action_classes
 from lcd.experiments.settings import Hyperparameters
 from lcd.teachers import training
 from lcd.teachers.encoders.egocentric import Egocentric
-from lcd.teachers.initial import untaught
+from lcd.teachers.initial import untrained_policy
 from lcd.teachers.making import make_teacher
-from lcd.teachers.recipes import RECIPES, WAY, Recipe
+from lcd.teachers.recipes import ENEMY_AVOIDING, RECIPES, SHORTEST_PATH, Recipe
 from lcd.teachers.search import SearchSettings
-from lcd.teachers.training import LEG, Course, reinforce
+from lcd.teachers.training import SEGMENT_STEPS, TrainingRun, train_policy
 
 SMALL = Hyperparameters(num_envs=4, rollout_steps=16, minibatches=2)
-TINY = Recipe(WAY, steps=256, encoder="impoola:4", hyperparameters=SMALL)
+TINY = Recipe(SHORTEST_PATH, steps=256, encoder="impoola:4", hyperparameters=SMALL)
 
 
 @pytest.fixture
-def _short_legs(monkeypatch):
-    monkeypatch.setattr(training, "LEG", 64)
+def _short_segments(monkeypatch):
+    monkeypatch.setattr(training, "SEGMENT_STEPS", 64)
 
 
 def test_every_game_has_a_recipe_that_can_try_all_its_actions():
@@ -44,80 +44,95 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.mark.usefixtures("_short_legs")
-@pytest.mark.parametrize(("game", "guide"), [("bigfish", None), ("maze", "way"), ("chaser", "wary")])
-def test_an_interrupted_course_ends_with_the_same_weights(tmp_path, game, guide):
-    options, course = ProcgenOptions(game, num_levels=50), Course(256, SMALL, "impoola:4", guide=guide)
+@pytest.mark.usefixtures("_short_segments")
+@pytest.mark.parametrize(
+    ("game", "label_expert"), [("bigfish", None), ("maze", SHORTEST_PATH), ("chaser", ENEMY_AVOIDING)]
+)
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, game, label_expert):
+    options, run = (
+        ProcgenOptions(game, num_levels=50),
+        TrainingRun(256, SMALL, "impoola:4", label_expert=label_expert),
+    )
     folders = [tmp_path / name for name in ("whole", "parts")]
     for folder in folders:
         folder.mkdir()
-    whole = reinforce(options, course, folders[0])
-    told = []
+    whole = train_policy(options, run, folders[0])
+    reports = []
 
     def report(line):
-        told.append(line)
-        if len(told) == 2:
+        reports.append(line)
+        if len(reports) == 2:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        reinforce(options, course, folders[1], report=report)
-    assert same_weights(reinforce(options, course, folders[1], report=report), whole)
-    assert len(told) == course.legs == 4
-    assert not same_weights(whole, untaught(game, "impoola:4"))
-    tables = [pd.read_csv(folder / "legs.csv") for folder in folders]
+        train_policy(options, run, folders[1], report=report)
+    assert same_weights(train_policy(options, run, folders[1], report=report), whole)
+    assert len(reports) == run.segments == 4
+    assert not same_weights(whole, untrained_policy(game, "impoola:4"))
+    tables = [pd.read_csv(folder / "segments.csv") for folder in folders]
     assert tables[0]["steps"].tolist() == [64, 128, 192, 256]
     measured = ["steps", "mean_return", "episodes", "entropy"]
     pd.testing.assert_frame_equal(tables[0][measured], tables[1][measured])
 
 
-@pytest.mark.usefixtures("_short_legs")
-def test_a_longer_course_goes_on_from_where_the_shorter_one_cooled_down(tmp_path):
+@pytest.mark.usefixtures("_short_segments")
+def test_a_longer_run_resumes_before_the_shorter_ones_annealing(tmp_path):
     options = ProcgenOptions("bigfish", num_levels=50)
-    told = []
-    reinforce(options, Course(256, SMALL, "impoola:4"), tmp_path)
-    longer = reinforce(options, Course(512, SMALL, "impoola:4"), tmp_path, report=told.append)
-    assert len(told) == 8 - 3  # of the four legs of the shorter course, the last had cooled down
+    reports = []
+    train_policy(options, TrainingRun(256, SMALL, "impoola:4"), tmp_path)
+    longer = train_policy(options, TrainingRun(512, SMALL, "impoola:4"), tmp_path, report=reports.append)
+    assert len(reports) == 8 - 3  # of the four segments of the shorter run, the last was annealed
     (tmp_path / "fresh").mkdir()
-    assert same_weights(reinforce(options, Course(512, SMALL, "impoola:4"), tmp_path / "fresh"), longer)
+    assert same_weights(train_policy(options, TrainingRun(512, SMALL, "impoola:4"), tmp_path / "fresh"), longer)
 
 
-@pytest.mark.usefixtures("_short_legs")
+@pytest.mark.usefixtures("_short_segments")
 def test_arranging_maps_once_and_in_every_epoch_train_the_same(tmp_path, monkeypatch):
-    options, course = ProcgenOptions("bigfish", num_levels=50), Course(128, SMALL, "egocentric:8")
+    options, run = ProcgenOptions("bigfish", num_levels=50), TrainingRun(128, SMALL, "egocentric:8")
     folders = [tmp_path / name for name in ("once", "always")]
     for folder in folders:
         folder.mkdir()
-    once = reinforce(options, course, folders[0])
-    monkeypatch.setattr(training, "_Arranged", lambda games, encoder: games)
+    once = train_policy(options, run, folders[0])
+    monkeypatch.setattr(training, "_ArrangedVecEnv", lambda games, encoder: games)
     monkeypatch.setattr(Egocentric, "arranges", property(lambda encoder: True, lambda encoder, value: None))
-    assert same_weights(reinforce(options, course, folders[1]), once)
-    assert not same_weights(once, untaught("bigfish", "egocentric:8"))
+    assert same_weights(train_policy(options, run, folders[1]), once)
+    assert not same_weights(once, untrained_policy("bigfish", "egocentric:8"))
 
 
-@pytest.mark.usefixtures("_short_legs")
-def test_a_damaged_leg_is_named(tmp_path):
-    options, course = ProcgenOptions("bigfish", num_levels=50), Course(128, SMALL, "impoola:4")
-    reinforce(options, course, tmp_path)
-    last = tmp_path / "leg-1.pt"
+@pytest.mark.usefixtures("_short_segments")
+def test_checkpoints_of_earlier_versions_are_resumed(tmp_path):
+    options, run, reports = ProcgenOptions("bigfish", num_levels=50), TrainingRun(128, SMALL, "impoola:4"), []
+    whole = train_policy(options, run, tmp_path)
+    for number in range(2):
+        (tmp_path / f"segment-{number}.pt").rename(tmp_path / f"leg-{number}.pt")
+    assert same_weights(train_policy(options, run, tmp_path, report=reports.append), whole)
+    assert reports == []
+
+
+@pytest.mark.usefixtures("_short_segments")
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    options, run = ProcgenOptions("bigfish", num_levels=50), TrainingRun(128, SMALL, "impoola:4")
+    train_policy(options, run, tmp_path)
+    last = tmp_path / "segment-1.pt"
     whole = last.read_bytes()
     for damage in (whole[: len(whole) // 2], b"", b"text"):
         last.write_bytes(damage)
-        with pytest.raises(ValueError, match=r"leg-1\.pt is damaged: remove it"):
-            reinforce(options, course, tmp_path)
+        with pytest.raises(ValueError, match=r"segment-1\.pt is damaged: remove it"):
+            train_policy(options, run, tmp_path)
 
 
-def test_a_course_cools_down_over_its_last_quarter_or_all_the_way():
-    course = Course(8 * LEG, SMALL, "nature")
-    assert [course.warmth(leg) for leg in range(8)] == [1, 1, 1, 1, 1, 1, 1, 0.5]
-    assert course.warmth(7, 0.0) == 0
-    assert [course.cools(leg) for leg in range(8)] == [False] * 6 + [True] * 2
-    going_on = replace(course, cool_down=1.0)
-    assert [going_on.warmth(leg) for leg in range(8)] == [1 - leg / 8 for leg in range(8)]
-    assert all(going_on.cools(leg) for leg in range(8))
+def test_the_learning_rate_is_annealed_over_the_last_quarter_or_the_whole_run():
+    run = TrainingRun(8 * SEGMENT_STEPS, SMALL, "nature")
+    assert [run.annealing_factor(segment) for segment in range(8)] == [1, 1, 1, 1, 1, 1, 1, 0.5]
+    assert run.annealing_factor(7, 0.0) == 0
+    assert [run.is_annealed(segment) for segment in range(8)] == [False] * 6 + [True] * 2
+    throughout = replace(run, annealed_share=1.0)
+    assert [throughout.annealing_factor(segment) for segment in range(8)] == [1 - segment / 8 for segment in range(8)]
+    assert all(throughout.is_annealed(segment) for segment in range(8))
 
 
-@pytest.mark.usefixtures("_short_legs")
-def test_an_encoders_own_learning_rate_falls_with_that_of_the_whole_course(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("_short_segments")
+def test_an_encoders_own_learning_rate_is_annealed_too(tmp_path, monkeypatch):
     seen = []
     train = PPO.train
 
@@ -126,16 +141,16 @@ def test_an_encoders_own_learning_rate_falls_with_that_of_the_whole_course(tmp_p
         seen.append([group["lr"] for group in model.policy.optimizer.param_groups])
 
     monkeypatch.setattr(PPO, "train", watched)
-    course = Course(256, SMALL, "small+tuned=1e-4", cool_down=1.0)
-    reinforce(ProcgenOptions("bigfish", num_levels=50), course, tmp_path)
+    run = TrainingRun(256, SMALL, "small+tuned=1e-4", annealed_share=1.0)
+    train_policy(ProcgenOptions("bigfish", num_levels=50), run, tmp_path)
     assert len(seen) == 4
     assert seen[-1][0] < SMALL.learning_rate / 3
     for rest, own in seen:
         assert own == pytest.approx(rest * 1e-4 / SMALL.learning_rate)
 
 
-@pytest.mark.usefixtures("_short_legs")
-def test_the_weight_of_entropy_and_the_learning_rate_cool_down_together(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("_short_segments")
+def test_entropy_bonus_and_learning_rate_are_annealed_together(tmp_path, monkeypatch):
     seen = []
     train = PPO.train
 
@@ -146,14 +161,16 @@ def test_the_weight_of_entropy_and_the_learning_rate_cool_down_together(tmp_path
         )
 
     monkeypatch.setattr(PPO, "train", watched)
-    reinforce(ProcgenOptions("bigfish", num_levels=50), Course(256, SMALL, "impoola:4", cool_down=0.5), tmp_path)
+    train_policy(
+        ProcgenOptions("bigfish", num_levels=50), TrainingRun(256, SMALL, "impoola:4", annealed_share=0.5), tmp_path
+    )
     rates, weights = zip(*seen, strict=True)
     assert weights == (1, 1, 1, 0.5)
     assert rates[:2] == (1, 1)
     assert rates[3] < rates[2] <= 1
 
 
-@pytest.mark.usefixtures("_short_legs")
+@pytest.mark.usefixtures("_short_segments")
 def test_a_teacher_of_one_recipe_is_not_made_in_the_folder_of_another(tmp_path):
     options = ProcgenOptions("maze", num_levels=50)
     path, card = make_teacher(options, TINY, tmp_path, episodes=4, expert_episodes=2)

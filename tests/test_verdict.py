@@ -201,7 +201,7 @@ def test_seeds_that_agree_are_not_taken_for_as_alike_as_they_look_where_a_demand
     cells = (0.3, 0.4, 0.3, 0.4)
     agreeing = verdict_of(*cells, spread=0.0)
     assert agreeing.name == "inconclusive"
-    assert "by luck" in agreeing.reason
+    assert "could not be chance" in agreeing.reason
     assert "More seeds" in agreeing.would_decide[0]
     asked = int(agreeing.would_decide[0].split("about ")[1].split()[0])
     assert verdict_of(*cells, spread=0.0, seeds=asked).name == "perception-limited"
@@ -209,18 +209,20 @@ def test_seeds_that_agree_are_not_taken_for_as_alike_as_they_look_where_a_demand
     assert verdict_of(0.9, 0.9, 0.9, 0.9, spread=0.0).name == "not limited"  # nothing is claimed to be there
 
 
-def test_a_learner_that_stays_at_the_floor_makes_a_demand_as_large_as_it_can_show():
+def test_a_learner_at_the_floor_makes_a_demand_floor_limited():
     perceptual = verdict_of(0.0, 0.3, 0.04, 0.6).cautions[0]
     assert perceptual.startswith(
-        "pixels/imitation ends at 0.04, hardly above chance: the perceptual demand is as large"
+        "pixels/imitation ends at 0.04, hardly above a random policy: the perceptual demand is floor-limited"
     )
     policy = verdict_of(0.0, -0.02, 0.3, 0.6).cautions[0]
-    assert policy.startswith("semantic/rl ends at -0.02, hardly above chance: the policy-learning demand is as large")
+    assert policy.startswith(
+        "semantic/rl ends at -0.02, hardly above a random policy: the policy-learning demand is floor-limited"
+    )
     both = verdict_of(0.0, 0.05, 0.04, 0.6).cautions[0]
     assert both.startswith(
-        "pixels/imitation ends at 0.04 and semantic/rl ends at 0.05, hardly above chance: each demand"
+        "pixels/imitation ends at 0.04 and semantic/rl ends at 0.05, hardly above a random policy: both demands are"
     )
-    assert not any("chance" in caution for caution in verdict_of(0.0, 0.11, 0.12, 0.6).cautions)
-    assert not any("chance" in caution for caution in verdict_of(0.0, 0.01, 0.02, 0.09).cautions)
+    assert not any("floor-limited" in caution for caution in verdict_of(0.0, 0.11, 0.12, 0.6).cautions)
+    assert not any("floor-limited" in caution for caution in verdict_of(0.0, 0.01, 0.02, 0.09).cautions)
     assert verdict_of(0.0, 0.05, 0.04, 0.6).reason.endswith("which is larger cannot be told at this budget.")
     assert "policy learning is the larger" in verdict_of(0.0, 0.15, 0.35, 0.6).reason

@@ -1,1 +1,1 @@
-"""Games whose difficulty is known, to hold the instrument against: image games with dials."""
+"""Calibration games: image games whose difficulty is set by perceptual and policy factors."""

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium
 
 from lcd.envs.calibration.batch import ACTION_SPACE, CalibrationBatch, CalibrationOptions
-from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 from lcd.envs.gymnasium_envs import GameEnv, GameVectorEnv
 from lcd.envs.procgen.batch import View
@@ -23,13 +23,13 @@ class CalibrationVecEnv(GameVecEnv):
     Parameters
     ----------
     options
-        The game, what makes it hard, and its levels.
+        The game, its difficulty and its levels.
     num_envs, view, seed
         As in `lcd.envs.GameVecEnv`.
 
     Examples
     --------
-    >>> env = CalibrationVecEnv(CourierOptions(Dials(clutter=0.5)), num_envs=2, view="both")
+    >>> env = CalibrationVecEnv(CourierOptions(DifficultyFactors(clutter=0.5)), num_envs=2, view="both")
     >>> sorted((name, view.shape) for name, view in env.reset().items())
     [('pixels', (2, 64, 64, 3)), ('semantic', (2, 64, 64))]
     """
@@ -47,11 +47,13 @@ def _options(game: str, settings: dict[str, Any]) -> CalibrationOptions:
     if game not in GAMES:
         raise ValueError(f"Unknown calibration game {game!r}: choose one of {', '.join(GAMES)}.")
     levels = {name: settings.pop(name) for name in ("num_levels", "start_level") if name in settings}
-    known = [field.name for field in fields(Dials if game == "courier" else TrackerOptions)]
+    known = [field.name for field in fields(DifficultyFactors if game == "courier" else TrackerOptions)]
     for name in settings:
         if name not in known:
             raise ValueError(f"{game} has no setting {name!r}: it has {', '.join(dict.fromkeys((*known, *levels)))}.")
-    return CourierOptions(Dials(**settings), **levels) if game == "courier" else TrackerOptions(**levels, **settings)
+    if game == "courier":
+        return CourierOptions(DifficultyFactors(**settings), **levels)
+    return TrackerOptions(**levels, **settings)
 
 
 class CalibrationEnv(GameEnv):
@@ -64,7 +66,7 @@ class CalibrationEnv(GameEnv):
     view, render_mode
         As in `lcd.envs.ProcgenEnv`.
     **settings
-        ``num_levels`` and ``start_level`` as for Procgen, and fields of `Dials` or of `TrackerOptions`.
+        ``num_levels`` and ``start_level`` as for Procgen, and fields of `DifficultyFactors` or of `TrackerOptions`.
     """
 
     def __init__(self, game: str, view: View = "pixels", render_mode: str | None = None, **settings: Any) -> None:
@@ -97,7 +99,7 @@ class CalibrationVectorEnv(GameVectorEnv):
 
 
 def register() -> None:
-    """Make the games known to Gymnasium, as ``lcd/Courier-v0`` and ``lcd/Tracker-v0``; importing `envs` does so."""
+    """Register the games with Gymnasium as ``lcd/Courier-v0`` and ``lcd/Tracker-v0``; importing `lcd.envs` does so."""
     for game in GAMES:
         gymnasium.register(
             f"lcd/{game.title()}-v0",

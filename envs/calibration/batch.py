@@ -1,4 +1,4 @@
-"""A batch of calibration games, seen in one or two views."""
+"""A batch of calibration games, observed in one or two views."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CalibrationOptions = CourierOptions | TrackerOptions
 
 
 class _Games(Protocol):
-    """Many games without a picture."""
+    """The rules of a batch of games, without rendering."""
 
     levels: NDArray[np.int64]
     terminates: bool
@@ -34,7 +34,7 @@ class _Games(Protocol):
 
 
 class _Drawing(Protocol):
-    """What the player sees of some of the games."""
+    """Rendering of some of the games."""
 
     def frames(self, rules: Any, games: NDArray[np.int64]) -> NDArray[np.uint8]: ...
 
@@ -45,7 +45,7 @@ class _Drawing(Protocol):
 
 def _lay_out(options: CalibrationOptions, levels: NDArray[np.int64]) -> tuple[_Games, _Drawing]:
     if isinstance(options, CourierOptions):
-        return Courier(options.dials, levels), CourierDrawing(options.dials)
+        return Courier(options.factors, levels), CourierDrawing(options.factors)
     return Tracker(options.distractors, levels), TrackerDrawing(options)
 
 
@@ -55,7 +55,7 @@ class CalibrationBatch:
     Parameters
     ----------
     options
-        The game, what makes it hard, and its levels.
+        The game, its difficulty and its levels.
     num_envs
         Number of games.
     view
@@ -83,7 +83,7 @@ class CalibrationBatch:
         return self._games.levels.copy()
 
     def observe(self) -> Observation:
-        """What is seen now, as fresh arrays with the games along the first axis."""
+        """Present observations, as new arrays with the games along the first axis."""
         return self._view_of(self._everyone)
 
     def _view_of(self, games: np.ndarray) -> Observation:

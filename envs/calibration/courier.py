@@ -1,9 +1,9 @@
-"""Courier: the rules. Fetch the items in their order, again and again.
+"""Rules of Courier: fetch the items in order, repeatedly.
 
-The world is a small torus, eight cells by eight, that the camera follows: the player stays in the middle, and all else
-moves around it. A job is a chain of items. The first lies beside the player, each of the others beside the one before,
-and they count only in their order. A job done earns 1, and the next is laid out. An item waits for three moves of the
-player; then it and those behind it are laid out anew.
+The world is a torus of eight by eight cells. The camera follows the player, who stays in the centre. A job is a chain
+of items: the first lies beside the player, each of the others beside the one before, and they must be fetched in order.
+A finished job pays 1, and the next one is placed. An item stays for three moves of the player; then it and those behind
+it are placed again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lcd.envs.calibration.chance import uniform
-from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.counter_random import uniform
+from lcd.envs.calibration.difficulty import DifficultyFactors
 
 SIZE = 8
 """Cells along each side of the world."""
@@ -26,26 +26,26 @@ MOVES = np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])
 """Rows and columns by which each action moves the player: stay, up, down, left, right."""
 
 BESIDE = MOVES[1:]
-"""Where one item lies as seen from the one before."""
+"""Offsets from an item to the next one."""
 
 PATIENCE = 3
-"""Moves of the player for which an item waits."""
+"""Moves of the player for which an item stays."""
 
 NUM_DECOYS = 3
 MAX_ITEMS, MAX_PACE, MAX_DISTRACTORS = 5, 7, 16
 MAX_DELAY, MAX_REWARDS_PER_PAYMENT, MAX_SLIP = 12, 8, 0.6
 
-_LAYOUT, _DECOYS, _DISTRACTORS, _WALK, _SLIP = range(5)  # what random numbers are for
+_LAYOUT, _DECOYS, _DISTRACTORS, _WALK, _SLIP = range(5)  # purposes of random numbers
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the policy dials amount to.
+    """The rules that result from the policy factors.
 
     Attributes
     ----------
     pace
-        Steps that a move takes: the last of as many actions counts.
+        Steps of a move, of whose actions the last one counts.
     items
         Items of a job.
     delay
@@ -63,36 +63,36 @@ class Rules:
     slip: float
 
     @classmethod
-    def of(cls, dials: Dials) -> Rules:
-        """The rules that the dials set, in the whole numbers that there are."""
+    def of(cls, factors: DifficultyFactors) -> Rules:
+        """Round the factors to the rules' whole numbers."""
         return cls(
-            pace=1 + round((MAX_PACE - 1) * dials.horizon),
-            items=1 + round((MAX_ITEMS - 1) * dials.subgoals),
-            delay=round(MAX_DELAY * dials.delay),
-            rewards_per_payment=1 + round((MAX_REWARDS_PER_PAYMENT - 1) * dials.sparsity),
-            slip=MAX_SLIP * dials.slip,
+            pace=1 + round((MAX_PACE - 1) * factors.horizon),
+            items=1 + round((MAX_ITEMS - 1) * factors.subgoals),
+            delay=round(MAX_DELAY * factors.delay),
+            rewards_per_payment=1 + round((MAX_REWARDS_PER_PAYMENT - 1) * factors.sparsity),
+            slip=MAX_SLIP * factors.slip,
         )
 
     @property
     def owes(self) -> bool:
-        """Whether rewards are paid later than they were earned, so that some are owed when an episode ends."""
+        """Whether rewards may still be unpaid when an episode ends."""
         return self.delay > 0 or self.rewards_per_payment > 1
 
 
-def num_distractors(dials: Dials) -> int:
-    """How many things move about to no use."""
-    return round(MAX_DISTRACTORS * dials.distractors)
+def num_distractors(factors: DifficultyFactors) -> int:
+    """Number of moving distractors."""
+    return round(MAX_DISTRACTORS * factors.distractors)
 
 
 class Courier:
-    """Many games of Courier, without a picture.
+    """A batch of games of Courier, without rendering.
 
     Parameters
     ----------
-    dials
-        Of difficulty.
+    factors
+        Their difficulty.
     levels : numpy.ndarray, shape (n,), int64
-        First level of each game. A level decides everything but the player's actions.
+        First level of each game. A level determines everything but the player's actions.
 
     Attributes
     ----------
@@ -103,16 +103,16 @@ class Courier:
     fetched : numpy.ndarray, shape (n,), int64
         Number of the job's items that the player has.
     decoys, distractors : numpy.ndarray, shape (n, number, 2), int64
-        Cells of things of no use that lie still and that move about.
+        Cells of decoys, which stay where they are, and of distractors, which move.
     travelled : numpy.ndarray, shape (n, 2), int64
-        Rows and columns that the player has gone, around the torus.
+        Rows and columns that the player has moved, around the torus.
     terminates : bool
-        Whether the last step ends the game, and does not merely cut it off: it does where rewards may be owed. They are
-        paid with the last step, so that nothing of them is to be expected behind it.
+        Whether the last step of an episode is terminal rather than a truncation. It is where rewards may be unpaid:
+        they are all paid with the last step, so that a learner must not bootstrap beyond it.
     """
 
-    def __init__(self, dials: Dials, levels: NDArray[np.int64]) -> None:
-        self.rules = Rules.of(dials)
+    def __init__(self, factors: DifficultyFactors, levels: NDArray[np.int64]) -> None:
+        self.rules = Rules.of(factors)
         self.terminates = self.rules.owes
         count = len(levels)
         self.levels = np.array(levels, np.int64)
@@ -121,9 +121,9 @@ class Courier:
         )
         self.items = np.zeros((count, self.rules.items, 2), np.int64)
         self.decoys = np.zeros((count, NUM_DECOYS, 2), np.int64)
-        self.distractors = np.zeros((count, num_distractors(dials), 2), np.int64)
+        self.distractors = np.zeros((count, num_distractors(factors), 2), np.int64)
         self.travelled = np.zeros((count, 2), np.int64)
-        self._due = np.zeros((count, self.rules.delay + 1), np.int64)  # a column for each step to come
+        self._due = np.zeros((count, self.rules.delay + 1), np.int64)  # one column for each of the next steps
         self.begin(np.arange(count), self.levels)
 
     def begin(self, games: NDArray[np.int64], levels: NDArray[np.int64]) -> None:
@@ -137,7 +137,7 @@ class Courier:
         self._lay_out(games)
 
     def _lay_out(self, games: NDArray[np.int64]) -> None:
-        """Lay out around the player what is still to be fetched of the job."""
+        """Place the remaining items of the job around the player."""
         numbers = np.arange(self.rules.items)
         drawn = uniform(self.levels[games, None], _LAYOUT, self._layouts[games, None], numbers)
         steps = BESIDE[(len(BESIDE) * drawn).astype(np.int64)]
@@ -147,7 +147,7 @@ class Courier:
         self._waited[games] = 0
 
     def step(self, actions: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Make one step of every game; an episode that is over is to be begun anew.
+        """Advance every game by one step; finished episodes must be restarted with `begin`.
 
         Parameters
         ----------
@@ -156,8 +156,8 @@ class Courier:
         Returns
         -------
         rewards : numpy.ndarray, shape (n,), float32
-            What is owed at the end of an episode is paid with its last step, so no dial but `horizon`, `subgoals` and
-            `slip` changes what a policy's episodes return.
+            Unpaid rewards are paid with the last step of an episode, so that only `horizon`, `subgoals` and `slip`
+            change a policy's return.
         over : numpy.ndarray, shape (n,), bool
             Whether the episode is over.
         """
@@ -189,7 +189,7 @@ class Courier:
         return np.where(slips, directions, actions)
 
     def _wander(self) -> None:
-        """Every distractor takes a step in a random direction."""
+        """Move every distractor one step in a random direction."""
         numbers = np.arange(self.distractors.shape[1])
         drawn = uniform(self.levels[:, None], _WALK, self.time[:, None], numbers)
         np.mod(self.distractors + MOVES[1 + (4 * drawn).astype(np.int64)], SIZE, out=self.distractors)

@@ -1,4 +1,4 @@
-"""The best players of the calibration games, as teachers that read label maps."""
+"""Optimal policies of the calibration games, as teachers that act on label maps."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from numpy.typing import NDArray
 
 from lcd.envs.calibration.courier import MAX_ITEMS, SIZE
 from lcd.envs.calibration.courier_drawing import CELL, FIRST_ITEM_LABEL, MIDDLE
-from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.optimum import best_actions
 from lcd.envs.calibration.tracker import MOVES, STRIDE
 from lcd.envs.calibration.tracker_drawing import CURSOR_LABEL, TARGET_LABEL
 
 
 class CourierExpert:
-    """Goes for the next item by a shortest way, choosing evenly among the actions that are best.
+    """Go to the next item by a shortest path, uniformly among the optimal actions.
 
-    It acts on nothing but the label map: the next item is the one with the lowest label in sight.
+    It acts on the label map alone: the next item is the one with the lowest label.
 
     Parameters
     ----------
-    dials
+    factors
         Of the game.
     """
 
-    def __init__(self, dials: Dials) -> None:
-        best = best_actions(dials)
+    def __init__(self, factors: DifficultyFactors) -> None:
+        best = best_actions(factors)
         self._log_probabilities = torch.from_numpy(np.log(best / best.sum(axis=0) + 1e-8)).float().flatten(1).T
 
     def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
-        """Logarithms of the action probabilities, shape (batch, actions).
+        """Log-probabilities of the actions, shape (batch, actions).
 
         Parameters
         ----------
@@ -42,20 +42,20 @@ class CourierExpert:
 
     @staticmethod
     def _next_item(cells: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Number of the cell with the next item, counted from the player's."""
+        """Index of the cell with the next item, relative to the player's."""
         items = np.where((cells >= FIRST_ITEM_LABEL) & (cells < FIRST_ITEM_LABEL + MAX_ITEMS), cells, 255)
         rows, columns = np.divmod(items.argmin(axis=1), SIZE)
         return (rows - MIDDLE) % SIZE * SIZE + (columns - MIDDLE) % SIZE
 
 
 class TrackerExpert:
-    """Moves towards the middle of the target, along the axis along which it is farther away.
+    """Move towards the centre of the target, along the axis of the larger distance.
 
-    It acts on nothing but the label map. The cursor keeps up with the target, so it returns 1, all there is.
+    It acts on the label map alone. The cursor is faster than the target, so that it returns 1, the maximum.
     """
 
     def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
-        """Logarithms of the action probabilities, shape (batch, actions).
+        """Log-probabilities of the actions, shape (batch, actions).
 
         Parameters
         ----------
@@ -67,13 +67,13 @@ class TrackerExpert:
         axis = np.abs(way).argmax(axis=1)
         farthest = np.take_along_axis(way, axis[:, None], axis=1)[:, 0]
         actions = np.where(np.abs(farthest) < STRIDE / 2, 0, 1 + 2 * axis + (farthest > 0))
-        chances = np.full((len(labels), len(MOVES)), 1e-8)
-        chances[np.arange(len(labels)), actions] = 1
-        return torch.from_numpy(np.log(chances)).float().to(observations.device)
+        probabilities = np.full((len(labels), len(MOVES)), 1e-8)
+        probabilities[np.arange(len(labels)), actions] = 1
+        return torch.from_numpy(np.log(probabilities)).float().to(observations.device)
 
 
 def _middles(where: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Middles of the boxes around what is marked, as rows and columns, shape (n, 2)."""
+    """Centres of the bounding boxes of marked pixels, as rows and columns, shape (n, 2)."""
     sides = []
     for other in (2, 1):
         marked = where.any(axis=other)

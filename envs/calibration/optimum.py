@@ -1,4 +1,4 @@
-"""What the best and the random policy return in Courier, computed exactly."""
+"""Exact returns of the optimal and of the random policy in Courier, by dynamic programming."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lcd.envs.calibration.courier import BESIDE, EPISODE, MOVES, PATIENCE, SIZE, Rules
-from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.difficulty import DifficultyFactors
 
 
 class ExpectedReturns(NamedTuple):
@@ -19,36 +19,36 @@ class ExpectedReturns(NamedTuple):
     best: float
 
 
-def expected_returns(dials: Dials) -> ExpectedReturns:
-    """Mean returns of the policy that draws its actions evenly, and of the best one.
+def expected_returns(factors: DifficultyFactors) -> ExpectedReturns:
+    """Mean returns of the uniformly random policy and of the optimal one.
 
-    Dynamic programming over the steps left, the items fetched, how long the next one waits yet, and its cell. Delay and
-    sparsity change neither return, perceptual dials change nothing.
+    Dynamic programming over the steps left, the items fetched, the remaining moves of the next one, and its cell.
+    Delay, sparsity and perceptual factors do not change them.
     """
-    rules = Rules.of(dials)
+    rules = Rules.of(factors)
     moves = EPISODE // rules.pace
     random, best = (_values(moves, PATIENCE, rules.items, rules.slip, plan=plan)[0, -1] for plan in (False, True))
     return ExpectedReturns(_laid_out(random.mean(axis=0)), _laid_out(best.max(axis=0)))
 
 
-def best_actions(dials: Dials) -> NDArray[np.bool_]:
-    """Which actions are best, by the cell of the next item, if it waits long enough.
+def best_actions(factors: DifficultyFactors) -> NDArray[np.bool_]:
+    """Optimal actions by the cell of the next item, if it waits long enough.
 
-    An episode rarely ends just as a job does, so some moves of it can be wasted for free: a slight discount breaks such
-    ties for the sooner.
+    Episodes rarely end exactly with a job, so that some moves could be wasted without loss: a discount of 0.99 breaks
+    such ties in favour of the sooner reward.
 
     Returns
     -------
     numpy.ndarray, shape (5, 8, 8), bool
         At least one action is best for each cell, given as rows and columns below and right of the player.
     """
-    rules = Rules.of(dials)
+    rules = Rules.of(factors)
     of_actions = _values(EPISODE, EPISODE, rules.items, rules.slip, plan=True, discount=0.99)[0, -1]
     return np.isclose(of_actions, of_actions.max(axis=0), rtol=0, atol=1e-9)
 
 
 def _laid_out(values: NDArray[np.float64]) -> float:
-    """Mean value of the cells where an item is laid out."""
+    """Mean value over the cells where an item is placed."""
     return float(values[tuple(BESIDE.T)].mean())
 
 
@@ -56,21 +56,21 @@ def _laid_out(values: NDArray[np.float64]) -> float:
 def _values(
     moves: int, patience: int, items: int, slip: float, *, plan: bool, discount: float = 1.0
 ) -> NDArray[np.float64]:
-    """Expected return of so many moves, shape (items, patience, 5, 8, 8).
+    """Expected return of a number of moves, shape (items, patience, 5, 8, 8).
 
-    By the items fetched, the moves but one for which the next one waits yet, the first action and the cell of the next
-    item. After the first action the best policy goes on, or the random one.
+    Axes: items fetched, remaining moves of the next item minus one, first action, cell of the next item. After the
+    first action the optimal policy follows if `plan`, else the random one.
     """
-    chances = slip / 4 * np.array([0, 1, 1, 1, 1]) + (1 - slip) * np.eye(len(MOVES))  # of moves, by action
+    transitions = slip / 4 * np.array([0, 1, 1, 1, 1]) + (1 - slip) * np.eye(len(MOVES))  # of moves, by action
     values = np.zeros((items, patience, SIZE, SIZE))
     of_actions = np.zeros((items, patience, len(MOVES), SIZE, SIZE))
     for _ in range(moves):
-        begun = np.array([_laid_out(of_item) for of_item in values[:, -1]])  # when the next has just been laid out
+        begun = np.array([_laid_out(of_item) for of_item in values[:, -1]])  # when the next has just been placed
         ahead = np.empty_like(values)
         ahead[:, 0] = begun[:, None, None]
         ahead[:, 1:] = values[:, :-1]
         ahead[..., 0, 0] = np.append(begun[1:], 1 + begun[0])[:, None]
         moved = np.stack([np.roll(ahead, tuple(move), axis=(-2, -1)) for move in MOVES], axis=2)
-        of_actions = discount * np.einsum("am,ipmrc->iparc", chances, moved)
+        of_actions = discount * np.einsum("am,ipmrc->iparc", transitions, moved)
         values = of_actions.max(axis=2) if plan else of_actions.mean(axis=2)
     return of_actions

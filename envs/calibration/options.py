@@ -1,10 +1,10 @@
-"""What can be asked of a calibration game."""
+"""Options of the calibration games."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.procgen.options import LevelRange
 
 
@@ -14,21 +14,21 @@ class CourierOptions(LevelRange):
 
     Attributes
     ----------
-    dials
-        Of difficulty.
+    factors
+        Its difficulty.
     num_levels, start_level
         As for Procgen: levels are drawn from ``start_level`` up to, and without, ``start_level + num_levels``;
         ``num_levels=0`` means all.
     """
 
-    dials: Dials = field(default_factory=Dials)
+    factors: DifficultyFactors = field(default_factory=DifficultyFactors)
     num_levels: int = 0
     start_level: int = 0
 
     def __post_init__(self) -> None:
         self._check_levels()
-        if not isinstance(self.dials, Dials):
-            raise ValueError(f"dials are Dials, not {self.dials!r}.")
+        if not isinstance(self.factors, DifficultyFactors):
+            raise ValueError(f"factors must be DifficultyFactors, not {self.factors!r}.")
 
 
 PALETTES = ("seen", "held-out")
@@ -41,11 +41,11 @@ class TrackerOptions(LevelRange):
     Attributes
     ----------
     distractors
-        Number of moving things beside the target, up to 15.
+        Number of moving objects beside the target, up to 15.
     change
-        From 0 (every thing keeps its colour and shape) to 1 (both wander over their whole range).
+        From 0 (objects keep their colour and shape) to 1 (both vary over their whole range).
     colours, shapes
-        ``"seen"``, or ``"held-out"`` for those that no thing has in the other setting.
+        ``"seen"``, or ``"held-out"`` for those that do not occur in the other setting.
     num_levels, start_level
         As for Courier.
     """

@@ -1,7 +1,7 @@
-"""Tracker: the rules. Stay on one of several moving things while its place, colour and shape all change.
+"""Rules of Tracker: stay on one of several moving objects whose position, colour and shape all change.
 
-After the FeatureTracker challenge (Linsley et al., 2024, arXiv:2410.02094): nothing that can be seen in one frame tells
-the target from the others for good, only that it is where it just was. The cursor starts on the target and can keep up
+After the FeatureTracker challenge (Linsley et al., 2024, arXiv:2410.02094): no feature of a
+single frame identifies the target, only its continuity over time. The cursor starts on the target and can keep up
 with it; each step that ends on the target earns an equal share of 1.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lcd.envs.calibration.chance import uniform
+from lcd.envs.calibration.counter_random import uniform
 
 SIDE = 64
 EPISODE = 128
@@ -21,29 +21,29 @@ MOVES = STRIDE * np.array([(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)])
 """Rows and columns in pixels by which each action moves the cursor: stay, up, down, left, right."""
 
 REACH = 5.0
-"""Distance from the target's middle, in pixels, at which the cursor is on it."""
+"""Largest distance of the cursor from the target's centre, in pixels, at which it counts as on it."""
 
 SWAY = 24
-"""Farthest that anything gets from the middle along an axis, in pixels."""
+"""Largest distance of an object from the frame's centre along an axis, in pixels."""
 
 _SLOW, _FAST = 0.012, 0.04
-"""Speeds of waves, in radians a step: together along both axes less than a stride, so that the cursor keeps up."""
+"""Range of angular speeds, in radians a step: objects are always slower than the cursor."""
 
 QUANTITIES = ("row", "column", "hue", "exponent", "turn", "height", "width")
-"""What changes along a smooth course: a thing's place, and what the drawing makes of the others."""
+"""Quantities that follow smooth trajectories: an object's position, and inputs of its rendering."""
 
 _NUM_WAVES = 2
 
 
 class Tracker:
-    """Many games of Tracker, without a picture.
+    """A batch of games of Tracker, without rendering.
 
     Parameters
     ----------
     distractors
-        Number of moving things beside the target.
+        Number of moving objects beside the target.
     levels : numpy.ndarray, shape (n,), int64
-        First level of each game. A level decides everything but the player's actions.
+        First level of each game. A level determines everything but the player's actions.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Tracker:
     cursor : numpy.ndarray, shape (n, 2), int64
         Row and column of its middle.
     terminates : bool
-        Never: every reward is paid in the step that earns it, and the last step merely cuts the episode off.
+        False: rewards are paid in the step that earns them, and the last step truncates the episode.
     """
 
     terminates = False
@@ -66,8 +66,8 @@ class Tracker:
         self._speeds, self._phases = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         self.begin(np.arange(len(levels)), self.levels)
 
-    def course(self, quantity: str, games: NDArray[np.int64], share: float = 1.0) -> NDArray[np.float32]:
-        """A quantity of every thing now, between −1 and 1: the mean of a few sine waves.
+    def trajectory(self, quantity: str, games: NDArray[np.int64], share: float = 1.0) -> NDArray[np.float32]:
+        """Present value of a quantity of every object, between −1 and 1: the mean of a few sine waves.
 
         Parameters
         ----------
@@ -76,7 +76,7 @@ class Tracker:
         games : numpy.ndarray, shape (n,)
             Which games.
         share
-            How fast it changes, from 0 (not at all) to 1.
+            Speed of the change, from 0 (none) to 1.
 
         Returns
         -------
@@ -88,9 +88,9 @@ class Tracker:
         return np.sin(self._phases[games, number] + self._speeds[games, number] * time).mean(axis=-1)
 
     def places(self, games: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Rows and columns of the middles of all things in some games, the target first, shape (n, things, 2)."""
-        courses = [self.course(axis, games) for axis in ("row", "column")]
-        return SIDE / 2 + SWAY * np.stack(courses, axis=-1)
+        """Centres of all objects in some games, as rows and columns, the target first, shape (n, things, 2)."""
+        trajectories = [self.trajectory(axis, games) for axis in ("row", "column")]
+        return SIDE / 2 + SWAY * np.stack(trajectories, axis=-1)
 
     def begin(self, games: NDArray[np.int64], levels: NDArray[np.int64]) -> None:
         """Begin an episode in some of the games."""
@@ -102,7 +102,7 @@ class Tracker:
         self.cursor[games] = np.rint(self.places(games)[:, 0])
 
     def step(self, actions: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Make one step of every game; an episode that is over is to be begun anew.
+        """Advance every game by one step; finished episodes must be restarted with `begin`.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Tracker: the pictures, as frames and as label maps."""
+"""Rendering of Tracker, as frames and as label maps."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ LABEL_NAMES = {
 }
 
 _HALF = 6
-"""Pixels from the middle of a thing, or of the cursor, to its farthest edge."""
+"""Pixels from the centre of an object, or of the cursor, to its farthest edge."""
 
 _GROUND, _CURSOR = 48, 235
 _HUES = {"seen": (0.0, 0.45), "held-out": (0.5, 0.95)}
 _EXPONENTS = {"seen": (1.6, 8.0), "held-out": (0.55, 0.9)}
-"""Range of hues, and of the exponents of superellipses: round to square those seen, hollow stars those held out."""
+"""Range of hues, and of the exponents of superellipses: round to square for seen shapes, concave stars for held-out
+ones."""
 
 _ALONG = np.arange(-_HALF, _HALF + 1, dtype=np.float32)
 _STAMP = SIDE * np.arange(2 * _HALF + 1)[:, None] + np.arange(2 * _HALF + 1)
@@ -33,7 +34,7 @@ _RADII = (3.6, 5.6)
 
 
 class _Stamp(NamedTuple):
-    """The pixels of one thing in all games.
+    """Pixels of one object in all games.
 
     Attributes
     ----------
@@ -48,12 +49,12 @@ class _Stamp(NamedTuple):
 
 
 class TrackerDrawing:
-    """Draws what the player sees.
+    """Renders games of Tracker.
 
     Parameters
     ----------
     options
-        How far things change, and which colours and shapes they have.
+        How far objects change, and their colours and shapes.
     """
 
     def __init__(self, options: TrackerOptions) -> None:
@@ -69,7 +70,7 @@ class TrackerDrawing:
         return self._mapped(self._stamps(tracker, games), tracker, games)
 
     def both(self, tracker: Tracker, games: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Frames and label maps of some of the games, for less than one after the other."""
+        """Frames and label maps of some of the games, faster than one after the other."""
         stamps = self._stamps(tracker, games)
         return self._painted(stamps, tracker, games), self._mapped(stamps, tracker, games)
 
@@ -95,13 +96,13 @@ class TrackerDrawing:
     def _within(
         self, low: float, high: float, quantity: str, tracker: Tracker, games: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """A quantity of every thing as it wanders over its range, shape (n, things)."""
-        return np.float32(low) + np.float32(high - low) * (1 + tracker.course(quantity, games, self._change)) / 2
+        """Present value of a quantity of every object within its range, shape (n, things)."""
+        return np.float32(low) + np.float32(high - low) * (1 + tracker.trajectory(quantity, games, self._change)) / 2
 
     def _stamps(self, tracker: Tracker, games: NDArray[np.int64]) -> list[_Stamp]:
-        """All things as they lie now, in the order in which they are drawn.
+        """Pixels of all objects, in the order of drawing.
 
-        The target is the last, so that it is never hidden. Each is laid by itself: what one takes stays in the cache.
+        The target is the last, so that it is never hidden. Objects are processed one at a time, to fit into the cache.
         """
         places = tracker.places(games)[:, ::-1].transpose(1, 0, 2)  # by thing
         middles = np.rint(places).astype(np.int64)
@@ -130,7 +131,7 @@ class TrackerDrawing:
 
     @staticmethod
     def _draw_cursor(pictures: NDArray[np.uint8], middles: NDArray[np.int64], value: int) -> None:
-        """Draw the outline of a square, as far as it is inside."""
+        """Draw the outline of a square, clipped to the frame."""
         games = np.arange(len(middles))[:, None]
         along = np.arange(-_HALF, _HALF + 1)
         for axis in range(2):
@@ -144,12 +145,12 @@ class TrackerDrawing:
 
 
 def _as_pixels(colours: NDArray[np.uint8]) -> NDArray[np.void]:
-    """The same memory with a pixel as one item, shape (pixels,): copied twice as fast as three bytes."""
+    """View with one item a pixel, shape (pixels,): copied twice as fast as three bytes."""
     return colours.view("V3").ravel()
 
 
 def _power(base: NDArray[np.float32], exponent: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Powers of the sizes of numbers, in their place: by logarithms, which numpy vectorises and powers it does not."""
+    """Powers of absolute values, in place: by logarithms, which NumPy vectorises, unlike powers."""
     np.abs(base, out=base)
     np.maximum(base, np.float32(1e-6), out=base)
     np.log(base, out=base)

@@ -1,4 +1,4 @@
-"""Which of Procgen's 15 actions do the same in a game."""
+"""Classes of equivalent actions among Procgen's 15 in each game."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _CLASSES: Mapping[str, ActionClasses] = MappingProxyType(
 
 
 def action_classes(game: str) -> ActionClasses:
-    """Groups of the actions that lead to the same successor in every state of a game.
+    """Classes of actions that lead to the same successor in every state of a game.
 
     They were found with `same_successors` and are measured again by the tests.
 
@@ -67,7 +67,7 @@ def action_classes(game: str) -> ActionClasses:
     Returns
     -------
     tuple of tuple of int
-        Every action once; the first of a group stands for it.
+        Every action once; the first of a class represents it.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def action_classes(game: str) -> ActionClasses:
 
 
 def same_successors(options: ProcgenOptions, states: Iterable[bytes]) -> NDArray[np.bool_]:
-    """Which actions led to the same next state from all of some states.
+    """Test which actions lead to the same next state from each of the given states.
 
     Parameters
     ----------
@@ -90,11 +90,11 @@ def same_successors(options: ProcgenOptions, states: Iterable[bytes]) -> NDArray
     Returns
     -------
     numpy.ndarray, shape (15, 15), bool
-        True at [i, j] where actions i and j did the same. What merely records the last action does not count.
+        True at [i, j] where actions i and j are equivalent. Fields that merely record the last action are ignored.
     """
     engine = Engine(options, 1, seed=0)
     same = np.ones((NUM_ACTIONS, NUM_ACTIONS), bool)
-    # Only dodgeball throws in the direction of the last move; elsewhere it is written down and never read.
+    # Only dodgeball throws in the direction of the last move; elsewhere it is recorded and never read.
     with_last_move = options.game == "dodgeball"
     for state in states:
         successors = []

@@ -1,4 +1,4 @@
-"""A batch of Procgen games seen in one or two views, with episode ends told apart."""
+"""A batch of Procgen games in one or two views, which distinguishes termination from truncation."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Observation = np.ndarray | dict[str, np.ndarray]
 
 
 TOLERATED_DIVERGENCES = 1e-3
-"""Share of the steps in which the two drawings of a game may part before their labels cannot be trusted."""
+"""Limit of the share of steps in which frame and label map of a game may diverge."""
 
-_FORGIVEN = 10  # divergences that are no share yet
+_TOLERATED_AT_FIRST = 10  # divergences, before a share is meaningful
 
 
 class LockstepError(RuntimeError):
-    """The two drawings of a game part again and again, so the labels would be wrong."""
+    """Frames and label maps of a game diverge so often that labels would be wrong."""
 
 
 def observation_space(view: View) -> spaces.Space:
@@ -56,14 +56,14 @@ def observation_space(view: View) -> spaces.Space:
 
 
 def one_of(observation: Observation, index: int) -> Observation:
-    """What a single game of a batch shows."""
+    """Observation of a single game of a batch."""
     if isinstance(observation, dict):
         return {name: view[index] for name, view in observation.items()}
     return observation[index]
 
 
 def checked_num_envs(num_envs: int) -> int:
-    """The number of games of a batch.
+    """Check the number of games of a batch.
 
     Raises
     ------
@@ -74,12 +74,12 @@ def checked_num_envs(num_envs: int) -> int:
 
 
 def checked_actions(actions: np.ndarray, num_envs: int, number: int) -> np.ndarray:
-    """The actions of a batch, shape (num_envs,), int32.
+    """Check the actions of a batch, and return them with shape (num_envs,), int32.
 
     Raises
     ------
     ValueError
-        If they are something else than one of so many whole numbers for each game.
+        If they are not one valid whole number for each game.
     """
     actions = np.asarray(actions)
     whole = actions.shape == (num_envs,) and actions.dtype.kind in "iu"
@@ -90,12 +90,12 @@ def checked_actions(actions: np.ndarray, num_envs: int, number: int) -> np.ndarr
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of a batch of `n` games gave.
+    """Result of one step of a batch of `n` games.
 
     Attributes
     ----------
     observations
-        What is seen now: where an episode ended, the first observation of the next one.
+        Present observations: where an episode ended, the first observation of the next one.
     rewards : numpy.ndarray, shape (n,), float32
     terminated, truncated : numpy.ndarray, shape (n,), bool
         Whether the game ended the episode, or the limit of its length cut it off.
@@ -128,7 +128,7 @@ class Batch(Protocol):
         ...
 
     def observe(self) -> Observation:
-        """What is seen now, as fresh arrays with the games along the first axis."""
+        """Present observations, as new arrays with the games along the first axis."""
         ...
 
     def step(self, actions: np.ndarray) -> Step:
@@ -155,27 +155,27 @@ class Batch(Protocol):
 class ProcgenBatch:
     """A batch of Procgen games that step together.
 
-    For ``view="both"`` each game runs twice, drawn as usual and drawn as labels, with the same levels and actions. At
-    every step the two have to agree in rewards, episode ends and levels, and one game after the other in its whole
-    state. Where they part, the usual drawing counts: the other is put into its state, and the divergence is counted.
+    For ``view="both"`` each game runs twice, rendered as frames and as label maps, with the same levels and actions. At
+    every step the two must agree in rewards, episode ends and levels, and for one game in turn in the whole state.
+    Where they diverge, the game of the label map is set to the state of the other, and the divergence is counted.
 
     Parameters
     ----------
     options
-        The game, its levels and how its pixels are drawn.
+        The game, its levels and its appearance.
     num_envs
         Number of games.
     view
         ``"pixels"``, ``"semantic"`` or ``"both"``.
     seed
-        Decides which levels are drawn in which order.
+        Seed of the sequence of levels.
     num_threads
-        Threads that step the games of each drawing; 0 steps them in the calling thread.
+        Threads that step the games of each view; 0 steps them in the calling thread.
 
     Attributes
     ----------
     divergences : int
-        How often a game's two drawings parted and were brought together again.
+        How often frame and label map of a game diverged and were synchronised again.
 
     Raises
     ------
@@ -207,7 +207,7 @@ class ProcgenBatch:
         self._keep_in_step()
 
     def observe(self) -> Observation:
-        """What is seen now, as fresh arrays with the games along the first axis."""
+        """Present observations, as new arrays with the games along the first axis."""
         return self._view_of(self._engines)
 
     @property
@@ -216,7 +216,7 @@ class ProcgenBatch:
         return self._engines[0].level_seeds.copy()
 
     def saved_state(self, index: int) -> bytes:
-        """Everything that decides how one game goes on, as Procgen saves it.
+        """Complete state of one game, as Procgen saves it.
 
         Raises
         ------
@@ -238,30 +238,30 @@ class ProcgenBatch:
             engine.observe()
 
     def _keep_in_step(self) -> None:
-        """Bring the two drawings of each game together where they have parted.
+        """Synchronise frame and label map of each game where they have diverged.
 
         Raises
         ------
         LockstepError
-            If that happens again and again.
+            If that happens too often.
         """
         if self.view != "both":
             return
         first, twin = self._engines
         assert isinstance(twin, SemanticEngine)
-        parted = np.zeros(self.num_envs, bool)
+        diverged = np.zeros(self.num_envs, bool)
         for name in ("rewards", "firsts", "level_seeds"):
-            parted |= getattr(first, name) != getattr(twin, name)
-        examined = self._steps % self.num_envs
-        parted[examined] = parted[examined] or not twin.shows(examined, first)
+            diverged |= getattr(first, name) != getattr(twin, name)
+        compared = self._steps % self.num_envs
+        diverged[compared] = diverged[compared] or not twin.shows(compared, first)
         self._steps += 1
-        for index in np.flatnonzero(parted).tolist():
+        for index in np.flatnonzero(diverged).tolist():
             twin.follow(index, first)
-        self.divergences += int(parted.sum())
-        if self.divergences > _FORGIVEN + TOLERATED_DIVERGENCES * self._steps * self.num_envs:
+        self.divergences += int(diverged.sum())
+        if self.divergences > _TOLERATED_AT_FIRST + TOLERATED_DIVERGENCES * self._steps * self.num_envs:
             raise LockstepError(
-                f"The two drawings of {self.options.game} parted {self.divergences} times in {self._steps} steps of "
-                f"{self.num_envs} games, so the labels cannot be trusted: please report this, and use pixels alone."
+                f"Frames and label maps of {self.options.game} diverged {self.divergences} times in {self._steps} "
+                f"steps of {self.num_envs} games, so labels are unreliable: please report this, and use pixels alone."
             )
 
     def _read_timeout(self) -> int:
@@ -273,10 +273,10 @@ class ProcgenBatch:
         return timeout
 
     def _final_views(self, indices: np.ndarray, actions: np.ndarray) -> dict[int, Observation]:
-        """What the coming step would show in games whose length runs out with it, where they would go on.
+        """Final observations of episodes that the coming step truncates.
 
-        Procgen overwrites that frame with the next level's first, so the step is made ahead in a spare game without
-        limit.
+        Procgen overwrites this frame with the first one of the next level, so the step is simulated in a spare game
+        without time limit.
         """
         views: dict[int, Observation] = {}
         for index in indices.tolist():
@@ -301,7 +301,7 @@ class ProcgenBatch:
         ValueError
             If they are something else.
         LockstepError
-            If the two drawings of the games part again and again.
+            If frames and label maps diverge too often.
         """
         actions = np.where(self._given_up, FORCE_RESET, checked_actions(actions, self.num_envs, len(ACTION_KEYS)))
         self._given_up[:] = False
@@ -330,7 +330,7 @@ class ProcgenBatch:
         )
 
     def give_up(self, games: np.ndarray) -> None:
-        """End the episodes of some games with the coming step, whatever is done in it.
+        """End the episodes of some games with the coming step, whatever the action.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Procgen itself: one batch of games, drawn one way, as plain arrays."""
+"""Procgen itself: a batch of games in one rendering, as plain arrays."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Engine:
     Parameters
     ----------
     options
-        The game, its levels and how it is drawn.
+        The game, its levels and its appearance.
     num_envs
         Number of games in the batch.
     seed
-        Decides which levels are drawn in which order.
+        Seed of the sequence of levels.
     num_threads
         Threads that step the games; 0 steps them in the calling thread.
 
@@ -72,12 +72,12 @@ class Engine:
         Engine.observe(self)
 
     def act(self, actions: np.ndarray) -> None:
-        """Begin a step of every game; returns at once when the engine has threads."""
+        """Start a step of every game; returns at once when the engine has threads."""
         self._env._ac["action"][:] = actions
         self._env._c_lib.libenv_act(self._env._c_env)
 
     def observe(self) -> None:
-        """Wait until the step that was begun is done and the arrays hold its outcome."""
+        """Wait for the started step, after which the arrays hold its results."""
         self._env._c_lib.libenv_observe(self._env._c_env)
 
     def get_state(self, index: int) -> bytes:
@@ -99,7 +99,7 @@ class Engine:
             self.set_state(index, np.asarray(state).tobytes())
 
     def look_at(self, index: int, other: Engine, other_index: int) -> None:
-        """Put a game into the present state of a game of another engine, with no limit to its episode's length."""
+        """Set a game to the present state of a game of another engine, without time limit."""
         state = SavedState(other.get_state(other_index))
         state.timeout = INT32_MAX
         self.set_state(index, state.to_bytes())

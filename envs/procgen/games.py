@@ -1,4 +1,4 @@
-"""The 16 games of Procgen: their names, published score ranges and what their drawings are made of."""
+"""The 16 games of Procgen: names, normalisation constants and object types."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ SCENERY = frozenset(
         *("exhaust", "explosion", "trail", "dust cloud", "air jump", "time left", "progress"),
     }
 )
-"""Classes that are neither the agent nor anything that it seeks, shuns or uses."""
+"""Classes that are neither the agent nor relevant to its play."""
 
 _EXPLOSIONS = {54 + i: "explosion" for i in range(5)}
 _TRAIL = {59: "trail"}

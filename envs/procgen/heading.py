@@ -1,4 +1,4 @@
-"""Which way the player points, followed from its actions and painted into label maps.
+"""The player's heading, integrated from its actions and painted into label maps.
 
 A monochrome drawing fills upright rectangles, so it hides the thrust direction in caveflyer and the throwing direction
 in dodgeball and ninja. In all three it follows from the actions alone, by the arithmetic of Procgen's own game files.
@@ -22,7 +22,7 @@ def _moves(actions: np.ndarray) -> np.ndarray:
 
 
 class Heading:
-    """Where the players of a batch point.
+    """Headings of the players of a batch.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ class Heading:
         self._last_move = np.full(num_envs, 7)
 
     def advance(self, actions: np.ndarray, began: np.ndarray) -> None:
-        """Follow one step.
+        """Update the headings by one step.
 
         Parameters
         ----------
         actions : numpy.ndarray, shape (num_envs,)
         began : numpy.ndarray, shape (num_envs,), bool
-            Whether the step ended a level, so that a new one is seen.
+            Whether the step ended a level and started a new one.
         """
         moves = _moves(actions)
         across = moves // 3 - 1
@@ -68,7 +68,7 @@ class Heading:
     def read(self, index: int, player: np.void) -> None:
         """Take one game's heading from the player in its saved state, an `lcd.envs.procgen.saved_state.ENTITY`.
 
-        What the last move was is left alone: the actions say it, whatever became of the drawing.
+        The last move is kept, as it follows from the actions alone.
         """
         self._spin[index] = player["vrot"]
         self.rotation[index] = np.pi * player["is_reflected"] if self._game == "ninja" else player["rotation"]
@@ -84,7 +84,7 @@ class Heading:
         )
 
     def copy_game(self, index: int, other: Heading, other_index: int) -> None:
-        """Take over what is known of one game of another batch."""
+        """Copy the heading of one game of another batch."""
         self.rotation[index] = other.rotation[other_index]
         self._spin[index] = other._spin[other_index]
         self._last_move[index] = other._last_move[other_index]
@@ -95,7 +95,7 @@ class Heading:
         return (sine, -cosine) if self._game == "caveflyer" else (cosine, sine)
 
     def paint_front(self, labels: np.ndarray, player: Sequence[int], front: int) -> None:
-        """Give the part of the player that points ahead a label of its own.
+        """Label the front part of the player.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Loading Procgen, which is compiled code: where it does not load, one sentence says why and what to do."""
+"""Loading of Procgen's compiled library, with clear messages where it fails."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def procgen_env(**settings: Any) -> Any:
 
 
 def _advice(error: ImportError | OSError) -> str | None:
-    """What to do about an error, or None if it is not about loading Procgen."""
+    """Remedy for an error in loading Procgen, None for other errors."""
     if lacking := _LIBRARY.search(str(error)):
         return f"Procgen needs {lacking[1]}, which this system lacks: {SYSTEM_PACKAGES}."
     if not isinstance(error, ImportError):

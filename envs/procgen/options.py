@@ -1,4 +1,4 @@
-"""What can be asked of Procgen, checked where it comes in."""
+"""Validated options of Procgen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEVEL_SEEDS = 2**31 - 1
 
 
 class LevelRange:
-    """What options of games with numbered levels share: dataclasses with the fields `num_levels` and `start_level`.
+    """Base class of options with numbered levels: dataclasses with the fields `num_levels` and `start_level`.
 
     Levels are drawn from ``start_level`` up to, and without, ``start_level + num_levels``; ``num_levels=0`` means all.
     """
@@ -69,11 +69,11 @@ APPEARANCES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
         "monochrome": {"use_monochrome_assets": True},
     }
 )
-"""Ways to draw a game that make it easier to see, as `ProcgenOptions`; the rules stay the same."""
+"""Appearances that lower the perceptual demand, as fields of `ProcgenOptions`; the rules stay the same."""
 
 
 def check_appearances(appearances: Collection[str]) -> None:
-    """Refuse what is no way to draw a game.
+    """Check the names of appearances.
 
     Raises
     ------
@@ -84,8 +84,8 @@ def check_appearances(appearances: Collection[str]) -> None:
         raise ValueError(f"Unknown appearance {unknown[0]!r}: choose among {', '.join(APPEARANCES)}.")
 
 
-def drawn_as(appearances: Collection[str]) -> dict[str, bool]:
-    """The options of `ProcgenOptions` that several ways to draw a game set together.
+def appearance_options(appearances: Collection[str]) -> dict[str, bool]:
+    """Fields of `ProcgenOptions` that the appearances set together.
 
     Raises
     ------
@@ -96,10 +96,10 @@ def drawn_as(appearances: Collection[str]) -> dict[str, bool]:
     return {option: value for name in appearances for option, value in APPEARANCES[name].items()}
 
 
-def appearances_of_play(game: str, appearances: Collection[str]) -> tuple[str, ...]:
-    """Those ways to draw a game that change its play as well, so that label maps must follow them.
+def appearances_that_change_play(game: str, appearances: Collection[str]) -> tuple[str, ...]:
+    """Appearances that change play as well, so that label maps must follow them.
 
-    In bigfish, bossfight, fruitbot and starpilot a theme has a shape of its own, and a shape decides what collides.
+    In bigfish, bossfight, fruitbot and starpilot a theme has its own shape, which decides what collides.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ def appearances_of_play(game: str, appearances: Collection[str]) -> tuple[str, .
 
     Examples
     --------
-    >>> appearances_of_play("bigfish", ["monochrome", "restricted-themes"])
+    >>> appearances_that_change_play("bigfish", ["monochrome", "restricted-themes"])
     ('restricted-themes',)
-    >>> appearances_of_play("maze", ["monochrome", "restricted-themes"])
+    >>> appearances_that_change_play("maze", ["monochrome", "restricted-themes"])
     ()
     """
     check_appearances(appearances)
@@ -143,7 +143,7 @@ class ProcgenOptions(LevelRange):
     center_agent
         Whether the camera follows the agent (games that never do so ignore it).
     use_backgrounds, use_monochrome_assets, restrict_themes, use_generated_assets
-        How the game is drawn. The first two never change play; restricted themes do where a theme changes an object's
+        Appearance of the game. The first two never change play; restricted themes do where a theme changes an object's
         shape (bigfish, bossfight, fruitbot and starpilot), generated assets wherever a sprite does.
     paint_vel_info
         Whether the agent's velocity is painted into a corner of the frame (games with jumps).

@@ -1,4 +1,4 @@
-"""How far the player still has to go: distances around the walls, from a saved state."""
+"""Shortest-path distances to the goal around walls, from a saved state."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ PLAYER = 0
 
 @dataclass(frozen=True)
 class Terrain:
-    """What a game's player walks on and towards, by Procgen's object types.
+    """Goals and obstacles of a game, as Procgen's object types.
 
     Attributes
     ----------
     targets
-        Types of cells and objects to be reached, the nearest of them first.
+        Types of cells and objects that are goals; the nearest comes first.
     walls
-        Types of cells that no way leads through.
+        Types of cells that block paths.
     last
-        Types that become targets when none of `targets` is left.
+        Types that become goals when none of `targets` is reachable.
     rise
-        Cells that a jump leads through, up and to the sides; None where the player moves up as it does elsewhere.
+        Number of cells of a jump, up and to the sides; None where the player moves freely.
     """
 
     targets: tuple[int, ...]
@@ -52,11 +52,11 @@ TERRAINS: Mapping[str, Terrain] = MappingProxyType(
         "ninja": Terrain((1,), (20, 51)),
     }
 )
-"""The games in which a way to go says more than the reward does."""
+"""Games in which distances to the goal are more informative than rewards."""
 
 
 def distances_to(targets: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Steps from each cell to the nearest target, moving up, down, left and right.
+    """Path lengths from each cell to the nearest target, moving up, down, left and right.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def distances_to(targets: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray
     Returns
     -------
     numpy.ndarray, shape (height, width)
-        Infinite where no way leads to a target.
+        Infinite where no path leads to a target.
     """
     height, width = targets.shape
     enterable = np.zeros((height + 2, width + 2), bool)
@@ -89,21 +89,21 @@ def distances_to(targets: NDArray[np.bool_], free: NDArray[np.bool_]) -> NDArray
 
 
 def jumping_distances_to(targets: NDArray[np.bool_], free: NDArray[np.bool_], rise: int) -> NDArray[np.float64]:
-    """The same for somebody who falls, and jumps from what it stands on.
+    """Path lengths as in `distances_to`, for a player that falls and jumps.
 
-    A jump leads through at most `rise` cells, up and to the sides; whoever moves down falls until it stands again.
+    A jump covers at most `rise` cells, up and to the sides; a player that moves down falls until it stands again.
 
     Parameters
     ----------
     targets, free : numpy.ndarray, shape (height, width), bool
         As in `distances_to`; the first row is the lowest, and below it is the ground.
     rise : int
-        Cells that a jump leads through.
+        Number of cells of a jump.
 
     Returns
     -------
     numpy.ndarray, shape (height, width)
-        In the air, for somebody who has just jumped from what lies straight below.
+        In the air, for a player that has just jumped from straight below.
     """
     enterable = free | targets
     stands = np.vstack([np.ones((1, free.shape[1]), bool), ~enterable[:-1]])
@@ -131,7 +131,7 @@ def jumping_distances_to(targets: NDArray[np.bool_], free: NDArray[np.bool_], ri
 
 
 class Route:
-    """Distances from every place of a level to where its player should go next.
+    """Distances from every place of a level to the next goal.
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ class Route:
 
     Attributes
     ----------
-    hopeless : bool
-        Whether there is something to be reached and no way to it.
+    unreachable : bool
+        Whether there is a goal without a path to it.
     """
 
     def __init__(self, game: str, state: SavedState) -> None:
@@ -152,7 +152,7 @@ class Route:
         locked = np.zeros_like(free)
         if game == "heist":
             locked = self._cells(_locked_doors(state), free.shape)
-        self.hopeless = False
+        self.unreachable = False
         for types in (terrain.targets, terrain.last):
             found = np.isin(state.entities["type"], types) & (state.entities["will_erase"] == 0)
             targets = np.isin(state.grid, types) | self._cells(state.entities[found], free.shape)
@@ -165,11 +165,11 @@ class Route:
             row, column = _cell(*position(state))
             if np.isfinite(self._distances[row % free.shape[0], column % free.shape[1]]):
                 break
-            self.hopeless |= bool(targets.any())
+            self.unreachable |= bool(targets.any())
 
     @staticmethod
     def goals(game: str, state: SavedState) -> bytes:
-        """What is to be reached: as long as it stays the same, so does the end of the way."""
+        """Key of the goals: equal keys mean equal goals."""
         terrain = TERRAINS[game]
         types = (*terrain.targets, *terrain.last)
         found = state.entities[np.isin(state.entities["type"], types) & (state.entities["will_erase"] == 0)]
@@ -179,7 +179,7 @@ class Route:
 
     @staticmethod
     def obstacles(game: str, state: SavedState) -> bytes:
-        """What is in the way: walls and locked doors."""
+        """Key of the obstacles, walls and locked doors: equal keys mean equal obstacles."""
         parts = [np.packbits(np.isin(state.grid, TERRAINS[game].walls))]
         if game == "heist":
             doors = _locked_doors(state)
@@ -196,7 +196,7 @@ class Route:
         return cells
 
     def headings(self, x: float, y: float) -> list[tuple[int, int]]:
-        """Which way to push to follow the way from a place, where the player goes wherever it is pushed.
+        """Headings along a shortest path from a place, in games whose player moves in the direction of the action.
 
         Parameters
         ----------
@@ -206,8 +206,9 @@ class Route:
         Returns
         -------
         list of (int, int)
-            Right and up are 1, left and down are -1. Each leads to the middle of a next cell on a shortest way, or of
-            the same cell where none is nearer; close to the middle of the way that may be aside, which is first, or on.
+            Right and up are 1, left and down are -1. Each leads to the centre of a next cell on a shortest path, or of
+            the same cell where none is nearer; close to the centre line it may be sideways, which is first, or straight
+            on.
         """
         cells = self._around(x, y)
         nearest = min(distance for _, _, distance in cells)
@@ -224,9 +225,9 @@ class Route:
         return [(r, c, self._distances[r, c] if 0 <= r < height and 0 <= c < width else np.inf) for r, c in cells]
 
     def remaining(self, x: float, y: float) -> float:
-        """Length of the way from a place, in cells.
+        """Length of the shortest path from a place, in cells.
 
-        Between the centres of cells it changes gradually; where no way is known it is that of the farthest place.
+        It is interpolated between cell centres; where there is no path it exceeds that of the farthest place.
         """
         best = min(distance + abs(x - c - 0.5) + abs(y - r - 0.5) for r, c, distance in self._around(x, y))
         if np.isfinite(best):
@@ -236,17 +237,17 @@ class Route:
 
 
 def position(state: SavedState) -> tuple[float, float]:
-    """Where the player is."""
+    """Position of the player."""
     player = state.entities[np.flatnonzero(state.entities["type"] == PLAYER)[0]]
     return float(player["x"]), float(player["y"])
 
 
 _IN_THE_MIDDLE, _CLOSE_TO_IT = 0.05, 0.25
-"""Distances from the middle of the way, in cells, up to which one goes straight on, or may."""
+"""Distances from the centre line, in cells, below which the player must, or may, go straight on."""
 
 
 def _pushes(right: float, up: float) -> list[tuple[int, int]]:
-    """How to push to get to a place: along the way there, and across it towards its middle."""
+    """Headings towards an offset: along the path, and across it towards its centre line."""
     across_is_up = abs(right) > abs(up)
     ahead, aside = (right, up) if across_is_up else (up, right)
     sides = [int(np.sign(aside))]

@@ -1,4 +1,4 @@
-"""The layout of Procgen's saved states, as far as it is read or changed here.
+"""Reading and changing of Procgen's saved states.
 
 Procgen writes 4-byte fields one after the other (``serialize`` in its ``game.cpp``, ``basic-abstract-game.cpp`` and
 ``entity.cpp``); texts and lists follow their length.
@@ -57,13 +57,13 @@ _NO_TEXT = struct.pack("<i", 0)
 
 
 def without_options(data: bytes) -> bytes:
-    """A saved state without the options, which say how it is drawn: what is left decides how the game goes on."""
+    """Strip the rendering options from a saved state; the rest determines how the game continues."""
     start = 4 + 4 + struct.unpack_from("<i", data, 4)[0]
     return data[:start] + data[start + 4 * len(OPTIONS) :]
 
 
 class SavedState:
-    """One saved state, taken apart.
+    """A parsed saved state.
 
     Parameters
     ----------
@@ -138,13 +138,13 @@ class SavedState:
         struct.pack_into("<i", self._head, self._options_at + 4 * OPTIONS.index(name), value)
 
     def draw_like(self, other: SavedState) -> None:
-        """Take over every option of another state of the same game, which says how that is drawn."""
+        """Copy the rendering options of another state of the same game."""
         options = slice(self._options_at, self._options_at + 4 * len(OPTIONS))
         theirs = slice(other._options_at, other._options_at + 4 * len(OPTIONS))
         self._head[options] = other._head[theirs]
 
     def forget_action(self, *, with_last_move: bool = False) -> None:
-        """Blank what records the action just made, so that the states after different actions can be compared.
+        """Clear the fields that record the last action, so that states after different actions can be compared.
 
         Parameters
         ----------
@@ -165,9 +165,9 @@ class SavedState:
         struct.pack_into("<f", self._middle, self._visibility_at, units)
 
     def drop_idle_generators(self) -> None:
-        """Leave out the random generators of level seeds and images, which no step within an episode draws from.
+        """Remove the random generators of level seeds and images, which no step within an episode uses.
 
-        A game that is put into the state keeps its own, and is put into it in two thirds of the time.
+        A game that is set to the state keeps its own; setting it takes two thirds of the time.
         """
         level_seeds = slice(self._generators_at + 4, self._skip_generator(self._head, self._generators_at))
         self._timeout_at -= level_seeds.stop - level_seeds.start - 4

@@ -1,4 +1,4 @@
-"""The semantic view: from Procgen's monochrome drawing to a label map.
+"""The semantic view: label maps from Procgen's monochrome rendering.
 
 With ``use_monochrome_assets`` Procgen fills the rectangle of every object with a colour that names the object's image
 type and theme (``color_for_type`` in ``basic-abstract-game.cpp``), so a look-up table turns the frame into a perfect
@@ -99,7 +99,7 @@ def class_names(game: str) -> dict[int, str]:
 
 
 def semantic_options(options: ProcgenOptions) -> ProcgenOptions:
-    """The options that draw the same game so that its colours name the objects.
+    """Options of the same game in the monochrome rendering, whose colours name objects.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def semantic_options(options: ProcgenOptions) -> ProcgenOptions:
 
 
 class LabelReader:
-    """Reads the label maps of one game off its monochrome frames.
+    """Converts monochrome frames of one game to label maps.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class LabelReader:
         self._make_room(0)
 
     def _make_room(self, size: int) -> None:
-        """Lay out what frames of so many bytes need: to allocate it anew each time can take longer than to use it."""
+        """Allocate buffers for frames of a number of bytes; allocation can take longer than the conversion."""
         self._bytes = np.zeros(size + 1, np.uint8)  # one spare byte, so that the last pixel too has four
         self._pixels: np.ndarray = np.ndarray((size // 3,), "<u4", self._bytes, strides=(3,))
         self._slots, self._indices = np.empty(size // 3, np.uint32), np.empty(size // 3, np.intp)
@@ -179,7 +179,7 @@ class LabelReader:
 
 
 def paint(labels: np.ndarray) -> np.ndarray:
-    """Colours for looking at label maps: Procgen's own monochrome colours.
+    """False colours for label maps: Procgen's own monochrome colours.
 
     Parameters
     ----------

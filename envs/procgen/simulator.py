@@ -1,4 +1,4 @@
-"""Trying plans out in copies of a game's present state."""
+"""Simulation of action sequences in copies of a game's state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lcd.envs.procgen.saved_state import SavedState
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What came of `n` plans of `horizon` actions.
+    """Results of `n` plans of `horizon` actions.
 
     Attributes
     ----------
@@ -35,10 +35,10 @@ class Outcomes:
 
 
 class Simulator:
-    """Copies of one game's state in which plans are carried out, while the game itself stands still.
+    """Simulator of plans in copies of one game's state.
 
-    The copies are the true game, its random generators included, so they foresee what no player could: what they are
-    good for is making teachers.
+    The copies are the true game with its random generators, so that they predict more than a player could: they are for
+    making teachers.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Simulator:
         self.num_copies = num_copies
 
     def try_plans(self, state: bytes, plans: NDArray[np.integer]) -> Outcomes:
-        """Carry each plan out from the same state.
+        """Simulate each plan from the same state.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ _CLOSE_UP = 0.2
 
 
 def _cheap(state: bytes) -> bytes:
-    """The same state, faster to enter and to step: its frame shows little more than the player, in flat colours."""
+    """The same state in a cheap rendering that shows little more than the player, faster to set and to step."""
     cheap = SavedState(state)
     cheap.set_option("use_backgrounds", 0)
     cheap.set_option("use_monochrome_assets", 1)

@@ -1,4 +1,4 @@
-"""The twin of a game: the same levels and actions, drawn so that colours name the objects.
+"""The twin of a game: the same levels and actions, rendered so that colours name the objects.
 
 Procgen's monochrome colour is a hash of an object's type and theme, so some pairs of objects share a colour once themes
 vary. Two repairs make every colour name one class; neither touches a random generator or anything that decides play.
@@ -34,12 +34,12 @@ _NOTHING = 59  # an object type that no rule of play looks for
 
 
 class SemanticEngine(Engine):
-    """A batch of Procgen games drawn for their label maps.
+    """A batch of Procgen games rendered for their label maps.
 
     Parameters
     ----------
     options
-        The game and its levels, as its pixels are drawn.
+        The game, its levels and the appearance of its frames.
     num_envs, seed, num_threads
         As in `lcd.envs.procgen.engine.Engine`.
     """
@@ -64,12 +64,12 @@ class SemanticEngine(Engine):
                 self._replace_themes(index)
 
     def act(self, actions: np.ndarray) -> None:
-        """Begin a step of every game; returns at once when the engine has threads."""
+        """Start a step of every game; returns at once when the engine has threads."""
         self._actions = np.array(actions, np.int32)
         super().act(actions)
 
     def observe(self) -> None:
-        """Wait until the step that was begun is done and the arrays hold its outcome."""
+        """Wait for the started step, after which the arrays hold its results."""
         super().observe()
         began = self.firsts | self.level_completes
         if self._heading is not None:
@@ -79,7 +79,7 @@ class SemanticEngine(Engine):
                 self._replace_themes(index)
 
     def look_at(self, index: int, other: Engine, other_index: int) -> None:
-        """Put a game into the present state of a game of another engine, with no limit to its episode's length."""
+        """Set a game to the present state of a game of another engine, without time limit."""
         super().look_at(index, other, other_index)
         if isinstance(other, SemanticEngine):
             if self._heading is not None and other._heading is not None:
@@ -101,7 +101,7 @@ class SemanticEngine(Engine):
         self._true_labels = {int(index): np.asarray(labels) for index, labels in snapshot["true_labels"].items()}
 
     def shows(self, index: int, other: Engine) -> bool:
-        """Whether a game is in the very state of the game of the same number in another engine, drawn as it may be."""
+        """Whether a game has the same state as that of the same number in another engine, apart from rendering."""
         theirs = other.get_state(index)
         if self._replaced:
             state = SavedState(theirs)
@@ -110,7 +110,7 @@ class SemanticEngine(Engine):
         return without_options(self.get_state(index)) == without_options(theirs)
 
     def follow(self, index: int, other: Engine) -> None:
-        """Put a game into the present state of the game of the same number in another engine, and go on drawing it."""
+        """Set a game to the present state of that of the same number in another engine, and keep its own rendering."""
         mine, theirs = SavedState(self.get_state(index)), SavedState(other.get_state(index))
         theirs.draw_like(mine)
         self.set_state(index, theirs.to_bytes())

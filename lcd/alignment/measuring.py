@@ -17,7 +17,7 @@ from lcd.alignment.references import ReferenceMaps
 from lcd.alignment.revealing import area, revealing_curve
 from lcd.alignment.robustness import smallest_perturbation
 from lcd.envs import ProcgenOptions
-from lcd.envs.procgen.options import APPEARANCES, appearances_of_play
+from lcd.envs.procgen.options import APPEARANCES, appearances_that_change_play
 
 COLUMNS = ("aspect", "method", "measure", "mean", "low", "high", "images", "undefined", "share")
 
@@ -106,7 +106,7 @@ def invariance_table(features: Features, options: ProcgenOptions, count: int, se
     drawn = [
         name
         for name, changes in APPEARANCES.items()
-        if not appearances_of_play(options.game, [name])
+        if not appearances_that_change_play(options.game, [name])
         and any(getattr(options, option) != value for option, value in changes.items())
     ]
     frames = redrawn_frames(options, drawn, count, seed=seed)

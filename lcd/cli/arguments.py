@@ -1,4 +1,4 @@
-"""What commands read from their arguments, and the options that several of them have."""
+"""Parsing of command-line arguments, and options shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNITS = {"k": 1_000, "m": 1_000_000}
 
 
 def count(text: str) -> int:
-    """A number of steps such as ``500000``, ``500k`` or ``1.5M``.
+    """Parse a number of steps such as ``500000``, ``500k`` or ``1.5M``.
 
     Raises
     ------
@@ -28,33 +28,33 @@ def count(text: str) -> int:
     except (ValueError, OverflowError):
         raise typer.BadParameter(f"{text!r} is no number of steps: write one such as 500000, 500k or 1.5M.") from None
     if whole > MOST_STEPS:
-        raise typer.BadParameter(f"{text!r} is too many: at most {MOST_STEPS:,} can be asked for.")
+        raise typer.BadParameter(f"{text!r} is too many: at most {MOST_STEPS:,} are allowed.")
     if whole < 1 or abs(whole - number) > 1e-6:
         raise typer.BadParameter(f"{text!r} must be a whole number of at least 1.")
     return whole
 
 
 def number(least: int, most: int, meaning: str) -> Any:
-    """The option of a whole number within limits, both allowed; a message names what was given instead."""
+    """Option for a whole number within limits, both allowed."""
 
     def read(given: str | int) -> int:
         digits = str(given).strip()
         if not (digits.isascii() and digits.removeprefix("-").isdigit() and len(digits) < 20):
             raise typer.BadParameter(f"{digits[:100]!r} is no whole number: write one from {least:,} to {most:,}.")
         if not least <= int(digits) <= most:
-            raise typer.BadParameter(f"{int(digits):,} cannot be asked for: write a number from {least:,} to {most:,}.")
+            raise typer.BadParameter(f"{int(digits):,} is out of range: write a number from {least:,} to {most:,}.")
         return int(digits)
 
     return typer.Option(parser=read, metavar="N", help=meaning)
 
 
 def names(text: str) -> tuple[str, ...]:
-    """Names that are separated by commas, such as ``noise,delay``; none for an empty text."""
+    """Split names at commas, such as ``noise,delay``; none for an empty text."""
     return tuple(name for name in text.replace(" ", "").split(",") if name)
 
 
 def encoder_names(text: str) -> tuple[str, ...]:
-    """Names of encoders that are separated by commas, such as ``random,impala:16,32``; a number goes on a name."""
+    """Split encoder names at commas, such as ``random,impala:16,32``; a number continues a name."""
     return tuple(name.strip() for name in re.split(r",(?!\s*\d+\s*(?:[,@+]|$))", text) if name.strip())
 
 

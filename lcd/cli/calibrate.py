@@ -17,9 +17,10 @@ from lcd.io.files import DEFAULT_STORE
 
 def command(
     dials: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Dials to turn, such as noise,delay; by default all ten.")
+        str | None,
+        typer.Option(metavar="NAMES", help="Difficulty factors to vary, such as noise,delay; by default all ten."),
     ] = None,
-    values: Annotated[str, typer.Option(metavar="NUMBERS", help="Settings of each dial.")] = "0,0.25,0.5,0.75,1",
+    values: Annotated[str, typer.Option(metavar="NUMBERS", help="Settings of each factor.")] = "0,0.25,0.5,0.75,1",
     steps: Steps = None,
     seeds: Seeds = None,
     encoder: Annotated[str | None, typer.Option(help="Visual encoder, such as small or nature.")] = None,
@@ -28,11 +29,11 @@ def command(
     workers: Workers = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Hold the instrument against a game whose difficulty is known.
+    """Validate the demands on a game of known difficulty.
 
-    Turns the dials of the calibration game one at a time and reports how the demands answer: a perceptual dial should
-    move the perceptual demand and not the other, a policy dial the reverse. Runs are kept: the same command goes on
-    where it stopped.
+    Varies the difficulty factors of the calibration game one at a time and reports the responses of the demands: a
+    perceptual factor should change the perceptual demand and not the other, a policy factor the reverse. Finished runs
+    are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table
     from lcd.experiments.execution import default_workers
@@ -45,7 +46,7 @@ def command(
 
     changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
     preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
-    sweep = Sweep(Sweep.dials if dials is None else names(dials), _numbers(values), preset=preset)
+    sweep = Sweep(Sweep.factors if dials is None else names(dials), _numbers(values), preset=preset)
     plan = sweep.plan()
     check_encoder(preset.encoder)
     folder = OutputFolder(out)
@@ -75,11 +76,11 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise ValueError(f"Settings of a dial are numbers from 0 to 1, such as 0,0.5,1, not {text!r}.") from None
+        raise ValueError(f"Settings of a factor are numbers from 0 to 1, such as 0,0.5,1, not {text!r}.") from None
 
 
 def _summary(found: pd.DataFrame) -> Table:
-    table = Table("dial", "demand", "Spearman", "moves by", "the other by", "leak", "passes", title="Dissociation")
+    table = Table("factor", "demand", "Spearman", "moves by", "the other by", "leak", "passes", title="Dissociation")
     for row in found.to_dict("records"):
         numbers = (f"{row[name]:.2f}" for name in ("spearman", "movement", "other_movement"))
         leak = f"{row['leak']:.0%} [{row['leak_low']:.0%}, {row['leak_high']:.0%}]"

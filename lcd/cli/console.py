@@ -6,5 +6,5 @@ from rich.console import Console
 
 
 def plain_console(*, stderr: bool = False) -> Console:
-    """A console that prints texts as they are: brackets in paths and in sentences are no markup."""
+    """A console without markup, so that brackets in paths and sentences are printed as they are."""
     return Console(stderr=stderr, markup=False, emoji=False)

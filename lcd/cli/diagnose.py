@@ -45,7 +45,7 @@ def command(
     teacher_factor: TeacherFactor = None,
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode, easy or hard.")] = "easy",
     appearance: Annotated[
-        str, typer.Option(metavar="NAMES", help="Draw plainly: no-backgrounds, restricted-themes, monochrome.")
+        str, typer.Option(metavar="NAMES", help="Plainer rendering: no-backgrounds, restricted-themes, monochrome.")
     ] = "",
     encoders: Annotated[
         str,
@@ -64,11 +64,11 @@ def command(
     device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
-    """Tell whether a game is hard to see or hard to decide.
+    """Measure the perceptual and the policy-learning demand of a game.
 
-    Trains the four cells of the factorial (pixels or labels, reward or a teacher's advice), and a teacher where none
-    comes with the package, and decomposes the gap between the unaided and the fully aided learner. Runs are kept: the
-    same command goes on where it stopped.
+    Trains the four cells of the factorial (pixels or label maps, reward or expert labels), and a teacher where none
+    comes with the package, and decomposes the gap between cells a and d. Finished runs are kept, and the same command
+    resumes from them.
     """
     from lcd.cli.display import PlanDisplay, ablation_rows, demand_rows, estimate_table, verdict_text
     from lcd.experiments.execution import chosen_workers, execute, resolve_device
@@ -97,7 +97,7 @@ def command(
         appearance=names(appearance),
     )
     if teacher_factor is not None and game_plan.teacher_run is None:
-        raise ValueError(f"--teacher-factor says how long a teacher of {game} trains: it goes with --train-teacher.")
+        raise ValueError(f"--teacher-factor sets how long a teacher of {game} is trained: use it with --train-teacher.")
     plan = Plan((game_plan,))
     others = encoder_names(encoders)
     check_encoders(game_plan, others)
@@ -125,11 +125,11 @@ def command(
     console.print(verdict_text(diagnosis.verdict))
     if diagnosis.temperature_sentence:
         console.print(f"  {diagnosis.temperature_sentence}", highlight=False)
-    if parted := diagnosis.settings["divergences"]:
-        console.print(f"  The frame and the label map of a game parted {parted} times and were joined again.")
+    if diverged := diagnosis.settings["divergences"]:
+        console.print(f"  Frames and label maps of the game diverged {diverged} times and were synchronised again.")
     for title, sentences in (
         ("What would decide it", diagnosis.verdict.would_decide),
-        ("Mind", diagnosis.verdict.cautions),
+        ("Caution", diagnosis.verdict.cautions),
     ):
         for sentence in sentences:
             console.print(f"  {title}: {sentence}", highlight=False)

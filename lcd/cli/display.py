@@ -1,4 +1,4 @@
-"""What a terminal shows while a plan is carried out, and of its diagnosis."""
+"""Terminal output: progress of a plan, time estimates, and tables of a diagnosis."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINE_SECONDS = 30.0
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people, such as ``2 h 05 min``."""
+    """Format a duration, such as ``2 h 05 min``."""
     minutes = int(seconds + 59) // 60
     if seconds < 60:
         return f"{max(0, round(seconds))} s"
@@ -35,22 +35,22 @@ def duration(seconds: float) -> str:
 
 
 def steps_text(steps: float) -> str:
-    """A number of steps for people, such as ``500k`` or ``1.5M``."""
+    """Format a number of steps, such as ``500k`` or ``1.5M``."""
     if steps >= 1e6:
         return f"{steps / 1e6:.3g}M"
     return f"{steps / 1e3:.3g}k" if steps >= 1e3 else f"{steps:.0f}"
 
 
 def run_title(run: RunSettings) -> str:
-    """A run in a few words."""
+    """Short title of a run."""
     role = " (teacher)" if run.keep_best else ""
     return f"{run.game_as_set} {run.view} + {run.learning}{role}, seed {run.seed}"
 
 
 class PlanDisplay:
-    """Live progress over a whole plan: what runs, steps per second, returns so far, time left.
+    """Live progress of a plan: current runs, steps per second, returns and remaining time.
 
-    On a terminal the lines move; elsewhere a line is printed for every run that begins or ends, and every half minute.
+    Progress bars on a terminal; elsewhere a line for every run that starts or ends, and one every half minute.
 
     Parameters
     ----------
@@ -144,7 +144,7 @@ def estimate_table(
     device: str = "cpu",
     further: Sequence[tuple[str, RunSettings]] = (),
 ) -> tuple[Table, str]:
-    """The runs that a plan still needs, their budgets and times on this machine, which it measures, and a sentence.
+    """Table of a plan's missing runs with their measured speed and time on this machine, and a summary sentence.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def estimate_table(
     device
         Where torch computes.
     further
-        Further runs that are needed, with what people call their encoders.
+        Further runs, with the names of their encoders.
     """
     console = plain_console(stderr=True)
     named = [*((run.encoder, run) for run in plan.runs if not store.has(run)), *further]
@@ -194,17 +194,17 @@ def estimate_table(
 
 
 def limits_text(low: float, high: float, form: str) -> str:
-    """An interval for people; empty where it is unknown, as that of a single seed is."""
+    """Format an interval; empty where it is unknown, as with a single seed."""
     return "" if low != low else f"{low:{form}} to {high:{form}}"
 
 
 def verdict_text(verdict: Verdict) -> Text:
-    """A verdict and the numbers that it rests on."""
+    """Format a verdict with its reason."""
     return Text.assemble((verdict.name, "bold"), f": {verdict.reason}")
 
 
 def demand_rows(diagnosis: Diagnosis) -> Table:
-    """The demands of a diagnosis with their intervals, as a table."""
+    """Table of a diagnosis's demands with their intervals."""
     table = Table(title=f"{diagnosis.game}: share of the normalised score, with 95 % intervals")
     table.add_column("quantity")
     table.add_column("estimate", justify="right")
@@ -215,7 +215,7 @@ def demand_rows(diagnosis: Diagnosis) -> Table:
         "joint demand J": diagnosis.joint,
         "learning gap G = P + L + J": diagnosis.gap,
         "headroom 1 - d": diagnosis.headroom,
-        "better sight alone brings": diagnosis.perceptual_gain,
+        "better perception alone brings": diagnosis.perceptual_gain,
         "better learning alone brings": diagnosis.policy_gain,
     }
     for name, interval in rows.items():
@@ -224,7 +224,7 @@ def demand_rows(diagnosis: Diagnosis) -> Table:
 
 
 def _with_limits(row: Mapping[Hashable, Any], name: str, form: str) -> str:
-    """A number with its limits; what is unknown, as limits of a single seed are, is left out."""
+    """Format a number with its limits, without those that are unknown."""
     number, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
     limits = "" if low != low else f" [{low:{form}}, {high:{form}}]"
     return "unknown" if number != number else f"{number:{form}}{limits}"

@@ -1,4 +1,4 @@
-"""Which errors are the user's to mend, and how a command ends with them."""
+"""Exit statuses and messages of errors that a user can correct."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FULL = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(e
 
 
 def exit_status(error: Exception) -> int | None:
-    """Exit status of a command that ended with an error whose message is one clear sentence.
+    """Exit status for an error whose message is one clear sentence.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def exit_status(error: Exception) -> int | None:
     Returns
     -------
     int or None
-        2 for bad input, 1 for a failure while running, None for an error that is the program's own.
+        2 for bad input, 1 for a failure while running, None for a bug of the program.
     """
     from lcd.agents import TrainingDiverged
     from lcd.experiments.execution import RunFailed
@@ -38,7 +38,7 @@ def exit_status(error: Exception) -> int | None:
 
 
 def sentence(error: Exception) -> str:
-    """What an error says, as one sentence for people: on one line, with a full stop, and of the system's with a path.
+    """Message of an error as one sentence on one line; errors of the system name their path.
 
     Parameters
     ----------

@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Tells how much of a game's difficulty for a deep RL agent is perceptual, and how much is policy learning.",
+    help="Measures how much of a game's difficulty for a deep RL agent is perceptual, and how much is policy learning.",
 )
 
 app.command("diagnose")(diagnose)
@@ -75,7 +75,7 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # Typer turns Ctrl-C into an exit
             raise
-        print("Interrupted. Nothing is left half-written; what was finished is found again.", file=sys.stderr)
+        print("Interrupted. Finished runs are kept; the same command resumes from them.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
         status = exit_status(error)

@@ -19,7 +19,7 @@ def command(
     games: Annotated[str, typer.Option(metavar="NAMES", help="Only these of its games, such as maze,heist.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder of the diagnoses; by default surveys/NAME.")] = None,
     tables: Annotated[
-        Path | None, typer.Option(help="Folder of tables, such as a repository keeps: enter each game there, too.")
+        Path | None, typer.Option(help="Folder of tables that a repository keeps, to which each game is added.")
     ] = None,
     store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
@@ -29,8 +29,8 @@ def command(
 ) -> None:
     """Diagnose many games by one plan.
 
-    The plan is a file in TOML: games = [...], and what a preset's numbers shall be. Each game's diagnosis is written as
-    soon as its runs are finished. Runs are kept: the same command goes on where it stopped.
+    The plan is a file in TOML: games = [...], and the numbers of a preset to replace. Each game's diagnosis is written
+    as soon as its runs are finished. Finished runs are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table, verdict_text
     from lcd.experiments.execution import chosen_workers, resolve_device
@@ -66,7 +66,7 @@ def command(
             except (OSError, ValueError) as error:
                 left_out.append(diagnosis.game)
                 console.print(
-                    f"{diagnosis.game} is not in {tables}: {error} The survey goes on.",
+                    f"{diagnosis.game} is not added to {tables}: {error} The survey goes on.",
                     style="yellow",
                     highlight=False,
                     soft_wrap=True,
@@ -77,7 +77,7 @@ def command(
     console.print(f"The diagnoses are in {out}; lcd taxonomy {out} sorts them.", highlight=False, soft_wrap=True)
     if left_out:
         console.print(
-            f"Not in {tables}: {', '.join(left_out)}. Mend what is said above, and the same command enters them.",
+            f"Not in {tables}: {', '.join(left_out)}. Correct the errors above, and the same command adds them.",
             style="yellow",
             highlight=False,
             soft_wrap=True,

@@ -13,7 +13,7 @@ from lcd.cli.console import plain_console
 if TYPE_CHECKING:
     from lcd.studies.taxonomy.taxonomy import Placement, Taxonomy
 
-FORMAT = "lcd.studies.taxonomy/1"
+FORMAT = "lcd.taxonomy/1"
 
 RUNS = Annotated[
     str, typer.Argument(help="A folder of diagnoses, as lcd survey writes it, or a survey that comes with the package.")
@@ -21,7 +21,7 @@ RUNS = Annotated[
 
 
 class _Folder:
-    """The mark of a folder that holds a taxonomy; whose it is may change, for surveys grow."""
+    """Marker of a folder that holds a taxonomy; its games may change, as surveys grow."""
 
     def as_dict(self) -> dict[str, Any]:
         return {"format": FORMAT}
@@ -31,13 +31,13 @@ def taxonomy(
     runs: RUNS,
     out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("taxonomy"),
     place: Annotated[
-        Path | None, typer.Option(help="Folder of a diagnosis: tell where its game belongs, and write nothing.")
+        Path | None, typer.Option(help="Folder of a diagnosis: place its game in the taxonomy, and write nothing.")
     ] = None,
 ) -> None:
-    """Sort games by what makes them hard.
+    """Build a taxonomy of games by their demands.
 
-    Turns the diagnoses of a survey into a map of the games, as many classes as the data bear out, and how far both can
-    be trusted.
+    Turns the diagnoses of a survey into a map of the games, as many classes as the data support, and measures of their
+    reliability.
     """
     from lcd.studies.output import OutputFolder, save_figure
     from lcd.studies.survey.tables import SurveyTables
@@ -69,7 +69,7 @@ def report(
     title: Annotated[str, typer.Option(help="Of the page.")] = "What makes these games hard",
     pdf: Annotated[bool, typer.Option("--pdf", help="Write the map as PDF, too, with its fonts embedded.")] = False,
 ) -> None:
-    """Write the report of a taxonomy as one HTML page that needs no network."""
+    """Write the report of a taxonomy as one self-contained HTML page."""
     from lcd.io.files import check_output
     from lcd.studies.figures import registered
     from lcd.studies.output import save_figure

@@ -14,7 +14,7 @@ from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE, check_output_folder
 from lcd.io.limits import MOST_GAMES_AT_ONCE, MOST_WORKERS
 
-teachers = typer.Typer(name="teachers", help="List the reference teachers, or make one again.")
+teachers = typer.Typer(name="teachers", help="List the reference teachers, or train one again.")
 
 
 @teachers.callback(invoke_without_command=True)
@@ -25,15 +25,15 @@ def list_teachers(context: typer.Context) -> None:
     from lcd.teachers.library import shipped_cards, teacher_name
 
     table = Table(
-        caption="Returns on levels that were not learned on, and beside them on training levels; shares of what 50M "
-        "steps of PPO reach, known in easy mode; environment steps and hours of one core behind them.",
+        caption="Returns on unseen levels and on training levels; share of PPO's return after 50M steps, known in easy "
+        "mode; environment steps and core-hours of the training.",
         show_edge=False,
         pad_edge=False,
     )
     for name in ("game", "return, 95 %", "share", "training", "expert", "steps", "hours"):
         table.add_column(name, justify="left" if name == "game" else "right", no_wrap=True)
     for card in shipped_cards():
-        share = card.share_of_long_training(card.unseen)
+        share = card.share_of_ppo_50m(card.unseen)
         table.add_row(
             teacher_name(card.game, card.distribution_mode),
             f"{card.unseen.mean:.2f} [{card.unseen.low:.2f}, {card.unseen.high:.2f}]",
@@ -56,28 +56,30 @@ def train(
         bool,
         typer.Option(
             "--from-shipped",
-            help="Go on from the teacher that comes with the package, in hard mode if need be from that of easy mode, "
-            "N steps more.",
+            help="Train the teacher that comes with the package for N steps more; in hard mode, if need be, that of "
+            "easy mode.",
         ),
     ] = False,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Instead of that of the recipe: a small one, with --from-shipped, keeps what is known."),
+        typer.Option(help="Learning rate, instead of that of the recipe; a small one suits --from-shipped."),
     ] = None,
-    mode: Annotated[str, typer.Option(help="Procgen's distribution mode to learn in: easy or hard.")] = "easy",
+    mode: Annotated[str, typer.Option(help="Procgen's distribution mode of the training: easy or hard.")] = "easy",
     folder: Annotated[
         Path | None,
-        typer.Option(help=f"Folder of what is made; by default {DEFAULT_STORE}/teachers/GAME, in hard mode GAME-hard."),
+        typer.Option(
+            help=f"Folder of checkpoints and teacher; by default {DEFAULT_STORE}/teachers/GAME, in hard mode GAME-hard."
+        ),
     ] = None,
     threads: Annotated[
         int,
-        number(1, MOST_WORKERS, "Threads; two processes of one thread make two teachers faster."),
+        number(1, MOST_WORKERS, "Threads; two teachers are trained faster in two processes of one thread."),
     ] = 1,
-    episodes: Annotated[int, number(4, MOST_GAMES_AT_ONCE, "Episodes of each examination.")] = 512,
+    episodes: Annotated[int, number(4, MOST_GAMES_AT_ONCE, "Episodes of each evaluation.")] = 512,
 ) -> None:
-    """Make a game's reference teacher again.
+    """Train a game's reference teacher again.
 
-    What is finished is kept: the same command goes on where it stopped.
+    Finished segments are kept, and the same command resumes from them.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Training of the cells of a diagnosis: settings in, tables of evaluated episodes and weights out."""
+"""Training of the cells of a diagnosis, from settings to tables of evaluated episodes and weights."""
 
 from lcd.experiments.evaluation import Progress
 from lcd.experiments.run import RunResult, TeacherScore, learner, train

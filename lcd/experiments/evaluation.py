@@ -1,10 +1,9 @@
-"""Evaluating a policy as it trains, by one rule of acting for every cell.
+"""Evaluation of a policy during training, by one rule of acting for every cell.
 
-A learner from reward is kept undecided by an entropy bonus so that it explores; a student takes over how decided its
-teacher is. To compare the two as they sample would charge part of that to policy learning. So every evaluation first
-asks on training levels at which inverse temperature of its logits the policy returns most, and plays unseen levels with
-that: the rule is the same for all cells, and sees no unseen level. What the policy returns as it samples by itself is
-recorded beside it.
+PPO's entropy bonus keeps the policy stochastic; a student copies the entropy of its teacher. A comparison of sampled
+actions would attribute this difference to policy learning. So every evaluation first selects the inverse temperature of
+the logits with the highest return on training levels, and plays unseen levels with it. The rule is the same for all
+cells, and uses no unseen level. The returns at a temperature of 1 are recorded, too.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ LEVELS = ("training", "unseen")
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes
     ----------
@@ -39,7 +38,7 @@ class Progress:
     seconds
         Time since the run began.
     training_return, unseen_return
-        Means of the last evaluation, tempered where temperatures are tried.
+        Means of the last evaluation, at the selected temperature where several are tried.
     """
 
     step: int
@@ -75,17 +74,17 @@ class Played:
 
 
 class EvaluationCallback(BaseCallback):
-    """Evaluates the policy on training and on unseen levels as often as the settings ask.
+    """Callback that evaluates the policy on training and on unseen levels at the steps of the settings.
 
-    Every evaluation of a run plays the same levels, and so do runs of the same game and seed: what differs between two
-    points or two cells is then the policy, not the draw of levels.
+    Every evaluation of a run plays the same levels, and so do runs of the same game and seed. Differences between
+    evaluations or cells are then due to the policy, not to the levels.
 
     Parameters
     ----------
     settings
         The run.
     report
-        Is told how far the run has come, after every rollout.
+        Called with the progress after every rollout.
     num_threads
         Threads that step the games; 0 steps them in the calling thread.
     """
@@ -113,7 +112,7 @@ class EvaluationCallback(BaseCallback):
         return evaluate(policy, env, episodes_per_env, seed, inverse_temperature=inverse_temperature)  # type: ignore[arg-type]
 
     def played(self, seed: int, episodes_per_env: int) -> Iterator[Played]:
-        """Evaluate the policy as it is now, by each rule; as it samples by itself comes first.
+        """Evaluate the present policy by each rule of acting; that with a temperature of 1 comes first.
 
         Parameters
         ----------
@@ -164,7 +163,7 @@ class EvaluationCallback(BaseCallback):
         }
         return pd.DataFrame(columns)
 
-    def _tell(self) -> None:
+    def _report_progress(self) -> None:
         seconds = time.perf_counter() - self._started
         self._report(
             Progress(self.num_timesteps, self._settings.steps, seconds, self._last["training"], self._last["unseen"])
@@ -174,14 +173,14 @@ class EvaluationCallback(BaseCallback):
         due = self.num_timesteps in self._settings.evaluation.steps
         if due and self.num_timesteps not in self._done:  # a resumed run has evaluated before its checkpoint
             self._evaluate()
-        self._tell()
+        self._report_progress()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_training_end(self) -> None:
         self._evaluate()
-        self._tell()
+        self._report_progress()
 
     @property
     def table(self) -> pd.DataFrame:

@@ -34,7 +34,7 @@ class RunFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened to a run.
+    """Event in the execution of a run.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ Listener = Callable[[Event], None]
 def default_workers(device: str, runs: Sequence[RunSettings] = ()) -> tuple[int, int]:
     """Number of worker processes and of torch threads in each.
 
-    On processors two processes of one thread each get through a plan faster than one process of two threads
+    On CPUs two processes of one thread each are faster than one process of two threads
     (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them.
     A GPU takes as many runs at once as fill it, see `lcd.experiments.gpu`, which share the cores for their games.
 
@@ -106,7 +106,7 @@ def resolve_device(device: str) -> str:
 
 
 def _teacher_files(plan: Plan, store: Store) -> dict[str, Path]:
-    """Where the weights of each teacher lie, or will lie, by the teacher's identity."""
+    """File of each teacher's weights, present or future, by the teacher's identity."""
     files: dict[str, Path] = {}
     for game in plan.games:
         if game.given_teacher is not None:
@@ -118,7 +118,7 @@ def _teacher_files(plan: Plan, store: Store) -> dict[str, Path]:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that workers are ended and workspaces removed."""
+    """Turn SIGTERM into an exception, so that workers are stopped and workspaces removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -143,7 +143,7 @@ def execute(
     listener: Listener = lambda event: None,
     executor: Executor | None = None,
 ) -> None:
-    """Carry out the runs of a plan that the store does not hold yet.
+    """Train the runs of a plan that the store lacks.
 
     A run that fails does not keep the others from being carried out. What failed is told at the end.
 
@@ -154,11 +154,11 @@ def execute(
     store
         Where finished runs are and go.
     workers, threads
-        Worker processes, and torch threads in each; by default what is fastest here, see `default_workers`.
+        Worker processes, and torch threads in each; by default the fastest numbers, see `default_workers`.
     device
         Where torch computes.
     listener
-        Is told what happens, in the calling thread.
+        Called with every event, in the calling thread.
     executor
         Carries out the runs; by default `lcd.experiments.processes.LocalProcesses` of these workers.
 
@@ -254,7 +254,7 @@ def _told(failures: Mapping[str, str], count: int) -> str:
 
 
 def _reused(run: RunSettings, store: Store, listener: Listener) -> bool:
-    """Whether the store holds a run already; a damaged one must be known before hours are spent."""
+    """Whether the store already has a run; its checksums are verified."""
     if not store.has(run):
         return False
     store.load(run)
@@ -263,6 +263,6 @@ def _reused(run: RunSettings, store: Store, listener: Listener) -> bool:
 
 
 def _gone(waiting: list[RunSettings], teachers: dict[str, Path]) -> str:
-    """Why nothing can begin, though there are runs to do."""
+    """Message for runs that wait for a missing teacher."""
     file = next(teachers[run.teacher] for run in waiting if run.teacher is not None)
     return f"The teacher {file} is gone, and {len(waiting)} runs are to imitate it: put it back."

@@ -1,4 +1,4 @@
-"""The plan of a diagnosis: which runs it needs, as data that can be read before anything is trained."""
+"""The plan of a diagnosis: its runs, as data, before anything is trained."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lcd.agents import EncoderName, EncoderPolicy
 from lcd.agents.policy_file import LARGEST as LARGEST_POLICY
 from lcd.envs import get_game
 from lcd.envs.procgen.batch import ACTION_SPACE
-from lcd.envs.procgen.options import appearances_of_play
+from lcd.envs.procgen.options import appearances_that_change_play
 from lcd.experiments.presets import Preset
 from lcd.experiments.settings import Evaluation, RunSettings
 from lcd.io.files import checksum
@@ -20,21 +20,21 @@ from lcd.io.limits import text, texts
 from lcd.io.untrusted import LARGEST_WEIGHTS, check_file
 from lcd.measurement.scores import CELLS, Normalisation
 
-FORMAT = "lcd.experiments.plan/1"
+FORMAT = "lcd.plan/1"
 
 
 @dataclass(frozen=True)
 class GivenTeacher:
-    """A teacher that comes as a file.
+    """A teacher from a file.
 
     Attributes
     ----------
     path
         The file, as `lcd.agents.save_policy` writes it.
     checksum
-        SHA-256 of its content; runs taught by another content are other runs.
+        SHA-256 of its content; runs with another teacher are other runs.
     name
-        What reports call it.
+        Its name in reports.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class GivenTeacher:
 
     @classmethod
     def from_file(cls, path: Path, name: str | None = None) -> GivenTeacher:
-        """Read the checksum of a file; without a name the teacher is called by its path.
+        """Read the checksum of a file; the name is its path unless one is given.
 
         Raises
         ------
@@ -54,12 +54,12 @@ class GivenTeacher:
         return cls(path, checksum(path), name or str(path))
 
     def check(self) -> None:
-        """Refuse a file that has changed since it was read.
+        """Check that the file has not changed since it was read.
 
         Raises
         ------
         ValueError
-            If it has, or is gone.
+            If it has changed or is missing.
         """
         if not self.path.is_file() or checksum(self.path) != self.checksum:
             raise ValueError(
@@ -78,9 +78,9 @@ class GamePlan:
     budget
         Environment steps of each cell.
     normalisation
-        Returns that count as 0 and 1.
+        Returns that count as scores 0 and 1.
     teacher_run
-        The run that makes the teacher, or None where one is given. Its first part, up to the budget, is the curve of
+        The run that trains the teacher, or None where one is given. Its first part, up to the budget, is also the run
         (semantic, rl) with the same seed.
     given_teacher
         The teacher, where one is given.
@@ -97,7 +97,7 @@ class GamePlan:
 
     @property
     def runs(self) -> tuple[RunSettings, ...]:
-        """All runs, in an order in which they can be carried out; the longest first."""
+        """All runs in an executable order, the longest first."""
         return (*(() if self.teacher_run is None else (self.teacher_run,)), *self.cells)
 
 
@@ -115,7 +115,7 @@ class Plan:
 
     @property
     def runs(self) -> tuple[RunSettings, ...]:
-        """All runs, game by game; in each its teacher first, for others wait for it, and imitation last."""
+        """All runs, game by game; in each the teacher first, as others depend on it, and imitation last."""
 
         def place(run: RunSettings) -> tuple[bool, bool]:
             return not run.keep_best, run.learning == "imitation"
@@ -129,7 +129,7 @@ class Plan:
         return sum(run.steps for run in self.runs)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data that says everything the plan would do."""
+        """Plain data that describes the plan completely."""
         return {
             "format": FORMAT,
             "games": [
@@ -146,7 +146,7 @@ class Plan:
 
 
 def evaluated_steps(preset: Preset) -> tuple[int, ...]:
-    """Steps of the evaluations, after whole rollouts, up to the first end of a rollout past the preset's steps."""
+    """Steps of the evaluations: multiples of the rollout, up to the preset's steps rounded up."""
     rollout = preset.hyperparameters.rollout
     rollouts = -(-preset.steps // rollout)
     evaluations = min(preset.evaluations, rollouts)
@@ -158,7 +158,7 @@ def evaluated_steps(preset: Preset) -> tuple[int, ...]:
 
 
 def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
-    """The same evaluations, and as many again for each further length of the run."""
+    """Repeat the schedule of evaluations for a run that is a number of times as long."""
     budget = evaluation.steps[-1]
     further = (part * budget + step for part in range(1, factor) for step in evaluation.steps[1:])
     return replace(evaluation, steps=(*evaluation.steps, *further))
@@ -171,7 +171,7 @@ def cells_of(
     teacher_seed: int | None = None,
     appearance: Sequence[str] = (),
 ) -> Iterator[RunSettings]:
-    """Every cell with every seed, but for the one that the teacher's early curve is.
+    """Runs of every cell with every seed, except the one that is the first part of the teacher's run.
 
     Parameters
     ----------
@@ -180,24 +180,26 @@ def cells_of(
     seeds
         Their seeds.
     teacher
-        What identifies the teacher.
+        Identity of the teacher.
     teacher_seed
-        Seed of the run that makes it, if one does.
+        Seed of the run that trains it, if one does.
     appearance
-        How frames are drawn. Label maps are the same in every appearance that leaves play as it is, and so are the runs
-        that see no frame.
+        Appearance of the frames. Label maps, and so the runs on them, are the same in every appearance that does not
+        change play.
     """
     for view, learning in CELLS.values():
         for seed in seeds:
             if (view, learning) == ("semantic", "rl") and seed == teacher_seed:
-                continue  # the teacher's early curve
-            taught = teacher if learning == "imitation" else None
-            drawn = appearance if view == "pixels" else base.appearance
-            yield replace(base, view=view, learning=learning, seed=seed, teacher=taught, appearance=tuple(drawn))
+                continue  # the first part of the teacher's run
+            run_teacher = teacher if learning == "imitation" else None
+            run_appearance = appearance if view == "pixels" else base.appearance
+            yield replace(
+                base, view=view, learning=learning, seed=seed, teacher=run_teacher, appearance=tuple(run_appearance)
+            )
 
 
 def weights_checksum(encoder: str) -> str | None:
-    """SHA-256 of the file of weights that an encoder's name has, or None.
+    """SHA-256 of the weights file in an encoder's name, None without one.
 
     Raises
     ------
@@ -212,7 +214,7 @@ def weights_checksum(encoder: str) -> str | None:
 
 
 def check_encoder(encoder: str) -> None:
-    """Find out whether an encoder can be had, before anything is trained with it.
+    """Check before training that an encoder is available.
 
     Raises
     ------
@@ -239,20 +241,20 @@ def plan_game(
     teacher: GivenTeacher | None = None,
     appearance: Sequence[str] = (),
 ) -> GamePlan:
-    """Lay out the runs that diagnose a game.
+    """Plan the runs that diagnose a game.
 
     Parameters
     ----------
     game
         Name of a Procgen game.
     preset
-        What to spend.
+        Budget and settings.
     distribution_mode
         ``"easy"`` or ``"hard"``.
     teacher
         A teacher to imitate; by default one is trained.
     appearance
-        How the game is drawn: names in `lcd.envs.procgen.options.APPEARANCES`.
+        Appearance of the game: names in `lcd.envs.procgen.options.APPEARANCES`.
 
     Returns
     -------
@@ -261,7 +263,7 @@ def plan_game(
     Raises
     ------
     ValueError
-        If the game is unknown, a number is impossible, or the mode has no published returns to count between.
+        If the game is unknown, a number is invalid, or the mode has no published normalisation constants.
     """
     known = get_game(game)
     appearance = texts("appearance", appearance)
@@ -287,7 +289,7 @@ def plan_game(
         distribution_mode=distribution_mode,
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
-        appearance=appearances_of_play(known.name, appearance),
+        appearance=appearances_that_change_play(known.name, appearance),
     )
     making = None
     if teacher is None:

@@ -1,4 +1,4 @@
-"""Presets: how much a diagnosis spends."""
+"""Presets: budgets of a diagnosis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lcd.io.limits import (
 )
 
 INVERSE_TEMPERATURES = (1.0, 2.0, 4.0)
-"""From acting as the policy samples by itself to nearly the most probable action; teachers chose among such, too."""
+"""Candidates for evaluation, from the unchanged policy to nearly its most probable action."""
 MOST: Mapping[str, int] = MappingProxyType(
     {
         "steps": MOST_STEPS,
@@ -30,12 +30,12 @@ MOST: Mapping[str, int] = MappingProxyType(
         "teacher_factor": MOST_FACTOR,
     }
 )
-"""The largest numbers that a preset may have."""
+"""Upper limits of the numbers of a preset."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """What a diagnosis spends on each cell.
+    """Budget and settings of each cell of a diagnosis.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Preset:
     evaluations
         Evaluations along the budget, after the one at step 0.
     spacing
-        Whether they come after equal numbers of steps, or each after so many times as many as the one before.
+        ``"even"`` or ``"geometric"`` spacing of their steps.
     evaluation_episodes
         Episodes of each evaluation, on training and on unseen levels each.
     teacher_factor
@@ -73,7 +73,7 @@ class Preset:
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
 
     def check(self) -> None:
-        """Refuse what cannot be spent.
+        """Check the numbers of the preset.
 
         Raises
         ------
@@ -88,8 +88,9 @@ class Preset:
 
 
 LEARNER = Hyperparameters(rollout_steps=64, minibatches=16)
-"""Of the learner on a CPU: minibatches of 256, where Procgen's usual ones have 2,048. For the same computing a student
-gets eight times as many gradient steps and returns three to seven times as much (``docs/learner.md``)."""
+"""Hyperparameters of the learner on a CPU: minibatches of 256, where Procgen's usual ones have 2,048. At equal
+computing a student makes eight times as many gradient steps and returns three to seven times as much
+(``docs/learner.md``)."""
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
@@ -113,4 +114,4 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "paper": Preset(steps=25_000_000, seeds=5, evaluations=25, evaluation_episodes=128, encoder="impala"),
     }
 )
-"""Presets by name: ``smoke`` proves the plumbing, ``quick`` fits into a coffee break, ``paper`` wants a GPU."""
+"""Presets by name: ``smoke`` tests the installation, ``quick`` takes minutes, ``paper`` needs a GPU."""

@@ -24,7 +24,7 @@ from lcd.experiments.versions import versions
 from lcd.io.files import checksum
 
 CHECK_SEED = 10_000
-"""Added to the seed to draw levels and actions that no earlier evaluation of the run has seen."""
+"""Offset of the seed for levels and actions that no earlier evaluation of the run has used."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class TeacherScore:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run leaves behind.
+    """Result of a run.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class RunResult:
         One row an evaluated episode: game, view, learning, seed, step, levels, rule (of acting, see
         `lcd.experiments.evaluation`), inverse_temperature, episode, level_seed, return, length.
     divergences
-        How often the two drawings of a game parted and were brought together again, see `lcd.envs.ProcgenBatch`.
+        How often frames and label maps of a game diverged and were synchronised again, see `lcd.envs.ProcgenBatch`.
     seconds
         Time it took.
     teacher
@@ -72,7 +72,7 @@ class RunResult:
 
 
 def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
-    """The teacher of a run: the planner of a calibration game, what a file holds, or none.
+    """Load the teacher of a run: the optimal policy of a calibration game, a policy file, or none.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def _maker(card: dict[str, Any]) -> str | None:
 
 
 def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_threads: int) -> tuple[PPO, VecEnv]:
-    """The untrained learner of a run, and its environment.
+    """Build the untrained learner of a run, and its environment.
 
     Parameters
     ----------
@@ -117,10 +117,10 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
             f"The file {weights} is gone or has changed since the run was planned: start the command again."
         )
     hyper = settings.hyperparameters
-    told = settings.learning == "imitation" or settings.harmonizer > 0  # by what is read off the label map
-    view: Any = "both" if told and settings.view == "pixels" else settings.view
+    uses_labels = settings.learning == "imitation" or settings.harmonizer > 0
+    view: Any = "both" if uses_labels and settings.view == "pixels" else settings.view
     env: VecEnv = make_vec_env(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)
-    if told:
+    if uses_labels:
         env = TaughtVecEnv(env, student_view=settings.view)
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
     arguments: dict[str, Any] = {
@@ -222,7 +222,7 @@ def train(
 
 
 def _sort_columns(table: Path) -> None:
-    """Sort the columns of a log, which Stable-Baselines3 leaves in an order that differs from process to process."""
+    """Sort the columns of a log, whose order by Stable-Baselines3 differs between processes."""
     with table.open(newline="") as file:
         rows = list(csv.reader(file))
     order = sorted(range(len(rows[0])), key=rows[0].__getitem__) if rows else []

@@ -1,4 +1,4 @@
-"""The settings of one training run: everything that decides its outcome, as data."""
+"""Settings of one training run: everything that determines its result, as data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 from lcd.agents import EncoderName, parse_encoder
 from lcd.envs import ProcgenOptions
-from lcd.envs.calibration.dials import Dials
+from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.making import GameOptions
-from lcd.envs.procgen.options import check_appearances, drawn_as
+from lcd.envs.procgen.options import appearance_options, check_appearances
 from lcd.io.limits import (
     LARGEST_SEED,
     MOST_EVALUATIONS,
@@ -30,19 +30,19 @@ from lcd.io.limits import (
 )
 
 TRAINING_VERSION = 2
-"""Raised when a change of the code changes what a run with the same settings learns; old runs are then not reused."""
+"""Version of the training code; raised when runs with the same settings would give other results."""
 
 CALIBRATION_GAME = "courier"
 
 EXPERT = "expert"
-"""Teacher of a calibration game: the policy that planning gives, which needs no file."""
+"""Name of a calibration game's teacher: the optimal policy, which needs no file."""
 
 VIEWS = ("pixels", "semantic")
 LEARNINGS = ("rl", "imitation")
 
 
 def check_made_for(card: Mapping[str, Any], game: str, distribution_mode: str | None, name: str) -> None:
-    """Refuse a policy whose card says that it was made for another game, or for another mode of it.
+    """Check that a policy was made for a game and a mode, as far as its card says.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def check_made_for(card: Mapping[str, Any], game: str, distribution_mode: str | 
     Raises
     ------
     ValueError
-        If the card says so.
+        If the card names another game or mode.
     """
     run = card.get("run")
     for each in (card, run if isinstance(run, Mapping) else {}):
@@ -71,7 +71,7 @@ def check_made_for(card: Mapping[str, Any], game: str, distribution_mode: str | 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Settings of the learner, the same for reinforcement learning and imitation.
+    """Hyperparameters of the learner, the same for reinforcement learning and imitation.
 
     The defaults are the usual ones for Procgen's easy mode (Cobbe et al., 2020, arXiv:1912.01588); `mixing` and
     `memory` are those of `lcd.agents.DAgger`.
@@ -112,7 +112,7 @@ class Hyperparameters:
         return self.num_envs * self.rollout_steps
 
     def for_ppo(self) -> dict[str, Any]:
-        """The settings by the names of Stable-Baselines3's PPO, those of the environment and of imitation left out."""
+        """Keyword arguments of Stable-Baselines3's PPO, without those of the environment and of imitation."""
         return {
             "n_steps": self.rollout_steps,
             "batch_size": self.rollout // self.minibatches,
@@ -127,7 +127,7 @@ class Hyperparameters:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """When and how long a policy is evaluated.
+    """Schedule and size of a run's evaluations.
 
     Attributes
     ----------
@@ -138,8 +138,8 @@ class Evaluation:
     episodes_per_env
         Episodes in each of them.
     inverse_temperatures
-        What the logits are multiplied by, one after the other, on training levels; unseen levels are then played with
-        the one that returned most. With 1 alone the policy acts as it samples by itself.
+        Candidate factors of the logits. Each is tried on training levels; unseen levels are then played with that of
+        the highest return. With 1 alone the policy is evaluated unchanged.
     """
 
     steps: tuple[int, ...]
@@ -175,26 +175,25 @@ class RunSettings:
     learning
         ``"rl"`` or ``"imitation"``.
     seed
-        Decides initial weights, training levels' order, actions and evaluated levels.
+        Seed of initial weights, order of training levels, actions and evaluated levels.
     steps
         Environment steps; a multiple of the rollout.
     encoder
         Name of the visual encoder, see `lcd.agents.EncoderName`.
     eye
-        SHA-256 of the file of weights that the encoder's name has; a run with another content is another run.
+        SHA-256 of the weights file in the encoder's name; a run with other weights is another run.
     evaluation, hyperparameters
-        As their classes say.
+        See their classes.
     harmonizer
         Weight of the harmonizer's auxiliary loss, for a learner from pixels; see `lcd.experiments.harmonized`.
     teacher
-        What identifies the teacher of an imitation run: the identity of the run that made it, the checksum of its
-        file, or `EXPERT`.
+        Identity of an imitation run's teacher: that of the run that trained it, the checksum of its file, or `EXPERT`.
     keep_best
-        Whether the weights of the best evaluation on training levels are kept, to serve as a teacher.
+        Whether to keep the weights of the best evaluation on training levels, as a teacher.
     dials
-        Difficulty of the game ``"courier"``, which alone has dials.
+        Difficulty factors of the game ``"courier"``, which alone has them.
     appearance
-        How a Procgen game is drawn: names in `lcd.envs.procgen.options.APPEARANCES`.
+        Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`.
     """
 
     game: str
@@ -209,7 +208,7 @@ class RunSettings:
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     teacher: str | None = None
     keep_best: bool = False
-    dials: Dials | None = None
+    dials: DifficultyFactors | None = None
     appearance: tuple[str, ...] = ()
     eye: str | None = None
     harmonizer: float = 0.0
@@ -227,9 +226,11 @@ class RunSettings:
             raise ValueError(f"keep_best is true or false, not {short(self.keep_best)}.")
         texts("appearance", self.appearance)
         if (self.dials is None) == (self.game == CALIBRATION_GAME):
-            raise ValueError(f"Dials go with the game {CALIBRATION_GAME} and with no other, not with {self.game!r}.")
+            raise ValueError(
+                f"Difficulty factors (dials) are for the game {CALIBRATION_GAME} and no other, not for {self.game!r}."
+            )
         if self.dials is not None and (self.appearance or self.distribution_mode != "easy"):
-            raise ValueError(f"{self.game} has dials instead of appearances and distribution modes: leave those out.")
+            raise ValueError(f"{self.game} has difficulty factors instead of appearances and modes: leave those out.")
         if self.dials is None and self.teacher == EXPERT:
             raise ValueError(f"The teacher {EXPERT!r} plays {CALIBRATION_GAME} only, not {self.game}.")
         object.__setattr__(self, "appearance", tuple(sorted(set(self.appearance))))
@@ -238,22 +239,24 @@ class RunSettings:
         named = EncoderName.read(self.encoder)
         encoder, _ = parse_encoder(named.architecture)
         if (named.weights is None) != (self.eye is None):
-            raise ValueError(f"The checksum of an eye goes with a file of weights, and not with {self.encoder!r}.")
+            raise ValueError(
+                f"A checksum of weights belongs to an encoder with a weights file, not to {self.encoder!r}."
+            )
         if self.view not in VIEWS:
             raise ValueError(f"Unknown view {self.view!r}: choose one of {', '.join(VIEWS)}.")
         if self.view == "pixels" and not encoder.reads_frames:
             raise ValueError(f"The encoder {self.encoder!r} reads label maps only, not pixels: choose another.")
         if self.harmonizer and (self.view != "pixels" or self.dials is not None or not self.harmonizer > 0):
             raise ValueError(
-                f"The harmonizer tells a learner of Procgen's pixels where to look, with a weight above 0: "
-                f"not {self.view}, {self.harmonizer}."
+                f"The harmonizer is for learners of Procgen's pixels, with a weight above 0, not for "
+                f"{self.view} with {self.harmonizer}."
             )
         if self.harmonizer and named.frozen:
-            raise ValueError(f"The harmonizer changes how an eye sees, and {self.encoder!r} is frozen: choose another.")
+            raise ValueError(f"The harmonizer trains the encoder, and {self.encoder!r} is frozen: choose another.")
         if self.learning not in LEARNINGS:
             raise ValueError(f"Unknown kind of learning {self.learning!r}: choose one of {', '.join(LEARNINGS)}.")
         if (self.teacher is None) != (self.learning == "rl"):
-            raise ValueError(f"A teacher goes with imitation and with nothing else, not with {self.learning!r}.")
+            raise ValueError(f"Imitation needs a teacher, and nothing else has one: not {self.learning!r}.")
         if self.steps < 1 or self.evaluation.steps[-1] != self.steps:
             raise ValueError(
                 f"The last evaluation, at {self.evaluation.steps[-1]}, must be at the end of the run, at {self.steps}."
@@ -269,7 +272,7 @@ class RunSettings:
         """The game on its training levels."""
         if self.dials is not None:
             return CourierOptions(self.dials, self.num_levels)
-        drawing = drawn_as(self.appearance)
+        drawing = appearance_options(self.appearance)
         return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels, **drawing)
 
     @property
@@ -279,13 +282,13 @@ class RunSettings:
 
     @property
     def game_as_set(self) -> str:
-        """The game with its appearance, or the dials that are not at 0."""
-        turned = {} if self.dials is None else self.dials.turned
-        return "-".join([self.game, *self.appearance, *(f"{name}{value:g}" for name, value in turned.items())])
+        """Name of the game with its appearance, or with its difficulty factors above 0."""
+        factors = {} if self.dials is None else self.dials.nonzero
+        return "-".join([self.game, *self.appearance, *(f"{name}{value:g}" for name, value in factors.items())])
 
     @cached_property
     def identity(self) -> str:
-        """A short text that two runs share exactly if all their settings do, wherever the file of their eye lies."""
+        """Hash of all settings, independent of the path of the encoder's weights."""
         data = {"training_version": TRAINING_VERSION} | self.as_dict()
         if self.eye is not None:
             data["encoder"] = EncoderName.read(self.encoder).without_weights
@@ -294,7 +297,7 @@ class RunSettings:
 
     @property
     def name(self) -> str:
-        """A name for people, unique by its last part."""
+        """Readable name of the run, which ends in its identity."""
         role = "-teacher" if self.keep_best else ""
         return f"{self.game_as_set}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
 
@@ -309,7 +312,7 @@ class RunSettings:
             "appearance",
             "eye",
             "harmonizer",
-        ):  # left out where they say nothing: older runs keep their identity
+        ):  # left out at their defaults, so that older runs keep their identity
             if not data[name]:
                 del data[name]
         if not data["hyperparameters"]["memory"]:
@@ -338,7 +341,7 @@ class RunSettings:
                 "hyperparameters": Hyperparameters(**data["hyperparameters"]),
             }
             if data.get("dials") is not None:
-                nested["dials"] = Dials(**data["dials"])
+                nested["dials"] = DifficultyFactors(**data["dials"])
             return cls(**{**data, **nested})
         except (KeyError, TypeError) as error:
             raise ValueError(f"The settings of a run are incomplete: {error}.") from error

@@ -1,4 +1,4 @@
-"""The store of runs: a folder each, written whole or not at all, whose record holds the checksums of its files."""
+"""The store of runs: one folder a run, written atomically, with the checksums of its files in its record."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from lcd.io.files import check_output_folder, checksum, flush, held, token
 from lcd.io.untrusted import parse_csv, read_bytes, read_json
 
 FORMAT, UNCHECKED_FORMAT = "lcd.run/2", "lcd.run/1"
-"""Of a run's record; the earlier one has no checksums. Such runs took as long to make and are still read: their
-damage is noticed only where it shows. No flip of a single bit turns one name into the other."""
+"""Of a run's record; the earlier one has no checksums. Such runs are still read, with
+fewer checks. No flip of a single bit turns one name into the other."""
 
 RECORD, EPISODES, TEACHER = "run.json", "episodes.csv", "teacher.safetensors"
 """Names of a run's record, of the table of its evaluated episodes, and of the best weights of a run that keeps them."""
 
 LARGEST_FILE = 2**30
-"""Bytes that a file of a run has at the most."""
+"""Limit of the bytes of a run's file."""
 
 UNTOUCHED_SECONDS = 24 * 3600
-"""After this time a workspace of another machine that nobody holds is taken to be left behind."""
+"""Time after which an unlocked workspace of another machine counts as abandoned."""
 
 _WORKSPACE = re.compile(r".+\.(?P<machine>\w*)-[0-9a-f]{16}")
 COLUMN_TYPES = {
@@ -53,7 +53,7 @@ COLUMN_TYPES = {
 
 
 class StoreError(RuntimeError):
-    """A folder of the store does not hold what it should."""
+    """A run in the store is missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class StoredRun:
     folder
         Where it lies.
     divergences
-        How often the two drawings of a game parted and were brought together again, see `lcd.envs.ProcgenBatch`.
+        How often frames and label maps of a game diverged and were synchronised again, see `lcd.envs.ProcgenBatch`.
     """
 
     settings: RunSettings
@@ -88,16 +88,16 @@ class StoredRun:
 
     @property
     def core_hours(self) -> float:
-        """What it cost."""
+        """Core-hours of the run, wall-clock time times threads."""
         return self.seconds * self.threads / 3600
 
 
 class Store:
     """A folder of finished runs.
 
-    A run is written beside the finished ones and moved to its place when it is whole, so whatever stops a computation,
-    a folder with a run's name is a finished run. The name ends in a checksum of all settings: changed settings are
-    another run. Threads, processes, containers and machines may share the folder.
+    A run is written to a workspace and moved to its place when it is complete, so that a folder with a run's name is
+    always a finished run. The name ends in a hash of all settings: changed settings are another run. Threads,
+    processes, containers and machines may share the folder.
 
     Parameters
     ----------
@@ -109,11 +109,11 @@ class Store:
         self.root = Path(root)
 
     def folder(self, settings: RunSettings) -> Path:
-        """Where a run lies once it is finished."""
+        """Folder of a finished run."""
         return self.root / settings.name
 
     def teacher_file(self, settings: RunSettings) -> Path:
-        """Where the best weights of a run that keeps them lie once it is finished."""
+        """File of the best weights of a finished run that keeps them."""
         return self.folder(settings) / TEACHER
 
     def checkpoint_file(self, settings: RunSettings) -> Path:
@@ -125,18 +125,18 @@ class Store:
         return self.folder(settings).is_dir()
 
     def check(self, runs: Iterable[RunSettings]) -> None:
-        """Refuse a folder that cannot take those of some runs that it lacks.
+        """Check that missing runs can be written to the folder.
 
         Raises
         ------
         ValueError
-            If it cannot.
+            If they cannot.
         """
         if not all(self.has(run) for run in runs):
             check_output_folder(self.root, "--store")
 
     def load(self, settings: RunSettings) -> StoredRun:
-        """Read a finished run, after comparing all of its files with their checksums.
+        """Read a finished run after verifying the checksums of its files.
 
         Raises
         ------
@@ -155,7 +155,7 @@ class Store:
         return StoredRun(settings, episodes, record.seconds, record.threads, record.teacher, folder, record.divergences)
 
     def check_teacher(self, settings: RunSettings) -> None:
-        """Compare the best weights of a finished run with their checksum, right before they are used.
+        """Verify the checksum of a finished run's best weights, right before they are used.
 
         Raises
         ------
@@ -168,9 +168,9 @@ class Store:
 
     @contextmanager
     def workspace(self, settings: RunSettings) -> Iterator[Path]:
-        """Hold an empty folder to write a run into, until `finish` moves it to its place; else it is removed.
+        """Lock an empty folder for a run, until `finish` moves it to its place; otherwise it is removed.
 
-        Nobody removes it who finds it held, and whoever finds it left behind by a process that was killed may.
+        A locked workspace is never removed by others; one abandoned by a killed process may be.
         """
         folder = self.root / ".unfinished" / f"{settings.name}.{_machine()}-{token()}"
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -218,11 +218,10 @@ class Store:
         self.checkpoint_file(settings).unlink(missing_ok=True)
 
     def clear_unfinished(self) -> None:
-        """Remove the workspaces that killed processes left behind.
+        """Remove workspaces that killed processes have abandoned.
 
-        Whether a process still works in one, its lock tells, among all threads and containers of this machine. Other
-        machines may share the folder without sharing locks: their workspaces are removed when nobody holds them and
-        nothing was written to them for a day.
+        Locks identify workspaces in use by threads and containers of this machine. Other machines may share the folder
+        without sharing locks: their workspaces are removed when unlocked and unchanged for a day.
         """
         entries = {
             entry.with_name(entry.name.removesuffix(".lock")) for entry in (self.root / ".unfinished").glob("*.*")
@@ -238,7 +237,7 @@ class Store:
 
 @dataclass(frozen=True)
 class _Record:
-    """What is used of a run's record.
+    """Validated content of a run's record.
 
     Attributes
     ----------
@@ -284,7 +283,7 @@ class _Record:
         return cls(files, data["rows"], seconds, threads, teacher, int(data.get("divergences", 0)))
 
     def content(self, folder: Path, name: str) -> bytes:
-        """What one of the run's files holds.
+        """Content of one of the run's files.
 
         Raises
         ------
@@ -301,7 +300,7 @@ class _Record:
 
 @contextmanager
 def _damage(settings: RunSettings, folder: Path) -> Iterator[None]:
-    """Say of whatever goes wrong which run it concerns and what to do."""
+    """Turn any error into a `StoreError` that names the run and the remedy."""
     try:
         yield
     except (OSError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
@@ -312,7 +311,7 @@ def _damage(settings: RunSettings, folder: Path) -> Iterator[None]:
 
 
 def _checksum_of(record: dict[str, Any]) -> str:
-    """SHA-256 of a record's content, in whatever order and layout its file has it."""
+    """SHA-256 of a record's content, independent of order and layout."""
     return checksum(json.dumps(record, sort_keys=True).encode())
 
 
@@ -327,5 +326,5 @@ def _age(workspace: Path) -> float:
 
 
 def _machine() -> str:
-    """What tells this machine from others, without a dot or a dash."""
+    """Name of this machine, without dots and dashes."""
     return re.sub(r"\W", "_", platform.node())

@@ -1,4 +1,4 @@
-"""How fast this machine trains, measured on the runs of a plan."""
+"""Training speed of this machine, measured on the runs of a plan."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import replace
 from lcd.experiments.settings import RunSettings
 
 SECONDS = 1.0
-"""Time that is measured, at the least; before it, as many steps are made as are measured at once."""
+"""Minimal measured time, after a warm-up of one rollout."""
 
 _BATCH_ON_CPU = 512
-"""Images that pass a network at once; on processors more of them are no faster, only later."""
+"""Batch size on a CPU, where larger batches are not faster."""
 
 
 def steps_per_second(
@@ -29,7 +29,7 @@ def steps_per_second(
     device
         Where torch computes.
     clock
-        What counts the seconds: ``time.process_time`` counts those of the processor, whatever else the machine does.
+        Clock in seconds; ``time.process_time`` is independent of other work on the machine.
     """
     import torch
 
@@ -56,7 +56,7 @@ def steps_per_second(
 
 
 def _shortened(run: RunSettings, device: str) -> RunSettings:
-    """A run of short rollouts, each learned from in one minibatch: as fast a step, of which fewer tell how fast."""
+    """The run with short rollouts of one minibatch each: the same speed, measured in fewer steps."""
     hyper = run.hyperparameters
     batch = hyper.rollout // hyper.minibatches
     if device == "cpu":
@@ -67,7 +67,7 @@ def _shortened(run: RunSettings, device: str) -> RunSettings:
 
 
 Kind = tuple[str, str, str, bool]
-"""What decides how fast a run trains: its view, how it learns, its encoder, and whether that is harmonized."""
+"""Determinants of a run's speed: view, learning, encoder, and whether it is harmonized."""
 
 
 def kind_of(run: RunSettings) -> Kind:
@@ -92,7 +92,7 @@ def measured_rates(
     device
         Where torch computes.
     begun
-        Is told of each run that is about to be measured; one takes seconds, or a minute with a large encoder.
+        Called with each run before its measurement, which takes seconds, or a minute with a large encoder.
     """
     rates: dict[Kind, float] = {}
     for run in runs:
@@ -103,7 +103,7 @@ def measured_rates(
 
 
 def expected_seconds(runs: Iterable[RunSettings], rates: dict[Kind, float], workers: int) -> float:
-    """Time that runs take in so many workers, at these rates: no less than any run takes after its teacher's."""
+    """Estimated time of runs in a number of workers: at least that of each run after its teacher's."""
     runs = list(runs)
     seconds = [run.steps / rates[kind_of(run)] for run in runs]
     made: dict[str | None, float] = {run.identity: own for run, own in zip(runs, seconds, strict=True)}

@@ -1,6 +1,6 @@
-"""Imported once by the process that worker processes are forked from: what every run would else load anew.
+"""Preloads modules and Procgen's assets in the process that worker processes are forked from.
 
-Procgen reads the pictures of all its games when the first one is made, which takes longer than a small run.
+Procgen reads the assets of all its games when the first one is made, which takes longer than a small run.
 """
 
 import lcd.experiments.run  # noqa: F401

@@ -1,1 +1,1 @@
-"""Files, written whole or not at all and read within limits, and checks of what comes in."""
+"""Atomic writing of files, reading within limits, and validation of inputs."""

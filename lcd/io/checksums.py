@@ -1,4 +1,4 @@
-"""Files of a folder that are written together, and whose damage is noticed: SHA256SUMS lists what they hold.
+"""Atomic writing of several files to a folder, with their checksums in SHA256SUMS.
 
 `sha256sum --check SHA256SUMS` verifies such a folder without the LCD.
 """
@@ -24,17 +24,17 @@ _TRIES, _PAUSE = 5, 0.05
 
 
 def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]]) -> None:
-    """Write files and their checksums: whenever a process is killed, all of the files are new or all are old.
+    """Write several files and their checksums atomically: after a kill, all of them are new or all are old.
 
-    The checksums of new files that lie ready beside the old ones decide: once these are written, the new files count,
-    and whoever reads them next puts those in their places that are not there yet.
+    New files are prepared beside the old ones. Writing their checksums commits them; a reader moves committed files to
+    their places if the writer did not.
 
     Parameters
     ----------
     folder
-        Where they go; made if need be. Nobody else writes them meanwhile, see `lcd.io.files.locked`.
+        Folder of the files; made if need be. The caller must hold its lock, see `lcd.io.files.locked`.
     files
-        What writes each of them to a path, by their names.
+        Functions that write each file to a path, by name.
     """
     folder.mkdir(parents=True, exist_ok=True)
     partials = {name: partial_of(folder / name) for name in files}
@@ -63,16 +63,16 @@ def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]]) 
 
 @dataclass(frozen=True)
 class Contents:
-    """What files of a folder held at one moment.
+    """Consistent snapshot of files of a folder.
 
     Attributes
     ----------
     folder
         The folder.
     files
-        What each file holds, by name.
+        Content of each file, by name.
     sums
-        What the folder lists as their checksums.
+        Checksums listed in the folder, by name.
     """
 
     folder: Path
@@ -81,7 +81,7 @@ class Contents:
 
     @classmethod
     def read(cls, folder: Path, names: Iterable[str]) -> Contents:
-        """Read files of a folder, though `write_together` may be at work there or was killed.
+        """Read files of a folder, also while `write_together` is running or after it was killed.
 
         Raises
         ------
@@ -107,13 +107,13 @@ class Contents:
 
     @property
     def differing(self) -> str | None:
-        """Name of a file that is not what the list says; a file that is not in the list is taken as it is."""
+        """Name of a file that differs from its listed checksum, None if there is none."""
         return next(
             (name for name, data in self.files.items() if self.sums.get(name) not in (None, checksum(data))), None
         )
 
     def check(self, remedy: str) -> None:
-        """Refuse what differs from its checksum: best after whoever reads it could say more clearly what is wrong.
+        """Check the content against the checksums; call it after more specific checks.
 
         Raises
         ------
@@ -128,13 +128,13 @@ class Contents:
 
 
 def _content(file: Path) -> bytes:
-    """What a file holds, within the limits of files that somebody else may have made."""
+    """Content of a file, within the limits of untrusted files."""
     file.stat()  # a file that is not there yet is another matter than one that cannot be read
     return read_bytes(file, LARGEST_TABLE)
 
 
 def finish(folder: Path) -> None:
-    """Put in its place what a `write_together` that was killed left ready.
+    """Complete a committed `write_together` that was killed.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def finish(folder: Path) -> None:
 
 
 def _listed(folder: Path) -> dict[str, str] | None:
-    """The checksums that a folder lists, None if the list is damaged."""
+    """Listed checksums of a folder, None if the list is damaged."""
     try:
         return _sums(folder)
     except ValueError:
@@ -158,7 +158,7 @@ def _listed(folder: Path) -> dict[str, str] | None:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    """The checksums that a folder lists, by name; none, if there is no list."""
+    """Listed checksums of a folder by name, empty without a list."""
     try:
         lines = (folder / SUMS).read_text("utf-8", errors="replace").splitlines()
     except (FileNotFoundError, NotADirectoryError):
@@ -173,7 +173,7 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def _partials(file: Path) -> list[Path]:
-    """What processes that were killed left of a file that they were writing."""
+    """Partial files of a file that killed processes have left."""
     return [
         path
         for path in file.parent.iterdir()

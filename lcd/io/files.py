@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, what tells one from another, and where runs are kept."""
+"""Atomic writing of files, locks, checksums, and the default store."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ DEFAULT_STORE = Path("lcd-runs")
 """Folder of the runs, unless another is named."""
 
 LOCK = ".lock"
-"""Name of a lock in the folder that it is of."""
+"""Name of a lock file within the locked folder."""
 
 _PARTIAL = re.compile(r"\..+\.(\d+|[0-9a-f]{16})(\.\w+)?")
-"""Names that `partial_of` gives; earlier versions put the process's number where the token is."""
+"""Pattern of the names of `partial_of`; earlier versions have a process id in place of the token."""
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let errors of the system that come up while a file is written name the file, which a full disk's do not."""
+    """Add the file's name to system errors, which those of a full disk lack."""
     try:
         yield
     except OSError as error:
@@ -34,18 +34,18 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def token() -> str:
-    """A name that no thread, process, container or machine gives a second time."""
+    """Unique random token."""
     return secrets.token_hex(8)
 
 
 def partial_of(path: Path) -> Path:
-    """A new hidden name beside a file, with the same ending, for what will become the file when it is whole."""
+    """New hidden name beside a file, with the same suffix, for its unfinished content."""
     return path.with_name(f".{path.stem}.{token()}{path.suffix}")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `path`, in a folder that is made if need be, when it is written whole."""
+    """Write a file atomically: yields a temporary path that replaces `path` at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
     try:
@@ -59,7 +59,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_output(file: Path, *endings: str) -> Path:
-    """Find out whether a file can be written, before the work that fills it, and give it back.
+    """Check before the work that an output file can be written, and return it.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def check_output(file: Path, *endings: str) -> Path:
 
 
 def check_output_folder(folder: Path, option: str) -> None:
-    """Find out whether a folder can be written to, or be made, before the work that fills it.
+    """Check before the work that an output folder can be written to, or be made.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _check_writable(folder: Path, remedy: str) -> None:
 
 
 def flush(path: Path) -> None:
-    """Bring what was written to a file, or the names in a folder, to the disk: a power cut does not take it then."""
+    """Flush a file or folder to the disk (fsync)."""
     if path.is_dir() and os.name != "posix":
         return  # elsewhere a folder cannot be opened
     descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
@@ -120,15 +120,15 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def held(lock: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold a lock file, alone among the threads, processes and containers that share its folder.
+    """Acquire a lock file that excludes threads, processes and containers sharing its folder.
 
-    The system lets go of it when the process that holds it ends, however it ends: no process number is remembered,
-    which another process, or one in another container, may have too.
+    The system releases it when its process ends, however it ends. No process id is stored, which another container
+    could reuse.
 
     Parameters
     ----------
     lock
-        The file; its folder exists. It is removed when it is let go.
+        The file; its folder exists. It is removed on release.
     wait
         Whether to wait for it.
 
@@ -153,10 +153,9 @@ def held(lock: Path, *, wait: bool = True) -> Iterator[bool]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Wait until nobody else who shares the folder holds it, and hold it.
+    """Lock a folder, after waiting for other holders.
 
-    The lock lies beside the folder, or in it where nothing can be written beside it: everybody who writes to the folder
-    finds the same one, whatever folder for temporary files they have.
+    The lock lies beside the folder, or in it where its parent is not writable, so that all writers use the same one.
     """
     folder = folder.resolve()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -168,10 +167,10 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a file is what a process that was killed left of one that it was writing, or of a lock."""
+    """Whether a file is a partial file or a lock."""
     return path.name == LOCK or _PARTIAL.fullmatch(path.name) is not None
 
 
 def checksum(content: Path | bytes) -> str:
-    """SHA-256 of a content, or of that of a file."""
+    """SHA-256 of bytes or of a file."""
     return hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""What may be asked for, checked where it comes in: kinds of values, and numbers that no machine gets through."""
+"""Validation of inputs: types, and limits of numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_EVALUATIONS = 1_000
 """Evaluations along a run."""
 
 MOST_FACTOR = 100
-"""How many times as long as a cell a teacher may train."""
+"""Limit of a teacher's budget as a multiple of a cell's."""
 
 MOST_GAMES_AT_ONCE = 2**16
 """Games that step together, and so episodes of an evaluation: each takes about a megabyte."""
@@ -31,16 +31,16 @@ MOST_EPOCHS = 10_000
 """Passes over the same frames or images."""
 
 LARGEST_SEED = 2**31 - 1
-"""Procgen and torch take larger ones in different ways, or not at all."""
+"""Procgen and torch handle larger seeds differently, or not at all."""
 
 
 def whole_number(name: str, value: Any, least: int = 0, most: int = MOST_STEPS) -> int:
-    """A whole number within limits.
+    """Check a whole number and its limits.
 
     Parameters
     ----------
     name
-        What the message calls it.
+        Its name in messages.
     value
         Whatever was given for it; true and false are no numbers.
     least, most
@@ -62,12 +62,12 @@ def whole_number(name: str, value: Any, least: int = 0, most: int = MOST_STEPS) 
 
 
 def real_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
-    """A finite number within limits.
+    """Check a finite number and its limits.
 
     Parameters
     ----------
     name
-        What the message calls it.
+        Its name in messages.
     value
         Whatever was given for it.
     least, most
@@ -92,7 +92,7 @@ def real_number(name: str, value: Any, least: float = -math.inf, most: float = m
 
 
 def text(name: str, value: Any) -> str:
-    """A text.
+    """Check a string.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def text(name: str, value: Any) -> str:
 
 
 def path(name: str, value: Any) -> Path:
-    """A path, given as one or as a text.
+    """Check a path, given as such or as a string.
 
     Raises
     ------
@@ -118,7 +118,7 @@ def path(name: str, value: Any) -> Path:
 
 
 def texts(name: str, several: Any) -> tuple[str, ...]:
-    """Several texts; one alone is no list of its letters.
+    """Check a list of strings; a single string is refused.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def texts(name: str, several: Any) -> tuple[str, ...]:
 
 
 def short(value: Any) -> str:
-    """A value for a message: on one line, and no longer than one reads."""
+    """Shortened repr of a value for a message, on one line."""
     try:
         shown = " ".join(repr(value).split())
     except ValueError:  # of a whole number with thousands of digits

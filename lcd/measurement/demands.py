@@ -1,14 +1,14 @@
-"""The demands of a game: what seeing costs, what deciding costs, and what only both at once cost.
+"""The demands of a game: perceptual, policy-learning and joint, as contrasts of the four cells.
 
-Four cells are trained, ``a`` without help, ``b`` with perception solved, ``c`` with policy learning solved, ``d`` with
-both. The perceptual demand is what perception still costs where policy learning is solved, the policy-learning demand
-what that still costs where perception is solved: each is measured with the other out of the way. What is left of the
-gap is joint: it is paid only by who has to learn both at once. Every quantity here is a linear contrast of the four
-cells, which is what :mod:`lcd.measurement.intervals` builds on.
+Four cells are trained: ``a`` with neither solved, ``b`` with perception solved, ``c`` with policy learning solved,
+``d`` with both. The perceptual demand is the cost of perception where policy learning is solved; the policy-learning
+demand is the cost of policy learning where perception is solved. The rest of the gap, the joint demand, is the cost of
+learning both at once. Every quantity here is a linear contrast of the four cells, which is what
+:mod:`lcd.measurement.intervals` builds on.
 
-In the terms of experimental design the two demands are the simple effects of each kind of help in the presence of the
-other, and the joint demand is minus the interaction. Why not the Shapley values, which halve the interaction: see
-`docs/method.md`, for calibration decided it.
+In the terms of experimental design the two demands are simple effects, each at the level of the other factor where it
+is solved, and the joint demand is minus the interaction. `docs/method.md` says why calibration ruled out the Shapley
+values, which halve the interaction.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Floats = NDArray[np.float64]
 
 
 class Demands(NamedTuple):
-    """The quantities of one decomposition, in units of the normalised score.
+    """Quantities of one decomposition, in units of the normalised score.
 
     Attributes
     ----------
     perceptual, policy, joint, gap, headroom, perceptual_gain, policy_gain : numpy.ndarray
         All of the shape to which the four cell scores broadcast. ``perceptual + policy + joint == gap``; the gains are
-        what either help brings without the other, ``perceptual + joint`` and ``policy + joint``.
+        the effects of solving one with the other unsolved, ``perceptual + joint`` and ``policy + joint``.
     """
 
     perceptual: Floats
@@ -45,7 +45,7 @@ class Demands(NamedTuple):
 
 @dataclass(frozen=True)
 class Contrast:
-    """A quantity as ``offset + weights · (a, b, c, d)``.
+    """Linear contrast of the four cells: ``offset + weights · (a, b, c, d)``.
 
     Attributes
     ----------
@@ -73,11 +73,11 @@ CONTRASTS: Mapping[str, Contrast] = MappingProxyType(
 """The reported quantities as contrasts of the four cells."""
 
 DIFFERENCE = Contrast((0.0, 1.0, -1.0, 0.0))
-"""Perceptual minus policy demand; a and d cancel, so which is larger rests on b and c alone."""
+"""Perceptual minus policy demand; a and d cancel, so that only b and c decide which is larger."""
 
 
 def demands_of(a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> Demands:
-    """Split the gap between the unhelped and the fully helped learner.
+    """Decompose the gap between cells a and d into the demands.
 
     ``P = d − c``, ``L = d − b``, ``J = b + c − a − d``, ``G = d − a = P + L + J`` and headroom ``1 − d``.
 

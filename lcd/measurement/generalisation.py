@@ -1,4 +1,4 @@
-"""The cheap second estimator: both demands from the generalisation of the unhelped learner alone.
+"""A cheap second estimator: both demands from the generalisation of cell a alone.
 
 It needs the (pixels, rl) cell only: policy demand ≈ 1 − training-level score, perceptual demand ≈ the score lost from
 training to unseen levels (measurement model, "Two more estimators"). It is a proxy, whose worth is its agreement with
@@ -19,7 +19,7 @@ from lcd.measurement.scores import CELLS
 
 @dataclass(frozen=True)
 class GeneralisationEstimate:
-    """Demands estimated without any help, in units of the normalised score.
+    """Demands estimated from cell a, in units of the normalised score.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ def generalisation_estimate(scores: pd.DataFrame, score: str = "area") -> Genera
     Returns
     -------
     GeneralisationEstimate
-        With t intervals over seeds; the loss is paired, a seed's two kinds of level belonging together.
+        With t intervals over seeds; training and unseen levels are paired by seed.
 
     Raises
     ------

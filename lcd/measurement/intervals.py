@@ -1,11 +1,11 @@
-"""Intervals for the demands: where another draw of seeds would have put them.
+"""Confidence intervals of the demands over seeds.
 
 Every demand is a linear contrast of four independent cell means, so its interval is Welch's: a t interval whose
 variance is the sum of the cells' variances over seeds and whose degrees of freedom are Welch's and Satterthwaite's.
 Seeds are the units; the spread over seeds already holds the noise of the episodes, and is never taken for smaller.
 
-Why no bootstrap: with few seeds the resampled seeds are less spread than seeds are, and a percentile does not know how
-few there were. In `docs/interval_coverage.csv` (made by `scripts/interval_coverage.py`: normal, uniform and skewed
+Why no bootstrap: with few seeds, resampled seeds have too small a variance, and percentiles take no account of their
+number. In `docs/interval_coverage.csv` (made by `scripts/interval_coverage.py`: normal, uniform and skewed
 seeds, equal and unequal cells) intervals meant to cover 95 % cover
 
 ==================================== ============= ============= ============= =============
@@ -19,15 +19,15 @@ bootstrap-t                          99.9 to 100   96.3 to 100   94.5 to 100   9
 t with one pooled variance           68.4 to 99.1  68.6 to 99.7  68.1 to 100   69.5 to 100
 ==================================== ============= ============= ============= =============
 
-The interval is never narrower than the one over episodes alone: two seeds that agree by luck, or because returns are
-few whole numbers, are not better known than their episodes allow. That is why it covers too often, never too seldom,
+The interval is never narrower than the one over episodes alone: two seeds that agree by chance, or because returns are
+few whole numbers, are not more precise than their episodes allow. That is why it covers too often, never too seldom,
 where seeds differ by less than the noise of their evaluation. The error over episodes holds that of the levels drawn,
 which all evaluations of a run share (:func:`lcd.measurement.scores.cell_scores`).
 
 Below ten seeds it stays too narrow where one strongly skewed cell carries most of the spread: it then covers 90 % for
 gamma-distributed seeds and 68 to 83 % for runs of which three in ten take off and the others do not. The bootstrap-t
-does better there, but at two and three seeds its limits are mostly without bound. Nothing in three seeds tells that
-none of them took off by luck; so a verdict, which must seldom be wrong, does not take them to be as alike as they look
+does better there, but at two and three seeds its limits are mostly without bound. Three seeds do not
+show whether they agree by chance; a verdict, which must seldom be wrong, therefore uses a lower bound of their spread
 (:data:`lcd.measurement.rule.LEAST_SPREAD`).
 
 The interval is over seeds *given the evaluated levels*: where all runs are evaluated on the same levels, another draw
@@ -66,7 +66,7 @@ class Interval:
     estimate, low, high : float
         The estimate and the limits; the limits are NaN where nothing tells the noise.
     over : {"seeds", "episodes", "nothing"}
-        What was taken to vary. "episodes" is the interval of one seed: it says nothing about another seed.
+        Source of the variance. "episodes" is the interval of one seed, without the variance over seeds.
     """
 
     estimate: float
@@ -111,7 +111,7 @@ def welch_limits(
     level : float
         Coverage aimed at.
     least_spread : array_like, shape () or (..., 4)
-        Standard deviation over seeds that each cell is taken to have at least.
+        Lower bound of each cell's standard deviation over seeds.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def seed_variances(samples: Sequence[Floats]) -> Floats:
 
 
 def episode_limit(squared: Floats, counts: ArrayLike, contrast: Contrast, level: float = 0.95) -> Floats:
-    """Return how far the interval of a contrast reaches by the noise of the evaluated episodes alone.
+    """Return the half-width of a contrast's interval from the noise of the evaluated episodes alone.
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def half_width(
     *,
     least_spread: ArrayLike = 0.0,
 ) -> Floats:
-    """Return how far the interval of a contrast reaches: as Welch's does, and no less than by episodes alone.
+    """Return the half-width of a contrast's interval: Welch's, and at least that of the episodes alone.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def contrast_interval(
     level : float
         Coverage aimed at.
     least_spread : array_like, shape () or (..., 4)
-        Standard deviation over seeds that each cell is taken to have at least.
+        Lower bound of each cell's standard deviation over seeds.
 
     Returns
     -------
@@ -303,7 +303,7 @@ def fieller_limits(top: float, bottom: float, covariance: NDArray[np.float64], q
     Returns
     -------
     low, high : float
-        Infinite where the bottom one may be nothing.
+        Infinite where the denominator is not significantly different from 0.
 
     References
     ----------
@@ -370,10 +370,9 @@ def seeds_needed(
     at_most: int,
     least_spread: ArrayLike = 0.0,
 ) -> int | None:
-    """Return the smallest number of seeds a cell at which the interval reaches no further than `distance`.
+    """Return the smallest number of seeds a cell at which the half-width of the interval is at most `distance`.
 
-    It takes the present estimate, spread and noise of the episodes for the truth, so that the real number may well be
-    half or double.
+    The present estimate, spread and noise of episodes are taken as true, so that the real number may be half or double.
 
     Parameters
     ----------
@@ -388,7 +387,7 @@ def seeds_needed(
     more_than, at_most : int
         The numbers of seeds that are tried.
     least_spread : array_like, shape () or (..., 4)
-        Standard deviation over seeds that each cell is taken to have at least.
+        Lower bound of each cell's standard deviation over seeds.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The rule of verdicts: given only where the intervals decide.
+"""The decision rule of verdicts, which are given only where the intervals decide.
 
 A demand is *present* when its whole 95 % interval lies at or above a threshold δ even if seeds scatter by as much as
 `LEAST_SPREAD` and `LEAST_VARIATION` say, *absent* when the whole interval lies below it, and otherwise open. δ is 0.05
@@ -20,7 +20,7 @@ Each side of an interval fails in about 2.5 % of cases, and a wrong verdict need
 true positions, on and just beside δ among them, with 2 to 10 seeds that are normal, skewed, or either take off or do
 not, and with the spread in all cells or in a single one (`docs/interval_coverage.csv`), a verdict was wrong in at most
 3.8 % of diagnoses. By the intervals as they are reported it was wrong in up to 27 %, at three seeds of which three in
-ten take off: where all are alike by luck. That caution costs one verdict in a hundred at three seeds. Asking only that
+ten take off, where all agree by chance. This rule costs one verdict in a hundred at three seeds. Asking only that
 the interval exclude 0 and the estimate reach δ was wrong in up to 36 %.
 """
 
@@ -43,21 +43,22 @@ VerdictName = Literal[
 ]
 
 QUANTITIES: Mapping[str, Contrast] = MappingProxyType({**CONTRASTS, "difference": DIFFERENCE})
-"""What a verdict looks at: the reported quantities, and the difference between perceptual and policy demand."""
+"""Quantities that a verdict uses: the reported ones, and the difference between perceptual and policy demand."""
 
 NEGLIGIBLE = 0.05
 """δ: demands below this share of the normalised range count as absent."""
 
 SMALL_HEADROOM = 0.25
-"""An area of 0.75 is what a learner has that reaches the best score after half of the budget, linearly."""
+"""Headroom below this is small: a learner that rises linearly to the best score by half of the budget has 0.25."""
 
 LEAST_SPREAD, LEAST_VARIATION = 0.04, 0.1
-"""Standard deviation over seeds that a cell is taken to have at least where a demand is claimed to be present or to be
-the larger one: a tenth of its score, but no more than 0.04. Few seeds may look alike by luck: where three runs in ten
-take off, three that did not are as alike as those of a game in which none ever does."""
+"""Lower bound of a cell's standard deviation over seeds, used where a demand is claimed to be present or the larger
+one: a tenth of its score, and at most 0.04. Few seeds may agree by chance: where three runs in ten take off, three that
+did not agree as well as those of a game in which none ever does."""
 
 FLOOR = 0.1
-"""A final score below this is hardly above chance; calibration told dials apart only by learners above it."""
+"""A final score below this is at the floor, hardly above a random policy. Calibration separates difficulty factors only
+above it."""
 
 
 def intervals_of(
@@ -71,17 +72,17 @@ def intervals_of(
 
 
 def least_spreads(means: ArrayLike) -> Floats:
-    """The standard deviation over seeds that cells of these mean scores are taken to have at least."""
+    """Lower bounds of the standard deviation over seeds of cells with these mean scores."""
     return np.minimum(LEAST_SPREAD, LEAST_VARIATION * np.abs(means))
 
 
 def verdict_intervals(shown: Mapping[str, Interval], careful: Mapping[str, Interval]) -> dict[str, Interval]:
-    """The intervals that a verdict is given by: where presence is claimed no seeds are taken for as alike as they look.
+    """Intervals for the decision rule: lower limits use the lower bounds of the spread over seeds.
 
     Parameters
     ----------
     shown, careful : mapping of str to Interval
-        The intervals as they are, and those of cells that scatter by :func:`least_spreads` at least.
+        The reported intervals, and those with the spreads of :func:`least_spreads` as lower bounds.
 
     Returns
     -------
@@ -112,12 +113,12 @@ def classify(intervals: Mapping[str, Interval], threshold: float = NEGLIGIBLE) -
     perceptual, policy, joint = intervals["perceptual"], intervals["policy"], intervals["joint"]
     if perceptual.over != "seeds" or policy.over != "seeds":
         return "inconclusive"
-    seen, decided = perceptual.low >= threshold, policy.low >= threshold
-    if seen and decided:
+    has_perceptual, has_policy = perceptual.low >= threshold, policy.low >= threshold
+    if has_perceptual and has_policy:
         return "limited by both"
-    if seen and (policy.high < threshold or intervals["difference"].low > 0):
+    if has_perceptual and (policy.high < threshold or intervals["difference"].low > 0):
         return "perception-limited"
-    if decided and (perceptual.high < threshold or intervals["difference"].high < 0):
+    if has_policy and (perceptual.high < threshold or intervals["difference"].high < 0):
         return "policy-limited"
     if perceptual.high < threshold and policy.high < threshold:
         if joint.low >= threshold:
@@ -127,8 +128,8 @@ def classify(intervals: Mapping[str, Interval], threshold: float = NEGLIGIBLE) -
     return "inconclusive"
 
 
-def capped_demands(gains: pd.DataFrame) -> dict[str, str]:
-    """Return which demands are as large as they could show, for the learner who lacks that help only is at the floor.
+def floor_limited_demands(gains: pd.DataFrame) -> dict[str, str]:
+    """Find the floor-limited demands: those of which the learner with only the other one solved is at the floor.
 
     Parameters
     ----------
@@ -138,8 +139,7 @@ def capped_demands(gains: pd.DataFrame) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        That learner's cell, by its letter, for each such demand; none where the learner with both kinds of help is at
-        the floor as well.
+        The cell of that learner, by its letter, for each such demand; empty where cell d is at the floor, too.
     """
     final = gains["final"].to_dict()
     found = {demand: letter for demand, letter in (("perceptual", "c"), ("policy", "b")) if final[letter] < FLOOR}

@@ -1,4 +1,4 @@
-"""From the tidy table of evaluated episodes to learning curves and to one score a cell and seed."""
+"""Learning curves, and one score for each cell and seed, from the tidy table of evaluated episodes."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ OPTIONAL_COLUMNS = ("rule", "inverse_temperature")
 """Columns of tables whose episodes were played by more than one rule of acting."""
 
 TEMPERED, SAMPLED = "tempered", "sampled"
-"""Rules of acting: at the inverse temperature that returns most on training levels, or as the policy samples by itself.
-Demands are those of the first where a table has it."""
+"""Rules of acting: at the inverse temperature with the highest return on training levels, or by sampling from the
+unchanged policy. Demands use the first where a table has it."""
 NARROWEST = 1e-6
-"""Range of returns, as a share of the larger of the two constants, in which scores can still be counted."""
+"""Smallest range between the constants, as a share of the larger one."""
 
 _RUN = ["game", "view", "learning", "seed", "levels"]
 
 
 @dataclass(frozen=True)
 class Normalisation:
-    """The two returns between which scores are counted.
+    """Normalisation constants: the returns that count as scores 0 and 1.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Normalisation:
 
 
 def played_by(episodes: pd.DataFrame, rule: str = TEMPERED) -> pd.DataFrame:
-    """Return the episodes that were played by one rule of acting.
+    """Select the episodes that were played by one rule of acting.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def played_by(episodes: pd.DataFrame, rule: str = TEMPERED) -> pd.DataFrame:
 
 
 def check_episodes(episodes: pd.DataFrame, *, game: str, budget: int, rule: str = TEMPERED) -> pd.DataFrame:
-    """Return the rows of one game after checking that a diagnosis can stand on them.
+    """Validate the table of episodes, and return the rows of one game.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def check_episodes(episodes: pd.DataFrame, *, game: str, budget: int, rule: str 
 
 
 def _check_runs(table: pd.DataFrame, budget: int) -> None:
-    """Raise unless all four cells have the same seeds, both kinds of level, and curves from 0 to the budget."""
+    """Check that all four cells have the same seeds, both kinds of level, and curves from 0 to the budget."""
     found = set(zip(table["view"], table["learning"], strict=True))
     if unknown := sorted(found - set(CELLS.values())):
         raise ValueError(f"unknown cells (view, learning) {unknown}; the factorial has {list(CELLS.values())}")
@@ -220,7 +220,7 @@ def learning_curves(episodes: pd.DataFrame, normalisation: Normalisation) -> pd.
 
 
 def cell_scores(episodes: pd.DataFrame, normalisation: Normalisation, budget: int) -> pd.DataFrame:
-    """Score every run on each kind of level, and say how far its episodes let the score be known.
+    """Score every run on each kind of level, with the standard error over its episodes.
 
     Every evaluation of a run plays the same levels, so that its errors at different steps are alike: an easy level is
     easy at all of them. An episode's number stands for its level, and each contributes its own weighted curve; the
@@ -264,7 +264,7 @@ def cell_scores(episodes: pd.DataFrame, normalisation: Normalisation, budget: in
 
 
 def curve_scores(curves: pd.DataFrame, budget: int) -> pd.DataFrame:
-    """Score every run on each kind of level, from its curve alone.
+    """Score every run on each kind of level from its learning curve.
 
     The area is the trapezoid of the normalised curve over the steps, divided by the budget, so that a constant curve
     scores its own height. The logarithmic area is the same over the logarithm of the steps, from the first evaluation
@@ -291,7 +291,7 @@ def curve_scores(curves: pd.DataFrame, budget: int) -> pd.DataFrame:
 
 
 def _weights(steps: NDArray[np.float64], budget: int) -> dict[str, NDArray[np.float64]]:
-    """What each evaluation of a curve counts in each of `SCORES`."""
+    """Weight of each evaluation of a curve in each of `SCORES`."""
     return {
         "area": _trapezoid(steps / budget),
         "log_area": np.append(0.0, _trapezoid(np.log(steps[1:]))),
@@ -300,7 +300,7 @@ def _weights(steps: NDArray[np.float64], budget: int) -> dict[str, NDArray[np.fl
 
 
 def _trapezoid(places: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights of the trapezoid rule for the mean of a curve that is known at some places, in order."""
+    """Weights of the trapezoid rule for the mean of a curve over sorted positions."""
     if len(places) == 1:
         return np.ones(1)
     gaps = np.diff(places) / (places[-1] - places[0])
@@ -330,7 +330,7 @@ def mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def late_gains(curves: pd.DataFrame, levels: str = "unseen") -> pd.DataFrame:
-    """Tell how far each cell came, and how much of it came at the end.
+    """Final score of each cell, its gain over training, and the gain in the last third.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The verdict on a game in sentences: what it rests on, and what would decide it where the intervals do not."""
+"""The verdict on a game: its reason, and what would decide it where the intervals do not."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lcd.measurement.rule import (
     QUANTITIES,
     SMALL_HEADROOM,
     VerdictName,
-    capped_demands,
     classify,
+    floor_limited_demands,
     intervals_of,
     least_spreads,
     verdict_intervals,
@@ -58,7 +58,7 @@ def decide(
     teacher_score: float | None = None,
     threshold: float = NEGLIGIBLE,
 ) -> Verdict:
-    """Give the verdict with its reason and, when inconclusive, what would decide it.
+    """Decide the verdict with its reason and, when inconclusive, what would decide it.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def decide(
         ways += _more_steps(gains, threshold)
         ways += _better_teacher(gains, teacher_score)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
-    reason = _reason(name, shown, careful, threshold, comparable=len(capped_demands(gains)) < 2)
+    reason = _reason(name, shown, careful, threshold, comparable=len(floor_limited_demands(gains)) < 2)
     return Verdict(name, reason, tuple(ways), _cautions(shown, gains, threshold))
 
 
@@ -120,33 +120,30 @@ def _reason(
             f"so that {other} may limit it too."
         )
     if name == "limited jointly":
-        return f"Either help alone is enough, and only both at once limit the learner, by {joint}: {both}."
+        return f"Solving either one is enough, and only learning both at once limits the learner, by {joint}: {both}."
     if name == "not limited":
         return (
             f"Nothing here limits the learner: {both}, the joint demand {joint}, all below {threshold:g}, "
             f"and the headroom is {headroom}."
         )
     if "nothing" in (perceptual.over, policy.over):
-        return f"One seed with one episode an evaluation tells no noise: {both}."
+        return f"One seed with one episode an evaluation has no estimate of the noise: {both}."
     if "episodes" in (perceptual.over, policy.over):
-        return f"One seed cannot tell what another would give: {both}, with intervals over episodes alone."
+        return f"One seed does not estimate the variance over seeds: {both}, with intervals over episodes alone."
     if perceptual.high < threshold and policy.high < threshold:
         if joint.high >= threshold:
             return f"Neither alone limits the learner, and whether both at once do is open ({joint}): {both}."
         return (
-            f"Neither help is worth {threshold:g} of the normalised range, but even both together leave a headroom of "
-            f"{headroom}, so the teacher or the budget limits what can be seen: {both}."
+            f"Neither demand reaches {threshold:g} of the normalised range, but cell d has a headroom of {headroom}, "
+            f"so that the teacher or the budget limits the diagnosis: {both}."
         )
     if classify(shown, threshold) != "inconclusive":
-        return (
-            f"The intervals would tell what limits the learner if seeds that agree so well did not sometimes do so by "
-            f"luck: {both}."
-        )
+        return f"The intervals would decide if so close an agreement of few seeds could not be chance: {both}."
     return f"The intervals do not tell what limits the learner, at a threshold of {threshold:g}: {both}."
 
 
 def _size(difference: Interval) -> str:
-    """Return the difference of the demands without its sign."""
+    """Format the difference of the demands without its sign."""
     if difference.estimate >= 0:
         return str(difference)
     return str(Interval(-difference.estimate, -difference.high, -difference.low, difference.over))
@@ -155,7 +152,7 @@ def _size(difference: Interval) -> str:
 def _more_seeds(
     shown: Mapping[str, Interval], samples: Sequence[Floats], errors: Sequence[Floats], threshold: float
 ) -> list[str]:
-    """Say how many seeds would decide if the present estimates, spread and noise of the episodes were the truth."""
+    """Estimate how many seeds would decide, taking the present estimates, spread and noise of episodes as true."""
     seeds = min(len(cell) for cell in samples)
     if seeds < 2:
         return ["More seeds: at least 3 a cell, since one seed says nothing about the next."]
@@ -190,7 +187,7 @@ def _more_seeds(
 
 
 def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
-    """Say whether the curves ask for a larger budget."""
+    """Suggest a larger budget where the curves still rise."""
     best = float(gains["final"].max())
     if best < threshold:
         return [f"More steps: all four cells are still near the random score, the best ends at {best:.2f}."]
@@ -203,7 +200,7 @@ def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
 
 
 def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[str]:
-    """Say whether the teacher bounds what imitation can show."""
+    """Suggest a better teacher where it limits imitation."""
     reached = float(gains["final"].to_dict()["d"])
     if teacher_score is not None and teacher_score < GOOD_TEACHER:
         return [
@@ -220,43 +217,44 @@ def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[st
 
 
 def _cautions(demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: float) -> tuple[str, ...]:
-    """Say what the verdict leaves out."""
+    """Cautions about what the verdict does not cover."""
     found = _floor_cautions(gains)
     for key, help_ in (("perceptual", "The semantic view"), ("policy", "Imitation")):
         if demands[key].high < -threshold:
-            found.append(f"{help_} makes scores worse ({demands[key]}): check the oracle before trusting the split.")
+            found.append(f"{help_} makes scores worse ({demands[key]}): check it before trusting the demands.")
     joint = demands["joint"]
     if joint.low > threshold:
         found.append(
-            f"Having to learn both at once costs a further {joint}: better sight alone would bring "
-            f"{demands['perceptual_gain']}, better learning alone {demands['policy_gain']}."
+            f"Learning both at once costs a further {joint}: better perception alone would bring "
+            f"{demands['perceptual_gain']}, better policy learning alone {demands['policy_gain']}."
         )
     if joint.high < -threshold:
         found.append(
-            f"The demands overlap by {_size(joint)}, for either help pays more where the other is given: better sight "
-            f"alone would bring {demands['perceptual_gain']}, better learning alone {demands['policy_gain']}."
+            f"The demands overlap by {_size(joint)}, as solving either one gains more where the other is solved: "
+            f"better perception alone would bring {demands['perceptual_gain']}, better policy learning alone "
+            f"{demands['policy_gain']}."
         )
     headroom = demands["headroom"]
     # With all demands absent the reason itself says so.
     all_absent = all(demands[key].high < threshold for key in ("perceptual", "policy", "joint"))
     if headroom.estimate > SMALL_HEADROOM and not all_absent:
         found.append(
-            f"A headroom of {headroom} is explained by neither: there the teacher or the budget limits the diagnosis."
+            f"A headroom of {headroom} is explained by neither demand: the teacher or the budget limits the diagnosis."
         )
     return tuple(found)
 
 
 def _floor_cautions(gains: pd.DataFrame) -> list[str]:
-    """Say what cannot be told of a learner that learned hardly anything."""
-    low, final = capped_demands(gains), gains["final"].to_dict()
+    """Cautions about floor-limited demands."""
+    low, final = floor_limited_demands(gains), gains["final"].to_dict()
     ends = " and ".join(f"{'/'.join(CELLS[letter])} ends at {two_places(final[letter])}" for letter in low.values())
     if len(low) == 2:
         return [
-            f"{ends}, hardly above chance: each demand is all that both kinds of help reach together, and which of "
-            "the two is the larger cannot be told by their sizes; more steps may."
+            f"{ends}, hardly above a random policy: both demands are floor-limited, and which of them is the larger "
+            "cannot be told at this budget; more steps may help."
         ]
     names = {"perceptual": "perceptual", "policy": "policy-learning"}
     return [
-        f"{ends}, hardly above chance: the {names[demand]} demand is as large as it could show at this budget."
+        f"{ends}, hardly above a random policy: the {names[demand]} demand is floor-limited at this budget."
         for demand in low
     ]

@@ -1,4 +1,4 @@
-"""The diagnosis of one game: from its evaluated episodes to demands, verdict, picture and JSON."""
+"""The diagnosis of one game: demands, verdict, figure and JSON from its evaluated episodes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from lcd.studies.figures import registered
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT = "lcd.studies.diagnosis/1"
+FORMAT = "lcd.diagnosis/1"
 """Name and version of the JSON form."""
 
 
 @dataclass(frozen=True)
 class TeacherCard:
-    """What is known of the teacher.
+    """Source and returns of the teacher.
 
     Attributes
     ----------
@@ -88,8 +88,8 @@ class Diagnosis:
     verdict : Verdict
         What limits the learner.
     sampled : pandas.DataFrame or None
-        The demands had every policy acted as it samples by itself, instead of at the inverse temperature that returns
-        most on training levels; None where the episodes know one rule of acting only.
+        The demands of the unchanged policies, at a temperature of 1; None where the episodes were played by one rule
+        of acting only.
     """
 
     game: str
@@ -196,40 +196,40 @@ class Diagnosis:
 
     @property
     def joint(self) -> Interval:
-        """What having to learn both at once costs beside the two; negative where the two overlap."""
+        """Joint demand: the cost of learning both at once; negative where the two demands overlap."""
         return _interval(self.demands, "joint")
 
     @property
     def gap(self) -> Interval:
-        """What both kinds of help together bring: the sum of the three demands."""
+        """Learning gap ``d − a``: the sum of the three demands."""
         return _interval(self.demands, "gap")
 
     @property
     def perceptual_gain(self) -> Interval:
-        """What better sight alone would bring to the unhelped learner."""
+        """Gain of better perception alone, ``b − a``."""
         return _interval(self.demands, "perceptual_gain")
 
     @property
     def policy_gain(self) -> Interval:
-        """What better policy learning alone would bring to the unhelped learner."""
+        """Gain of better policy learning alone, ``c − a``."""
         return _interval(self.demands, "policy_gain")
 
     @property
     def headroom(self) -> Interval:
-        """What is left to the best score when both kinds of help are given."""
+        """Headroom ``1 − d``: the distance of cell d to the best score."""
         return _interval(self.demands, "headroom")
 
     @property
     def temperature_sentence(self) -> str | None:
-        """What the demands would have been had every policy acted as it samples by itself."""
+        """Sentence with the demands of the unchanged policies, without tuned temperatures."""
         if self.sampled is None:
             return None
         perceptual, policy = (_interval(self.sampled, name) for name in ("perceptual", "policy"))
         change = policy.estimate - self.policy.estimate
         return (
-            f"Every policy acts at the inverse temperature that returns most on training levels. As they sample by "
-            f"themselves, the perceptual demand would be {perceptual} and the policy-learning demand {policy}: "
-            f"{change:+.2f} of that is temperature."
+            f"Every policy acts at the inverse temperature with the highest return on training levels. At temperature "
+            f"1 the perceptual demand would be {perceptual} and the policy-learning demand {policy}: "
+            f"{change:+.2f} of that is due to temperature."
         )
 
     def summary(self) -> pd.DataFrame:
@@ -247,9 +247,9 @@ class Diagnosis:
     def to_json(self, path: str | Path | None = None) -> dict[str, Any]:
         """Return everything but the raw episodes as JSON-able values, and write it if a path is given.
 
-        Keys: format, game, budget (environment steps), seeds, normalisation, teacher, settings, verdict (name,
-        reason, would_decide, cautions), demands (a list of rows), difference, generalisation, scores and curves (lists
-        of rows), and sampled_demands (rows, where the episodes know two rules of acting). What is not a finite number
+        Keys: format, game, budget (environment steps), seeds, normalisation, teacher, settings, verdict (name, reason,
+        would_decide, cautions), demands (a list of rows), difference, generalisation, scores and curves (lists of
+        rows), and sampled_demands (rows, where there are episodes of two rules of acting). What is not a finite number
         is null.
 
         Parameters

@@ -1,4 +1,4 @@
-"""The seam to what draws: lcd stands below analyses, so it finds drawings by name instead of importing them."""
+"""Figures registered as entry points: `lcd.studies` must not import `lcd.analyses`, and finds figures by name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ GROUP = "lcd.figures"
 
 
 def registered(name: str) -> Any:
-    """What is registered under a name in the entry points ``lcd.figures``.
+    """Load the figure registered under a name in the entry points ``lcd.figures``.
 
     Raises
     ------
     RuntimeError
-        If nothing is, because the package is not installed.
+        If there is none, because the package is not installed.
     """
     found = entry_points(group=GROUP, name=name)
     if not found:

@@ -1,4 +1,4 @@
-"""The folder that a result is written to."""
+"""Output folders of results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
 
 class Planned(Protocol):
-    """Something that says what will be done, as plain data."""
+    """A plan that can be written as plain data."""
 
     def as_dict(self) -> dict[str, Any]:
         """The data."""
@@ -41,7 +41,7 @@ class Planned(Protocol):
 
 
 class OutputFolder:
-    """A folder for what one plan gives.
+    """Output folder of one plan.
 
     Parameters
     ----------
@@ -53,12 +53,12 @@ class OutputFolder:
         self.path = path
 
     def check(self, plan: Planned) -> None:
-        """Refuse a folder that belongs to another plan or to somebody else.
+        """Refuse a folder that belongs to another plan or holds other files.
 
         Raises
         ------
         ValueError
-            If it does; the message says what differs.
+            If it does; the message names a difference.
         """
         check_output_folder(self.path, "--out")
         check_output(self.path / "plan.json")
@@ -68,7 +68,7 @@ class OutputFolder:
             old = read_json(self.path / "plan.json")
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"The folder {self.path} holds something that the LCD did not write: choose another with --out."
+                f"The folder {self.path} holds files that the LCD did not write: choose another with --out."
             ) from error
         differences = sorted(_differences(old, json.loads(json.dumps(plan.as_dict()))))
         if differences:
@@ -85,7 +85,7 @@ class OutputFolder:
             path.write_text(json.dumps(plan.as_dict(), indent=1) + "\n")
 
     def write(self, diagnosis: Diagnosis) -> None:
-        """Write the diagnosis: JSON, figure and tables, all of them or none, with their checksums."""
+        """Write JSON, figure and tables of a diagnosis atomically, with their checksums."""
         figure = diagnosis.plot()
         tables = {"curves": diagnosis.curves, "scores": diagnosis.scores, "demands": diagnosis.demands}
         files: dict[str, Callable[[Path], object]] = {
@@ -109,17 +109,17 @@ class OutputFolder:
 
 
 def write_packed(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as packed CSV; the same table is the same file, whatever its name and whenever it is written."""
+    """Write a table as reproducible gzipped CSV: the bytes depend on its content alone."""
     with path.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
         packed.write(table.to_csv(index=False).encode())
 
 
 _UNDATED: dict[str, dict[str, Any]] = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}
-"""What figures do not tell of when they were drawn, by the ending of the file."""
+"""Metadata with dates to leave out, by file suffix, so that figures are reproducible."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure; as PDF its fonts are embedded, and the same figure is the same file."""
+    """Write a figure reproducibly, with embedded fonts as PDF."""
     with (
         replacing(path) as unfinished,
         mpl.rc_context({"pdf.fonttype": 42, "svg.hashsalt": "lcd"}),  # without a salt SVG names its parts at random

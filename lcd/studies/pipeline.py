@@ -1,4 +1,4 @@
-"""Diagnosing a game: from a plan to the diagnosis, through the runs of the store."""
+"""Diagnosis of a game: plan its runs, carry them out, and evaluate them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def adjusted_preset(name: str, **changes: Any) -> Preset:
 
 
 def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None = None) -> Diagnosis:
-    """Put the finished runs of a game's plan together.
+    """Build the diagnosis from the finished runs of a game's plan.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     store
         Where its runs are.
     settings
-        What to note in the diagnosis beside the plan.
+        Further values to store in the diagnosis.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
 
 
 def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
-    """A given teacher's own returns, measured as those of the cells are."""
+    """Evaluate a given teacher in the same way as the cells."""
     from lcd.agents import evaluate, load_policy
     from lcd.envs.making import make_vec_env
 
@@ -98,26 +98,26 @@ def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
 
 
 TRIED_GAMES, TRIED_STEPS = 8, 8
-"""Games, and steps in each, in which a given teacher is asked for its labels before anything is trained."""
+"""Number of games and steps on which the labels of a given teacher are checked before training."""
 
 
 def check_teacher(teacher: GivenTeacher, game: str, distribution_mode: str = "easy") -> None:
-    """Refuse a teacher that cannot act in the game, before anything is trained.
+    """Check before training that a teacher can act in the game.
 
-    It plays a few steps of the game, and what it gives there must be distributions over the actions.
+    It plays a few steps, in which its labels must be distributions over the actions.
 
     Parameters
     ----------
     teacher
         The teacher.
     game, distribution_mode
-        What it is to be imitated in.
+        Where it is to be imitated.
 
     Raises
     ------
     ValueError
-        If the file is no policy, its input is no label map, its weights or what it gives are no numbers, or its card
-        names another game or mode.
+        If the file is no policy, its input is no label map, its weights or labels are not finite, or its card names
+        another game or mode.
     """
     import torch
 
@@ -132,8 +132,8 @@ def check_teacher(teacher: GivenTeacher, game: str, distribution_mode: str = "ea
     if policy.observation_space.shape != FRAME_SHAPE or policy.action_space.n != ACTION_SPACE.n:  # type: ignore[attr-defined]
         raise ValueError(
             f"The teacher {teacher.path} takes observations of shape {policy.observation_space.shape}; "
-            f"a teacher sees the semantic view, label maps of shape {FRAME_SHAPE}, "
-            f"and chooses among {ACTION_SPACE.n} actions."
+            f"a teacher must take label maps of shape {FRAME_SHAPE} "
+            f"and choose among {ACTION_SPACE.n} actions."
         )
     known = card_of(teacher.path, teacher.checksum)
     cards = [card] if known is None else [card, {"game": known.game, "distribution_mode": known.distribution_mode}]
@@ -142,16 +142,16 @@ def check_teacher(teacher: GivenTeacher, game: str, distribution_mode: str = "ea
     check_finite(policy, f"The teacher {teacher.path}")
     env = make_vec_env(ProcgenOptions(game, distribution_mode), TRIED_GAMES, "semantic")
     try:
-        seen = env.reset()
+        observations = env.reset()
         for _ in range(TRIED_STEPS):
-            labels = checked_labels(policy, torch.as_tensor(seen), int(ACTION_SPACE.n))
-            seen = env.step(labels.argmax(dim=1).numpy())[0]
+            labels = checked_labels(policy, torch.as_tensor(observations), int(ACTION_SPACE.n))
+            observations = env.step(labels.argmax(dim=1).numpy())[0]
     finally:
         env.close()
 
 
 def reference_teacher(game: str, distribution_mode: str) -> GivenTeacher | None:
-    """The teacher of a game that comes with the package, if there is one for the mode.
+    """The reference teacher of a game for a mode, None if there is none.
 
     Raises
     ------
@@ -176,17 +176,17 @@ def plan_diagnosis(
     train_teacher: bool = False,
     appearance: Sequence[str] = (),
 ) -> GamePlan:
-    """Lay out the runs that diagnose a game, after a look at the teacher's file and the encoder's.
+    """Plan the runs that diagnose a game, after checking the teacher and the encoder.
 
     Raises
     ------
     ValueError
-        If an argument is impossible, the teacher cannot act in the game, or the encoder cannot be had.
+        If an argument is invalid, the teacher cannot act in the game, or the encoder is not available.
     """
     if not isinstance(train_teacher, bool):
         raise ValueError(f"train_teacher is true or false, not {short(train_teacher)}.")
     if teacher is not None and train_teacher:
-        raise ValueError(f"A teacher is given, {teacher}, and to be trained as well: choose one of the two.")
+        raise ValueError(f"The teacher {teacher} is given, and one is to be trained as well: choose one of the two.")
     given = None if teacher is None else GivenTeacher.from_file(path("teacher", teacher))
     if given is None and not train_teacher:
         given = reference_teacher(game, distribution_mode)
@@ -215,9 +215,9 @@ def diagnose(
     device: str = "cpu",
     listener: Callable[[Event], None] = lambda event: None,
 ) -> Diagnosis:
-    """Diagnose a Procgen game: train the four cells and the teacher, and decompose what they score.
+    """Diagnose a Procgen game: train the four cells and the teacher, and decompose their scores.
 
-    Runs that the store holds already are not trained again, so an interrupted call goes on where it stopped.
+    Finished runs are taken from the store, so that an interrupted call resumes.
 
     Parameters
     ----------
@@ -235,15 +235,15 @@ def diagnose(
     distribution_mode
         ``"easy"`` or ``"hard"``.
     appearance
-        How the game is drawn, see `lcd.envs.procgen.options.APPEARANCES`: ``["no-backgrounds", "monochrome"]``, say.
+        Appearance of the game, see `lcd.envs.procgen.options.APPEARANCES`: ``["no-backgrounds", "monochrome"]``, say.
     store
         Folder of the runs.
     workers, threads
-        Worker processes, and torch threads in each; by default what is fastest here.
+        Worker processes, and torch threads in each; by default the fastest numbers for this machine.
     device
         Where torch computes.
     listener
-        Is told what happens, see `lcd.experiments.execution.Event`.
+        Called with every event, see `lcd.experiments.execution.Event`.
 
     Returns
     -------
@@ -252,9 +252,9 @@ def diagnose(
     Raises
     ------
     ValueError
-        If an argument is impossible; the message says what would do.
+        If an argument is invalid; the message says what is allowed.
     lcd.experiments.execution.RunFailed
-        If a run failed; the same call goes on from the finished ones.
+        If a run failed; the same call resumes from the finished ones.
 
     Examples
     --------

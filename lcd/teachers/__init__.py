@@ -1,1 +1,1 @@
-"""Reference teachers: policies of the semantic view, made with every privilege."""
+"""Reference teachers: policies of the semantic view, trained with privileged information."""

@@ -1,4 +1,4 @@
-"""What a teacher, and the expert behind it, are worth."""
+"""Evaluation of teachers and of the experts that they are compared with."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from lcd.agents import EncoderPolicy, evaluate
 from lcd.envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
 from lcd.envs.procgen.actions import HEADINGS
 from lcd.envs.procgen.heading import NO_MOVE
-from lcd.teachers.avoidance import Wary
-from lcd.teachers.recipes import WARY, Expert
+from lcd.teachers.enemy_avoidance import EnemyAvoidingExpert
+from lcd.teachers.recipes import ENEMY_AVOIDING, Expert
 from lcd.teachers.search import PlanSearch, SearchSettings
-from lcd.teachers.shortest_paths import Ways
+from lcd.teachers.shortest_paths import ShortestPaths
 
 NUM_ENVS = 64
-SHARPNESSES = (1.0, 1.5, 2.5, 4.0, 8.0)
+INVERSE_TEMPERATURES = (1.0, 1.5, 2.5, 4.0, 8.0)
 SEARCH_STRIDE = 2
 """Steps from one search to the next."""
 
-LONG_TRAINED: Mapping[str, float] = MappingProxyType(
+PPO_50M_RETURNS: Mapping[str, float] = MappingProxyType(
     {
         "bigfish": 29.2,
         "bossfight": 11.4,
@@ -79,8 +79,8 @@ class Score:
         return cls(mean, mean - margin, mean + margin, returns.size)
 
 
-def examine(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> Score:
-    """Let a policy of the semantic view play some levels, each drawn anew.
+def evaluate_teacher(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> Score:
+    """Estimate the mean return of a policy of the semantic view, each episode on a freshly drawn level.
 
     Parameters
     ----------
@@ -101,47 +101,47 @@ def examine(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed:
         env.close()
 
 
-def sharpest(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> float:
-    """Make a policy as sure of itself as is best for its return, and give the factor of its logits.
+def tune_inverse_temperature(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> float:
+    """Multiply a policy's logits by the inverse temperature with the highest return, and return it.
 
-    PPO keeps a policy undecided so that it explores, which a teacher need not do.
+    PPO's entropy bonus keeps the policy stochastic for exploration, which a teacher does not need.
 
     Parameters
     ----------
     policy
         Is changed in place.
     options
-        The game and its training levels: the choice must not see others.
+        The game and its training levels: the choice must not use others.
     episodes, seed
-        Of each trial, see `examine`.
+        Of the evaluation of each candidate, see `evaluate_teacher`.
     """
-    plain = deepcopy(policy.action_net.state_dict())
+    unscaled = deepcopy(policy.action_net.state_dict())
     returns = {}
-    for factor in SHARPNESSES:
+    for factor in INVERSE_TEMPERATURES:
         policy.scale_logits(factor)
-        returns[factor] = examine(policy, options, episodes, seed).mean
-        policy.action_net.load_state_dict(plain)
+        returns[factor] = evaluate_teacher(policy, options, episodes, seed).mean
+        policy.action_net.load_state_dict(unscaled)
     best = max(returns, key=lambda factor: returns[factor])
     policy.scale_logits(best)
     return best
 
 
 class Player(Protocol):
-    """An expert that plays some games at once, deciding every `stride` steps."""
+    """An expert that plays a batch of games, deciding every `stride` steps."""
 
     stride: int
 
     def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
-        """Actions of the next `stride` steps in the games that are still on, shape (games on, stride)."""
+        """Actions of the next `stride` steps in the given games, shape (games, stride)."""
         ...
 
     def close(self) -> None:
-        """Free what it holds."""
+        """Release its resources."""
         ...
 
 
-class _Searcher:
-    """Plays by a search."""
+class _SearchPlayer:
+    """Play by search."""
 
     stride = SEARCH_STRIDE
 
@@ -159,40 +159,40 @@ class _Searcher:
         self._search.close()
 
 
-class _WayFollower:
-    """Plays by following the way."""
+class _ShortestPathPlayer:
+    """Play by following the shortest path."""
 
     stride = 1
 
     def __init__(self, batch: ProcgenBatch, options: ProcgenOptions, episodes: int) -> None:
-        self._ways = Ways(batch, options.game, episodes)
+        self._paths = ShortestPaths(batch, options.game, episodes)
 
     def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
-        self._ways.look(playing.tolist())
-        return np.array([[HEADINGS[self._ways.headings(index)[0]]] for index in playing.tolist()])
+        self._paths.update(playing.tolist())
+        return np.array([[HEADINGS[self._paths.headings(index)[0]]] for index in playing.tolist()])
 
     def close(self) -> None:
         pass
 
 
-class _WaryPlayer:
-    """Plays by minding enemies."""
+class _EnemyAvoidingPlayer:
+    """Play by avoiding enemies."""
 
     stride = 1
 
     def __init__(self, batch: ProcgenBatch) -> None:
-        self._batch, self._wary = batch, Wary()
+        self._batch, self._expert = batch, EnemyAvoidingExpert()
 
     def decide(self, playing: NDArray[np.intp]) -> NDArray[np.int64]:
-        seen = torch.from_numpy(np.asarray(self._batch.observe())[playing])
-        return self._wary.log_probabilities(seen).argmax(dim=1, keepdim=True).numpy()
+        labels = torch.from_numpy(np.asarray(self._batch.observe())[playing])
+        return self._expert.log_probabilities(labels).argmax(dim=1, keepdim=True).numpy()
 
     def close(self) -> None:
         pass
 
 
-def examine_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed: int) -> Score:
-    """Let an expert play some levels from beginning to end.
+def evaluate_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed: int) -> Score:
+    """Estimate the mean return of an expert over whole episodes.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def examine_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed:
     expert
         How it plays.
     episodes
-        Number of episodes, played at once.
+        Number of episodes, played in parallel.
     seed
         Of levels and of the search.
     """
@@ -209,11 +209,11 @@ def examine_expert(options: ProcgenOptions, expert: Expert, episodes: int, seed:
     returns, playing = np.zeros(episodes), np.ones(episodes, bool)
     player: Player
     if isinstance(expert, SearchSettings):
-        player = _Searcher(batch, options, expert, seed)
-    elif expert == WARY:
-        player = _WaryPlayer(batch)
+        player = _SearchPlayer(batch, options, expert, seed)
+    elif expert == ENEMY_AVOIDING:
+        player = _EnemyAvoidingPlayer(batch)
     else:
-        player = _WayFollower(batch, options, episodes)
+        player = _ShortestPathPlayer(batch, options, episodes)
     try:
         while playing.any():
             ahead = np.full((episodes, player.stride), NO_MOVE)

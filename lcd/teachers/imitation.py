@@ -1,4 +1,4 @@
-"""Learning by being shown the way, in every state that the learner comes to."""
+"""Online DAgger with expert labels from shortest paths, in every state that the student visits."""
 
 from __future__ import annotations
 
@@ -17,88 +17,88 @@ from lcd.agents.gradient import Statistics
 from lcd.agents.imitation import LabelRolloutBuffer
 from lcd.envs import ProcgenVecEnv
 from lcd.envs.procgen.actions import HEADINGS, NUM_ACTIONS, action_classes
-from lcd.teachers.shortest_paths import Ways
+from lcd.teachers.shortest_paths import ShortestPaths
 
-PATIENCE = 8
-"""Steps without a way after which a game begins anew: boulders that roll may open it again, others never do."""
+MAX_STEPS_WITHOUT_PATH = 8
+"""Steps without a path to any goal after which an episode is ended. Rolling boulders may reopen a path."""
 
 
-def shown_chances(game: str) -> dict[tuple[int, int], np.ndarray]:
-    """Chances of a game's actions for each way to push, shape (15,): all actions that push this way are as likely."""
-    chances = {}
+def heading_action_probabilities(game: str) -> dict[tuple[int, int], np.ndarray]:
+    """Action probabilities for each heading, shape (15,): uniform over the actions equivalent to it."""
+    probabilities = {}
     for heading, action in HEADINGS.items():
         members = next(members for members in action_classes(game) if action in members)
-        chances[heading] = np.isin(np.arange(NUM_ACTIONS), members) / len(members)
-    return chances
+        probabilities[heading] = np.isin(np.arange(NUM_ACTIONS), members) / len(members)
+    return probabilities
 
 
-class ShownVecEnv(TaughtVecEnv):
-    """Shows which way to push, instead of another view that a teacher could tell it from.
+class ShortestPathLabelVecEnv(TaughtVecEnv):
+    """Label every state with the actions along a shortest path, computed from the true state.
 
-    Where no way is left, as when boulders have closed a player in, there is nothing to show, and the game begins anew:
-    a student that is often closed in would see little else than that.
+    Where no path is left, as when boulders enclose the player, there is no label. The episode is then ended, or such
+    states would dominate the rollouts of a student that is often enclosed.
 
     Parameters
     ----------
     venv
         Environment of the games.
     games
-        The games themselves, in which ways are known (see `lcd.envs.procgen.routes`) and a player goes wherever it is
-        pushed.
+        The games themselves. Their paths must be known (see `lcd.envs.procgen.routes`), and each action must move the
+        player in its own direction.
 
     Attributes
     ----------
     teacher_observations : torch.Tensor, shape (games, 15), float32
-        Logarithms of the chances of the actions: those that follow a shortest way, each way as likely.
+        Log-probabilities of the actions: uniform over the headings along a shortest path.
 
     Raises
     ------
     ValueError
-        If no ways are known in the game.
+        If no paths are known in the game.
     """
 
     def __init__(self, venv: VecEnv, games: ProcgenVecEnv) -> None:
         super().__init__(venv)
         self._games = games
-        self._ways = Ways(games, games.options.game, venv.num_envs)
-        self._chances = shown_chances(games.options.game)
-        self._steps_lost = np.zeros(venv.num_envs, int)
+        self._paths = ShortestPaths(games, games.options.game, venv.num_envs)
+        self._probabilities = heading_action_probabilities(games.options.game)
+        self._steps_without_path = np.zeros(venv.num_envs, int)
 
     def step_async(self, actions: np.ndarray) -> None:
-        """Begin the step; games that are lost begin anew."""
-        self._games.give_up(self._steps_lost >= PATIENCE)
+        """Begin the step, and end the episodes in which no path is left."""
+        self._games.give_up(self._steps_without_path >= MAX_STEPS_WITHOUT_PATH)
         super().step_async(actions)
 
     def _split(self, observations: VecEnvObs) -> np.ndarray:
         own = super()._split(observations)
-        self._ways.look(range(self.num_envs))
-        self._steps_lost = np.where(self._ways.hopeless, self._steps_lost + 1, 0)
-        chances = np.array([self._shown(index) for index in range(self.num_envs)], np.float32)
-        self.teacher_observations = torch.from_numpy(chances).clamp(min=math.exp(-20)).log()
+        self._paths.update(range(self.num_envs))
+        self._steps_without_path = np.where(self._paths.unreachable, self._steps_without_path + 1, 0)
+        labels = np.array([self._label(index) for index in range(self.num_envs)], np.float32)
+        self.teacher_observations = torch.from_numpy(labels).clamp(min=math.exp(-20)).log()
         return own
 
-    def _shown(self, index: int) -> np.ndarray:
-        return np.mean([self._chances[heading] for heading in self._ways.headings(index)], axis=0)
+    def _label(self, index: int) -> np.ndarray:
+        return np.mean([self._probabilities[heading] for heading in self._paths.headings(index)], axis=0)
 
 
-class Shown:
-    """The teacher that says what it is shown."""
+class PassthroughTeacher:
+    """Teacher whose observations already are the labels, as those of `ShortestPathLabelVecEnv` are."""
 
     def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
-        """The same numbers: they are the logarithms of the action probabilities."""
+        """Return the observations, which are log-probabilities of the actions."""
         return observations
 
 
 class ValuedSamples(NamedTuple):
-    """Labelled observations with their returns."""
+    """Minibatch of labelled observations with their returns."""
 
     observations: torch.Tensor
     teacher_log_probabilities: torch.Tensor
     returns: torch.Tensor
 
 
-class Apprentice(DAgger):
-    """Imitates, and learns what its states are worth as PPO does, so that PPO can go on from it."""
+class DAggerWithCritic(DAgger):
+    """DAgger that also trains the value function as PPO does, so that PPO can continue from its weights."""
 
     def _minibatches(self) -> Iterator[ValuedSamples]:  # type: ignore[override]
         buffer = self.rollout_buffer
@@ -108,7 +108,7 @@ class Apprentice(DAgger):
             yield ValuedSamples(buffer.frames(rows), self._labels[rows], returns[rows])
 
     def minibatch_loss(self, batch: Any, clip_range: float) -> tuple[torch.Tensor, Statistics]:
-        """Divergence from the labels, as in `lcd.agents.DAgger`, and PPO's value loss."""
+        """Imitation loss of `lcd.agents.DAgger` plus PPO's value loss."""
         student, values = self.policy.heads(batch.observations)
         loss, statistics = self.imitation_loss(student, batch.teacher_log_probabilities)
         value_loss = functional.mse_loss(batch.returns, values.flatten())

@@ -1,4 +1,4 @@
-"""The policy that becomes a teacher."""
+"""The initial policy of a teacher's training."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from lcd.envs.procgen.actions import action_classes
 from lcd.envs.procgen.batch import ACTION_SPACE, observation_space
 
 
-def untaught(game: str, encoder: str, seed: int = 0) -> EncoderPolicy:
-    """A policy of the semantic view that knows which of a game's actions do the same, and nothing else.
+def untrained_policy(game: str, encoder: str, seed: int = 0) -> EncoderPolicy:
+    """An untrained policy of the semantic view, over classes of a game's equivalent actions.
 
     Parameters
     ----------
     game, encoder
         Names.
     seed
-        Of its weights; no generator that others use is touched.
+        Of its weights; the global random generators are left as they are.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

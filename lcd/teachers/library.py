@@ -12,40 +12,42 @@ from lcd.envs import GAMES, get_game
 from lcd.io.files import checksum, replacing
 from lcd.io.limits import real_number, short, text, whole_number
 from lcd.io.untrusted import in_short, read_json
-from lcd.teachers.evaluation import LONG_TRAINED, Score
+from lcd.teachers.evaluation import PPO_50M_RETURNS, Score
 
-FORMAT = "lcd.teacher/1"
+FORMAT, EARLIER_FORMAT = "lcd.teacher/2", "lcd.teacher/1"
+"""Of a card; the earlier one calls `Card.inverse_temperature` "sharpness". Both are read."""
+
 _LARGEST_CARD = 2**20  # bytes
 SHIPPED = Path(__file__).parent / "data"
 MODES = ("easy", "hard")
-"""Distribution modes that teachers are made for: those with published returns to count between."""
+"""Distribution modes that teachers are made for: those with published normalisation constants."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a teacher.
+    """Model card of a teacher.
 
     Attributes
     ----------
     game, distribution_mode
         What it plays.
     recipe
-        How it was made, see `lcd.teachers.recipes.Recipe`.
+        How it was trained, see `lcd.teachers.recipes.Recipe`.
     steps, core_hours
-        Environment steps that it learned in, and processor time of that on the machine that made it.
-    sharpness
-        Factor of its logits after its last course, see `lcd.teachers.evaluation.sharpest`.
+        Environment steps of its training, and their processor time on the machine that trained it.
+    inverse_temperature
+        Factor of its logits, set after training; see `lcd.teachers.evaluation.tune_inverse_temperature`.
     training, unseen
-        Scores on the levels that it learned on and on others.
+        Scores on its training levels and on others.
     expert
-        Score of the expert that plays with every privilege, on unseen levels.
+        Score of the expert with privileged information, on unseen levels.
     versions
         Of Python and of the packages that decide what it learned.
     checksum
         SHA-256 of its file.
     begun_from
-        Checksum of the teacher that its last course began with, whose steps and hours are counted in; None where it
-        began untaught.
+        Checksum of the teacher that its last training started from, whose steps and hours are included; None where it
+        was trained from scratch.
     """
 
     game: str
@@ -53,7 +55,7 @@ class Card:
     recipe: Mapping[str, Any]
     steps: int
     core_hours: float
-    sharpness: float
+    inverse_temperature: float
     training: Score
     unseen: Score
     expert: Score
@@ -61,16 +63,16 @@ class Card:
     checksum: str
     begun_from: str | None = None
 
-    def share_of_long_training(self, score: Score) -> float | None:
-        """A score as a share of what 50 M steps of PPO reach, both from the return of a random policy up.
+    def share_of_ppo_50m(self, score: Score) -> float | None:
+        """A score as a share of PPO's after 50M steps, both counted from the return of a random policy.
 
-        Such returns are known in easy mode; None in another.
+        None outside easy mode, where PPO's returns are unknown.
         """
         if self.distribution_mode != "easy":
             return None
         constants = get_game(self.game).normalisation(self.distribution_mode)
         assert constants is not None
-        return (score.mean - constants[0]) / (LONG_TRAINED[self.game] - constants[0])
+        return (score.mean - constants[0]) / (PPO_50M_RETURNS[self.game] - constants[0])
 
     def write(self, path: Path) -> None:
         """Write the card as JSON."""
@@ -88,8 +90,10 @@ class Card:
         """
         try:
             data = read_json(path, _LARGEST_CARD)
-            if data.pop("format") != FORMAT:
+            if (version := data.pop("format")) not in (FORMAT, EARLIER_FORMAT):
                 raise KeyError("format")
+            if version == EARLIER_FORMAT:
+                data["inverse_temperature"] = data.pop("sharpness")
             scores = {name: Score(**data.pop(name)) for name in ("training", "unseen", "expert")}
             card = cls(**(data | scores))
             card._check()
@@ -100,18 +104,18 @@ class Card:
         return card
 
     def _check(self) -> None:
-        """Refuse entries of another kind than readers rely on.
+        """Check the types of all entries.
 
         Raises
         ------
         ValueError
-            If there is one.
+            If one has another type.
         """
         get_game(self.game)
         teacher_name(self.game, text("distribution_mode", self.distribution_mode))
         text("checksum", self.checksum)
         whole_number("steps", self.steps)
-        for name in ("core_hours", "sharpness"):
+        for name in ("core_hours", "inverse_temperature"):
             real_number(name, getattr(self, name))
         for name in ("training", "unseen", "expert"):
             for entry, value in asdict(getattr(self, name)).items():
@@ -124,7 +128,7 @@ class Card:
 
 
 def teacher_name(game: str, distribution_mode: str) -> str:
-    """What a game's teacher is called: by the game, and by the mode where that is not the easy one.
+    """Name of a game's teacher: the game, followed by the mode unless that is easy.
 
     Raises
     ------

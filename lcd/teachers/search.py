@@ -1,4 +1,4 @@
-"""Planning in the true simulator: the general recipe for an expert."""
+"""Planning in the true simulator by random shooting: the general expert."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from lcd.envs.procgen.simulator import Outcomes, Simulator
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How far and how widely a search looks ahead.
+    """Horizon, width and objective of a search.
 
     Attributes
     ----------
     horizon
         Steps of a plan.
     num_plans
-        Plans tried at each decision; at least one more than the game has different actions.
+        Plans tried at each decision; at least one more than the game has action classes.
     discount
-        Worth of a reward one step later.
+        Discount factor per step.
     death_cost
         Return lost when an episode ends before its level is completed.
     hold
         Mean number of steps for which a random plan holds an action.
     route_weight
-        Return that a step less to go is worth at the end of a plan; 0 looks at rewards alone.
+        Value of each cell closer to the goal at the end of a plan; 0 uses rewards alone.
     """
 
     horizon: int = 20
@@ -43,7 +43,7 @@ class SearchSettings:
 
 
 class PlanSearch:
-    """An expert that tries plans in copies of the game and follows the best.
+    """Expert that simulates action sequences in copies of the game and follows the best.
 
     At each decision it tries the rest of its last plan, every action held, changes of the last plan at random places
     and random plans (random shooting with a warm start, as in model-predictive control).
@@ -53,7 +53,7 @@ class PlanSearch:
     options
         The game.
     settings
-        How far and how widely to look.
+        Horizon, width and objective.
     seed
         Of the random plans.
 
@@ -73,7 +73,7 @@ class PlanSearch:
                 f"num_plans must be at least {len(classes) + 1}."
             )
         if self.settings.route_weight and options.game not in TERRAINS:
-            raise ValueError(f"Nothing is known of routes in {options.game}: route_weight must be 0.")
+            raise ValueError(f"No paths are known in {options.game}: route_weight must be 0.")
         self._game = options.game
         self._simulator = Simulator(options, self.settings.num_plans)
         self._random = np.random.default_rng(seed)
@@ -98,7 +98,7 @@ class PlanSearch:
         """
         plans = self._plans(last, elapsed)
         values = self._values(state, plans)
-        if last is None:  # a first search is a blind one: a second goes on from the best that it found
+        if last is None:  # without a warm start: a second search starts from the best plan of the first
             again = self._plans(plans[int(values.argmax())], 0)
             plans, values = np.concatenate([plans, again]), np.concatenate([values, self._values(state, again)])
         return plans[int(values.argmax())]
@@ -128,7 +128,7 @@ class PlanSearch:
         return plans
 
     def _values(self, state: bytes, plans: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Discounted return of each plan, less what dying and the way still to go cost."""
+        """Discounted return of each plan, less the costs of dying and of the remaining path."""
         outcomes = self._simulator.try_plans(state, plans)
         died = outcomes.ended & ~outcomes.completed
         values = outcomes.rewards @ self._discounts - np.where(
@@ -139,7 +139,7 @@ class PlanSearch:
         return values
 
     def _to_go(self, state: bytes, outcomes: Outcomes) -> NDArray[np.float64]:
-        """Length of the way that is left after each plan, nothing for a completed level."""
+        """Length of the remaining path after each plan, 0 for a completed level."""
         root = SavedState(state)
         route = Route(self._game, root)
         to_go = np.full(len(outcomes.ended), route.remaining(*position(root)))

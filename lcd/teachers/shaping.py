@@ -1,4 +1,4 @@
-"""Reward for getting closer: what a learner is told where the game's own rewards are far away."""
+"""Reward shaping: a reward for getting closer to the goal, for games with sparse rewards."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from lcd.envs import ProcgenVecEnv
-from lcd.teachers.shortest_paths import Ways
+from lcd.teachers.shortest_paths import ShortestPaths
 
 STRIDE = 4
-"""Steps from one look at the state to the next: a look takes a tenth of a millisecond, as long as two to four steps."""
+"""Steps between two readings of the state. A reading takes 0.1 ms, as long as two to four steps."""
 
 
-class GuidedVecEnv(VecEnvWrapper):
-    """Adds to the reward what the way to the goal has become shorter by.
+class ShapedRewardVecEnv(VecEnvWrapper):
+    """Potential-based shaping by the length of the path to the goal.
 
-    While the goal stays the same, what a detour takes away its way back gives again, so nothing is gained by walking
-    about. Where the goal changes between two looks, as when a key is found, they are not compared. An episode that ends
-    without its level being completed takes back all that it was given: running into danger is no way to be paid.
+    While the goal stays the same, a detour loses what the way back regains. Where the goal changes between two
+    readings, as when a key is found, nothing is added. An episode that ends without completing its level loses all
+    shaping reward that it was given, so that dying never pays.
 
     Parameters
     ----------
     venv
         Environment of the games.
     games
-        The games themselves, in which ways are known (see `lcd.envs.procgen.routes`).
+        The games themselves, in which paths are known (see `lcd.envs.procgen.routes`).
     weight
-        Reward for a cell less to go.
+        Reward for each cell closer to the goal.
 
     Raises
     ------
     ValueError
-        If no ways are known in the game.
+        If no paths are known in the game.
     """
 
     def __init__(self, venv: VecEnv, games: ProcgenVecEnv, weight: float) -> None:
         super().__init__(venv)
-        self._ways, self._weight = Ways(games, games.options.game, venv.num_envs), weight
+        self._paths, self._weight = ShortestPaths(games, games.options.game, venv.num_envs), weight
         self._given = np.zeros(venv.num_envs)
         self._time = 0
 
@@ -46,18 +46,18 @@ class GuidedVecEnv(VecEnvWrapper):
         observations = self.venv.reset()
         self._time = 0
         self._given[:] = 0
-        self._ways.look(range(self.num_envs))
+        self._paths.update(range(self.num_envs))
         return observations
 
     def step_wait(self) -> VecEnvStepReturn:
-        """Make the step; every `STRIDE` steps the rewards say how the way has changed since the last look."""
+        """Make the step; every `STRIDE` steps the shaping reward since the last reading is added."""
         observations, rewards, dones, infos = self.venv.step_wait()
         added = np.zeros(self.num_envs)
         self._time += 1
         if self._time % STRIDE == 0:
-            before = self._ways.remaining.copy()
-            same_goal = self._ways.look(range(self.num_envs))
-            added = np.where(same_goal & ~dones, self._weight * (before - self._ways.remaining), 0.0)
+            before = self._paths.remaining.copy()
+            same_goal = self._paths.update(range(self.num_envs))
+            added = np.where(same_goal & ~dones, self._weight * (before - self._paths.remaining), 0.0)
             self._given += added
         if dones.any():
             ended = np.flatnonzero(dones)
@@ -65,5 +65,5 @@ class GuidedVecEnv(VecEnvWrapper):
             added[failed] = -self._given[failed]
             self._given[ended] = 0
             if self._time % STRIDE:
-                self._ways.look(ended.tolist())
+                self._paths.update(ended.tolist())
         return observations, rewards + added.astype(np.float32), dones, infos

@@ -1,4 +1,4 @@
-"""The ways of many games at once, found again only when where they lead or what is in them has changed."""
+"""Shortest paths in a batch of games, recomputed only when goals or obstacles have changed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from lcd.envs.procgen.saved_state import SavedState
 
 
 class Games(Protocol):
-    """A number of games of one kind whose states can be saved."""
+    """A batch of games whose states can be saved."""
 
     def saved_state(self, index: int) -> bytes:
-        """State of one of them."""
+        """Saved state of one game."""
         ...
 
 
-class Ways:
-    """The way that each of some games has still to go.
+class ShortestPaths:
+    """Shortest path to the nearest goal in each game of a batch.
 
     Parameters
     ----------
@@ -35,29 +35,32 @@ class Ways:
     Attributes
     ----------
     remaining : numpy.ndarray, shape (count,)
-        Cells still to go at the last look.
-    hopeless : numpy.ndarray, shape (count,), bool
-        Whether no way led to a goal that was there at the last look.
+        Path length in cells at the last update.
+    unreachable : numpy.ndarray, shape (count,), bool
+        Whether there was a goal without a path to it at the last update.
 
     Raises
     ------
     ValueError
-        If no ways are known in the game.
+        If no paths are known in the game.
     """
 
     def __init__(self, games: Games, game: str, count: int) -> None:
         if game not in TERRAINS:
-            raise ValueError(f"Nothing is known of ways in {game}: it has no guidance, and nobody is shown a way.")
+            raise ValueError(
+                f"No paths are known in {game}, so that it has neither shaping rewards nor labels from shortest paths: "
+                f"choose one of {', '.join(TERRAINS)}."
+            )
         self._games, self._game = games, game
         self._goals: list[bytes] = [b""] * count
         self._obstacles: list[bytes] = [b""] * count
         self._routes: list[Route | None] = [None] * count
         self._places = [(0.0, 0.0)] * count
         self.remaining = np.zeros(count)
-        self.hopeless = np.zeros(count, bool)
+        self.unreachable = np.zeros(count, bool)
 
-    def look(self, indices: Iterable[int]) -> NDArray[np.bool_]:
-        """Look at some games, and tell in which of them the way still leads to the same goal, shape (count,)."""
+    def update(self, indices: Iterable[int]) -> NDArray[np.bool_]:
+        """Update the paths of some games, and return in which of them the goals are the same, shape (count,)."""
         same_goal = np.zeros(len(self.remaining), bool)
         for index in indices:
             state = SavedState(self._games.saved_state(index))
@@ -68,12 +71,12 @@ class Ways:
                 route = self._routes[index] = Route(self._game, state)
                 self._goals[index], self._obstacles[index] = goals, obstacles
             self._places[index] = position(state)
-            self.hopeless[index] = route.hopeless
+            self.unreachable[index] = route.unreachable
             self.remaining[index] = route.remaining(*self._places[index])
         return same_goal
 
     def headings(self, index: int) -> list[tuple[int, int]]:
-        """Which way to push in a game that has been looked at, see `lcd.envs.procgen.routes.Route.headings`."""
+        """Headings along the path of a game that has been updated, see `lcd.envs.procgen.routes.Route.headings`."""
         route = self._routes[index]
-        assert route is not None, "look first"
+        assert route is not None, "update first"
         return route.headings(*self._places[index])

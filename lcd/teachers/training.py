@@ -1,4 +1,4 @@
-"""A teacher's course, in legs: each goes on from what the one before left in a file."""
+"""Training of a teacher, in resumable segments: each starts from the checkpoint of the one before."""
 
 from __future__ import annotations
 
@@ -23,78 +23,78 @@ from lcd.envs.procgen.actions import action_classes
 from lcd.experiments.settings import Hyperparameters
 from lcd.io.files import replacing
 from lcd.io.untrusted import UnreadableFileError, read_pickled
-from lcd.teachers.avoidance import Wary
-from lcd.teachers.imitation import Apprentice, Shown, ShownVecEnv
-from lcd.teachers.initial import untaught
-from lcd.teachers.recipes import WARY, WAY, Guide
-from lcd.teachers.shaping import GuidedVecEnv
+from lcd.teachers.enemy_avoidance import EnemyAvoidingExpert
+from lcd.teachers.imitation import DAggerWithCritic, PassthroughTeacher, ShortestPathLabelVecEnv
+from lcd.teachers.initial import untrained_policy
+from lcd.teachers.recipes import ENEMY_AVOIDING, SHORTEST_PATH, LabelExpert
+from lcd.teachers.shaping import ShapedRewardVecEnv
 
-LEG = 2**18
-"""Environment steps of a leg: what an interruption can cost."""
+SEGMENT_STEPS = 2**18
+"""Environment steps of a segment, and so the most that an interruption can cost."""
 
-COOL_DOWN = 0.25
-"""Last share of all steps, over which the learning rate and the reward for being undecided fall to nothing."""
+ANNEALED_SHARE = 0.25
+"""Last share of all steps, over which the learning rate and the entropy bonus are annealed linearly to 0."""
 
 
 @dataclass(frozen=True)
-class Course:
-    """How long and with which settings a teacher learns.
+class TrainingRun:
+    """Schedule and settings of a teacher's training.
 
     Attributes
     ----------
     steps
-        Environment steps, rounded up to whole legs.
+        Environment steps, rounded up to whole segments.
     hyperparameters
         Settings of PPO.
     encoder
         Visual encoder.
-    guidance
-        Reward for every cell less to go, see `lcd.teachers.shaping`.
-    guide
-        Who shows it what to do; None if it learns from reward.
-    cool_down
-        Last share of the steps, see `COOL_DOWN`.
+    shaping
+        Shaping reward for each cell closer to the goal, see `lcd.teachers.shaping`.
+    label_expert
+        Expert that labels the visited states; None trains by PPO from reward.
+    annealed_share
+        Last share of the steps, over which the learning rate is annealed; see `ANNEALED_SHARE`.
     """
 
     steps: int
     hyperparameters: Hyperparameters
     encoder: str
-    guidance: float = 0.0
-    guide: Guide | None = None
-    cool_down: float = COOL_DOWN
+    shaping: float = 0.0
+    label_expert: LabelExpert | None = None
+    annealed_share: float = ANNEALED_SHARE
 
     @property
-    def legs(self) -> int:
-        """Number of legs."""
-        return -(-self.steps // LEG)
+    def segments(self) -> int:
+        """Number of segments."""
+        return -(-self.steps // SEGMENT_STEPS)
 
-    def warmth(self, leg: int, left: float = 1.0) -> float:
-        """Factor of the learning rate when a share of a leg is left, and of the entropy's weight at its beginning."""
-        done = (leg + 1 - left) / self.legs
-        return min(1.0, (1 - done) / self.cool_down)
+    def annealing_factor(self, segment: int, remaining: float = 1.0) -> float:
+        """Factor of the learning rate at a remaining share of a segment, and at its start of the entropy bonus."""
+        done = (segment + 1 - remaining) / self.segments
+        return min(1.0, (1 - done) / self.annealed_share)
 
-    def cools(self, leg: int) -> bool:
-        """Whether the learning rate falls in a leg, so that what it leaves depends on how many legs there are."""
-        return leg + 1 > (1 - self.cool_down) * self.legs
+    def is_annealed(self, segment: int) -> bool:
+        """Whether the learning rate is annealed in a segment, so that its result depends on the number of segments."""
+        return segment + 1 > (1 - self.annealed_share) * self.segments
 
 
 @dataclass(frozen=True)
-class _LegRate:
-    """Learning rate in a leg of a course, by the share of the leg that is left; its peak is that of the course."""
+class _SegmentLearningRate:
+    """Learning rate as a function of the remaining share of a segment; `peak` is that of the whole run."""
 
-    course: Course
-    leg: int
+    run: TrainingRun
+    segment: int
 
     @property
     def peak(self) -> float:
-        return self.course.hyperparameters.learning_rate
+        return self.run.hyperparameters.learning_rate
 
-    def __call__(self, left: float) -> float:
-        return self.peak * self.course.warmth(self.leg, left)
+    def __call__(self, remaining: float) -> float:
+        return self.peak * self.run.annealing_factor(self.segment, remaining)
 
 
 class _Returns(BaseCallback):
-    """Keeps the returns of the episodes that end."""
+    """Collects the returns of finished episodes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,8 +105,8 @@ class _Returns(BaseCallback):
         return True
 
 
-class _Arranged(VecEnvWrapper):
-    """Label maps as an encoder arranges them: once for each step, and not again in every epoch."""
+class _ArrangedVecEnv(VecEnvWrapper):
+    """Apply an encoder's preprocessing to label maps once for each step, rather than in every epoch."""
 
     def __init__(self, venv: VecEnv, encoder: type[Encoder]) -> None:
         super().__init__(venv)
@@ -126,30 +126,30 @@ class _Arranged(VecEnvWrapper):
         return self._arranged(observations), rewards, dones, infos
 
 
-def reinforce(
+def train_policy(
     options: ProcgenOptions,
-    course: Course,
+    run: TrainingRun,
     folder: Path,
     *,
     begin: EncoderPolicy | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> EncoderPolicy:
-    """Train a policy on the semantic view: by showing it the way, if the course says so, and else by PPO.
+    """Train a policy on the semantic view: by imitation if the run names an expert for its labels, else by PPO.
 
     Parameters
     ----------
     options
         The game and its training levels.
-    course
-        How.
+    run
+        Schedule and settings.
     folder
-        Existing folder for what the legs leave, ``leg-0.pt`` and so on, and for their table, ``legs.csv``. The same
-        call goes on after the last leg there, to the same weights; one with more steps goes on from where the shorter
-        course began to cool down.
+        Existing folder for the checkpoints of the segments, ``segment-0.pt`` and so on, and for their table,
+        ``segments.csv``. The same call resumes after the last checkpoint there, with the same final weights; a longer
+        run resumes from the last segment of the shorter one before annealing.
     begin
-        Policy with the course's encoder to begin with, in place of an untaught one.
+        Policy with the run's encoder to start from, in place of an untrained one.
     report
-        Is told of every finished leg.
+        Is called with a line of text after every segment.
 
     Returns
     -------
@@ -161,123 +161,130 @@ def reinforce(
     lcd.agents.TrainingDiverged
         If a loss is not finite.
     """
-    left = _last_leg(course, folder)
-    if begin is not None and left["number"] < 0:
-        left["policy"] = begin.state_dict()
-    for number in range(left["number"] + 1, course.legs):
-        left = _leg(options, course, number, left)
+    state = _last_segment(run, folder)
+    if begin is not None and state["number"] < 0:
+        state["policy"] = begin.state_dict()
+    for number in range(state["number"] + 1, run.segments):
+        state = _segment(options, run, number, state)
         content = io.BytesIO()  # of a full disk torch says nothing that can be told from other failures
-        torch.save(left, content)
-        with replacing(folder / f"leg-{number}.pt") as unfinished:
+        torch.save(state, content)
+        with replacing(_checkpoints(folder, number)[0]) as unfinished:
             unfinished.write_bytes(content.getvalue())
-        row = left["table"][-1]
+        row = state["table"][-1]
         report(
-            f"{options.game}: {row['steps']:,} of {course.legs * LEG:,} steps, return {row['mean_return']:.2f} "
-            f"({row['episodes']} episodes), {_state_of(row)}, {row['steps_per_second']:.0f} steps/s"
+            f"{options.game}: {row['steps']:,} of {run.segments * SEGMENT_STEPS:,} steps, "
+            f"return {row['mean_return']:.2f} ({row['episodes']} episodes), {_learning_state(row)}, "
+            f"{row['steps_per_second']:.0f} steps/s"
         )
-    with replacing(folder / "legs.csv") as unfinished:
-        pd.DataFrame(left["table"]).to_csv(unfinished, index=False)
-    policy = untaught(options.game, course.encoder)
-    policy.load_state_dict(left["policy"])
+    with replacing(folder / "segments.csv") as unfinished:
+        pd.DataFrame(state["table"]).to_csv(unfinished, index=False)
+    policy = untrained_policy(options.game, run.encoder)
+    policy.load_state_dict(state["policy"])
     policy.set_training_mode(False)
     return policy
 
 
-def _last_leg(course: Course, folder: Path) -> dict[str, Any]:
-    """What the last finished leg of a course left."""
-    for number in reversed(range(course.legs)):
-        file = folder / f"leg-{number}.pt"
-        if file.exists():
-            left = _read_leg(file)
-            if left["cooled"] in (0, course.legs) and bool(left["cooled"]) == course.cools(number):
-                return left
+def _last_segment(run: TrainingRun, folder: Path) -> dict[str, Any]:
+    """Load the last checkpoint from which a run can resume."""
+    for number in reversed(range(run.segments)):
+        file = next((file for file in _checkpoints(folder, number) if file.exists()), None)
+        if file is not None:
+            state = _read_segment(file)
+            if state["cooled"] in (0, run.segments) and bool(state["cooled"]) == run.is_annealed(number):
+                return state
     return {"number": -1, "table": []}
 
 
-def _read_leg(file: Path) -> dict[str, Any]:
-    damaged = f"{file} is damaged: remove it, and the course goes on from the leg before."
+def _checkpoints(folder: Path, number: int) -> tuple[Path, Path]:
+    """Names of a segment's checkpoint: the present one, and that of earlier versions."""
+    return folder / f"segment-{number}.pt", folder / f"leg-{number}.pt"
+
+
+def _read_segment(file: Path) -> dict[str, Any]:
+    damaged = f"{file} is damaged: remove it, and training resumes from the segment before."
     try:
-        left: Any = read_pickled(file)
+        state: Any = read_pickled(file)
     except UnreadableFileError as error:
         raise ValueError(damaged) from error
-    if not isinstance(left, dict) or not {"number", "cooled", "policy", "table"} <= left.keys():
+    if not isinstance(state, dict) or not {"number", "cooled", "policy", "table"} <= state.keys():
         raise ValueError(damaged)
-    return left
+    return state
 
 
 def _learner(
     options: ProcgenOptions,
-    course: Course,
+    run: TrainingRun,
     number: int,
-    left: dict[str, Any],
+    state: dict[str, Any],
 ) -> tuple[PPO, VecNormalize]:
-    """The learner at the beginning of a leg, and its environment."""
-    hyper = course.hyperparameters
-    encoder = parse_encoder(EncoderName.read(course.encoder).architecture)[0]
+    """Build the learner at the start of a segment, and its environment."""
+    hyper = run.hyperparameters
+    encoder = parse_encoder(EncoderName.read(run.encoder).architecture)[0]
     games = ProcgenVecEnv(options, hyper.num_envs, "semantic", seed=number)
-    counted = VecMonitor(games)  # before any guidance: the returns in the table are the game's own
-    helped: VecEnv = counted
+    monitored = VecMonitor(games)  # below any shaping: the returns in the table are the game's own
+    training_env: VecEnv = monitored
     learner: Callable[..., PPO] = PPO
-    if course.guide == WAY:
-        helped, learner = ShownVecEnv(counted, games), partial(Apprentice, teacher=Shown())
-    elif course.guide == WARY:
-        helped, learner = TaughtVecEnv(counted), partial(Apprentice, teacher=Wary())
-    elif course.guidance:
-        helped = GuidedVecEnv(counted, games, course.guidance)
-    env = VecNormalize(_Arranged(helped, encoder), norm_obs=False, gamma=hyper.gamma)
+    if run.label_expert == SHORTEST_PATH:
+        training_env = ShortestPathLabelVecEnv(monitored, games)
+        learner = partial(DAggerWithCritic, teacher=PassthroughTeacher())
+    elif run.label_expert == ENEMY_AVOIDING:
+        training_env, learner = TaughtVecEnv(monitored), partial(DAggerWithCritic, teacher=EnemyAvoidingExpert())
+    elif run.shaping:
+        training_env = ShapedRewardVecEnv(monitored, games, run.shaping)
+    env = VecNormalize(_ArrangedVecEnv(training_env, encoder), norm_obs=False, gamma=hyper.gamma)
     model = learner(
         env=env,
-        encoder=course.encoder,
+        encoder=run.encoder,
         policy_kwargs={"action_classes": action_classes(options.game)},
         seed=number,
         device="cpu",
         **hyper.for_ppo()
         | {
-            "learning_rate": _LegRate(course, number),
-            "ent_coef": hyper.entropy * course.warmth(number),
+            "learning_rate": _SegmentLearningRate(run, number),
+            "ent_coef": hyper.entropy * run.annealing_factor(number),
         },
     )
     network = model.policy.features_extractor
     assert isinstance(network, Encoder)
     network.arranges = False
-    if "policy" in left:
-        model.policy.load_state_dict(left["policy"])
+    if "policy" in state:
+        model.policy.load_state_dict(state["policy"])
     if number > 0:
-        model.policy.optimizer.load_state_dict(left["optimizer"])
+        model.policy.optimizer.load_state_dict(state["optimizer"])
         statistics = env.ret_rms
-        statistics.mean, statistics.var = (np.asarray(value) for value in left["returns"][:2])
-        statistics.count = left["returns"][2]
+        statistics.mean, statistics.var = (np.asarray(value) for value in state["returns"][:2])
+        statistics.count = state["returns"][2]
     return model, env
 
 
-def _leg(
+def _segment(
     options: ProcgenOptions,
-    course: Course,
+    run: TrainingRun,
     number: int,
-    left: dict[str, Any],
+    state: dict[str, Any],
 ) -> dict[str, Any]:
-    """Carry out one leg and give what the next one needs."""
+    """Train for one segment and return the state that the next one starts from."""
     started, processor = time.perf_counter(), time.process_time()
-    model, env = _learner(options, course, number, left)
-    seen = _Returns()
+    model, env = _learner(options, run, number, state)
+    finished = _Returns()
     try:
-        model.learn(LEG, callback=seen)
+        model.learn(SEGMENT_STEPS, callback=finished)
     finally:
         env.close()
     row = {
-        "steps": (number + 1) * LEG,
-        "mean_return": float(np.mean(seen.returns)) if seen.returns else float("nan"),
-        "episodes": len(seen.returns),
+        "steps": (number + 1) * SEGMENT_STEPS,
+        "mean_return": float(np.mean(finished.returns)) if finished.returns else float("nan"),
+        "episodes": len(finished.returns),
         "entropy": -_last(model, "train/entropy_loss"),
         "agreement": _last(model, "train/agreement"),
-        "steps_per_second": LEG / (time.perf_counter() - started),
+        "steps_per_second": SEGMENT_STEPS / (time.perf_counter() - started),
         "core_hours": (time.process_time() - processor) / 3600,
     }
     statistics = env.ret_rms
     return {
         "number": number,
-        "cooled": course.legs if course.cools(number) else 0,
-        "table": [*left["table"], row],
+        "cooled": run.segments if run.is_annealed(number) else 0,
+        "table": [*state["table"], row],
         "policy": model.policy.state_dict(),
         "optimizer": model.policy.optimizer.state_dict(),
         "returns": [float(statistics.mean), float(statistics.var), float(statistics.count)],
@@ -285,11 +292,11 @@ def _leg(
 
 
 def _last(model: PPO, name: str) -> float:
-    """What a learner last logged, not a number where it logs no such thing."""
+    """Last logged value under a name, NaN if there is none."""
     return float(model.logger.name_to_value.get(name, float("nan")))
 
 
-def _state_of(row: dict[str, Any]) -> str:
-    """How sure of itself a learner from reward is, and how often an apprentice does what it is shown."""
-    shown = row["agreement"]
-    return f"entropy {row['entropy']:.2f}" if np.isnan(shown) else f"agreement {shown:.2f}"
+def _learning_state(row: dict[str, Any]) -> str:
+    """Progress measure for a log line: agreement with the expert labels, or the policy's entropy under PPO."""
+    agreement = row["agreement"]
+    return f"entropy {row['entropy']:.2f}" if np.isnan(agreement) else f"agreement {agreement:.2f}"

@@ -1,8 +1,8 @@
-"""Files that somebody else made, read within limits.
+"""Readers of untrusted files.
 
-Whatever such a file holds, reading it here takes bounded time and memory, runs no code from it, opens no other file
-and asks no network. What is larger, deeper or longer than such files are, what declares more than is there, and what is
-no ordinary file (a folder, a pipe, a device) is refused in one sentence: `UnreadableFileError`, a ValueError.
+Reading takes bounded time and memory whatever a file contains, runs no code from it, opens no other file and uses no
+network. Files that exceed the limits, declare more than they contain, or are no regular files (a folder, a pipe, a
+device) are refused with `UnreadableFileError`, a ValueError with a message of one sentence.
 """
 
 from lcd.io.untrusted.archives import read_members

@@ -1,4 +1,4 @@
-"""Archives of files that somebody else packed."""
+"""Reader of untrusted archives."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_MEMBER = 64 * MIB
 MOST_MEMBERS = 200_000
 
 _MOST_GROWTH = 100
-"""Bytes that come out for each that is there: images hardly shrink, and what does by far more is made to."""
+"""Limit of the compression ratio: archives of images hardly compress, so that a higher one is an attack."""
 
 _LARGEST_HEADER = MIB  # of what stands before a member: long names, attributes
 _HEADERS = (
@@ -28,7 +28,7 @@ _HEADERS = (
 
 
 class _Member(tarfile.TarInfo):
-    """A member that declares no more than members have, known before anything of it is read."""
+    """Archive member whose declared size is checked before it is read."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
@@ -40,7 +40,7 @@ class _Member(tarfile.TarInfo):
 
 
 class _Counted(io.RawIOBase):
-    """What a stream gives, until it is more than may come out of it."""
+    """Stream with a limit of its decompressed size."""
 
     def __init__(self, stream: bz2.BZ2File, most: int) -> None:
         self._stream, self._left, self._most = stream, most, most
@@ -66,7 +66,7 @@ def read_members(archive: Path, stems: Collection[str], *, remedy: str = REMEDY)
     stems
         Names of the files that are wanted; all others are passed over.
     remedy
-        What to do about another archive, as the end of a sentence.
+        Remedy in the message, as the end of a sentence.
 
     Yields
     ------

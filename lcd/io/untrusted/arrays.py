@@ -1,4 +1,4 @@
-"""Arrays in NumPy's npz files that somebody else wrote."""
+"""Reader of untrusted npz files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_MEMBERS = 10_000
 def read_npz(
     path: Path, names: Collection[str], *, most: int = LARGEST_ARRAYS, remedy: str = REMEDY
 ) -> dict[str, NDArray[Any]]:
-    """Arrays of numbers in a file, by name; nothing else in it is read, and nothing is unpickled.
+    """Read numeric arrays by name, without unpickling and without reading others.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def read_npz(
     most
         Bytes that they have together at the most, and the file, too.
     remedy
-        What to do about another file, as the end of a sentence.
+        Remedy in the message, as the end of a sentence.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""PNG and JPEG images that somebody else made."""
+"""Reader of untrusted PNG and JPEG images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST_FILE = 256 * MIB
 
 
 def read_image(path: Path, mode: Literal["RGB", "L"], *, remedy: str = REMEDY) -> NDArray[np.uint8]:
-    """The image in a file, shape (height, width, 3) in the mode RGB and (height, width) in the mode L.
+    """Read an image, shape (height, width, 3) in the mode RGB and (height, width) in the mode L.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def read_image(path: Path, mode: Literal["RGB", "L"], *, remedy: str = REMEDY) -
 
 
 def decode_image(content: bytes, mode: Literal["RGB", "L"], name: str, *, remedy: str = REMEDY) -> NDArray[np.uint8]:
-    """The image that some bytes are.
+    """Decode an image.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ def decode_image(content: bytes, mode: Literal["RGB", "L"], name: str, *, remedy
     mode
         ``"RGB"`` for colours, ``"L"`` for brightness; 16 bits are brought to 8.
     name
-        What the message calls it.
+        Its name in messages.
     remedy
-        What to do about another image, as the end of a sentence.
+        Remedy in the message, as the end of a sentence.
 
     Raises
     ------

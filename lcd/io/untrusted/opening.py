@@ -1,4 +1,4 @@
-"""Opening a file that somebody else made: an ordinary one, and of no more bytes than such files have."""
+"""Opening of untrusted files: regular files up to a limit of bytes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _KINDS = {
 
 
 class UnreadableFileError(ValueError):
-    """A file that is not what it should be; the message is one sentence that names it and says what to do."""
+    """An untrusted file that cannot be read; the message names the file and the remedy."""
 
 
 def in_short(error: BaseException) -> str:
-    """What an error says, on one line and without a full stop."""
+    """Message of an error, on one line and without a full stop."""
     if isinstance(error, MemoryError):
         return "it takes more memory than there is"
     if isinstance(error, RecursionError):
@@ -37,7 +37,7 @@ def in_short(error: BaseException) -> str:
 
 
 def bytes_text(number: int) -> str:
-    """A number of bytes for people, such as ``64 MiB``."""
+    """Format a number of bytes, such as ``64 MiB``."""
     for size, unit in ((GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
         if number >= size:
             return f"{number / size:.3g} {unit}" if number < 1000 * size else f"{number // size:,} {unit}"
@@ -45,7 +45,7 @@ def bytes_text(number: int) -> str:
 
 
 def memory() -> int:
-    """Bytes that this process may take at the most: those of the machine, or what it was limited to."""
+    """Memory limit of this process in bytes: that of the machine, or a lower resource limit."""
     found = [2**63 - 1]
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
@@ -58,18 +58,18 @@ def memory() -> int:
 
 
 def check_file(path: Path, most: int, *, what: str = "file", remedy: str = REMEDY, lost: str = LOST) -> int:
-    """Size of an ordinary file, in bytes.
+    """Check that a path is a regular file within a limit, and return its size in bytes.
 
     Parameters
     ----------
     path
         The file, or a link to it.
     most
-        Bytes that such a file has at the most.
+        Limit of its bytes.
     what
         What it should be, such as ``"policy file"``.
     remedy
-        What to do about another one, as the end of a sentence.
+        Remedy in the message, as the end of a sentence.
     lost
         What to do where there is none.
 
@@ -99,7 +99,7 @@ def _checked(path: Path, found: os.stat_result, most: int, what: str, remedy: st
 
 
 def opened(path: Path, most: int, *, remedy: str = REMEDY) -> BinaryIO:
-    """An ordinary file, open to be read; what is none is not even opened, for a pipe would wait and a device might act.
+    """Open a regular file for reading; pipes and devices are not opened, as they could block or act.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def opened(path: Path, most: int, *, remedy: str = REMEDY) -> BinaryIO:
 
 
 def read_bytes(path: Path, most: int, *, remedy: str = REMEDY) -> bytes:
-    """All bytes of an ordinary file.
+    """Read all bytes of a regular file.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables in CSV that somebody else wrote."""
+"""Reader of untrusted CSV tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_COLUMNS = 1_000
 def read_csv(
     path: Path, *, dtype: Mapping[str, Any] | None = None, most: int = LARGEST_TABLE, remedy: str = REMEDY
 ) -> pd.DataFrame:
-    """The table in a file of CSV, in UTF-8, whose first line names its columns.
+    """Read a CSV file in UTF-8 with a header line.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def read_csv(
     dtype
         Types of columns, by name.
     most
-        Bytes that such a file has at the most.
+        Limit of its bytes.
     remedy
-        What to do about another file, as the end of a sentence.
+        Remedy in the message, as the end of a sentence.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_csv(
 def parse_csv(
     content: bytes, name: str, *, dtype: Mapping[str, Any] | None = None, remedy: str = REMEDY
 ) -> pd.DataFrame:
-    """The table that some bytes say in CSV, see `read_csv`; `name` is what the message calls them.
+    """Parse the bytes of a CSV file, see `read_csv`; `name` is their name in messages.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def parse_csv(
 
 
 def _commas(content: bytes) -> int:
-    """The largest number of commas in a line."""
+    """Largest number of commas in a line."""
     signs = np.frombuffer(content, np.uint8)
     ends = np.flatnonzero(signs == ord("\n"))
     commas = np.flatnonzero(signs == ord(","))

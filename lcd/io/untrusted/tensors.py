@@ -1,4 +1,4 @@
-"""Weights that somebody else wrote, as safetensors or with ``torch.save``."""
+"""Reader of untrusted weights, as safetensors or by ``torch.save``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LARGEST_HEADER = 16 * MIB
 def read_safetensors(
     path: Path, most: int = LARGEST_WEIGHTS, *, remedy: str = REMEDY
 ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors in a file of safetensors by name, and its metadata.
+    """Read the tensors of a safetensors file by name, and its metadata.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def read_safetensors(
 
 
 def read_safetensors_metadata(path: Path, *, remedy: str = REMEDY) -> dict[str, str]:
-    """The metadata in a file of safetensors.
+    """Read the metadata of a safetensors file.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def _check_header(path: Path, most: int, remedy: str) -> None:
 
 
 def read_pickled(path: Path, most: int = LARGEST_WEIGHTS, *, remedy: str = REMEDY) -> Any:
-    """What ``torch.save`` wrote, unless it takes running code to read.
+    """Read a file by ``torch.save`` without running code from it.
 
     Raises
     ------

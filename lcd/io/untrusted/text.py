@@ -1,4 +1,4 @@
-"""Texts, JSON and TOML that somebody else wrote."""
+"""Reader of untrusted text, JSON and TOML."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PAIRS = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}
 
 
 def read_text(path: Path, most: int = LARGEST_JSON, *, remedy: str = REMEDY) -> str:
-    """The text in a file, in UTF-8.
+    """Read a text file in UTF-8.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def read_text(path: Path, most: int = LARGEST_JSON, *, remedy: str = REMEDY) -> 
 
 
 def read_json(path: Path, most: int = LARGEST_JSON, *, remedy: str = REMEDY) -> Any:
-    """The data in a file of JSON.
+    """Read a JSON file.
 
     Raises
     ------
@@ -56,16 +56,16 @@ def read_json(path: Path, most: int = LARGEST_JSON, *, remedy: str = REMEDY) -> 
 
 
 def parse_json(text: str, name: str, *, remedy: str = REMEDY) -> Any:
-    """The data that a text in JSON says.
+    """Parse JSON.
 
     Parameters
     ----------
     text
         The text.
     name
-        What the message calls it.
+        Its name in messages.
     remedy
-        What to do about another text, as the end of a sentence.
+        Remedy in the message, as the end of a sentence.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def _of_64_bits(digits: str) -> int:
 
 
 def _check_depth(data: Any) -> None:
-    """Refuse what is nested too deeply, layer by layer: what recurses over it later need not fear."""
+    """Check the nesting depth without recursion, so that later recursion is safe."""
     layer, depth = [data], 0
     while layer := [each for each in layer if isinstance(each, (dict, list))]:
         depth += 1
@@ -103,7 +103,7 @@ def _check_depth(data: Any) -> None:
 def read_toml(
     path: Path, most: int = LARGEST_TOML, *, what: str = "such a file", remedy: str = REMEDY
 ) -> dict[str, Any]:
-    """The data in a file of TOML; `what` says what it should be.
+    """Read a TOML file; `what` says what it should be.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def read_toml(
 
 
 def parse_toml(text: str, name: str, *, what: str = "such a file", remedy: str = REMEDY) -> dict[str, Any]:
-    """The data that a text in TOML says; `what` says what it should be.
+    """Parse TOML; `what` says what it should be.
 
     Raises
     ------

@@ -1,1 +1,1 @@
-"""Holding the instrument against games whose difficulty is known."""
+"""Validation of the demands on games of known difficulty."""

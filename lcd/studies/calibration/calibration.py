@@ -1,4 +1,4 @@
-"""Holding the instrument against games whose difficulty is known: from a sweep to how the demands answer."""
+"""Validation of the demands on games of known difficulty: from a sweep to the responses of the demands."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from lcd.studies.calibration.sweep import Sweep, sweep_scores
 from lcd.studies.figures import registered
 
 PRIMARY_SPLIT = "other solved"
-"""That of `lcd.measurement.demands`."""
+"""The split of `lcd.measurement.demands`."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """How the demands answered to the dials.
+    """Responses of the demands to the difficulty factors.
 
     Attributes
     ----------
     sweep
-        What was turned.
+        The sweep.
     scores
         One row a (dial, value, view, learning, seed, levels), see `lcd.studies.calibration.sweep.sweep_scores`.
     """
@@ -44,18 +44,18 @@ class Calibration:
     def dissociation(
         self, levels: str = PRIMARY[0], score: str = PRIMARY[1], split: str = PRIMARY_SPLIT
     ) -> pd.DataFrame:
-        """Whether each dial moves its own demand only, see `lcd.studies.calibration.response.dissociation`."""
+        """Whether each factor moves its own demand only, see `lcd.studies.calibration.response.dissociation`."""
         return dissociation(self.scores, levels, score, split)
 
     def every(self, table: str, splits: Iterable[str] = tuple(SPLITS)) -> pd.DataFrame:
-        """A table by every family of scores and some splits: ``"responses"`` or ``"dissociation"``."""
+        """Table ``"responses"`` or ``"dissociation"`` for every family of scores and some splits."""
         keys = [(levels, score, split) for levels in LEVELS for score in SCORES for split in splits]
         names = ("levels", "score", "split")
         made: list[Any] = [getattr(self, table)(*key).assign(**dict(zip(names, key, strict=True))) for key in keys]
         return pd.concat(made, ignore_index=True)
 
     def plot(self) -> Figure:
-        """Draw the primary demands against every dial."""
+        """Plot the primary demands against every factor."""
         figure: Figure = registered("calibration")(self.responses(), self.dissociation())
         return figure
 
@@ -67,23 +67,23 @@ def calibrate(
     workers: int | None = None,
     listener: Callable[[Event], None] = lambda event: None,
 ) -> Calibration:
-    """Carry out a sweep of the calibration game's dials; runs that the store holds are not trained again.
+    """Carry out a sweep of the calibration game's difficulty factors; finished runs are taken from the store.
 
     Parameters
     ----------
     sweep
-        Dials and settings; by default all ten.
+        Factors and settings; by default all ten.
     store
         Folder of the runs.
     workers
-        Worker processes; by default what is fastest here.
+        Worker processes; by default the fastest number for this machine.
     listener
-        Is told what happens, see `lcd.experiments.execution.Event`.
+        Called with every event, see `lcd.experiments.execution.Event`.
 
     Raises
     ------
     lcd.experiments.execution.RunFailed
-        If a run failed; the same call goes on from the finished ones.
+        If a run failed; the same call resumes from the finished ones.
     """
     sweep, runs = sweep or Sweep(), Store(store)
     execute(sweep.plan(), runs, workers=workers, threads=1, listener=listener)

@@ -1,4 +1,4 @@
-"""How the demands answer to the dials: what should move, what should not, and by how much it does."""
+"""Responses of the demands to the difficulty factors: which demand changes, and by how much."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from lcd.envs.calibration.dials import PERCEPTUAL
+from lcd.envs.calibration.difficulty import PERCEPTUAL
 from lcd.measurement.demands import CONTRASTS, Contrast
 from lcd.measurement.intervals import cell_samples, contrast_interval, fieller_limits
 from lcd.measurement.rule import FLOOR
@@ -35,8 +35,8 @@ SPLITS: Mapping[str, Split] = MappingProxyType(
     }
 )
 """Ways to divide the gap, as contrasts of the cells a, b, c, d. ``other solved`` is that of `lcd.measurement.demands`:
-each demand with the other help given, and a joint rest. The others leave none: ``seeing first`` gives it to perception,
-``deciding first`` to policy learning, and the Shapley values give half to each."""
+each demand with the other one solved, and a joint demand. The others have no joint demand: ``seeing first`` assigns it
+to perception, ``deciding first`` to policy learning, and the Shapley values half to each."""
 
 CELLS_ALONE = {
     "a": Contrast((1.0, 0.0, 0.0, 0.0)),
@@ -44,21 +44,21 @@ CELLS_ALONE = {
     "c": Contrast((0.0, 0.0, 1.0, 0.0)),
     "d": Contrast((0.0, 0.0, 0.0, 1.0)),
 }
-"""Each cell by itself: a dial says something only while none of them lies at the floor or at the ceiling."""
+"""Each cell by itself: a factor is informative only while no cell is at the floor or at the ceiling."""
 
 LEVEL = 0.95
 DRAWS = 4000
 
 SPEARMAN, LEAK = 0.95, 0.15
-"""The bar for a dial: least rank correlation of its own demand, and the other demand's largest share of movement."""
+"""Criteria of a factor: minimal rank correlation with its own demand, and maximal leak into the other demand."""
 
 CEILING = 0.95
-"""Largest area of any cell at any setting: learners that have learned before they begin answer to no dial, as little as
-those do whose final score stays below `lcd.measurement.rule.FLOOR`."""
+"""Maximal area of any cell at any setting. Learners above it respond to no factor, nor do those whose final score stays
+below `lcd.measurement.rule.FLOOR`."""
 
 
 def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) -> pd.DataFrame:
-    """The demands at every setting of every dial.
+    """The demands at every setting of every factor.
 
     Parameters
     ----------
@@ -72,24 +72,25 @@ def response_table(scores: pd.DataFrame, levels: str, score: str, split: str) ->
     Returns
     -------
     pandas.DataFrame
-        One row a (dial, value, quantity): estimate, low, high (95 %) in units of the normalised score. The quantities
-        are those of `lcd.measurement.demands.CONTRASTS`, the two demands as the split has them, and the four cells.
+        One row a (dial, value, quantity), where dial is the name of the factor: estimate, low, high (95 %) in units of
+        the normalised score. The quantities are those of `lcd.measurement.demands.CONTRASTS`, the two demands as the
+        split has them, and the four cells.
     """
     quantities = dict(CONTRASTS) | SPLITS[split]._asdict() | CELLS_ALONE
     rows = []
-    for (dial, value), setting in scores.groupby(["dial", "value"], sort=False):
+    for (factor, value), setting in scores.groupby(["dial", "value"], sort=False):
         samples, errors = cell_samples(setting, levels, score)
         for quantity, contrast in quantities.items():
             found = contrast_interval(samples, errors, contrast)
-            rows.append((dial, value, quantity, found.estimate, found.low, found.high))
+            rows.append((factor, value, quantity, found.estimate, found.low, found.high))
     return pd.DataFrame(rows, columns=["dial", "value", "quantity", "estimate", "low", "high"])
 
 
 def dissociation(scores: pd.DataFrame, levels: str, score: str, split: str, *, seed: int = 0) -> pd.DataFrame:
-    """Whether each dial moves its own demand, and how little the other.
+    """Test whether each factor changes its own demand and not the other one.
 
-    A demand's movement is the slope of its least-squares line over the settings: from one end of the dial to the other.
-    It is taken seed by seed, for the settings of a seed share runs and levels, and gets a t interval over seeds.
+    A demand's movement is the slope of its least-squares line over the settings: over the whole range of the factor.
+    It is computed for each seed, as the settings of a seed share runs and levels, and gets a t interval over seeds.
 
     Parameters
     ----------
@@ -101,19 +102,20 @@ def dissociation(scores: pd.DataFrame, levels: str, score: str, split: str, *, s
     Returns
     -------
     pandas.DataFrame
-        One row a dial: own (the demand that should move), spearman (rank correlation of that demand, averaged over
-        seeds, with the dial), movement and other_movement (of the own and of the other demand), leak (share of the own
-        movement that the other makes, by its size), each with 95 % limits ``_low`` and ``_high``. Those of the leak are
-        Fieller's; infinite where the own demand may not move at all. All limits are NaN for a single seed.
+        One row a factor: dial (its name), own (the demand that should change), spearman (rank correlation of that
+        demand, averaged over seeds, with the factor), movement and other_movement (of the own and of the other demand),
+        leak (share of the own movement that the other makes, by its size), each with 95 % limits ``_low`` and
+        ``_high``. Those of the leak are Fieller's; infinite where the own demand may not move at all. All limits are
+        NaN for a single seed.
 
     References
     ----------
     Fieller, E. C. (1954), "Some problems in interval estimation", Journal of the Royal Statistical Society B 16.
     """
     rows = []
-    for dial, of_dial in scores.groupby("dial", sort=False):
-        values, cells = _cells_by_seed(of_dial, levels, score)
-        own_name, other_name = ("perceptual", "policy") if dial in PERCEPTUAL else ("policy", "perceptual")
+    for factor, of_factor in scores.groupby("dial", sort=False):
+        values, cells = _cells_by_seed(of_factor, levels, score)
+        own_name, other_name = ("perceptual", "policy") if factor in PERCEPTUAL else ("policy", "perceptual")
         own, other = (cells @ np.array(getattr(SPLITS[split], name).weights) for name in (own_name, other_name))
         slopes = np.stack([_slopes(values, own), _slopes(values, other)])
         measures = {
@@ -122,10 +124,10 @@ def dissociation(scores: pd.DataFrame, levels: str, score: str, split: str, *, s
             "other_movement": _mean_limits(slopes[1]),
             "leak": _leak(*slopes),
         }
-        row: dict[str, Any] = {"dial": dial, "own": own_name}
+        row: dict[str, Any] = {"dial": factor, "own": own_name}
         for name, (estimate, low, high) in measures.items():
             row |= {name: estimate, f"{name}_low": low, f"{name}_high": high}
-        finals, areas = (_cells_by_seed(of_dial, levels, name)[1].mean(axis=0) for name in ("final", "area"))
+        finals, areas = (_cells_by_seed(of_factor, levels, name)[1].mean(axis=0) for name in ("final", "area"))
         row |= {"lowest": float(finals.min()), "highest": float(areas.max())}
         within = row["lowest"] >= FLOOR and row["highest"] <= CEILING
         row["passes"] = within and measures["spearman"][0] >= SPEARMAN and measures["leak"][0] < LEAK
@@ -134,7 +136,7 @@ def dissociation(scores: pd.DataFrame, levels: str, score: str, split: str, *, s
 
 
 def alternatives(found: pd.DataFrame) -> pd.DataFrame:
-    """Compare families of scores and splits by how well they tell the dials apart.
+    """Compare families of scores and splits by how well they separate the factors.
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ def alternatives(found: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a (levels, score, split): passing and dials (numbers of dials), median_leak, worst_leak,
+        One row a (levels, score, split): passing and dials (numbers of factors), median_leak, worst_leak,
         lowest_spearman, and median_error (half-width of the interval of the own movement, as a share of it).
     """
     error = (found["movement_high"] - found["movement"]) / found["movement"].abs()
@@ -165,7 +167,7 @@ Limits = tuple[float, float, float]
 
 
 def _cells_by_seed(scores: pd.DataFrame, levels: str, score: str) -> tuple[Floats, Floats]:
-    """Settings of a dial, and the scores of the four cells, shape (seeds, settings, 4)."""
+    """Settings of a factor, and the scores of the four cells, shape (seeds, settings, 4)."""
     values = np.sort(scores["value"].unique())
     cells = [np.stack(cell_samples(scores[scores["value"] == value], levels, score)[0], axis=-1) for value in values]
     return values, np.stack(cells, axis=1)
@@ -203,7 +205,7 @@ def _leak(own: Floats, other: Floats) -> Limits:
 
 
 def _rank_correlation(values: Floats, demands: Floats, random: np.random.Generator) -> Limits:
-    """Spearman's correlation of the mean demand with the dial; for its limits every setting's mean is drawn anew."""
+    """Spearman's correlation of the mean demand with the factor; for its limits every setting's mean is drawn anew."""
     seeds = len(demands)
     mean = demands.mean(axis=0)
     estimate = float(_spearman(values, mean[None])[0])
@@ -215,9 +217,9 @@ def _rank_correlation(values: Floats, demands: Floats, random: np.random.Generat
 
 
 def _spearman(values: Floats, demands: Floats) -> Floats:
-    """Spearman's correlation of each row of demands with the dial; 0 for a row that is flat."""
+    """Spearman's correlation of each row of demands with the factor; 0 for a row that is flat."""
     ranks = stats.rankdata(np.round(demands, 9), axis=1)
     ranks -= ranks.mean(axis=1, keepdims=True)
-    of_dial = stats.rankdata(values) - (len(values) + 1) / 2
-    size = np.sqrt((ranks**2).sum(axis=1) * (of_dial**2).sum())
-    return np.divide(ranks @ of_dial, size, out=np.zeros(len(demands)), where=size > 0)
+    of_factor = stats.rankdata(values) - (len(values) + 1) / 2
+    size = np.sqrt((ranks**2).sum(axis=1) * (of_factor**2).sum())
+    return np.divide(ranks @ of_factor, size, out=np.zeros(len(demands)), where=size > 0)

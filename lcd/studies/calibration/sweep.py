@@ -1,4 +1,4 @@
-"""The runs of a calibration: every dial of Courier turned alone, as data."""
+"""The runs of a calibration: every difficulty factor of Courier varied alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lcd.envs.calibration.courier import EPISODE, Rules, num_distractors
-from lcd.envs.calibration.dials import PERCEPTUAL, POLICY, Dials
+from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
 from lcd.envs.calibration.optimum import expected_returns
 from lcd.experiments.plan import GamePlan, Plan, cells_of, evaluated_steps, weights_checksum
 from lcd.experiments.presets import Preset
@@ -29,97 +29,98 @@ PRESET = Preset(
     num_levels=100_000,
     hyperparameters=Hyperparameters(rollout_steps=EPISODE, minibatches=8, gamma=0.99),
 )
-"""What calibration spends on each cell of each setting. All games begin together, and so rollouts are whole episodes:
-halves would differ in their rewards, for debts are paid at the end."""
+"""What calibration spends on each cell of each setting. Rollouts are whole episodes, as all games begin together:
+halves of episodes would differ in their rewards, which may be paid at the end."""
 
 MOST_VALUES = 101
-"""Settings of a dial: each is a game whose best player is computed, and four cells of runs."""
+"""Limit of the settings of a factor: each needs an optimal policy, and four cells of runs."""
 
-_UNFELT_BY_IMITATION = ("delay", "sparsity")
+_IRRELEVANT_TO_IMITATION = ("delay", "sparsity")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Dials turned one at a time, all others left where they are.
+    """A sweep of difficulty factors, one at a time, with the others held constant.
 
     Attributes
     ----------
-    dials
-        Names of the dials to turn.
+    factors
+        Names of the factors to vary.
     values
         Settings of each.
     base
-        Where the dials are that are not turned.
+        Settings of the factors that are held constant.
     preset
-        What to spend on each cell of each setting.
+        Budget of each cell of each setting.
     """
 
-    dials: tuple[str, ...] = (*PERCEPTUAL, *POLICY)
+    factors: tuple[str, ...] = (*PERCEPTUAL, *POLICY)
     values: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    base: Dials = field(default_factory=Dials)
+    base: DifficultyFactors = field(default_factory=DifficultyFactors)
     preset: Preset = PRESET
 
     def __post_init__(self) -> None:
         known = (*PERCEPTUAL, *POLICY)
-        for dial in self.dials:
-            if dial not in known:
-                raise ValueError(f"Unknown dial {dial!r}: choose among {', '.join(known)}.")
-        if len(set(self.dials)) < max(1, len(self.dials)):
-            raise ValueError(f"Every dial is swept once, unlike in {', '.join(self.dials) or 'an empty list'}.")
+        for factor in self.factors:
+            if factor not in known:
+                raise ValueError(f"Unknown difficulty factor {factor!r}: choose among {', '.join(known)}.")
+        if len(set(self.factors)) < max(1, len(self.factors)):
+            raise ValueError(f"Every factor is swept once, unlike in {', '.join(self.factors) or 'an empty list'}.")
         if len(self.values) > MOST_VALUES:
-            raise ValueError(f"A dial is swept over at most {MOST_VALUES} settings, not over {len(self.values)}.")
+            raise ValueError(f"A factor is swept over at most {MOST_VALUES} settings, not over {len(self.values)}.")
         if len(set(self.values)) < max(2, len(self.values)):
-            raise ValueError(f"A dial is swept over two or more different settings, not over {list(self.values)}.")
+            raise ValueError(f"A factor is swept over two or more different settings, not over {list(self.values)}.")
         object.__setattr__(self, "values", tuple(float(value) + 0.0 for value in sorted(self.values)))
-        for dial in self.dials:
-            games = [_as_played(replace(self.base, **{dial: value})) for value in self.values]
+        for factor in self.factors:
+            games = [_as_played(replace(self.base, **{factor: value})) for value in self.values]
             for one, other, sooner, later in zip(games, games[1:], self.values, self.values[1:], strict=False):
                 if one == other:
                     raise ValueError(
-                        f"The dial {dial} has whole steps, and {sooner:g} and {later:g} are the same game: "
+                        f"The factor {factor} has whole steps, and {sooner:g} and {later:g} are the same game: "
                         "choose settings farther apart."
                     )
 
-    def settings(self) -> Iterator[tuple[str, float, Dials]]:
-        """Each dial at each value, with all dials as they are then."""
-        for dial in self.dials:
+    def settings(self) -> Iterator[tuple[str, float, DifficultyFactors]]:
+        """Each factor at each value, with the settings of all factors."""
+        for factor in self.factors:
             for value in self.values:
-                yield dial, value, replace(self.base, **{dial: value})
+                yield factor, value, replace(self.base, **{factor: value})
 
     def plan(self) -> Plan:
-        """All runs; settings that several dials share, and their runs, are there once."""
+        """All runs, without duplicates where factors share a setting."""
         return Plan(
-            tuple(plan_setting(dials, self.preset) for dials in dict.fromkeys(row[2] for row in self.settings()))
+            tuple(plan_setting(factors, self.preset) for factors in dict.fromkeys(row[2] for row in self.settings()))
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data that says everything the sweep would do."""
-        return {"format": FORMAT} | asdict(self)
+        """Plain data that describes the sweep completely."""
+        data = asdict(self)
+        return {"format": FORMAT, "dials": data.pop("factors")} | data
 
 
-def _as_played(dials: Dials) -> tuple[object, ...]:
-    """What the dials amount to."""
-    seen = tuple(getattr(dials, dial) for dial in PERCEPTUAL if dial != "distractors")
-    return (Rules.of(dials), num_distractors(dials), *seen)
+def _as_played(factors: DifficultyFactors) -> tuple[object, ...]:
+    """What the factors amount to, in the games' whole numbers."""
+    perceptual = tuple(getattr(factors, factor) for factor in PERCEPTUAL if factor != "distractors")
+    return (Rules.of(factors), num_distractors(factors), *perceptual)
 
 
-def _felt(dials: Dials, run: RunSettings) -> Dials:
-    """The dials without those that a run cannot depend on, so that what several settings share is trained once.
+def _relevant(factors: DifficultyFactors, run: RunSettings) -> DifficultyFactors:
+    """Set to 0 the factors that a run does not depend on, so that a run shared by several settings is trained once.
 
-    Label maps show nothing of the perceptual dials, and imitation never hears of rewards.
+    Label maps do not depend on the perceptual factors, and imitation does not depend on when rewards are paid.
     """
-    off = (*PERCEPTUAL * (run.view == "semantic"), *_UNFELT_BY_IMITATION * (run.learning == "imitation"))
-    return replace(dials, **dict.fromkeys(off, 0.0))
+    off = (*PERCEPTUAL * (run.view == "semantic"), *_IRRELEVANT_TO_IMITATION * (run.learning == "imitation"))
+    return replace(factors, **dict.fromkeys(off, 0.0))
 
 
-def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
-    """Lay out the four cells of one setting of the dials.
+def plan_setting(factors: DifficultyFactors, preset: Preset) -> GamePlan:
+    """Plan the four cells of one setting of the factors.
 
-    The teacher is the planner, and returns are counted between chance and the planner's, both computed.
+    The teacher is the planner. Scores are normalised by the computed returns of the random and of the optimal policy.
     """
     preset.check()
     evaluated = evaluated_steps(preset)
-    expected = expected_returns(dials)
+    expected = expected_returns(factors)
     base = RunSettings(
         game=CALIBRATION_GAME,
         view="semantic",
@@ -131,7 +132,7 @@ def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
         eye=weights_checksum(preset.encoder),
         num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
-        dials=dials,
+        dials=factors,
     )
     return GamePlan(
         game=CALIBRATION_GAME,
@@ -139,7 +140,7 @@ def plan_setting(dials: Dials, preset: Preset) -> GamePlan:
         normalisation=Normalisation(expected.random, expected.best, source="computed"),
         teacher_run=None,
         given_teacher=None,
-        cells=tuple(replace(run, dials=_felt(dials, run)) for run in cells_of(base, range(preset.seeds), EXPERT)),
+        cells=tuple(replace(run, dials=_relevant(factors, run)) for run in cells_of(base, range(preset.seeds), EXPERT)),
     )
 
 
@@ -149,27 +150,27 @@ def sweep_scores(sweep: Sweep, store: Store, budget: int | None = None) -> pd.Da
     Parameters
     ----------
     sweep, store
-        What was turned, and where its runs are.
+        The sweep, and the store of its runs.
     budget
-        Score only the curves' first part, as a sweep with a smaller budget would have; it ends at an evaluated step.
+        Score only the curves up to this evaluated step, as a sweep with a smaller budget would.
 
     Returns
     -------
     pandas.DataFrame
-        One row a (dial, value, view, learning, seed, levels): the columns of `lcd.measurement.scores.cell_scores`
-        behind the dial and its value. A setting that several dials share is there for each of them.
+        One row a (dial, value, view, learning, seed, levels): name and value of the factor, followed by the columns of
+        `lcd.measurement.scores.cell_scores`. A setting that several factors share occurs once for each of them.
 
     Raises
     ------
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
     """
-    of_settings: dict[Dials, pd.DataFrame] = {}
+    of_settings: dict[DifficultyFactors, pd.DataFrame] = {}
     parts: list[pd.DataFrame] = []
-    for dial, value, dials in sweep.settings():
-        if dials not in of_settings:
-            of_settings[dials] = _scores(plan_setting(dials, sweep.preset), store, budget)
-        parts.append(of_settings[dials].assign(dial=dial, value=value))
+    for factor, value, factors in sweep.settings():
+        if factors not in of_settings:
+            of_settings[factors] = _scores(plan_setting(factors, sweep.preset), store, budget)
+        parts.append(of_settings[factors].assign(dial=factor, value=value))
     table = pd.concat(parts, ignore_index=True).drop(columns="game")
     first: Sequence[str] = ("dial", "value")
     return table[[*first, *(name for name in table.columns if name not in first)]]

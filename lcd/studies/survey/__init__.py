@@ -1,1 +1,1 @@
-"""Many games diagnosed by one plan, and their results as tables."""
+"""Surveys: many games diagnosed by one plan, and their results as tables."""

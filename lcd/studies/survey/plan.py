@@ -1,4 +1,4 @@
-"""The plan of a survey: which games are diagnosed, and how much each may cost, in a file that people read and write."""
+"""The plan of a survey: its games and their budget, from a TOML file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
 ADJUSTABLE = ("steps", "seeds", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor")
-"""Numbers of a preset that a survey may replace."""
+"""Fields of a preset that a survey may replace."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """Which games to diagnose, all in the same way.
+    """A survey: games that are diagnosed with the same settings.
 
     Attributes
     ----------
@@ -32,13 +32,13 @@ class Survey:
     preset
         Name of the preset, see `lcd.experiments.presets`.
     changes
-        Numbers of the preset that are replaced, by name; see `ADJUSTABLE`.
+        Replaced fields of the preset, by name; see `ADJUSTABLE`.
     mode
         Procgen's distribution mode, ``"easy"`` or ``"hard"``.
     appearance
-        How the games are drawn: names in `lcd.envs.procgen.options.APPEARANCES`.
+        Appearance of the games: names in `lcd.envs.procgen.options.APPEARANCES`.
     train_teachers
-        Whether to train teachers even where references come with the package.
+        Whether to train teachers even where there are reference teachers.
     """
 
     games: tuple[str, ...]
@@ -80,7 +80,7 @@ class Survey:
 
     @classmethod
     def read(cls, source: Path | str) -> Survey:
-        """Read a survey's file, or the one of this name that comes with the package.
+        """Read the plan of a survey from a file, or a shipped one by its name.
 
         Parameters
         ----------
@@ -126,7 +126,7 @@ class Survey:
         )
 
     def only(self, games: Sequence[str]) -> Survey:
-        """The same survey of some of its games.
+        """Restrict the survey to some of its games.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Carrying out a survey: every game is diagnosed, and written down as soon as its runs are finished."""
+"""Execution of a survey: each game's diagnosis is written as soon as its runs are finished."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lcd.studies.survey.plan import Survey
 
 
 def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
-    """The folder of each game's diagnosis, after checking that none belongs to another plan.
+    """Output folder of each game's diagnosis, after checking that none belongs to another plan.
 
     Raises
     ------
@@ -30,7 +30,7 @@ def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
 
 
 class _Writing:
-    """Writes a game's diagnosis when the last of its runs is there."""
+    """Event listener that writes a game's diagnosis after the last of its runs."""
 
     def __init__(
         self, survey: Survey, out: Path, store: Store, listener: Listener, done: Callable[[Diagnosis], None]
@@ -68,7 +68,7 @@ def carry_out(
     listener: Listener = lambda event: None,
     done: Callable[[Diagnosis], None] = lambda diagnosis: None,
 ) -> None:
-    """Diagnose the games of a survey one after the other; runs that the store holds are not trained again.
+    """Diagnose the games of a survey; finished runs are taken from the store.
 
     Parameters
     ----------
@@ -79,20 +79,20 @@ def carry_out(
     store
         Folder of the runs.
     workers, threads
-        Worker processes, and torch threads in each; by default what is fastest here.
+        Worker processes, and torch threads in each; by default the fastest numbers for this machine.
     device
         Where torch computes.
     listener
-        Is told what happens, see `lcd.experiments.execution.Event`.
+        Called with every event, see `lcd.experiments.execution.Event`.
     done
-        Is given each diagnosis when it is written.
+        Called with each diagnosis when it is written.
 
     Raises
     ------
     ValueError
         If a game's folder belongs to another plan.
     lcd.experiments.execution.RunFailed
-        If a run failed; the same call goes on from the finished ones.
+        If a run failed; the same call resumes from the finished ones.
     """
     runs = Store(store)
     writing = _Writing(survey, out, runs, listener, done)

@@ -1,4 +1,4 @@
-"""The tables of a survey: every game's cells, curves and verdict, tidy, one row an observation."""
+"""Tidy tables of a survey: verdicts, scores, curves and demands of all games, one row an observation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lcd.studies.diagnosis import FORMAT, Diagnosis
 
 TABLES = ("games", "scores", "curves", "demands")
 FILES = {f"{name}.csv": name for name in TABLES}
-"""The tables by the files that hold them."""
+"""Names of the tables by their files."""
 
 COLUMNS = {
     "games": {
@@ -33,7 +33,7 @@ COLUMNS = {
         "seeds": "number of seeds a cell",
         "preset": "name of the preset, see lcd.experiments.presets; empty if unknown",
         "mode": "Procgen's distribution mode, easy or hard",
-        "appearance": "how the pixels are drawn, see lcd.envs.procgen.options.APPEARANCES; empty as players see them",
+        "appearance": "appearance of the frames, see lcd.envs.procgen.options.APPEARANCES; empty for the original",
         "training_levels": "number of levels that the learners train on",
         "encoder": "the learners' encoder",
         "random": "return that counts as 0",
@@ -42,7 +42,7 @@ COLUMNS = {
         "teacher_checksum": "SHA-256 of its file; empty for a teacher trained by the plan",
         "teacher_training": "the teacher's mean return on training levels, in game points",
         "teacher_unseen": "the same on unseen levels",
-        "core_hours": "what its runs cost: time times threads, other work on the machine included; empty if unknown",
+        "core_hours": "cost of its runs, wall-clock time times threads; empty if unknown",
         "verdict": "what limits the learner, see lcd.measurement.rule",
         "reason": "the numbers that the verdict rests on, in a sentence",
         "would_decide": "what would decide an inconclusive one, in sentences",
@@ -81,10 +81,10 @@ COLUMNS = {
         "estimate": "in units of the normalised score",
         "low": "lower 95 % limit",
         "high": "upper 95 % limit",
-        "over": "what was taken to vary: seeds, episodes or nothing",
+        "over": "source of the variance: seeds, episodes or nothing",
     },
 }
-"""What the columns of each table mean."""
+"""Meaning of the columns of each table."""
 
 _CELL = frozenset({"game", "view", "learning", "levels"})
 
@@ -104,19 +104,19 @@ KEYS = {
     "curves": ["game", "view", "learning", "seed", "levels", "step"],
     "demands": ["game", "quantity", "levels", "score"],
 }
-"""Columns of each table that tell its rows apart."""
+"""Columns of each table that identify a row."""
 
 LARGEST_NUMBER = 1e15
 """Beyond any budget, return or score; squares of it are still numbers."""
 
 LONGEST_TEXT = 10_000
-"""Signs of a text; the longest are what would decide a verdict."""
+"""Limit of the characters of a text; the longest are what would decide a verdict."""
 
 MOST_GAMES = 500
-"""Games of a survey: what is made of them takes time with the square of their number."""
+"""Limit of the games of a survey, as the time of a taxonomy grows with the square of their number."""
 
 CHOICES = {"view": VIEWS, "learning": LEARNINGS, "levels": LEVELS}
-"""What may stand in a column of `scores` and `curves`."""
+"""Allowed values in columns of `scores` and `curves`."""
 
 NEEDED = {
     "games": ["game", "budget", "random", "best", "verdict", "reason"],
@@ -124,14 +124,14 @@ NEEDED = {
     "curves": ["return", "score"],
     "demands": ["estimate"],
 }
-"""Columns of each table in which no value may be missing or infinite, beside its keys."""
+"""Columns of each table, besides its keys, in which no value may be missing or infinite."""
 
 ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder")
-"""Columns of `games` in which all games of a survey agree: what differs otherwise is the learner, not the game."""
+"""Columns of `games` in which all games of a survey must agree: else learners differ, not only games."""
 
 
 def check_alike(games: pd.DataFrame) -> None:
-    """Refuse games that were not measured alike, as the columns in `ALIKE` say.
+    """Check that games were measured with the same settings, the columns in `ALIKE`.
 
     Raises
     ------
@@ -176,7 +176,7 @@ class SurveyTables:
 
     @classmethod
     def of(cls, diagnoses: Iterable[Diagnosis]) -> SurveyTables:
-        """The tables of some diagnoses, each of another game."""
+        """Build the tables from diagnoses of different games."""
         return cls._together([_rows(diagnosis.to_json()) for diagnosis in diagnoses])
 
     @classmethod
@@ -226,7 +226,7 @@ class SurveyTables:
         return cls(games, **others)
 
     def _check_whole(self, folder: Path) -> None:
-        """Refuse tables that lack rows: every run has a score and a curve to the budget, every game all demands.
+        """Check that every run has a score and a curve up to the budget, and every game all demands.
 
         Raises
         ------
@@ -249,7 +249,7 @@ class SurveyTables:
                     )
 
     def updated(self, newer: SurveyTables) -> SurveyTables:
-        """These tables with the games of `newer` added to them, or in place of what they said of those games."""
+        """Return these tables with the games of `newer` added or replaced."""
 
         def update(name: str) -> pd.DataFrame:
             mine, theirs = getattr(self, name), getattr(newer, name)
@@ -260,7 +260,7 @@ class SurveyTables:
 
     @classmethod
     def kept(cls, folder: Path) -> SurveyTables | None:
-        """The tables that a folder keeps, none if it is empty or yet to be made.
+        """Read the tables of a folder, None if it is empty or missing.
 
         Raises
         ------
@@ -279,7 +279,7 @@ class SurveyTables:
 
     @classmethod
     def check_room(cls, folder: Path, plan: Plan) -> None:
-        """Find out whether the tables that a folder keeps can take each game of a plan, before it is measured.
+        """Check before training that each game of a plan can be added to a folder's tables.
 
         Raises
         ------
@@ -296,7 +296,7 @@ class SurveyTables:
             check_alike(pd.concat([games[games["game"] != game["game"]], planned]))
 
     def enter(self, folder: Path) -> None:
-        """Write these games into the tables that a folder keeps, in place of what they said of them.
+        """Add these games to the tables of a folder, replacing their earlier rows.
 
         Several processes may enter games into the same tables; they wait for one another.
 
@@ -310,14 +310,14 @@ class SurveyTables:
             (kept.updated(self) if kept else self).write(folder)
 
     def write(self, folder: Path) -> None:
-        """Write the tables as CSV, all of them or none, with their checksums."""
+        """Write the tables as CSV atomically, with their checksums."""
         rounded = {file: getattr(self, name).round(6) for file, name in FILES.items()}
         write_together(folder, {file: partial(table.to_csv, index=False) for file, table in rounded.items()})
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """What one diagnosis adds to each table."""
+    """Rows of one diagnosis for each table."""
 
     game: dict[str, Any]
     scores: pd.DataFrame
@@ -349,7 +349,7 @@ def _read_table(file: Path, content: bytes, name: str) -> pd.DataFrame:
 
 
 def _checked(table: pd.DataFrame, name: str, file: Path) -> pd.DataFrame:
-    """A table after a look at the kind and the size of every value.
+    """Check type and size of every value of a table.
 
     Raises
     ------
@@ -380,8 +380,8 @@ def _check_texts(values: pd.Series[Any], column: str, file: Path) -> None:
     for value in values.dropna():
         if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
             raise ValueError(
-                f"{file} holds {short(value)} in the column {column!r}, where a text of at most {LONGEST_TEXT:,} signs "
-                "belongs: restore it."
+                f"{file} holds {short(value)} in the column {column!r}, where a text of at most {LONGEST_TEXT:,} "
+                "characters belongs: restore it."
             )
 
 
@@ -421,7 +421,7 @@ def _read(file: Path) -> _Rows:
 
 
 def _measured(plan: dict[str, Any]) -> dict[str, Any]:
-    """How a game is measured, beside its budget, by the data of its plan."""
+    """Settings of a game's measurement, besides its budget, from its plan."""
     run: dict[str, Any] = next((run for run in plan.get("runs", []) if run["view"] == "pixels"), {})
     return {
         "mode": run.get("distribution_mode"),

@@ -1,4 +1,4 @@
-"""Whether other ways to measure demands agree: other scores, and the cheap estimate from generalisation."""
+"""Agreement of the demands with those by other scores, and with the cheap estimate from generalisation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lcd.studies.taxonomy.positions import PLANE, Cells
 
 
 def family_agreement(scores: pd.DataFrame, classes: NDArray[np.int64], refits: int = 20) -> pd.DataFrame:
-    """How far each family of scores agrees with the primary one.
+    """Agreement of each family of scores with the primary one.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def family_agreement(scores: pd.DataFrame, classes: NDArray[np.int64], refits: i
 
 
 def cheap_estimates(scores: pd.DataFrame) -> pd.DataFrame:
-    """The demands of every game by the factorial and from generalisation alone, side by side.
+    """Demands of every game by the factorial and from generalisation alone.
 
     Returns
     -------
@@ -67,9 +67,9 @@ def cheap_estimates(scores: pd.DataFrame) -> pd.DataFrame:
 def spearman_limits(correlation: float, count: int) -> tuple[float, float]:
     """95 % limits of Spearman's correlation over `count` pairs.
 
-    Fisher's transform with the standard error of Bonett and Wright. A perfect correlation has none; it is read as
-    halfway to the next lower one that so many pairs can have, which two neighbours out of order give. A bootstrap over
-    a handful of pairs would call it certain. Three pairs bound nothing.
+    Fisher's transform with the standard error of Bonett and Wright. A perfect correlation has none; it is replaced
+    by the value halfway to the next lower possible one, that of two neighbours out of order. A bootstrap over few pairs
+    would give it no width. Three pairs give no limits.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Classes of games in the plane of their demands: how many the data bear out, and which game belongs where."""
+"""Classes of games in the plane of their demands: their number, and the membership of each game."""
 
 from __future__ import annotations
 
@@ -21,31 +21,30 @@ MOST_CLASSES = 6
 DRAWS, REFITS, NULLS = 2000, 40, 99
 
 SIGNIFICANCE = 0.05
-"""Largest chance with which one class fewer may look as much worse as it does."""
+"""Significance level of the test for one more class."""
 
 STABLE = 0.5
-"""Least mean agreement between the classes and those of other draws of seeds, as adjusted Rand index."""
+"""Minimal mean adjusted Rand index between the classes and those of other draws of seeds."""
 
 UNDIVIDED = "no classes told apart"
-"""Name of the one class, where the data bear out no more."""
+"""Name of a single class, where the data support no more."""
 
 FARTHEST = 4.0
-"""Standard errors that a draw of seeds may lie off: the t of few seeds has no variance, and one draw would decide."""
+"""Draws of seeds are clipped at this number of standard errors, as the t of few seeds has no finite variance."""
 
 LARGER = 1.5
-"""How many times as large one demand must be as the other to give a class its name alone."""
+"""Ratio of the demands above which a class is named after the larger one alone."""
 
 
 TIGHTEST = 1e-6
-"""Least variance of a class, whose positions may be known exactly."""
+"""Lower bound of a class's variance, for positions without error."""
 
 
 class NoisyMixture(GaussianMixture):
-    """A mixture of Gaussians with one common covariance that is nowhere smaller than the noise of the positions.
+    """Gaussian mixture with a common covariance whose variances are at least the noise of the positions.
 
-    What is observed of positions has their noise in it already, so that nothing is added to its covariance: a variance
-    below the noise, in whatever direction, is raised to it. That is the covariance of greatest likelihood among those
-    that are no tighter than the noise.
+    The observed covariance already includes the noise, which is therefore not added. In every direction a variance
+    below the noise is raised to it: this is the maximum-likelihood covariance under that bound.
 
     Parameters
     ----------
@@ -75,12 +74,12 @@ class NoisyMixture(GaussianMixture):
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """A mixture of Gaussians over the positions of games, one component a class.
+    """Gaussian mixture over the positions of games, one component a class.
 
     Attributes
     ----------
     names : tuple of str
-        The classes in plain words, k of them.
+        Names of the k classes.
     mixture : sklearn.mixture.GaussianMixture
         Its components are in the order of the names.
     selection : pandas.DataFrame
@@ -120,7 +119,7 @@ class Classes:
 def find_classes(
     cells: Cells, *, draws: int = DRAWS, refits: int = REFITS, nulls: int = NULLS, seed: int = 0
 ) -> Classes:
-    """Find as many classes as the positions of games bear out, which may be one.
+    """Find the number of classes that the positions of games support, which may be one.
 
     Mixtures of Gaussians with one common covariance, never tighter than the positions are known, are fitted with one
     class, two and so on. One class more is accepted as long as games drawn from the mixture with one fewer would seldom
@@ -187,10 +186,10 @@ def _fit(places: Floats, classes: int, noise: float, seed: int) -> GaussianMixtu
 def _chance_of(
     fewer: GaussianMixture, more: GaussianMixture, places: Floats, noise: float, nulls: int, seed: int
 ) -> float:
-    """Chance that one class more fits games so much better that come from a mixture with one class fewer.
+    """P-value of one more class: parametric bootstrap of the likelihood ratio under the smaller mixture.
 
-    What is drawn scatters as the observed positions do, noise and all. The fitted covariance is about means that were
-    fitted as well, and so too small by a factor of (n − k)/n.
+    Draws have the observed covariance, which includes the noise. The fitted covariance is biased by the fitted means,
+    and so corrected by n/(n − k).
     """
     random, count = np.random.default_rng(seed), len(places)
     covariance = fewer.covariances_ * count / (count - fewer.n_components)
@@ -216,9 +215,9 @@ def _stability(fit: GaussianMixture, places: Floats, draws: Floats, noise: float
 
 
 def _names(centres: Floats, headrooms: list[float]) -> tuple[str, ...]:
-    """Name each class after the demands at its centre; classes of the same kind are told apart by how hard they are.
+    """Name each class after the demands at its centre; classes of the same kind get degrees.
 
-    A single class is a continuum, and what holds at its middle need not hold of a game in it.
+    A single class is a continuum, and has no such name.
     """
     if len(centres) == 1:
         return (UNDIVIDED,)
@@ -232,11 +231,11 @@ def _names(centres: Floats, headrooms: list[float]) -> tuple[str, ...]:
 
 
 def _kind(perceptual: float, policy: float, headroom: float) -> str:
-    seen, decided = perceptual >= NEGLIGIBLE, policy >= NEGLIGIBLE
-    if not seen and not decided:
+    has_perceptual, has_policy = perceptual >= NEGLIGIBLE, policy >= NEGLIGIBLE
+    if not has_perceptual and not has_policy:
         return "little learned within the budget" if headroom > SMALL_HEADROOM else "little to gain from either help"
-    if seen and (not decided or perceptual > LARGER * policy):
+    if has_perceptual and (not has_policy or perceptual > LARGER * policy):
         return "hard to see"
-    if decided and (not seen or policy > LARGER * perceptual):
+    if has_policy and (not has_perceptual or policy > LARGER * perceptual):
         return "hard to decide"
     return "hard to see and to decide"

@@ -1,4 +1,4 @@
-"""What the columns of a taxonomy's tables mean; those of a survey's own tables are in `lcd.studies.survey.tables`."""
+"""Meaning of the columns of a taxonomy's tables; those of a survey's tables are in `lcd.studies.survey.tables`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "covariance": "of the errors of the perceptual and the policy-learning demand, which share a cell",
         "class": "name of the likeliest class",
         "probability": "that the game belongs to it",
-        "capped": "demands that are all that both kinds of help reach together: perceptual, policy, both or none",
+        "floor_limited": "floor-limited demands, see lcd.measurement.rule: perceptual, policy, both or none",
         "verdict": "what limits the learner, see lcd.measurement.rule",
         "teacher_score": "the teacher's normalised score on unseen levels",
     },
@@ -30,7 +30,7 @@ COLUMNS: dict[str, dict[str, str]] = {
     "class_selection": {
         "classes": "number of classes that was tried",
         "bic": "Bayesian information criterion of the mixture, lower is better",
-        "p_value": "chance of so much better a fit than with one class fewer, if that were the truth; at least 0.01",
+        "p_value": "p-value of one more class, by a bootstrap of the likelihood ratio; at least 0.01",
         "stability": "mean adjusted Rand index between these classes and those of other draws of seeds",
         "chosen": "whether this is the number of classes",
     },
@@ -70,7 +70,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "score": "area, log_area or final",
         "perceptual": _CORRELATION.format("perceptual", "unseen levels' area"),
         "policy": _CORRELATION.format("policy-learning", "unseen levels' area"),
-        "classes": "number of classes that this score bears out",
+        "classes": "number of classes by this score",
         "rand": "adjusted Rand index between its classes and those of the unseen levels' area",
     },
     "cheap": {
@@ -95,4 +95,4 @@ COLUMNS: dict[str, dict[str, str]] = {
         "high": "its upper 95 % limit",
     },
 }
-"""What the columns of each table mean."""
+"""Meaning of the columns of each table."""

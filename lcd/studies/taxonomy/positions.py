@@ -1,4 +1,4 @@
-"""Where games lie in the plane of perceptual and policy-learning demand, and how well that is known."""
+"""Positions of games in the plane of perceptual and policy-learning demand, and their errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Cells:
 
     @classmethod
     def of(cls, scores: pd.DataFrame, levels: str = PRIMARY[0], score: str = PRIMARY[1]) -> Cells:
-        """Take them from a table of scores.
+        """Build from a table of scores.
 
         Parameters
         ----------
@@ -51,7 +51,7 @@ class Cells:
         Raises
         ------
         ValueError
-            If a game lacks a cell, or has one of a single seed, which says nothing of another.
+            If a game lacks a cell, or a cell has a single seed, so that its variance is unknown.
         """
         games, samples = [], []
         for game, rows in scores.groupby("game", sort=False):
@@ -60,8 +60,8 @@ class Cells:
                 raise ValueError(f"{game} has no scores of its cell {missing[0]}: diagnose it again.")
             if min(len(cell) for cell in cells) < 2:
                 raise ValueError(
-                    f"{game} has a cell of a single seed, which does not tell where another would put it: diagnose it "
-                    "with --seeds 2 or more."
+                    f"{game} has a cell of a single seed, whose variance over seeds is unknown: diagnose it with "
+                    "--seeds 2 or more."
                 )
             games.append(str(game))
             samples.append(cells)
@@ -82,7 +82,7 @@ class Cells:
         return self.means @ AXES.T
 
     def headrooms(self) -> Floats:
-        """What the learner with both kinds of help leaves to reach in each game, shape (n,)."""
+        """Headroom of each game, ``1 − d``, shape (n,)."""
         headroom = CONTRASTS["headroom"]
         return headroom.offset + self.means @ np.array(headroom.weights)
 
@@ -91,10 +91,10 @@ class Cells:
         return np.einsum("ik,nk,jk->nij", AXES, self.errors**2, AXES)
 
     def draws(self, count: int, seed: int = 0, *, farthest: float = np.inf) -> Floats:
-        """Positions as another draw of seeds may have put them.
+        """Positions under other draws of seeds.
 
-        Every cell's mean is drawn from its own t distribution over seeds: resampling three seeds would make them look
-        better known than they are.
+        The mean of every cell is drawn from its t distribution over seeds, as resampling three seeds would
+        underestimate the variance.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Cells:
         seed : int
             Of the draws.
         farthest : float
-            Most standard errors that a cell's mean is drawn from its estimate.
+            Number of standard errors at which draws of a cell's mean are clipped.
 
         Returns
         -------
@@ -122,7 +122,7 @@ class Cells:
 
 
 def position_table(scores: pd.DataFrame, levels: str = PRIMARY[0], score: str = PRIMARY[1]) -> pd.DataFrame:
-    """All quantities of every game with their intervals, as one row a game.
+    """All quantities of every game with their intervals, one row a game.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How far positions of games can be trusted: over seeds, by ranks, and with how many seeds and steps."""
+"""Reliability of the positions of games: over seeds, by ranks, and by numbers of seeds and steps."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ Floats = NDArray[np.float64]
 Limits = tuple[float, float, float]
 
 SEEDS = (2, 3, 4, 5, 7, 10, 15, 20)
-"""Numbers of seeds that the power table asks for."""
+"""Numbers of seeds in the power table."""
 
 MOST_SPLITS = 400
-"""Ways to halve the seeds that are averaged over; up to ten seeds there are fewer."""
+"""Limit of the splits that are averaged over; up to ten seeds there are fewer."""
 
 
 def intraclass_correlation(table: ArrayLike, level: float = 0.95) -> tuple[Limits, Limits]:
-    """Share of the variance between games: of one seed's measurement, and of the mean over all seeds.
+    """Intraclass correlations over games: of one seed's measurement, and of the mean over all seeds.
 
     ICC(1,1) and ICC(1,k) of a one-way random model, ``(MSB − MSW)/(MSB + (k−1) MSW)`` and ``(MSB − MSW)/MSB``, with
     the limits of the F distribution.
@@ -75,7 +75,7 @@ def intraclass_correlation(table: ArrayLike, level: float = 0.95) -> tuple[Limit
 
 
 def split_half(table: ArrayLike, seed: int = 0) -> float:
-    """Correlation over games between the means of two halves of the seeds, stepped up to all seeds.
+    """Split-half reliability over seeds, stepped up to all seeds.
 
     The mean over all ways to halve the seeds (one is left out where their number is odd), or over `MOST_SPLITS` that
     are drawn where there are more, stepped up by Spearman's and Brown's formula ``m r / (1 + (m − 1) r)``, where all
@@ -113,7 +113,7 @@ def _splits(seeds: int, seed: int) -> list[NDArray[np.intp]]:
 
 
 def reliability_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """How reproducible each demand is.
+    """Reliability of each demand.
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ def reliability_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.Data
 
 
 def rank_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """The rank of every game by each demand, 1 for the largest.
+    """Rank of every game by each demand, 1 for the largest.
 
     Returns
     -------
     pandas.DataFrame
-        One row a (game, demand): rank, and low and high, between which 95 % of other draws of seeds would put it.
+        One row a (game, demand): rank, and low and high, limits of 95 % of other draws of seeds.
     """
     drawn = cells.draws(draws, seed)
     rows = []
@@ -162,7 +162,7 @@ def rank_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
 
 
 def seeds_table(scores: pd.DataFrame, counts: Sequence[int] = SEEDS) -> pd.DataFrame:
-    """How many verdicts another number of seeds would decide, if estimates, spreads and noise are as they are now.
+    """Share of verdicts that other numbers of seeds would decide, at the present estimates, spreads and noise.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ def _intervals_at(
 
 
 def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
-    """What smaller budgets would have said, by the spread over seeds alone: the same curves, cut at each evaluation.
+    """Verdicts and ranks at smaller budgets: the same curves, cut at each evaluation, by the spread over seeds alone.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A taxonomy: the games of a survey sorted by what makes them hard, and new games placed among them."""
+"""A taxonomy: positions and classes of the games of a survey, and placement of new games."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lcd.measurement.rule import capped_demands
+from lcd.measurement.rule import floor_limited_demands
 from lcd.measurement.scores import late_gains
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.figures import registered
@@ -25,12 +25,12 @@ from lcd.studies.taxonomy.reliability import rank_table, reliability_table, seed
 
 FEWEST_GAMES = 3
 FIGURES = ("taxonomy", "curves", "ranks", "needs", "agreement")
-"""What can be drawn: the map, all learning curves, ranks, what verdicts need, and how far other scores agree."""
+"""Figures: the map, all learning curves, ranks, seeds and steps needed for verdicts, agreement of other scores."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A new game among the games of a taxonomy.
+    """Placement of a new game among the games of a taxonomy.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Placement:
 
 @dataclass(frozen=True, eq=False)
 class Taxonomy:
-    """Games sorted by their demands; built from the tables of a survey, and computed when it is asked.
+    """Taxonomy of games by their demands, computed lazily from the tables of a survey.
 
     Attributes
     ----------
@@ -100,10 +100,10 @@ class Taxonomy:
 
     @cached_property
     def positions(self) -> pd.DataFrame:
-        """One row a game: every quantity with its limits, the verdict, the class and its probability, and capped.
+        """One row a game: every quantity with its limits, verdict, class and its probability, and floor_limited.
 
-        That column names the demands, "perceptual", "policy" or both, that are as large as they could show at the
-        budget (`lcd.measurement.rule.capped_demands`); it is empty for most games.
+        The last column names the floor-limited demands, "perceptual", "policy" or both
+        (`lcd.measurement.rule.floor_limited_demands`); it is empty for most games.
         """
         table = position_table(self.tables.scores)
         found = self.classes
@@ -112,14 +112,14 @@ class Taxonomy:
         known = self.tables.games.set_index("game").loc[table["game"]]
         curves = dict(list(self.tables.curves.groupby("game")))
         return table.assign(
-            capped=[" ".join(capped_demands(late_gains(curves[game]))) for game in table["game"]],
+            floor_limited=[" ".join(floor_limited_demands(late_gains(curves[game]))) for game in table["game"]],
             verdict=known["verdict"].to_numpy(),
             teacher_score=((known["teacher_unseen"] - known["random"]) / (known["best"] - known["random"])).to_numpy(),
         )
 
     @cached_property
     def reliability(self) -> pd.DataFrame:
-        """How reproducible each demand is, see `lcd.studies.taxonomy.reliability.reliability_table`."""
+        """Reliability of each demand, see `lcd.studies.taxonomy.reliability.reliability_table`."""
         return reliability_table(self.cells)
 
     @cached_property
@@ -129,12 +129,12 @@ class Taxonomy:
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
-        """What other numbers of seeds would decide, see `lcd.studies.taxonomy.reliability.seeds_table`."""
+        """Verdicts at other numbers of seeds, see `lcd.studies.taxonomy.reliability.seeds_table`."""
         return seeds_table(self.tables.scores)
 
     @cached_property
     def steps(self) -> pd.DataFrame:
-        """What smaller budgets would have said, see `lcd.studies.taxonomy.reliability.steps_table`."""
+        """Verdicts and ranks at smaller budgets, see `lcd.studies.taxonomy.reliability.steps_table`."""
         return steps_table(self.tables.curves)
 
     @cached_property
@@ -149,7 +149,7 @@ class Taxonomy:
 
     @cached_property
     def cheap_agreement(self) -> pd.DataFrame:
-        """How far the two agree, see `lcd.studies.taxonomy.agreement.cheap_agreement`."""
+        """Agreement of the two, see `lcd.studies.taxonomy.agreement.cheap_agreement`."""
         return cheap_agreement(self.cheap)
 
     @cached_property
@@ -158,7 +158,7 @@ class Taxonomy:
         return aggregate_table(self.cells)
 
     def as_tables(self) -> dict[str, pd.DataFrame]:
-        """Everything that `lcd taxonomy` writes, by name; for the columns see `lcd.studies.taxonomy.columns`."""
+        """All tables that `lcd taxonomy` writes, by name; for the columns see `lcd.studies.taxonomy.columns`."""
         names = self.classes.names
         membership = pd.DataFrame(
             {
@@ -182,14 +182,14 @@ class Taxonomy:
         }
 
     def plot(self, name: str = "taxonomy") -> Figure:
-        """Draw the map of the games, or another of `FIGURES`."""
+        """Plot the map of the games, or another of `FIGURES`."""
         if name not in FIGURES:
             raise ValueError(f"There is no figure {name!r} of a taxonomy: there are {', '.join(FIGURES)}.")
         figure: Figure = registered(name)(self)
         return figure
 
     def place(self, diagnosis: Diagnosis | SurveyTables, draws: int = DRAWS) -> Placement:
-        """Place a game that is not part of the taxonomy.
+        """Find the nearest games and the classes of a new game.
 
         Parameters
         ----------
@@ -223,7 +223,7 @@ class Taxonomy:
 
 @contextmanager
 def _global_seed(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator for a while: rliable draws from it, whatever it is given."""
+    """Seed NumPy's global generator temporarily, as rliable always draws from it."""
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed)  # noqa: NPY002
     try:

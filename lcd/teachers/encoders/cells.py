@@ -1,4 +1,4 @@
-"""What the label map of a game on a grid shows in each of its cells."""
+"""Reading the label maps of grid games cell by cell, and an encoder of privileged features."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lcd.agents.encoders.convolutional import Encoder
 from lcd.teachers.encoders.egocentric import PLAYER
 
 WINDOW = 3
-"""Pixels in the middle of a cell, each way, that say what is there: the smallest thing to find there is no wider."""
+"""Side of the window in a cell's centre that is read, in pixels: no object of interest is smaller."""
 
 
 class Cells(nn.Module):
-    """Reads label maps cell by cell.
+    """Read label maps cell by cell.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ class Cells(nn.Module):
     count
         Cells of the level in each direction.
     kinds
-        Labels of the things to look for.
+        Labels of the objects to look for.
     """
 
     kinds: torch.Tensor
@@ -45,14 +45,14 @@ class Cells(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def player(self, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where the player is, down and to the right in cells, and its row and column; each of shape (2, batch)."""
+        """The player's position, down and to the right in cells, and its row and column; each of shape (2, batch)."""
         player = (labels == PLAYER).view(torch.uint8)
-        seen = torch.stack([player.amax(dim=2), player.amax(dim=1)]).float()
-        place = (seen @ self.places) / seen.sum(dim=2).clamp(min=1)
+        occupied = torch.stack([player.amax(dim=2), player.amax(dim=1)]).float()
+        place = (occupied @ self.places) / occupied.sum(dim=2).clamp(min=1)
         return place, place.long().clamp(max=self.count - 1)
 
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
-        """Which kinds of things each cell shows in its middle, shape (batch, kinds, count, count), bool."""
+        """Which kinds of objects each cell has in its centre, shape (batch, kinds, count, count), bool."""
         middles = labels.index_select(1, self.pixels).index_select(2, self.pixels)[:, None]
         there = (middles == self.kinds).view(-1, len(self.kinds), self.count, WINDOW, self.count, WINDOW)
         for side in (3, 4):
@@ -61,27 +61,27 @@ class Cells(nn.Module):
         return there
 
 
-class ToldEncoder(Encoder):
-    """Two layers over numbers that something tells from a label map, without learning.
+class PrivilegedFeatureEncoder(Encoder):
+    """Two layers over fixed features that are computed from a label map by planning.
 
     Parameters
     ----------
     observation_space
         Label maps, shape (height, width).
-    told
-        Gives numbers of shape (batch, size) for label maps of shape (batch, height, width).
+    extractor
+        Module without parameters that maps label maps, shape (batch, height, width), to features, shape (batch, size).
     size
-        How many.
+        Number of features of the extractor.
     features_dim
-        Number of features.
+        Number of features of the encoder.
     """
 
     reads_frames = False
 
-    def __init__(self, observation_space: spaces.Space, told: nn.Module, size: int, features_dim: int) -> None:
+    def __init__(self, observation_space: spaces.Space, extractor: nn.Module, size: int, features_dim: int) -> None:
         super().__init__(observation_space, features_dim)
         self.network = nn.Sequential(
-            told,
+            extractor,
             nn.Linear(size, features_dim),
             nn.ReLU(inplace=True),
             nn.Linear(features_dim, features_dim),

@@ -1,4 +1,4 @@
-"""An encoder of label maps that puts the player in the middle."""
+"""Egocentric encoders of label maps: the map is shifted so that the player is in the centre."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from lcd.agents.encoders.convolutional import CHANNELS, SizedEncoder, StridedCon
 from lcd.agents.encoders.registry import register_encoder
 
 PLAYER, OUTSIDE = 1, 64
-"""Label of the player in every Procgen game that shows it apart, and of nothing that a game draws."""
+"""Label of the player in the Procgen games that have one, and a label that no game draws."""
 
 
 @register_encoder("egocentric")
 class Egocentric(SizedEncoder):
-    """Three convolutions over the whole label map at half its resolution, with the player always in the middle.
+    """Three convolutions over the whole label map at half its resolution, with the player in the centre.
 
-    Where things are relative to the player is then the same wherever both are, so a policy learns from a tenth of the
-    steps in games that a fixed camera watches. Where the player's label is missing, the map stays as it is.
+    Positions relative to the player are then independent of its own position, so that games with a fixed camera are
+    learned in a tenth of the steps. Where the player's label is missing, the map stays as it is.
 
     Parameters
     ----------
@@ -55,39 +55,39 @@ class Egocentric(SizedEncoder):
 
 @register_encoder("egocentric-near")
 class NearEgocentric(Egocentric):
-    """The same at full resolution, as far as half the map on each side: for games in which small sizes decide.
+    """Egocentric encoder at full resolution, up to half a map on each side: for games in which small sizes matter.
 
-    In bigfish, whose player eats what is smaller and is eaten by what is larger, half the resolution hides which is
-    which: this one returns 7.7 after half a million steps, the other 1.3.
+    In bigfish the player eats smaller fish and is eaten by larger ones, which half the resolution does not tell apart:
+    this encoder returns 7.7 after half a million steps, `Egocentric` 1.3.
     """
 
     @staticmethod
     def arranged(labels: torch.Tensor) -> torch.Tensor:
-        """Label maps around the player, at their resolution."""
+        """Label maps around the player, at full resolution."""
         return _centred(labels, *_places(labels), labels.shape[1:])
 
 
 @register_encoder("egocentric-plunder")
 class PlunderEgocentric(Egocentric):
-    """The same for plunder, whose label maps name ships by their kind: here by their part in the game."""
+    """Egocentric encoder for plunder, in whose label maps it renames ships from their kind to their role."""
 
     @staticmethod
     def arranged(labels: torch.Tensor) -> torch.Tensor:
         """Label maps around the player's ship, with one label for the kind to hit and one for all others."""
-        return around_player(ships_by_part(labels))
+        return around_player(ships_by_role(labels))
 
 
 SHIPS = (8, 59, 60, 61, 62, 63)
 TARGET, SPARED = SHIPS[:2]
-"""Labels of plunder's ships, and what two of them mean where ships are told by their part."""
+"""Labels of plunder's ships, and the two that stand for roles in the renamed maps."""
 
 _LEGEND = (57, 5)
 _HARBOUR = (slice(50, None), slice(14, None))
 """Where plunder shows the kind to hit, and where only the player's ship can be; rows and columns."""
 
 
-def ships_by_part(labels: torch.Tensor) -> torch.Tensor:
-    """Plunder's label maps with `PLAYER`, `TARGET` and `SPARED` in place of the six kinds of ship.
+def ships_by_role(labels: torch.Tensor) -> torch.Tensor:
+    """Replace the six kinds of ship in plunder's label maps by `PLAYER`, `TARGET` and `SPARED`.
 
     Parameters
     ----------
@@ -107,9 +107,9 @@ def ships_by_part(labels: torch.Tensor) -> torch.Tensor:
 
 
 def around_player(labels: torch.Tensor) -> torch.Tensor:
-    """Label maps at half their resolution, moved so that the player is in the middle.
+    """Label maps at half their resolution, shifted so that the player is in the centre.
 
-    Four pixels become the largest of their labels, so that nothing small gets lost in front of nothing.
+    Each pixel is the largest label of four, so that small objects on empty ground are kept.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def around_player(labels: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     torch.Tensor, shape (batch, height, width), uint8
-        The player at (height / 2, width / 2); what lies outside the map is `OUTSIDE`, and the whole map is in sight.
+        The player is at (height / 2, width / 2); pixels outside the map are `OUTSIDE`, and the whole map is included.
     """
     rows, columns = _places(labels)
     halves = torch.maximum(
@@ -136,7 +136,7 @@ def _places(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _centred(maps: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, size: torch.Size) -> torch.Tensor:
-    """A window of a size around a place in each map."""
+    """Crop a window of a given size around a position in each map."""
     height, width = size
     margins = (width // 2, width // 2, height // 2, height // 2)
     cut = _windows_in_memory if maps.device.type == "cpu" else _windows
@@ -144,7 +144,7 @@ def _centred(maps: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, size
 
 
 def _middle(occupied: torch.Tensor) -> torch.Tensor:
-    """Middle of the places that hold 1 and not 0 in each row, that of the row where there are none; shape (batch,)."""
+    """Middle of the range of ones in each row, or of the row where there are none; shape (batch,)."""
     length = occupied.shape[1]
     first, last = occupied.argmax(dim=1), length - 1 - occupied.flip(1).argmax(dim=1)
     return torch.where(occupied.amax(dim=1) > 0, (first + last + 1) // 2, length // 2)
@@ -159,6 +159,6 @@ def _windows(maps: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height
 def _windows_in_memory(
     maps: torch.Tensor, tops: torch.Tensor, lefts: torch.Tensor, height: int, width: int
 ) -> torch.Tensor:
-    """The same, in the processor's memory, where NumPy copies whole rows and is ten times as fast."""
+    """`_windows` on the CPU, where NumPy copies whole rows and is ten times as fast."""
     views = np.lib.stride_tricks.sliding_window_view(maps.numpy(), (height, width), axis=(1, 2))  # type: ignore[call-overload]
     return torch.from_numpy(views[np.arange(len(maps)), tops.numpy(), lefts.numpy()])

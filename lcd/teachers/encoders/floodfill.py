@@ -1,4 +1,4 @@
-"""Encoders of label maps of mazes that are told the way, not taught it: where the next goal lies."""
+"""Privileged-feature encoders for mazes: a flood fill from the goal gives the direction of the shortest path."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from torch.nn import functional
 
 from lcd.agents.encoders.convolutional import CHANNELS, label_channels
 from lcd.agents.encoders.registry import register_encoder
-from lcd.teachers.encoders.cells import WINDOW, Cells, ToldEncoder
-from lcd.teachers.encoders.recurrent import SAMPLES, Wayfinder
+from lcd.teachers.encoders.cells import WINDOW, Cells, PrivilegedFeatureEncoder
+from lcd.teachers.encoders.recurrent import SAMPLES, RecurrentEncoder
 
-NEXT = ((-1, 0), (1, 0), (0, -1), (0, 1))
+NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 """Rows and columns from a cell to those that share an edge with it: up, down, left, right."""
 
 GOAL, WALL = 3, 52
 """Labels in maze; heist's walls have the same."""
 
-STEPS_PER_CELL = 6
-"""How many steps of a flood there are for each cell across: the ways of a perfect maze are up to that long."""
+FLOOD_STEPS_PER_CELL = 6
+"""Steps of a flood for each cell across: an upper bound of path lengths in a perfect maze."""
 
 
 @register_encoder("floodfill-maze")
-class MazeFloodfill(Wayfinder):
-    """What a wayfinder tells, and which of the cells beside the player lie nearer to the cheese of a maze.
+class MazeFloodfill(RecurrentEncoder):
+    """Features of a recurrent encoder, and which of the cells beside the player lie nearer to the cheese of maze.
 
-    A wayfinder must learn to carry word from cell to cell, and hears from as far as it has rounds. Here the label map
-    is flooded from the goal, around the walls, as far as the level goes: that much of planning is built in and not
-    learned, so this is an encoder for teachers, who may be made with every means, and not for learners that are
-    compared.
+    `RecurrentEncoder` must learn to propagate distances, and only as far as it has rounds. Here the label map is
+    flooded from the goal over the whole level. This part of planning is built in and not learned: the encoder is for
+    teachers, which may use privileged features, and not for learners that are compared.
 
     Parameters
     ----------
     observation_space, **sizes
-        As in `lcd.agents.Wayfinder`; a few rounds do, for they need to carry word only of what is near.
+        As in `lcd.teachers.encoders.recurrent.RecurrentEncoder`; a few rounds suffice, as they need to cover only the
+        player's surroundings.
     """
 
     same_operations = False  # a flood ends where nothing more gets wet
 
     def __init__(self, observation_space: spaces.Space, **sizes: int) -> None:
         super().__init__(observation_space, **sizes)
-        self.network = self.with_features(_Flooded(self.backbone))
+        self.network = self.with_features(_FloodFeatures(self.backbone))
 
 
 @register_encoder("floodfill-heist")
-class HeistFloodfill(ToldEncoder):
-    """Which of the cells beside the player lie nearer to the next thing to fetch in heist, around what is closed.
+class HeistFloodfill(PrivilegedFeatureEncoder):
+    """Which of the cells beside the player lie nearer to the next goal of heist.
 
-    The nearest key that can be reached, and when none can, the exit: a door is closed while its key is not held. For
-    teachers only, as `MazeFloodfill` is.
+    The next goal is the nearest key that can be reached, and the exit when none can. A door is closed while its key is
+    not held. For teachers only, as `MazeFloodfill` is.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class HeistFloodfill(ToldEncoder):
     """
 
     def __init__(self, observation_space: spaces.Space, features_dim: int = 128) -> None:
-        super().__init__(observation_space, _NextErrand(), _NextErrand.size, features_dim)
+        super().__init__(observation_space, _NextGoalFeatures(), _NextGoalFeatures.size, features_dim)
 
 
 KEYS, DOORS, EXIT = (3, 61, 60), (2, 63, 62), 10
@@ -69,11 +69,11 @@ KEYS, DOORS, EXIT = (3, 61, 60), (2, 63, 62), 10
 HEIST_CELLS = 9
 
 _RING, _BESIDE_RING = (3, (61, 57, 53)), (2, 5)
-"""Row and columns of pixels where easy levels show held keys, and rows of which a key in a cell reaches one."""
+"""Row and columns of pixels that show held keys in easy levels, and two rows of which a key in a cell covers one."""
 
 
-class _NextErrand(nn.Module):
-    """What a flood from the next thing to fetch says where the player is."""
+class _NextGoalFeatures(nn.Module):
+    """Features of a flood fill from the next goal, read out at the player's cell."""
 
     size = 13
     keys: torch.Tensor
@@ -85,7 +85,7 @@ class _NextErrand(nn.Module):
 
     @torch.no_grad()
     def forward(self, labels: torch.Tensor) -> torch.Tensor:
-        """Numbers of shape (batch, size)."""
+        """Features of shape (batch, size)."""
         (down, right), (row, column) = self.cells.player(labels)
         there, held = self.cells(labels), self._held(labels)
         keys, doors, exits, walls = there[:, :3], there[:, 3:6], there[:, 6], there[:, 7]
@@ -95,12 +95,12 @@ class _NextErrand(nn.Module):
         closed = (doors & ~held[:, :, None, None]).any(dim=1) | walls
         goals = torch.cat([keys.any(dim=1), exits])
         to_keys, to_exit = arrival_times(goals, ~closed.repeat(2, 1, 1), row.repeat(2), column.repeat(2)).chunk(2)
-        never = STEPS_PER_CELL * HEIST_CELLS
+        never = FLOOD_STEPS_PER_CELL * HEIST_CELLS
         fetches = to_keys[:, :1] < never
         times = torch.where(fetches, to_keys, to_exit)
         nearer = times[:, 1:] < times[:, :1]
         place = torch.stack([down - row - 0.5, right - column - 0.5, times[:, 0] / never], dim=1)
-        reached = (times[:, 1:] < never).sum(dim=1, keepdim=True) / len(NEXT)
+        reached = (times[:, 1:] < never).sum(dim=1, keepdim=True) / len(NEIGHBOURS)
         return torch.cat([nearer, place, fetches, held, times[:, :1] == 0, reached], dim=1).float()
 
     def _held(self, labels: torch.Tensor) -> torch.Tensor:
@@ -114,8 +114,8 @@ class _NextErrand(nn.Module):
         return held[:, :, None] & (torch.arange(HEIST_CELLS, device=held.device) >= HEIST_CELLS - 2)
 
 
-class _Flooded(nn.Module):
-    """A wayfinder's numbers, and what a flood from the goal says where the player is."""
+class _FloodFeatures(nn.Module):
+    """Features of the recurrent rounds, and of a flood fill from the goal at the player's cell."""
 
     goal: torch.Tensor
     wall: torch.Tensor
@@ -128,16 +128,16 @@ class _Flooded(nn.Module):
             self.register_buffer(name, levels.flatten(), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Numbers of shape (batch, 4 * depth + 7)."""
+        """Features of shape (batch, 4 * depth + 7)."""
         with torch.no_grad():
-            told = self.told(images.detach())
-        return torch.cat([self.rounds(images), told.to(images.dtype)], dim=1)
+            flooded_features = self.flood(images.detach())
+        return torch.cat([self.rounds(images), flooded_features.to(images.dtype)], dim=1)
 
-    def told(self, images: torch.Tensor) -> torch.Tensor:
-        """What a flood says, shape (batch, 7).
+    def flood(self, images: torch.Tensor) -> torch.Tensor:
+        """Features of the flood, shape (batch, 7).
 
-        Whether the cell above, below, left and right of the player's is nearer to the goal; where in its cell the
-        player is, down and to the right; how far it has to go.
+        Whether the cell above, below, left and right of the player's is nearer to the goal; the player's offset in its
+        cell, down and to the right; and the length of the path to the goal.
         """
         player = images[:, -1].float()
         cells = player.shape[1] // SAMPLES
@@ -149,19 +149,19 @@ class _Flooded(nn.Module):
         goal, wall = ((middles == levels.to(middles.dtype)).all(dim=-1) for levels in (self.goal, self.wall))
         times = arrival_times(goal, ~wall, row, column)
         nearer = (times[:, 1:] < times[:, :1]).float()
-        far = times[:, 0] / (STEPS_PER_CELL * cells)
+        far = times[:, 0] / (FLOOD_STEPS_PER_CELL * cells)
         return torch.cat([nearer, torch.stack([down - row, right - column, far], dim=1)], dim=1)
 
 
 def arrival_times(goals: torch.Tensor, free: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
-    """When a flood from the goals arrives at a cell and at those beside it.
+    """Arrival time of a flood from the goals at a cell and at its neighbours.
 
-    A row of cells is one number, a bit a cell, so that a step of the flood is a handful of operations.
+    A row of cells is one integer, one bit a cell, so that a step of the flood takes few operations.
 
     Parameters
     ----------
     goals, free : torch.Tensor, shape (batch, cells, cells), bool
-        Where the flood begins, and where it goes; goals are free. At most 60 cells across.
+        Sources of the flood, and cells that it can enter; goals are free. At most 60 cells across.
     row, column : torch.Tensor, shape (batch,)
         The cell.
 
@@ -169,24 +169,24 @@ def arrival_times(goals: torch.Tensor, free: torch.Tensor, row: torch.Tensor, co
     -------
     torch.Tensor, shape (batch, 5), float32
         Steps to the cell itself, and to the cells above, below, left and right of it; the number of all steps where
-        the flood does not come, or there is no such cell.
+        the flood does not arrive or there is no such cell.
     """
     cells = goals.shape[1]
     bits = 2 << torch.arange(cells, device=goals.device)  # the lowest bit stays free: what flows over the edge is lost
     wet, open_ = (functional.pad((mask * bits).sum(dim=2), (1, 1)) for mask in (goals, goals | free))
-    around = torch.tensor([(0, 0), *NEXT], device=goals.device)
+    around = torch.tensor([(0, 0), *NEIGHBOURS], device=goals.device)
     rows = row[:, None] + 1 + around[:, 0]
     shifts = column[:, None] + 1 + around[:, 1]
     times = torch.zeros(rows.shape, dtype=torch.int64, device=goals.device)
     looks = steps_between_looks(goals.device)
-    for step in range(STEPS_PER_CELL * cells):
+    for step in range(FLOOD_STEPS_PER_CELL * cells):
         times += 1 - (wet.gather(1, rows) >> shifts & 1)
         spread = flooded(wet, open_)
         if step % looks == looks - 1 and torch.equal(spread, wet):
             break
         wet = spread
     arrived = (wet.gather(1, rows) >> shifts & 1).bool()
-    return torch.where(arrived, times, STEPS_PER_CELL * cells).float()
+    return torch.where(arrived, times, FLOOD_STEPS_PER_CELL * cells).float()
 
 
 def steps_between_looks(device: torch.device) -> int:
@@ -198,7 +198,7 @@ def steps_between_looks(device: torch.device) -> int:
 
 
 def flooded(wet: torch.Tensor, free: torch.Tensor) -> torch.Tensor:
-    """Cells that are wet one step later, a row of cells in a number, a bit a cell; both of shape (batch, rows)."""
+    """Advance a flood by one step; each row of cells is an integer, one bit a cell. Both of shape (batch, rows)."""
     spread = wet | wet << 1 | wet >> 1
     spread[:, 1:] |= wet[:, :-1]
     spread[:, :-1] |= wet[:, 1:]

@@ -1,4 +1,4 @@
-"""An encoder of label maps for games on a grid: it passes word from cell to cell until the way is known."""
+"""A recurrent encoder of label maps for grid games, which passes messages between cells as value iteration does."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from lcd.agents.encoders.registry import register_encoder
 from lcd.teachers.encoders.egocentric import PLAYER
 
 LARGEST = 64
-"""Cells, depth and rounds, each: no game of Procgen has more cells than a frame has pixels."""
+"""Limit of the number of cells, of the depth and of the rounds: no game of Procgen has more cells."""
 
 SAMPLES = 5
-"""Rows and columns of the label map that are looked at in each cell."""
+"""Rows and columns of the label map that are sampled in each cell."""
 
 
 @register_encoder("wayfinder")
-class Wayfinder(Encoder):
-    """One small convolution over the cells of a level, applied again and again, and read where the player is.
+class RecurrentEncoder(Encoder):
+    """One small convolution over the cells of a level, applied recurrently and read out at the player's cell.
 
-    A way through a maze is as long as it is, and a stack of layers reaches as far as there are layers. Here each round
-    carries what a cell knows one cell further, with the same weights, as value iteration does (after Tamar et al.,
-    *Value Iteration Networks*, 2016, arXiv:1602.02867), and every round sees the level anew (as in Bansal et al.,
-    *End-to-end Algorithmic Synthesis with Recurrent Networks*, 2022, arXiv:2202.05826).
+    A stack of layers reaches only as far as there are layers, which is too short for paths through a maze. Here each
+    round propagates the hidden state by one cell with the same weights, as value iteration does (after Tamar et al.,
+    *Value Iteration Networks*, 2016, arXiv:1602.02867), and every round receives the level as input again (as in Bansal
+    et al., *End-to-end Algorithmic Synthesis with Recurrent Networks*, 2022, arXiv:2202.05826).
 
     Parameters
     ----------
@@ -37,10 +37,10 @@ class Wayfinder(Encoder):
     cells
         Cells of the level in each direction.
     depth
-        Numbers that a cell carries.
+        Hidden units of a cell.
     rounds
-        How often cells hear from those next to them, and so how many cells away from the player what decides may be;
-        by default four for every three cells across.
+        Number of recurrent steps, and so the reach of the encoder in cells; by default four for every three cells
+        across.
     features_dim
         Number of features.
     """
@@ -75,7 +75,7 @@ class Wayfinder(Encoder):
         return dict(zip(("cells", "depth", "rounds"), numbers, strict=False))
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
-        """Samples of label maps, in the type that the convolutions compute in; the last channel shows the player."""
+        """Samples of label maps, in the dtype of the convolutions; the last channel marks the player."""
         labels = observations.index_select(1, self.rows).index_select(2, self.columns)
         colours = _colours(computing_type(observations.device), observations.device)
         channels = colours.view(_AS_ONE[colours.dtype]).squeeze(1).index_select(0, labels.flatten().int())
@@ -83,12 +83,12 @@ class Wayfinder(Encoder):
 
 
 _AS_ONE = {torch.float16: torch.int64, torch.bfloat16: torch.int64, torch.float32: torch.complex128}
-"""Four numbers read as one, which is looked up in a fifth of the time."""
+"""Four channels are looked up as one number, in a fifth of the time."""
 
 
 @cache
 def _colours(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Channels of each label, shape (labels, channels): its levels, and whether it is the player."""
+    """Channels of each label, shape (labels, channels): its code, and whether it is the player."""
     with torch.inference_mode(False):
         labels = torch.arange(LABELS, dtype=torch.uint8, device=device)
         levels = label_channels(labels[None, None], dtype)[0, :, 0].T
@@ -96,7 +96,10 @@ def _colours(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
 
 
 class _Rounds(nn.Module):
-    """What the player's cell knows after some rounds and what it shows, and the mean of what all cells know."""
+    """Recurrent rounds over cells, read out as the player's hidden state and input and the mean hidden state.
+
+    The names of the layers are those in the weights of the reference teachers.
+    """
 
     def __init__(self, depth: int, count: int) -> None:
         super().__init__()
@@ -106,23 +109,23 @@ class _Rounds(nn.Module):
         self.pass_on = nn.Conv2d(depth, depth, kernel_size=3, padding=1, bias=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Numbers of shape (batch, 4 * depth)."""
-        shown = functional.relu(self.look(images))
-        told = self.tell(shown)
-        known = _bounded(told)
+        """Features of shape (batch, 4 * depth)."""
+        embedded = functional.relu(self.look(images))
+        inputs = self.tell(embedded)
+        hidden = _bounded(inputs)
         for _ in range(self.count):
-            known = _bounded(self.pass_on(known).add_(told))
+            hidden = _bounded(self.pass_on(hidden).add_(inputs))
         player = functional.avg_pool2d(images[:, -1:].contiguous(), SAMPLES).flatten(2)
         here = player / player.sum(dim=2, keepdim=True).clamp(min=1e-3)
-        at_player = [(here @ _as_rows(numbers)).squeeze(1) for numbers in (known, shown)]
-        return torch.cat([*at_player, known.mean(dim=(2, 3))], dim=1)
+        at_player = [(here @ _as_rows(values)).squeeze(1) for values in (hidden, embedded)]
+        return torch.cat([*at_player, hidden.mean(dim=(2, 3))], dim=1)
 
 
-def _as_rows(numbers: torch.Tensor) -> torch.Tensor:
-    """What each cell holds, shape (batch, cells, numbers), without moving it when it lies channels last."""
-    return numbers.flatten(2).transpose(1, 2)
+def _as_rows(values: torch.Tensor) -> torch.Tensor:
+    """Values of each cell, shape (batch, cells, channels), without a copy when they are in channels-last order."""
+    return values.flatten(2).transpose(1, 2)
 
 
-def _bounded(known: torch.Tensor) -> torch.Tensor:
-    """Between 0 and 1 but for a slope that gradients pass: nothing grows from round to round."""
-    return known.clamp(0.0, 1.0).add_(known, alpha=0.05)
+def _bounded(hidden: torch.Tensor) -> torch.Tensor:
+    """Clamp to [0, 1] with a small slope outside: values stay bounded over the rounds, and gradients pass."""
+    return hidden.clamp(0.0, 1.0).add_(hidden, alpha=0.05)

@@ -1,4 +1,4 @@
-"""The egocentric encoder sees the same wherever the player is, and misses nothing small."""
+"""Egocentric encoders are invariant to the player's position, and keep small objects."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lcd.teachers.encoders.egocentric import (
     _windows,
     _windows_in_memory,
     around_player,
-    ships_by_part,
+    ships_by_role,
 )
 
 LABELS = spaces.Box(0, NUM_LABELS - 1, (64, 64), np.uint8)
@@ -102,7 +102,7 @@ def test_plunders_ships_are_told_by_their_part():
     for _ in range(80):
         labels = batch.step(random.integers(15, size=16).astype(np.int32)).observations
     seen = torch.as_tensor(labels)
-    parts = ships_by_part(seen)
+    parts = ships_by_role(seen)
     others = ~torch.isin(seen, torch.tensor(SHIPS))
     assert torch.equal(seen[others], parts[others])
     compared = []

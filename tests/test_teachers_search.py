@@ -1,4 +1,4 @@
-"""Search in the true simulator: what it does is what it promised, and it plays far better than chance."""
+"""Search in the true simulator: its plans are carried out as predicted, and return far more than random play."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wayfinder sees whole cells, and can say where a way leads that no layer alone could follow."""
+"""The recurrent encoder samples whole cells, and learns paths that no single layer covers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from lcd.agents import EncoderPolicy, parse_encoder
 from lcd.teachers.encoders.egocentric import PLAYER
-from lcd.teachers.encoders.recurrent import Wayfinder
+from lcd.teachers.encoders.recurrent import RecurrentEncoder
 
 LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
 WALL, GOAL = 9, 7
@@ -21,12 +21,12 @@ def drawn(cells):
     return torch.from_numpy(np.asarray(cells, np.uint8)[np.ix_(places, places)])
 
 
-def test_every_cell_is_looked_at_where_it_is():
+def test_every_cell_is_sampled_at_its_position():
     cells = np.arange(81).reshape(9, 9) % 60 + 2
     cells[4, 6] = PLAYER
-    seen = Wayfinder(LABELS, cells=9).images(drawn(cells)[None])
-    assert seen.shape == (1, 4, 45, 45)
-    blocks = seen[0].unfold(1, 5, 5).unfold(2, 5, 5)
+    samples = RecurrentEncoder(LABELS, cells=9).images(drawn(cells)[None])
+    assert samples.shape == (1, 4, 45, 45)
+    blocks = samples[0].unfold(1, 5, 5).unfold(2, 5, 5)
     inside = blocks[..., 1:4, 1:4]  # samples near an edge may fall on the next cell
     assert torch.equal(inside, inside[..., :1, :1].expand_as(inside))
     player = blocks[3].flatten(2).mean(dim=2)
@@ -51,9 +51,9 @@ def corridors(count, cells, seed):
     return torch.stack(maps), torch.tensor(ways)
 
 
-def test_a_detour_of_many_cells_is_found_from_where_the_player_is():
+def test_a_detour_of_many_cells_is_learned_at_the_players_cell():
     torch.manual_seed(0)
-    encoder = Wayfinder(LABELS, cells=9, features_dim=16)
+    encoder = RecurrentEncoder(LABELS, cells=9, features_dim=16)
     head = torch.nn.Linear(16, 2)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], 3e-3)
     maps, ways = corridors(64, 9, seed=0)
@@ -67,11 +67,11 @@ def test_a_detour_of_many_cells_is_found_from_where_the_player_is():
 
 
 def test_its_name_says_how_many_cells_and_how_deep():
-    assert parse_encoder("wayfinder:9,32") == (Wayfinder, {"cells": 9, "depth": 32})
-    assert parse_encoder("wayfinder:9,32,20") == (Wayfinder, {"cells": 9, "depth": 32, "rounds": 20})
+    assert parse_encoder("wayfinder:9,32") == (RecurrentEncoder, {"cells": 9, "depth": 32})
+    assert parse_encoder("wayfinder:9,32,20") == (RecurrentEncoder, {"cells": 9, "depth": 32, "rounds": 20})
     with pytest.raises(ValueError, match="a number of cells, a depth and a number of rounds"):
         parse_encoder("wayfinder:9,32,20,1")
     policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 0.0, "wayfinder:9")
     assert policy.log_probabilities(torch.zeros((2, 64, 64), dtype=torch.uint8)).shape == (2, 15)
     with pytest.raises(ValueError, match="label maps only"):
-        Wayfinder(spaces.Box(0, 255, (3, 64, 64), np.uint8))
+        RecurrentEncoder(spaces.Box(0, 255, (3, 64, 64), np.uint8))

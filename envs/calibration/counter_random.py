@@ -1,4 +1,4 @@
-"""Random numbers that depend on nothing but the level and what they are for, for many games at once."""
+"""Counter-based random numbers: a function of the level and of their purpose alone, for many games at once."""
 
 from __future__ import annotations
 
