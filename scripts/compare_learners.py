@@ -179,17 +179,17 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 
 def draw(table: pd.DataFrame, unit: str) -> Figure:
-    """Unseen return over seconds: a row a cell, a column a game, a line a learner (mean over seeds)."""
+    """Unseen return over seconds: a row a game, a column a cell, a line a learner (mean over seeds)."""
     games, learners = list(dict.fromkeys(table["game"])), list(dict.fromkeys(table["learner"]))
     cells = {
         letter: (view, learning)
         for letter, (view, learning) in CELLS.items()
         if ((table["view"] == view) & (table["learning"] == learning)).any()
     }
-    figure = Figure(figsize=(3.1 * len(games), 2.3 * len(cells) + 0.9), layout="constrained")
-    panels = figure.subplots(len(cells), len(games), squeeze=False, sharex=True)
-    for row, (letter, (view, learning)) in zip(panels, cells.items(), strict=True):
-        for panel, game in zip(row, games, strict=True):
+    figure = Figure(figsize=(3.1 * len(cells) + 2.4, 2.6 * len(games) + 0.4), layout="constrained")
+    panels = figure.subplots(len(games), len(cells), squeeze=False, sharex=True)
+    for row, game in zip(panels, games, strict=True):
+        for panel, (letter, (view, learning)) in zip(row, cells.items(), strict=True):
             cell = table[(table["game"] == game) & (table["view"] == view) & (table["learning"] == learning)]
             for number, name in enumerate(learners):
                 means = cell[cell["learner"] == name].groupby("step")[["seconds", "unseen_return"]].mean()
@@ -197,12 +197,11 @@ def draw(table: pd.DataFrame, unit: str) -> Figure:
                 panel.plot(means["seconds"], means["unseen_return"], lw=1.5, label=name, **style)
             panel.set_title(f"{game}: {letter} ({view}, {learning})", fontsize=9)
             panel.spines[["top", "right"]].set_visible(False)
+        row[0].set_ylabel("return, unseen levels")
     for panel in panels[-1]:
         panel.set_xlabel(f"seconds of {unit}")
-    for row in panels:
-        row[0].set_ylabel("return, unseen levels")
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(games), frameon=False)
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
     return figure
 
 
