@@ -83,7 +83,7 @@ def test_a_policy_that_imitated_has_no_value_to_explain(tmp_path, policy):
     save_policy(made, tmp_path / policy, {"run": run.as_dict()})
     done = lcd("align", policy, "--count", "4", "--methods", "gradient", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "learned no value" in done.stdout
+    assert "Imitation trains no value" in done.stdout
     assert "value" not in set(pd.read_csv(tmp_path / "alignment.csv")["aspect"])
 
 

@@ -197,7 +197,7 @@ def test_frames_that_nothing_can_be_learned_from_are_one_clear_sentence():
     whole = wandering_square(16, steps=8)
     settings = Pretraining("segmentation", "small", epochs=1, batch_size=16)
     for given, others, asked, sentence in (
-        (replace(whole, labels=None), whole, settings, "the frames to learn from have none"),
+        (replace(whole, labels=None), whole, settings, "the training frames have none"),
         (whole, replace(whole, labels=None), settings, "the evaluation frames have none"),
         (whole, wandering_square(16, steps=8, side=48), settings, "not 64 x 64 and 48 x 48 pixels"),
         (whole, replace(whole, goes_on=whole.goes_on & False), settings, "0 steps within episodes for evaluation"),

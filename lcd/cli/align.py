@@ -104,10 +104,7 @@ def command(
     console = plain_console()
     console.print(shown)
     if network.features is not None and network.value is None:
-        console.print(
-            "The policy was trained by imitation and has no trained value: the value's maps are left out.",
-            highlight=False,
-        )
+        console.print("Imitation trains no value: the value's maps are left out.", highlight=False)
     console.print(f"The table is in {out}.", highlight=False, soft_wrap=True)
 
 
