@@ -184,7 +184,7 @@ def test_the_mode_of_a_reference_teacher_is_known_wherever_its_file_lies(tmp_pat
 def test_a_teacher_with_other_actions_is_refused(tmp_path):
     made = EncoderPolicy(observation_space("semantic"), spaces.Discrete(9), lambda _: 0.0, "small")
     save_policy(made, tmp_path / "few.safetensors", {})
-    with pytest.raises(ValueError, match=r"chooses among 15 actions"):
+    with pytest.raises(ValueError, match=r"choose among 15 actions"):
         plan(tmp_path / "few.safetensors")
 
 

@@ -235,7 +235,7 @@ def test_a_survey_whose_tables_lack_a_game_goes_on_and_ends_as_a_failure(tmp_pat
     (tmp_path / "small.toml").write_text(PLAN)
     done = CliRunner().invoke(app, ["survey", "small.toml", "--tables", "kept"])
     assert done.exit_code == 1, done.output
-    assert "coinrun is not in kept: No space left on device. The survey goes on." in done.output
+    assert "coinrun is not added to kept: No space left on device. The survey goes on." in done.output
     assert "maze: " in done.output
     assert "Not in kept: coinrun." in done.output
 
