@@ -11,7 +11,7 @@ cores slow each other tenfold. Processor time in the CSV shows it.
     python scripts/benchmark.py --device cuda --output docs/benchmark_cuda.csv
 
 measures on a GPU, for Nature, the presets' default encoder and IMPALA: Stable-Baselines3's PPO, a plain PPO, one run,
-and as many runs at once as `lcd.experiments.execution.default_workers` lets a plan have, with the share of the GPU's
+and as many runs at once as `lcd.experiments.execution.chosen_workers` lets a plan have, with the share of the GPU's
 own bfloat16 matrix products that their networks use. Rollouts have 256 steps there.
 
 All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
@@ -49,7 +49,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
 from lcd.agents.ppo import PROCGEN_SETTINGS
-from lcd.experiments.execution import default_workers, resolve_device
+from lcd.experiments.execution import chosen_workers, resolve_device
 from lcd.experiments.plan import plan_game
 from lcd.experiments.presets import PRESETS
 
@@ -275,7 +275,7 @@ def processes_and_threads(contender: Contender, options: argparse.Namespace) -> 
     if options.workers:
         return options.workers, max(1, options.threads // options.workers)
     preset = replace(PRESETS["paper"], encoder=contender.encoder)  # with the usual minibatches, as measured here
-    return default_workers(options.device, plan_game(options.game, preset).cells[:1] * MOST_AT_ONCE)
+    return chosen_workers(options.device, plan_game(options.game, preset).cells[:1] * MOST_AT_ONCE)
 
 
 def run(name: str, options: argparse.Namespace) -> Measurement:

@@ -13,7 +13,7 @@ from tiny import TINY
 from lcd.agents import EncoderPolicy
 from lcd.agents.activations import bytes_per_image
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
-from lcd.experiments.execution import chosen_workers, default_workers, resolve_device
+from lcd.experiments.execution import chosen_workers, resolve_device
 from lcd.experiments.gpu import CONTEXT_BYTES, bytes_of_run, free_host_bytes, workers_for, workers_on_gpu
 from lcd.experiments.plan import plan_game
 from lcd.experiments.processes import _sentence
@@ -88,10 +88,10 @@ def gpu(monkeypatch):
 def test_a_plan_on_a_gpu_runs_as_many_at_once_as_fill_it(device, gpu):
     nature, impala = run_of("nature"), run_of("impala", 16_384)
     assert resolve_device("auto") == "cuda"
-    assert default_workers(device) == (16, 1)
-    assert default_workers(device, [nature] * 40) == (16, 1)
-    assert default_workers(device, [nature] * 5) == (5, 3)  # cores that no run has step the games of others
-    few, threads = default_workers(device, [nature, impala] * 20)
+    assert chosen_workers(device) == (16, 1)
+    assert chosen_workers(device, [nature] * 40) == (16, 1)
+    assert chosen_workers(device, [nature] * 5) == (5, 3)  # cores that no run has step the games of others
+    few, threads = chosen_workers(device, [nature, impala] * 20)
     assert 1 < few < 16
     assert threads == 16 // few
     assert workers_for([impala] * 20, 16) == few
@@ -108,9 +108,9 @@ def test_what_is_chosen_counts(gpu):
 def test_without_a_gpu_it_is_a_process_for_each_core(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
-    assert default_workers("cpu") == default_workers("auto") == (6, 1)
+    assert chosen_workers("cpu") == chosen_workers("auto") == (6, 1)
     with pytest.raises(ValueError, match="no GPU that torch can use"):
-        default_workers("cuda")
+        chosen_workers("cuda")
 
 
 def test_a_container_may_have_less_memory_than_its_machine(tmp_path):

@@ -36,7 +36,7 @@ def command(
     are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table
-    from lcd.experiments.execution import default_workers
+    from lcd.experiments.execution import chosen_workers
     from lcd.experiments.plan import check_encoder
     from lcd.experiments.store import Store
     from lcd.studies.calibration.calibration import PRIMARY_SPLIT, calibrate
@@ -52,7 +52,7 @@ def command(
     folder = OutputFolder(out)
     folder.check(sweep)
     Store(store).check(plan.runs)
-    workers = workers or default_workers("cpu")[0]
+    workers = workers or chosen_workers("cpu")[0]
     console = plain_console()
     if dry_run:
         console.print(*estimate_table(plan, Store(store), workers), sep="\n")

@@ -76,10 +76,6 @@ class Checkpoint:
         with replacing(self.path) as unfinished:
             torch.save({"format": FORMAT, "maker": self._maker, "state": _portable(state)}, unfinished)
 
-    def remove(self) -> None:
-        """Remove the file, if there is one."""
-        self.path.unlink(missing_ok=True)
-
 
 def _portable(value: Any) -> Any:
     """The same content in the types that load without running code: arrays become tensors."""

@@ -54,8 +54,10 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-def default_workers(device: str, runs: Sequence[RunSettings] = ()) -> tuple[int, int]:
-    """Number of worker processes and of torch threads in each.
+def chosen_workers(
+    device: str, runs: Sequence[RunSettings] = (), workers: int | None = None, threads: int | None = None
+) -> tuple[int, int]:
+    """Number of worker processes and of torch threads in each: those that were chosen, else the fastest.
 
     On CPUs two processes of one thread each are faster than one process of two threads
     (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them.
@@ -66,15 +68,10 @@ def default_workers(device: str, runs: Sequence[RunSettings] = ()) -> tuple[int,
     device
         ``"cpu"``, ``"cuda"`` or ``"auto"``.
     runs
-        What is to be run: on a GPU their memory bounds their number.
+        The runs of a plan; on a GPU their memory bounds the number at once.
+    workers, threads
+        What was chosen, or None.
     """
-    return chosen_workers(device, runs)
-
-
-def chosen_workers(
-    device: str, runs: Sequence[RunSettings], workers: int | None = None, threads: int | None = None
-) -> tuple[int, int]:
-    """The workers and threads that somebody chose, and the `default_workers` where nobody did."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if resolve_device(device) == "cpu":
         return workers or cores, threads or 1
@@ -145,7 +142,7 @@ def execute(
 ) -> None:
     """Train the runs of a plan that the store lacks.
 
-    A run that fails does not keep the others from being carried out. What failed is told at the end.
+    A run that fails does not keep the others from being carried out. Failures are listed at the end.
 
     Parameters
     ----------
@@ -154,7 +151,7 @@ def execute(
     store
         Where finished runs are and go.
     workers, threads
-        Worker processes, and torch threads in each; by default the fastest numbers, see `default_workers`.
+        Worker processes, and torch threads in each; by default the fastest numbers, see `chosen_workers`.
     device
         Where torch computes.
     listener

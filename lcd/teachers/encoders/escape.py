@@ -206,7 +206,7 @@ def _ended(goes_on: torch.Tensor, now: tuple[torch.Tensor, ...], before: tuple[t
     """Whether further steps of the floods change nothing in any state.
 
     In the step after a flood's last one nothing goes on any more, which is what `DirectionFeatures.end` tells: that
-    step has to be made, too, or what is told of a state depends on whether others of the batch still have some way to
+    step has to be made, too, or the features of a state depend on whether others of the batch still have some way to
     go.
     """
     return not bool(goes_on.any()) and all(torch.equal(*pair) for pair in zip(now, before, strict=True))
