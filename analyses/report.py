@@ -21,9 +21,8 @@ import lcd
 from lcd.analyses.diagnosis_figure import CELL_STYLES
 from lcd.analyses.palette import DEMAND_STYLES
 from lcd.analyses.taxonomy_figure import CLASS_STYLES, FLOOR_LIMITED, map_range
-from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, paint
-from lcd.envs.procgen.actions import NUM_ACTIONS
-from lcd.envs.procgen.options import appearance_options
+from lcd.envs import GameOptions, make_vec_env, paint
+from lcd.envs.family import game_options, random_actions
 from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.rule import NEGLIGIBLE
@@ -85,7 +84,7 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
     measured = {row["game"]: row for row in _records(tables.games)}
     for row in taxonomy.positions.to_dict("records"):
         game, known = row["game"], measured[row["game"]]
-        frames = twin_frames(_as_measured(known)) if game in GAMES else None
+        frames = twin_frames(options) if (options := _as_measured(known)) is not None else None
         games[game] = {
             "class": row["class"],
             "probability": row["probability"],
@@ -136,13 +135,16 @@ def _configuration(games: pd.DataFrame) -> dict[str, str]:
     return {name: str(value) for name, value in settings.items() if value is not None}
 
 
-def _as_measured(game: dict[str, Any]) -> ProcgenOptions:
-    """Options of a game as it was measured, from its row in the table of games."""
-    drawing = appearance_options((game["appearance"] or "").split())
-    return ProcgenOptions(game["game"], game["mode"] or "easy", **drawing)
+def _as_measured(game: dict[str, Any]) -> GameOptions | None:
+    """Options of a game as it was measured, from its row in the table of games; None for a game that is not known."""
+    try:
+        appearance = (game["appearance"] or "").split() or None
+        return game_options(game["game"], distribution_mode=game["mode"] or None, appearance=appearance)
+    except ValueError:
+        return None
 
 
-def twin_frames(options: ProcgenOptions, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def twin_frames(options: GameOptions, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """A frame of a game in both views, after some random steps.
 
     Returns
@@ -150,16 +152,16 @@ def twin_frames(options: ProcgenOptions, seed: int = 0) -> tuple[NDArray[np.uint
     pixels, labels : numpy.ndarray, shape (192, 192, 3), uint8
         The frame, and the label map in the colours of `lcd.envs.paint`.
     """
-    batch = ProcgenBatch(options, 1, "both", seed)
+    env = make_vec_env(options, 1, "both", seed)
     random = np.random.default_rng(seed)
     try:
+        observed = env.reset()
         for _ in range(FRAME_STEPS):
-            batch.step(random.integers(NUM_ACTIONS, size=1).astype(np.int32))
-        observed = batch.observe()
+            observed = env.step(random_actions(options, random, 1))[0]
         assert isinstance(observed, dict)
         views = observed["pixels"][0], paint(observed["semantic"][0])
     finally:
-        batch.close()
+        env.close()
     enlarged = [view.repeat(FRAME_SCALE, axis=0).repeat(FRAME_SCALE, axis=1) for view in views]
     return enlarged[0], enlarged[1]
 

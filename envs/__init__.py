@@ -1,17 +1,22 @@
 """Procgen environments with twin views: the rendered frame and a perfect segmentation of the same state."""
 
 from lcd.envs.calibration.adaptors import register as _register_calibration
-from lcd.envs.gymnasium_envs import ProcgenEnv, ProcgenVectorEnv, register
-from lcd.envs.procgen.batch import LockstepError, ProcgenBatch, View
+from lcd.envs.family import GameFamily, GameOptions, families, family_of, find_game, make_vec_env
+from lcd.envs.painting import paint
+from lcd.envs.procgen.adaptors import ProcgenEnv, ProcgenVecEnv, ProcgenVectorEnv
+from lcd.envs.procgen.adaptors import register as _register_procgen
+from lcd.envs.procgen.batch import LockstepError, ProcgenBatch
 from lcd.envs.procgen.games import GAMES, Game, get_game
 from lcd.envs.procgen.options import ProcgenOptions
-from lcd.envs.procgen.semantic import NUM_LABELS, LabelReader, class_names, paint
-from lcd.envs.vec_env import ProcgenVecEnv
+from lcd.envs.procgen.semantic import NUM_LABELS, LabelReader, class_names
+from lcd.envs.views import View, register_view
 
 __all__ = [
     "GAMES",
     "NUM_LABELS",
     "Game",
+    "GameFamily",
+    "GameOptions",
     "LabelReader",
     "LockstepError",
     "ProcgenBatch",
@@ -21,10 +26,14 @@ __all__ = [
     "ProcgenVectorEnv",
     "View",
     "class_names",
+    "families",
+    "family_of",
+    "find_game",
     "get_game",
+    "make_vec_env",
     "paint",
-    "register",
+    "register_view",
 ]
 
-register()
+_register_procgen()
 _register_calibration()

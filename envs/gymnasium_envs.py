@@ -1,4 +1,4 @@
-"""Games through Gymnasium: ``gymnasium.make("lcd/StarPilot-v0")`` and ``gymnasium.make_vec``."""
+"""Batches of games as Gymnasium environments, single and vectorised."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from lcd.envs.procgen.batch import ACTION_SPACE, Batch, ProcgenBatch, View, checked_num_envs, observation_space, one_of
-from lcd.envs.procgen.games import GAMES
-from lcd.envs.procgen.options import ProcgenOptions
-from lcd.envs.procgen.semantic import paint
+from lcd.envs.batch import Batch, checked_num_envs, one_of
+from lcd.envs.painting import paint
 
 
 def _draw_seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31 - 1))
 
 
-def _as_frames(observation: Any, view: View) -> np.ndarray:
+def _as_frames(observation: Any, view: str) -> np.ndarray:
     if view == "both":
         return observation["pixels"]
     return paint(observation) if view == "semantic" else observation
@@ -33,18 +31,20 @@ class GameEnv(gymnasium.Env):
     ----------
     view
         ``"pixels"``, ``"semantic"`` or ``"both"``, as in `lcd.envs.GameVecEnv`.
-    action_space
-        What can be done.
+    observation_space, action_space
+        Of the game.
     render_mode
         ``"rgb_array"`` or None.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 15}  # noqa: RUF012 (Gymnasium declares it so)
 
-    def __init__(self, view: View, action_space: spaces.Space, render_mode: str | None) -> None:
+    def __init__(
+        self, view: str, observation_space: spaces.Space, action_space: spaces.Space, render_mode: str | None
+    ) -> None:
         self.view = view
         self.render_mode = render_mode
-        self.observation_space = observation_space(view)
+        self.observation_space = observation_space
         self.action_space = action_space
         self._batch: Batch | None = None
         self._observation: Any = None
@@ -106,7 +106,7 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
     ----------
     num_envs
         Number of games.
-    view, action_space, render_mode
+    view, observation_space, action_space, render_mode
         As in `GameEnv`.
     """
 
@@ -116,11 +116,18 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
         "autoreset_mode": AutoresetMode.SAME_STEP,
     }
 
-    def __init__(self, num_envs: int, view: View, action_space: spaces.Space, render_mode: str | None) -> None:
+    def __init__(
+        self,
+        num_envs: int,
+        view: str,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        render_mode: str | None,
+    ) -> None:
         self.num_envs = checked_num_envs(num_envs)
         self.view = view
         self.render_mode = render_mode
-        self.single_observation_space = observation_space(view)
+        self.single_observation_space = observation_space
         self.single_action_space = action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -182,73 +189,3 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
     def close_extras(self, **kwargs: Any) -> None:
         """Free the games."""
         self._free()
-
-
-class ProcgenEnv(GameEnv):
-    """One Procgen game.
-
-    Parameters
-    ----------
-    game
-        Name of the game.
-    view
-        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `lcd.envs.ProcgenVecEnv`.
-    render_mode
-        ``"rgb_array"`` or None.
-    **options
-        Further fields of `lcd.envs.ProcgenOptions`, such as ``num_levels`` and ``distribution_mode``.
-
-    Notes
-    -----
-    The observation that ends an episode is the true last one when the episode was truncated. Procgen never draws the
-    last frame of an episode that the game ended: there the frame before it is returned, and ``info["final_frame"]`` is
-    False.
-    """
-
-    def __init__(self, game: str, view: View = "pixels", render_mode: str | None = None, **options: Any) -> None:
-        self.options = ProcgenOptions(game, **options)
-        super().__init__(view, ACTION_SPACE, render_mode)
-
-    def _lay_out(self, num_envs: int, seed: int) -> ProcgenBatch:
-        return ProcgenBatch(self.options, num_envs, self.view, seed)
-
-
-class ProcgenVectorEnv(GameVectorEnv):
-    """A batch of Procgen games that step together; an ended episode gives way to the next in the same step.
-
-    Parameters
-    ----------
-    game, view, render_mode, **options
-        As in `ProcgenEnv`.
-    num_envs
-        Number of games.
-    num_threads
-        Threads that step the games; 0 steps them in the calling thread.
-    """
-
-    def __init__(
-        self,
-        game: str,
-        num_envs: int = 1,
-        view: View = "pixels",
-        render_mode: str | None = None,
-        num_threads: int = 0,
-        **options: Any,
-    ) -> None:
-        self.options = ProcgenOptions(game, **options)
-        self._num_threads = num_threads
-        super().__init__(num_envs, view, ACTION_SPACE, render_mode)
-
-    def _lay_out(self, num_envs: int, seed: int) -> ProcgenBatch:
-        return ProcgenBatch(self.options, num_envs, self.view, seed, self._num_threads)
-
-
-def register() -> None:
-    """Register all games with Gymnasium as ``lcd/<Title>-v0``; importing `lcd.envs` does so."""
-    for game in GAMES.values():
-        gymnasium.register(
-            f"lcd/{game.title}-v0",
-            entry_point="lcd.envs.gymnasium_envs:ProcgenEnv",
-            vector_entry_point="lcd.envs.gymnasium_envs:ProcgenVectorEnv",
-            kwargs={"game": game.name},
-        )

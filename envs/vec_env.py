@@ -12,8 +12,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from lcd.envs.procgen.batch import ACTION_SPACE, Batch, ProcgenBatch, View, checked_num_envs, observation_space
-from lcd.envs.procgen.options import ProcgenOptions
+from lcd.envs.batch import Batch, checked_num_envs
 
 
 class GameVecEnv(VecEnv):
@@ -21,21 +20,30 @@ class GameVecEnv(VecEnv):
 
     A subclass creates the batch.
 
+    Attributes
+    ----------
+    divergences : int
+        How often the views of a game diverged and were synchronised again.
+
     Parameters
     ----------
     num_envs
         Number of games.
     view
-        ``"pixels"``: RGB frames of shape (64, 64, 3); ``"semantic"``: label maps of shape (64, 64); ``"both"``: a
-        dictionary of the two for the same state.
-    action_space
+        ``"pixels"``: RGB frames of shape (height, width, 3); ``"semantic"``: label maps of shape (height, width);
+        ``"both"``: a dictionary of the two for the same state.
+    observation_space, action_space
         Of one game.
     seed
         Seed of the sequence of levels; `seed()` and the next `reset()` replace it. After `close()` they
         begin again.
     """
 
-    def __init__(self, num_envs: int, view: View, action_space: spaces.Space, seed: int) -> None:
+    divergences: int = 0
+
+    def __init__(
+        self, num_envs: int, view: str, observation_space: spaces.Space, action_space: spaces.Space, seed: int
+    ) -> None:
         checked_num_envs(num_envs)
         self.view = view
         self.render_mode = "rgb_array"
@@ -43,7 +51,7 @@ class GameVecEnv(VecEnv):
         self._next_seed: int | None = None
         self._batch: Batch | None = None
         self._actions = np.zeros(num_envs, np.int32)
-        super().__init__(num_envs, observation_space(view), action_space)
+        super().__init__(num_envs, observation_space, action_space)
 
     @abstractmethod
     def _lay_out(self, seed: int) -> Batch:
@@ -128,7 +136,7 @@ class GameVecEnv(VecEnv):
 
     def get_images(self) -> Sequence[np.ndarray | None]:
         """RGB frames of all games, for `render`."""
-        from lcd.envs.procgen.semantic import paint
+        from lcd.envs.painting import paint
 
         if self._batch is None:
             return [None] * self.num_envs
@@ -154,84 +162,3 @@ class GameVecEnv(VecEnv):
         """Never: there are no single environments to wrap."""
         targets: Iterable[int] = self._get_indices(indices)
         return [False for _ in targets]
-
-
-class ProcgenVecEnv(GameVecEnv):
-    """A batch of Procgen games for Stable-Baselines3, without a Python loop over the games.
-
-    Parameters
-    ----------
-    options
-        The game, its levels and its appearance.
-    num_envs
-        Number of games.
-    view
-        ``"pixels"``: RGB frames of shape (64, 64, 3); ``"semantic"``: label maps of shape (64, 64); ``"both"``: a
-        dictionary of the two for the same state.
-    seed
-        Seed of the sequence of levels; `seed()` and the next `reset()` replace it.
-    num_threads
-        Threads that step the games; 0 steps them in the calling thread.
-
-    Notes
-    -----
-    Every info holds ``level_seed`` (of the observation), ``prev_level_seed`` and ``prev_level_complete`` (of the step's
-    level), ``terminated`` and ``TimeLimit.truncated``. ``terminal_observation`` is there for episodes that were cut off
-    for their length; the last frame of one that the game ended is never drawn by Procgen.
-
-    Examples
-    --------
-    >>> env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), num_envs=2, view="both")
-    >>> sorted((name, view.shape) for name, view in env.reset().items())
-    [('pixels', (2, 64, 64, 3)), ('semantic', (2, 64, 64))]
-    """
-
-    def __init__(
-        self,
-        options: ProcgenOptions,
-        num_envs: int = 64,
-        view: View = "pixels",
-        seed: int = 0,
-        num_threads: int = 0,
-    ) -> None:
-        self.options = options
-        self._num_threads = num_threads
-        self._past_divergences = 0
-        super().__init__(num_envs, view, ACTION_SPACE, seed)
-
-    def _lay_out(self, seed: int) -> ProcgenBatch:
-        return ProcgenBatch(self.options, self.num_envs, self.view, seed, self._num_threads)
-
-    @property
-    def divergences(self) -> int:
-        """How often frame and label map of a game diverged and were synchronised again, since the games began."""
-        now = self._batch.divergences if isinstance(self._batch, ProcgenBatch) else 0
-        return self._past_divergences + now
-
-    def snapshot(self) -> dict[str, Any]:
-        """Everything that decides how the games go on: arrays and numbers by name."""
-        return super().snapshot() | {"past_divergences": self._past_divergences}
-
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on, without a reset, from a snapshot of an environment that was made alike."""
-        super().restore(snapshot)
-        self._past_divergences = int(snapshot["past_divergences"])
-
-    def close(self) -> None:
-        """Free the games."""
-        self._past_divergences = self.divergences
-        super().close()
-
-    def saved_state(self, index: int) -> bytes:
-        """Complete state of one game, as Procgen saves it; see `lcd.envs.procgen.saved_state`."""
-        if self._batch is None:
-            raise RuntimeError("Call reset() before saved_state().")
-        assert isinstance(self._batch, ProcgenBatch)
-        return self._batch.saved_state(index)
-
-    def give_up(self, games: np.ndarray) -> None:
-        """End the episodes of some games, shape (num_envs,), bool, with the coming step, whatever the action."""
-        if self._batch is None:
-            raise RuntimeError("Call reset() before give_up().")
-        assert isinstance(self._batch, ProcgenBatch)
-        self._batch.give_up(games)

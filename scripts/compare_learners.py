@@ -5,7 +5,8 @@
     python scripts/compare_learners.py encoders --device cuda --seconds 60 --output docs/learner/encoders_cuda.csv
 
 The first compares encoders in all cells, the second hyperparameters of imitation: minibatch size, epochs, learning
-rate, aggregated rollouts (DAgger as published), acting by the teacher (β), width. Every learner trains for the same
+rate, aggregated rollouts (DAgger as published), acting by the teacher (β), width. `minutes` compares those that learn
+fast within a minute or two, for the preset `quick`. Every learner trains for the same
 time on one core (or on the GPU): the script first measures the steps a second of each, and writes these beside the
 table (``..._rates.csv``). A later start reads them, so that a resumed comparison keeps its budgets. Runs are kept in
 the store, and the same command resumes. The figure is drawn from the table alone (``--draw``).
@@ -29,7 +30,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lcd.cli.display import PlanDisplay
-from lcd.envs import get_game
+from lcd.envs import family_of
+from lcd.envs.family import game_options
 from lcd.experiments.execution import execute, resolve_device
 from lcd.experiments.plan import GamePlan, GivenTeacher, Plan
 from lcd.experiments.presets import PRESETS
@@ -37,7 +39,7 @@ from lcd.experiments.settings import Evaluation, RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.timing import steps_per_second
 from lcd.io.files import replacing
-from lcd.measurement.scores import CELLS, SAMPLED, TEMPERED, Normalisation, played_by
+from lcd.measurement.scores import CELLS, SAMPLED, TEMPERED, played_by
 from lcd.studies.pipeline import reference_teacher
 
 
@@ -75,6 +77,24 @@ LEARNERS: Mapping[str, Mapping[str, Learner]] = {
         "256 features": Learner("nature:256"),
         "1,024 features": Learner("nature:1024"),
     },
+    "minutes": {
+        f"minibatches of {4096 // minibatches}, rate {rate:g}, epochs {epochs}": Learner(
+            changes={"minibatches": minibatches, "learning_rate": rate, "epochs": epochs}
+        )
+        for minibatches, rate, epochs in (
+            (16, 5e-4, 3),
+            (32, 1e-3, 3),
+            (32, 1e-3, 2),
+            (32, 1e-3, 1),
+            (32, 2e-3, 1),
+            (64, 1e-3, 1),
+            (64, 1e-3, 2),
+            (64, 2e-3, 1),
+            (32, 2e-3, 2),
+            (16, 2e-3, 1),
+            (32, 4e-3, 1),
+        )
+    },
 }
 """Learners by comparison and name."""
 
@@ -94,7 +114,7 @@ def settings_of(
     ends = tuple(round(part * rollouts / POINTS) * hyper.rollout for part in range(POINTS + 1))
     view, learning = CELLS[cell]
     return RunSettings(
-        game,
+        game_options(game, num_levels=preset.num_levels),
         view,
         learning,
         seed,
@@ -114,7 +134,7 @@ def measured(learners: Mapping[str, Learner], cells: str, device: str, path: Pat
     """Steps a second in one thread; rates in the file are not measured again."""
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     known = {(row["learner"], row["cell"]): float(row["steps_per_second"]) for row in rows if row["device"] == device}
-    teacher = reference_teacher("starpilot", "easy")
+    teacher = reference_teacher(game_options("starpilot"))
     clock = time.process_time if device == "cpu" else time.perf_counter
     for name, learner in learners.items():
         for cell in cells:
@@ -134,13 +154,14 @@ def plans(
     """The runs of each game and learner, seed by seed, so that an interrupted comparison has complete seeds."""
     for seed in range(seeds):
         for game in games:
-            teacher = reference_teacher(game, "easy")
+            options = game_options(game)
+            teacher, constants = reference_teacher(options), family_of(options).normalisation(options)
+            assert constants is not None
             for name, learner in learners.items():
                 runs = tuple(
                     settings_of(game, cell, learner, seed, round(rates[name, cell] * seconds), teacher)
                     for cell in cells
                 )
-                constants = Normalisation(*get_game(game).easy, "published")
                 yield GamePlan(game, runs[0].steps, constants, None, teacher, runs), name
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lcd.agents import load_policy
+from lcd.envs import ProcgenOptions
 from lcd.experiments.presets import PRESETS
 from lcd.experiments.run import train
 from lcd.experiments.settings import Evaluation, RunSettings
@@ -40,7 +41,16 @@ def settings() -> RunSettings:
     hyper = replace(PRESETS["quick"].hyperparameters, num_envs=32, rollout_steps=32, minibatches=4)
     steps = 40 * hyper.rollout
     evaluation = Evaluation((0, steps // 2, steps), 8, inverse_temperatures=(1.0, 2.0))
-    return RunSettings("coinrun", "pixels", "imitation", 0, steps, evaluation, hyperparameters=hyper, teacher="shipped")
+    return RunSettings(
+        ProcgenOptions("coinrun", num_levels=200),
+        "pixels",
+        "imitation",
+        0,
+        steps,
+        evaluation,
+        hyperparameters=hyper,
+        teacher="shipped",
+    )
 
 
 def carry_out(folder: Path) -> None:

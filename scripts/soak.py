@@ -50,8 +50,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from lcd.agents import PPO, Encoder, load_policy, save_backbone
 from lcd.agents.encoders.weights import load_weights, read_card
-from lcd.envs import ProcgenOptions
-from lcd.envs.making import make_vec_env
+from lcd.envs import ProcgenOptions, make_vec_env
 from lcd.experiments.plan import Plan
 from lcd.experiments.store import Store
 from lcd.io.checksums import SUMS, Contents

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from test_command_line import lcd
 
+from lcd.envs import ProcgenOptions
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
 from lcd.experiments.settings import EXPERT, RunSettings
 from lcd.experiments.store import Store
@@ -182,14 +183,15 @@ def test_a_run_of_the_calibration_game_survives_its_own_record():
     run = plan_setting(DifficultyFactors(noise=0.5, slip=1), PRESET).cells[-1]
     assert RunSettings.from_dict(run.as_dict()) == run
     assert run.name.startswith("courier-slip1-semantic-imitation-seed2-")
-    with pytest.raises(ValueError, match="are for the game courier and no other"):
-        replace(run, dials=None)
-    with pytest.raises(ValueError, match="are for the game courier and no other"):
-        replace(run, game="maze")
-    with pytest.raises(ValueError, match="plays courier only"):
-        replace(run, game="maze", dials=None)
-    with pytest.raises(ValueError, match="has difficulty factors instead"):
-        replace(run, appearance=("monochrome",))
+    with pytest.raises(ValueError, match="No optimal policy is known for maze"):
+        replace(run, options=ProcgenOptions("maze", num_levels=200))
+    record = run.as_dict()
+    with pytest.raises(ValueError, match=r"Unknown settings of a run: \['dials'"):
+        RunSettings.from_dict(record | {"game": "maze"})
+    with pytest.raises(ValueError, match=r"Unknown settings of a run: \['appearance'"):
+        RunSettings.from_dict(record | {"appearance": ["monochrome"]})
+    with pytest.raises(ValueError, match="courier has no setting 'gravity'"):
+        RunSettings.from_dict(record | {"dials": {"gravity": 1}})
 
 
 def starting_scores(sweep, store):

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from lcd.agents import load_policy
-from lcd.envs import ProcgenOptions, ProcgenVecEnv
+from lcd.envs import GameOptions, ProcgenOptions, ProcgenVecEnv, make_vec_env
 from lcd.envs.calibration.adaptors import CalibrationVecEnv
 from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
-from lcd.envs.making import make_vec_env
+from lcd.envs.family import game_options
 from lcd.experiments.checkpoint import Checkpoint
 from lcd.experiments.run import RunResult, train
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
@@ -31,10 +31,11 @@ class Stopped(Exception):
     pass
 
 
-def settings_of(game: str, view: str, learning: str, **others: Any) -> RunSettings:
+def settings_of(game: str | GameOptions, view: str, learning: str, **others: Any) -> RunSettings:
     evaluation = Evaluation((0, 2 * ROLLOUT, STEPS), 1, inverse_temperatures=(1.0, 2.0))
     others = {"hyperparameters": HYPER, "teacher": "its checksum" if learning == "imitation" else None} | others
-    return RunSettings(game, view, learning, 0, STEPS, evaluation, "small", **others)
+    options = game_options(game, num_levels=200) if isinstance(game, str) else game
+    return RunSettings(options, view, learning, 0, STEPS, evaluation, "small", **others)
 
 
 def trained(settings: RunSettings, folder: Path, stops: tuple[int, ...]) -> RunResult:
@@ -78,7 +79,7 @@ def log_of(folder: Path) -> pd.DataFrame:
         settings_of("bigfish", "pixels", "imitation"),  # themes of different sizes
         settings_of("caveflyer", "semantic", "rl", keep_best=True),  # headings are followed, weights kept
         settings_of("plunder", "pixels", "imitation", hyperparameters=Hyperparameters(4, 8, 2, 1, memory=2)),
-        settings_of("courier", "semantic", "rl", dials=DifficultyFactors(distractors=0.5, slip=0.5, delay=0.5)),
+        settings_of(CourierOptions(DifficultyFactors(distractors=0.5, slip=0.5, delay=0.5), 200), "semantic", "rl"),
     ],
     ids=lambda settings: f"{settings.game}-{settings.view}-{settings.learning}",
 )
@@ -96,7 +97,7 @@ def test_a_stopped_run_equals_one_that_never_was(settings: RunSettings, tmp_path
 
 
 def test_seconds_are_those_of_all_parts(tmp_path: Path) -> None:
-    settings = settings_of("courier", "semantic", "rl", dials=DifficultyFactors())
+    settings = settings_of("courier", "semantic", "rl")
     trained(settings, tmp_path / "first", ())
     file = tmp_path / "first" / "run.pt"
     content = torch.load(file, weights_only=True)

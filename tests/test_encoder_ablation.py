@@ -15,11 +15,13 @@ from tiny import TINY
 from lcd.agents import save_backbone
 from lcd.agents.encoders.convolutional import Small
 from lcd.cli.display import ablation_rows
+from lcd.envs import ProcgenOptions
+from lcd.envs.family import game_options, policy_spaces
 from lcd.experiments.plan import plan_game
 from lcd.experiments.store import Store
 from lcd.measurement.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.measurement.scores import CELLS
-from lcd.pretraining.pretraining import FRAMES, Pretrained
+from lcd.pretraining.pretraining import Pretrained
 from lcd.studies.encoder_ablation import (
     EncoderAblation,
     _is_privileged,
@@ -30,6 +32,8 @@ from lcd.studies.encoder_ablation import (
     resolve_encoders,
     shares_over_games,
 )
+
+FRAMES = policy_spaces(ProcgenOptions("maze"), "pixels")[0]
 
 
 def scores(heights, *, noise=0.0, seeds=3, seed=0):
@@ -240,7 +244,9 @@ def test_an_encoder_is_pretrained_again_for_another_appearance(tmp_path, monkeyp
 
     monkeypatch.setattr("lcd.pretraining.pretraining.pretrain", pretrain)
     for appearance in ((), ("monochrome",), ()):
-        pretrained_encoder(plan_game("maze", TINY, appearance=appearance), "autoencoding", tmp_path, print)
+        pretrained_encoder(
+            plan_game(game_options("maze", appearance=appearance), TINY), "autoencoding", tmp_path, print
+        )
     assert len(pretrained) == len(list(tmp_path.iterdir())) == 2
 
 

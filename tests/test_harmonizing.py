@@ -16,8 +16,7 @@ from lcd.agents.policy import EncoderPolicy
 from lcd.alignment.agreement import agreement
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
-from lcd.envs import ProcgenOptions
-from lcd.envs.vec_env import ProcgenVecEnv
+from lcd.envs import ProcgenOptions, ProcgenVecEnv
 from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
 from lcd.experiments.plan import GivenTeacher, plan_game
 from lcd.experiments.run import learner, teacher_of, train
@@ -121,7 +120,7 @@ def test_it_moves_importance_maps_to_the_reference():
     env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), 16, "both")
     torch.manual_seed(0)
     policy = EncoderPolicy(spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(15), lambda _: 1e-3, "small")
-    harmonizer = Harmonizer("maze", 1.0)
+    harmonizer = Harmonizer({1, 3}, 1.0)
     references = collect_references(ProcgenOptions("maze", num_levels=200).unseen_levels(200), 32, seed=3)
     images = torch.from_numpy(references.images).permute(0, 3, 1, 2).float() / 255
 

@@ -12,6 +12,7 @@ import torch
 from tiny import TINY
 
 from lcd.cli.display import estimate_table
+from lcd.envs.family import game_options
 from lcd.experiments.plan import GivenTeacher, Plan, evaluated_steps, plan_game
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.run import learner
@@ -94,27 +95,27 @@ def test_settings_survive_json_and_any_change_is_another_run():
     changed = [
         replace(run, seed=run.seed + 1),
         replace(run, encoder="impala"),
-        replace(run, game="maze"),
-        replace(run, num_levels=100),
-        replace(run, distribution_mode="hard"),
+        replace(run, options=replace(run.options, game="maze")),
+        replace(run, options=replace(run.options, num_levels=100)),
+        replace(run, options=replace(run.options, distribution_mode="hard")),
         replace(run, hyperparameters=replace(run.hyperparameters, learning_rate=1e-4)),
         replace(run, evaluation=replace(run.evaluation, num_envs=3)),
-        replace(run, appearance=("monochrome",)),
+        replace(run, options=replace(run.options, use_monochrome_assets=True)),
     ]
     assert len({run.identity, *(other.identity for other in changed)}) == len(changed) + 1
 
 
 def test_how_a_game_is_drawn_reaches_the_runs_that_see_it_and_their_names():
-    plan = plan_game("starpilot", TINY, appearance=["monochrome", "no-backgrounds", "monochrome"])
+    plan = plan_game(game_options("starpilot", appearance=["monochrome", "no-backgrounds", "monochrome"]), TINY)
     for run in plan.runs:
         seen = run.view == "pixels"
-        assert run.training_options.use_monochrome_assets == seen
-        assert run.training_options.use_backgrounds != seen
+        assert run.options.use_monochrome_assets == seen
+        assert run.options.use_backgrounds != seen
         assert run.name.startswith("starpilot-monochrome-no-backgrounds-") == seen
 
 
 def test_appearances_share_the_runs_that_see_label_maps():
-    plans = [plan_game("starpilot", TINY, appearance=appearance) for appearance in ([], ["monochrome"])]
+    plans = [plan_game(game_options("starpilot", appearance=appearance), TINY) for appearance in ([], ["monochrome"])]
     shared = set(plans[0].runs) & set(plans[1].runs)
     assert shared == {run for run in plans[0].runs if run.view == "semantic"}
 
@@ -122,9 +123,9 @@ def test_appearances_share_the_runs_that_see_label_maps():
 def test_restricted_themes_reach_the_label_maps_of_games_whose_themes_have_shapes():
     """In bigfish a theme's shape decides what collides: frames without and label maps with themes are two games."""
     for game, follows in {"bigfish": True, "maze": False}.items():
-        plan = plan_game(game, TINY, appearance=["restricted-themes", "monochrome"])
-        assert {run.training_options.restrict_themes for run in plan.runs if run.view == "semantic"} == {follows}
-        assert not any(run.training_options.use_monochrome_assets for run in plan.runs if run.view == "semantic")
+        plan = plan_game(game_options(game, appearance=["restricted-themes", "monochrome"]), TINY)
+        assert {run.options.restrict_themes for run in plan.runs if run.view == "semantic"} == {follows}
+        assert not any(run.options.use_monochrome_assets for run in plan.runs if run.view == "semantic")
 
 
 def test_runs_made_before_keep_their_identity(monkeypatch):
@@ -206,7 +207,9 @@ def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):
 )
 def test_impossible_plans_are_refused_in_a_sentence(arguments, words):
     with pytest.raises(ValueError, match=words) as caught:
-        plan_game(**({"game": "maze", "preset": TINY} | arguments))
+        settings = {"game": "maze", "preset": TINY} | arguments
+        preset = settings.pop("preset")
+        plan_game(game_options(**settings), preset)
     assert "\n" not in str(caught.value)
 
 

@@ -15,14 +15,17 @@ from lcd.agents import EncoderPolicy, load_policy, save_policy
 from lcd.agents.encoders.weights import read_card
 from lcd.cli.pretrain import default_file
 from lcd.envs import ProcgenOptions
+from lcd.envs.family import policy_spaces
 from lcd.envs.procgen.actions import action_classes
 from lcd.pretraining.frames import GameFrames, Transitions, collect_frames
 from lcd.pretraining.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
-from lcd.pretraining.pretraining import FRAMES, Pretraining, pretrain, pretrain_on_frames
+from lcd.pretraining.pretraining import Pretraining, pretrain, pretrain_on_frames
 from lcd.studies.replay import record
 
 ACTIONS = spaces.Discrete(15)
 SMALL = {"architecture": "small", "frames": 4_096, "epochs": 3, "batch_size": 128, "learning_rate": 2e-3}
+
+FRAMES = policy_spaces(ProcgenOptions("maze"), "pixels")[0]
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +236,7 @@ def test_an_agent_that_cannot_play_procgen_is_one_clear_sentence():
             lambda policy: collect_frames(ProcgenOptions("maze"), 64, policy=policy, num_envs=8),
             lambda policy: record(policy, ProcgenOptions("maze")),
         ):
-            with pytest.raises(ValueError, match="give one trained on Procgen"):
+            with pytest.raises(ValueError, match="give one trained on that game"):
                 play(policy)
 
 

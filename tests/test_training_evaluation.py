@@ -14,6 +14,7 @@ from tiny import TINY
 from toy_games import ColourGame
 
 from lcd.agents import PPO, evaluate
+from lcd.envs import ProcgenOptions
 from lcd.experiments.evaluation import EvaluationCallback
 from lcd.experiments.plan import plan_game
 from lcd.experiments.run import learner
@@ -37,7 +38,9 @@ def test_a_high_inverse_temperature_is_the_most_probable_action_and_one_changes_
 
 def callback_of(evaluation, returns):
     """An evaluation whose games return what the test says for each kind of levels and inverse temperature."""
-    run = RunSettings("starpilot", "semantic", "rl", 0, evaluation.steps[-1], evaluation)
+    run = RunSettings(
+        ProcgenOptions("starpilot", num_levels=200), "semantic", "rl", 0, evaluation.steps[-1], evaluation
+    )
     model, env = learner(run, None, "cpu", 0)
     found = EvaluationCallback(run, lambda progress: None, 0)
     found.init_callback(model)

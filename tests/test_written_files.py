@@ -38,7 +38,7 @@ from lcd.studies.output import OutputFolder, save_figure
 from lcd.studies.replay import record
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.taxonomy.taxonomy import Taxonomy
-from lcd.pretraining.pretraining import FRAMES
+from lcd.envs.family import policy_spaces
 
 out = Path(sys.argv[2])
 taxonomy = Taxonomy(SurveyTables.of(survey({(0.02, 0.01): 3, (0.1, 0.42): 4})))
@@ -49,7 +49,7 @@ for kind in ("pdf", "png", "svg"):
     save_figure(taxonomy.plot(), out / f"map.{kind}")
 write_report(taxonomy, out / "report.html")
 torch.manual_seed(0)
-policy = EncoderPolicy(FRAMES, ACTION_SPACE, lambda left: 1e-3, encoder="small")
+policy = EncoderPolicy(*policy_spaces(ProcgenOptions("maze"), "pixels"), lambda left: 1e-3, encoder="small")
 with replacing(out / "replay.gif") as path:
     write_film(record(policy, ProcgenOptions("maze"), max_steps=8), path)
 save_policy(policy, out / "policy.safetensors", {"game": "maze"})
@@ -58,11 +58,12 @@ save_backbone(encoder(), out / "encoder.safetensors", "small", {"objective": "no
 
 
 def encoder():
-    from lcd.pretraining.pretraining import FRAMES
+    from lcd.envs import ProcgenOptions
+    from lcd.envs.family import policy_spaces
 
     kind, arguments = parse_encoder("small")
     torch.manual_seed(0)
-    return kind(FRAMES, **arguments)
+    return kind(policy_spaces(ProcgenOptions("maze"), "pixels")[0], **arguments)
 
 
 def test_the_same_content_is_the_same_file_in_every_process(tmp_path):

@@ -7,11 +7,10 @@ from typing import Any
 
 import gymnasium
 
-from lcd.envs.calibration.batch import ACTION_SPACE, CalibrationBatch, CalibrationOptions
+from lcd.envs.calibration.batch import ACTION_SPACE, CalibrationBatch, CalibrationOptions, observation_space
 from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 from lcd.envs.gymnasium_envs import GameEnv, GameVectorEnv
-from lcd.envs.procgen.batch import View
 from lcd.envs.vec_env import GameVecEnv
 
 GAMES = ("courier", "tracker")
@@ -34,15 +33,15 @@ class CalibrationVecEnv(GameVecEnv):
     [('pixels', (2, 64, 64, 3)), ('semantic', (2, 64, 64))]
     """
 
-    def __init__(self, options: CalibrationOptions, num_envs: int = 64, view: View = "pixels", seed: int = 0) -> None:
+    def __init__(self, options: CalibrationOptions, num_envs: int = 64, view: str = "pixels", seed: int = 0) -> None:
         self.options = options
-        super().__init__(num_envs, view, ACTION_SPACE, seed)
+        super().__init__(num_envs, view, observation_space(view), ACTION_SPACE, seed)
 
     def _lay_out(self, seed: int) -> CalibrationBatch:
         return CalibrationBatch(self.options, self.num_envs, self.view, seed)
 
 
-def _options(game: str, settings: dict[str, Any]) -> CalibrationOptions:
+def calibration_options(game: str, settings: dict[str, Any]) -> CalibrationOptions:
     """Options from the keywords of Gymnasium's ``make``."""
     if game not in GAMES:
         raise ValueError(f"Unknown calibration game {game!r}: choose one of {', '.join(GAMES)}.")
@@ -69,9 +68,9 @@ class CalibrationEnv(GameEnv):
         ``num_levels`` and ``start_level`` as for Procgen, and fields of `DifficultyFactors` or of `TrackerOptions`.
     """
 
-    def __init__(self, game: str, view: View = "pixels", render_mode: str | None = None, **settings: Any) -> None:
-        self.options = _options(game, settings)
-        super().__init__(view, ACTION_SPACE, render_mode)
+    def __init__(self, game: str, view: str = "pixels", render_mode: str | None = None, **settings: Any) -> None:
+        self.options = calibration_options(game, settings)
+        super().__init__(view, observation_space(view), ACTION_SPACE, render_mode)
 
     def _lay_out(self, num_envs: int, seed: int) -> CalibrationBatch:
         return CalibrationBatch(self.options, num_envs, self.view, seed)
@@ -89,10 +88,10 @@ class CalibrationVectorEnv(GameVectorEnv):
     """
 
     def __init__(
-        self, game: str, num_envs: int = 1, view: View = "pixels", render_mode: str | None = None, **settings: Any
+        self, game: str, num_envs: int = 1, view: str = "pixels", render_mode: str | None = None, **settings: Any
     ) -> None:
-        self.options = _options(game, settings)
-        super().__init__(num_envs, view, ACTION_SPACE, render_mode)
+        self.options = calibration_options(game, settings)
+        super().__init__(num_envs, view, observation_space(view), ACTION_SPACE, render_mode)
 
     def _lay_out(self, num_envs: int, seed: int) -> CalibrationBatch:
         return CalibrationBatch(self.options, num_envs, self.view, seed)

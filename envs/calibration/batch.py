@@ -9,17 +9,26 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from lcd.envs.batch import Observation, Step, checked_actions, checked_num_envs, one_of
 from lcd.envs.calibration.courier import Courier
 from lcd.envs.calibration.courier_drawing import CourierDrawing
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 from lcd.envs.calibration.tracker import Tracker
 from lcd.envs.calibration.tracker_drawing import TrackerDrawing
-from lcd.envs.procgen.batch import Observation, Step, View, checked_actions, checked_num_envs, observation_space, one_of
-from lcd.envs.procgen.options import LEVEL_SEEDS
+from lcd.envs.levels import LEVEL_SEEDS
+from lcd.envs.views import both_spaces
 
 ACTIONS = ("stay", "up", "down", "left", "right")
 ACTION_SPACE = spaces.Discrete(len(ACTIONS))
+FRAME_SHAPE = (64, 64)
+NUM_LABELS = 65
+"""As in Procgen, so that a policy takes the label maps of either; a game uses a few of them."""
 CalibrationOptions = CourierOptions | TrackerOptions
+
+
+def observation_space(view: str) -> spaces.Space:
+    """Space of one game's observation in a view: see `lcd.envs.views.both_spaces`."""
+    return both_spaces(view, FRAME_SHAPE, NUM_LABELS)
 
 
 class _Games(Protocol):
@@ -64,7 +73,7 @@ class CalibrationBatch:
         Decides which levels are drawn in which order.
     """
 
-    def __init__(self, options: CalibrationOptions, num_envs: int, view: View = "pixels", seed: int = 0) -> None:
+    def __init__(self, options: CalibrationOptions, num_envs: int, view: str = "pixels", seed: int = 0) -> None:
         self.observation_space = observation_space(view)
         self.view = view
         self.num_envs = checked_num_envs(num_envs)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar
 
-from lcd.envs.calibration.difficulty import DifficultyFactors
-from lcd.envs.procgen.options import LevelRange
+from lcd.envs.calibration.difficulty import PERCEPTUAL, DifficultyFactors
+from lcd.envs.levels import LevelRange
+from lcd.envs.views import get_view
+
+_IRRELEVANT_TO_IMITATION = ("delay", "sparsity")
+"""Factors of when rewards are paid, which imitation does not depend on."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,9 @@ class CourierOptions(LevelRange):
         ``num_levels=0`` means all.
     """
 
+    family: ClassVar[str] = "calibration"
+    game: ClassVar[str] = "courier"
+
     factors: DifficultyFactors = field(default_factory=DifficultyFactors)
     num_levels: int = 0
     start_level: int = 0
@@ -29,6 +37,31 @@ class CourierOptions(LevelRange):
         self._check_levels()
         if not isinstance(self.factors, DifficultyFactors):
             raise ValueError(f"factors must be DifficultyFactors, not {self.factors!r}.")
+
+    @property
+    def label(self) -> str:
+        """Name of the game with its factors above 0, for names of runs."""
+        return "-".join([self.game, *(f"{name}{value:g}" for name, value in self.factors.nonzero.items())])
+
+    def relevant_to(self, view: str, learner: str) -> CourierOptions:
+        """The same game with those factors at 0 that a run does not depend on.
+
+        Label maps do not depend on the perceptual factors, and imitation does not depend on when rewards are paid.
+        """
+        off = (
+            *PERCEPTUAL * (not get_view(view).shows_appearance),
+            *_IRRELEVANT_TO_IMITATION * (learner == "imitation"),
+        )
+        return replace(self, factors=replace(self.factors, **dict.fromkeys(off, 0.0)))
+
+    def as_record(self) -> dict[str, Any]:
+        """Entries of a run's record: game, num_levels and dials, the difficulty factors."""
+        return {
+            "game": self.game,
+            "distribution_mode": "easy",
+            "num_levels": self.num_levels,
+            "dials": asdict(self.factors),
+        }
 
 
 PALETTES = ("seen", "held-out")
@@ -50,6 +83,9 @@ class TrackerOptions(LevelRange):
         As for Courier.
     """
 
+    family: ClassVar[str] = "calibration"
+    game: ClassVar[str] = "tracker"
+
     distractors: int = 5
     change: float = 1.0
     colours: str = "seen"
@@ -70,3 +106,28 @@ class TrackerOptions(LevelRange):
         for name in ("colours", "shapes"):
             if getattr(self, name) not in PALETTES:
                 raise ValueError(f"{name} are {' or '.join(PALETTES)}, not {getattr(self, name)!r}.")
+
+    @property
+    def label(self) -> str:
+        """Name of the game with its settings, for names of runs."""
+        return "-".join([self.game, *(f"{name}{value}" for name, value in self._settings().items())])
+
+    def _settings(self) -> dict[str, Any]:
+        """What is not at its default, but for levels."""
+        unusual = {each.name: getattr(self, each.name) for each in fields(self)}
+        usual = {each.name: each.default for each in fields(self)}
+        return {
+            name: value
+            for name, value in unusual.items()
+            if value != usual[name] and name not in ("num_levels", "start_level")
+        }
+
+    def relevant_to(self, view: str, learner: str) -> TrackerOptions:
+        """The same options: label maps have the shapes of objects, and distractors."""
+        return self
+
+    def as_record(self) -> dict[str, Any]:
+        """Entries of a run's record: game, num_levels and dials, the settings of Tracker."""
+        settings = {each.name: getattr(self, each.name) for each in fields(self)}
+        del settings["num_levels"], settings["start_level"]
+        return {"game": self.game, "distribution_mode": "easy", "num_levels": self.num_levels, "dials": settings}

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from lcd.envs.family import ActionClasses
 from lcd.envs.procgen.engine import Engine
 from lcd.envs.procgen.games import ACTION_KEYS, get_game
 from lcd.envs.procgen.options import ProcgenOptions
@@ -22,8 +23,6 @@ HEADINGS: Mapping[tuple[int, int], int] = MappingProxyType(
     }
 )
 """The action that pushes right and up (1), left and down (-1) or neither (0)."""
-
-ActionClasses = tuple[tuple[int, ...], ...]
 
 _NOTHING_SPECIAL = (9, 10, 11, 12, 13, 14)
 _EIGHT_WAYS: ActionClasses = ((0,), (1,), (2,), (3,), (4, *_NOTHING_SPECIAL), (5,), (6,), (7,), (8,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ class Engine:
     """
 
     def __init__(self, options: ProcgenOptions, num_envs: int, seed: int, num_threads: int = 0) -> None:
-        settings = options.as_dict()
+        settings = asdict(options)
         if options.distribution_mode == "exploration":
             del settings["num_levels"], settings["start_level"]
         game = settings.pop("game")

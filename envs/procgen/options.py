@@ -3,64 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
+from lcd.envs.levels import LevelRange
 from lcd.envs.procgen.games import DISTRIBUTION_MODES, get_game
-
-Options = TypeVar("Options", bound="LevelRange")
-
-LEVEL_SEEDS = 2**31 - 1
-"""Level seeds go from 0 up to, and without, this number."""
-
-
-class LevelRange:
-    """Base class of options with numbered levels: dataclasses with the fields `num_levels` and `start_level`.
-
-    Levels are drawn from ``start_level`` up to, and without, ``start_level + num_levels``; ``num_levels=0`` means all.
-    """
-
-    num_levels: int
-    start_level: int
-
-    def _check_levels(self) -> None:
-        for name in ("num_levels", "start_level"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LEVEL_SEEDS:
-                raise ValueError(f"{name} must be a whole number from 0 to {LEVEL_SEEDS - 1}, not {value!r}.")
-        if self.start_level + self.num_levels > LEVEL_SEEDS:
-            raise ValueError(
-                f"start_level {self.start_level} + num_levels {self.num_levels} exceeds {LEVEL_SEEDS}, "
-                "the number of level seeds: lower one of them."
-            )
-        if self.num_levels == 0 and self.start_level != 0:
-            raise ValueError(
-                f"start_level {self.start_level} has no effect with num_levels=0, which means all levels: "
-                "use unseen_levels(start_level), or set num_levels."
-            )
-
-    def training_levels(self: Options, num_levels: int) -> Options:
-        """The same options on the first `num_levels` levels (0 for all levels)."""
-        return replace(self, start_level=0, num_levels=num_levels)  # type: ignore[type-var]
-
-    def unseen_levels(self: Options, num_training_levels: int) -> Options:
-        """The same options on every level that is not among the first `num_training_levels`.
-
-        Raises
-        ------
-        ValueError
-            If all levels are training levels, so that none is unseen.
-        """
-        if num_training_levels == 0:
-            raise ValueError("With num_levels=0 every level is a training level and none is unseen: set num_levels.")
-        rest = LEVEL_SEEDS - num_training_levels
-        return replace(self, start_level=num_training_levels, num_levels=rest)  # type: ignore[type-var]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, for records."""
-        return asdict(self)  # type: ignore[call-overload]
-
+from lcd.envs.views import get_view
 
 APPEARANCES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
     {
@@ -149,6 +98,8 @@ class ProcgenOptions(LevelRange):
         Whether the agent's velocity is painted into a corner of the frame (games with jumps).
     """
 
+    family: ClassVar[str] = "procgen"
+
     game: str
     distribution_mode: str = "easy"
     num_levels: int = 0
@@ -176,3 +127,43 @@ class ProcgenOptions(LevelRange):
         self._check_levels()
         if self.distribution_mode == "exploration" and (self.num_levels or self.start_level):
             raise ValueError("The exploration mode is one fixed level: leave num_levels and start_level at 0.")
+
+    @property
+    def appearance(self) -> tuple[str, ...]:
+        """Names in `APPEARANCES` of what is plainer than usual, in alphabetical order."""
+        plainer = (name for name, changes in APPEARANCES.items() if appearance_is_set(self, changes))
+        return tuple(sorted(plainer))
+
+    @property
+    def label(self) -> str:
+        """Name of the game with its appearance, for names of runs."""
+        return "-".join([self.game, *self.appearance])
+
+    def relevant_to(self, view: str, learner: str) -> ProcgenOptions:
+        """The same game, for a view of objects without the appearances that do not change play."""
+        if get_view(view).shows_appearance:
+            return self
+        kept = appearances_that_change_play(self.game, self.appearance)
+        changes: dict[str, Any] = {name: not value for each in APPEARANCES.values() for name, value in each.items()}
+        return replace(self, **(changes | appearance_options(kept)))
+
+    def as_record(self) -> dict[str, Any]:
+        """Entries of a run's record: game, distribution_mode, num_levels and appearance.
+
+        Raises
+        ------
+        ValueError
+            If an option has no entry there.
+        """
+        drawing = appearance_options(self.appearance)
+        plain = ProcgenOptions(self.game, self.distribution_mode, self.num_levels, **drawing)
+        if plain != self:
+            other = next(each.name for each in fields(self) if getattr(self, each.name) != getattr(plain, each.name))
+            raise ValueError(f"Runs have no setting {other}: leave it at its default.")
+        record = {"game": self.game, "distribution_mode": self.distribution_mode, "num_levels": self.num_levels}
+        return record | ({"appearance": list(self.appearance)} if self.appearance else {})
+
+
+def appearance_is_set(options: ProcgenOptions, changes: Mapping[str, bool]) -> bool:
+    """Whether the options have all the changes of an appearance."""
+    return all(getattr(options, name) == value for name, value in changes.items())

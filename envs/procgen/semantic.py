@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lcd.envs.painting import colour_of_code
 from lcd.envs.procgen.games import Game, get_game
 from lcd.envs.procgen.options import ProcgenOptions
 
@@ -33,8 +34,7 @@ _Colour = tuple[int, int, int]
 
 
 def _colour(image_type: int, theme: int = 0) -> _Colour:
-    code = (_TYPE_STEP * (image_type + 1) + _THEME_STEP * theme) % _IMAGE_TYPES
-    return 64 * (code // 16 + 1) - 1, 64 * (code // 4 % 4 + 1) - 1, 64 * (code % 4 + 1) - 1
+    return colour_of_code(_TYPE_STEP * (image_type + 1) + _THEME_STEP * theme)
 
 
 def _glazed(colour: _Colour) -> _Colour:
@@ -176,20 +176,3 @@ class LabelReader:
         np.right_shift(self._slots, np.uint32(16), out=self._slots)
         self._indices[:] = self._slots
         return self._table.take(self._indices).reshape(frames.shape[:-1])
-
-
-def paint(labels: np.ndarray) -> np.ndarray:
-    """False colours for label maps: Procgen's own monochrome colours.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray, shape (..., height, width), uint8
-
-    Returns
-    -------
-    numpy.ndarray, shape (..., height, width, 3), uint8
-    """
-    palette = np.zeros((NUM_LABELS, 3), np.uint8)
-    for label in range(1, NUM_LABELS):
-        palette[label] = _colour(label - 1)
-    return palette[labels]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
-from lcd.envs import ProcgenBatch, ProcgenOptions
-from lcd.envs.procgen.actions import NUM_ACTIONS
-from lcd.envs.procgen.options import APPEARANCES, check_appearances
+from lcd.envs import GameOptions, make_vec_env
+from lcd.envs.family import random_actions
 
 Features = Callable[[torch.Tensor], torch.Tensor]
 """From frames, shape (n, 3, height, width), uint8, to features, shape (n, features)."""
@@ -46,8 +44,8 @@ class Invariance:
 
 
 def redrawn_frames(
-    options: ProcgenOptions,
-    appearances: Sequence[str],
+    options: GameOptions,
+    appearances: Mapping[str, GameOptions],
     count: int,
     *,
     num_envs: int = 16,
@@ -58,11 +56,10 @@ def redrawn_frames(
 
     Parameters
     ----------
-    options : ProcgenOptions
+    options : GameOptions
         The game in its usual appearance, which is the first one.
-    appearances : sequence of str
-        The other appearances, see `lcd.envs.procgen.options.APPEARANCES`. In some games restricted themes change the
-        dynamics; an error says so.
+    appearances : mapping of str to GameOptions
+        The same game in other appearances, by name, see `lcd.envs.family.GameFamily.appearances`.
     count : int
         Number of states.
     num_envs, every, seed : int
@@ -70,39 +67,32 @@ def redrawn_frames(
 
     Returns
     -------
-    numpy.ndarray, shape (1 + appearances, count, 64, 64, 3), uint8
+    numpy.ndarray, shape (1 + appearances, count, height, width, 3), uint8
 
     Raises
     ------
     ValueError
-        If an appearance is unknown, or changes the game's dynamics.
+        If an appearance changes the game's dynamics.
     """
-    check_appearances(appearances)
-    drawn = [options, *(_drawn(options, name) for name in appearances)]
-    batches = [ProcgenBatch(each, num_envs, "pixels", seed) for each in drawn]
+    envs = [make_vec_env(each, num_envs, "pixels", seed) for each in (options, *appearances.values())]
     random = np.random.default_rng(seed)
     frames: list[NDArray[np.uint8]] = []
     try:
+        for env in envs:
+            env.reset()
         while len(frames) * num_envs < count:
             for _ in range(every):
-                actions = random.integers(NUM_ACTIONS, size=num_envs).astype(np.int32)
-                steps = [batch.step(actions) for batch in batches]
-                for name, step in zip(appearances, steps[1:], strict=True):
-                    same = np.array_equal(step.rewards, steps[0].rewards) and np.array_equal(
-                        step.terminated, steps[0].terminated
-                    )
+                actions = random_actions(options, random, num_envs)
+                observed, rewards, ended, _ = zip(*(env.step(actions) for env in envs), strict=True)
+                for number, name in enumerate(appearances, start=1):
+                    same = np.array_equal(rewards[number], rewards[0]) and np.array_equal(ended[number], ended[0])
                     if not same:
                         raise ValueError(f"The appearance {name} changes the dynamics of {options.game}: leave it out.")
-            frames.append(np.stack([np.asarray(batch.observe()) for batch in batches]))
+            frames.append(np.stack(observed))
     finally:
-        for batch in batches:
-            batch.close()
+        for env in envs:
+            env.close()
     return np.concatenate(frames, axis=1)[:, :count]
-
-
-def _drawn(options: ProcgenOptions, appearance: str) -> ProcgenOptions:
-    changes: dict[str, Any] = dict(APPEARANCES[appearance])
-    return replace(options, **changes)
 
 
 @torch.no_grad()

@@ -16,8 +16,7 @@ from lcd.alignment.invariance import Features, invariance, redrawn_frames
 from lcd.alignment.references import ReferenceMaps
 from lcd.alignment.revealing import area, revealing_curve
 from lcd.alignment.robustness import smallest_perturbation
-from lcd.envs import ProcgenOptions
-from lcd.envs.procgen.options import APPEARANCES, appearances_that_change_play
+from lcd.envs import GameOptions, family_of
 
 COLUMNS = ("aspect", "method", "measure", "mean", "low", "high", "images", "undefined", "share")
 
@@ -85,14 +84,14 @@ def align(
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
 
 
-def invariance_table(features: Features, options: ProcgenOptions, count: int, seed: int = 0) -> pd.DataFrame:
+def invariance_table(features: Features, options: GameOptions, count: int, seed: int = 0) -> pd.DataFrame:
     """Invariance of features to a game's appearance, as rows of the aspect ``invariance``.
 
     Parameters
     ----------
     features : callable
         See `lcd.alignment.invariance.Features`.
-    options : ProcgenOptions
+    options : GameOptions
         The game in its usual appearance.
     count, seed : int
         Number of states, and the seed of their levels.
@@ -103,12 +102,8 @@ def invariance_table(features: Features, options: ProcgenOptions, count: int, se
         Three rows for each other appearance with the same dynamics: found, chance and ratio, see
         `lcd.alignment.invariance.Invariance`. States that look the same in both are undefined.
     """
-    drawn = [
-        name
-        for name, changes in APPEARANCES.items()
-        if not appearances_that_change_play(options.game, [name])
-        and any(getattr(options, option) != value for option, value in changes.items())
-    ]
+    others = family_of(options).appearances(options)
+    drawn = {name: other for name, other in others.items() if other != options}
     frames = redrawn_frames(options, drawn, count, seed=seed)
     rows = [
         {

@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from lcd.alignment.references import ReferenceMaps
-from lcd.envs import ProcgenBatch, ProcgenOptions, class_names
-from lcd.envs.procgen.actions import NUM_ACTIONS
-from lcd.envs.procgen.games import SCENERY
+from lcd.envs import GameOptions, family_of, make_vec_env
+from lcd.envs.family import random_actions
 
 DEVIATION = 2.0
 """Standard deviation of the blur in pixels, about the precision of a human map."""
 
 
-def diagnostic_labels(game: str) -> dict[int, str]:
-    """Task-relevant labels of a game with their names: all but empty space and scenery."""
-    return {
-        label: name for label, name in class_names(game).items() if label and name.rstrip(" 0123456789") not in SCENERY
-    }
-
-
-def privileged_maps(labels: NDArray[np.uint8], game: str) -> NDArray[np.float32]:
+def privileged_maps(labels: NDArray[np.uint8], relevant: Collection[int]) -> NDArray[np.float32]:
     """Importance maps from the game's own state.
 
     Parameters
     ----------
     labels : numpy.ndarray, shape (n, height, width), uint8
         Label maps.
-    game : str
-        The game.
+    relevant : collection of int
+        Labels of what matters to play, see `lcd.envs.family.GameFamily.relevant_labels`.
 
     Returns
     -------
     numpy.ndarray, shape (n, height, width), float32
-        Blurred; every diagnostic class of a map has the same sum, whatever its size.
+        Blurred; every relevant class of a map has the same sum, whatever its size.
     """
     found = np.zeros(labels.shape, np.float32)
-    for label in diagnostic_labels(game):
+    for label in sorted(relevant):
         here = labels == label
         count = here.sum(axis=(1, 2), keepdims=True)
         found += here / np.maximum(count, 1)
@@ -46,13 +40,13 @@ def privileged_maps(labels: NDArray[np.uint8], game: str) -> NDArray[np.float32]
 
 
 def collect_references(
-    options: ProcgenOptions, count: int, *, num_envs: int = 16, every: int = 8, seed: int = 0
+    options: GameOptions, count: int, *, num_envs: int = 16, every: int = 8, seed: int = 0
 ) -> ReferenceMaps:
     """Collect frames of a random agent with privileged maps; frames of one game instance are a cluster.
 
     Parameters
     ----------
-    options : ProcgenOptions
+    options : GameOptions
         The game and its levels.
     count : int
         Number of frames.
@@ -61,20 +55,20 @@ def collect_references(
     seed : int
         Seed of levels and actions.
     """
-    batch = ProcgenBatch(options, num_envs, "both", seed)
+    env = make_vec_env(options, num_envs, "both", seed)
     random = np.random.default_rng(seed)
     frames: list[NDArray[np.uint8]] = []
     labels: list[NDArray[np.uint8]] = []
     try:
+        env.reset()
         while len(frames) * num_envs < count:
             for _ in range(every):
-                batch.step(random.integers(NUM_ACTIONS, size=num_envs).astype(np.int32))
-            observed = batch.observe()
+                observed = env.step(random_actions(options, random, num_envs))[0]
             assert isinstance(observed, dict)
             frames.append(observed["pixels"].copy())
             labels.append(observed["semantic"].copy())
     finally:
-        batch.close()
-    maps = privileged_maps(np.concatenate(labels)[:count], options.game)
+        env.close()
+    maps = privileged_maps(np.concatenate(labels)[:count], family_of(options).relevant_labels(options))
     games = np.tile(np.arange(num_envs), len(frames))[:count]
     return ReferenceMaps(np.concatenate(frames)[:count], maps, "privileged", groups=games)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lcd.alignment.importance import Scores
     from lcd.alignment.invariance import Features
     from lcd.alignment.references import ReferenceMaps
-    from lcd.envs import ProcgenOptions
+    from lcd.envs import GameOptions
 
 PRIVILEGED = "privileged"
 MOST_IMAGES = 100_000
@@ -58,7 +58,7 @@ def command(
     from lcd.alignment.importance import METHODS
     from lcd.alignment.measuring import align, invariance_table
     from lcd.cli.display import limits_text
-    from lcd.envs.procgen.batch import FRAME_SHAPE
+    from lcd.envs.family import frame_shape
     from lcd.experiments.execution import resolve_device
     from lcd.io.files import check_output, replacing
 
@@ -72,7 +72,8 @@ def command(
         found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], network.size))
         raise ValueError(f"The policy takes images of {wanted} pixels, and these have {found}: resize them beforehand.")
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    measured_on = network.levels if network.size in (None, FRAME_SHAPE) else None  # Procgen renders at one size
+    drawn = None if network.levels is None else frame_shape(network.levels)
+    measured_on = network.levels if network.size in (None, drawn) else None  # a game renders at one size
     with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=None)
         tables = [
@@ -116,7 +117,7 @@ class _Network:
     features: Features | None = None
     value: Scores | None = None
     size: tuple[int, int] | None = None
-    levels: ProcgenOptions | None = None
+    levels: GameOptions | None = None
 
 
 def _model(model: str, device: str) -> _Network:
@@ -138,22 +139,23 @@ def _model(model: str, device: str) -> _Network:
     return _Network(scores, features, value, (height, width), _unseen_levels(card))
 
 
-def _unseen_levels(card: dict[str, Any]) -> ProcgenOptions | None:
-    """Levels that a policy has not trained on, in the appearance of its training; None without a Procgen game."""
-    from lcd.envs import ProcgenOptions
+def _unseen_levels(card: dict[str, Any]) -> GameOptions | None:
+    """Levels that a policy has not trained on, in the appearance of its training; None where no game is known."""
+    from lcd.envs.family import game_options
     from lcd.experiments.settings import RunSettings
 
-    run, game, mode = card.get("run"), card.get("game"), card.get("distribution_mode", "easy")
+    run, game = card.get("run"), card.get("game")
     try:
         if isinstance(run, Mapping):
-            unseen = RunSettings.from_dict(run).unseen_options
-            return unseen if isinstance(unseen, ProcgenOptions) else None
-        return ProcgenOptions(game, mode).unseen_levels(200) if isinstance(game, str) else None
+            return RunSettings.from_dict(run).unseen_options
+        if not isinstance(game, str):
+            return None
+        return game_options(game, distribution_mode=card.get("distribution_mode")).unseen_levels(200)
     except ValueError:  # a custom game, or a run of another program
         return None
 
 
-def _references(maps: str, source: str | None, levels: ProcgenOptions | None, count: int, seed: int) -> ReferenceMaps:
+def _references(maps: str, source: str | None, levels: GameOptions | None, count: int, seed: int) -> ReferenceMaps:
     from lcd.alignment.clickme import read_folder
     from lcd.alignment.privileged import collect_references
     from lcd.alignment.references import read_folders
@@ -163,7 +165,7 @@ def _references(maps: str, source: str | None, levels: ProcgenOptions | None, co
     if maps == PRIVILEGED:
         if levels is None:
             raise ValueError(
-                "Privileged maps need a Procgen game, and this model does not name one: give others with --maps "
+                "Privileged maps need a game with label maps, and this model names none: give others with --maps "
                 "IMAGES,MAPS."
             )
         return collect_references(levels, count, seed=seed)

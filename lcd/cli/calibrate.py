@@ -36,6 +36,7 @@ def command(
     are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table
+    from lcd.envs.calibration.options import CourierOptions
     from lcd.experiments.execution import chosen_workers
     from lcd.experiments.plan import check_encoder
     from lcd.experiments.store import Store
@@ -48,7 +49,7 @@ def command(
     preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
     sweep = Sweep(Sweep.factors if dials is None else names(dials), _numbers(values), preset=preset)
     plan = sweep.plan()
-    check_encoder(preset.encoder)
+    check_encoder(preset.encoder, CourierOptions())
     folder = OutputFolder(out)
     folder.check(sweep)
     Store(store).check(plan.runs)

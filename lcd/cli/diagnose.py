@@ -43,7 +43,9 @@ def command(
         bool, typer.Option("--train-teacher", help="Train a teacher, even where a reference comes with the package.")
     ] = False,
     teacher_factor: TeacherFactor = None,
-    mode: Annotated[str, typer.Option(help="Procgen's distribution mode, easy or hard.")] = "easy",
+    mode: Annotated[
+        str | None, typer.Option(help="Procgen's distribution mode, easy or hard; by default easy.")
+    ] = None,
     appearance: Annotated[
         str, typer.Option(metavar="NAMES", help="Plainer rendering: no-backgrounds, restricted-themes, monochrome.")
     ] = "",
@@ -101,7 +103,7 @@ def command(
     plan = Plan((game_plan,))
     others = encoder_names(encoders)
     check_encoders(game_plan, others)
-    folder = OutputFolder(out or Path("diagnoses") / "-".join([game_plan.game, *game_plan.cells[0].appearance, preset]))
+    folder = OutputFolder(out or Path("diagnoses") / f"{game_plan.cells[0].options.label}-{preset}")
     folder.check(plan)
     runs, pretrained = Store(store), encoder_folder(store)
     runs.check(plan.runs)

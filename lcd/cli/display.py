@@ -44,7 +44,7 @@ def steps_text(steps: float) -> str:
 def run_title(run: RunSettings) -> str:
     """Short title of a run."""
     role = " (teacher)" if run.keep_best else ""
-    return f"{run.game_as_set} {run.view} + {run.learning}{role}, seed {run.seed}"
+    return f"{run.options.label} {run.view} + {run.learning}{role}, seed {run.seed}"
 
 
 class PlanDisplay:

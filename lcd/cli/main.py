@@ -52,14 +52,17 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 @app.command()
 def games() -> None:
     """List the games that can be diagnosed, with their returns of a random policy and best returns."""
-    from lcd.envs import GAMES
+    from lcd.envs import families
 
     table = Table()
-    for name in ("game", "Gymnasium", "random, best (easy)", "random, best (hard)"):
+    for name in ("game", "Gymnasium", "random, best", "random, best (hard)"):
         table.add_column(name)
-    for game in GAMES.values():
-        ranges = [f"{low:g}, {high:g}" for low, high in (game.easy, game.hard)]
-        table.add_row(game.name, f"lcd/{game.title}-v0", *ranges)
+    for family in families().values():
+        for game, gymnasium_id in family.games.items():
+            known = [family.normalisation(options) for options in family.usual_options(game)]
+            table.add_row(
+                game, gymnasium_id, *("" if each is None else f"{each.random:g}, {each.best:g}" for each in known)
+            )
     plain_console().print(table)
 
 

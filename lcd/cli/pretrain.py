@@ -12,7 +12,7 @@ from lcd.cli.console import plain_console
 from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS
 
 if TYPE_CHECKING:
-    from lcd.envs import ProcgenOptions
+    from lcd.envs import GameOptions
     from lcd.pretraining.pretraining import Pretraining
 
 
@@ -33,7 +33,7 @@ def command(
     agent: Annotated[
         Path | None, typer.Option(help="Policy file of the agent that collects frames; by default a random agent.")
     ] = None,
-    mode: Annotated[str, typer.Option(help="Procgen's distribution mode.")] = "easy",
+    mode: Annotated[str | None, typer.Option(help="Procgen's distribution mode; by default easy.")] = None,
     seed: Annotated[int, number(0, LARGEST_SEED, "Of weights, frames and their order.")] = 0,
     out: Annotated[
         Path | None,
@@ -47,17 +47,17 @@ def command(
     Use the file as in `lcd diagnose GAME --encoder nature@encoders/GAME-OBJECTIVE.safetensors`.
     """
     from lcd.agents import load_policy, save_backbone
-    from lcd.envs import ProcgenOptions
+    from lcd.envs.family import game_options
     from lcd.experiments.settings import check_made_for
     from lcd.io.files import check_output, replacing
     from lcd.pretraining.pretraining import Pretraining, pretrain
 
-    options = ProcgenOptions(game, mode)
+    options = game_options(game, distribution_mode=mode)
     settings = Pretraining(objective, encoder, frames or Pretraining.frames, epochs, num_levels=levels, seed=seed)
     policy = None
     if agent is not None:
         policy, card = load_policy(agent)
-        check_made_for(card, options.game, None, f"The agent {agent}")
+        check_made_for(card, options, f"The agent {agent}", any_mode=True)
     file = check_output(out or default_file(options, settings, agent), ".safetensors")
     console = plain_console()
 
@@ -78,14 +78,15 @@ def command(
     )
 
 
-def default_file(options: ProcgenOptions, settings: Pretraining, agent: Path | None) -> Path:
+def default_file(options: GameOptions, settings: Pretraining, agent: Path | None) -> Path:
     """Default output file; its name holds the non-default settings, so that no encoder replaces another."""
     from lcd.io.files import checksum
     from lcd.pretraining.pretraining import Pretraining
 
     default = Pretraining(settings.objective)
+    mode = options.as_record().get("distribution_mode", "easy")
     parts = {
-        options.distribution_mode: options.distribution_mode != "easy",
+        mode: mode != "easy",
         settings.architecture.replace(":", "_"): settings.architecture != default.architecture,
         f"{settings.frames}frames": settings.frames != default.frames,
         f"{settings.epochs}epochs": settings.epochs != default.epochs,

@@ -14,7 +14,7 @@ from lcd.io.limits import LARGEST_SEED, MOST_STEPS
 
 if TYPE_CHECKING:
     from lcd.agents import EncoderPolicy
-    from lcd.envs import ProcgenOptions
+    from lcd.envs import GameOptions
 
 LONGEST = 20_000
 """Largest number of steps of a film, all of which are in memory until it is written."""
@@ -60,7 +60,7 @@ def command(
     plain_console().print(f"{len(replay.actions)} steps, reward {replay.rewards.sum():g}: {film}", highlight=False)
 
 
-def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, ProcgenOptions, int]:
+def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, GameOptions, int]:
     from lcd.agents import load_policy
     from lcd.envs import ProcgenOptions
     from lcd.teachers.library import shipped_teacher
@@ -71,18 +71,18 @@ def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, ProcgenOptions, in
     return load_policy(path)[0], levels, TRAINING_LEVELS
 
 
-def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions, int]:
+def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, GameOptions, int]:
     """A run's final policy, its training levels and their number.
 
     Raises
     ------
     ValueError
-        If there are no weights, or they are of another game than the one named or of none of Procgen's.
+        If there are no weights, or they are of another game than the one named.
     """
     from lcd.agents import load_policy
-    from lcd.envs import ProcgenOptions, get_game
-    from lcd.envs.procgen.batch import ACTION_SPACE, FRAME_SHAPE
+    from lcd.envs import find_game
     from lcd.experiments.settings import RunSettings
+    from lcd.pretraining.frames import view_of
 
     file = run / "policy.safetensors" if run.is_dir() else run
     if not file.exists():
@@ -90,18 +90,11 @@ def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, ProcgenOptions,
             f"There are no weights in {run}: give the folder of a finished run, such as one in {DEFAULT_STORE}."
         )
     policy, card = load_policy(file)
-    if policy.observation_space.shape not in ((3, *FRAME_SHAPE), FRAME_SHAPE) or policy.action_space != ACTION_SPACE:
-        raise ValueError(
-            f"The policy in {file} takes observations of shape {policy.observation_space.shape} and has "
-            f"{policy.action_space.n} actions: films are made of policies of Procgen's games."  # type: ignore[attr-defined]
-        )
     settings: dict[str, Any] | None = card.get("run")
     if settings is None:
         raise ValueError(f"{file} does not say which run it comes from: give the folder of a finished run.")
     made = RunSettings.from_dict(settings)
-    options = made.training_options
-    if not isinstance(options, ProcgenOptions):
-        raise ValueError(f"{run} plays {made.game}, and films are made of Procgen's games: choose another run.")
-    if game is not None and get_game(game).name != options.game:
-        raise ValueError(f"{run} plays {options.game}, not {game}: choose another run.")
-    return policy, options, made.num_levels
+    view_of(policy, made.options)
+    if game is not None and find_game(game)[1] != made.game:
+        raise ValueError(f"{run} plays {made.game}, not {game}: choose another run.")
+    return policy, made.options, made.options.num_levels

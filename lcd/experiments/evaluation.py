@@ -20,7 +20,7 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lcd.agents import Episodes, evaluate
-from lcd.envs.making import make_vec_env
+from lcd.envs import make_vec_env
 from lcd.experiments.settings import RunSettings
 from lcd.measurement.scores import SAMPLED, TEMPERED
 
@@ -94,8 +94,8 @@ class EvaluationCallback(BaseCallback):
         self._settings = settings
         self._report = report
         self._envs = {
-            levels: make_vec_env(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)  # type: ignore[arg-type]
-            for levels, chosen in zip(LEVELS, (settings.training_options, settings.unseen_options), strict=True)
+            levels: make_vec_env(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)
+            for levels, chosen in zip(LEVELS, (settings.options, settings.unseen_options), strict=True)
         }
         self._tables: list[pd.DataFrame] = []
         self._done: set[int] = set()

@@ -11,6 +11,8 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from lcd.envs import GameOptions
+from lcd.envs.family import frame_shape
 from lcd.experiments.settings import RunSettings
 
 CONTEXT_BYTES = 5 * 2**28
@@ -83,35 +85,31 @@ def bytes_of_run(run: RunSettings, half_precision: bool = True) -> int:
         `CONTEXT_BYTES`, the rollout's frames, the weights with what Adam keeps of each, and the activations of as many
         images as pass the network at once, `ROOM` times.
     """
-    from lcd.envs.procgen.batch import FRAME_SHAPE
-
-    frame = 3 * FRAME_SHAPE[0] * FRAME_SHAPE[1]
+    height, width = frame_shape(run.options)
+    frame = 3 * height * width
     hyper = run.hyperparameters
-    image, weights, at_once = _measured(run.encoder, run.view, half_precision)
+    image, weights, at_once = _measured(run.encoder, run.options.training_levels(0), run.view, half_precision)
     minibatch = hyper.rollout // hyper.minibatches
     activations = ROOM * (1 + (run.harmonizer > 0)) * min(minibatch, at_once) * image
     return CONTEXT_BYTES + (hyper.rollout + ROOM * minibatch) * frame + _ADAM * weights + activations
 
 
 @cache
-def _measured(encoder: str, view: str, half_precision: bool) -> tuple[int, int, int]:
+def _measured(encoder: str, options: GameOptions, view: str, half_precision: bool) -> tuple[int, int, int]:
     """Bytes of activations an image, number of weights, and images that pass a GPU at once."""
-    from stable_baselines3.common.vec_env import VecTransposeImage
-
     from lcd.agents import EncoderName, EncoderPolicy
     from lcd.agents.activations import bytes_per_image
     from lcd.agents.encoders.convolutional import Encoder
     from lcd.agents.encoders.pretrained import ModuleEncoder
-    from lcd.envs.procgen.batch import ACTION_SPACE, observation_space
+    from lcd.envs.family import policy_spaces
 
     name = EncoderName.read(encoder)
     if name.comes_with_weights:
         at_once = ModuleEncoder.images_at_once_on_gpu
         return BYTES_PER_IMAGE_OF_OTHERS, 2**28 // _ADAM, at_once
-    space = observation_space(view)  # type: ignore[arg-type]
-    if view == "pixels":
-        space = VecTransposeImage.transpose_space(space)  # type: ignore[arg-type]
-    policy = EncoderPolicy(space, ACTION_SPACE, lambda _: 0.0, name.without_weights, mixed_precision=half_precision)
+    policy = EncoderPolicy(
+        *policy_spaces(options, view), lambda _: 0.0, name.without_weights, mixed_precision=half_precision
+    )
     assert isinstance(policy.features_extractor, Encoder)
     weights = sum(parameter.numel() for parameter in policy.parameters())
     return bytes_per_image(policy), weights, policy.features_extractor.images_at_once_on_gpu

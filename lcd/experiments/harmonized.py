@@ -5,7 +5,7 @@ The reference maps come from the label map of the same state: privileged, never 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -28,14 +28,14 @@ class Harmonizer:
 
     Parameters
     ----------
-    game : str
-        The game, which decides the diagnostic labels.
+    relevant : set of int
+        Labels of what matters to play, see `lcd.envs.family.GameFamily.relevant_labels`.
     weight : float
         Weight of the harmonization loss.
     """
 
-    def __init__(self, game: str, weight: float) -> None:
-        self.game, self.weight = game, weight
+    def __init__(self, relevant: Collection[int], weight: float) -> None:
+        self.relevant, self.weight = frozenset(relevant), weight
 
     def __call__(
         self, policy: EncoderPolicy, frames: torch.Tensor, labels: torch.Tensor, actions: torch.Tensor
@@ -57,7 +57,7 @@ class Harmonizer:
         images = (chosen.clone() if chosen.is_floating_point() else chosen.float() / 255).requires_grad_()
         chances = policy.log_probabilities(images)
         maps = training_maps(chances.gather(1, actions[:count, None].long())[:, 0], images)
-        references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.game))
+        references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.relevant))
         return self.weight * harmonization_loss(maps, references.to(maps.device))
 
 

@@ -8,15 +8,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from gymnasium import spaces
+
 from lcd.agents import EncoderName, EncoderPolicy
 from lcd.agents.policy_file import LARGEST as LARGEST_POLICY
-from lcd.envs import get_game
-from lcd.envs.procgen.batch import ACTION_SPACE
-from lcd.envs.procgen.options import appearances_that_change_play
+from lcd.envs import GameOptions, family_of
+from lcd.envs.family import game_options, policy_spaces
+from lcd.experiments.learners import get_learner
 from lcd.experiments.presets import Preset
-from lcd.experiments.settings import Evaluation, RunSettings
+from lcd.experiments.settings import EXPERT, Evaluation, RunSettings
 from lcd.io.files import checksum
-from lcd.io.limits import text, texts
 from lcd.io.untrusted import LARGEST_WEIGHTS, check_file
 from lcd.measurement.scores import CELLS, Normalisation
 
@@ -165,11 +167,7 @@ def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
 
 
 def cells_of(
-    base: RunSettings,
-    seeds: Sequence[int],
-    teacher: str,
-    teacher_seed: int | None = None,
-    appearance: Sequence[str] = (),
+    base: RunSettings, options: GameOptions, seeds: Sequence[int], teacher: str, teacher_seed: int | None = None
 ) -> Iterator[RunSettings]:
     """Runs of every cell with every seed, except the one that is the first part of the teacher's run.
 
@@ -177,24 +175,26 @@ def cells_of(
     ----------
     base
         What the cells share.
+    options
+        The game; each cell takes of it what is relevant to it, so that runs are shared.
     seeds
         Their seeds.
     teacher
         Identity of the teacher.
     teacher_seed
         Seed of the run that trains it, if one does.
-    appearance
-        Appearance of the frames. Label maps, and so the runs on them, are the same in every appearance that does not
-        change play.
     """
     for view, learning in CELLS.values():
         for seed in seeds:
-            if (view, learning) == ("semantic", "rl") and seed == teacher_seed:
+            if (view, learning) == (base.view, base.learning) and seed == teacher_seed:
                 continue  # the first part of the teacher's run
-            run_teacher = teacher if learning == "imitation" else None
-            run_appearance = appearance if view == "pixels" else base.appearance
             yield replace(
-                base, view=view, learning=learning, seed=seed, teacher=run_teacher, appearance=tuple(run_appearance)
+                base,
+                options=options.relevant_to(view, learning),
+                view=view,
+                learning=learning,
+                seed=seed,
+                teacher=teacher if get_learner(learning).needs_teacher else None,
             )
 
 
@@ -213,8 +213,8 @@ def weights_checksum(encoder: str) -> str | None:
     return checksum(file)
 
 
-def check_encoder(encoder: str) -> None:
-    """Check before training that an encoder is available.
+def check_encoder(encoder: str, options: GameOptions) -> None:
+    """Check before training that an encoder is available, and takes a game's frames.
 
     Raises
     ------
@@ -223,38 +223,31 @@ def check_encoder(encoder: str) -> None:
     """
     name = EncoderName.read(encoder)
     if name.weights is not None or name.comes_with_weights:
-        _try_encoder(encoder, weights_checksum(encoder))
+        frames, actions = policy_spaces(options, "pixels")
+        _try_encoder(encoder, weights_checksum(encoder), frames.shape or (), int(actions.n))
 
 
 @cache  # every game of a survey asks
-def _try_encoder(encoder: str, content: str | None) -> None:
-    from lcd.pretraining.pretraining import FRAMES
-
-    EncoderPolicy(FRAMES, ACTION_SPACE, lambda left: 0.0, encoder=encoder)
+def _try_encoder(encoder: str, content: str | None, shape: tuple[int, ...], actions: int) -> None:
+    frames = spaces.Box(0, 255, shape, np.uint8)
+    EncoderPolicy(frames, spaces.Discrete(actions), lambda left: 0.0, encoder=encoder)
 
 
 def plan_game(
-    game: str,
-    preset: Preset,
-    *,
-    distribution_mode: str = "easy",
-    teacher: GivenTeacher | None = None,
-    appearance: Sequence[str] = (),
+    game: str | GameOptions, preset: Preset, *, teacher: GivenTeacher | None = None, train_teacher: bool = False
 ) -> GamePlan:
     """Plan the runs that diagnose a game.
 
     Parameters
     ----------
     game
-        Name of a Procgen game.
+        Name of a game, or its options, whose levels the preset decides.
     preset
         Budget and settings.
-    distribution_mode
-        ``"easy"`` or ``"hard"``.
     teacher
-        A teacher to imitate; by default one is trained.
-    appearance
-        Appearance of the game: names in `lcd.envs.procgen.options.APPEARANCES`.
+        A teacher to imitate; by default the game's own optimal policy, and where none is known, one that is trained.
+    train_teacher
+        Whether to train a teacher even where an optimal policy is known.
 
     Returns
     -------
@@ -263,20 +256,22 @@ def plan_game(
     Raises
     ------
     ValueError
-        If the game is unknown, a number is invalid, or the mode has no published normalisation constants.
+        If the game is unknown, a number is invalid, or the game has no normalisation constants.
     """
-    known = get_game(game)
-    appearance = texts("appearance", appearance)
+    options = game_options(game) if isinstance(game, str) else game
     preset.check()
-    constants = known.normalisation(text("The distribution mode", distribution_mode))
+    options = options.training_levels(preset.num_levels)
+    family = family_of(options)
+    constants = family.normalisation(options)
     if constants is None:
+        modes = f" in the mode {options.distribution_mode!r}" if hasattr(options, "distribution_mode") else ""
         raise ValueError(
-            f"There are no published returns for {known.name} in the mode {distribution_mode!r}: choose easy or hard."
+            f"There are no published returns for {options.game}{modes}, which count as scores 0 and 1: choose another."
         )
     evaluated = evaluated_steps(preset)
     budget = evaluated[-1]
     base = RunSettings(
-        game=known.name,
+        options=options.relevant_to("semantic", "rl"),
         view="semantic",
         learning="rl",
         seed=0,
@@ -286,22 +281,23 @@ def plan_game(
         ),
         encoder=preset.encoder,
         eye=weights_checksum(preset.encoder),
-        distribution_mode=distribution_mode,
-        num_levels=preset.num_levels,
         hyperparameters=preset.hyperparameters,
-        appearance=appearances_that_change_play(known.name, appearance),
     )
     making = None
-    if teacher is None:
+    if teacher is not None:
+        identity = teacher.checksum
+    elif not train_teacher and family.expert(options) is not None:
+        identity = EXPERT
+    else:
         longer = _continued(base.evaluation, preset.teacher_factor)
         making = replace(base, steps=budget * preset.teacher_factor, evaluation=longer, keep_best=True)
-    identity = teacher.checksum if teacher else making.identity if making else ""
+        identity = making.identity
     teacher_seed = None if making is None else making.seed
     return GamePlan(
-        game=known.name,
+        game=options.game,
         budget=budget,
-        normalisation=Normalisation(*constants, source="published"),
+        normalisation=constants,
         teacher_run=making,
         given_teacher=teacher,
-        cells=tuple(cells_of(base, range(preset.seeds), identity, teacher_seed, appearance)),
+        cells=tuple(cells_of(base, options, range(preset.seeds), identity, teacher_seed)),
     )

@@ -13,12 +13,12 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from lcd.agents import PPO, DAgger, EncoderName, TaughtVecEnv, Teacher, load_policy, save_policy
-from lcd.envs.calibration.expert import CourierExpert
-from lcd.envs.making import make_vec_env
+from lcd.agents import PPO, EncoderName, TaughtVecEnv, Teacher, load_policy, save_policy
+from lcd.envs import family_of, make_vec_env
 from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, CheckpointCallback
 from lcd.experiments.evaluation import EvaluationCallback, Progress
-from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
+from lcd.experiments.harmonized import Harmonizer
+from lcd.experiments.learners import get_learner
 from lcd.experiments.settings import EXPERT, RunSettings, check_made_for
 from lcd.experiments.versions import versions
 from lcd.io.files import checksum
@@ -72,21 +72,21 @@ class RunResult:
 
 
 def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
-    """Load the teacher of a run: the optimal policy of a calibration game, a policy file, or none.
+    """Load the teacher of a run: the game's own optimal policy, a policy file, or none.
 
     Raises
     ------
     ValueError
         If the file holds another teacher than the run's, or one of another game or mode.
     """
-    if settings.dials is not None and settings.teacher == EXPERT:
-        return CourierExpert(settings.dials)
+    if settings.teacher == EXPERT:
+        return family_of(settings.options).expert(settings.options)
     if file is None:
         return None
     policy, card = load_policy(file)
     if settings.teacher != checksum(file) and settings.teacher != _maker(card):
         raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
-    check_made_for(card, settings.game, settings.distribution_mode, f"The teacher {file}")
+    check_made_for(card, settings.options, f"The teacher {file}")
     return policy
 
 
@@ -109,7 +109,8 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     num_threads
         Threads that step the games; 0 steps them in the calling thread.
     """
-    if (teacher is None) != (settings.learning == "rl"):
+    chosen = get_learner(settings.learning)
+    if (teacher is None) == chosen.needs_teacher:
         raise ValueError(f"The run {settings.name} has {'no' if teacher is None else 'a'} teacher.")
     weights = EncoderName.read(settings.encoder).weights
     if weights is not None and (not weights.is_file() or checksum(weights) != settings.eye):
@@ -117,9 +118,10 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
             f"The file {weights} is gone or has changed since the run was planned: start the command again."
         )
     hyper = settings.hyperparameters
-    uses_labels = settings.learning == "imitation" or settings.harmonizer > 0
-    view: Any = "both" if uses_labels and settings.view == "pixels" else settings.view
-    env: VecEnv = make_vec_env(settings.training_options, hyper.num_envs, view, settings.seed, num_threads)
+    uses_labels = chosen.needs_teacher or settings.harmonizer > 0
+    views = dict.fromkeys([settings.view, *["semantic"] * uses_labels])
+    view = tuple(views) if len(views) > 1 else settings.view
+    env: VecEnv = make_vec_env(settings.options, hyper.num_envs, view, settings.seed, num_threads)
     if uses_labels:
         env = TaughtVecEnv(env, student_view=settings.view)
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
@@ -130,12 +132,11 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         "device": device,
         **hyper.for_ppo(),
     }
+    arguments |= {"teacher": teacher, "mixing": hyper.mixing, "memory": hyper.memory}
     if settings.harmonizer:
-        arguments["harmonizer"] = Harmonizer(settings.game, settings.harmonizer)
-    if teacher is None:
-        return (HarmonizedPPO if settings.harmonizer else PPO)(**arguments), env
-    imitating = HarmonizedDAgger if settings.harmonizer else DAgger
-    return imitating(teacher=teacher, mixing=hyper.mixing, memory=hyper.memory, **arguments), env
+        harmonizer = Harmonizer(family_of(settings.options).relevant_labels(settings.options), settings.harmonizer)
+        return chosen.harmonized(harmonizer=harmonizer, **arguments), env
+    return chosen.build(**arguments), env
 
 
 def train(
@@ -211,7 +212,7 @@ def train(
                 evaluation.best_inverse_temperature,
             )
             save_policy(model.policy, folder / "teacher.safetensors", card | {"score": asdict(score)})  # type: ignore[arg-type]
-        divergences = env.get_attr("divergences")[0] if settings.dials is None else 0
+        divergences = env.get_attr("divergences")[0]
         result = RunResult(evaluation.table, checkpoints.seconds, score, divergences)
     finally:
         evaluation.close()

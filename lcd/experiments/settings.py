@@ -11,11 +11,9 @@ from functools import cached_property
 from typing import Any
 
 from lcd.agents import EncoderName, parse_encoder
-from lcd.envs import ProcgenOptions
-from lcd.envs.calibration.difficulty import DifficultyFactors
-from lcd.envs.calibration.options import CourierOptions
-from lcd.envs.making import GameOptions
-from lcd.envs.procgen.options import appearance_options, check_appearances
+from lcd.envs.family import GameOptions, family_of, options_from_record
+from lcd.envs.views import get_view
+from lcd.experiments.learners import get_learner
 from lcd.io.limits import (
     LARGEST_SEED,
     MOST_EVALUATIONS,
@@ -25,47 +23,44 @@ from lcd.io.limits import (
     real_number,
     short,
     text,
-    texts,
     whole_number,
 )
 
 TRAINING_VERSION = 2
 """Version of the training code; raised when runs with the same settings would give other results."""
 
-CALIBRATION_GAME = "courier"
-
 EXPERT = "expert"
-"""Name of a calibration game's teacher: the optimal policy, which needs no file."""
-
-VIEWS = ("pixels", "semantic")
-LEARNINGS = ("rl", "imitation")
+"""Name of a teacher that is the game's own optimal policy, and needs no file."""
 
 
-def check_made_for(card: Mapping[str, Any], game: str, distribution_mode: str | None, name: str) -> None:
-    """Check that a policy was made for a game and a mode, as far as its card says.
+def check_made_for(card: Mapping[str, Any], options: GameOptions, name: str, *, any_mode: bool = False) -> None:
+    """Check that a policy was made for a game and its mode, as far as its card says.
 
     Parameters
     ----------
     card
         The policy's card: it, or the run in it, may name a game and a distribution mode.
-    game, distribution_mode
-        What the policy is wanted for; None where any mode will do.
+    options
+        What the policy is wanted for.
     name
         What the message calls it, such as ``"The teacher maze.safetensors"``.
+    any_mode
+        Whether any mode of the game will do.
 
     Raises
     ------
     ValueError
         If the card names another game or mode.
     """
-    run = card.get("run")
+    run, wanted = card.get("run"), options.as_record()
+    game, mode = options.game, wanted.get("distribution_mode")
     for each in (card, run if isinstance(run, Mapping) else {}):
-        made_for, mode = each.get("game", game), each.get("distribution_mode", distribution_mode)
-        if str(made_for).lower() != game:
+        made_for, its_mode = each.get("game", game), each.get("distribution_mode", mode)
+        if str(made_for).lower() != game.lower():
             raise ValueError(f"{name} was made for {made_for}, not for {game}: choose another.")
-        if distribution_mode is not None and mode != distribution_mode:
+        if its_mode != mode and not any_mode:
             raise ValueError(
-                f"{name} was made for {game} in the mode {mode}, not in the mode {distribution_mode}: choose another."
+                f"{name} was made for {game} in the mode {its_mode}, not in the mode {mode}: choose another."
             )
 
 
@@ -168,12 +163,12 @@ class RunSettings:
 
     Attributes
     ----------
-    game, distribution_mode, num_levels
-        The game, and how many training levels it has.
+    options
+        The game on its training levels.
     view
-        ``"pixels"`` or ``"semantic"``.
+        Name of a view, see `lcd.envs.views`.
     learning
-        ``"rl"`` or ``"imitation"``.
+        Name of a learner, see `lcd.experiments.learners`.
     seed
         Seed of initial weights, order of training levels, actions and evaluated levels.
     steps
@@ -190,31 +185,23 @@ class RunSettings:
         Identity of an imitation run's teacher: that of the run that trained it, the checksum of its file, or `EXPERT`.
     keep_best
         Whether to keep the weights of the best evaluation on training levels, as a teacher.
-    dials
-        Difficulty factors of the game ``"courier"``, which alone has them.
-    appearance
-        Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`.
     """
 
-    game: str
+    options: GameOptions
     view: str
     learning: str
     seed: int
     steps: int
     evaluation: Evaluation
     encoder: str = "nature"
-    distribution_mode: str = "easy"
-    num_levels: int = 200
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     teacher: str | None = None
     keep_best: bool = False
-    dials: DifficultyFactors | None = None
-    appearance: tuple[str, ...] = ()
     eye: str | None = None
     harmonizer: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("game", "view", "learning", "encoder", "distribution_mode"):
+        for name in ("view", "learning", "encoder"):
             text(name, getattr(self, name))
         for name in ("teacher", "eye"):
             if getattr(self, name) is not None:
@@ -224,39 +211,41 @@ class RunSettings:
         real_number("harmonizer", self.harmonizer)
         if not isinstance(self.keep_best, bool):
             raise ValueError(f"keep_best is true or false, not {short(self.keep_best)}.")
-        texts("appearance", self.appearance)
-        if (self.dials is None) == (self.game == CALIBRATION_GAME):
-            raise ValueError(
-                f"Difficulty factors (dials) are for the game {CALIBRATION_GAME} and no other, not for {self.game!r}."
-            )
-        if self.dials is not None and (self.appearance or self.distribution_mode != "easy"):
-            raise ValueError(f"{self.game} has difficulty factors instead of appearances and modes: leave those out.")
-        if self.dials is None and self.teacher == EXPERT:
-            raise ValueError(f"The teacher {EXPERT!r} plays {CALIBRATION_GAME} only, not {self.game}.")
-        object.__setattr__(self, "appearance", tuple(sorted(set(self.appearance))))
-        check_appearances(self.appearance)
         _ = self.unseen_options  # refuses that no level is unseen
+        self._check_view()
+        self._check_learner()
+        self._check_schedule()
+
+    def _check_view(self) -> None:
+        """Check that the game has the view, and that the encoder reads it."""
+        view, family = get_view(self.view), family_of(self.options)
+        if view.drawn_as not in family.views:
+            raise ValueError(f"{self.game} has no view {self.view!r}: choose one of {', '.join(family.views)}.")
         named = EncoderName.read(self.encoder)
         encoder, _ = parse_encoder(named.architecture)
         if (named.weights is None) != (self.eye is None):
             raise ValueError(
                 f"A checksum of weights belongs to an encoder with a weights file, not to {self.encoder!r}."
             )
-        if self.view not in VIEWS:
-            raise ValueError(f"Unknown view {self.view!r}: choose one of {', '.join(VIEWS)}.")
-        if self.view == "pixels" and not encoder.reads_frames:
+        if view.kind == "image" and not encoder.reads_frames:
             raise ValueError(f"The encoder {self.encoder!r} reads label maps only, not pixels: choose another.")
-        if self.harmonizer and (self.view != "pixels" or self.dials is not None or not self.harmonizer > 0):
+        if self.harmonizer and (view.name != "pixels" or not self.harmonizer > 0):
             raise ValueError(
-                f"The harmonizer is for learners of Procgen's pixels, with a weight above 0, not for "
-                f"{self.view} with {self.harmonizer}."
+                f"The harmonizer is for learners from pixels, with a weight above 0, not for {self.view} with "
+                f"{self.harmonizer}."
             )
         if self.harmonizer and named.frozen:
             raise ValueError(f"The harmonizer trains the encoder, and {self.encoder!r} is frozen: choose another.")
-        if self.learning not in LEARNINGS:
-            raise ValueError(f"Unknown kind of learning {self.learning!r}: choose one of {', '.join(LEARNINGS)}.")
-        if (self.teacher is None) != (self.learning == "rl"):
+
+    def _check_learner(self) -> None:
+        """Check that a learner has a teacher exactly if it needs one."""
+        if (self.teacher is None) == get_learner(self.learning).needs_teacher:
             raise ValueError(f"Imitation needs a teacher, and nothing else has one: not {self.learning!r}.")
+        if self.teacher == EXPERT and family_of(self.options).expert(self.options) is None:
+            raise ValueError(f"No optimal policy is known for {self.game}, so that {EXPERT!r} cannot be its teacher.")
+
+    def _check_schedule(self) -> None:
+        """Check that evaluations come after whole rollouts, the last one at the end."""
         if self.steps < 1 or self.evaluation.steps[-1] != self.steps:
             raise ValueError(
                 f"The last evaluation, at {self.evaluation.steps[-1]}, must be at the end of the run, at {self.steps}."
@@ -268,23 +257,14 @@ class RunSettings:
                 )
 
     @property
-    def training_options(self) -> GameOptions:
-        """The game on its training levels."""
-        if self.dials is not None:
-            return CourierOptions(self.dials, self.num_levels)
-        drawing = appearance_options(self.appearance)
-        return ProcgenOptions(self.game, self.distribution_mode, num_levels=self.num_levels, **drawing)
+    def game(self) -> str:
+        """Name of the game."""
+        return self.options.game
 
     @property
     def unseen_options(self) -> GameOptions:
         """The game on all other levels."""
-        return self.training_options.unseen_levels(self.num_levels)
-
-    @property
-    def game_as_set(self) -> str:
-        """Name of the game with its appearance, or with its difficulty factors above 0."""
-        factors = {} if self.dials is None else self.dials.nonzero
-        return "-".join([self.game, *self.appearance, *(f"{name}{value:g}" for name, value in factors.items())])
+        return self.options.unseen_levels(self.options.num_levels)
 
     @cached_property
     def identity(self) -> str:
@@ -299,20 +279,15 @@ class RunSettings:
     def name(self) -> str:
         """Readable name of the run, which ends in its identity."""
         role = "-teacher" if self.keep_best else ""
-        return f"{self.game_as_set}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
+        return f"{self.options.label}-{self.view}-{self.learning}{role}-seed{self.seed}-{self.identity}"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` reads it."""
-        data = asdict(self)
+        data = asdict(self) | self.options.as_record()
+        del data["options"]
         for name in ("steps", "inverse_temperatures"):
             data["evaluation"][name] = list(data["evaluation"][name])
-        data["appearance"] = list(self.appearance)
-        for name in (
-            "dials",
-            "appearance",
-            "eye",
-            "harmonizer",
-        ):  # left out at their defaults, so that older runs keep their identity
+        for name in ("eye", "harmonizer"):  # left out at their defaults, so that older runs keep their identity
             if not data[name]:
                 del data[name]
         if not data["hyperparameters"]["memory"]:
@@ -332,16 +307,15 @@ class RunSettings:
         """
         if not isinstance(data, Mapping):
             raise ValueError(f"The settings of a run must be an object, not {short(data)}.")
-        unknown = set(data) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")
         try:
+            options, described = options_from_record(data)
+            rest = {name: value for name, value in data.items() if name not in described}
+            if unknown := set(rest) - {f.name for f in fields(cls)} | set(rest) & {"options"}:
+                raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")
             nested: dict[str, Any] = {
                 "evaluation": Evaluation(**data["evaluation"]),
                 "hyperparameters": Hyperparameters(**data["hyperparameters"]),
             }
-            if data.get("dials") is not None:
-                nested["dials"] = DifficultyFactors(**data["dials"])
-            return cls(**{**data, **nested})
-        except (KeyError, TypeError) as error:
+            return cls(options, **(rest | nested))
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"The settings of a run are incomplete: {error}.") from error

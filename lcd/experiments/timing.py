@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from lcd.experiments.learners import get_learner
 from lcd.experiments.settings import RunSettings
 
 SECONDS = 1.0
@@ -39,7 +40,7 @@ def steps_per_second(
     run = _shortened(run, device)
     games = 0 if threads == 1 else threads
     teacher = None
-    if run.learning == "imitation":
+    if get_learner(run.learning).needs_teacher:
         stand_in = replace(run, view="semantic", learning="rl", teacher=None, harmonizer=0.0)
         model, env = learner(stand_in, None, device, games)
         teacher = model.policy

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from lcd.agents import EncoderPolicy
+from lcd.agents.observations import LABELS
 from lcd.agents.teacher import check_finite
-from lcd.envs import NUM_LABELS, ProcgenBatch, ProcgenOptions, View
-from lcd.envs.procgen.actions import NUM_ACTIONS
-from lcd.envs.procgen.batch import FRAME_SHAPE
+from lcd.envs import GameOptions, family_of, make_vec_env
+from lcd.envs.family import frame_shape, observation_space
+from lcd.envs.views import VIEWS
 
 
 class Transitions(NamedTuple):
@@ -77,8 +78,8 @@ class GameFrames:
             found = getattr(self, name)
             if np.shape(found) != size or found.dtype.kind not in kinds:
                 raise ValueError(f"Of frames {shape}, {name} are {what} of shape {size}, not {_described(found)}.")
-        if self.labels is not None and self.labels.max(initial=0) >= NUM_LABELS:
-            raise ValueError(f"A label is at most {NUM_LABELS - 1}, not {self.labels.max()}: renumber them.")
+        if self.labels is not None and self.labels.max(initial=0) >= LABELS:
+            raise ValueError(f"A label is at most {LABELS - 1}, not {self.labels.max()}: renumber them.")
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -108,26 +109,35 @@ def _described(array: Any) -> str:
     return f"{getattr(array, 'dtype', type(array).__name__)} {np.shape(array)}"
 
 
-def view_of(policy: EncoderPolicy) -> View:
-    """The view of Procgen games that a policy takes.
+def view_of(policy: EncoderPolicy, options: GameOptions) -> str:
+    """The view of a game that a policy takes.
 
     Raises
     ------
     ValueError
-        If its observations or actions are not Procgen's.
+        If its observations or actions are not the game's.
     """
-    views: dict[tuple[int, ...], View] = {(3, *FRAME_SHAPE): "pixels", FRAME_SHAPE: "semantic"}
     shape, actions = policy.observation_space.shape, getattr(policy.action_space, "n", None)
-    if shape not in views or actions != NUM_ACTIONS:
-        raise ValueError(
-            f"A policy for Procgen takes frames {(3, *FRAME_SHAPE)} or label maps {FRAME_SHAPE} and has {NUM_ACTIONS} "
-            f"actions; this one takes {shape} and has {actions}: give one trained on Procgen."
-        )
-    return views[shape]
+    shapes = {name: _policy_shape(options, name) for name in family_of(options).views}
+    wanted = int(family_of(options).action_space(options).n)
+    for name, known in shapes.items():
+        if known == shape and actions == wanted:
+            return name
+    takes = " or ".join(f"{VIEWS[name].kind}s {known}" for name, known in shapes.items())
+    raise ValueError(
+        f"A policy for {options.game} takes {takes} and has {wanted} actions; this one takes {shape} and has "
+        f"{actions}: give one trained on that game."
+    )
+
+
+def _policy_shape(options: GameOptions, view: str) -> tuple[int, ...]:
+    """Shape of a policy's observations in a view: channels first."""
+    shape = observation_space(options, view).shape or ()
+    return (shape[-1], *shape[:-1]) if VIEWS[view].kind == "image" else shape
 
 
 def collect_frames(
-    options: ProcgenOptions,
+    options: GameOptions,
     count: int,
     *,
     policy: EncoderPolicy | None = None,
@@ -139,7 +149,7 @@ def collect_frames(
 
     Parameters
     ----------
-    options : ProcgenOptions
+    options : GameOptions
         The game and its levels.
     count : int
         Number of steps over all games, rounded up to a multiple of `num_envs`.
@@ -157,34 +167,34 @@ def collect_frames(
     ValueError
         If the policy cannot play the game.
     """
-    view = "pixels" if policy is None else view_of(policy)
+    view = "pixels" if policy is None else view_of(policy, options)
     if policy is not None:
         check_finite(policy, "The agent")
-    batch = ProcgenBatch(options, num_envs, "both", seed)
+    env = make_vec_env(options, num_envs, "both", seed)
+    shape, num_actions = frame_shape(options), int(family_of(options).action_space(options).n)
     random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     steps = -(-count // num_envs)
-    frames = np.empty((steps + 1, num_envs, *FRAME_SHAPE, 3), np.uint8)
-    labels = np.empty((steps + 1, num_envs, *FRAME_SHAPE), np.uint8)
+    frames = np.empty((steps + 1, num_envs, *shape, 3), np.uint8)
+    labels = np.empty((steps + 1, num_envs, *shape), np.uint8)
     acted, goes_on = np.empty((steps, num_envs), np.int64), np.empty((steps, num_envs), np.bool_)
-    actions = random.integers(NUM_ACTIONS, size=num_envs)
-    observed = batch.observe()
+    actions = random.integers(num_actions, size=num_envs)
     try:
+        observed = env.reset()
         for number in range(steps):
             assert isinstance(observed, dict)
             frames[number], labels[number] = observed["pixels"], observed["semantic"]
             if policy is None:
-                fresh = random.integers(NUM_ACTIONS, size=num_envs)
+                fresh = random.integers(num_actions, size=num_envs)
                 actions = np.where(random.random(num_envs) < repeat, actions, fresh)
             else:
                 visible, _ = policy.obs_to_tensor(observed[view])
                 with torch.no_grad():
                     chances = policy.log_probabilities(visible).exp()
                 actions = torch.multinomial(chances, 1, generator=generator).squeeze(1).numpy()
-            step = batch.step(actions.astype(np.int32))
-            acted[number], goes_on[number] = actions, ~(step.terminated | step.truncated)
-            observed = step.observations
+            observed, _, ended, _ = env.step(actions)
+            acted[number], goes_on[number] = actions, ~ended
         assert isinstance(observed, dict)
         frames[steps], labels[steps] = observed["pixels"], observed["semantic"]
     finally:
-        batch.close()
+        env.close()
     return GameFrames(frames, labels, acted, goes_on)

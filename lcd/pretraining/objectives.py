@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn import functional
 
 from lcd.agents import Encoder
-from lcd.envs import NUM_LABELS
-from lcd.envs.procgen.actions import ActionClasses
+from lcd.agents.observations import LABELS
+from lcd.envs.family import ActionClasses
 from lcd.pretraining.frames import GameFrames, Transitions
 
 DECODED = 32
@@ -265,7 +265,7 @@ class Segmentation(Objective):
 
     def build(self, backbone_dim: int) -> None:
         """A decoder with one channel a label."""
-        self.decoder = _Decoder(backbone_dim, NUM_LABELS)
+        self.decoder = _Decoder(backbone_dim, LABELS)
 
     def _labels(self, batch: Transitions) -> torch.Tensor:
         """Label maps at the smaller size, max-pooled, so that no small object is lost."""
@@ -291,9 +291,9 @@ class Segmentation(Objective):
 
     def chance(self, frames: GameFrames, others: GameFrames, batch_size: int) -> float:
         """Score of predicting each pixel's most frequent label, balanced in the same way."""
-        counts = torch.zeros(NUM_LABELS, DECODED, DECODED)
+        counts = torch.zeros(LABELS, DECODED, DECODED)
         for batch in frames.batches(batch_size, 0):
-            counts += functional.one_hot(self._labels(batch), NUM_LABELS).sum(dim=0).movedim(-1, 0)
+            counts += functional.one_hot(self._labels(batch), LABELS).sum(dim=0).movedim(-1, 0)
         counts[0] *= counts[1:].sum() / counts[0].sum().clamp_min(1)
         usual = counts.argmax(dim=0)
         return float(np.mean([self._balanced(usual, self._labels(batch)) for batch in others.batches(batch_size, 0)]))

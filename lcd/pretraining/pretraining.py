@@ -12,22 +12,16 @@ from gymnasium import spaces
 
 from lcd.agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
 from lcd.agents.machine import bfloat16_is_fast, keep_freed_memory
-from lcd.envs import ProcgenOptions
-from lcd.envs.procgen.actions import ActionClasses, action_classes
-from lcd.envs.procgen.batch import FRAME_SHAPE
-from lcd.envs.procgen.options import LEVEL_SEEDS
+from lcd.envs import GameOptions, family_of
+from lcd.envs.family import ActionClasses, frame_shape
+from lcd.envs.levels import LEVEL_SEEDS
 from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS, real_number, text, whole_number
 from lcd.io.untrusted import memory
 from lcd.pretraining.frames import GameFrames, collect_frames
 from lcd.pretraining.objectives import OBJECTIVES, Objective
 
-FRAMES = spaces.Box(0, 255, (3, *FRAME_SHAPE), np.uint8)
-"""Observation space of Procgen's frames, channels first."""
-
 HELD_OUT = 0.1
 """Number of evaluation frames, from unseen levels, as a share of the training frames."""
-
-BYTES_OF_FRAME = 64 * 64 * (3 + 1)  # with its label map
 
 FEWEST = 2_048
 """Smallest number of training frames."""
@@ -71,8 +65,6 @@ class Pretraining:
         whole_number("frames", self.frames, 0)
         if self.frames < FEWEST:
             raise ValueError(f"An encoder is pretrained on at least {FEWEST} frames, not on {self.frames}.")
-        if self.frames * BYTES_OF_FRAME > memory():
-            raise ValueError(f"{self.frames:,} frames take more memory than there is: use fewer.")
         whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
         whole_number("num_levels", self.num_levels, 1, LEVEL_SEEDS - 1)
         whole_number("seed", self.seed, 0, LARGEST_SEED)
@@ -102,7 +94,7 @@ class Pretrained:
 
 
 def pretrain(
-    options: ProcgenOptions,
+    options: GameOptions,
     settings: Pretraining,
     *,
     policy: EncoderPolicy | None = None,
@@ -112,7 +104,7 @@ def pretrain(
 
     Parameters
     ----------
-    options : ProcgenOptions
+    options : GameOptions
         The game; the settings decide its levels.
     settings : Pretraining
         Objective, encoder and training settings.
@@ -127,18 +119,23 @@ def pretrain(
 
     Raises
     ------
+    ValueError
+        If the frames take more memory than there is.
     lcd.agents.TrainingDiverged
         If the loss is not finite.
     """
+    height, width = frame_shape(options)
+    if settings.frames * height * width * (3 + 1) > memory():  # with their label maps
+        raise ValueError(f"{settings.frames:,} frames take more memory than there is: use fewer.")
     training = options.training_levels(settings.num_levels)
     unseen = options.unseen_levels(settings.num_levels)
     held_out = max(FEWEST, int(HELD_OUT * settings.frames))
     frames = collect_frames(training, settings.frames, policy=policy, seed=settings.seed)
     others = collect_frames(unseen, held_out, policy=policy, seed=settings.seed + 1)
-    encoder, evaluation = pretrain_on_frames(frames, others, action_classes(options.game), settings, report=report)
+    classes = family_of(options).action_classes(options)
+    encoder, evaluation = pretrain_on_frames(frames, others, classes, settings, report=report)
     data = {
-        "game": options.game,
-        "distribution_mode": options.distribution_mode,
+        **{name: value for name, value in options.as_record().items() if name != "num_levels"},
         "seen_by": "a random agent" if policy is None else "a trained agent",  # a key of files that exist
     }
     return Pretrained(encoder, asdict(settings) | data | evaluation)

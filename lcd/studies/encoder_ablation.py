@@ -17,7 +17,6 @@ import pandas as pd
 from scipy import stats
 
 from lcd.agents import EncoderName, read_card
-from lcd.envs import ProcgenOptions
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
 from lcd.experiments.settings import RunSettings
@@ -175,7 +174,7 @@ def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
     """
     for name, full in resolve_encoders(names, plan.cells[0].encoder, Path).items():
         if name not in (RANDOM, HARMONIZED) and not _is_objective(name):
-            check_encoder(full)
+            check_encoder(full, plan.cells[0].options)
 
 
 def _is_objective(name: str) -> bool:
@@ -203,8 +202,7 @@ def pretrained_encoder(plan: GamePlan, objective: str, folder: Path, report: Cal
     from lcd.agents.encoders.weights import check_sealed
     from lcd.pretraining.pretraining import pretrain
 
-    options = plan.cells[0].training_options
-    assert isinstance(options, ProcgenOptions)
+    options = plan.cells[0].options
     settings, file = _pretraining(plan, objective, folder)
     if file.exists():
         check_sealed(file)
@@ -222,10 +220,11 @@ def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretrain
     run = plan.cells[0]
     architecture = EncoderName.read(run.encoder).architecture
     frames = min(Pretraining.frames, max(FEWEST, plan.budget))
-    described = [plan.game, *run.appearance, run.distribution_mode, objective, architecture]
-    described += [f"{run.num_levels}levels", f"{frames}frames"]
+    record = run.options.as_record()
+    described = [run.options.label, *[record["distribution_mode"]] * ("distribution_mode" in record)]
+    described += [objective, architecture, f"{run.options.num_levels}levels", f"{frames}frames"]
     file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
-    return Pretraining(objective, architecture, frames, num_levels=run.num_levels), file
+    return Pretraining(objective, architecture, frames, num_levels=run.options.num_levels), file
 
 
 def run_ablation(

@@ -14,7 +14,6 @@ from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps
-from lcd.envs import ProcgenOptions
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
@@ -60,10 +59,8 @@ def measure_harmonization(
 
 
 def unseen_references(run: RunSettings, count: int) -> ReferenceMaps:
-    """Frames of Procgen levels that a run has not trained on, with privileged reference maps."""
-    unseen = run.unseen_options
-    assert isinstance(unseen, ProcgenOptions)
-    return collect_references(unseen, count)
+    """Frames of levels that a run has not trained on, with privileged reference maps."""
+    return collect_references(run.unseen_options, count)
 
 
 def _measured(run: RunSettings, store: Store) -> dict[str, object]:

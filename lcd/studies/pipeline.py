@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lcd.envs import GameOptions, make_vec_env
+from lcd.envs.family import game_options, policy_spaces
 from lcd.experiments.execution import Event, execute, resolve_device
 from lcd.experiments.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import check_made_for
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import path, short, text
+from lcd.io.limits import path, short, text, texts
 from lcd.studies.diagnosis import Diagnosis, TeacherCard
 
 
@@ -84,13 +87,12 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
 def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
     """Evaluate a given teacher in the same way as the cells."""
     from lcd.agents import evaluate, load_policy
-    from lcd.envs.making import make_vec_env
 
     teacher.check()
     policy, _ = load_policy(teacher.path)
     run = plan.cells[0]
     returns = []
-    for options in (run.training_options, run.unseen_options):
+    for options in (run.options, run.unseen_options):
         env = make_vec_env(options, run.evaluation.num_envs, "semantic")
         returns.append(float(evaluate(policy, env, 2 * run.evaluation.episodes_per_env).returns.mean()))
         env.close()
@@ -101,7 +103,7 @@ TRIED_GAMES, TRIED_STEPS = 8, 8
 """Number of games and steps on which the labels of a given teacher are checked before training."""
 
 
-def check_teacher(teacher: GivenTeacher, game: str, distribution_mode: str = "easy") -> None:
+def check_teacher(teacher: GivenTeacher, options: GameOptions) -> None:
     """Check before training that a teacher can act in the game.
 
     It plays a few steps, in which its labels must be distributions over the actions.
@@ -110,8 +112,8 @@ def check_teacher(teacher: GivenTeacher, game: str, distribution_mode: str = "ea
     ----------
     teacher
         The teacher.
-    game, distribution_mode
-        Where it is to be imitated.
+    options
+        The game in which it is to be imitated.
 
     Raises
     ------
@@ -123,56 +125,56 @@ def check_teacher(teacher: GivenTeacher, game: str, distribution_mode: str = "ea
 
     from lcd.agents import load_policy
     from lcd.agents.teacher import check_finite, checked_labels
-    from lcd.envs import ProcgenOptions
-    from lcd.envs.making import make_vec_env
-    from lcd.envs.procgen.batch import ACTION_SPACE, FRAME_SHAPE
     from lcd.teachers.library import card_of
 
     policy, card = load_policy(teacher.path)
-    if policy.observation_space.shape != FRAME_SHAPE or policy.action_space.n != ACTION_SPACE.n:  # type: ignore[attr-defined]
+    space, actions = policy_spaces(options, "semantic")
+    if policy.observation_space.shape != space.shape or policy.action_space.n != actions.n:  # type: ignore[attr-defined]
         raise ValueError(
             f"The teacher {teacher.path} takes observations of shape {policy.observation_space.shape}; "
-            f"a teacher must take label maps of shape {FRAME_SHAPE} "
-            f"and choose among {ACTION_SPACE.n} actions."
+            f"a teacher must take label maps of shape {space.shape} and choose among {actions.n} actions."
         )
     known = card_of(teacher.path, teacher.checksum)
     cards = [card] if known is None else [card, {"game": known.game, "distribution_mode": known.distribution_mode}]
     for each in cards:
-        check_made_for(each, game, distribution_mode, f"The teacher {teacher.path}")
+        check_made_for(each, options, f"The teacher {teacher.path}")
     check_finite(policy, f"The teacher {teacher.path}")
-    env = make_vec_env(ProcgenOptions(game, distribution_mode), TRIED_GAMES, "semantic")
+    env = make_vec_env(options, TRIED_GAMES, "semantic")
     try:
         observations = env.reset()
         for _ in range(TRIED_STEPS):
-            labels = checked_labels(policy, torch.as_tensor(observations), int(ACTION_SPACE.n))
+            labels = checked_labels(policy, torch.as_tensor(observations), int(actions.n))
             observations = env.step(labels.argmax(dim=1).numpy())[0]
     finally:
         env.close()
 
 
-def reference_teacher(game: str, distribution_mode: str) -> GivenTeacher | None:
-    """The reference teacher of a game for a mode, None if there is none.
+TEACHERS = "lcd.teachers"
+"""Group of entry points: from the name of a family to a function that gives the reference teacher of a game's options,
+as the file and its SHA-256, or None."""
+
+
+def reference_teacher(options: GameOptions) -> GivenTeacher | None:
+    """The reference teacher of a game, None if there is none.
 
     Raises
     ------
     ValueError
         If its file is damaged.
     """
-    from lcd.envs import get_game
-    from lcd.teachers.library import shipped_games, shipped_teacher
-
-    if get_game(game).name not in shipped_games(distribution_mode=distribution_mode):
-        return None
-    path, card = shipped_teacher(game, distribution_mode=distribution_mode)
-    return GivenTeacher(path, card.checksum, "reference")
+    for plugin in entry_points(group=TEACHERS, name=options.family):
+        if (found := plugin.load()(options)) is not None:
+            file, content = found
+            return GivenTeacher(file, content, "reference")
+    return None
 
 
 def plan_diagnosis(
     game: str,
     preset: Preset,
     *,
-    distribution_mode: str,
-    teacher: Path | str | None,
+    distribution_mode: str | None = None,
+    teacher: Path | str | None = None,
     train_teacher: bool = False,
     appearance: Sequence[str] = (),
 ) -> GamePlan:
@@ -187,13 +189,18 @@ def plan_diagnosis(
         raise ValueError(f"train_teacher is true or false, not {short(train_teacher)}.")
     if teacher is not None and train_teacher:
         raise ValueError(f"The teacher {teacher} is given, and one is to be trained as well: choose one of the two.")
+    options = game_options(
+        game,
+        distribution_mode=distribution_mode,
+        appearance=texts("appearance", appearance) or None,
+    )
     given = None if teacher is None else GivenTeacher.from_file(path("teacher", teacher))
     if given is None and not train_teacher:
-        given = reference_teacher(game, distribution_mode)
-    plan = plan_game(game, preset, distribution_mode=distribution_mode, teacher=given, appearance=appearance)
-    check_encoder(preset.encoder)
+        given = reference_teacher(options)
+    plan = plan_game(options, preset, teacher=given, train_teacher=train_teacher)
+    check_encoder(preset.encoder, options)
     if given is not None:
-        check_teacher(given, plan.game, distribution_mode)
+        check_teacher(given, options)
     return plan
 
 
@@ -207,7 +214,7 @@ def diagnose(
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
-    distribution_mode: str = "easy",
+    distribution_mode: str | None = None,
     appearance: Sequence[str] = (),
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -215,7 +222,7 @@ def diagnose(
     device: str = "cpu",
     listener: Callable[[Event], None] = lambda event: None,
 ) -> Diagnosis:
-    """Diagnose a Procgen game: train the four cells and the teacher, and decompose their scores.
+    """Diagnose a game: train the four cells and the teacher, and decompose their scores.
 
     Finished runs are taken from the store, so that an interrupted call resumes.
 
@@ -233,9 +240,9 @@ def diagnose(
     train_teacher
         Whether to train a teacher in any case.
     distribution_mode
-        ``"easy"`` or ``"hard"``.
+        Procgen's: ``"easy"``, the default, or ``"hard"``.
     appearance
-        Appearance of the game, see `lcd.envs.procgen.options.APPEARANCES`: ``["no-backgrounds", "monochrome"]``, say.
+        Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
     store
         Folder of the runs.
     workers, threads

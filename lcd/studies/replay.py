@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lcd.agents import EncoderPolicy
-from lcd.envs import ProcgenBatch, ProcgenOptions
+from lcd.envs import GameOptions, make_vec_env
 from lcd.pretraining.frames import view_of
 
 
@@ -21,9 +21,9 @@ class Replay:
     ----------
     game
         The game.
-    frames : numpy.ndarray, shape (n, 64, 64, 3), uint8
+    frames : numpy.ndarray, shape (n, height, width, 3), uint8
         Frame before each step.
-    labels : numpy.ndarray, shape (n, 64, 64), uint8
+    labels : numpy.ndarray, shape (n, height, width), uint8
         Label maps of the same states.
     actions : numpy.ndarray, shape (n,), int
     values : numpy.ndarray, shape (n,), float
@@ -55,7 +55,7 @@ class Replay:
 
 @torch.no_grad()
 def record(
-    policy: EncoderPolicy, options: ProcgenOptions, *, episodes: int = 1, max_steps: int = 1000, seed: int = 0
+    policy: EncoderPolicy, options: GameOptions, *, episodes: int = 1, max_steps: int = 1000, seed: int = 0
 ) -> Replay:
     """Record episodes that a policy plays.
 
@@ -77,25 +77,23 @@ def record(
     ValueError
         If the policy cannot play the game.
     """
-    view = view_of(policy)
-    batch = ProcgenBatch(options, 1, "both", seed)
+    view = view_of(policy, options)
+    env = make_vec_env(options, 1, "both", seed)
     generator = torch.Generator().manual_seed(seed)
     steps: list[tuple[np.ndarray, np.ndarray, int, float, float, bool]] = []
     left = episodes
-    observed = batch.observe()
     try:
+        observed = env.reset()
         while left and len(steps) < max_steps:
             assert isinstance(observed, dict)
             visible, _ = policy.obs_to_tensor(observed[view])
             action = int(torch.multinomial(policy.log_probabilities(visible).exp(), 1, generator=generator))
-            step = batch.step(np.array([action], np.int32))
-            ended = bool(step.terminated[0] | step.truncated[0])
             value = float(policy.predict_values(visible))
             pair = (observed["pixels"][0], observed["semantic"][0])
-            steps.append((*pair, action, value, float(step.rewards[0]), ended))
-            left -= ended
-            observed = step.observations
+            observed, rewards, ends, _ = env.step(np.array([action]))
+            steps.append((*pair, action, value, float(rewards[0]), bool(ends[0])))
+            left -= bool(ends[0])
     finally:
-        batch.close()
+        env.close()
     frames, labels, actions, values, rewards, ends = (np.array(column) for column in zip(*steps, strict=True))
     return Replay(options.game, frames, labels, actions, values, rewards, ends)

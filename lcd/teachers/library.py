@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lcd.envs import GAMES, get_game
+from lcd.envs import GAMES, ProcgenOptions, get_game
 from lcd.io.files import checksum, replacing
 from lcd.io.limits import real_number, short, text, whole_number
 from lcd.io.untrusted import in_short, read_json
@@ -165,6 +165,21 @@ def shipped_teacher(game: str, folder: Path = SHIPPED, *, distribution_mode: str
     if checksum(path) != card.checksum:
         raise ValueError(f"{path} is not the file that its card describes: install the package again.")
     return path, card
+
+
+def shipped_for(options: ProcgenOptions) -> tuple[Path, str] | None:
+    """The file of a game's teacher and its SHA-256, None where none comes with the package.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged.
+    """
+    mode = options.distribution_mode
+    if mode not in MODES or options.game not in shipped_games(distribution_mode=mode):
+        return None
+    path, card = shipped_teacher(options.game, distribution_mode=mode)
+    return path, card.checksum
 
 
 def card_of(path: Path, content: str, folder: Path = SHIPPED) -> Card | None:

@@ -140,7 +140,7 @@ def _claim(folder: Path, options: ProcgenOptions, recipe: Recipe, begun_from: st
     folder.mkdir(parents=True, exist_ok=True)
     settings = asdict(recipe)
     del settings["steps"]  # a longer run resumes from a shorter one
-    claimed = {"options": options.as_dict(), "recipe": settings, "begun_from": begun_from}
+    claimed = {"options": asdict(options), "recipe": settings, "begun_from": begun_from}
     text = json.dumps(claimed, indent=1)
     claim = folder / "recipe.json"
     if claim.exists():

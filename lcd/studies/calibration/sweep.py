@@ -10,12 +10,12 @@ import pandas as pd
 
 from lcd.envs.calibration.courier import EPISODE, Rules, num_distractors
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
-from lcd.envs.calibration.optimum import expected_returns
-from lcd.experiments.plan import GamePlan, Plan, cells_of, evaluated_steps, weights_checksum
+from lcd.envs.calibration.options import CourierOptions
+from lcd.experiments.plan import GamePlan, Plan, plan_game
 from lcd.experiments.presets import Preset
-from lcd.experiments.settings import CALIBRATION_GAME, EXPERT, Evaluation, Hyperparameters, RunSettings
+from lcd.experiments.settings import Hyperparameters
 from lcd.experiments.store import Store
-from lcd.measurement.scores import Normalisation, cell_scores, check_episodes
+from lcd.measurement.scores import cell_scores, check_episodes
 
 FORMAT = "lcd.sweep/1"
 
@@ -34,8 +34,6 @@ halves of episodes would differ in their rewards, which may be paid at the end."
 
 MOST_VALUES = 101
 """Limit of the settings of a factor: each needs an optimal policy, and four cells of runs."""
-
-_IRRELEVANT_TO_IMITATION = ("delay", "sparsity")
 
 
 @dataclass(frozen=True)
@@ -104,44 +102,13 @@ def _as_played(factors: DifficultyFactors) -> tuple[object, ...]:
     return (Rules.of(factors), num_distractors(factors), *perceptual)
 
 
-def _relevant(factors: DifficultyFactors, run: RunSettings) -> DifficultyFactors:
-    """Set to 0 the factors that a run does not depend on, so that a run shared by several settings is trained once.
-
-    Label maps do not depend on the perceptual factors, and imitation does not depend on when rewards are paid.
-    """
-    off = (*PERCEPTUAL * (run.view == "semantic"), *_IRRELEVANT_TO_IMITATION * (run.learning == "imitation"))
-    return replace(factors, **dict.fromkeys(off, 0.0))
-
-
 def plan_setting(factors: DifficultyFactors, preset: Preset) -> GamePlan:
     """Plan the four cells of one setting of the factors.
 
-    The teacher is the planner. Scores are normalised by the computed returns of the random and of the optimal policy.
+    The teacher is the optimal policy. Scores are normalised by the computed returns of the random and of the optimal
+    policy, which is what a policy returns by sampling: no other temperature is tried.
     """
-    preset.check()
-    evaluated = evaluated_steps(preset)
-    expected = expected_returns(factors)
-    base = RunSettings(
-        game=CALIBRATION_GAME,
-        view="semantic",
-        learning="rl",
-        seed=0,
-        steps=evaluated[-1],
-        evaluation=Evaluation(evaluated, num_envs=preset.evaluation_episodes),
-        encoder=preset.encoder,
-        eye=weights_checksum(preset.encoder),
-        num_levels=preset.num_levels,
-        hyperparameters=preset.hyperparameters,
-        dials=factors,
-    )
-    return GamePlan(
-        game=CALIBRATION_GAME,
-        budget=evaluated[-1],
-        normalisation=Normalisation(expected.random, expected.best, source="computed"),
-        teacher_run=None,
-        given_teacher=None,
-        cells=tuple(replace(run, dials=_relevant(factors, run)) for run in cells_of(base, range(preset.seeds), EXPERT)),
-    )
+    return plan_game(CourierOptions(factors), replace(preset, inverse_temperatures=(1.0,)))
 
 
 def sweep_scores(sweep: Sweep, store: Store, budget: int | None = None) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lcd.envs import get_game
+from lcd.envs import find_game
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.presets import PRESETS
 from lcd.io.limits import short, text
@@ -64,7 +64,7 @@ class Survey:
             text(f"A survey's {name}", getattr(self, name))
         if not isinstance(self.train_teachers, bool):
             raise ValueError(f"A survey's train_teachers is true or false, not {short(self.train_teachers)}.")
-        object.__setattr__(self, "games", tuple(get_game(game).name for game in self.games))
+        object.__setattr__(self, "games", tuple(find_game(game)[1] for game in self.games))
         if len(set(self.games)) < max(1, len(self.games)):
             raise ValueError(
                 f"A survey names each of its games once, unlike {', '.join(self.games) or 'an empty list'}."

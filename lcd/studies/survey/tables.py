@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from lcd.envs.views import VIEWS
+from lcd.experiments.learners import LEARNERS
 from lcd.experiments.plan import Plan
-from lcd.experiments.settings import LEARNINGS, VIEWS
 from lcd.io.checksums import SUMS, Contents, finish, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
 from lcd.io.limits import short
@@ -115,7 +116,7 @@ LONGEST_TEXT = 10_000
 MOST_GAMES = 500
 """Limit of the games of a survey, as the time of a taxonomy grows with the square of their number."""
 
-CHOICES = {"view": VIEWS, "learning": LEARNINGS, "levels": LEVELS}
+CHOICES = {"view": tuple(VIEWS), "learning": tuple(LEARNERS), "levels": LEVELS}
 """Allowed values in columns of `scores` and `curves`."""
 
 NEEDED = {

@@ -1,0 +1,288 @@
+"""Game families: everything that depends on which game it is, behind one protocol.
+
+Procgen is one family, the calibration games are another. An installed package adds its own through the entry points
+``lcd.games``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
+
+from lcd.envs.vec_env import GameVecEnv
+from lcd.envs.views import BOTH, ViewVecEnv, drawn_for, get_view
+from lcd.io.limits import short, text
+from lcd.measurement.scores import Normalisation
+
+PLUGINS = "lcd.games"
+"""Group of entry points: each names a `GameFamily`."""
+
+Options = TypeVar("Options", bound="GameOptions")
+
+ActionClasses = tuple[tuple[int, ...], ...]
+"""Every action once, those that always do the same together."""
+
+
+class GameOptions(Protocol):
+    """A game and its levels, as data: a frozen dataclass.
+
+    Attributes
+    ----------
+    family
+        Name of its family.
+    num_levels, start_level
+        Its levels, see `lcd.envs.levels.LevelRange`.
+    """
+
+    family: ClassVar[str]
+
+    def __hash__(self) -> int:
+        """Equal options have equal hashes."""
+        ...
+
+    @property
+    def num_levels(self) -> int:
+        """Number of levels, 0 for all."""
+        ...
+
+    @property
+    def start_level(self) -> int:
+        """First of them."""
+        ...
+
+    @property
+    def game(self) -> str:
+        """Name of the game."""
+        ...
+
+    @property
+    def label(self) -> str:
+        """Name of the game with what is unusual about it, for names of runs."""
+        ...
+
+    def training_levels(self: Options, num_levels: int) -> Options:
+        """The same game on its first levels."""
+        ...
+
+    def unseen_levels(self: Options, num_training_levels: int) -> Options:
+        """The same game on all other levels."""
+        ...
+
+    def relevant_to(self: Options, view: str, learner: str) -> Options:
+        """The options that a learner in a view depends on; others are at their defaults, so that runs are shared."""
+        ...
+
+    def as_record(self) -> dict[str, Any]:
+        """Entries of a run's record, from which `GameFamily.from_record` makes the same options."""
+        ...
+
+
+class GameFamily(Protocol):
+    """Games of one kind.
+
+    Attributes
+    ----------
+    name
+        Of the family.
+    games
+        Names of the games that are known beforehand, with their ids in Gymnasium.
+    views
+        Names of the views that its games draw: ``"pixels"``, and ``"semantic"`` where there are label maps.
+    """
+
+    name: str
+    games: Mapping[str, str]
+    views: tuple[str, ...]
+
+    def find(self, game: str) -> str | None:
+        """Name of a game that is asked for by any of its names; None if it is no game of this family."""
+        ...
+
+    def options(self, game: str, **settings: Any) -> GameOptions:
+        """Options from a game's name and settings such as ``num_levels`` or ``distribution_mode``.
+
+        Raises
+        ------
+        ValueError
+            If there is no such setting, or its value is impossible.
+        """
+        ...
+
+    def usual_options(self, game: str) -> Sequence[GameOptions]:
+        """The game as it is usually played: in its default mode, and in others that are usual."""
+        ...
+
+    def from_record(self, record: Mapping[str, Any]) -> tuple[GameOptions, set[str]]:
+        """Options from entries of a run's record, and the names of those entries.
+
+        Raises
+        ------
+        ValueError
+            If an entry is impossible.
+        """
+        ...
+
+    def vec_env(self, options: Any, num_envs: int, view: str, seed: int = 0, num_threads: int = 0) -> GameVecEnv:
+        """A batch of games for Stable-Baselines3, in a view that they draw or in ``"both"``."""
+        ...
+
+    def observation_space(self, options: Any, view: str) -> spaces.Space:
+        """Of one game, in a view that it draws, or in ``"both"``."""
+        ...
+
+    def action_space(self, options: Any) -> spaces.Discrete:
+        """Of one game."""
+        ...
+
+    def action_classes(self, options: Any) -> ActionClasses:
+        """Actions that always do the same, together; every action once."""
+        ...
+
+    def label_names(self, options: Any) -> Mapping[int, str]:
+        """Names of the labels in label maps."""
+        ...
+
+    def relevant_labels(self, options: Any) -> frozenset[int]:
+        """Labels of what matters to play: agent, goals, hazards; not scenery, nor empty space."""
+        ...
+
+    def appearances(self, options: Any) -> Mapping[str, Any]:
+        """The same game drawn in other ways, by name, where play stays the same."""
+        ...
+
+    def normalisation(self, options: Any) -> Normalisation | None:
+        """Returns that count as scores 0 and 1, where they are published or computed."""
+        ...
+
+    def expert(self, options: Any) -> Any | None:
+        """An optimal policy with a method ``log_probabilities`` on label maps, where there is one."""
+        ...
+
+
+@cache
+def families() -> Mapping[str, GameFamily]:
+    """All families by name: the package's own, and those of installed packages."""
+    from lcd.envs.calibration.family import CALIBRATION
+    from lcd.envs.procgen.family import PROCGEN
+
+    found: dict[str, GameFamily] = {family.name: family for family in (PROCGEN, CALIBRATION)}
+    for plugin in entry_points(group=PLUGINS):
+        family = plugin.load()
+        found.setdefault(family.name, family)
+    return found
+
+
+def family_of(options: GameOptions) -> GameFamily:
+    """The family of some options."""
+    return families()[options.family]
+
+
+def find_game(name: str) -> tuple[GameFamily, str]:
+    """The family and the name of a game, from any name that a family knows it by.
+
+    Raises
+    ------
+    ValueError
+        If there is no such game; the message suggests the nearest names.
+    """
+    asked = text("A game", name)
+    for family in families().values():
+        if (found := family.find(asked)) is not None:
+            return family, found
+    known = [game for family in families().values() for game in family.games]
+    near = difflib.get_close_matches(asked[:100].lower(), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(known)}."
+    raise ValueError(f"Unknown game {short(name)}: {hint}")
+
+
+def game_options(game: str, **settings: Any) -> GameOptions:
+    """Options of a game from its name; settings that are None are left at their defaults.
+
+    Raises
+    ------
+    ValueError
+        If there is no such game or setting.
+    """
+    family, name = find_game(game)
+    return family.options(name, **{key: value for key, value in settings.items() if value is not None})
+
+
+def options_from_record(record: Mapping[str, Any]) -> tuple[GameOptions, set[str]]:
+    """Options of a game from a run's record, and the names of the entries that describe it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such game, or an entry is impossible.
+    """
+    family, _ = find_game(record["game"])
+    return family.from_record(record)
+
+
+def make_vec_env(
+    options: GameOptions,
+    num_envs: int = 64,
+    view: str | Sequence[str] = "pixels",
+    seed: int = 0,
+    num_threads: int = 0,
+) -> VecEnv:
+    """A batch of games for Stable-Baselines3.
+
+    Parameters
+    ----------
+    options
+        The game and its levels.
+    num_envs, seed
+        As in `lcd.envs.GameVecEnv`.
+    view
+        Name of a view in `lcd.envs.views.VIEWS`, or several names, whose observations are a dictionary; ``"both"``
+        stands for pixels and semantic.
+    num_threads
+        Threads that step the games, where they use any; 0 steps them in the calling thread.
+    """
+    several = ("pixels", "semantic") if view == BOTH else (view,) if isinstance(view, str) else tuple(view)
+    drawn = drawn_for(several)
+    env = family_of(options).vec_env(options, num_envs, drawn, seed, num_threads)
+    plain = drawn == BOTH if len(several) > 1 else drawn == several[0]
+    if plain and all(get_view(name).transform is None for name in several):
+        return env
+    return ViewVecEnv(env, several, as_dict=not isinstance(view, str))
+
+
+def observation_space(options: GameOptions, view: str) -> spaces.Space:
+    """Space of one game's observation in a view, as `make_vec_env` shows it."""
+    return family_of(options).observation_space(options, get_view(view).drawn_as)
+
+
+def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces.Discrete]:
+    """Spaces of a policy's observations, channels first, and actions."""
+    space = observation_space(options, view)
+    if get_view(view).kind == "image":
+        space = VecTransposeImage.transpose_space(space)  # type: ignore[arg-type]
+    return space, family_of(options).action_space(options)
+
+
+def num_labels(options: GameOptions) -> int:
+    """Labels of a game's label maps run from 0 up to, and without, this number."""
+    space = observation_space(options, "semantic")
+    assert isinstance(space, spaces.Box)
+    return int(space.high.max()) + 1
+
+
+def frame_shape(options: GameOptions) -> tuple[int, int]:
+    """Height and width of a game's frames."""
+    height, width, _ = observation_space(options, "pixels").shape or (0, 0, 0)
+    return height, width
+
+
+def random_actions(options: GameOptions, rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """Uniformly random actions, shape (count,)."""
+    return rng.integers(int(family_of(options).action_space(options).n), size=count)

@@ -1,0 +1,54 @@
+"""Ranges of numbered levels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+Options = TypeVar("Options", bound="LevelRange")
+
+LEVEL_SEEDS = 2**31 - 1
+"""Level seeds go from 0 up to, and without, this number."""
+
+
+class LevelRange:
+    """Base class of options with numbered levels: dataclasses with the fields `num_levels` and `start_level`.
+
+    Levels are drawn from ``start_level`` up to, and without, ``start_level + num_levels``; ``num_levels=0`` means all.
+    """
+
+    num_levels: int
+    start_level: int
+
+    def _check_levels(self) -> None:
+        for name in ("num_levels", "start_level"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LEVEL_SEEDS:
+                raise ValueError(f"{name} must be a whole number from 0 to {LEVEL_SEEDS - 1}, not {value!r}.")
+        if self.start_level + self.num_levels > LEVEL_SEEDS:
+            raise ValueError(
+                f"start_level {self.start_level} + num_levels {self.num_levels} exceeds {LEVEL_SEEDS}, "
+                "the number of level seeds: lower one of them."
+            )
+        if self.num_levels == 0 and self.start_level != 0:
+            raise ValueError(
+                f"start_level {self.start_level} has no effect with num_levels=0, which means all levels: "
+                "use unseen_levels(start_level), or set num_levels."
+            )
+
+    def training_levels(self: Options, num_levels: int) -> Options:
+        """The same options on the first `num_levels` levels (0 for all levels)."""
+        return replace(self, start_level=0, num_levels=num_levels)  # type: ignore[type-var]
+
+    def unseen_levels(self: Options, num_training_levels: int) -> Options:
+        """The same options on every level that is not among the first `num_training_levels`.
+
+        Raises
+        ------
+        ValueError
+            If all levels are training levels, so that none is unseen.
+        """
+        if num_training_levels == 0:
+            raise ValueError("With num_levels=0 every level is a training level and none is unseen: set num_levels.")
+        rest = LEVEL_SEEDS - num_training_levels
+        return replace(self, start_level=num_training_levels, num_levels=rest)  # type: ignore[type-var]

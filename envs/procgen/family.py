@@ -1,0 +1,110 @@
+"""Procgen's games as a family."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from gymnasium import spaces
+
+from lcd.envs.family import ActionClasses
+from lcd.envs.procgen.actions import action_classes
+from lcd.envs.procgen.adaptors import ProcgenVecEnv
+from lcd.envs.procgen.batch import ACTION_SPACE, observation_space
+from lcd.envs.procgen.games import GAMES, SCENERY, get_game
+from lcd.envs.procgen.options import (
+    APPEARANCES,
+    ProcgenOptions,
+    appearance_options,
+    appearances_that_change_play,
+)
+from lcd.envs.procgen.semantic import class_names
+from lcd.io.limits import short, text, texts
+from lcd.measurement.scores import Normalisation
+
+_RECORDED = ("game", "distribution_mode", "num_levels", "appearance")
+
+
+class ProcgenFamily:
+    """The 16 games of Procgen; see `lcd.envs.family.GameFamily`."""
+
+    name = "procgen"
+    games: Mapping[str, str] = {game.name: f"lcd/{game.title}-v0" for game in GAMES.values()}
+    views: tuple[str, ...] = ("pixels", "semantic")
+
+    def find(self, game: str) -> str | None:
+        """Procgen's name of a game, from that name, Gymnasium's title or its id, in any case."""
+        asked = game.lower()
+        asked = asked.removeprefix("lcd/").removesuffix("-v0") if asked.startswith("lcd/") else asked
+        return asked if asked in GAMES else None
+
+    def options(
+        self,
+        game: str,
+        distribution_mode: str = "easy",
+        appearance: Collection[str] = (),
+        num_levels: int = 0,
+        **settings: Any,
+    ) -> ProcgenOptions:
+        """Options from a game's name, its mode, names in `APPEARANCES`, and fields of `ProcgenOptions`."""
+        known = [field.name for field in fields(ProcgenOptions)]
+        if unknown := [name for name in settings if name not in known]:
+            raise ValueError(f"{game} has no setting {short(unknown[0])}: choose among {', '.join(known)}.")
+        drawing = appearance_options(texts("appearance", appearance))
+        mode = text("The distribution mode", distribution_mode)
+        return ProcgenOptions(game, mode, num_levels, **(drawing | settings))
+
+    def usual_options(self, game: str) -> tuple[ProcgenOptions, ...]:
+        """The easy and the hard mode."""
+        return self.options(game), self.options(game, "hard")
+
+    def from_record(self, record: Mapping[str, Any]) -> tuple[ProcgenOptions, set[str]]:
+        """Options from a run's record: game, distribution_mode, num_levels and appearance."""
+        entries = {name: record[name] for name in _RECORDED if name in record}
+        return self.options(**entries), set(entries)
+
+    def vec_env(
+        self, options: ProcgenOptions, num_envs: int, view: str, seed: int = 0, num_threads: int = 0
+    ) -> ProcgenVecEnv:
+        """A batch of games for Stable-Baselines3."""
+        return ProcgenVecEnv(options, num_envs, view, seed, num_threads)
+
+    def observation_space(self, options: ProcgenOptions, view: str) -> spaces.Space:
+        """Frames of 64 × 64 pixels, or label maps of that size."""
+        return observation_space(view)
+
+    def action_space(self, options: ProcgenOptions) -> spaces.Discrete:
+        """Fifteen combinations of keys."""
+        return ACTION_SPACE
+
+    def action_classes(self, options: ProcgenOptions) -> ActionClasses:
+        """Combinations of keys that do the same in the game."""
+        return action_classes(options.game)
+
+    def label_names(self, options: ProcgenOptions) -> Mapping[int, str]:
+        """Names of the object classes."""
+        return class_names(options.game)
+
+    def relevant_labels(self, options: ProcgenOptions) -> frozenset[int]:
+        """All but empty space and scenery."""
+        names = class_names(options.game).items()
+        return frozenset(label for label, name in names if label and name.rstrip(" 0123456789") not in SCENERY)
+
+    def appearances(self, options: ProcgenOptions) -> Mapping[str, ProcgenOptions]:
+        """The game without backgrounds, in one theme, and in one colour a class, where play stays the same."""
+        changing = appearances_that_change_play(options.game, APPEARANCES)
+        changes: dict[str, dict[str, Any]] = {name: dict(APPEARANCES[name]) for name in APPEARANCES}
+        return {name: replace(options, **changes[name]) for name in APPEARANCES if name not in changing}
+
+    def normalisation(self, options: ProcgenOptions) -> Normalisation | None:
+        """Published returns of a random policy and best possible returns, in easy and hard mode."""
+        constants = get_game(options.game).normalisation(options.distribution_mode)
+        return None if constants is None else Normalisation(*constants, source="published")
+
+    def expert(self, options: ProcgenOptions) -> None:
+        """None: no optimal policy is known."""
+        return
+
+
+PROCGEN = ProcgenFamily()

@@ -1,0 +1,175 @@
+"""Views: what of a game's state a learner sees.
+
+A view is data. A game draws the `PIXELS` and, if it can, the `SEMANTIC` view; other views are made of these, and a new
+one is an entry in `VIEWS` and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from lcd.io.limits import short
+
+Kind = Literal["image", "label map", "vector"]
+
+
+@dataclass(frozen=True)
+class View:
+    """A view of a game's state.
+
+    Attributes
+    ----------
+    name
+        Its name in settings and tables.
+    kind
+        ``"image"``: frames of shape (height, width, 3); ``"label map"``: class labels of shape (height, width);
+        ``"vector"``: numbers of shape (length,).
+    hides
+        What it keeps from the learner, in words.
+    shows_appearance
+        Whether it depends on how objects are drawn, beside which objects are where.
+    base
+        Name of the view that it is made from, None for one that the game draws.
+    transform
+        Makes a batch of it from a batch of the base, of the same shape and type.
+    """
+
+    name: str
+    kind: Kind
+    hides: str
+    shows_appearance: bool = True
+    base: str | None = None
+    transform: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+
+    @property
+    def drawn_as(self) -> str:
+        """Name of the view that the game draws for it."""
+        return self.base or self.name
+
+
+PIXELS = View("pixels", "image", hides="nothing that a player sees")
+SEMANTIC = View("semantic", "label map", hides="how objects look", shows_appearance=False)
+BLIND = View("blind", "image", hides="everything", shows_appearance=False, base="pixels", transform=np.zeros_like)
+"""A constant frame: what a learner earns on it needs no perception at all."""
+
+VIEWS: dict[str, View] = {view.name: view for view in (PIXELS, SEMANTIC, BLIND)}
+"""Views by name; `register_view` adds to them."""
+
+BOTH = "both"
+"""In the place of a view: a dictionary of `PIXELS` and `SEMANTIC` for the same state."""
+
+
+def register_view(view: View) -> View:
+    """Register a view that is made from another one.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, or the view is not made from one that games draw.
+    """
+    if view.name in VIEWS or view.name == BOTH:
+        raise ValueError(f"There is a view {view.name!r} already: choose another name.")
+    if view.transform is None or view.base not in (PIXELS.name, SEMANTIC.name):
+        raise ValueError(f"The view {view.name!r} must have a transform, and pixels or semantic as its base.")
+    VIEWS[view.name] = view
+    return view
+
+
+def get_view(name: str) -> View:
+    """Look a view up by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such view.
+    """
+    if not isinstance(name, str) or name not in VIEWS:
+        raise ValueError(f"Unknown view {short(name)}: choose one of {', '.join(VIEWS)}.")
+    return VIEWS[name]
+
+
+def both_spaces(view: str, frame_shape: tuple[int, int], num_labels: int) -> spaces.Space:
+    """Space of one game's observation in a view that the game draws.
+
+    Parameters
+    ----------
+    view
+        ``"pixels"``: RGB frames; ``"semantic"``: label maps; ``"both"``: a dictionary of the two.
+    frame_shape
+        Height and width.
+    num_labels
+        Labels run from 0 up to, and without, this number.
+
+    Raises
+    ------
+    ValueError
+        If the view is another one.
+    """
+    pixels = spaces.Box(0, 255, (*frame_shape, 3), np.uint8)
+    semantic = spaces.Box(0, num_labels - 1, frame_shape, np.uint8)
+    known: dict[str, spaces.Space] = {
+        "pixels": pixels,
+        "semantic": semantic,
+        "both": spaces.Dict(pixels=pixels, semantic=semantic),
+    }
+    if view not in known:
+        raise ValueError(f"Unknown view {view!r}: choose one of {', '.join(known)}.")
+    return known[view]
+
+
+def drawn_for(views: Sequence[str]) -> str:
+    """What a game must draw for some views: one view, or ``"both"``."""
+    drawn = {get_view(name).drawn_as for name in views}
+    return drawn.pop() if len(drawn) == 1 else BOTH
+
+
+class ViewVecEnv(VecEnvWrapper):
+    """Shows a vector environment in one view, or in a dictionary of several.
+
+    Parameters
+    ----------
+    venv
+        Environment that draws what `drawn_for` says.
+    views
+        Names of the views.
+    as_dict
+        Whether observations are a dictionary by view, which several always are.
+    """
+
+    def __init__(self, venv: VecEnv, views: Sequence[str], as_dict: bool = False) -> None:
+        self._views = [get_view(name) for name in views]
+        self._as_dict = as_dict or len(views) > 1
+        drawn = venv.observation_space
+        shown = {view.name: drawn[view.drawn_as] if isinstance(drawn, spaces.Dict) else drawn for view in self._views}
+        super().__init__(venv, spaces.Dict(shown) if self._as_dict else shown[self._views[0].name])
+
+    def _show(self, drawn: Any) -> Any:
+        shown = {}
+        for view in self._views:
+            observation = drawn[view.drawn_as] if isinstance(drawn, dict) else drawn
+            shown[view.name] = observation if view.transform is None else view.transform(observation)
+        return shown if self._as_dict else shown[self._views[0].name]
+
+    def reset(self) -> VecEnvObs:
+        """Begin new episodes."""
+        return self._show(self.venv.reset())
+
+    def step_wait(self) -> VecEnvStepReturn:
+        """Finish the step; the last observation of an episode is shown in the same views."""
+        observations, rewards, dones, infos = self.venv.step_wait()
+        for index in np.flatnonzero(dones).tolist():
+            final = infos[index].get("terminal_observation")
+            if final is not None:
+                one = {name: each[None] for name, each in final.items()} if isinstance(final, dict) else final[None]
+                last = self._show(one)
+                last = {name: each[0] for name, each in last.items()} if isinstance(last, dict) else last[0]
+                infos[index] = infos[index] | {"terminal_observation": last}
+        return self._show(observations), rewards, dones, infos

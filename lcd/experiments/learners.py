@@ -1,0 +1,62 @@
+"""Learners: what a cell of the factorial learns from. A new one is an entry in `LEARNERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from lcd.agents import PPO, DAgger
+from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO
+from lcd.io.limits import short
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A way to learn.
+
+    Attributes
+    ----------
+    name
+        Its name in settings and tables.
+    needs_teacher
+        Whether a teacher labels the states that the learner visits.
+    build
+        Makes the learner, a `lcd.agents.PPO` or a subclass, from its keyword arguments.
+    harmonized
+        The same with the harmonizer's auxiliary loss, given as `harmonizer`.
+    """
+
+    name: str
+    needs_teacher: bool
+    build: Callable[..., PPO]
+    harmonized: Callable[..., PPO]
+
+
+def _ppo(build: Callable[..., PPO]) -> Callable[..., PPO]:
+    """PPO has no use for what only imitation takes."""
+
+    def without(*, mixing: float, memory: int, teacher: None, **arguments: Any) -> PPO:
+        return build(**arguments)
+
+    return without
+
+
+LEARNERS: dict[str, Learner] = {
+    "rl": Learner("rl", False, _ppo(PPO), _ppo(HarmonizedPPO)),
+    "imitation": Learner("imitation", True, DAgger, HarmonizedDAgger),
+}
+"""Learners by name: reinforcement learning by PPO, and imitation of a teacher by online DAgger."""
+
+
+def get_learner(name: str) -> Learner:
+    """Look a learner up by its name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such learner.
+    """
+    if name not in LEARNERS:
+        raise ValueError(f"Unknown kind of learning {short(name)}: choose one of {', '.join(LEARNERS)}.")
+    return LEARNERS[name]
