@@ -14,12 +14,15 @@ with suppress(ImportError):
 __version__ = "0.1.0"
 
 _HOMES = {
-    "diagnose": "lcd.studies.pipeline",
+    "calibrate": "lcd.studies.calibration.calibration",
+    "diagnose": "lcd.studies.diagnosing",
     "Diagnosis": "lcd.studies.diagnosis",
     "load_reference": "lcd.studies.survey.tables",
     "Plan": "lcd.experiments.plan",
     "Store": "lcd.experiments.store",
+    "survey": "lcd.studies.survey.survey",
     "Survey": "lcd.studies.survey.plan",
+    "Sweep": "lcd.studies.calibration.sweep",
     "SurveyTables": "lcd.studies.survey.tables",
     "Taxonomy": "lcd.studies.taxonomy.taxonomy",
 }
@@ -30,11 +33,19 @@ __all__ = [
     "Store",
     "Survey",
     "SurveyTables",
+    "Sweep",
     "Taxonomy",
     "__version__",
+    "calibrate",
     "diagnose",
     "load_reference",
+    "survey",
 ]
+
+
+def __dir__() -> list[str]:
+    """What people use."""
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -17,8 +17,8 @@ from lcd.io.files import DEFAULT_STORE
 from lcd.measurement.intervals import Interval
 from lcd.measurement.verdict import Verdict
 from lcd.studies.calibration.calibration import calibrate
-from lcd.studies.pipeline import diagnose
-from lcd.studies.survey.survey import carry_out
+from lcd.studies.diagnosing import diagnose
+from lcd.studies.survey.survey import survey as survey_function
 
 
 def lcd(*arguments, cwd):
@@ -182,9 +182,28 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "entrance",
-    [diagnose, carry_out, calibrate, commands_diagnose.command, survey.command, calibration.command],
+    ("command", "function"),
+    [
+        (commands_diagnose.command, diagnose),
+        (survey.command, survey_function),
+    ],
 )
+def test_a_command_and_its_function_have_the_same_options_and_defaults(command, function):
+    of_command, of_function = (
+        {name: each.default for name, each in inspect.signature(made).parameters.items()}
+        for made in (command, function)
+    )
+    assert of_command.pop("dry_run") is False
+    of_function.pop("listener")
+    if "mode" in of_command:
+        of_command["distribution_mode"] = of_command.pop("mode")
+    assert of_command.keys() == of_function.keys()
+    lists = {name for name, default in of_function.items() if default == ()}  # "" in a command, names at commas
+    for name in of_function.keys() - lists:
+        assert of_command[name] == of_function[name], name
+
+
+@pytest.mark.parametrize("entrance", [calibrate, calibration.command])
 def test_runs_are_kept_in_the_same_folder_however_they_are_asked_for(entrance):
     assert inspect.signature(entrance).parameters["store"].default is DEFAULT_STORE
 

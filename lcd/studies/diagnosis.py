@@ -90,6 +90,8 @@ class Diagnosis:
     sampled : pandas.DataFrame or None
         The demands of the unchanged policies, at a temperature of 1; None where the episodes were played by one rule
         of acting only.
+    encoders : pandas.DataFrame or None
+        The comparison with other encoders, see :func:`lcd.studies.encoder_ablation.run_ablation`, where one was made.
     """
 
     game: str
@@ -105,6 +107,7 @@ class Diagnosis:
     generalisation: GeneralisationEstimate
     verdict: Verdict
     sampled: pd.DataFrame | None = None
+    encoders: pd.DataFrame | None = None
 
     @classmethod
     def from_episodes(

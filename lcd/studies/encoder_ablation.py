@@ -229,7 +229,7 @@ def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretrain
 
 def run_ablation(
     ablation: EncoderAblation, store: Store, *, workers: int | None = None, threads: int | None = None, device: str =
-    "cpu", listener: Listener = lambda event: None,
+    "auto", listener: Listener = lambda event: None,
 ) -> pd.DataFrame:  # fmt: skip
     """Train the missing runs, and estimate the share of the perceptual demand that each encoder recovers.
 

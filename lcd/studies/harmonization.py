@@ -35,7 +35,7 @@ def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
 
 
 def measure_harmonization(
-    plan: Plan, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "cpu",
+    plan: Plan, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "auto",
     listener: Listener = lambda event: None,
 ) -> pd.DataFrame:  # fmt: skip
     """Run a plan of `harmonized_plan`, and measure every run's final policy.

@@ -1,8 +1,8 @@
-"""Diagnosis of a game: plan its runs, carry them out, and evaluate them."""
+"""Steps of a diagnosis: choose and check its teacher, plan its runs, and evaluate them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -12,12 +12,10 @@ import pandas as pd
 
 from lcd.envs import GameOptions, make_vec_env
 from lcd.envs.family import game_options, policy_spaces
-from lcd.experiments.execution import Event, execute, resolve_device
 from lcd.experiments.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import check_made_for
 from lcd.experiments.store import Store
-from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import path, short, text, texts
 from lcd.studies.diagnosis import Diagnosis, TeacherCard
 
@@ -202,84 +200,3 @@ def plan_diagnosis(
     if given is not None:
         check_teacher(given, options)
     return plan
-
-
-def diagnose(
-    game: str,
-    preset: str = "standard",
-    *,
-    steps: int | None = None,
-    seeds: int | None = None,
-    encoder: str | None = None,
-    teacher: Path | str | None = None,
-    train_teacher: bool = False,
-    teacher_factor: int | None = None,
-    distribution_mode: str | None = None,
-    appearance: Sequence[str] = (),
-    store: Path | str = DEFAULT_STORE,
-    workers: int | None = None,
-    threads: int | None = None,
-    device: str = "cpu",
-    listener: Callable[[Event], None] = lambda event: None,
-) -> Diagnosis:
-    """Diagnose a game: train the four cells and the teacher, and decompose their scores.
-
-    Finished runs are taken from the store, so that an interrupted call resumes.
-
-    Parameters
-    ----------
-    game
-        Name of the game.
-    preset
-        ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
-    steps, seeds, encoder, teacher_factor
-        Replace the preset's numbers.
-    teacher
-        File of a teacher to imitate; by default the game's reference teacher, see `lcd.teachers`, and where none comes
-        with the package, one that is trained.
-    train_teacher
-        Whether to train a teacher in any case.
-    distribution_mode
-        Procgen's: ``"easy"``, the default, or ``"hard"``.
-    appearance
-        Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
-    store
-        Folder of the runs.
-    workers, threads
-        Worker processes, and torch threads in each; by default the fastest numbers for this machine.
-    device
-        Where torch computes.
-    listener
-        Called with every event, see `lcd.experiments.execution.Event`.
-
-    Returns
-    -------
-    Diagnosis
-
-    Raises
-    ------
-    ValueError
-        If an argument is invalid; the message says what is allowed.
-    lcd.experiments.execution.RunFailed
-        If a run failed; the same call resumes from the finished ones.
-
-    Examples
-    --------
-    >>> import lcd
-    >>> diagnosis = lcd.diagnose("starpilot", "quick")  # doctest: +SKIP
-    >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
-    """
-    device = resolve_device(device)
-    runs = Store(path("store", store))
-    chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
-    plan = plan_diagnosis(
-        game,
-        chosen,
-        distribution_mode=distribution_mode,
-        teacher=teacher,
-        train_teacher=train_teacher,
-        appearance=appearance,
-    )
-    runs.check(plan.runs)
-    execute(Plan((plan,)), runs, workers=workers, threads=threads, device=device, listener=listener)
-    return read_diagnosis(plan, runs, {"preset": preset})
