@@ -172,7 +172,7 @@ class _Description:
             )
         shape = _json(metadata, "observation_shape", path)
         if not isinstance(shape, list) or len(shape) not in (2, 3):
-            raise ValueError(f"observation_shape is [height, width] or [3, height, width], not {short(shape)}")
+            raise ValueError(f"observation_shape is [height, width] or [channels, height, width], not {short(shape)}")
         for size in shape:
             whole_number("A size in observation_shape", size, 1, LARGEST_SIDE)
         digits = metadata["actions"]

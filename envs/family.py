@@ -171,13 +171,14 @@ class GameFamily(Protocol):
 def families() -> Mapping[str, GameFamily]:
     """All families by name: the package's own, and those of installed packages."""
     from lcd.envs.calibration.family import CALIBRATION
+    from lcd.envs.external.family import EXTERNAL
     from lcd.envs.procgen.family import PROCGEN
 
     found: dict[str, GameFamily] = {family.name: family for family in (PROCGEN, CALIBRATION)}
     for plugin in entry_points(group=PLUGINS):
         family = plugin.load()
         found.setdefault(family.name, family)
-    return found
+    return found | {EXTERNAL.name: EXTERNAL}  # last: it knows any game of Gymnasium's
 
 
 def family_of(options: GameOptions) -> GameFamily:
@@ -265,7 +266,7 @@ def observation_space(options: GameOptions, view: str) -> spaces.Space:
 def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces.Discrete]:
     """Spaces of a policy's observations, channels first, and actions."""
     space = observation_space(options, view)
-    if get_view(view).kind == "image":
+    if len(space.shape or ()) == 3:
         space = VecTransposeImage.transpose_space(space)  # type: ignore[arg-type]
     return space, family_of(options).action_space(options)
 

@@ -6,10 +6,10 @@
 
 The first compares encoders in all cells, the second hyperparameters of imitation: minibatch size, epochs, learning
 rate, aggregated rollouts (DAgger as published), acting by the teacher (β), width. `minutes` compares those that learn
-fast within a minute or two, for the preset `quick`. Every learner trains for the same
-time on one core (or on the GPU): the script first measures the steps a second of each, and writes these beside the
-table (``..._rates.csv``). A later start reads them, so that a resumed comparison keeps its budgets. Runs are kept in
-the store, and the same command resumes. The figure is drawn from the table alone (``--draw``).
+fast within a minute or two, for the preset `quick`; `default` the best of these with the default over longer. Every
+learner trains for the same time on one core (or on the GPU): the script first measures the steps a second of each, and
+writes these beside the table (``..._rates.csv``). A later start reads them, so that a resumed comparison keeps its
+budgets. Runs are kept in the store, and the same command resumes. ``--draw`` draws the figure from the table alone.
 
 One row an evaluation: game, view, learning, learner, seed, step, seconds (step divided by the rate), training_return,
 unseen_return (with the inverse temperature of a diagnosis, see docs/method.md), sampled_return (unseen levels, with
@@ -94,6 +94,12 @@ LEARNERS: Mapping[str, Mapping[str, Learner]] = {
             (16, 2e-3, 1),
             (32, 4e-3, 1),
         )
+    },
+    "default": {
+        f"minibatches of {4096 // minibatches}, rate {rate:g}, epochs {epochs}": Learner(
+            changes={"minibatches": minibatches, "learning_rate": rate, "epochs": epochs}
+        )
+        for minibatches, rate, epochs in ((16, 5e-4, 3), (32, 1e-3, 1), (32, 2e-3, 1))
     },
 }
 """Learners by comparison and name."""

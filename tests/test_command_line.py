@@ -49,7 +49,7 @@ def lcd(*arguments, cwd):
         (["survey", "procgen-easy", "--workers", "10000000"], ["--workers", "1,024"]),
         (["watch", "maze", "--max-steps", "1000000000"], ["--max-steps", "20,000"]),
         (["watch", "maze", "--seed", "10000000000000"], ["--seed", "2,147,483,647"]),
-        (["pretrain", "maze", "--objective", "autoencoding", "--frames", "1000000M"], ["frames", "memory"]),
+        (["pretrain", "maze", "--objective", "autoencoding", "--frames", "100M"], ["frames", "memory"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--epochs", "1000000000"], ["--epochs", "10,000"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--seed", "9999999999"], ["--seed", "2,147,483,647"]),
         (["align", "efficientnet_lite0", "--count", "1000000000"], ["--count", "100,000"]),

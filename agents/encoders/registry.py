@@ -12,6 +12,7 @@ from typing import Any
 from lcd.agents.encoders.convolutional import Encoder, Impala, Impoola, Nature, Small
 from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder
 from lcd.agents.encoders.residual import Residual
+from lcd.agents.encoders.vectors import Mlp
 from lcd.io.limits import short
 from lcd.io.limits import text as checked_text
 
@@ -21,6 +22,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "impala": Impala,
     "impoola": Impoola,
     "residual": Residual,
+    "mlp": Mlp,
 }
 """Encoders that are trained from scratch, by name; `register_encoder` adds to them."""
 

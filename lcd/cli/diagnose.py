@@ -20,13 +20,17 @@ from lcd.cli.arguments import (
     Workers,
     encoder_names,
     names,
+    number,
 )
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import MOST_STEPS
 
 
 def command(
-    game: Annotated[str, typer.Argument(help="A Procgen game, such as starpilot; `lcd games` lists them.")],
+    game: Annotated[
+        str, typer.Argument(help="A Procgen game such as starpilot (`lcd games` lists them), or any id of Gymnasium.")
+    ],
     preset: Annotated[
         str, typer.Option(help="How much to spend: smoke (seconds), quick (minutes), standard (hours), paper (GPU).")
     ] = "standard",
@@ -44,6 +48,19 @@ def command(
     appearance: Annotated[
         str, typer.Option(metavar="NAMES", help="Plainer rendering: no-backgrounds, restricted-themes, monochrome.")
     ] = "",
+    env_kwargs: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Another package's game: its keyword arguments.")
+    ] = None,
+    image_key: Annotated[str | None, typer.Option(help="The entry of its observations that is the image.")] = None,
+    semantic: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its privileged view: a method of the game, module:Wrapper, or none."),
+    ] = None,
+    max_episode_steps: Annotated[
+        int | None, number(1, MOST_STEPS, "Limit of its episodes' length; by default its own.")
+    ] = None,
+    random: Annotated[float | None, typer.Option(help="Return that counts as score 0.")] = None,
+    best: Annotated[float | None, typer.Option(help="Return that counts as score 1.")] = None,
     encoders: Annotated[
         str,
         typer.Option(
@@ -82,6 +99,12 @@ def command(
         teacher_factor=teacher_factor,
         distribution_mode=mode,
         appearance=names(appearance),
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        random=random,
+        best=best,
         encoders=encoder_names(encoders),
         store=store,
         workers=workers,

@@ -79,7 +79,7 @@ def command(
     from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
     chosen = adjusted_preset(preset or "standard", steps=steps, seeds=seeds, encoder=encoder)
-    plan = harmonized_plan(plan_diagnosis(what, chosen, distribution_mode="easy", teacher=teacher), weight)
+    plan = harmonized_plan(plan_diagnosis(what, chosen, teacher=teacher), weight)
     learners = Store(store or DEFAULT_STORE)
     learners.check(plan.runs)
     with PlanDisplay(plan) as display:

@@ -55,7 +55,7 @@ class Normalisation:
         Mean return of a random policy; becomes score 0.
     best : float
         Return that becomes score 1.
-    source : {"published", "measured", "computed"}
+    source : {"published", "measured", "computed", "given"}
         Where the two come from.
 
     Raises
@@ -66,7 +66,7 @@ class Normalisation:
 
     random: float
     best: float
-    source: Literal["published", "measured", "computed"]
+    source: Literal["published", "measured", "computed", "given"]
 
     def __post_init__(self) -> None:
         for name in ("random", "best"):
@@ -81,7 +81,7 @@ class Normalisation:
                 f"best={self.best} must exceed random={self.random}: no score can be counted between them; "
                 "measure the random policy again or name a better reference"
             )
-        if self.source not in ("published", "measured", "computed"):
+        if self.source not in ("published", "measured", "computed", "given"):
             raise ValueError(f"source={self.source!r} must be 'published', 'measured' or 'computed'")
 
     def score(self, value: Value) -> Value:

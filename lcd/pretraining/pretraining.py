@@ -23,6 +23,9 @@ from lcd.pretraining.objectives import OBJECTIVES, Objective
 HELD_OUT = 0.1
 """Number of evaluation frames, from unseen levels, as a share of the training frames."""
 
+MOST_FRAMES = 10**9
+"""Largest number of training frames: ten terabytes."""
+
 FEWEST = 2_048
 """Smallest number of training frames."""
 
@@ -62,7 +65,7 @@ class Pretraining:
         if self.objective not in OBJECTIVES:
             raise ValueError(f"Unknown objective {self.objective!r}: choose one of {', '.join(OBJECTIVES)}.")
         parse_encoder(text("architecture", self.architecture))
-        whole_number("frames", self.frames, 0)
+        whole_number("frames", self.frames, 0, MOST_FRAMES)
         if self.frames < FEWEST:
             raise ValueError(f"An encoder is pretrained on at least {FEWEST} frames, not on {self.frames}.")
         whole_number("epochs", self.epochs, 1, MOST_EPOCHS)

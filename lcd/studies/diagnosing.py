@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -14,7 +15,7 @@ from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import path, texts
+from lcd.io.limits import path, real_number, texts
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import (
     EncoderAblation,
@@ -150,7 +151,7 @@ class PreparedDiagnosis:
 
 
 def prepare_diagnosis(
-    game: str,
+    game: Any,
     preset: str = "standard",
     *,
     steps: int | None = None,
@@ -161,6 +162,12 @@ def prepare_diagnosis(
     teacher_factor: int | None = None,
     distribution_mode: str | None = None,
     appearance: Sequence[str] = (),
+    env_kwargs: Mapping[str, Any] | str | None = None,
+    image_key: str | None = None,
+    semantic: str | None = None,
+    max_episode_steps: int | None = None,
+    random: float | None = None,
+    best: float | None = None,
     encoders: Sequence[str] = (),
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
@@ -181,10 +188,16 @@ def prepare_diagnosis(
     game_plan = plan_diagnosis(
         game,
         chosen,
-        distribution_mode=distribution_mode,
         teacher=teacher,
         train_teacher=train_teacher,
-        appearance=appearance,
+        random=None if random is None else real_number("random", random),
+        best=None if best is None else real_number("best", best),
+        distribution_mode=distribution_mode,
+        appearance=texts("appearance", appearance) or None,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
     )
     if teacher_factor is not None and game_plan.teacher_run is None:
         raise ValueError(
@@ -201,7 +214,7 @@ def prepare_diagnosis(
 
 
 def diagnose(
-    game: str,
+    game: Any,
     preset: str = "standard",
     *,
     steps: int | None = None,
@@ -212,6 +225,12 @@ def diagnose(
     teacher_factor: int | None = None,
     distribution_mode: str | None = None,
     appearance: Sequence[str] = (),
+    env_kwargs: Mapping[str, Any] | str | None = None,
+    image_key: str | None = None,
+    semantic: str | None = None,
+    max_episode_steps: int | None = None,
+    random: float | None = None,
+    best: float | None = None,
     encoders: Sequence[str] = (),
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
@@ -228,7 +247,8 @@ def diagnose(
     Parameters
     ----------
     game
-        Name of the game, or its id in Gymnasium.
+        Name of the game, or its id in Gymnasium: ``"starpilot"``, ``"MiniGrid-Empty-5x5-v0"``,
+        ``"my_package.games:MyGame-v0"``; or a class or function in a module that makes it.
     preset
         ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
     steps, seeds, encoder, teacher_factor
@@ -242,6 +262,11 @@ def diagnose(
         Procgen's: ``"easy"``, the default, or ``"hard"``.
     appearance
         Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
+    env_kwargs, image_key, semantic, max_episode_steps
+        For games of other packages, see `lcd.envs.external.options.ExternalOptions`.
+    random, best
+        Returns that count as scores 0 and 1; by default the published or computed ones, and where there are none, what
+        a random policy returns, and what the best of the teacher and the cells returns in the end.
     encoders
         Further encoders to compare, see `lcd.studies.encoder_ablation.resolve_encoders`; their table is in the
         attribute `encoders` of the diagnosis.
@@ -284,6 +309,12 @@ def diagnose(
         teacher_factor=teacher_factor,
         distribution_mode=distribution_mode,
         appearance=appearance,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        random=random,
+        best=best,
         encoders=encoders,
         out=out,
         store=store,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,12 +10,14 @@ from typing import Any
 import pandas as pd
 
 from lcd.envs import GameOptions, make_vec_env
+from lcd.envs.external.making import named
 from lcd.envs.family import game_options, policy_spaces
 from lcd.experiments.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import check_made_for
 from lcd.experiments.store import Store
-from lcd.io.limits import path, short, text, texts
+from lcd.io.limits import path, short, text
+from lcd.measurement.scores import Normalisation, played_by
 from lcd.studies.diagnosis import Diagnosis, TeacherCard
 
 
@@ -71,7 +72,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         pd.concat(tables, ignore_index=True),
         game=plan.game,
         budget=plan.budget,
-        normalisation=plan.normalisation,
+        normalisation=normalisation_of(plan, store),
         teacher=card,
         settings={
             "plan": Plan((plan,)).as_dict(),
@@ -80,6 +81,38 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         }
         | (settings or {}),
     )
+
+
+def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
+    """The constants of a plan; where the best return was not known, it is the best that was measured in the end.
+
+    That is the highest mean return, on training levels, of the last evaluation of a cell or of the teacher.
+
+    Raises
+    ------
+    lcd.experiments.store.StoreError
+        If a run is missing or damaged.
+    ValueError
+        If nobody returned more than a random policy.
+    """
+    if plan.normalisation is not None:
+        return plan.normalisation
+    assert plan.random is not None
+    found = []
+    for run in plan.runs:
+        stored = store.load(run)
+        episodes = played_by(stored.episodes)
+        last = episodes[(episodes["step"] == run.steps) & (episodes["levels"] == "training")]
+        found.append(float(last["return"].mean()))
+        if stored.teacher is not None:
+            found.append(stored.teacher["training_return"])
+    best = max(found)
+    if best <= plan.random:
+        raise ValueError(
+            f"Nobody returned more than a random policy in {plan.game}, {plan.random:g}: train longer, or give the "
+            "best return (best)."
+        )
+    return Normalisation(plan.random, best, source="measured")
 
 
 def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
@@ -168,13 +201,14 @@ def reference_teacher(options: GameOptions) -> GivenTeacher | None:
 
 
 def plan_diagnosis(
-    game: str,
+    game: Any,
     preset: Preset,
     *,
-    distribution_mode: str | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
-    appearance: Sequence[str] = (),
+    random: float | None = None,
+    best: float | None = None,
+    **settings: Any,
 ) -> GamePlan:
     """Plan the runs that diagnose a game, after checking the teacher and the encoder.
 
@@ -187,15 +221,12 @@ def plan_diagnosis(
         raise ValueError(f"train_teacher is true or false, not {short(train_teacher)}.")
     if teacher is not None and train_teacher:
         raise ValueError(f"The teacher {teacher} is given, and one is to be trained as well: choose one of the two.")
-    options = game_options(
-        game,
-        distribution_mode=distribution_mode,
-        appearance=texts("appearance", appearance) or None,
-    )
+    name, own = named(game)
+    options = game_options(name, **(own | {key: value for key, value in settings.items() if value is not None}))
     given = None if teacher is None else GivenTeacher.from_file(path("teacher", teacher))
     if given is None and not train_teacher:
         given = reference_teacher(options)
-    plan = plan_game(options, preset, teacher=given, train_teacher=train_teacher)
+    plan = plan_game(options, preset, teacher=given, train_teacher=train_teacher, random=random, best=best)
     check_encoder(preset.encoder, options)
     if given is not None:
         check_teacher(given, options)
