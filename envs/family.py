@@ -259,8 +259,8 @@ def make_vec_env(
 
 
 def observation_space(options: GameOptions, view: str) -> spaces.Space:
-    """Space of one game's observation in a view, as `make_vec_env` shows it."""
-    return family_of(options).observation_space(options, get_view(view).drawn_as)
+    """Space of one game's observation in a view, or in ``"both"``, as `make_vec_env` shows it."""
+    return family_of(options).observation_space(options, BOTH if view == BOTH else get_view(view).drawn_as)
 
 
 def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces.Discrete]:

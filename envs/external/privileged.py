@@ -59,8 +59,8 @@ def with_privileged_view(env: gymnasium.Env, options: ExternalOptions) -> tuple[
         return _pictures(env), None
     if asked is None:
         for method, kind in METHODS.items():
-            if env.has_wrapper_attr(method):
-                return _pictures(env), Source(env.get_wrapper_attr(method), kind, f"the game's own {method}()")
+            if (read := _method(env, method)) is not None:
+                return _pictures(env), Source(read, kind, f"the game's own {method}()")
         for built_in in (_minigrid, _atari):
             if (found := built_in(env)) is not None:
                 return found
@@ -68,18 +68,23 @@ def with_privileged_view(env: gymnasium.Env, options: ExternalOptions) -> tuple[
     if ":" in asked:
         wrapped = resolved(asked)(env)
         for method, kind in METHODS.items():
-            if isinstance(wrapped, gymnasium.Env) and wrapped.has_wrapper_attr(method):
-                return _pictures(wrapped), Source(wrapped.get_wrapper_attr(method), kind, f"{method}() of {asked}")
+            if isinstance(wrapped, gymnasium.Env) and (read := _method(wrapped, method)) is not None:
+                return _pictures(wrapped), Source(read, kind, f"{method}() of {asked}")
         raise UnknownGame(f"{asked} makes no game with a method {' or '.join(METHODS)}: give it one.")
-    if not env.has_wrapper_attr(asked) or not callable(env.get_wrapper_attr(asked)):
+    if (read := _method(env, asked)) is None:
         raise UnknownGame(
             f"{options.game} has no method {asked!r} for its privileged view: name another with --semantic, or a "
             "wrapper as module:Class."
         )
-    read = env.get_wrapper_attr(asked)
     env.reset(seed=0)
     kind = "label map" if np.ndim(read()) == 2 else "vector"
     return _pictures(env), Source(read, kind, f"the game's own {asked}()")
+
+
+def _method(env: gymnasium.Env, name: str) -> Callable[[], Any] | None:
+    """A method of a game or of a wrapper around it, None if there is none."""
+    found = env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
+    return found if callable(found) else None
 
 
 def _is_minigrid(env: gymnasium.Env) -> bool:
