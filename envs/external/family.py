@@ -29,7 +29,7 @@ class ExternalFamily:
 
     def options(self, game: str, **settings: Any) -> ExternalOptions:
         """Options from a game's name and fields of `ExternalOptions`."""
-        known = ("env_kwargs", "image_key", "semantic", "max_episode_steps", "num_levels", "start_level")
+        known = ("env_kwargs", "image_key", "semantic", "max_episode_steps", "wrappers", "num_levels", "start_level")
         if unknown := [name for name in settings if name not in known]:
             raise ValueError(f"{game} has no setting {short(unknown[0])}: choose among {', '.join(known)}.")
         return ExternalOptions(game, **settings)

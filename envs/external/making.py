@@ -19,6 +19,13 @@ PACKAGES = {"ALE": ("ale_py", "ale-py"), "MiniGrid": ("minigrid", "minigrid"), "
 """Modules that register games, and the packages that they come with, by how the ids begin."""
 
 
+CRAFTER = "Crafter"
+"""The name of Crafter's game, which registers none with Gymnasium."""
+
+ATARI, PLAIN = "atari", "plain"
+"""Wrappers of a game: those usual for Atari, or none."""
+
+
 class UnknownGame(ValueError):
     """A game cannot be made: it is not registered, or making it fails."""
 
@@ -72,6 +79,10 @@ def _maker(game: str) -> Callable[..., gymnasium.Env]:
                 ) from error
             if hasattr(registering, "ALEInterface"):
                 gymnasium.register_envs(registering)
+    if game == CRAFTER:
+        from lcd.envs.external.crafter_game import CrafterGame
+
+        return CrafterGame
     return lambda **settings: gymnasium.make(game, **settings)
 
 
@@ -85,6 +96,9 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
     """
     make = _maker(options.game)
     settings: dict[str, Any] = json.loads(options.env_kwargs)
+    as_atari = options.wrappers == ATARI or (options.wrappers is None and options.game.startswith("ALE/"))
+    if as_atari:
+        settings = {"frameskip": 1} | settings  # the wrapper skips
     try:
         env = make(**settings)
     except gymnasium.error.Error as error:
@@ -97,9 +111,28 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
         ) from error
     if not isinstance(env, gymnasium.Env):
         raise UnknownGame(f"{options.game} makes a {type(env).__name__}, and not a gymnasium.Env: name another.")
+    if as_atari:
+        env = _with_atari_wrappers(env)
     if options.max_episode_steps is not None:
         env = gymnasium.wrappers.TimeLimit(env, options.max_episode_steps)
     return env
+
+
+def _with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:
+    """Grey frames of 84 × 84 pixels, four at a time, each action for four frames (Machado et al., 2018).
+
+    Up to 30 steps of doing nothing at the start make the levels.
+
+    Raises
+    ------
+    UnknownGame
+        If a package for it is missing.
+    """
+    try:
+        env = gymnasium.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84, grayscale_obs=True)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise UnknownGame("Atari's frames are resized by OpenCV: pip install opencv-python-headless.") from error
+    return gymnasium.wrappers.FrameStackObservation(env, 4)
 
 
 def resolved(name: str) -> Callable[..., Any]:

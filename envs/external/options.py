@@ -54,6 +54,8 @@ class ExternalOptions(LevelRange):
         `lcd.envs.external.privileged` knows of the game.
     max_episode_steps
         Limit of an episode's length; by default the game's own.
+    wrappers
+        ``"atari"``: the wrappers usual for Atari, the default there; ``"plain"``: none.
     num_levels, start_level
         Levels are the seeds of episodes: from ``start_level`` up to, and without, ``start_level + num_levels``;
         ``num_levels=0`` means all.
@@ -66,6 +68,7 @@ class ExternalOptions(LevelRange):
     image_key: str | None = None
     semantic: str | None = None
     max_episode_steps: int | None = None
+    wrappers: str | None = None
     num_levels: int = 0
     start_level: int = 0
 
@@ -77,6 +80,8 @@ class ExternalOptions(LevelRange):
                 text(name, getattr(self, name))
         if self.max_episode_steps is not None:
             whole_number("max_episode_steps", self.max_episode_steps, 1, MOST_STEPS)
+        if self.wrappers not in (None, "atari", "plain"):
+            raise ValueError(f"wrappers are atari or plain, not {short(self.wrappers)}.")
         self._check_levels()
 
     @property
@@ -93,7 +98,7 @@ class ExternalOptions(LevelRange):
     def as_record(self) -> dict[str, Any]:
         """Entries of a run's record: game, num_levels and env, what is not at its default."""
         env: dict[str, Any] = {} if self.env_kwargs == "{}" else {"kwargs": json.loads(self.env_kwargs)}
-        for name in ("image_key", "semantic", "max_episode_steps"):
+        for name in ("image_key", "semantic", "max_episode_steps", "wrappers"):
             if getattr(self, name) is not None:
                 env[name] = getattr(self, name)
         return {"game": self.game, "num_levels": self.num_levels, "env": env}

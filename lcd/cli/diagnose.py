@@ -59,6 +59,9 @@ def command(
     max_episode_steps: Annotated[
         int | None, number(1, MOST_STEPS, "Limit of its episodes' length; by default its own.")
     ] = None,
+    wrappers: Annotated[
+        str | None, typer.Option(help="Its wrappers: atari, the default for ids that begin with ALE/, or plain.")
+    ] = None,
     random: Annotated[float | None, typer.Option(help="Return that counts as score 0.")] = None,
     best: Annotated[float | None, typer.Option(help="Return that counts as score 1.")] = None,
     encoders: Annotated[
@@ -103,6 +106,7 @@ def command(
         image_key=image_key,
         semantic=semantic,
         max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
         random=random,
         best=best,
         encoders=encoder_names(encoders),

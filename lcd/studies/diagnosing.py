@@ -166,6 +166,7 @@ def prepare_diagnosis(
     image_key: str | None = None,
     semantic: str | None = None,
     max_episode_steps: int | None = None,
+    wrappers: str | None = None,
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
@@ -198,6 +199,7 @@ def prepare_diagnosis(
         image_key=image_key,
         semantic=semantic,
         max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
     )
     if teacher_factor is not None and game_plan.teacher_run is None:
         raise ValueError(
@@ -229,6 +231,7 @@ def diagnose(
     image_key: str | None = None,
     semantic: str | None = None,
     max_episode_steps: int | None = None,
+    wrappers: str | None = None,
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
@@ -262,7 +265,7 @@ def diagnose(
         Procgen's: ``"easy"``, the default, or ``"hard"``.
     appearance
         Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
-    env_kwargs, image_key, semantic, max_episode_steps
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers
         For games of other packages, see `lcd.envs.external.options.ExternalOptions`.
     random, best
         Returns that count as scores 0 and 1; by default the published or computed ones, and where there are none, what
@@ -313,6 +316,7 @@ def diagnose(
         image_key=image_key,
         semantic=semantic,
         max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
         random=random,
         best=best,
         encoders=encoders,
