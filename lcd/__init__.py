@@ -17,6 +17,7 @@ _HOMES = {
     "calibrate": "lcd.studies.calibration.calibration",
     "diagnose": "lcd.studies.diagnosing",
     "Diagnosis": "lcd.studies.diagnosis",
+    "examine": "lcd.studies.doctor",
     "load_reference": "lcd.studies.survey.tables",
     "Plan": "lcd.experiments.plan",
     "Store": "lcd.experiments.store",
@@ -38,6 +39,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "diagnose",
+    "examine",
     "load_reference",
     "survey",
 ]

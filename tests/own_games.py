@@ -178,3 +178,26 @@ def make_grid(limit=12):
 
 
 gym.register("OwnGrid-v0", entry_point="own_games:Grid")
+
+
+class Odd(Grid):
+    """Does in every step what no game should."""
+
+    kept: list = []  # noqa: RUF012
+
+    def __init__(self, how, **settings):
+        super().__init__(**settings)
+        self.how = how
+
+    def step(self, action):
+        if self.how == "hang" and self.steps == 3:
+            time.sleep(60)
+        if self.how == "print":
+            print("step", self.steps)
+        if self.how == "leak":
+            self.kept.append(np.ones(2**17))
+        if self.how == "die":
+            import os
+
+            os._exit(3)
+        return super().step(action)
