@@ -320,9 +320,9 @@ def _stdout_of_games() -> Iterator[Callable[[], str]]:
         os.dup2(file.fileno(), 1)
         text: list[str] = []
         try:
-            yield lambda: "".join(text)
+            with os.fdopen(os.dup(1), "w") as stream, contextlib.redirect_stdout(stream):
+                yield lambda: "".join(text)
         finally:
-            sys.stdout.flush()
             os.dup2(kept, 1)
             os.close(kept)
             file.seek(0)
