@@ -13,7 +13,7 @@ from gymnasium import spaces
 
 from lcd.agents.encoders.convolutional import LABELS
 from lcd.agents.encoders.pretrained import HUBS, ModuleEncoder
-from lcd.agents.encoders.registry import EncoderName, parse_encoder
+from lcd.agents.encoders.registry import EncoderName, import_encoder, names_a_class, parse_encoder
 from lcd.agents.encoders.weights import check_sealed, checked_card, not_finite, write_tensors
 from lcd.agents.policy import EncoderPolicy
 from lcd.io.limits import short, whole_number
@@ -93,7 +93,7 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
         A file of `save_policy`: it holds all weights, no other file is opened.
     ask_hubs
         Whether the encoder may come from a hub (``timm:NAME``, ``hf:NAME``), whose architecture is fetched over the
-        network: only for files that you trust.
+        network, or from a module that is imported (``my_nets:MyNet``): only for files that you trust.
 
     Returns
     -------
@@ -158,7 +158,15 @@ class _Description:
 
     @classmethod
     def read(cls, metadata: dict[str, str], path: Path, ask_hubs: bool) -> _Description:
-        name = EncoderName.read(metadata["encoder"])
+        asked = metadata["encoder"]
+        if names_a_class(asked.partition("+")[0].partition("@")[0]):
+            if not ask_hubs:
+                raise PolicyFileError(
+                    f"{path} names the encoder {short(asked)}, a class whose module would be imported: if you trust "
+                    "the file, read it with lcd.agents.load_policy(path, ask_hubs=True)."
+                )
+            import_encoder(asked)
+        name = EncoderName.read(asked)
         if name.weights is not None:
             raise PolicyFileError(
                 f"{path} names another file, in its encoder {short(metadata['encoder'])}, though its weights are "

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from lcd.agents import Encoder, import_encoder
 from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute, resolve_device
 from lcd.experiments.plan import GamePlan, Plan
@@ -156,7 +157,7 @@ def prepare_diagnosis(
     *,
     steps: int | None = None,
     seeds: int | None = None,
-    encoder: str | None = None,
+    encoder: str | type[Encoder] | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
@@ -185,6 +186,8 @@ def prepare_diagnosis(
     """
     device = resolve_device(device)
     runs = Store(path("store", store))
+    if encoder is not None:
+        encoder = import_encoder(encoder)
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
     game_plan = plan_diagnosis(
         game,
@@ -206,7 +209,7 @@ def prepare_diagnosis(
             f"The teacher factor sets how long a teacher of {game_plan.game} is trained, and none is: train one, or "
             "leave it out."
         )
-    others = texts("encoders", encoders)
+    others = tuple(import_encoder(name) for name in texts("encoders", encoders))
     check_encoders(game_plan, others)
     prepared = PreparedDiagnosis(game_plan, preset, others, None, runs, device, workers, threads)
     if out is not None:
@@ -221,7 +224,7 @@ def diagnose(
     *,
     steps: int | None = None,
     seeds: int | None = None,
-    encoder: str | None = None,
+    encoder: str | type[Encoder] | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
@@ -254,8 +257,10 @@ def diagnose(
         ``"my_package.games:MyGame-v0"``; or a class or function in a module that makes it.
     preset
         ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
-    steps, seeds, encoder, teacher_factor
+    steps, seeds, teacher_factor
         Replace the preset's numbers.
+    encoder
+        Name of a visual encoder, or an encoder of your own: a class, or its name as ``"my_nets:MyNet"``.
     teacher
         File of a teacher to imitate; by default the game's reference teacher, see `lcd.teachers`, or its optimal
         policy, and where there is none, a teacher that is trained.
