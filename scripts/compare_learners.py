@@ -35,16 +35,19 @@ from lcd.envs.family import game_options
 from lcd.experiments.execution import execute, resolve_device
 from lcd.experiments.plan import GamePlan, GivenTeacher, Plan
 from lcd.experiments.presets import PRESETS
-from lcd.experiments.settings import Evaluation, RunSettings
+from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.timing import steps_per_second
 from lcd.io.files import replacing
 from lcd.measurement.scores import CELLS, SAMPLED, TEMPERED, played_by
 from lcd.studies.pipeline import reference_teacher
 
+BASE = Hyperparameters(rollout_steps=64, minibatches=16)
+"""Hyperparameters that the comparisons change: minibatches of 256, three passes, a learning rate of 5e-4."""
+
 
 class Learner(NamedTuple):
-    """An encoder, and changes to the hyperparameters of the preset `standard`."""
+    """An encoder, and changes to the hyperparameters `BASE`."""
 
     encoder: str = "nature"
     changes: Mapping[str, Any] = MappingProxyType({})
@@ -115,7 +118,7 @@ def settings_of(
 ) -> RunSettings:
     """One run: a cell of the factorial with a learner, evaluated at `POINTS` equal distances."""
     preset = PRESETS["standard"]
-    hyper = replace(preset.hyperparameters, **learner.changes)
+    hyper = replace(BASE, **learner.changes)
     rollouts = max(POINTS, round(steps / hyper.rollout))
     ends = tuple(round(part * rollouts / POINTS) * hyper.rollout for part in range(POINTS + 1))
     view, learning = CELLS[cell]
@@ -174,6 +177,7 @@ def plans(
 def rows_of(plan: GamePlan, learner: str, store: Store, rates: Rates) -> Iterator[dict[str, object]]:
     """Evaluations of a plan's finished runs."""
     letters = {cell: letter for letter, cell in CELLS.items()}
+    assert plan.normalisation is not None, "it is published"
     for run in plan.cells:
         if not store.has(run):
             continue

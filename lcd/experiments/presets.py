@@ -88,9 +88,9 @@ class Preset:
 
 
 LEARNER = Hyperparameters(rollout_steps=64, minibatches=32, epochs=1, learning_rate=1e-3)
-"""Hyperparameters of the learner on a CPU: one pass over each rollout, in minibatches of 128 with twice the learning rate,
-where Procgen's usual ones pass three times in minibatches of 2,048. At equal computing it is far ahead of them, by reward
-and by imitation (``docs/learner.md``)."""
+"""Hyperparameters of the learner on a CPU: one pass over each rollout, in minibatches of 128 with twice the learning
+rate, where Procgen's usual ones pass three times in minibatches of 2,048. At equal computing it is far ahead of those,
+by reward and by imitation (``docs/learner.md``)."""
 
 HASTY_LEARNER = Hyperparameters(rollout_steps=64, minibatches=32, epochs=1, learning_rate=2e-3)
 """The same with twice the learning rate again, which is ahead in the first minutes."""
