@@ -71,7 +71,7 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
     sizes = ("--preset", "smoke", "--steps", "1024", "--seeds", "2", "--evaluations", "1", "--workers", "1") * small
     yield Step("check", (python, check, *curves, *sizes), 180)
     for encoder in ("nature",) if small else options.encoders:
-        measured = ("--only", encoder, "bf16", "--output", str(out / f"benchmark-{encoder}.csv"))
+        measured: tuple[str, ...] = ("--only", encoder, "bf16", "--output", str(out / f"benchmark-{encoder}.csv"))
         if small:
             measured = ("--contenders", "gpu", "--workers", "1", "--threads", "1", "--repeats", "1", "--steps", "1")
             measured += ("--only", "bf16", "--output", str(out / f"benchmark-{encoder}.csv"))

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pandas as pd
 import torch
 from gymnasium import spaces
@@ -38,7 +39,7 @@ def network(name: str, size: int) -> nn.Module:
     """A classifier of square images."""
     if name == "efficientnet_lite0":
         return Classifier(name)
-    space = spaces.Box(0, 255, (3, size, size), dtype="uint8")  # type: ignore[arg-type]
+    space = spaces.Box(0, 255, (3, size, size), np.uint8)
     encoder = Nature(space)
     return nn.Sequential(encoder, nn.Linear(encoder.features_dim, CLASSES))
 
