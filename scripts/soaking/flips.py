@@ -14,8 +14,9 @@ from lcd.experiments.store import Store
 from lcd.io.checksums import SUMS, Contents
 from lcd.io.files import replacing
 from lcd.studies.output import OutputFolder
+from lcd.studies.survey.columns import FILES
 from lcd.studies.survey.plan import Survey
-from lcd.studies.survey.tables import FILES, SurveyTables
+from lcd.studies.survey.tables import SurveyTables
 from soaking.surveys import Place
 from soaking.table import Row, say
 
