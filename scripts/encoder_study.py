@@ -48,7 +48,8 @@ from lcd.cli.display import PlanDisplay
 from lcd.envs import ProcgenOptions
 from lcd.experiments.execution import execute
 from lcd.experiments.plan import GamePlan
-from lcd.experiments.settings import RunSettings
+from lcd.experiments.presets import Preset
+from lcd.experiments.settings import Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
 from lcd.measurement.scores import PRIMARY, cell_scores, played_by
@@ -63,7 +64,7 @@ from lcd.studies.encoder_ablation import (
     shares_over_games,
 )
 from lcd.studies.harmonization import effect_table
-from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+from lcd.studies.pipeline import plan_diagnosis
 from lcd.studies.predictive_validity import MEASURES, alignment_measures, predictive_validity, rank_correlations
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")
@@ -76,15 +77,38 @@ ENCODERS = (
     "segmentation+tuned",
     HARMONIZED,
 )
-STEPS, SEEDS = 131_072, 3
+PRESET = Preset(
+    steps=131_072,
+    seeds=3,
+    evaluations=5,
+    spacing="even",
+    evaluation_episodes=64,
+    encoder="nature",
+    num_levels=200,
+    inverse_temperatures=(1.0, 2.0, 4.0),
+    hyperparameters=Hyperparameters(
+        num_envs=64,
+        rollout_steps=64,
+        minibatches=16,
+        epochs=3,
+        learning_rate=5e-4,
+        gamma=0.999,
+        gae_lambda=0.95,
+        clip_range=0.2,
+        entropy=0.01,
+        mixing=0.0,
+        memory=0,
+    ),
+)
+"""Of the study; a preset of the package may change, and then the committed tables could not be made again."""
+
+STEPS, SEEDS = PRESET.steps, PRESET.seeds
 FRAMES, ATTACKED, WORKERS = 128, 16, 2
 
 
-def planned(game: str, steps: int) -> GamePlan:
-    """The two imitation cells, with the rollouts of the `quick` preset."""
-    plan = plan_diagnosis(
-        game, adjusted_preset("quick", steps=steps, seeds=SEEDS), distribution_mode="easy", teacher=None
-    )
+def planned(game: str, steps: int = STEPS, seeds: int = SEEDS) -> GamePlan:
+    """The two imitation cells."""
+    plan = plan_diagnosis(game, replace(PRESET, steps=steps, seeds=seeds), distribution_mode="easy", teacher=None)
     return replace(plan, cells=tuple(run for run in plan.cells if run.learning == "imitation"))
 
 
