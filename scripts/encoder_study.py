@@ -118,26 +118,36 @@ def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd
     return cell_scores(episodes, plan.normalisation, plan.budget)
 
 
-def measured(run: RunSettings, store: Store, kept: Path) -> dict[str, float]:
+def measured(run: RunSettings, store: Store, kept: Path, frames: int, attacked: int) -> dict[str, float]:
     """Measures of a run's final policy, read from a file or measured once, see `measure`."""
-    asked = hashlib.sha256(repr((FRAMES, ATTACKED, sorted(MEASURES.items()))).encode()).hexdigest()[:8]
+    asked = hashlib.sha256(repr((frames, attacked, sorted(MEASURES.items()))).encode()).hexdigest()[:8]
     file = kept / f"{run.name}-{asked}.json"
     if not file.exists():
         with replacing(file) as partial:
-            partial.write_text(json.dumps(measure(run, store)), encoding="utf-8")
+            partial.write_text(json.dumps(measure(run, store, frames, attacked)), encoding="utf-8")
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def measure(run: RunSettings, store: Store) -> dict[str, float]:
-    """Alignment measures of a run's final policy on frames of unseen levels, and its final mean returns."""
+def measure(run: RunSettings, store: Store, frames: int, attacked: int) -> dict[str, float]:
+    """Alignment measures of a run's final policy on frames of unseen levels, and its final mean returns.
+
+    Parameters
+    ----------
+    run, store
+        A finished run, and where it is.
+    frames
+        Number of frames.
+    attacked
+        Number of those for which the smallest adversarial perturbation is searched.
+    """
     torch.set_num_threads(1)
     keep_freed_memory()
     stored = store.load(run)
     policy, _ = load_policy(stored.folder / "policy.safetensors")
     unseen = run.unseen_options
     assert isinstance(unseen, ProcgenOptions)
-    aligned = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
-    redrawn = invariance_table(policy.extract_features, unseen, FRAMES)
+    aligned = align(policy_scores(policy), collect_references(unseen, frames), attacked=attacked)
+    redrawn = invariance_table(policy.extract_features, unseen, frames)
     episodes = played_by(stored.episodes)
     last = episodes[episodes["step"] == run.steps].groupby("levels")["return"].mean()
     returns = {"training": float(last["training"]), "unseen": float(last["unseen"])}
@@ -145,10 +155,10 @@ def measure(run: RunSettings, store: Store) -> dict[str, float]:
 
 
 def study(
-    game: str, encoders: Sequence[str], store: Store, folder: Path, steps: int, console: Console
+    game: str, encoders: Sequence[str], store: Store, options: argparse.Namespace, console: Console
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The measured runs of a game, and the share of its demand that each encoder recovers."""
-    plan = planned(game, steps)
+    plan, folder = planned(game, options.steps, options.seeds), encoder_folder(options.store)
     names = resolve_encoders(
         encoders,
         plan.cells[0].encoder,
@@ -163,9 +173,9 @@ def study(
     runs = {SCRATCH: own} | {name: ablation.runs_with(encoder) for name, encoder in names.items()}
     scores = {name: scores_of(plan, store, of_one) for name, of_one in runs.items()}
     rows, (levels, score) = [], PRIMARY
-    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("forkserver")) as pool:
         measures = {
-            run: pool.submit(measured, run, store, store.root / "measures")
+            run: pool.submit(measured, run, store, store.root / "measures", options.frames, options.attacked)
             for of_one in runs.values()
             for run in of_one
         }
@@ -191,6 +201,10 @@ def main() -> None:
     parser.add_argument("--games", default=",".join(GAMES), help="only these games")
     parser.add_argument("--encoders", default=",".join(ENCODERS), help="only these encoders")
     parser.add_argument("--steps", type=int, default=STEPS, help="environment steps of each learner")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of each learner")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="on which a policy is measured")
+    parser.add_argument("--attacked", type=int, default=ATTACKED, help="of these, how many are attacked")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="processes that measure")
     options = parser.parse_args()
     encoders = options.encoders.split(",")
     if unknown := [name for name in encoders if name not in ENCODERS]:
@@ -200,7 +214,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for game in options.games.split(","):
-        found.append(study(game, encoders, store, encoder_folder(options.store), options.steps, console))
+        found.append(study(game, encoders, store, options, console))
         runs, shares = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
         means = runs.groupby(["game", "encoder"], sort=False)[["score", *MEASURES]].mean().reset_index()
         compared = runs[runs["encoder"].isin([SCRATCH, HARMONIZED])]

@@ -71,6 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="steps a measurement; the first is not counted")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--output", type=Path, help="CSV file to write")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -81,8 +82,8 @@ def main() -> None:
         return
     rows = []
     for turn in range(options.rounds):
-        for name, shapes in NETWORKS.items():
-            for size, batch in shapes:
+        for name in options.networks:
+            for size, batch in NETWORKS[name]:
                 for step in STEPS:
                     what = [name, str(size), str(batch), step]
                     command = [sys.executable, __file__, "--measure", *what, "--steps", str(options.steps)]

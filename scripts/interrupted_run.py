@@ -54,7 +54,9 @@ def settings(rollouts: int) -> RunSettings:
     """A run of imitation from pixels: two drawings of each game, a teacher, a twin to be restored."""
     steps = rollouts * HYPERPARAMETERS.rollout
     evaluation = Evaluation((0, steps // 2, steps), 8, inverse_temperatures=(1.0, 2.0))
-    return RunSettings("coinrun", "pixels", "imitation", 0, steps, evaluation, hyperparameters=HYPERPARAMETERS, teacher="shipped")
+    return RunSettings(
+        "coinrun", "pixels", "imitation", 0, steps, evaluation, hyperparameters=HYPERPARAMETERS, teacher="shipped"
+    )
 
 
 def carry_out(folder: Path, rollouts: int) -> None:
