@@ -66,7 +66,9 @@ class Taxonomy:
     Examples
     --------
     >>> import lcd
-    >>> taxonomy = lcd.Taxonomy.read("surveys/procgen-easy")  # doctest: +SKIP
+    >>> taxonomy = lcd.Taxonomy.read("procgen-easy")
+    >>> len(taxonomy.tables.games)
+    16
     >>> taxonomy.positions, taxonomy.classes.names, taxonomy.reliability  # doctest: +SKIP
     """
 
