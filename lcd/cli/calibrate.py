@@ -42,6 +42,7 @@ def command(
     from lcd.studies.calibration.calibration import PRIMARY_SPLIT, calibrate
     from lcd.studies.calibration.response import alternatives
     from lcd.studies.calibration.sweep import PRESET, Sweep
+    from lcd.studies.figures import check_registered
     from lcd.studies.output import OutputFolder
 
     changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
@@ -57,6 +58,7 @@ def command(
     if dry_run:
         console.print(*estimate_table(plan, Store(store), workers), sep="\n")
         return
+    check_registered("calibration")
     folder.claim(sweep)
     with PlanDisplay(plan) as display:
         found = calibrate(sweep, store, workers=workers, listener=display)

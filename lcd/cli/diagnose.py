@@ -82,6 +82,7 @@ def command(
         resolve_encoders,
         run_ablation,
     )
+    from lcd.studies.figures import check_registered
     from lcd.studies.output import OutputFolder
     from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
 
@@ -115,6 +116,7 @@ def command(
         console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
         return
 
+    check_registered("diagnosis")
     folder.claim(plan)
     with PlanDisplay(plan) as display:
         execute(plan, runs, workers=workers, threads=threads, device=device, listener=display)

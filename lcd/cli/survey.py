@@ -36,6 +36,7 @@ def command(
     from lcd.experiments.execution import chosen_workers, resolve_device
     from lcd.experiments.store import Store
     from lcd.studies.diagnosis import Diagnosis
+    from lcd.studies.figures import check_registered
     from lcd.studies.survey.plan import Survey
     from lcd.studies.survey.survey import carry_out, folders
     from lcd.studies.survey.tables import SurveyTables
@@ -56,6 +57,7 @@ def command(
         console.print(*estimate_table(survey.plan, runs, *shared, device), sep="\n")
         return
 
+    check_registered("diagnosis")
     left_out: list[str] = []
 
     def done(diagnosis: Diagnosis) -> None:
