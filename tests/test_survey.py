@@ -16,8 +16,9 @@ from typer.testing import CliRunner
 
 from lcd.cli.main import app
 from lcd.envs import GAMES
+from lcd.studies.survey.columns import COLUMNS, TABLES
 from lcd.studies.survey.plan import Survey, shipped_surveys
-from lcd.studies.survey.tables import COLUMNS, TABLES, SurveyTables, load_reference, reference_surveys
+from lcd.studies.survey.tables import SurveyTables, load_reference, reference_surveys
 
 PLAN = """
 games = ["coinrun", "Maze"]

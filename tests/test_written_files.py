@@ -18,7 +18,8 @@ from lcd.agents.encoders.weights import check_sealed, load_weights, read_card
 from lcd.io.checksums import SUMS, Contents, write_together
 from lcd.io.files import held, is_partial, locked, replacing
 from lcd.studies.output import OutputFolder
-from lcd.studies.survey.tables import FILES, SurveyTables
+from lcd.studies.survey.columns import FILES
+from lcd.studies.survey.tables import SurveyTables
 
 WRITE_EVERYTHING = """
 import sys

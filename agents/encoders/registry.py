@@ -115,7 +115,13 @@ def _known(name: str) -> bool:
     """Whether an encoder has this name; a plugin that provides it is imported first."""
     if name not in ENCODERS:
         for plugin in entry_points(group=PLUGINS, name=name):
-            plugin.load()
+            try:
+                plugin.load()
+            except (ImportError, AttributeError) as error:
+                raise ValueError(
+                    f"The encoder {name!r}, {plugin.value}, cannot be imported ({error}): install the package that "
+                    "provides it again."
+                ) from error
     return name in ENCODERS
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import Device, names, number
+from lcd.cli.arguments import AskHubs, Device, names, number
 from lcd.cli.console import plain_console
 from lcd.io.limits import LARGEST_SEED
 
@@ -45,6 +45,7 @@ def command(
     seed: Annotated[int, number(0, LARGEST_SEED, "Seed of the frames.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file of the table.")] = Path("alignment.csv"),
     device: Device = "cpu",
+    ask_hubs: AskHubs = False,
 ) -> None:
     """Measure a network's alignment with reference importance maps, and its robustness.
 
@@ -66,7 +67,7 @@ def command(
     if unknown := [name for name in chosen if name not in METHODS]:
         raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
     check_output(out)
-    network = _model(model, resolve_device(device))
+    network = _model(model, resolve_device(device), ask_hubs)
     references = _references(maps, source, network.levels, count, seed)
     if network.size is not None and references.images.shape[1:3] != network.size:
         found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], network.size))
@@ -120,7 +121,7 @@ class _Network:
     levels: GameOptions | None = None
 
 
-def _model(model: str, device: str) -> _Network:
+def _model(model: str, device: str, ask_hubs: bool) -> _Network:
     from lcd.agents import load_policy
     from lcd.agents.encoders.pretrained import BACKBONES
     from lcd.agents.encoders.weights import load_classifier
@@ -129,7 +130,7 @@ def _model(model: str, device: str) -> _Network:
     if model.partition("@")[0] in BACKBONES:
         return _Network(on_device(load_classifier(model).eval().to(device), device))
     path = Path(model)
-    policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path)
+    policy, card = load_policy(path / "policy.safetensors" if path.is_dir() else path, ask_hubs=ask_hubs)
     run = card.get("run")
     imitated = isinstance(run, Mapping) and run.get("learning") == "imitation"
     policy.to(device)

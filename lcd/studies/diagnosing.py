@@ -27,6 +27,7 @@ from lcd.studies.encoder_ablation import (
     resolve_encoders,
     run_ablation,
 )
+from lcd.studies.figures import check_registered
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
 from lcd.studies.showing import Show, silent, telling
@@ -103,6 +104,7 @@ class PreparedDiagnosis:
             If a run failed; the same call resumes from the finished ones.
         """
         if self.folder is not None:
+            check_registered("diagnosis")
             self.folder.claim(self.plan)
         with show(self.plan) as listener:
             execute(

@@ -298,7 +298,7 @@ class Diagnosis:
 
         Raises
         ------
-        RuntimeError
+        lcd.studies.figures.FigureMissingError
             If no such figure is registered, because the package is not installed.
         """
         figure: Figure = registered("diagnosis")(self)

@@ -19,7 +19,7 @@ from lcd.io.limits import path
 from lcd.measurement.scores import LEVELS, PRIMARY, SCORES
 from lcd.studies.calibration.response import SPLITS, alternatives, dissociation, response_table
 from lcd.studies.calibration.sweep import Sweep, sweep_scores
-from lcd.studies.figures import registered
+from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import OutputFolder
 from lcd.studies.showing import Show, silent, telling
 
@@ -93,6 +93,7 @@ class PreparedCalibration:
         lcd.experiments.execution.RunFailed
             If a run failed; the same call resumes from the finished ones.
         """
+        check_registered("calibration")
         plan = self.sweep.plan()
         if self.folder is not None:
             self.folder.claim(self.sweep)

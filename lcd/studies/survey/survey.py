@@ -12,6 +12,7 @@ from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import path, texts
 from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.figures import check_registered
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import read_diagnosis
 from lcd.studies.showing import Show, silent, telling
@@ -161,6 +162,7 @@ class PreparedSurvey:
         lcd.experiments.execution.RunFailed
             If a run failed; the same call resumes from the finished ones.
         """
+        check_registered("diagnosis")
         found = SurveyResult({}, {})
 
         def enter(diagnosis: Diagnosis) -> None:

@@ -1,4 +1,4 @@
-"""Meaning of the columns of a taxonomy's tables; those of a survey's tables are in `lcd.studies.survey.tables`."""
+"""Meaning of the columns of a taxonomy's tables; those of a survey's tables are in `lcd.studies.survey.columns`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,8 @@ from lcd.measurement.rule import floor_limited_demands
 from lcd.measurement.scores import late_gains
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.figures import registered
-from lcd.studies.survey.tables import SurveyTables, check_alike
+from lcd.studies.survey.checking import check_alike
+from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
 from lcd.studies.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
@@ -65,7 +66,9 @@ class Taxonomy:
     Examples
     --------
     >>> import lcd
-    >>> taxonomy = lcd.Taxonomy.read("surveys/procgen-easy")  # doctest: +SKIP
+    >>> taxonomy = lcd.Taxonomy.read("procgen-easy")
+    >>> len(taxonomy.tables.games)
+    16
     >>> taxonomy.positions, taxonomy.classes.names, taxonomy.reliability  # doctest: +SKIP
     """
 
