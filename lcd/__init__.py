@@ -14,13 +14,17 @@ with suppress(ImportError):
 __version__ = "0.1.0"
 
 _HOMES = {
+    "align_network": "lcd.studies.aligning",
     "calibrate": "lcd.studies.calibration.calibration",
     "diagnose": "lcd.studies.diagnosing",
     "Diagnosis": "lcd.studies.diagnosis",
     "examine": "lcd.studies.doctor",
+    "harmonize": "lcd.studies.harmonization",
+    "harmonize_images": "lcd.studies.harmonization",
     "load_reference": "lcd.studies.survey.tables",
     "Plan": "lcd.experiments.plan",
     "Store": "lcd.experiments.store",
+    "pretrain": "lcd.studies.pretraining",
     "survey": "lcd.studies.survey.survey",
     "Survey": "lcd.studies.survey.plan",
     "Sweep": "lcd.studies.calibration.sweep",
@@ -37,10 +41,14 @@ __all__ = [
     "Sweep",
     "Taxonomy",
     "__version__",
+    "align_network",
     "calibrate",
     "diagnose",
     "examine",
+    "harmonize",
+    "harmonize_images",
     "load_reference",
+    "pretrain",
     "survey",
 ]
 

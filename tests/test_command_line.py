@@ -5,8 +5,10 @@ import sys
 import pytest
 from rich.table import Table
 
+from lcd.cli import align as commands_align
 from lcd.cli import calibrate as calibration
 from lcd.cli import diagnose as commands_diagnose
+from lcd.cli import pretrain as commands_pretrain
 from lcd.cli import survey
 from lcd.cli.arguments import encoder_names
 from lcd.cli.console import plain_console
@@ -16,8 +18,10 @@ from lcd.experiments.processes import _sentence
 from lcd.io.files import DEFAULT_STORE
 from lcd.measurement.intervals import Interval
 from lcd.measurement.verdict import Verdict
+from lcd.studies.aligning import align_network
 from lcd.studies.calibration.calibration import calibrate
 from lcd.studies.diagnosing import diagnose
+from lcd.studies.pretraining import pretrain
 from lcd.studies.survey.survey import survey as survey_function
 
 
@@ -186,6 +190,8 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
     [
         (commands_diagnose.command, diagnose),
         (survey.command, survey_function),
+        (commands_align.command, align_network),
+        (commands_pretrain.command, pretrain),
     ],
 )
 def test_a_command_and_its_function_have_the_same_options_and_defaults(command, function):
@@ -193,13 +199,16 @@ def test_a_command_and_its_function_have_the_same_options_and_defaults(command, 
         {name: each.default for name, each in inspect.signature(made).parameters.items()}
         for made in (command, function)
     )
-    assert of_command.pop("dry_run") is False
-    of_function.pop("listener")
+    assert of_command.pop("dry_run", False) is False
+    for tells in ("listener", "report"):
+        of_function.pop(tells, None)
     if "mode" in of_command:
         of_command["distribution_mode"] = of_command.pop("mode")
     assert of_command.keys() == of_function.keys()
     lists = {name for name, default in of_function.items() if default == ()}  # "" in a command, names at commas
-    for name in of_function.keys() - lists:
+    assert {of_command[name] for name in lists} <= {""}
+    files = {"out"}  # a command always writes
+    for name in of_function.keys() - lists - files:
         assert of_command[name] == of_function[name], name
 
 

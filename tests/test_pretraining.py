@@ -13,13 +13,13 @@ from torch import nn
 
 from lcd.agents import EncoderPolicy, load_policy, save_policy
 from lcd.agents.encoders.weights import read_card
-from lcd.cli.pretrain import default_file
 from lcd.envs import ProcgenOptions
 from lcd.envs.family import policy_spaces
 from lcd.envs.procgen.actions import action_classes
 from lcd.pretraining.frames import GameFrames, Transitions, collect_frames
 from lcd.pretraining.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
 from lcd.pretraining.pretraining import Pretraining, pretrain, pretrain_on_frames
+from lcd.studies.pretraining import default_file
 from lcd.studies.replay import record
 
 ACTIONS = spaces.Discrete(15)
