@@ -14,7 +14,7 @@ from gymnasium import spaces
 from lcd.agents import EncoderName, EncoderPolicy
 from lcd.agents.policy_file import LARGEST as LARGEST_POLICY
 from lcd.envs import GameOptions, family_of
-from lcd.envs.family import game_options, policy_spaces
+from lcd.envs.family import game_options, observation_space, policy_spaces
 from lcd.envs.random_play import random_return
 from lcd.experiments.learners import get_learner
 from lcd.experiments.presets import Preset
@@ -282,6 +282,8 @@ def plan_game(
     preset.check()
     options = options.training_levels(preset.num_levels)
     family = family_of(options)
+    for view, _ in CELLS.values():
+        observation_space(options, view)  # refuses a game that has no such view
     known = family.normalisation(options)
     if known is not None:
         random, best = (known.random if random is None else random), (known.best if best is None else best)
