@@ -152,7 +152,7 @@ def test_an_interrupted_run_is_compared_with_an_undisturbed_one(monkeypatch, cap
 
     def start(folder, rollouts):
         (folder / "errors.txt").touch()
-        return Killed(folder, rollouts + (differs and "undisturbed" not in folder.name), deaths)
+        return Killed(folder, rollouts + 2 * (differs and "undisturbed" not in folder.name), deaths)
 
     monkeypatch.setattr(interrupted_run, "start", start)
     settings = interrupted_run.settings
