@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import class_coverage
 import numpy as np
 import pandas as pd
 import pytest
@@ -289,13 +287,9 @@ def test_the_noise_of_positions_is_not_added_to_what_they_scatter_by():
 
 def test_a_single_cloud_is_split_by_chance_as_often_as_the_test_says():
     """With noise as large as the spread the mean chance was 0.70; of 9 sets drawn for the test it should be 0.55."""
-    place = Path(__file__).parents[1] / "scripts" / "class_coverage.py"
-    found = importlib.util.spec_from_file_location("class_coverage", place)
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
     chances = []
     for survey_seed in range(40):
-        cells = script.drawn_cells(12, 1.0, 0.0, np.random.default_rng(survey_seed))
+        cells = class_coverage.drawn_cells(12, 1.0, 0.0, np.random.default_rng(survey_seed))
         selection = find_classes(cells, draws=2, refits=2, nulls=9, seed=survey_seed).selection
         chances.append(selection.loc[selection["classes"] == 2, "p_value"].iloc[0])
     assert np.mean(chances) == pytest.approx(0.55, abs=0.12)  # 2.6 standard errors

@@ -11,3 +11,5 @@ TINY = Preset(
     teacher_factor=2,
     hyperparameters=Hyperparameters(num_envs=8, rollout_steps=16, minibatches=2, epochs=1),
 )
+
+GAME = "starpilot"
