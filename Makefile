@@ -53,7 +53,7 @@ install: .venv/installed
 
 .venv/installed: .venv/python pyproject.toml constraints.txt
 	@mkdir -p $(TMPDIR)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[procgen]'
 	@touch $@
 
 .venv/installed-for-tests: .venv/python pyproject.toml constraints.txt

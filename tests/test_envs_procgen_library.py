@@ -32,7 +32,9 @@ def sentence():
 
 def test_without_the_package_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "procgen", None)
-    assert re.search(r"^Procgen is not installed .*: pip install procgen(-mirror)?==0\.10\.7\.$", sentence())
+    assert re.search(
+        r"^Procgen is not installed .*: pip install 'learning-challenge-diagnosticator\[procgen\]'\.$", sentence()
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from lcd.studies.taxonomy.classes import NoisyMixture, find_classes
 from lcd.studies.taxonomy.columns import COLUMNS
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
 from lcd.studies.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
-from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy
+from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy, aggregate_table
 
 GROUPS = {(0.02, 0.01): 4, (0.35, 0.08): 5, (0.10, 0.42): 7}
 SHROUT_AND_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
@@ -200,6 +200,26 @@ def test_the_aggregates_are_over_all_games(taxonomy):
         row = means.loc[demand]
         assert row["estimate"] == pytest.approx(taxonomy.positions[demand].mean())
         assert row["low"] < row["estimate"] < row["high"]
+
+
+def test_the_aggregates_are_those_of_rliable():
+    """Limits that rliable 1.2's stratified bootstrap gave for a survey; its draws are others."""
+    found = Taxonomy.read("procgen-easy").aggregates.set_index(["demand", "measure"])
+    by_rliable = {
+        ("perceptual", "interquartile mean"): (0.086885, 0.075795, 0.096107),
+        ("perceptual", "mean"): (0.121460, 0.108327, 0.133322),
+        ("policy", "interquartile mean"): (0.082881, 0.077000, 0.088951),
+        ("policy", "mean"): (0.114324, 0.105917, 0.124074),
+    }
+    for row, (estimate, *limits) in by_rliable.items():
+        assert found.loc[row, "estimate"] == pytest.approx(estimate, abs=1e-6)
+        assert found.loc[row, ["low", "high"]].tolist() == pytest.approx(limits, abs=0.0015)
+
+
+def test_aggregates_resample_seeds_within_games_only():
+    rows = survey({(0.02, 0.01): 2, (0.3, 0.4): 2})  # games differ much, and seeds little
+    table = aggregate_table(Cells.of(SurveyTables.of(rows).scores))
+    assert (table["high"] - table["low"]).max() < 0.1 < np.ptp([0.02, 0.3])
 
 
 def test_too_few_games_are_one_clear_sentence(tmp_path):

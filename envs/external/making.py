@@ -15,8 +15,8 @@ import gymnasium
 from lcd.envs.external.options import ExternalOptions
 from lcd.io.limits import short
 
-PACKAGES = {"ALE": ("ale_py", "ale-py"), "MiniGrid": ("minigrid", "minigrid"), "Crafter": ("crafter", "crafter")}
-"""Modules that register games, and the packages that they come with, by how the ids begin."""
+PACKAGES = {"ALE": ("ale_py", "atari"), "MiniGrid": ("minigrid", "minigrid"), "Crafter": ("crafter", "crafter")}
+"""Modules that register games, and the extras that install them, by how the ids begin."""
 
 
 CRAFTER = "Crafter"
@@ -69,13 +69,13 @@ def _maker(game: str) -> Callable[..., gymnasium.Env]:
                 raise UnknownGame(f"{name} in {module} is no class or function that makes a game.")
             return made
         game = name
-    for begins, (registers, package) in PACKAGES.items():
+    for begins, (registers, extra) in PACKAGES.items():
         if game.startswith(begins) and game not in gymnasium.registry:
             try:
                 registering = importlib.import_module(registers)
             except ImportError as error:
                 raise UnknownGame(
-                    f"The game {game} comes with the package {package}: pip install {package}."
+                    f"The game {game} is in another package: pip install 'learning-challenge-diagnosticator[{extra}]'."
                 ) from error
             if hasattr(registering, "ALEInterface"):
                 gymnasium.register_envs(registering)
@@ -131,7 +131,9 @@ def _with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:
     try:
         env = gymnasium.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84, grayscale_obs=True)
     except gymnasium.error.DependencyNotInstalled as error:
-        raise UnknownGame("Atari's frames are resized by OpenCV: pip install opencv-python-headless.") from error
+        raise UnknownGame(
+            "Atari's frames are resized by OpenCV: pip install 'learning-challenge-diagnosticator[atari]'."
+        ) from error
     return gymnasium.wrappers.FrameStackObservation(env, 4)
 
 

@@ -91,7 +91,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "demand": _DEMAND,
         "measure": "interquartile mean or mean, over games and seeds",
         "estimate": "in units of the normalised score",
-        "low": "lower 95 % limit of rliable's bootstrap over seeds, which with three seeds is too narrow",
+        "low": "lower 95 % limit of a bootstrap over seeds, which with three seeds is too narrow",
         "high": "its upper 95 % limit",
     },
 }
