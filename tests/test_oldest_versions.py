@@ -59,6 +59,10 @@ def test_the_file_names_the_lowest_version_of_every_requirement():
     assert oldest == wanted
 
 
+HELPERS = ("pytest", "pytest-timeout", "hypothesis")
+PYTEST = ("python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
 def carry_out(folder, *commands):
     """Run commands in an environment of their own, which the first of them fills."""
     assert importlib.util.find_spec("venv")
@@ -80,9 +84,9 @@ def test_everything_works_with_the_oldest_versions(tmp_path):
     """With the newest of everything that these ask for."""
     carry_out(
         tmp_path,
-        ["pip", "install", "--quiet", "-c", OLDEST, "-e", f"{ROOT}[{','.join(EXTRAS)}]", "pytest", "pytest-timeout"],
+        ["pip", "install", "--quiet", "-c", OLDEST, "-e", f"{ROOT}[{','.join(EXTRAS)}]", *HELPERS],
         ["pip", "check"],
-        ["python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *(ROOT / "tests" / name for name in TRIED)],
+        [*PYTEST, *(ROOT / "tests" / name for name in TRIED)],
         ["lcd", "diagnose", "maze", "--preset", "smoke", "--seeds", "2", "--workers", "1", "--out", tmp_path / "maze"],
         ["lcd", "report", "procgen-easy", "--out", tmp_path / "report.html"],
     )
