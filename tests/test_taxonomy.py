@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import lcd
 from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 from synthetic_survey import diagnosis, survey
-from test_command_line import lcd
 
 from lcd.measurement.intervals import cell_samples
 from lcd.measurement.scores import PRIMARY, late_gains
