@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import TINY
+from commands import lcd
+from tiny import GAME, TINY
 
 from lcd.agents import load_policy, save_policy
 from lcd.experiments.execution import MOST_FAILURES, Event, RunFailed, execute
@@ -27,39 +28,34 @@ from lcd.experiments.processes import _failure, _hidden_script, _Worker
 from lcd.experiments.store import Store, StoreError, _checksum_of
 from lcd.studies.pipeline import _evaluate_given, plan_diagnosis, read_diagnosis
 
-GAME = "starpilot"
+
+@pytest.fixture(scope="module")
+def game_plan(trained):
+    return trained.plan
 
 
 @pytest.fixture(scope="module")
-def game_plan():
-    return plan_game(GAME, TINY)
-
-
-@pytest.fixture(scope="module")
-def finished(game_plan, tmp_path_factory):
-    """A store with every run of the tiny plan, and the events of making it."""
-    store = Store(tmp_path_factory.mktemp("store"))
-    events: list[Event] = []
-    execute(Plan((game_plan,)), store, workers=2, threads=1, listener=events.append)
-    return store, events
+def finished(trained):
+    """A store with every run of the tiny plan."""
+    return trained.store
 
 
 @pytest.fixture
-def copied(finished, tmp_path):
-    shutil.copytree(finished[0].root, tmp_path / "store")
-    return Store(tmp_path / "store")
+def copied(trained_copy):
+    return trained_copy
 
 
-def test_all_runs_are_made_and_reported(finished, game_plan):
-    store, events = finished
+def test_all_runs_are_made_and_reported(trained, game_plan):
+    store = trained.store
     for kind in ("started", "finished"):
-        assert sorted(e.run.name for e in events if e.kind == kind) == sorted(run.name for run in game_plan.runs)
+        named = sorted(name for told, name in trained.events if told == kind)
+        assert named == sorted(run.name for run in game_plan.runs)
     assert {path.name for path in store.root.iterdir()} - {".unfinished"} == {run.name for run in game_plan.runs}
     assert list((store.root / ".unfinished").iterdir()) == []
 
 
 def test_runs_record_settings_versions_and_machine(finished, game_plan):
-    record = json.loads((finished[0].folder(game_plan.cells[0]) / "run.json").read_text())
+    record = json.loads((finished.folder(game_plan.cells[0]) / "run.json").read_text())
     assert record["settings"] == game_plan.cells[0].as_dict()
     assert {"python", "torch", "stable-baselines3", "numpy"} <= record["versions"].keys()
     assert record["machine"]["threads"] == 1
@@ -67,28 +63,30 @@ def test_runs_record_settings_versions_and_machine(finished, game_plan):
 
 def test_a_finished_plan_is_not_trained_again(finished, game_plan):
     events: list[Event] = []
-    execute(Plan((game_plan,)), finished[0], listener=events.append)
+    execute(Plan((game_plan,)), finished, listener=events.append)
     assert {event.kind for event in events} == {"reused"}
 
 
-def test_more_seeds_train_only_the_new_ones(copied, game_plan):
+def test_more_seeds_train_only_the_new_ones(finished, copied):
     events: list[Event] = []
     more = plan_game(GAME, replace(TINY, seeds=3))
-    execute(Plan((more,)), copied, workers=2, threads=1, listener=events.append)
-    assert {event.run.seed for event in events if event.kind == "started"} == {2}
+    executor = Elsewhere(finished, copied, ("-seed2-",))
+    with pytest.raises(RunFailed):
+        execute(Plan((more,)), copied, listener=events.append, executor=executor)
+    assert sorted(executor.begun) == sorted(run.name for run in more.cells if run.seed == 2)
     assert {event.run.seed for event in events if event.kind == "reused"} == {0, 1}
 
 
 def test_the_same_seed_gives_the_same_run(finished, game_plan, tmp_path):
     again = Store(tmp_path)
-    plan = replace(game_plan, cells=tuple(run for run in game_plan.cells if run.seed == 1))
+    plan = replace(game_plan, cells=tuple(run for run in game_plan.cells if run.seed == 1 and run.view == "pixels"))
     execute(Plan((plan,)), again, workers=2, threads=1)
     for run in plan.runs:
-        first, second = finished[0].load(run), again.load(run)
+        first, second = finished.load(run), again.load(run)
         pd.testing.assert_frame_equal(first.episodes, second.episodes)
-        weights = [(store.folder(run) / "policy.safetensors").read_bytes() for store in (finished[0], again)]
+        weights = [(store.folder(run) / "policy.safetensors").read_bytes() for store in (finished, again)]
         assert weights[0] == weights[1]
-        logs = [pd.read_csv(store.folder(run) / "progress.csv") for store in (finished[0], again)]
+        logs = [pd.read_csv(store.folder(run) / "progress.csv") for store in (finished, again)]
         logged = [log.drop(columns=["time/fps", "time/time_elapsed"]) for log in logs]
         pd.testing.assert_frame_equal(*logged)  # in the same order of columns
         assert list(logs[0].columns) == sorted(logs[0].columns)
@@ -100,13 +98,13 @@ def test_the_teachers_early_curve_is_the_cell_itself(finished, game_plan, tmp_pa
     evaluation = next(run.evaluation for run in game_plan.cells)
     cell = replace(game_plan.teacher_run, steps=game_plan.budget, evaluation=evaluation, keep_best=False)
     execute(Plan((replace(game_plan, teacher_run=None, cells=(cell,)),)), Store(tmp_path), workers=1, threads=1)
-    long = finished[0].load(game_plan.teacher_run).episodes
+    long = finished.load(game_plan.teacher_run).episodes
     early = long[long["step"] <= game_plan.budget].reset_index(drop=True)
     pd.testing.assert_frame_equal(early, Store(tmp_path).load(cell).episodes)
 
 
 def test_all_cells_of_a_seed_are_evaluated_on_the_same_levels(finished, game_plan):
-    table = read_diagnosis(game_plan, finished[0]).episodes
+    table = read_diagnosis(game_plan, finished).episodes
     keys = ["seed", "levels", "episode"]
     first_cell = table.groupby(keys)["level_seed"].transform("first")
     assert (table["level_seed"] == first_cell).all()
@@ -115,7 +113,7 @@ def test_all_cells_of_a_seed_are_evaluated_on_the_same_levels(finished, game_pla
 
 
 def test_the_diagnosis_adds_up(finished, game_plan):
-    diagnosis = read_diagnosis(game_plan, finished[0])
+    diagnosis = read_diagnosis(game_plan, finished)
     parts = diagnosis.perceptual, diagnosis.policy, diagnosis.joint
     assert sum(part.estimate for part in parts) == pytest.approx(diagnosis.gap.estimate)
     assert diagnosis.teacher is not None
@@ -353,7 +351,7 @@ class Elsewhere:
 
 def test_another_executor_carries_out_a_plan(finished, game_plan, tmp_path):
     store = Store(tmp_path)
-    executor = Elsewhere(finished[0], store)
+    executor = Elsewhere(finished, store)
     execute(Plan((game_plan,)), store, executor=executor)
     assert sorted(executor.begun) == sorted(run.name for run in game_plan.runs)
     assert executor.ended
@@ -365,13 +363,11 @@ def test_runs_that_fail_are_told_at_the_end_and_tried_again(finished, game_plan,
     with pytest.raises(
         RunFailed, match=rf"^{len(failing)} of \d+ runs failed\. .*on fire.*Finished runs are kept"
     ) as caught:
-        execute(
-            Plan((game_plan,)), store, listener=events.append, executor=Elsewhere(finished[0], store, tuple(failing))
-        )
+        execute(Plan((game_plan,)), store, listener=events.append, executor=Elsewhere(finished, store, tuple(failing)))
     assert sorted(caught.value.failures) == sorted(failing)
     assert sorted(event.run.name for event in events if event.kind == "failed") == sorted(failing)
     assert sorted(run.name for run in game_plan.runs if not store.has(run)) == sorted(failing)
-    again = Elsewhere(finished[0], store)
+    again = Elsewhere(finished, store)
     execute(Plan((game_plan,)), store, executor=again)
     assert sorted(again.begun) == sorted(failing)
 
@@ -379,7 +375,7 @@ def test_runs_that_fail_are_told_at_the_end_and_tried_again(finished, game_plan,
 def test_without_a_teacher_nobody_imitates(finished, game_plan, tmp_path):
     store = Store(tmp_path)
     with pytest.raises(RunFailed, match="has no teacher") as caught:
-        execute(Plan((game_plan,)), store, executor=Elsewhere(finished[0], store, ("-teacher-",)))
+        execute(Plan((game_plan,)), store, executor=Elsewhere(finished, store, ("-teacher-",)))
     imitating = [run.name for run in game_plan.cells if run.learning == "imitation"]
     assert sorted(caught.value.failures) == sorted([game_plan.teacher_run.name, *imitating])
 
@@ -392,7 +388,7 @@ def test_what_fails_all_runs_is_told_after_a_few(finished, game_plan, tmp_path):
             ),
         )
     )
-    executor = Elsewhere(finished[0], Store(tmp_path), ("-rl-",))
+    executor = Elsewhere(finished, Store(tmp_path), ("-rl-",))
     with pytest.raises(RunFailed):
         execute(plan, Store(tmp_path), executor=executor)
     assert MOST_FAILURES <= len(executor.begun) < MOST_FAILURES + 3
@@ -409,8 +405,9 @@ def test_how_a_worker_ended_is_told_where_signals_have_other_names(game_plan, co
 @pytest.mark.parametrize("loss", ["gone", "changed"])
 def test_a_teacher_that_is_lost_on_the_way_is_reported(game_plan, finished, tmp_path, loss):
     file = tmp_path / "teacher.safetensors"
-    shutil.copy(finished[0].teacher_file(game_plan.teacher_run), file)
+    shutil.copy(finished.teacher_file(game_plan.teacher_run), file)
     plan = plan_game(GAME, replace(TINY, seeds=1), teacher=GivenTeacher.from_file(file))
+    plan = replace(plan, cells=tuple(run for run in plan.cells if run.learning == "imitation"))
     if loss == "gone":
         file.unlink()
     else:
@@ -579,19 +576,12 @@ def _command(folder: Path) -> list[str]:
         "import sys; sys.path.insert(0, sys.argv.pop(1)); import tiny, lcd.studies.pipeline as p;"
         "p.PRESETS = dict(p.PRESETS, tiny=tiny.TINY); from lcd.cli.main import main; main()"
     )
-    where = ["--store", str(folder / "runs"), "--out", str(folder / "out"), "--workers", "2"]
-    return [
-        sys.executable,
-        "-c",
-        code,
-        str(Path(__file__).parent),
-        "diagnose",
-        GAME,
-        "--preset",
-        "tiny",
-        "--train-teacher",
-        *where,
-    ]
+    start = [sys.executable, "-c", code, str(Path(__file__).parent)]
+    return [*start, "diagnose", GAME, "--preset", "tiny", "--train-teacher", *_places(folder)]
+
+
+def _places(folder: Path) -> list[str]:
+    return ["--store", str(folder / "runs"), "--out", str(folder / "out"), "--workers", "2"]
 
 
 def _finished_runs(folder: Path) -> int:
@@ -599,7 +589,13 @@ def _finished_runs(folder: Path) -> int:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_plan_stopped_in_the_middle_and_resumed_equals_an_uninterrupted_one(finished, game_plan, tmp_path, sent):
+def test_a_plan_stopped_in_the_middle_and_resumed_equals_an_uninterrupted_one(
+    finished, game_plan, tiny_preset, tmp_path, sent
+):
+    """The middle begins with the second seed: the runs of the first are there, as a process before left them."""
+    left = [run for run in game_plan.runs if run.seed == 0]
+    for run in left:
+        shutil.copytree(finished.folder(run), Store(tmp_path / "runs").folder(run))
     process = subprocess.Popen(
         _command(tmp_path),
         stderr=subprocess.PIPE,
@@ -609,7 +605,7 @@ def test_a_plan_stopped_in_the_middle_and_resumed_equals_an_uninterrupted_one(fi
     )
     deadline = time.monotonic() + 400  # machines are shared
     try:
-        while _finished_runs(tmp_path) < 2:
+        while _finished_runs(tmp_path) <= len(left):
             assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -623,14 +619,14 @@ def test_a_plan_stopped_in_the_middle_and_resumed_equals_an_uninterrupted_one(fi
     if sent == signal.SIGINT:
         assert "Finished runs are kept" in errors
     kept = _finished_runs(tmp_path)
-    assert 2 <= kept < len(game_plan.runs)
+    assert len(left) < kept < len(game_plan.runs)
     assert not (tmp_path / "out" / "diagnosis.json").exists()
 
-    resumed = subprocess.run(_command(tmp_path), capture_output=True, text=True, timeout=500)
+    resumed = lcd("diagnose", GAME, "--preset", tiny_preset, "--train-teacher", *_places(tmp_path), cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stderr.count("found in the store") >= kept
     assert list((tmp_path / "runs" / ".unfinished").iterdir()) == []
-    uninterrupted = read_diagnosis(game_plan, finished[0], {"preset": "tiny"})
+    uninterrupted = read_diagnosis(game_plan, finished, {"preset": "tiny"})
     written, expected = json.loads((tmp_path / "out" / "diagnosis.json").read_text()), uninterrupted.to_json()
     assert written["settings"].pop("core_hours") > 0
     assert expected["settings"].pop("core_hours") > 0
