@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import lcd
 from gymnasium import spaces
 from PIL import Image
 from test_alignment import SIZE, judge, true_importance
-from test_command_line import lcd
 from tiny import TINY
 
 from lcd.agents import EncoderPolicy, load_policy, save_policy

@@ -1,8 +1,7 @@
 import inspect
-import subprocess
-import sys
 
 import pytest
+from commands import lcd, lcd_process
 from rich.table import Table
 
 from lcd.cli import align as commands_align
@@ -13,7 +12,6 @@ from lcd.cli import survey
 from lcd.cli.arguments import encoder_names
 from lcd.cli.console import plain_console
 from lcd.cli.display import verdict_text
-from lcd.cli.main import main
 from lcd.experiments.processes import _sentence
 from lcd.io.files import DEFAULT_STORE
 from lcd.measurement.intervals import Interval
@@ -23,11 +21,6 @@ from lcd.studies.calibration.calibration import calibrate
 from lcd.studies.diagnosing import diagnose
 from lcd.studies.pretraining import pretrain
 from lcd.studies.survey.survey import survey as survey_function
-
-
-def lcd(*arguments, cwd):
-    command = [sys.executable, "-m", "lcd.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=400)
 
 
 @pytest.mark.parametrize(
@@ -113,22 +106,16 @@ def lcd(*arguments, cwd):
         (["align", "efficientnet_lite0", "--out", "."], [". is a folder: name a file"]),
     ],
 )
-def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(
-    tmp_path, monkeypatch, capsys, arguments, words
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["lcd", *arguments])
-    with pytest.raises(SystemExit) as left:
-        main()
-    said = capsys.readouterr().err
-    assert left.value.code == 2, said
-    assert "Traceback" not in said
-    assert all(word in said for word in words), said
+def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):
+    refused = lcd(*arguments, cwd=tmp_path)
+    assert refused.returncode == 2, refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert all(word in refused.stderr for word in words), refused.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_ends_with_the_sentence_and_the_status(tmp_path):
-    result = lcd("diagnose", "starpilto", cwd=tmp_path)
+    result = lcd_process("diagnose", "starpilto", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "Error: Unknown game 'starpilto': did you mean starpilot?\n"
 
@@ -168,17 +155,19 @@ def test_a_pickle_as_teacher_is_refused_without_being_read_as_one(tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_dry_run_prints_the_plan_with_its_time_and_writes_nothing(tmp_path):
-    result = lcd("diagnose", "maze", "--preset", "smoke", "--dry-run", cwd=tmp_path)
+@pytest.mark.usefixtures("short_timing")
+def test_dry_run_prints_the_plan_with_its_time_and_writes_nothing(tmp_path, tiny_preset):
+    result = lcd("diagnose", "maze", "--preset", tiny_preset, "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "8 runs" in result.stdout
     assert "imitation" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
+@pytest.mark.usefixtures("short_timing")
+def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path, tiny_preset):
     names = "scratch,random,small:32,slow-features"
-    result = lcd("diagnose", "maze", "--preset", "smoke", "--encoders", names, "--dry-run", cwd=tmp_path)
+    result = lcd("diagnose", "maze", "--preset", tiny_preset, "--encoders", names, "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "20 runs" in result.stdout  # 8 of the diagnosis, 2 seeds x 2 ways to learn x 3 encoders
     assert all(name in result.stdout for name in ("random", "small:32", "slow-features"))
@@ -232,17 +221,13 @@ def test_names_of_encoders_keep_their_numbers(text, found):
 
 def test_help_and_games_are_quick_and_quiet(tmp_path):
     assert "diagnose" in lcd("--help", cwd=tmp_path).stdout
-    games = lcd("games", cwd=tmp_path)
+    games = lcd_process("games", cwd=tmp_path)
     assert games.stderr == ""
     assert games.stdout.count("lcd/") == 16
 
 
-def test_brackets_in_paths_and_sentences_are_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["lcd", "watch", "maze", "--max-steps", "2", "--out", "a[b].gif"])
-    with pytest.raises(SystemExit):
-        main()
-    assert "a[b].gif" in capsys.readouterr().out
+def test_brackets_in_paths_and_sentences_are_printed(tmp_path, capsys):
+    assert "a[b].gif" in lcd("watch", "maze", "--max-steps", "2", "--out", "a[b].gif", cwd=tmp_path).stdout
     unknown = Interval(0.5, float("nan"), float("nan"), over="nothing")
     table = Table("demand", title="[none]")
     table.add_row(str(unknown))

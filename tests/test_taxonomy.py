@@ -6,10 +6,10 @@ import class_coverage
 import numpy as np
 import pandas as pd
 import pytest
+from commands import lcd
 from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 from synthetic_survey import diagnosis, survey
-from test_command_line import lcd
 
 from lcd.measurement.intervals import cell_samples
 from lcd.measurement.scores import PRIMARY, late_gains

@@ -1,30 +1,22 @@
-"""A store with every run of the tiny plan, trained once for all tests that a process runs; a plugin of pytest."""
+"""The store with every run of the tiny plan as fixtures of their own names; a plugin of pytest."""
 
-import shutil
+from types import SimpleNamespace
 
 import pytest
-from tiny import GAME, TINY
-
-from lcd.experiments.execution import Event, execute
-from lcd.experiments.plan import Plan, plan_game
-from lcd.experiments.store import Store
 
 
 @pytest.fixture(scope="session")
-def game_plan():
-    return plan_game(GAME, TINY)
+def game_plan(trained):
+    return trained.plan
 
 
 @pytest.fixture(scope="session")
-def finished(game_plan, tmp_path_factory):
-    """A store with every run of the tiny plan, and the events of making it."""
-    store = Store(tmp_path_factory.mktemp("store"))
-    events: list[Event] = []
-    execute(Plan((game_plan,)), store, workers=2, threads=1, listener=events.append)
-    return store, events
+def finished(trained):
+    """A store with every run of the tiny plan, for reading only, and the events of making it."""
+    events = [SimpleNamespace(kind=kind, run=SimpleNamespace(name=name)) for kind, name in trained.events]
+    return trained.store, events
 
 
 @pytest.fixture
-def copied(finished, tmp_path):
-    shutil.copytree(finished[0].root, tmp_path / "store")
-    return Store(tmp_path / "store")
+def copied(trained_copy):
+    return trained_copy
