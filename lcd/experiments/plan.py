@@ -102,6 +102,11 @@ class GamePlan:
     random: float | None = None
 
     @property
+    def label(self) -> str:
+        """Name of the game with its appearance, as a file can have it."""
+        return max((run.options.label for run in self.cells), key=len)
+
+    @property
     def constants(self) -> dict[str, Any]:
         """The normalisation constants as plain data, as far as they are known."""
         if self.normalisation is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 
 
+def folder_name(game: str) -> str:
+    """Name of a game as a folder can have it: ``"ALE/Breakout-v5"`` becomes ``"ALE-Breakout-v5"``."""
+    return re.sub(r"[^\w.-]+", "-", game)
+
+
 def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
     """Output folder of each game's diagnosis, after checking that none belongs to another plan.
 
@@ -28,7 +34,7 @@ def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
     ValueError
         If one does.
     """
-    found = {plan.game: OutputFolder(out / plan.game) for plan in survey.plan.games}
+    found = {plan.game: OutputFolder(out / folder_name(plan.game)) for plan in survey.plan.games}
     for plan in survey.plan.games:
         found[plan.game].check(Plan((plan,)))
     return found
