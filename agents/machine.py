@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from functools import cache
+from typing import Literal
 
 import torch
 
@@ -19,6 +20,11 @@ def bfloat16_is_fast(device: torch.device) -> bool:
         capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return False
+
+
+def fastest_precision(device: str) -> Literal["bfloat16", "float32"]:
+    """Precision in which encoders compute fastest on a device, ``"cpu"`` or ``"cuda"``."""
+    return "bfloat16" if bfloat16_is_fast(torch.device(device)) else "float32"
 
 
 @cache

@@ -158,6 +158,10 @@ class GameFamily(Protocol):
         """The same game drawn in other ways, by name, where play stays the same."""
         ...
 
+    def version(self, options: Any) -> str | None:
+        """Version of what decides how the game plays, such as ``"procgen 0.10.7"``; None where nobody knows."""
+        ...
+
     def normalisation(self, options: Any) -> Normalisation | None:
         """Returns that count as scores 0 and 1, where they are published or computed."""
         ...

@@ -75,6 +75,10 @@ class CalibrationFamily:
         """None: difficulty factors decide how a game is drawn."""
         return {}
 
+    def version(self, options: CalibrationOptions) -> str:
+        """Raised when the rules or the drawings change."""
+        return "1"
+
     def normalisation(self, options: CalibrationOptions) -> Normalisation | None:
         """Computed returns of the random and of the optimal policy in Courier; None for Tracker."""
         if not isinstance(options, CourierOptions):

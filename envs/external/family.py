@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from lcd.envs.external.batch import ExternalVecEnv
 from lcd.envs.external.game import spaces_of
-from lcd.envs.external.making import is_known
+from lcd.envs.external.making import is_known, version_of
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import ActionClasses
 from lcd.io.limits import short
@@ -76,6 +76,10 @@ class ExternalFamily:
     def appearances(self, options: ExternalOptions) -> Mapping[str, ExternalOptions]:
         """None are known."""
         return {}
+
+    def version(self, options: ExternalOptions) -> str | None:
+        """The distribution that the game's module is from, and its version."""
+        return version_of(options)
 
     def normalisation(self, options: ExternalOptions) -> Normalisation | None:
         """None: nothing is published of it."""

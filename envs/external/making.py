@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,16 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
     if options.max_episode_steps is not None:
         env = gymnasium.wrappers.TimeLimit(env, options.max_episode_steps)
     return env
+
+
+@cache
+def version_of(options: ExternalOptions) -> str | None:
+    """The distribution that a game's module is from, ``"minigrid 3.0.0"``; None for a module of the user's own."""
+    env = make_game(options)
+    module = type(env.unwrapped).__module__.partition(".")[0]
+    env.close()
+    names = packages_distributions().get(module, [])
+    return f"{names[0]} {version(names[0])}" if names else None
 
 
 def _with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:

@@ -97,6 +97,10 @@ class ProcgenFamily:
         changes: dict[str, dict[str, Any]] = {name: dict(APPEARANCES[name]) for name in APPEARANCES}
         return {name: replace(options, **changes[name]) for name in APPEARANCES if name not in changing}
 
+    def version(self, options: ProcgenOptions) -> str:
+        """The one version whose rules and assets this package knows; the mirror's are the same."""
+        return "procgen 0.10.7"
+
     def normalisation(self, options: ProcgenOptions) -> Normalisation | None:
         """Published returns of a random policy and best possible returns, in easy and hard mode."""
         constants = get_game(options.game).normalisation(options.distribution_mode)

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 
 from lcd.agents import EncoderName, EncoderPolicy
+from lcd.agents.machine import fastest_precision
 from lcd.agents.policy_file import LARGEST as LARGEST_POLICY
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options, observation_space, policy_spaces
@@ -310,6 +312,8 @@ def plan_game(
         encoder=preset.encoder,
         eye=weights_checksum(preset.encoder),
         hyperparameters=preset.hyperparameters,
+        precision=fastest_precision("cuda" if torch.cuda.is_available() else "cpu"),
+        game_version=family.version(options),
     )
     making = None
     if teacher is not None:

@@ -86,10 +86,16 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
         return None
     made_here = settings.teacher != checksum(file)  # by a run of the plan, with the encoder that this run has as well
     policy, card = load_policy(file, ask_hubs=made_here)
+    policy.mixed_precision = _is_mixed(settings)
     if made_here and settings.teacher != _maker(card):
         raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
     check_made_for(card, settings.options, f"The teacher {file}")
     return policy
+
+
+def _is_mixed(settings: RunSettings) -> bool | None:
+    """Whether encoders compute in bfloat16; None where the machine decides."""
+    return None if settings.precision is None else settings.precision == "bfloat16"
 
 
 def _maker(card: dict[str, Any]) -> str | None:
@@ -139,6 +145,7 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         "encoder": encoder,
         "seed": settings.seed,
         "device": device,
+        "policy_kwargs": {"mixed_precision": _is_mixed(settings)},
         **hyper.for_ppo(),
     }
     arguments |= {"teacher": teacher, "mixing": hyper.mixing, "memory": hyper.memory}

@@ -29,6 +29,8 @@ from lcd.io.limits import (
 TRAINING_VERSION = 2
 """Version of the training code; raised when runs with the same settings would give other results."""
 
+PRECISIONS = ("float32", "bfloat16")
+
 EXPERT = "expert"
 """Name of a teacher that is the game's own optimal policy, and needs no file."""
 
@@ -183,6 +185,10 @@ class RunSettings:
         Weight of the harmonizer's auxiliary loss, for a learner from pixels; see `lcd.experiments.harmonized`.
     teacher
         Identity of an imitation run's teacher: that of the run that trained it, the checksum of its file, or `EXPERT`.
+    precision
+        In which encoders compute, ``"float32"`` or ``"bfloat16"``; None, for runs of before, that of the machine.
+    game_version
+        See `lcd.envs.family.GameFamily.version`; None, for runs of before, unknown.
     keep_best
         Whether to keep the weights of the best evaluation on training levels, as a teacher.
     """
@@ -199,11 +205,13 @@ class RunSettings:
     keep_best: bool = False
     eye: str | None = None
     harmonizer: float = 0.0
+    precision: str | None = None
+    game_version: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("view", "learning", "encoder"):
             text(name, getattr(self, name))
-        for name in ("teacher", "eye"):
+        for name in ("teacher", "eye", "game_version"):
             if getattr(self, name) is not None:
                 text(name, getattr(self, name))
         whole_number("seed", self.seed, 0, LARGEST_SEED)
@@ -211,6 +219,8 @@ class RunSettings:
         real_number("harmonizer", self.harmonizer)
         if not isinstance(self.keep_best, bool):
             raise ValueError(f"keep_best is true or false, not {short(self.keep_best)}.")
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(f"precision is {' or '.join(PRECISIONS)}, not {short(self.precision)}.")
         _ = self.unseen_options  # refuses that no level is unseen
         self._check_view()
         self._check_learner()
@@ -287,7 +297,12 @@ class RunSettings:
         del data["options"]
         for name in ("steps", "inverse_temperatures"):
             data["evaluation"][name] = list(data["evaluation"][name])
-        for name in ("eye", "harmonizer"):  # left out at their defaults, so that older runs keep their identity
+        for name in (
+            "eye",
+            "harmonizer",
+            "precision",
+            "game_version",
+        ):  # left out at their defaults, so that older runs keep their identity
             if not data[name]:
                 del data[name]
         if not data["hyperparameters"]["memory"]:
