@@ -163,7 +163,13 @@ class GameFamily(Protocol):
         ...
 
     def normalisation(self, options: Any) -> Normalisation | None:
-        """Returns that count as scores 0 and 1, where they are published or computed."""
+        """Returns that count as scores 0 and 1, where they are published or computed; None where they are measured.
+
+        Raises
+        ------
+        ValueError
+            If they are not known, and should not be measured.
+        """
         ...
 
     def expert(self, options: Any) -> Any | None:

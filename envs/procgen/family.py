@@ -101,10 +101,21 @@ class ProcgenFamily:
         """The one version whose rules and assets this package knows; the mirror's are the same."""
         return "procgen 0.10.7"
 
-    def normalisation(self, options: ProcgenOptions) -> Normalisation | None:
-        """Published returns of a random policy and best possible returns, in easy and hard mode."""
+    def normalisation(self, options: ProcgenOptions) -> Normalisation:
+        """Published returns of a random policy and best possible returns, in easy and hard mode.
+
+        Raises
+        ------
+        ValueError
+            In another mode.
+        """
         constants = get_game(options.game).normalisation(options.distribution_mode)
-        return None if constants is None else Normalisation(*constants, source="published")
+        if constants is None:
+            raise ValueError(
+                f"There are no published returns for {options.game} in the mode {options.distribution_mode!r}: choose "
+                "easy or hard, or give the returns that count as 0 and 1 (random, best)."
+            )
+        return Normalisation(*constants, source="published")
 
     def expert(self, options: ProcgenOptions) -> None:
         """None: no optimal policy is known."""

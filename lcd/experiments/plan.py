@@ -291,7 +291,7 @@ def plan_game(
     family = family_of(options)
     for view, _ in CELLS.values():
         observation_space(options, view)  # refuses a game that has no such view
-    known = family.normalisation(options)
+    known = family.normalisation(options) if random is None or best is None else None
     if known is not None:
         random, best = (known.random if random is None else random), (known.best if best is None else best)
     given = known is None or (random, best) != (known.random, known.best)
