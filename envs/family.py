@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from gymnasium import spaces
@@ -31,6 +31,7 @@ ActionClasses = tuple[tuple[int, ...], ...]
 """Every action once, those that always do the same together."""
 
 
+@runtime_checkable
 class GameOptions(Protocol):
     """A game and its levels, as data: a frozen dataclass.
 
@@ -223,6 +224,8 @@ def options_from_record(record: Mapping[str, Any]) -> tuple[GameOptions, set[str
     ValueError
         If there is no such game, or an entry is impossible.
     """
+    if "game" not in record:
+        raise ValueError("The record of a run must name its game.")
     family, _ = find_game(record["game"])
     return family.from_record(record)
 

@@ -258,8 +258,7 @@ def plan_game(
     ValueError
         If the game is unknown, a number is invalid, or the game has no normalisation constants.
     """
-    options = game_options(game) if isinstance(game, str) else game
-    preset.check()
+    options = game if isinstance(game, GameOptions) else game_options(game)
     options = options.training_levels(preset.num_levels)
     family = family_of(options)
     constants = family.normalisation(options)
