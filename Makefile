@@ -2,7 +2,8 @@
 #   make diagnose [GAME=starpilot]   set up, then diagnose a game at the `quick` preset
 #   make test                        set up, then pass the checks and the tests
 #   make coverage                  the same tests, and which lines they reach: half as long again
-#   make test-slow                   the tests that take minutes each, such as one with the oldest versions allowed
+#   make test-costly                 what plays and trains for minutes, also where its inputs did not change; keeps their checksums
+#   make test-slow                   the tests that need a package index, such as one with the oldest versions allowed
 # And another: make taxonomy [SURVEY=procgen-easy] draws every figure of a survey from its tables.
 # Everything stays inside this folder: the environment in .venv, caches and temporary files in .cache.
 
@@ -21,7 +22,7 @@ export OMP_NUM_THREADS := 1
 
 BIN := .venv/bin
 
-.PHONY: diagnose taxonomy test coverage test-slow install clean
+.PHONY: diagnose taxonomy test coverage test-costly test-slow install install-for-tests clean
 
 diagnose: .venv/installed
 	$(BIN)/lcd diagnose $(GAME) --preset $(PRESET)
@@ -34,15 +35,21 @@ test: .venv/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --dist worksteal --durations 40
+	$(BIN)/pytest --numprocesses auto --dist worksteal --durations 20
 
 coverage: .venv/installed-for-tests
 	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report=term:skip-covered
+
+# One process, so that nothing but these tests decides what is recorded; --durations tells which of them to make cheaper.
+test-costly: .venv/installed-for-tests
+	$(BIN)/pytest -m costly --costly all --record-costly --durations 15
 
 test-slow: .venv/installed-for-tests
 	$(BIN)/pytest -m slow --durations 15
 
 install: .venv/installed
+
+install-for-tests: .venv/installed-for-tests
 
 .venv/python: 
 	@mkdir -p $(TMPDIR)
@@ -53,7 +60,7 @@ install: .venv/installed
 
 .venv/installed: .venv/python pyproject.toml constraints.txt
 	@mkdir -p $(TMPDIR)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[procgen]'
 	@touch $@
 
 .venv/installed-for-tests: .venv/python pyproject.toml constraints.txt

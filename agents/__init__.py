@@ -3,7 +3,7 @@
 from lcd.agents.encoders.convolutional import Encoder, Impala, Impoola, Nature
 from lcd.agents.encoders.phase import Phase
 from lcd.agents.encoders.pretrained import BACKBONES, Backbone
-from lcd.agents.encoders.registry import ENCODERS, EncoderName, parse_encoder, register_encoder
+from lcd.agents.encoders.registry import ENCODERS, EncoderName, import_encoder, parse_encoder, register_encoder
 from lcd.agents.encoders.weights import load_weights, read_card, save_backbone
 from lcd.agents.evaluation import Episodes, evaluate
 from lcd.agents.imitation import DAgger, TaughtVecEnv
@@ -31,6 +31,7 @@ __all__ = [
     "Teacher",
     "TrainingDiverged",
     "evaluate",
+    "import_encoder",
     "load_policy",
     "load_weights",
     "parse_encoder",

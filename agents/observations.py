@@ -6,6 +6,10 @@ import numpy as np
 from gymnasium import spaces
 
 CHANNELS, LABELS = 3, 65
+"""Channels of a label map's image, and number of labels."""
+
+MOST_CHANNELS = 64
+"""Of a frame: sixteen stacked frames of four channels."""
 
 _CHANNELS_FIRST = (
     "gymnasium.wrappers.TransformObservation(env, lambda frame: np.moveaxis(frame, -1, 0), space) brings them first"
@@ -18,13 +22,14 @@ def is_label_map(space: spaces.Space) -> bool:
 
 
 def check_observations(space: spaces.Space) -> None:
-    """Refuse observations that are neither frames of three colours, channels first, nor label maps.
+    """Refuse observations that are neither frames, channels first, nor label maps.
 
     Parameters
     ----------
     space
-        Frames have the shape (3, height, width) and hold bytes or floating-point numbers from -1 to 1; label maps have
-        the shape (height, width) and hold whole numbers from 0 to 64.
+        Frames have the shape (channels, height, width), such as 1 (grey), 3 (RGB) or 4 (stacked grey frames), and hold
+        bytes or floating-point numbers from -1 to 1; label maps have the shape (height, width) and hold whole numbers
+        from 0 to 64.
 
     Raises
     ------
@@ -33,7 +38,7 @@ def check_observations(space: spaces.Space) -> None:
     """
     if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3):
         raise ValueError(
-            f"An encoder takes frames of shape (3, height, width) or label maps of shape (height, width), "
+            f"An encoder takes frames of shape (channels, height, width) or label maps of shape (height, width), "
             f"not {space}: stack frames along their channels, and choose one view of several."
         )
     check = _check_label_maps if is_label_map(space) else _check_frames
@@ -59,17 +64,16 @@ def _check_frames(space: spaces.Box) -> None:
             f"An encoder takes frames of bytes, 0 to 255, or of floating-point numbers up to 1, not {_numbers(space)}: "
             "leave frames as they are, as VecNormalize(env, norm_obs=False) does, or scale them to [0, 1]."
         )
-    if first == CHANNELS:
+    if first <= min(space.shape[1:]) and first <= MOST_CHANNELS:
         return
-    if last == CHANNELS:
+    if last < first:
         stacked = "stable_baselines3's VecTransposeImage brings them first" if whole else _CHANNELS_FIRST
         raise ValueError(
-            f"An encoder takes frames of shape (3, height, width), channels first, not {space.shape}: {stacked}."
+            f"An encoder takes frames of shape (channels, height, width), channels first, not {space.shape}: {stacked}."
         )
-    channels = min(first, last)
     raise ValueError(
-        f"An encoder takes frames of three colours, not of {channels} channels as in {space.shape}: leave them in "
-        'colour and unstacked, or take the policy "CnnPolicy" of Stable-Baselines3, whose network takes any number.'
+        f"An encoder takes frames of at most {MOST_CHANNELS} channels, no more than their height and width, not "
+        f"{space.shape}: stack fewer of them."
     )
 
 

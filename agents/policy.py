@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,9 @@ class EncoderPolicy(ActorCriticPolicy):
         Name of an encoder, see `lcd.agents.encoders.registry.EncoderName`; or a torch module from images to features,
         which is trained with the policy; or an `lcd.agents.Backbone`, a module with its preprocessing, frozen by
         default.
+    encoder_arguments
+        Further arguments of an encoder that is given by its name, such as ``pretrained=False`` where its weights are
+        loaded afterwards.
     action_classes
         Groups of equivalent actions, every action in one of them. The policy then chooses among groups, uniformly
         within one, and its entropy is that of the groups. By default all actions differ.
@@ -74,6 +78,7 @@ class EncoderPolicy(ActorCriticPolicy):
         encoder: str | nn.Module | Backbone = "nature",
         mixed_precision: bool | None = None,
         action_classes: Sequence[Sequence[int]] | None = None,
+        encoder_arguments: Mapping[str, Any] = MappingProxyType({}),
         **kwargs: Any,
     ) -> None:
         if not kwargs.get("share_features_extractor", True):
@@ -89,13 +94,14 @@ class EncoderPolicy(ActorCriticPolicy):
         if not isinstance(encoder, str | nn.Module | Backbone):
             raise ValueError(f"An encoder is a name, a torch module or an lcd.agents.Backbone, not {encoder!r}.")
         if isinstance(encoder, str):
-            encoder_class, encoder_arguments = EncoderName.read(encoder).encoder
+            encoder_class, arguments_of_encoder = EncoderName.read(encoder).encoder
+            arguments_of_encoder = arguments_of_encoder | dict(encoder_arguments)
         else:
             backbone = encoder if isinstance(encoder, Backbone) else Backbone(encoder, frozen=False)
-            encoder_class, encoder_arguments = ModuleEncoder, {"backbone": backbone}
+            encoder_class, arguments_of_encoder = ModuleEncoder, {"backbone": backbone}
         arguments: dict[str, Any] = {
             "features_extractor_class": encoder_class,
-            "features_extractor_kwargs": encoder_arguments,
+            "features_extractor_kwargs": arguments_of_encoder,
             "net_arch": [],
         } | kwargs
         if issubclass(arguments.get("optimizer_class", Adam), Adam):
@@ -112,7 +118,16 @@ class EncoderPolicy(ActorCriticPolicy):
             "encoder": EncoderName.read(asked).without_weights if isinstance(asked, str) else asked,
             "mixed_precision": self.mixed_precision,
             "action_classes": self.action_classes,
+            "encoder_arguments": self.arguments_without_weights,
         }
+
+    @property
+    def arguments_without_weights(self) -> dict[str, Any]:
+        """Arguments for another encoder of this name that fetches no weights, as they are loaded afterwards."""
+        encoder = self.features_extractor
+        if self.encoder_name is None or not isinstance(encoder, ModuleEncoder):
+            return {}
+        return {"pretrained": False} | ({} if encoder.pools is None else {"pools": encoder.pools})
 
     def _build(self, lr_schedule: Schedule) -> None:
         if self.action_classes is not None:

@@ -12,8 +12,8 @@ import torch
 from gymnasium import spaces
 
 from lcd.agents.encoders.convolutional import LABELS
-from lcd.agents.encoders.pretrained import HUBS, ModuleEncoder
-from lcd.agents.encoders.registry import EncoderName, parse_encoder
+from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder, needs_hub
+from lcd.agents.encoders.registry import EncoderName, import_encoder, names_a_class, parse_encoder
 from lcd.agents.encoders.weights import check_sealed, checked_card, not_finite, write_tensors
 from lcd.agents.policy import EncoderPolicy
 from lcd.io.limits import short, whole_number
@@ -80,6 +80,8 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
         "action_classes": json.dumps(policy.action_classes),
         "card": json.dumps(card),
     }
+    if "pools" in (arguments := policy.arguments_without_weights):
+        metadata["pools"] = json.dumps(arguments["pools"])
     weights = _weights(policy)
     write_tensors({name: value.half() for name, value in weights.items()} if half else weights, path, metadata)
 
@@ -92,8 +94,10 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
     path
         A file of `save_policy`: it holds all weights, no other file is opened.
     ask_hubs
-        Whether the encoder may come from a hub (``timm:NAME``, ``hf:NAME``), whose architecture is fetched over the
-        network: only for files that you trust.
+        Whether the architecture of the encoder may be fetched over the network, or a module be imported for it
+        (``my_nets:MyNet``): only for files that you trust. Its weights are in the file, and none are fetched.
+        ``timm:NAME`` is built by timm itself, and ``hf:NAME`` from your cache if you have used that model before: they
+        need no network.
 
     Returns
     -------
@@ -129,6 +133,8 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
         with torch.random.fork_rng(devices=[]):  # initialising the weights to be replaced leaves the generator alone
             policy = described.policy()
     except (KeyError, IndexError, TypeError, ValueError, AssertionError, RuntimeError, MemoryError) as error:
+        if isinstance(error, ValueError) and described.encoder.partition(":")[0] in HUBS:  # which names the package
+            raise PolicyFileError(f"The encoder of {path} cannot be built. {error}") from error
         raise PolicyFileError(f"The description in {path} is not valid ({in_short(error)}): {_REMEDY}.") from error
     try:
         if weights.keys() != _weights(policy).keys():
@@ -155,24 +161,37 @@ class _Description:
     observation_shape: tuple[int, ...]
     actions: int
     action_classes: list[list[int]] | None
+    trusted: bool = False
+    pools: bool | None = None
 
     @classmethod
     def read(cls, metadata: dict[str, str], path: Path, ask_hubs: bool) -> _Description:
-        name = EncoderName.read(metadata["encoder"])
+        asked = metadata["encoder"]
+        if names_a_class(asked.partition("+")[0].partition("@")[0]):
+            if not ask_hubs:
+                raise PolicyFileError(
+                    f"{path} names the encoder {short(asked)}, a class whose module would be imported: if you trust "
+                    "the file, read it with lcd.agents.load_policy(path, ask_hubs=True)."
+                )
+            import_encoder(asked)
+        name = EncoderName.read(asked)
         if name.weights is not None:
             raise PolicyFileError(
                 f"{path} names another file, in its encoder {short(metadata['encoder'])}, though its weights are "
                 f"inside: {_REMEDY}, without what follows the @."
             )
-        hub = name.architecture.partition(":")[0]
-        if hub in HUBS and not ask_hubs:
+        if not ask_hubs and needs_hub(name.architecture):
             raise PolicyFileError(
                 f"{path} names the encoder {short(metadata['encoder'])}, which would be fetched over the network: if "
-                "you trust the file, read it with lcd.agents.load_policy(path, ask_hubs=True)."
+                "you trust the file, read it with lcd.agents.load_policy(path, ask_hubs=True), or with --ask-hubs of "
+                "lcd align and lcd watch."
             )
+        pools = _json(metadata, "pools", path) if "pools" in metadata else None
+        if pools is not None and type(pools) is not bool:
+            raise ValueError(f"pools is true or false, not {short(pools)}")
         shape = _json(metadata, "observation_shape", path)
         if not isinstance(shape, list) or len(shape) not in (2, 3):
-            raise ValueError(f"observation_shape is [height, width] or [3, height, width], not {short(shape)}")
+            raise ValueError(f"observation_shape is [height, width] or [channels, height, width], not {short(shape)}")
         for size in shape:
             whole_number("A size in observation_shape", size, 1, LARGEST_SIDE)
         digits = metadata["actions"]
@@ -184,7 +203,14 @@ class _Description:
             members = [each for several in classes for each in several]
             if any(type(each) is not int for each in members) or sorted(members) != list(range(actions)):
                 raise ValueError(f"action_classes hold each of the {actions} actions once, not {short(classes)}")
-        return cls(metadata["encoder"], tuple(shape), actions, classes)
+        return cls(metadata["encoder"], tuple(shape), actions, classes, ask_hubs, pools)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the encoder beside those that its name says."""
+        if parse_encoder(EncoderName.read(self.encoder).architecture)[0] is not ModuleEncoder:
+            return {}
+        return {"pretrained": False} | ({} if self.pools is None else {"pools": self.pools})
 
     @property
     def space(self) -> spaces.Box:
@@ -202,11 +228,11 @@ class _Description:
         if not all(value.is_floating_point() for name, value in weights.items() if name.startswith("action_net.")):
             return False
         encoder, arguments = parse_encoder(EncoderName.read(self.encoder).architecture)
-        if encoder is ModuleEncoder:
+        if encoder is ModuleEncoder and (self.trusted or arguments["backbone"] in BACKBONES):
             return True
         try:
             with torch.device("meta"):
-                wanted = encoder(self.space, **arguments).state_dict()
+                wanted = encoder(self.space, **arguments, **self.arguments).state_dict()
         except Exception:  # of many types: an encoder's constructor may compute with real tensors
             return True
         before = "features_extractor."
@@ -218,7 +244,14 @@ class _Description:
 
     def policy(self) -> EncoderPolicy:
         actions = spaces.Discrete(self.actions)
-        return EncoderPolicy(self.space, actions, lambda _: 0.0, self.encoder, action_classes=self.action_classes)
+        return EncoderPolicy(
+            self.space,
+            actions,
+            lambda _: 0.0,
+            self.encoder,
+            action_classes=self.action_classes,
+            encoder_arguments=self.arguments,
+        )
 
 
 def _json(metadata: dict[str, str], key: str, path: Path) -> Any:

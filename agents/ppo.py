@@ -177,11 +177,14 @@ class PPO(stable_baselines3.PPO):
         exclude: Iterable[str] | None = None,
         include: Iterable[str] | None = None,
     ) -> None:
-        """Save as Stable-Baselines3 does; loading does not need the file that the backbone's weights came from."""
+        """Save as Stable-Baselines3 does; loading fetches no weights of a backbone, and reads no file of them."""
         asked = self.policy_kwargs
         named = asked.get("encoder")
         if isinstance(named, str):
-            self.policy_kwargs = asked | {"encoder": EncoderName.read(named).without_weights}
+            loaded: dict[str, Any] = {"encoder": EncoderName.read(named).without_weights}
+            if arguments := getattr(self.policy, "arguments_without_weights", {}):
+                loaded |= {"encoder_arguments": arguments}
+            self.policy_kwargs = asked | loaded
         try:
             super().save(path, exclude, include)
         finally:

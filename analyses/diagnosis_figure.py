@@ -226,7 +226,7 @@ def _draw_decomposition(axes: Axes, diagnosis: Diagnosis) -> None:
         axes.text(place, top + 0.03 * room, texts[place], ha="center", va="bottom", fontsize=8)
     axes.axhline(0, color=NEUTRAL, linewidth=0.8)
     axes.set_ylim(min(lows) - 0.06 * room, max(tops.values()) + 0.24 * room)
-    names = ["a\nneither solved", *(name for *_, name in steps), "d\nboth solved"]
+    names = ["a\nneither\nsolved", *(name for *_, name in steps), "d\nboth\nsolved"]
     axes.set_xticks(range(len(names)), names, fontsize=8)
     axes.tick_params(axis="x", length=0)
     axes.set_title("From a to d: area under the unseen-level curves", loc="left", fontsize=11)

@@ -1,42 +1,18 @@
-"""Labels of points, placed to overlap other points and labels least."""
+"""Labels of points that avoid each other and the points, by textalloc.
+
+Textalloc places them one after the other, so that figures are reproducible; adjustText moves them until its time is up.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import textalloc
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from numpy.typing import NDArray
-
-_SIDES = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
-_PLACES = [(reach * x, reach * y) for reach in (7, 13) for x, y in _SIDES]  # printer's points right and up
-
-_POINT = 4.0
-"""Radius of a point's marker in pixels."""
-
-_WIDTH, _HEIGHT = 0.64, 1.06
-"""Of a letter, as shares of the font's size."""
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels."""
-
-    left: float
-    low: float
-    right: float
-    high: float
-
-    def overlap(self, other: Box) -> float:
-        """Area of the intersection of two boxes."""
-        width = min(self.right, other.right) - max(self.left, other.left)
-        height = min(self.high, other.high) - max(self.low, other.low)
-        return max(0.0, width) * max(0.0, height)
-
-    @property
-    def area(self) -> float:
-        """Its area."""
-        return (self.right - self.left) * (self.high - self.low)
 
 
 def write_names(
@@ -45,10 +21,10 @@ def write_names(
     names: Sequence[str],
     *,
     size: float,
-    crowded: float = np.inf,
+    all_names: bool = True,
     styles: Sequence[dict[str, Any]] | None = None,
 ) -> None:
-    """Write a name beside each point.
+    """Write a name near each point, with a line from one to the other.
 
     Parameters
     ----------
@@ -60,32 +36,16 @@ def write_names(
         A name for each.
     size : float
         Of the font, in printer's points.
-    crowded : float
-        Names of which a larger share would lie on others or on points are left out; by default none.
+    all_names : bool
+        Whether names without room are written over others; else they are left out.
     styles : sequence of dict, optional
         Further properties of each text.
     """
-    scale = axes.figure.dpi / 72
-    pixels = axes.transData.transform(points).tolist()
-    taken = [Box(x - _POINT, y - _POINT, x + _POINT, y + _POINT) for x, y in pixels]
-    for number, ((x, y), name) in enumerate(zip(pixels, names, strict=True)):
-        width, height = _WIDTH * size * scale * len(name), _HEIGHT * size * scale
-        boxes = {place: _beside(x, y, place, width, height, scale) for place in _PLACES}
-        covered = {place: sum(box.overlap(other) for other in taken) for place, box in boxes.items()}
-        right, up = best = min(_PLACES, key=lambda place: covered[place])
-        if covered[best] > crowded * boxes[best].area:
-            continue
-        taken.append(boxes[best])
-        axes.annotate(
-            name, tuple(points[number]), best, textcoords="offset points", fontsize=size,
-            ha="left" if right > 0 else "right" if right < 0 else "center",
-            va="bottom" if up > 0 else "top" if up < 0 else "center",
-            **({} if styles is None else styles[number]),
-        )  # fmt: skip
-
-
-def _beside(x: float, y: float, place: tuple[int, int], width: float, height: float, scale: float) -> Box:
-    """Box of a label of a given size."""
-    left = x + place[0] * scale - (width if place[0] < 0 else width / 2 if place[0] == 0 else 0)
-    low = y + place[1] * scale - (height if place[1] < 0 else height / 2 if place[1] == 0 else 0)
-    return Box(left, low, left + width, low + height)
+    x, y = points.T
+    texts = textalloc.allocate(
+        axes, x, y, list(names), x_scatter=x, y_scatter=y, textsize=size, max_distance=0.1, margin=0.006,
+        linecolor="0.4", linewidth=0.5, draw_all=all_names,
+    )[2]  # fmt: skip
+    for text, style in zip(texts, styles or (), strict=False):
+        if isinstance(text, Text):  # not left out
+            text.set(**style)

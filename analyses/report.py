@@ -27,8 +27,8 @@ from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.rule import NEGLIGIBLE
 from lcd.measurement.scores import CELLS, LEVELS, mean_curves
-from lcd.studies.survey.tables import COLUMNS as SURVEY_COLUMNS
-from lcd.studies.survey.tables import TABLES
+from lcd.studies.survey.columns import COLUMNS as SURVEY_COLUMNS
+from lcd.studies.survey.columns import TABLES
 from lcd.studies.taxonomy.columns import COLUMNS
 from lcd.studies.taxonomy.positions import PLANE
 from lcd.studies.taxonomy.taxonomy import Taxonomy

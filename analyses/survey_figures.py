@@ -118,9 +118,9 @@ def draw_agreement(taxonomy: Taxonomy) -> Figure:
     of_demands = [taxonomy.cheap[taxonomy.cheap["demand"] == demand] for demand in PLANE]
     for panel, demand, rows in zip(scatters, PLANE, of_demands, strict=True):
         _draw_cheap(panel, rows, demand, taxonomy.cheap_agreement)
-    figure.draw_without_rendering()  # which says where everything lies
+    figure.draw_without_rendering()  # the layout settles at its second drawing
     for panel, rows in zip(scatters, of_demands, strict=True):
-        write_names(panel, rows[["factorial", "cheap"]].to_numpy(), rows["game"].tolist(), size=7, crowded=0.1)
+        write_names(panel, rows[["factorial", "cheap"]].to_numpy(), rows["game"].tolist(), size=7, all_names=False)
     return figure
 
 

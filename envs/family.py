@@ -172,13 +172,14 @@ class GameFamily(Protocol):
 def families() -> Mapping[str, GameFamily]:
     """All families by name: the package's own, and those of installed packages."""
     from lcd.envs.calibration.family import CALIBRATION
+    from lcd.envs.external.family import EXTERNAL
     from lcd.envs.procgen.family import PROCGEN
 
     found: dict[str, GameFamily] = {family.name: family for family in (PROCGEN, CALIBRATION)}
     for plugin in entry_points(group=PLUGINS):
         family = plugin.load()
         found.setdefault(family.name, family)
-    return found
+    return found | {EXTERNAL.name: EXTERNAL}  # last: it knows any game of Gymnasium's
 
 
 def family_of(options: GameOptions) -> GameFamily:
@@ -224,8 +225,6 @@ def options_from_record(record: Mapping[str, Any]) -> tuple[GameOptions, set[str
     ValueError
         If there is no such game, or an entry is impossible.
     """
-    if "game" not in record:
-        raise ValueError("The record of a run must name its game.")
     family, _ = find_game(record["game"])
     return family.from_record(record)
 
@@ -261,14 +260,14 @@ def make_vec_env(
 
 
 def observation_space(options: GameOptions, view: str) -> spaces.Space:
-    """Space of one game's observation in a view, as `make_vec_env` shows it."""
-    return family_of(options).observation_space(options, get_view(view).drawn_as)
+    """Space of one game's observation in a view, or in ``"both"``, as `make_vec_env` shows it."""
+    return family_of(options).observation_space(options, BOTH if view == BOTH else get_view(view).drawn_as)
 
 
 def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces.Discrete]:
     """Spaces of a policy's observations, channels first, and actions."""
     space = observation_space(options, view)
-    if get_view(view).kind == "image":
+    if len(space.shape or ()) == 3:
         space = VecTransposeImage.transpose_space(space)  # type: ignore[arg-type]
     return space, family_of(options).action_space(options)
 

@@ -24,6 +24,8 @@ class GameVecEnv(VecEnv):
     ----------
     divergences : int
         How often the views of a game diverged and were synchronised again.
+    saves_states : bool
+        Whether `snapshot` can save the states of the games.
 
     Parameters
     ----------
@@ -40,6 +42,7 @@ class GameVecEnv(VecEnv):
     """
 
     divergences: int = 0
+    saves_states: bool = True
 
     def __init__(
         self, num_envs: int, view: str, observation_space: spaces.Space, action_space: spaces.Space, seed: int

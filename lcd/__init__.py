@@ -14,12 +14,20 @@ with suppress(ImportError):
 __version__ = "0.1.0"
 
 _HOMES = {
-    "diagnose": "lcd.studies.pipeline",
+    "align_network": "lcd.studies.aligning",
+    "calibrate": "lcd.studies.calibration.calibration",
+    "diagnose": "lcd.studies.diagnosing",
     "Diagnosis": "lcd.studies.diagnosis",
+    "examine": "lcd.studies.doctor",
+    "harmonize": "lcd.studies.harmonization",
+    "harmonize_images": "lcd.studies.harmonization",
     "load_reference": "lcd.studies.survey.tables",
     "Plan": "lcd.experiments.plan",
     "Store": "lcd.experiments.store",
+    "pretrain": "lcd.studies.pretraining",
+    "survey": "lcd.studies.survey.survey",
     "Survey": "lcd.studies.survey.plan",
+    "Sweep": "lcd.studies.calibration.sweep",
     "SurveyTables": "lcd.studies.survey.tables",
     "Taxonomy": "lcd.studies.taxonomy.taxonomy",
 }
@@ -30,11 +38,24 @@ __all__ = [
     "Store",
     "Survey",
     "SurveyTables",
+    "Sweep",
     "Taxonomy",
     "__version__",
+    "align_network",
+    "calibrate",
     "diagnose",
+    "examine",
+    "harmonize",
+    "harmonize_images",
     "load_reference",
+    "pretrain",
+    "survey",
 ]
+
+
+def __dir__() -> list[str]:
+    """What people use."""
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -26,244 +26,27 @@ import argparse
 import csv
 import json
 import os
-import resource
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
 
-import lcd.envs  # first: it keeps the old gym's notice off the terminal
+import lcd.envs  # noqa: F401, first: it keeps the old gym's notice off the terminal
 
 # isort: split
-import stable_baselines3
-import torch
-from plain_ppo import PlainImpala, PlainPPO
+from benchmarking.contenders import ALL_CONTENDERS, COMPARISONS, CONTENDERS, MEMORY_TARGET_MB, Contender, gpu_contenders
+from benchmarking.measuring import NUM_ENVS, PRODUCTS, Measurement, measure
 from rich.console import Console
 from rich.table import Table
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
-from torch.utils.flop_counter import FlopCounterMode
 
-from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
-from lcd.agents.ppo import PROCGEN_SETTINGS
 from lcd.experiments.execution import chosen_workers, resolve_device
 from lcd.experiments.plan import plan_game
 from lcd.experiments.presets import PRESETS
 
-NUM_ENVS = 64
 SHORT, LONG = 32, 256
 MOST_AT_ONCE = 1_000
 """Runs of a plan so large that its number of runs bounds nothing."""
-
-
-@dataclass(frozen=True)
-class Contender:
-    """Something whose speed is measured.
-
-    Attributes
-    ----------
-    library
-        ``"agents"``, ``"uncached"`` (agents, encoding frames in every epoch), ``"dagger"``, ``"sb3"``, ``"plain"`` or
-        ``"product"`` (nothing but matrix products).
-    encoder
-        Its name; Stable-Baselines3 and the plain PPO know ``"nature"`` and ``"impala"``.
-    view
-        The learner's view.
-    alone
-        Whether one process has all threads, or as many processes run at once as there are threads, or as a plan has
-        workers on a GPU.
-    teacher
-        Encoder of the teacher that an imitator asks.
-    """
-
-    library: str
-    encoder: str = "nature"
-    view: str = "pixels"
-    alone: bool = True
-    teacher: str = "nature"
-
-
-CONTENDERS = {
-    "agents, nature": Contender("agents"),
-    "SB3, nature": Contender("sb3"),
-    "plain PPO, nature": Contender("plain"),
-    "agents, nature, semantic": Contender("agents", view="semantic"),
-    "DAgger, nature": Contender("dagger"),
-    "DAgger, nature, semantic": Contender("dagger", view="semantic", teacher="egocentric:256"),
-    "agents, nature, processes": Contender("agents", alone=False),
-    "agents, impala": Contender("agents", "impala"),
-    "SB3, impala": Contender("sb3", "impala"),
-    "plain PPO, impala": Contender("plain", "impala"),
-    "agents, frozen encoder": Contender("agents", "efficientnet_lite0"),
-    "agents, frozen encoder, uncached": Contender("uncached", "efficientnet_lite0"),
-    "bf16 matrix product": Contender("product"),
-}
-
-
-def gpu_contenders() -> dict[str, Contender]:
-    """What is measured on a GPU."""
-    found = {}
-    for encoder in dict.fromkeys(("nature", PRESETS["standard"].encoder, "impala")):
-        if encoder in ("nature", "impala"):
-            found[f"SB3, {encoder}"] = Contender("sb3", encoder)
-            found[f"plain PPO, {encoder}"] = Contender("plain", encoder)
-        found[f"agents, {encoder}"] = Contender("agents", encoder)
-        found[f"agents, {encoder}, plan"] = Contender("agents", encoder, alone=False)
-    return found | {"bf16 matrix product": CONTENDERS["bf16 matrix product"]}
-
-
-ALL_CONTENDERS = gpu_contenders() | CONTENDERS
-
-
-class Comparison(NamedTuple):
-    """A ratio of two speeds, and the bound that it should keep."""
-
-    name: str
-    numerator: str
-    denominator: str
-    target: str = ""
-
-
-COMPARISONS = (
-    Comparison("speed against SB3, nature", "agents, nature", "SB3, nature", ">= 3.5"),
-    Comparison("speed against SB3, impala", "agents, impala", "SB3, impala", ">= 3.5"),
-    Comparison("speed against a plain PPO, nature", "agents, nature", "plain PPO, nature"),
-    Comparison("speed against a plain PPO, impala", "agents, impala", "plain PPO, impala"),
-    Comparison("cost of the semantic view", "agents, nature", "agents, nature, semantic", "<= 1.3"),
-    Comparison("cost of imitation", "agents, nature", "DAgger, nature", "<= 1.2"),
-    Comparison(
-        "cost of a reference teacher's labels", "agents, nature, semantic", "DAgger, nature, semantic", "<= 1.15"
-    ),
-    Comparison("runs of a plan at once, nature", "agents, nature, plan", "agents, nature"),
-    Comparison("runs of a plan at once, impala", "agents, impala, plan", "agents, impala"),
-    Comparison("a process for each thread", "agents, nature, processes", "agents, nature"),
-    Comparison("cached features of a frozen encoder", "agents, frozen encoder", "agents, frozen encoder, uncached"),
-)
-MEMORY_TARGET_MB = 1500
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One process's result.
-
-    Attributes
-    ----------
-    steps_per_second
-        Environment steps; for the matrix product, 0.
-    seconds, cpu_seconds
-        Time on the clock and of the processor's cores.
-    peak_mb
-        Largest resident memory of the process.
-    gflops
-        Billions of floating-point operations of the network a second; 0 where not counted.
-    gpu_mb
-        Memory of the GPU that torch has taken; 0 on a CPU.
-    processes
-        That were measured together.
-    """
-
-    steps_per_second: float
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
-    gflops: float
-    gpu_mb: float = 0.0
-    processes: int = 1
-
-
-class Uncached(PPO):
-    """A PPO that encodes frames again in every epoch, even with a frozen encoder."""
-
-    caches_features = False
-
-
-def learner(contender: Contender, game: str, n_steps: int, threads: int, device: str = "cpu") -> Any:
-    """An untrained learner with ``learn(steps)``."""
-    imitates = contender.library == "dagger"
-    view: Any = "both" if imitates and contender.view == "pixels" else contender.view
-    game_threads = 0 if threads == 1 else threads
-    if device == "cpu":
-        game_threads *= 3  # more than cores: they wait for one another
-    env: VecEnv = lcd.envs.ProcgenVecEnv(
-        lcd.envs.ProcgenOptions(game, num_levels=200), NUM_ENVS, view, num_threads=game_threads
-    )
-    if imitates:
-        env = TaughtVecEnv(env, student_view=contender.view)
-    env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=0.999)
-    settings = {**PROCGEN_SETTINGS, "n_steps": n_steps}
-    if contender.library == "plain":
-        return PlainPPO(env, contender.encoder, **settings, device=device)
-    settings |= {"env": env, "seed": 0, "device": device}
-    if contender.library in ("agents", "uncached"):
-        return {"agents": PPO, "uncached": Uncached}[contender.library](encoder=contender.encoder, **settings)
-    if imitates:
-        labels = lcd.envs.ProcgenVecEnv(lcd.envs.ProcgenOptions(game), 1, "semantic")
-        teacher = EncoderPolicy(labels.observation_space, labels.action_space, lambda _: 0.0, contender.teacher)
-        return DAgger(encoder=contender.encoder, teacher=teacher, **settings)
-    extractor = {"features_extractor_class": PlainImpala, "net_arch": []} if contender.encoder == "impala" else {}
-    return stable_baselines3.PPO("CnnPolicy", policy_kwargs=extractor, **settings)
-
-
-def flops_a_step(model: Any) -> float:
-    """Floating-point operations of the network for one environment step: one pass to act, three epochs to learn."""
-    shape = model.observation_space.shape
-    frames = torch.zeros((64, *shape), dtype=torch.uint8, device=model.device)
-    with FlopCounterMode(display=False) as acting, torch.no_grad():
-        model.policy(frames)
-    with FlopCounterMode(display=False) as learning:
-        model.policy.evaluate_actions(frames, frames.new_zeros(64, dtype=torch.long))[1].sum().backward()
-    return (acting.get_total_flops() + model.n_epochs * learning.get_total_flops()) / 64
-
-
-def products(device: str = "cpu") -> tuple[float, Callable[[int], Any]]:
-    """Operations of one bfloat16 matrix product, and a function that computes a given number of them."""
-    size = 2048 if device == "cpu" else 8192
-    matrix = torch.rand(size, size, device=device).bfloat16()
-
-    def work(count: int) -> None:
-        for _ in range(count):
-            matrix @ matrix
-
-    return 2.0 * size**3, work
-
-
-def measure(
-    contender: Contender, game: str, steps: int, n_steps: int, threads: int, device: str = "cpu"
-) -> Measurement:
-    """Measure in this process, once the parent says that all are ready."""
-    torch.set_num_threads(threads)
-    if contender.library == "product":
-        flops, work = products(device)
-        amount = 300
-        work(20)
-        counted = flops * amount
-    else:
-        rollout = n_steps * NUM_ENVS
-        amount = max(1, round(steps / rollout)) * rollout
-        model = learner(contender, game, n_steps, threads, device)
-        model.learn(rollout)
-        counts = contender.library == "agents" and not model.caches_features
-        counted = flops_a_step(model) * amount if counts else 0.0
-
-        def work(count: int) -> Any:
-            keep_on = {} if contender.library == "plain" else {"reset_num_timesteps": False}
-            model.learn(count, **keep_on)
-
-    wait = torch.cuda.synchronize if device == "cuda" else (lambda: None)
-    wait()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    before, started = time.process_time(), time.perf_counter()
-    work(amount)
-    wait()
-    seconds, cpu = time.perf_counter() - started, time.process_time() - before
-    steps_done = 0 if contender.library == "product" else amount
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    gpu = torch.cuda.max_memory_reserved() / 2**20 if device == "cuda" else 0.0
-    return Measurement(steps_done / seconds, seconds, cpu, peak, counted / seconds / 1e9, gpu)
 
 
 def processes_and_threads(contender: Contender, options: argparse.Namespace) -> tuple[int, int]:
@@ -282,7 +65,8 @@ def run(name: str, options: argparse.Namespace) -> Measurement:
     """Measure a contender in fresh processes that start their clocks together."""
     count, threads = processes_and_threads(ALL_CONTENDERS[name], options)
     command = [sys.executable, __file__, "--game", options.game, "--steps", str(options.steps), "--measure", name]
-    command += ["--threads", str(threads), "--device", options.device, *["--whole"] * options.whole]
+    command += ["--threads", str(threads), "--device", options.device, "--products", str(options.products)]
+    command += [*["--whole"] * options.whole, *["--rollout", str(options.rollout)] * bool(options.rollout)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
@@ -370,6 +154,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=None, help="runs of a plan at once; by default what fills a GPU")
     parser.add_argument("--contenders", choices=("cpu", "gpu"), help="which are measured; by default the device's")
     parser.add_argument("--whole", action="store_true", help="measure 256 steps a rollout with IMPALA too")
+    parser.add_argument("--rollout", type=int, default=None, help="steps of a game in a rollout; by default as above")
+    parser.add_argument("--products", type=int, default=PRODUCTS, help="matrix products to compute")
     parser.add_argument("--output", type=Path, help="CSV file to write, one row a measurement")
     parser.add_argument("--measure", choices=ALL_CONTENDERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -389,8 +175,11 @@ def main() -> None:
         contender = ALL_CONTENDERS[options.measure]
         short = contender.encoder != "nature" and not options.whole
         steps = min(options.steps, SHORT * NUM_ENVS) if short else options.steps
-        n_steps = SHORT if short else LONG
-        print(json.dumps(asdict(measure(contender, options.game, steps, n_steps, options.threads, options.device))))
+        n_steps = options.rollout or (SHORT if short else LONG)
+        found = measure(
+            contender, options.game, steps, n_steps, options.threads, options.device, matrix_products=options.products
+        )
+        print(json.dumps(asdict(found)))
         return
     names = [name for name in contenders if not options.only or any(text in name for text in options.only)]
     if not names:

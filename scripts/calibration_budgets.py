@@ -10,6 +10,7 @@ and the medians over factors and choices of the rank correlation, of the leak an
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -53,13 +54,25 @@ def smaller_calibrations(sweep: Sweep, store: Store) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def sweep_of(dials: str, values: str, steps: int, seeds: int) -> Sweep:
+    """The sweep of `lcd calibrate` with these options."""
+    preset = replace(Sweep.preset, steps=steps, seeds=seeds)
+    return Sweep(tuple(dials.split(",")), tuple(float(value) for value in values.split(",")), preset=preset)
+
+
 def main() -> None:
     """Score all and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
+    parser.add_argument("--dials", default=",".join(Sweep.factors), help="as of lcd calibrate, as are the next three")
+    parser.add_argument("--values", default=",".join(f"{value:g}" for value in Sweep.values))
+    parser.add_argument("--steps", type=int, default=Sweep.preset.steps)
+    parser.add_argument("--seeds", type=int, default=Sweep.preset.seeds)
     parser.add_argument("--output", type=Path, help="CSV file to write")
     options = parser.parse_args()
-    table = smaller_calibrations(Sweep(), Store(options.store)).round(3)
+    table = smaller_calibrations(
+        sweep_of(options.dials, options.values, options.steps, options.seeds), Store(options.store)
+    ).round(3)
     print(table.to_string(index=False))
     if options.output:
         table.to_csv(options.output, index=False)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from lcd.envs import paint
 from lcd.envs.calibration.batch import CalibrationBatch, CalibrationOptions
@@ -50,11 +51,9 @@ def show(panel: Axes, image: np.ndarray, title: str = "", side: str = "") -> Non
     panel.set_ylabel(side, fontsize=8)
 
 
-def draw(path: Path) -> None:
-    """Draw the figure."""
-    figure = Figure(figsize=(13.5, 9), layout="constrained")
-    courier, tracker = figure.subfigures(1, 2, width_ratios=[2 * len(VALUES), len(TIMES) + 0.4])
-    columns = courier.subfigures(1, 2)
+def draw_courier(figure: SubFigure) -> None:
+    """Draw Courier, a row a factor."""
+    columns: Any = figure.subfigures(1, 2)
     for column, family, name in zip(
         columns, (PERCEPTUAL, POLICY), ("perceptual factors", "policy factors"), strict=True
     ):
@@ -63,12 +62,16 @@ def draw(path: Path) -> None:
             for panel, value in zip(row, VALUES, strict=True):
                 options = CourierOptions(DifficultyFactors(**{"horizon": 0.4, factor: value}))
                 show(panel, seen(on_level(options), 12)[0], f"{value:g}", factor if not value else "")
-    tracker.suptitle("Tracker, after so many steps", fontsize=10)
-    panels = tracker.subplots(len(TRACKED) + 1, len(TIMES))
+
+
+def draw_tracker(figure: SubFigure) -> None:
+    """Draw Tracker, a row a setting, and label maps of both games."""
+    figure.suptitle("Tracker, after so many steps", fontsize=10)
+    panels = figure.subplots(len(TRACKED) + 1, len(TIMES))
     for row, (name, options) in zip(panels, TRACKED.items(), strict=False):
         for panel, time in zip(row, TIMES, strict=True):
             show(panel, seen(on_level(options), time)[0], str(time), name if not time else "")
-    label_maps = {
+    label_maps: dict[str, tuple[CalibrationOptions, int]] = {
         "Courier's label map": (CourierOptions(DifficultyFactors(horizon=0.4)), 12),
         "the same,\nfive subgoals": (CourierOptions(DifficultyFactors(horizon=0.4, subgoals=1)), 12),
         "the same,\nall distractors": (CourierOptions(DifficultyFactors(horizon=0.4, distractors=1)), 12),
@@ -76,14 +79,22 @@ def draw(path: Path) -> None:
     }
     for panel, (name, (shown, steps)) in zip(panels[-1], label_maps.items(), strict=True):
         show(panel, seen(on_level(shown), steps)[1], name)
-    figure.savefig(path, dpi=90)
+
+
+def draw() -> Figure:
+    """Draw the figure."""
+    figure = Figure(figsize=(13.5, 9), layout="constrained")
+    halves: Any = figure.subfigures(1, 2, width_ratios=[2 * len(VALUES), len(TIMES) + 0.4])
+    draw_courier(halves[0])
+    draw_tracker(halves[1])
+    return figure
 
 
 def main() -> None:
     """Draw it where the user wants it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("docs/calibration-games.png"), help="PNG file to write")
-    draw(parser.parse_args().output)
+    draw().savefig(parser.parse_args().output, dpi=90)
 
 
 if __name__ == "__main__":

@@ -29,10 +29,13 @@ GAMES: dict[str, CalibrationOptions] = {
 }
 
 
-def steps_per_second(options: CalibrationOptions, view: Any) -> float:
+VIEWS = ("pixels", "semantic", "both")
+
+
+def steps_per_second(options: CalibrationOptions, view: Any, steps: int, repeats: int) -> float:
     """The median of some repeats."""
     batch = CalibrationBatch(options, NUM_ENVS, view)
-    actions = np.random.default_rng(0).integers(len(ACTIONS), size=(REPEATS, STEPS, NUM_ENVS))
+    actions = np.random.default_rng(0).integers(len(ACTIONS), size=(repeats, steps, NUM_ENVS))
     speeds = []
     for repeat in actions:
         started = time.process_time()
@@ -45,10 +48,12 @@ def steps_per_second(options: CalibrationOptions, view: Any) -> float:
 def main() -> None:
     """Measure all games and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=STEPS, help="of each game in a repeat")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--output", type=Path, help="CSV file to write")
     options = parser.parse_args()
     rows = [
-        {"game": name} | {view: steps_per_second(game, view) for view in ("pixels", "semantic", "both")}
+        {"game": name} | {view: steps_per_second(game, view, options.steps, options.repeats) for view in VIEWS}
         for name, game in GAMES.items()
     ]
     table = pd.DataFrame(rows).round(-2)

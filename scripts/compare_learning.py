@@ -47,6 +47,7 @@ NUM_ENVS, NUM_LEVELS = 64, 200
 EVALUATION_SEED = 10_000
 SETTINGS = {**PROCGEN_SETTINGS, "vf_coef": 0.5, "max_grad_norm": 0.5, "device": "cpu"}
 """Settings of both; Adam's epsilon is 1e-5 in both by default."""
+N_STEPS: int = SETTINGS["n_steps"]
 COLUMNS = ["game", "library", "seed", "budget", "levels", "step", "mean_return", "episodes"]
 
 
@@ -77,30 +78,31 @@ class TrainingReturns(BaseCallback):
         self._returns = []
 
 
-def train(run: Run, episodes: int) -> pd.DataFrame:
+def train(run: Run, episodes: int, num_envs: int = NUM_ENVS, n_steps: int = N_STEPS) -> pd.DataFrame:
     """Train once and return the curve, with a row for each of the two final evaluations."""
     torch.set_num_threads(1)
     keep_freed_memory()  # for both: it changes no result, and this compares returns, not speed
     options = lcd.envs.ProcgenOptions(run.game, num_levels=NUM_LEVELS)
-    games = lcd.envs.ProcgenVecEnv(options, NUM_ENVS, seed=run.seed)
+    games = lcd.envs.ProcgenVecEnv(options, num_envs, seed=run.seed)
     env = VecNormalize(VecMonitor(games), norm_obs=False, gamma=SETTINGS["gamma"])
+    settings = {**SETTINGS, "n_steps": n_steps}
     if run.library == "agents":
-        model: stable_baselines3.PPO = PPO(env=env, encoder="nature", seed=run.seed, **SETTINGS)
+        model: stable_baselines3.PPO = PPO(env=env, encoder="nature", seed=run.seed, **settings)
     else:
-        model = stable_baselines3.PPO("CnnPolicy", env, seed=run.seed, **SETTINGS)
+        model = stable_baselines3.PPO("CnnPolicy", env, seed=run.seed, **settings)
     returns = TrainingReturns()
     model.learn(run.budget, callback=returns)
     rows = [(*run, "training", *point) for point in returns.curve]
     for levels, chosen in (("training, final", options), ("unseen, final", options.unseen_levels(NUM_LEVELS))):
-        played = evaluate(model.policy, lcd.envs.ProcgenVecEnv(chosen, NUM_ENVS), episodes, EVALUATION_SEED)
+        played = evaluate(model.policy, lcd.envs.ProcgenVecEnv(chosen, num_envs), episodes, EVALUATION_SEED)
         rows.append((*run, levels, model.num_timesteps, float(played.returns.mean()), played.returns.size))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def train_apart(run: Run, episodes: int) -> pd.DataFrame:
+def train_apart(run: Run, episodes: int, num_envs: int, n_steps: int) -> pd.DataFrame:
     """Train in a separate process: two processes of one thread are faster than one of two."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-        return process.submit(train, run, episodes).result()
+        return process.submit(train, run, episodes, num_envs, n_steps).result()
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -173,7 +175,9 @@ def main() -> None:
     parser.add_argument("--games", nargs="+", default=["starpilot", "bigfish", "coinrun"], choices=lcd.envs.GAMES)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=number, default=300_000, help="steps a run, such as 300k")
-    parser.add_argument("--episodes", type=int, default=4, help="evaluation episodes of each of 64 games at the end")
+    parser.add_argument("--episodes", type=int, default=4, help="evaluation episodes of each game at the end")
+    parser.add_argument("--num-envs", type=int, default=NUM_ENVS, help="games that a run plays at once")
+    parser.add_argument("--rollout-steps", type=int, default=N_STEPS, help="steps of a game in a rollout")
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread that train at once")
     parser.add_argument("--output", type=Path, default=Path("docs/learning_comparison.csv"))
     options = parser.parse_args()
@@ -181,7 +185,8 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
     pool = ThreadPoolExecutor(options.workers)
     try:
-        futures = {pool.submit(train_apart, run, options.episodes): run for run in runs}
+        sizes = options.episodes, options.num_envs, options.rollout_steps
+        futures = {pool.submit(train_apart, run, *sizes): run for run in runs}
         for count, future in enumerate(as_completed(futures), start=1):
             rows = future.result()
             append(options.output, rows)

@@ -48,7 +48,8 @@ from lcd.cli.display import PlanDisplay
 from lcd.envs import ProcgenOptions
 from lcd.experiments.execution import execute
 from lcd.experiments.plan import GamePlan
-from lcd.experiments.settings import RunSettings
+from lcd.experiments.presets import Preset
+from lcd.experiments.settings import Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
 from lcd.measurement.scores import PRIMARY, cell_scores, played_by
@@ -63,7 +64,7 @@ from lcd.studies.encoder_ablation import (
     shares_over_games,
 )
 from lcd.studies.harmonization import effect_table
-from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+from lcd.studies.pipeline import normalisation_of, plan_diagnosis
 from lcd.studies.predictive_validity import MEASURES, alignment_measures, predictive_validity, rank_correlations
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")
@@ -76,44 +77,77 @@ ENCODERS = (
     "segmentation+tuned",
     HARMONIZED,
 )
-STEPS, SEEDS = 131_072, 3
+PRESET = Preset(
+    steps=131_072,
+    seeds=3,
+    evaluations=5,
+    spacing="even",
+    evaluation_episodes=64,
+    encoder="nature",
+    num_levels=200,
+    inverse_temperatures=(1.0, 2.0, 4.0),
+    hyperparameters=Hyperparameters(
+        num_envs=64,
+        rollout_steps=64,
+        minibatches=16,
+        epochs=3,
+        learning_rate=5e-4,
+        gamma=0.999,
+        gae_lambda=0.95,
+        clip_range=0.2,
+        entropy=0.01,
+        mixing=0.0,
+        memory=0,
+    ),
+)
+"""Of the study; a preset of the package may change, and then the committed tables could not be made again."""
+
+STEPS, SEEDS = PRESET.steps, PRESET.seeds
 FRAMES, ATTACKED, WORKERS = 128, 16, 2
 
 
-def planned(game: str, steps: int) -> GamePlan:
-    """The two imitation cells, with the rollouts of the `quick` preset."""
-    plan = plan_diagnosis(
-        game, adjusted_preset("quick", steps=steps, seeds=SEEDS), distribution_mode="easy", teacher=None
-    )
+def planned(game: str, steps: int = STEPS, seeds: int = SEEDS) -> GamePlan:
+    """The two imitation cells."""
+    plan = plan_diagnosis(game, replace(PRESET, steps=steps, seeds=seeds), distribution_mode="easy", teacher=None)
     return replace(plan, cells=tuple(run for run in plan.cells if run.learning == "imitation"))
 
 
 def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd.DataFrame:
     """Scores of some runs."""
     episodes = played_by(pd.concat([store.load(run).episodes for run in runs], ignore_index=True))
-    return cell_scores(episodes, plan.normalisation, plan.budget)
+    return cell_scores(episodes, normalisation_of(plan, store), plan.budget)
 
 
-def measured(run: RunSettings, store: Store, kept: Path) -> dict[str, float]:
+def measured(run: RunSettings, store: Store, kept: Path, frames: int, attacked: int) -> dict[str, float]:
     """Measures of a run's final policy, read from a file or measured once, see `measure`."""
-    asked = hashlib.sha256(repr((FRAMES, ATTACKED, sorted(MEASURES.items()))).encode()).hexdigest()[:8]
+    asked = hashlib.sha256(repr((frames, attacked, sorted(MEASURES.items()))).encode()).hexdigest()[:8]
     file = kept / f"{run.name}-{asked}.json"
     if not file.exists():
         with replacing(file) as partial:
-            partial.write_text(json.dumps(measure(run, store)), encoding="utf-8")
+            partial.write_text(json.dumps(measure(run, store, frames, attacked)), encoding="utf-8")
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def measure(run: RunSettings, store: Store) -> dict[str, float]:
-    """Alignment measures of a run's final policy on frames of unseen levels, and its final mean returns."""
+def measure(run: RunSettings, store: Store, frames: int, attacked: int) -> dict[str, float]:
+    """Alignment measures of a run's final policy on frames of unseen levels, and its final mean returns.
+
+    Parameters
+    ----------
+    run, store
+        A finished run, and where it is.
+    frames
+        Number of frames.
+    attacked
+        Number of those for which the smallest adversarial perturbation is searched.
+    """
     torch.set_num_threads(1)
     keep_freed_memory()
     stored = store.load(run)
-    policy, _ = load_policy(stored.folder / "policy.safetensors")
+    policy, _ = load_policy(stored.folder / "policy.safetensors", ask_hubs=True)
     unseen = run.unseen_options
     assert isinstance(unseen, ProcgenOptions)
-    aligned = align(policy_scores(policy), collect_references(unseen, FRAMES), attacked=ATTACKED)
-    redrawn = invariance_table(policy.extract_features, unseen, FRAMES)
+    aligned = align(policy_scores(policy), collect_references(unseen, frames), attacked=attacked)
+    redrawn = invariance_table(policy.extract_features, unseen, frames)
     episodes = played_by(stored.episodes)
     last = episodes[episodes["step"] == run.steps].groupby("levels")["return"].mean()
     returns = {"training": float(last["training"]), "unseen": float(last["unseen"])}
@@ -121,10 +155,10 @@ def measure(run: RunSettings, store: Store) -> dict[str, float]:
 
 
 def study(
-    game: str, encoders: Sequence[str], store: Store, folder: Path, steps: int, console: Console
+    game: str, encoders: Sequence[str], store: Store, options: argparse.Namespace, console: Console
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The measured runs of a game, and the share of its demand that each encoder recovers."""
-    plan = planned(game, steps)
+    plan, folder = planned(game, options.steps, options.seeds), encoder_folder(options.store)
     names = resolve_encoders(
         encoders,
         plan.cells[0].encoder,
@@ -139,9 +173,9 @@ def study(
     runs = {SCRATCH: own} | {name: ablation.runs_with(encoder) for name, encoder in names.items()}
     scores = {name: scores_of(plan, store, of_one) for name, of_one in runs.items()}
     rows, (levels, score) = [], PRIMARY
-    with ProcessPoolExecutor(WORKERS, multiprocessing.get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("forkserver")) as pool:
         measures = {
-            run: pool.submit(measured, run, store, store.root / "measures")
+            run: pool.submit(measured, run, store, store.root / "measures", options.frames, options.attacked)
             for of_one in runs.values()
             for run in of_one
         }
@@ -167,6 +201,10 @@ def main() -> None:
     parser.add_argument("--games", default=",".join(GAMES), help="only these games")
     parser.add_argument("--encoders", default=",".join(ENCODERS), help="only these encoders")
     parser.add_argument("--steps", type=int, default=STEPS, help="environment steps of each learner")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of each learner")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="on which a policy is measured")
+    parser.add_argument("--attacked", type=int, default=ATTACKED, help="of these, how many are attacked")
+    parser.add_argument("--workers", type=int, default=WORKERS, help="processes that measure")
     options = parser.parse_args()
     encoders = options.encoders.split(",")
     if unknown := [name for name in encoders if name not in ENCODERS]:
@@ -176,7 +214,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     for game in options.games.split(","):
-        found.append(study(game, encoders, store, encoder_folder(options.store), options.steps, console))
+        found.append(study(game, encoders, store, options, console))
         runs, shares = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
         means = runs.groupby(["game", "encoder"], sort=False)[["score", *MEASURES]].mean().reset_index()
         compared = runs[runs["encoder"].isin([SCRATCH, HARMONIZED])]

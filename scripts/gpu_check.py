@@ -55,16 +55,17 @@ COLOURS = {"cpu": "#0072B2", "cuda": "#D55E00"}
 COLUMNS = ["device", "seed", "step", "unseen_return"]
 
 
-def probe_run(encoder: str, learning: str) -> RunSettings:
-    """A run of two rollouts with the hyperparameters of the preset `standard`."""
-    preset = replace(PRESETS["standard"], encoder=encoder, seeds=1, steps=2 * 4096, evaluations=1)
+def probe_run(encoder: str, learning: str, name: str) -> RunSettings:
+    """A run of two rollouts with the hyperparameters of a preset."""
+    steps = 2 * PRESETS[name].hyperparameters.rollout
+    preset = replace(PRESETS[name], encoder=encoder, seeds=1, steps=steps, evaluations=1)
     cells = plan_diagnosis(GAME, preset, distribution_mode="easy", teacher=None).cells
     return next(run for run in cells if (run.view, run.learning) == ("pixels", learning))
 
 
-def probe(encoder: str, learning: str, device: str) -> dict[str, Any]:
+def probe(encoder: str, learning: str, device: str, preset: str) -> dict[str, Any]:
     """Train two rollouts, and tell how; see the module's docstring."""
-    run = probe_run(encoder, learning)
+    run = probe_run(encoder, learning, preset)
     half = bfloat16_is_fast(torch.device(device))
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -184,6 +185,7 @@ def main() -> None:
     probing = parts.add_parser("probe", help="what is recorded, and what memory it takes")
     probing.add_argument("--device", default="cuda")
     probing.add_argument("--encoders", nargs="+", default=list(ENCODERS))
+    probing.add_argument("--preset", choices=PRESETS, default="standard", help="whose hyperparameters are taken")
     probing.add_argument("--output", type=Path, default=Path("gpu_probe.json"))
     comparing = parts.add_parser("curves", help="learning curves on both devices")
     comparing.add_argument("--devices", nargs="+", choices=("cpu", "cuda"), default=["cpu", "cuda"])
@@ -213,7 +215,7 @@ def main() -> None:
     rows = []
     for encoder in options.encoders:
         for learning in ("rl", "imitation"):
-            rows.append(probe(encoder, learning, options.device))
+            rows.append(probe(encoder, learning, options.device, options.preset))
             print(json.dumps(rows[-1]), flush=True)
             options.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     sys.exit(1 if any(map(is_wrong, rows)) else 0)

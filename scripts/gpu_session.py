@@ -37,7 +37,8 @@ GRACE_SECONDS = 15.0
 
 DONE, FAILED, CUT_OFF = "done", "failed", "cut off"
 
-SMALLEST_SURVEY = 'games = ["maze"]\npreset = "smoke"\n'
+SMALL_PROBE = ("--encoders", "nature", "--preset", "smoke")
+SMALLEST_SURVEY = 'games = ["maze"]\npreset = "smoke"\nseeds = 1\nsteps = 1024\nevaluations = 1\n'
 
 
 @dataclass(frozen=True)
@@ -65,15 +66,15 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
     check, benchmark = (str(SCRIPTS / name) for name in ("gpu_check.py", "benchmark.py"))
     small = options.rehearse
     device = "cpu" if small else "cuda"
-    probe = ("probe", "--device", device, "--output", str(out / "probe.json"), *(["--encoders", "nature"] * small))
+    probe = ("probe", "--device", device, "--output", str(out / "probe.json"), *(SMALL_PROBE * small))
     yield Step("probe", (python, check, *probe), 120)
     curves = ("curves", "--devices", device, "--store", str(out / "check"), "--output", str(out / "check.csv"))
     sizes = ("--preset", "smoke", "--steps", "1024", "--seeds", "2", "--evaluations", "1", "--workers", "1") * small
     yield Step("check", (python, check, *curves, *sizes), 180)
     for encoder in ("nature",) if small else options.encoders:
-        measured = ("--only", encoder, "bf16", "--output", str(out / f"benchmark-{encoder}.csv"))
+        measured: tuple[str, ...] = ("--only", encoder, "bf16", "--output", str(out / f"benchmark-{encoder}.csv"))
         if small:
-            measured = ("--contenders", "gpu", "--workers", "1", "--threads", "1", "--repeats", "1", "--steps", "1")
+            measured = ("--contenders", "gpu", "--workers", "1", "--threads", "1", "--repeats", "1", "--products", "20")
             measured += ("--only", "bf16", "--output", str(out / f"benchmark-{encoder}.csv"))
         yield Step(f"benchmark {encoder}", (python, benchmark, "--device", device, *measured), 240)
     plan = options.survey

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 import pandas as pd
 import torch
 from gymnasium import spaces
@@ -38,7 +39,7 @@ def network(name: str, size: int) -> nn.Module:
     """A classifier of square images."""
     if name == "efficientnet_lite0":
         return Classifier(name)
-    space = spaces.Box(0, 255, (3, size, size), dtype="uint8")  # type: ignore[arg-type]
+    space = spaces.Box(0, 255, (3, size, size), np.uint8)
     encoder = Nature(space)
     return nn.Sequential(encoder, nn.Linear(encoder.features_dim, CLASSES))
 
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=8, help="steps a measurement; the first is not counted")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--output", type=Path, help="CSV file to write")
     parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -80,8 +82,8 @@ def main() -> None:
         return
     rows = []
     for turn in range(options.rounds):
-        for name, shapes in NETWORKS.items():
-            for size, batch in shapes:
+        for name in options.networks:
+            for size, batch in NETWORKS[name]:
                 for step in STEPS:
                     what = [name, str(size), str(batch), step]
                     command = [sys.executable, __file__, "--measure", *what, "--steps", str(options.steps)]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from encoder_study import STEPS, planned
+from encoder_study import SEEDS, STEPS, planned
 from rich.console import Console
 
 from lcd.agents import load_policy
@@ -42,7 +42,7 @@ WEIGHTS = (0.01, 0.1, 1.0)
 
 def loss_and_peak(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
     """Harmonization loss of a run's final policy, and the mean peak of its importance maps."""
-    policy, _ = load_policy(store.load(run).folder / "policy.safetensors")
+    policy, _ = load_policy(store.load(run).folder / "policy.safetensors", ask_hubs=True)
     images = references.inputs.requires_grad_()
     with twice_differentiable():
         scores = policy_scores(policy)(images)
@@ -58,18 +58,20 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"), help="folder of the runs")
     parser.add_argument("--games", default=",".join(GAMES), help="only these games")
     parser.add_argument("--steps", type=int, default=STEPS, help="environment steps of each learner")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="of each learner")
+    parser.add_argument("--weights", type=float, nargs="+", default=WEIGHTS, help="of the harmonizer's loss")
     options = parser.parse_args()
     torch.set_num_threads(1)
     store, found = Store(options.store), []
     for game in options.games.split(","):
-        plan = harmonized_plan(planned(game, options.steps), *WEIGHTS)
+        plan = harmonized_plan(planned(game, options.steps, options.seeds), *options.weights)
         with PlanDisplay(plan) as display:
             runs = measure_harmonization(plan, store, listener=display)
         cells = plan.games[0].cells
         references = unseen_references(cells[0], FRAMES)
         runs = runs.join(pd.DataFrame([loss_and_peak(run, store, references) for run in cells]))
         plain = runs[runs["harmonizer"] == 0]
-        for weight in WEIGHTS:
+        for weight in options.weights:
             both = pd.concat([plain, runs[runs["harmonizer"] == weight]])
             found.append(effect_table(both, (*MEASURES, "loss", "peak")).assign(weight=weight))
         table = pd.concat(found, ignore_index=True).drop(columns="learning")

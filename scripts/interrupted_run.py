@@ -18,28 +18,42 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lcd.agents import load_policy
 from lcd.envs import ProcgenOptions
-from lcd.experiments.presets import PRESETS
 from lcd.experiments.run import train
-from lcd.experiments.settings import Evaluation, RunSettings
+from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.teachers.library import shipped_teacher
 
 TIMES = ("time/fps", "time/time_elapsed")
 """Columns of the log that differ from run to run."""
 
+HYPERPARAMETERS = Hyperparameters(
+    num_envs=32,
+    rollout_steps=32,
+    minibatches=4,
+    epochs=3,
+    learning_rate=5e-4,
+    gamma=0.999,
+    gae_lambda=0.95,
+    clip_range=0.2,
+    entropy=0.01,
+    mixing=0.0,
+    memory=0,
+)
+"""Of the run; those of a preset may change, and then the committed table could not be made again."""
+
+ROLLOUTS = 40
+
 LONGEST = 1800.0
 """Seconds after which a run that nobody kills is taken to hang."""
 
 
-def settings() -> RunSettings:
+def settings(rollouts: int) -> RunSettings:
     """A run of imitation from pixels: two drawings of each game, a teacher, a twin to be restored."""
-    hyper = replace(PRESETS["quick"].hyperparameters, num_envs=32, rollout_steps=32, minibatches=4)
-    steps = 40 * hyper.rollout
+    steps = rollouts * HYPERPARAMETERS.rollout
     evaluation = Evaluation((0, steps // 2, steps), 8, inverse_temperatures=(1.0, 2.0))
     return RunSettings(
         ProcgenOptions("coinrun", num_levels=200),
@@ -48,12 +62,12 @@ def settings() -> RunSettings:
         0,
         steps,
         evaluation,
-        hyperparameters=hyper,
+        hyperparameters=HYPERPARAMETERS,
         teacher="shipped",
     )
 
 
-def carry_out(folder: Path) -> None:
+def carry_out(folder: Path, rollouts: int) -> None:
     """Train in a new workspace, from the checkpoint if there is one, and leave the results in ``folder/done``."""
     import torch
 
@@ -63,7 +77,12 @@ def carry_out(folder: Path) -> None:
         place = Path(workspace) / "run"
         place.mkdir()
         result = train(
-            settings(), place, teacher=teacher, device="cpu", checkpoint=folder / "run.pt", checkpoint_seconds=1.0
+            settings(rollouts),
+            place,
+            teacher=teacher,
+            device="cpu",
+            checkpoint=folder / "run.pt",
+            checkpoint_seconds=1.0,
         )
         result.episodes.to_csv(place / "episodes.csv", index=False)
         place.rename(folder / "done")
@@ -77,14 +96,15 @@ def outcome(folder: Path) -> dict[str, Any]:
     return {"log": log} | files
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, rollouts: int) -> subprocess.Popen[bytes]:
     """Begin the run, or go on with it, in a process of its own."""
     errors = (folder / "errors.txt").open("w")
     with errors:
-        return subprocess.Popen([sys.executable, __file__, "--child", str(folder)], stderr=errors)
+        command = [sys.executable, __file__, "--child", str(folder), "--rollouts", str(rollouts)]
+        return subprocess.Popen(command, stderr=errors)
 
 
-def rows(kills: int, seed: int) -> Iterator[dict[str, Any]]:
+def rows(kills: int, seed: int, rollouts: int = ROLLOUTS) -> Iterator[dict[str, Any]]:
     """Kill runs, and tell after each that ended: signals sent so far, runs compared, those that differed, and why."""
     draw = random.Random(seed)
     found: dict[str, Any] = {"kills": 0, "runs": 0, "lost": 0, "examples": []}
@@ -92,7 +112,7 @@ def rows(kills: int, seed: int) -> Iterator[dict[str, Any]]:
         undisturbed = Path(temporary) / "undisturbed"
         undisturbed.mkdir()
         began = time.monotonic()
-        if start(undisturbed).wait(LONGEST):
+        if start(undisturbed, rollouts).wait(LONGEST):
             raise RuntimeError((undisturbed / "errors.txt").read_text())
         whole = time.monotonic() - began
         expected = outcome(undisturbed)
@@ -100,7 +120,7 @@ def rows(kills: int, seed: int) -> Iterator[dict[str, Any]]:
             folder = Path(temporary) / f"disturbed-{found['runs']}"
             folder.mkdir()
             while not (folder / "done").exists():
-                process = start(folder)
+                process = start(folder, rollouts)
                 more = found["kills"] < kills
                 try:
                     process.wait(draw.uniform(0, whole / 2) if more else LONGEST)
@@ -124,13 +144,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, metavar="N", help="SIGKILLs to send")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--rollouts", type=int, default=ROLLOUTS, help="of the run")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        carry_out(options.child)
+        carry_out(options.child, options.rollouts)
         return
     found: dict[str, Any] = {}
-    for found in rows(options.kills, options.seed):
+    for found in rows(options.kills, options.seed, options.rollouts):
         print(f"{found['kills']} kills, {found['runs']} runs, {found['lost']} of them differ", flush=True)
     for example in found.get("examples", []):
         print(f"  LOST {example}")

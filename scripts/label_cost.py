@@ -39,15 +39,15 @@ class TimedTeacher:
         return labels
 
 
-def measure(game: str, rollouts: int) -> dict[str, Any]:
+def measure(game: str, rollouts: int, num_envs: int = NUM_ENVS, rollout_steps: int = ROLLOUT_STEPS) -> dict[str, Any]:
     """One row of the table."""
     path, card = shipped_teacher(game)
     teacher = TimedTeacher(load_policy(path)[0])
-    env = TaughtVecEnv(ProcgenVecEnv(ProcgenOptions(game, num_levels=200), NUM_ENVS, "both"))
-    student = DAgger(env=env, teacher=teacher, n_steps=ROLLOUT_STEPS, seed=0, device="cpu")
-    student.learn(NUM_ENVS * ROLLOUT_STEPS)
+    env = TaughtVecEnv(ProcgenVecEnv(ProcgenOptions(game, num_levels=200), num_envs, "both"))
+    student = DAgger(env=env, teacher=teacher, n_steps=rollout_steps, seed=0, device="cpu")
+    student.learn(num_envs * rollout_steps)
     before, started = teacher.seconds, time.process_time()
-    steps = rollouts * NUM_ENVS * ROLLOUT_STEPS
+    steps = rollouts * num_envs * rollout_steps
     student.learn(steps, reset_num_timesteps=False)
     labels = 1e6 * (teacher.seconds - before) / steps
     rest = 1e6 * (time.process_time() - started) / steps - labels
@@ -59,10 +59,15 @@ def main() -> None:
     """Measure all games and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rollouts", type=int, default=2)
+    parser.add_argument("--games", nargs="+", default=shipped_games(), choices=shipped_games(), metavar="GAME")
+    parser.add_argument("--num-envs", type=int, default=NUM_ENVS, help="games at a time")
+    parser.add_argument("--rollout-steps", type=int, default=ROLLOUT_STEPS, help="steps of a game in a rollout")
     parser.add_argument("--output", type=Path, help="CSV file to write")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    table = pd.DataFrame([measure(game, options.rollouts) for game in shipped_games()])
+    table = pd.DataFrame(
+        [measure(game, options.rollouts, options.num_envs, options.rollout_steps) for game in options.games]
+    )
     table = table.round({"labels": 1, "rest": 1, "share": 3})
     print(table.to_string(index=False))
     if options.output:

@@ -37,6 +37,7 @@ from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.intervals import cell_samples, degrees_of_freedom
 from lcd.measurement.rule import NEGLIGIBLE
 from lcd.measurement.scores import PRIMARY, cell_scores, learning_curves, mean_curves, played_by
+from lcd.studies.pipeline import normalisation_of
 from lcd.studies.survey.plan import Survey
 
 PREDICTIONS = {
@@ -101,8 +102,9 @@ def measure_hard(names: Sequence[str], store: Store) -> Iterator[dict[str, pd.Da
         with PlanDisplay(plan) as display:
             execute(plan, store, listener=display)
         episodes = played_by(pd.concat([store.load(run).episodes for run in game.cells], ignore_index=True))
-        curves = learning_curves(episodes, game.normalisation)
-        yield {"curves": curves, "scores": cell_scores(episodes, game.normalisation, game.budget)}
+        constants = normalisation_of(game, store)
+        curves = learning_curves(episodes, constants)
+        yield {"curves": curves, "scores": cell_scores(episodes, constants, game.budget)}
 
 
 def enter(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:

@@ -24,28 +24,28 @@ from lcd.envs.procgen.saved_state import SavedState
 NUM_ENVS, REPEATS = 64, 9
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+def timed(work: Callable[[], Any], repeats: int) -> tuple[float, Any]:
     """Median time of some repeats in microseconds a game, and what the last one gave."""
     seconds, result = [], None
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         started = time.perf_counter()
         result = work()
         seconds.append(time.perf_counter() - started)
     return float(np.median(seconds)) / NUM_ENVS * 1e6, result
 
 
-def measure(game: str) -> dict[str, Any]:
+def measure(game: str, repeats: int = REPEATS) -> dict[str, Any]:
     """One row of the table."""
     batch = ProcgenBatch(ProcgenOptions(game), NUM_ENVS, "semantic", seed=0)
     random = np.random.default_rng(0)
-    step, _ = timed(lambda: batch.step(random.integers(15, size=NUM_ENVS).astype(np.int32)))
-    save, saved = timed(lambda: [batch.saved_state(index) for index in range(NUM_ENVS)])
-    parse, states = timed(lambda: [SavedState(data) for data in saved])
+    step, _ = timed(lambda: batch.step(random.integers(15, size=NUM_ENVS).astype(np.int32)), repeats)
+    save, saved = timed(lambda: [batch.saved_state(index) for index in range(NUM_ENVS)], repeats)
+    parse, states = timed(lambda: [SavedState(data) for data in saved], repeats)
     row = {"game": game, "step": step, "save": save, "take_apart": parse}
     if game in TERRAINS:
-        row["find_way"], routes = timed(lambda: [Route(game, state) for state in states])
+        row["find_way"], routes = timed(lambda: [Route(game, state) for state in states], repeats)
         pairs = list(zip(routes, states, strict=True))
-        row["look_up"], _ = timed(lambda: [route.remaining(*position(state)) for route, state in pairs])
+        row["look_up"], _ = timed(lambda: [route.remaining(*position(state)) for route, state in pairs], repeats)
     row["bytes"] = int(np.mean([len(data) for data in saved]))
     row["entities"] = round(float(np.mean([len(state.entities) for state in states])), 1)
     batch.close()
@@ -55,9 +55,11 @@ def measure(game: str) -> dict[str, Any]:
 def main() -> None:
     """Measure all games and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--games", nargs="+", default=GAMES, choices=GAMES, metavar="GAME")
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--output", type=Path, help="CSV file to write")
     options = parser.parse_args()
-    table = pd.DataFrame([measure(game) for game in GAMES]).round(1)
+    table = pd.DataFrame([measure(game, options.repeats) for game in options.games]).round(1)
     print(table.to_string(index=False))
     if options.output:
         table.to_csv(options.output, index=False)

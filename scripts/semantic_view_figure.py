@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, class_names, paint
@@ -17,12 +18,12 @@ NUM_ENVS, STEPS, HOLD = 32, 240, 4
 COLUMNS = 4
 
 
-def play(game: str, mode: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def play(game: str, mode: str, seed: int, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Frames and label maps from random play that holds each action for a few steps."""
     batch = ProcgenBatch(ProcgenOptions(game, distribution_mode=mode), NUM_ENVS, "both", seed=seed)
     rng = np.random.default_rng(1)
     frames, labels = [], []
-    for step in range(STEPS):
+    for step in range(steps):
         if step % HOLD == 0:
             actions = rng.choice([1, 2, 5, 7, 7, 8, 8, 4, 9, 9, 10, 11, 12], NUM_ENVS)
         seen = batch.step(actions).observations
@@ -34,12 +35,12 @@ def play(game: str, mode: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(frames), np.concatenate(labels)
 
 
-def choose_moments(game: str) -> tuple[list[tuple[np.ndarray, np.ndarray]], set[int]]:
+def choose_moments(game: str, steps: int) -> tuple[list[tuple[np.ndarray, np.ndarray]], set[int]]:
     """One moment a mode, each with as many classes as possible that the earlier ones lack."""
     moments: list[tuple[np.ndarray, np.ndarray]] = []
     shown: set[int] = set()
     for seed, mode in enumerate(MODES, start=8):
-        frames, labels = play(game, mode, seed)
+        frames, labels = play(game, mode, seed, steps)
         borders = (labels[:, :, 1:] != labels[:, :, :-1]).sum(axis=(1, 2))
         present = [set(np.flatnonzero(np.bincount(image.ravel(), minlength=65) >= 4).tolist()) for image in labels]
         scores = [3 * len(seen - shown) + len(seen) + count / 200 for seen, count in zip(present, borders, strict=True)]
@@ -49,9 +50,9 @@ def choose_moments(game: str) -> tuple[list[tuple[np.ndarray, np.ndarray]], set[
     return moments, shown
 
 
-def draw_game(axes: list[list[Axes]], legend: Axes, game: str) -> None:
+def draw_game(axes: list[list[Axes]], legend: Axes, game: str, steps: int) -> None:
     """Frames above, label maps below, and what the colours mean."""
-    moments, shown = choose_moments(game)
+    moments, shown = choose_moments(game, steps)
     for (frame_axis, label_axis), (frame, labels) in zip(axes, moments, strict=True):
         for axis, image in ((frame_axis, frame), (label_axis, paint(labels))):
             axis.imshow(image, interpolation="nearest")
@@ -65,28 +66,30 @@ def draw_game(axes: list[list[Axes]], legend: Axes, game: str) -> None:
     legend.legend(handles=patches, loc="center left", fontsize=5.5, frameon=False, handlelength=1, borderpad=0)
 
 
-def draw(path: Path) -> None:
+def draw(games: Sequence[str], steps: int) -> Figure:
     """Draw the figure."""
-    rows = -(-len(GAMES) // COLUMNS)
-    figure = plt.figure(figsize=(4.1 * COLUMNS, 2.1 * rows), dpi=100)
+    rows = -(-len(games) // COLUMNS)
+    figure = Figure(figsize=(4.1 * COLUMNS, 2.1 * rows), dpi=100)
     outer = figure.add_gridspec(
         rows, COLUMNS, left=0.005, right=0.995, bottom=0.005, top=0.975, wspace=0.02, hspace=0.12
     )
-    for place, game in enumerate(GAMES):
+    for place, game in enumerate(games):
         inner = outer[place // COLUMNS, place % COLUMNS].subgridspec(
             2, len(MODES) + 1, width_ratios=[1] * len(MODES) + [0.9], wspace=0.03, hspace=0.03
         )
         axes = [[figure.add_subplot(inner[row, column]) for row in range(2)] for column in range(len(MODES))]
-        draw_game(axes, figure.add_subplot(inner[:, -1]), game)
-    figure.savefig(path)
-    plt.close(figure)
+        draw_game(axes, figure.add_subplot(inner[:, -1]), game, steps)
+    return figure
 
 
 def main() -> None:
     """Draw it where the user wants it."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--games", nargs="+", default=GAMES, choices=GAMES, metavar="GAME")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of random play, from which moments are chosen")
     parser.add_argument("--output", type=Path, default=Path("docs/semantic-view.png"), help="PNG file to write")
-    draw(parser.parse_args().output)
+    options = parser.parse_args()
+    draw(options.games, options.steps).savefig(options.output)
 
 
 if __name__ == "__main__":

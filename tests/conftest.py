@@ -1,9 +1,12 @@
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+pytest_plugins = ["costly"]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -23,3 +26,38 @@ def three_threads():
     torch.set_num_threads(3)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The finished runs of the tiny plan, trained once for all tests of a test run; they are for reading only."""
+    from tiny import shared_folder, tiny_runs
+
+    return tiny_runs(shared_folder(tmp_path_factory.getbasetemp()) / "tiny")
+
+
+@pytest.fixture
+def trained_copy(trained, tmp_path):
+    """The same runs where commands keep them by default, to add to and to damage."""
+    from lcd.experiments.store import Store
+    from lcd.io.files import DEFAULT_STORE
+
+    return Store(shutil.copytree(trained.store.root, tmp_path / DEFAULT_STORE))
+
+
+@pytest.fixture
+def short_timing(monkeypatch):
+    """Speeds are measured for a moment only."""
+    monkeypatch.setattr("lcd.experiments.timing.SECONDS", 0.02)
+
+
+@pytest.fixture
+def tiny_preset(monkeypatch):
+    """The tiny plan's preset, by the name `tiny`, for commands and plans of surveys in this process."""
+    from tiny import TINY
+
+    from lcd.experiments.presets import PRESETS
+
+    for module in ("lcd.studies.pipeline", "lcd.studies.survey.plan"):
+        monkeypatch.setattr(f"{module}.PRESETS", {**PRESETS, "tiny": TINY})
+    return "tiny"

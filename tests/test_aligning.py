@@ -6,19 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import lcd
 from gymnasium import spaces
 from PIL import Image
 from test_alignment import SIZE, judge, true_importance
-from test_command_line import lcd
 from tiny import TINY
 
 from lcd.agents import EncoderPolicy, load_policy, save_policy
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.measuring import COLUMNS, align
 from lcd.alignment.references import ReferenceMaps
-from lcd.cli.align import _unseen_levels
 from lcd.envs.family import game_options
 from lcd.experiments.plan import plan_game
+from lcd.studies.aligning import unseen_levels
 
 
 def test_a_network_aligned_with_its_reference_scores_high_in_every_aspect():
@@ -124,10 +124,10 @@ def test_maps_of_a_policy_with_a_frozen_backbone_reach_the_image(encoder):
 def test_a_policy_is_measured_on_unseen_levels_in_the_appearance_of_its_training():
     plan = plan_game(game_options("maze", distribution_mode="hard", appearance=("monochrome",)), TINY)
     run = plan.cells[0]
-    levels = _unseen_levels({"run": run.as_dict()})
+    levels = unseen_levels({"run": run.as_dict()})
     assert levels == run.options.unseen_levels(run.options.num_levels)
     assert levels.distribution_mode == "hard"
-    assert _unseen_levels({}) is None
+    assert unseen_levels({}) is None
 
 
 def test_images_and_folders_that_do_not_fit_are_refused_beforehand(tmp_path, policy):

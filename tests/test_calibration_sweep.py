@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_command_line import lcd
+from commands import lcd
 
 from lcd.envs import ProcgenOptions
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
@@ -205,8 +205,12 @@ def starting_scores(sweep, store):
     return np.concatenate(starts)
 
 
-def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path):
-    arguments = ["calibrate", "--dials", "noise", "--values", "0,1", "--steps", "8192", "--seeds", "1"]
+def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path, monkeypatch):
+    """At an eighth of the usual number of games."""
+    few = replace(PRESET.hyperparameters, num_envs=8, minibatches=2)
+    small = replace(PRESET, steps=1024, seeds=1, evaluation_episodes=8, hyperparameters=few)
+    monkeypatch.setattr("lcd.studies.calibration.sweep.PRESET", small)
+    arguments = ["calibrate", "--dials", "noise", "--values", "0,1", "--steps", "1024", "--seeds", "1"]
     places = ["--out", "out", "--store", "runs"]
     first = lcd(*arguments, *places, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -216,9 +220,9 @@ def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path):
     assert len(pd.read_csv(tmp_path / "out" / "alternatives.csv")) == len(SPLITS) * len(SCORES) * len(LEVELS)
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert len(scores) == 2 * 4 * 2  # values, cells, kinds of level
-    sweep, store = Sweep(("noise",), (0, 1), preset=replace(PRESET, steps=8192, seeds=1)), Store(tmp_path / "runs")
+    sweep, store = Sweep(("noise",), (0, 1), preset=small), Store(tmp_path / "runs")
     assert np.allclose(sweep_scores(sweep, store)["area"], scores["area"], atol=1e-6)
-    half = sweep_scores(sweep, store, 4096)
+    half = sweep_scores(sweep, store, 512)
     assert half["final"].to_numpy() == pytest.approx(2 * half["area"].to_numpy() - starting_scores(sweep, store))
     again = lcd(*arguments, *places, cwd=tmp_path)
     assert again.stderr.count("found in the store") == 6  # of 8: noise is not in label maps

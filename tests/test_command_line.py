@@ -1,29 +1,26 @@
 import inspect
-import subprocess
-import sys
 
 import pytest
+from commands import lcd, lcd_process
 from rich.table import Table
 
+from lcd.cli import align as commands_align
 from lcd.cli import calibrate as calibration
 from lcd.cli import diagnose as commands_diagnose
+from lcd.cli import pretrain as commands_pretrain
 from lcd.cli import survey
 from lcd.cli.arguments import encoder_names
 from lcd.cli.console import plain_console
 from lcd.cli.display import verdict_text
-from lcd.cli.main import main
 from lcd.experiments.processes import _sentence
 from lcd.io.files import DEFAULT_STORE
 from lcd.measurement.intervals import Interval
 from lcd.measurement.verdict import Verdict
+from lcd.studies.aligning import align_network
 from lcd.studies.calibration.calibration import calibrate
-from lcd.studies.pipeline import diagnose
-from lcd.studies.survey.survey import carry_out
-
-
-def lcd(*arguments, cwd):
-    command = [sys.executable, "-m", "lcd.cli.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=400)
+from lcd.studies.diagnosing import diagnose
+from lcd.studies.pretraining import pretrain
+from lcd.studies.survey.survey import survey as survey_function
 
 
 @pytest.mark.parametrize(
@@ -49,7 +46,7 @@ def lcd(*arguments, cwd):
         (["survey", "procgen-easy", "--workers", "10000000"], ["--workers", "1,024"]),
         (["watch", "maze", "--max-steps", "1000000000"], ["--max-steps", "20,000"]),
         (["watch", "maze", "--seed", "10000000000000"], ["--seed", "2,147,483,647"]),
-        (["pretrain", "maze", "--objective", "autoencoding", "--frames", "1000000M"], ["frames", "memory"]),
+        (["pretrain", "maze", "--objective", "autoencoding", "--frames", "100M"], ["frames", "memory"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--epochs", "1000000000"], ["--epochs", "10,000"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--seed", "9999999999"], ["--seed", "2,147,483,647"]),
         (["align", "efficientnet_lite0", "--count", "1000000000"], ["--count", "100,000"]),
@@ -109,22 +106,16 @@ def lcd(*arguments, cwd):
         (["align", "efficientnet_lite0", "--out", "."], [". is a folder: name a file"]),
     ],
 )
-def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(
-    tmp_path, monkeypatch, capsys, arguments, words
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["lcd", *arguments])
-    with pytest.raises(SystemExit) as left:
-        main()
-    said = capsys.readouterr().err
-    assert left.value.code == 2, said
-    assert "Traceback" not in said
-    assert all(word in said for word in words), said
+def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):
+    refused = lcd(*arguments, cwd=tmp_path)
+    assert refused.returncode == 2, refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert all(word in refused.stderr for word in words), refused.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_ends_with_the_sentence_and_the_status(tmp_path):
-    result = lcd("diagnose", "starpilto", cwd=tmp_path)
+    result = lcd_process("diagnose", "starpilto", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "Error: Unknown game 'starpilto': did you mean starpilot?\n"
 
@@ -164,17 +155,19 @@ def test_a_pickle_as_teacher_is_refused_without_being_read_as_one(tmp_path):
     assert not (tmp_path / "exploded").exists()
 
 
-def test_dry_run_prints_the_plan_with_its_time_and_writes_nothing(tmp_path):
-    result = lcd("diagnose", "maze", "--preset", "smoke", "--dry-run", cwd=tmp_path)
+@pytest.mark.usefixtures("short_timing")
+def test_dry_run_prints_the_plan_with_its_time_and_writes_nothing(tmp_path, tiny_preset):
+    result = lcd("diagnose", "maze", "--preset", tiny_preset, "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "8 runs" in result.stdout
     assert "imitation" in result.stdout
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
+@pytest.mark.usefixtures("short_timing")
+def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path, tiny_preset):
     names = "scratch,random,small:32,slow-features"
-    result = lcd("diagnose", "maze", "--preset", "smoke", "--encoders", names, "--dry-run", cwd=tmp_path)
+    result = lcd("diagnose", "maze", "--preset", tiny_preset, "--encoders", names, "--dry-run", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "20 runs" in result.stdout  # 8 of the diagnosis, 2 seeds x 2 ways to learn x 3 encoders
     assert all(name in result.stdout for name in ("random", "small:32", "slow-features"))
@@ -182,9 +175,33 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "entrance",
-    [diagnose, carry_out, calibrate, commands_diagnose.command, survey.command, calibration.command],
+    ("command", "function"),
+    [
+        (commands_diagnose.command, diagnose),
+        (survey.command, survey_function),
+        (commands_align.command, align_network),
+        (commands_pretrain.command, pretrain),
+    ],
 )
+def test_a_command_and_its_function_have_the_same_options_and_defaults(command, function):
+    of_command, of_function = (
+        {name: each.default for name, each in inspect.signature(made).parameters.items()}
+        for made in (command, function)
+    )
+    assert of_command.pop("dry_run", False) is False
+    for tells in ("listener", "report"):
+        of_function.pop(tells, None)
+    if "mode" in of_command:
+        of_command["distribution_mode"] = of_command.pop("mode")
+    assert of_command.keys() == of_function.keys()
+    lists = {name for name, default in of_function.items() if default == ()}  # "" in a command, names at commas
+    assert {of_command[name] for name in lists} <= {""}
+    files = {"out"}  # a command always writes
+    for name in of_function.keys() - lists - files:
+        assert of_command[name] == of_function[name], name
+
+
+@pytest.mark.parametrize("entrance", [calibrate, calibration.command])
 def test_runs_are_kept_in_the_same_folder_however_they_are_asked_for(entrance):
     assert inspect.signature(entrance).parameters["store"].default is DEFAULT_STORE
 
@@ -204,17 +221,13 @@ def test_names_of_encoders_keep_their_numbers(text, found):
 
 def test_help_and_games_are_quick_and_quiet(tmp_path):
     assert "diagnose" in lcd("--help", cwd=tmp_path).stdout
-    games = lcd("games", cwd=tmp_path)
+    games = lcd_process("games", cwd=tmp_path)
     assert games.stderr == ""
     assert games.stdout.count("lcd/") == 16
 
 
-def test_brackets_in_paths_and_sentences_are_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["lcd", "watch", "maze", "--max-steps", "2", "--out", "a[b].gif"])
-    with pytest.raises(SystemExit):
-        main()
-    assert "a[b].gif" in capsys.readouterr().out
+def test_brackets_in_paths_and_sentences_are_printed(tmp_path, capsys):
+    assert "a[b].gif" in lcd("watch", "maze", "--max-steps", "2", "--out", "a[b].gif", cwd=tmp_path).stdout
     unknown = Interval(0.5, float("nan"), float("nan"), over="nothing")
     table = Table("demand", title="[none]")
     table.add_row(str(unknown))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
+import damaged_files
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
-
-from damaged_files import rows
+from running import run_script
 
 
 @pytest.mark.parametrize("seed", [11])
-def test_damaged_files_are_refused_in_a_sentence_or_still_valid(seed):
-    table = rows(44, seed)
+def test_damaged_files_are_refused_in_a_sentence_or_still_valid(seed, monkeypatch, capsys):
+    rows, tables = damaged_files.rows, []
+
+    def kept(count, seed):
+        tables.append(rows(count, seed))
+        return tables[0]
+
+    monkeypatch.setattr(damaged_files, "rows", kept)
+    assert run_script(damaged_files, "--count", 44, "--seed", seed) == 0
+    (table,) = tables
     for row in table:
         assert row["tried"] == row["refused"] + row["accepted"] + row["faults"] == 2, row
         assert row["faults"] == 0, row["examples"]
     assert sum(row["refused"] for row in table) > 22
+    printed = capsys.readouterr().out
+    assert all(row["kind"] in printed for row in table)

@@ -1,4 +1,5 @@
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import matplotlib as mpl
@@ -8,6 +9,8 @@ import pytest
 from test_scores import BUDGET, episode_table
 
 from lcd.analyses.diagnosis_figure import draw_diagnosis
+from lcd.cli.errors import BAD_INPUT, exit_status, sentence
+from lcd.cli.main import main
 from lcd.experiments.plan import FORMAT as PLAN_FORMAT
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.intervals import demand_table
@@ -102,6 +105,50 @@ def test_plot_without_an_installed_figure_says_what_to_do(found, monkeypatch):
     monkeypatch.setattr(figures, "entry_points", lambda **_: ())
     with pytest.raises(RuntimeError, match="pip install"):
         found.plot()
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ((), r"^No figure 'diagnosis' is registered"),
+        (
+            (EntryPoint("diagnosis", "lcd.analyses.gone:draw", figures.GROUP),),
+            r"^The figure .*gone.* be imported",
+        ),
+        ((EntryPoint("diagnosis", "lcd.analyses:gone", figures.GROUP),), r"^The figure .*gone.* be imported"),
+    ],
+)
+def test_a_figure_that_an_old_installation_lacks_is_one_sentence(found, monkeypatch, entries, why):
+    monkeypatch.setattr(figures, "entry_points", lambda **_: entries)
+    with pytest.raises(ValueError, match=why) as caught:
+        found.plot()
+    assert exit_status(caught.value) == BAD_INPUT
+    assert sentence(caught.value) == str(caught.value)
+    assert str(caught.value).endswith("make install).")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["diagnose", "maze", "--preset", "smoke"],
+        ["survey", "procgen-easy"],
+        ["calibrate"],
+        ["watch", "maze"],
+        ["taxonomy", "procgen-easy"],
+        ["report", "procgen-easy"],
+    ],
+)
+def test_a_figure_that_is_not_registered_is_told_before_any_work(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.setattr(figures, "entry_points", lambda **_: ())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["lcd", *command])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == BAD_INPUT
+    said = capsys.readouterr().err
+    assert "is registered in the entry points 'lcd.figures': install the package again" in " ".join(said.split())
+    assert "Traceback" not in said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

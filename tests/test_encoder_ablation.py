@@ -7,10 +7,10 @@ from io import StringIO
 import numpy as np
 import pandas as pd
 import pytest
+from commands import lcd
 from rich.console import Console
 from scipy import stats
-from test_command_line import lcd
-from tiny import TINY
+from tiny import GAME, TINY
 
 from lcd.agents import save_backbone
 from lcd.agents.encoders.convolutional import Small
@@ -197,8 +197,9 @@ def test_an_encoder_trained_with_the_games_state_is_privileged(tmp_path, card, p
     assert _is_privileged(f"small@{tmp_path / 'encoder.safetensors'}") == privileged
 
 
-def test_every_encoder_of_an_ablation_can_be_timed(tmp_path):
-    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small", "--dry-run"]
+@pytest.mark.usefixtures("short_timing")
+def test_every_encoder_of_an_ablation_can_be_timed(tmp_path, tiny_preset):
+    options = ["--preset", tiny_preset, "--seeds", "1", "--encoder", "small", "--dry-run"]
     encoders = "scratch,random,segmentation,segmentation+tuned,harmonized"
     done = lcd("diagnose", "maze", *options, "--encoders", encoders, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -250,17 +251,18 @@ def test_an_encoder_is_pretrained_again_for_another_appearance(tmp_path, monkeyp
     assert len(pretrained) == len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_diagnosis_compares_other_encoders(tmp_path):
-    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small"]
-    done = lcd("diagnose", "maze", *options, "--encoders", "scratch,random,segmentation", cwd=tmp_path)
+@pytest.mark.usefixtures("trained_copy")
+def test_a_diagnosis_compares_other_encoders(tmp_path, tiny_preset):
+    options = ["--preset", tiny_preset, "--seeds", "1", "--train-teacher"]
+    done = lcd("diagnose", GAME, *options, "--encoders", "scratch,random,segmentation", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path / "diagnoses" / "maze-smoke" / "encoders.csv")
+    table = pd.read_csv(tmp_path / "diagnoses" / f"{GAME}-tiny" / "encoders.csv")
     assert table["encoder"].tolist() == ["random", "random", "segmentation", "segmentation"]
     assert table["privileged"].tolist() == [False, False, True, True]
     assert table["learning"].tolist() == ["imitation", "rl"] * 2
     assert "Other encoders" in done.stdout
     for wrong, sentence in (("resnet", "Unknown encoder 'resnet'"), ("small@missing.pt", "no file of weights")):
-        refused = lcd("diagnose", "maze", *options, "--out", "refused", "--encoders", wrong, cwd=tmp_path)
+        refused = lcd("diagnose", GAME, *options, "--out", "refused", "--encoders", wrong, cwd=tmp_path)
         assert (refused.returncode, sentence in refused.stderr) == (2, True)
     assert not (tmp_path / "refused").exists()
 

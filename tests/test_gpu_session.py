@@ -9,18 +9,17 @@ import sys
 import time
 from pathlib import Path
 
+import benchmark
+import gpu_check
+import gpu_session
 import pandas as pd
 import pytest
+from gpu_session import Step, session
+from running import run_script
+
+from lcd.experiments.presets import PRESETS
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-
-import benchmark  # noqa: E402
-import gpu_check  # noqa: E402
-import gpu_session  # noqa: E402
-from gpu_session import Step, session  # noqa: E402
-
-from lcd.experiments.presets import PRESETS  # noqa: E402
 
 
 def python(name, code, **bounds):
@@ -85,6 +84,37 @@ def test_the_worth_of_a_session_comes_first(tmp_path):
     assert sum(step.most_seconds for step in steps[:-1]) < 14 * 60, "time must be left for the survey"
     options.rehearse = True
     assert not any("cuda" in step.command for step in gpu_session.steps(options))
+
+
+def test_the_rehearsal_carries_out_every_step(tmp_path, monkeypatch):
+    """In this process, but for what the benchmark measures and for the workers of a plan."""
+    from lcd.cli import main
+
+    def carry_out(step, seconds, log):
+        _, script, *arguments = step.command
+        if script == "-c":
+            status = run_script(main, *arguments[1:])
+        elif Path(script).name == "gpu_check.py":
+            status = run_script(gpu_check, *arguments)
+        else:
+            status = run_script(benchmark, *arguments)
+        return gpu_session.FAILED if status else gpu_session.DONE
+
+    monkeypatch.setattr(gpu_session, "carry_out", carry_out)
+    monkeypatch.setattr(gpu_session, "SMALLEST_SURVEY", gpu_session.SMALLEST_SURVEY + "evaluation_episodes = 2\n")
+    assert run_script(gpu_session, "--out", tmp_path, "--minutes", 60, "--rehearse") == 0
+    record = json.loads((tmp_path / "session.json").read_text())
+    assert {name: each["outcome"] for name, each in record.items()} == dict.fromkeys(
+        ("probe", "check", "benchmark nature", "survey"), "done"
+    )
+    probes = json.loads((tmp_path / "probe.json").read_text())
+    assert [each["learning"] for each in probes] == ["rl", "imitation"]
+    assert all(each["gradient differs by"] == 0 for each in probes)  # nothing is recorded on a CPU
+    curves = pd.read_csv(tmp_path / "check.csv")
+    assert curves.groupby("seed")["step"].apply(list).to_dict() == {0: [0, 1024], 1: [0, 1024]}
+    (row,) = pd.read_csv(tmp_path / "benchmark-nature.csv").to_dict("records")
+    assert row["gflops"] > 0
+    assert (tmp_path / "survey" / "maze" / "diagnosis.json").is_file()
 
 
 def test_curves_of_the_devices_are_compared_over_seeds():

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from commands import lcd
 from test_agents_pretrained_encoders import policy
 from test_alignment_data import click
-from test_command_line import lcd
+from tiny import GAME
 from torch import nn
 
 from lcd.agents import TrainingDiverged
@@ -118,9 +119,10 @@ def test_effects_compare_seeds_with_themselves():
     assert effects.loc["alignment", "low"] == pytest.approx(0.2)  # seeds differ, their changes do not
 
 
-def test_the_command_measures_learners_of_a_game(tmp_path):
-    options = ["--preset", "smoke", "--steps", "1024", "--seeds", "1", "--encoder", "small"]
-    done = lcd("harmonize", "maze", *options, cwd=tmp_path)
+@pytest.mark.usefixtures("trained_copy")
+def test_the_command_measures_learners_of_a_game(tmp_path, tiny_preset, monkeypatch):
+    monkeypatch.setattr("lcd.studies.harmonization.FRAMES", 24)
+    done = lcd("harmonize", GAME, "--preset", tiny_preset, "--seeds", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "harmonization.csv")
     assert sorted(zip(table["learning"], table["harmonizer"], strict=True)) == [

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from tiny import TINY
+from tiny import GAME, TINY
 
 from lcd.agents import save_policy
 from lcd.agents.policy import EncoderPolicy
@@ -25,13 +25,13 @@ from lcd.experiments.settings import RunSettings
 
 @pytest.fixture
 def plan(tmp_path):
-    env = ProcgenVecEnv(ProcgenOptions("maze"), 2, "semantic")
+    env = ProcgenVecEnv(ProcgenOptions(GAME), 2, "semantic")
     torch.manual_seed(0)
     policy = EncoderPolicy(env.observation_space, env.action_space, lambda _: 0.0, "small")
     env.close()
-    save_policy(policy, tmp_path / "teacher.safetensors", {"game": "maze"})
+    save_policy(policy, tmp_path / "teacher.safetensors", {"game": GAME})
     return plan_game(
-        "maze", replace(TINY, encoder="small"), teacher=GivenTeacher.from_file(tmp_path / "teacher.safetensors")
+        GAME, replace(TINY, encoder="small"), teacher=GivenTeacher.from_file(tmp_path / "teacher.safetensors")
     )
 
 
@@ -67,7 +67,7 @@ def test_a_saved_learner_keeps_its_harmonizer_and_its_backbones_learning_rate(pl
     model.learn(run.hyperparameters.rollout).save(tmp_path / "model.zip")
     given = {} if teacher is None else {"teacher": teacher}
     loaded = kind.load(tmp_path / "model.zip", env=env, device="cpu", learning_rate=5e-6, **given)
-    assert (loaded.harmonizer.game, loaded.harmonizer.weight) == ("maze", 1.0)
+    assert (loaded.harmonizer.game, loaded.harmonizer.weight) == (GAME, 1.0)
     loaded.learn(run.hyperparameters.rollout)
     env.close()
     assert [group["lr"] for group in loaded.policy.optimizer.param_groups] == pytest.approx([5e-6, 1e-4])

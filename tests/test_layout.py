@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from imports import imported, modules
 
 import lcd
 
@@ -28,27 +30,8 @@ LAYERS = (
 """Packages of `lcd`: each imports from itself and from those before it."""
 
 
-def modules() -> dict[str, Path]:
-    found = {}
-    for file in Path(lcd.__file__).parent.rglob("*.py"):
-        name = ".".join(["lcd", *file.relative_to(Path(lcd.__file__).parent).with_suffix("").parts])
-        found[name.removesuffix(".__init__")] = file
-    for folder in ("agents", "envs", "analyses"):  # reached through links, which rglob does not follow
-        for file in (ROOT / folder).rglob("*.py"):
-            found[".".join(["lcd", *file.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")] = file
-    return found
-
-
-def imported(file: Path, known: dict[str, Path]) -> set[str]:
-    """Modules that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{file} imports relatively"
-            names |= {full if (full := f"{node.module}.{alias.name}") in known else node.module for alias in node.names}
-    return names
+def known_modules() -> dict[str, Path]:
+    return {name: file for name, file in modules(ROOT).items() if file.parent.name != "tests"}
 
 
 def layer(module: str) -> int | None:
@@ -57,50 +40,60 @@ def layer(module: str) -> int | None:
 
 
 def test_arrows_point_one_way() -> None:
-    known = modules()
+    known = known_modules()
     assert len(known) > 100
     upwards = {
         f"{name} imports {other}"
         for name, file in known.items()
-        for other in imported(file, known)
+        for other in imported(file, ROOT)
         if (here := layer(name)) is not None and (there := layer(other)) is not None and there > here
     }
     assert not upwards
 
 
 def test_every_module_is_in_a_layer() -> None:
-    assert {name for name in modules() if layer(name) is None} == {"lcd", "lcd.__main__"}
+    assert {name for name in known_modules() if layer(name) is None} == {"lcd", "lcd.__main__"}
 
 
 def test_no_module_uses_the_old_names() -> None:
     """A user's own folders `envs` and `agents` would be imported in the place of the project's."""
-    known = modules()
+    known = known_modules()
     for name, file in known.items():
-        taken = {other.split(".")[0] for other in imported(file, known)} & {"envs", "agents", "analyses"}
+        taken = {other.split(".")[0] for other in imported(file, ROOT)} & {"envs", "agents", "analyses"}
         assert not taken, f"{name} imports {taken}"
 
 
 def test_measurement_is_pure() -> None:
     """Statistics import no torch, draw nothing and read no files."""
-    known = modules()
+    known = known_modules()
     libraries = {
         other.split(".")[0]
         for name, file in known.items()
         if name.startswith("lcd.measurement")
-        for other in imported(file, known)
+        for other in imported(file, ROOT)
     }
-    assert libraries - set(sys.stdlib_module_names) <= {"lcd", "numpy", "pandas", "scipy"}
+    assert libraries - set(sys.stdlib_module_names) <= {"lcd", "numpy", "pandas", "pydantic", "scipy"}
 
 
-def test_a_users_own_folders_do_not_break_it(tmp_path: Path) -> None:
+def test_a_users_own_folders_do_not_break_it(trained, trained_copy, tmp_path: Path) -> None:
     """Nearly every project of reinforcement learning has a folder of one of these names."""
     for name in ("envs", "agents", "analyses", "scripts", "tests"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "__init__.py").write_text("raise RuntimeError('a module of the user')\n")
+    missing = next(run for run in trained.plan.cells if run.seed == 0 and run.learning == "imitation")
+    shutil.rmtree(trained_copy.folder(missing))
     script = tmp_path / "run.py"
     script.write_text(
+        "import sys\n"
         "import lcd\n"
-        "found = lcd.diagnose('coinrun', 'smoke', seeds=1, workers=1, store='runs')\n"
+        "from lcd.agents import load_policy\n"
+        "from lcd.studies import pipeline\n"
+        "from lcd.teachers.library import shipped_teacher\n"
+        f"sys.path.append({str(Path(__file__).parent)!r})\n"
+        "from tiny import GAME, TINY\n"
+        "load_policy(shipped_teacher(GAME)[0])\n"  # its encoder is found by name
+        "pipeline.PRESETS = {**pipeline.PRESETS, 'tiny': TINY}\n"
+        "found = lcd.diagnose(GAME, 'tiny', seeds=1, train_teacher=True, workers=1)\n"
         "print(found.verdict.name)\n"
     )
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
@@ -109,3 +102,4 @@ def test_a_users_own_folders_do_not_break_it(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "inconclusive"  # a single seed never decides
+    assert trained_copy.has(missing)

@@ -32,6 +32,7 @@ from lcd.io.limits import (
     MOST_SEEDS,
     MOST_STEPS,
     path,
+    real_number,
     short,
     text,
     texts,
@@ -73,8 +74,10 @@ IN_THEIR_PLACE = {
     "teacher": [3, True, ["a"], b"a"],
     "train_teacher": ["no", 1, None],
     "teacher_factor": ["2", 0, 1.5, 10**8],
-    "distribution_mode": ODD,
+    "distribution_mode": [each for each in ODD if each is not None],
     "appearance": [3, "monochrome", [3], None, [["monochrome"]]],
+    "encoders": [3, "random", [3], None, [["random"]]],
+    "out": [3, ["a"], b"a"],
     "store": [3, None, ["a"], b"a"],
     "workers": ["2", 0, 1.5, 10**8, True],
     "threads": ["2", 0, 1.5, 10**8, True],
@@ -248,9 +251,14 @@ def test_values_are_named_whatever_they_are():
     assert "1,000" in short("x" * 998)
     assert len(short(list(range(10**5)))) < 200
     assert short(10**9000)
-    with pytest.raises(ValueError, match=r"^n must be"):
-        whole_number("n", 10**9000)
-    assert (whole_number("n", np.int64(3)), text("n", "x")) == (3, "x")
+    for refuse in (
+        lambda: whole_number("n", 10**9000),
+        lambda: real_number("n", 10**400),
+        lambda: real_number("n", "x"),
+    ):
+        with pytest.raises(ValueError, match=r"^n must be"):
+            refuse()
+    assert (whole_number("n", np.int64(3)), real_number("n", np.float32(0.5)), text("n", "x")) == (3, 0.5, "x")
     assert (texts("n", ["a"]), path("n", "a")) == (("a",), Path("a"))
 
 

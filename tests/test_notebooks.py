@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
 from synthetic_survey import survey
 
@@ -12,6 +13,10 @@ from lcd.studies.survey.tables import SurveyTables
 
 NOTEBOOKS = Path(__file__).parent.parent / "analyses" / "notebooks"
 SURVEY = "procgen-easy"
+
+pytestmark = pytest.mark.costly(
+    "analyses/notebooks/*.ipynb", "analyses/*.py", "lcd/studies/taxonomy/*.py", "lcd/studies/survey/reference/*/*"
+)
 
 
 def _run(source):

@@ -142,7 +142,7 @@ def test_runs_made_before_keep_their_identity(monkeypatch):
         "f11958047fe0": {"encoder": "efficientnet_lite0"},
         "322b53439e4b": {"encoder": "efficientnet_lite0+frozen"},
         "a000a1901c13": {"harmonizer": 1.0},
-        "a1e6b6ffdeeb": {"appearance": ("monochrome",)},
+        "a1e6b6ffdeeb": {"options": replace(run.options, use_monochrome_assets=True)},
     }
     assert [replace(run, **change).identity for change in changes.values()] == list(changes)
 

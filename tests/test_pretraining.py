@@ -7,19 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from commands import lcd
 from gymnasium import spaces
-from test_command_line import lcd
 from torch import nn
+from wandering_square import wandering_square
 
 from lcd.agents import EncoderPolicy, load_policy, save_policy
 from lcd.agents.encoders.weights import read_card
-from lcd.cli.pretrain import default_file
 from lcd.envs import ProcgenOptions
 from lcd.envs.family import policy_spaces
 from lcd.envs.procgen.actions import action_classes
 from lcd.pretraining.frames import GameFrames, Transitions, collect_frames
 from lcd.pretraining.objectives import OBJECTIVES, Segmentation, slow_loss, slowness
 from lcd.pretraining.pretraining import Pretraining, pretrain, pretrain_on_frames
+from lcd.studies.pretraining import default_file
 from lcd.studies.replay import record
 
 ACTIONS = spaces.Discrete(15)
@@ -98,50 +99,6 @@ def test_slow_features_recover_a_known_slow_source():
     assert found.var() == pytest.approx(1, abs=0.15)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_objective_is_learned_better_than_an_untrained_encoder_does_it(name):
-    sparing = {"epochs": 1, "frames": 2_048} if name == "segmentation" else {}
-    card = pretrain(ProcgenOptions("coinrun"), Pretraining(name, **(SMALL | sparing))).card
-    lower_is_better = card["measure"] in ("squared error", "slowness")
-    assert (card["score"] < card["untrained"]) == lower_is_better
-    assert (card["game"], card["num_levels"], card["objective"]) == ("coinrun", 200, name)
-    if name in ("slow-features", "predictive-coding"):  # the others take more frames
-        assert (card["score"] < card["chance"]) == lower_is_better
-    if name == "predictive-coding":
-        assert card["score"] > 10 / SMALL["batch_size"]  # chance is one in a batch
-
-
-@pytest.mark.parametrize(
-    ("name", "game", "settings", "gain"),
-    [
-        ("inverse-dynamics", "coinrun", {"epochs": 6}, 0.05),
-        ("autoencoding", "maze", {"epochs": 3}, -0.005),
-        ("segmentation", "maze", {"epochs": 3}, 0.02),
-    ],
-)
-def test_on_unseen_levels_an_encoder_is_better_than_chance(name, game, settings, gain):
-    card = pretrain(ProcgenOptions(game), Pretraining(name, **(SMALL | {"frames": 8_000} | settings))).card
-    assert (card["score"] - card["chance"]) * np.sign(gain) > abs(gain)
-
-
-def wandering_square(size, *, steps=128, seed=0, obedient=True, anywhere=True, side=64):
-    """A square on grey that an action moves by its size right, left, down or up, or that jumps; edges wrap around.
-
-    At first it lies anywhere, or on a raster of its size.
-    """
-    random = np.random.default_rng(seed)
-    games, raster = 16, 1 if anywhere else size
-    actions = random.integers(4, size=(steps, games))
-    corners = random.integers(side // raster, size=(steps + 1, games, 2)) * raster
-    if obedient:
-        corners[1:] = size * np.array([[0, 1], [0, -1], [1, 0], [-1, 0]])[actions]
-        corners = corners.cumsum(axis=0) % side
-    rows, columns = ((np.arange(side) - corners[..., axis, None]) % side < size for axis in (0, 1))
-    there = rows[..., :, None] & columns[..., None, :]
-    frames = np.where(there[..., None], np.uint8(250), np.uint8(60)).repeat(3, axis=-1)
-    return GameFrames(frames, np.where(there, 5, 0).astype(np.uint8), actions, np.ones((steps, games), np.bool_))
-
-
 @pytest.mark.parametrize(
     ("name", "world", "batch_size", "least", "most"),
     [
@@ -179,13 +136,6 @@ def test_an_encoder_is_made_for_the_size_of_its_frames(architecture, side):
     assert not torch.equal(encoder.encode(black), encoder.encode(corner))
     with pytest.raises(ValueError, match=f"made for images of {side} x {side} pixels, and these have 64 x 64"):
         encoder.encode(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
-
-
-@pytest.mark.parametrize(("name", "least"), [("segmentation", 0.95), ("inverse-dynamics", 0.9)])
-def test_large_frames_are_learned_from_as_well(name, least):
-    frames, others = (wandering_square(32, steps=32, seed=seed, side=128, anywhere=False) for seed in (0, 1))
-    settings = Pretraining(name, "small", epochs=6, batch_size=16, learning_rate=2e-3)
-    assert pretrain_on_frames(frames, others, FOUR, settings)[1]["score"] >= least
 
 
 @pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "segmentation"])

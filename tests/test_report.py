@@ -77,7 +77,10 @@ def test_frames_show_the_game_as_the_learners_saw_it(appearance):
     assert np.abs(frame.astype(int) - wanted).mean() < 3  # of 256: the page's colours are fewer
 
 
-@pytest.fixture
+in_a_browser = pytest.mark.costly("analyses/templates/*")
+
+
+@pytest.fixture(scope="module")
 def browser():
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         pytest.skip("needs chromium and chromedriver: apt-get install chromium chromium-driver")
@@ -113,6 +116,7 @@ def column(browser, number):
     ]
 
 
+@in_a_browser
 def test_hovering_and_sorting_work_without_an_error(browser, page):
     from selenium.webdriver.common.action_chains import ActionChains
 
@@ -142,6 +146,7 @@ def test_hovering_and_sorting_work_without_an_error(browser, page):
     assert browser.get_log("browser") == []
 
 
+@in_a_browser
 def test_names_on_the_map_do_not_lie_on_each_other(browser, tmp_path):
     crowd = {(0.02 + 0.01 * place, 0.05 + 0.012 * (place % 3)): 1 for place in range(12)}
     write_report(Taxonomy(SurveyTables.of(survey(crowd | {(0.4, 0.5): 4}))), tmp_path / "crowd.html")
@@ -159,6 +164,7 @@ def test_names_on_the_map_do_not_lie_on_each_other(browser, tmp_path):
                 assert shared <= 0.4 * (right - left) * (bottom - top), width
 
 
+@in_a_browser
 @pytest.mark.parametrize("width", [320, 390, 400, 700, 941, 1200])
 def test_nothing_scrolls_sideways_at_any_width(browser, page, width):
     """Not the page, and no table within it; a row that has no room becomes a card with headings of its own."""
@@ -189,6 +195,7 @@ def test_nothing_scrolls_sideways_at_any_width(browser, page, width):
     assert values == sorted(values, reverse=True)
 
 
+@in_a_browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_and_follows_the_theme(browser, page, scheme):
     open_at(browser, page, 390, 844, scheme)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import FrozenInstanceError, asdict, field, fields, is_dataclass, replace
-from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 from pydantic import AfterValidator, Field, InstanceOf, model_validator
-from test_layout import modules
+from test_layout import known_modules
 from tiny import TINY
 
 from lcd.envs.calibration.difficulty import DifficultyFactors
@@ -236,7 +236,9 @@ def test_they_are_dataclasses():
     assert from_data(Outer, asdict(made)) == made
 
 
-@pytest.mark.parametrize("hint", [int, float, str, bool, "tuple[int, ...]", "int | None", "Annotated[int, Field(ge=1)]"])
+@pytest.mark.parametrize(
+    "hint", [int, float, str, bool, "tuple[int, ...]", "int | None", "Annotated[int, Field(ge=1)]"]
+)
 def test_types_that_convert_silently_are_refused(hint):
     body = {"__annotations__": {"field": hint}, "__module__": __name__}
     with pytest.raises(TypeError, match=r"^Bad\.field converts what it is given: use lcd\.io\.settings\.\w+\.$"):
@@ -272,11 +274,11 @@ def test_published_constants_stay_whole_numbers_in_records():
 def test_no_dataclass_checks_types_by_hand_where_settings_do():
     """`__post_init__` is left to arrays and tables, which pydantic knows nothing about."""
     by_hand = {
-        f"{name}.{kind.__name__}"
-        for name in modules()
-        if not name.endswith("__main__")
-        for kind in vars(import_module(name)).values()
-        if isinstance(kind, type) and kind.__module__ == name and "__post_init__" in vars(kind)
+        f"{name}.{kind.name}"
+        for name, file in known_modules().items()
+        for kind in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(kind, ast.ClassDef)
+        if any(isinstance(each, ast.FunctionDef) and each.name == "__post_init__" for each in kind.body)
     }
     assert by_hand == {
         "lcd.alignment.references.ReferenceMaps",

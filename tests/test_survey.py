@@ -9,15 +9,17 @@ from contextlib import nullcontext
 import numpy as np
 import pandas as pd
 import pytest
+from commands import lcd
 from PIL import Image
 from synthetic_survey import diagnosis
-from test_command_line import lcd
+from tiny import GAME
 from typer.testing import CliRunner
 
 from lcd.cli.main import app
 from lcd.envs import GAMES
+from lcd.studies.survey.columns import COLUMNS, TABLES
 from lcd.studies.survey.plan import Survey, shipped_surveys
-from lcd.studies.survey.tables import COLUMNS, TABLES, SurveyTables, load_reference, reference_surveys
+from lcd.studies.survey.tables import SurveyTables, load_reference, reference_surveys
 
 PLAN = """
 games = ["coinrun", "Maze"]
@@ -83,30 +85,32 @@ def test_what_is_no_plan_or_not_in_it_is_named(tmp_path):
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
 
-def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path):
-    (tmp_path / "small.toml").write_text(PLAN)
-    one = lcd("survey", "small.toml", "--games", "maze", cwd=tmp_path)
+def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path, tiny_preset):
+    plan = f"games = ['{GAME}', 'starpilot']\npreset = '{tiny_preset}'\nsteps = 128\nseeds = 1\n"
+    plan += "teacher_factor = 1\ntrain_teachers = true\n"
+    (tmp_path / "small.toml").write_text(plan)
+    one = lcd("survey", "small.toml", "--games", GAME, cwd=tmp_path)
     assert one.returncode == 0, one.stderr
     written = tmp_path / "surveys" / "small"
-    assert [path.name for path in written.iterdir()] == ["maze"]
-    first = (written / "maze" / "diagnosis.json").read_bytes()
+    assert [path.name for path in written.iterdir()] == [GAME]
+    first = (written / GAME / "diagnosis.json").read_bytes()
     both = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
     assert both.returncode == 0, both.stderr
-    assert both.stderr.count("maze") == both.stderr.count("found in the store") == 4
+    assert both.stderr.count(GAME) == both.stderr.count("found in the store") == 4
     assert both.stdout.count("inconclusive") == 2
-    assert (written / "maze" / "diagnosis.json").read_bytes() == first
-    (run,) = (tmp_path / "lcd-runs").glob("maze-pixels-rl-*")
+    assert (written / GAME / "diagnosis.json").read_bytes() == first
+    (run,) = (tmp_path / "lcd-runs").glob(f"{GAME}-pixels-rl-*")
     seen = lcd("watch", "--run", str(run), "--max-steps", "5", cwd=tmp_path)
     assert seen.returncode == 0, seen.stderr
-    with Image.open(tmp_path / "maze.gif") as film:
+    with Image.open(tmp_path / f"{GAME}.gif") as film:
         assert (film.n_frames, film.width) == (5, 2 * 256 + 8)
     wrong = lcd("watch", "heist", "--run", str(run), cwd=tmp_path)
-    assert (wrong.returncode, "plays maze, not heist" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, f"plays {GAME}, not heist" in wrong.stderr) == (2, True)
     tables = SurveyTables.read(written)
-    assert tables.games["game"].tolist() == ["coinrun", "maze"]
+    assert tables.games["game"].tolist() == [GAME, "starpilot"]
     assert len(tables.scores) == 2 * 4 * 2  # games, cells, kinds of level
     assert SurveyTables.read(tmp_path / "kept").scores.equals(tables.scores.round(6))
-    (tmp_path / "small.toml").write_text(PLAN.replace("1024", "2048"))
+    (tmp_path / "small.toml").write_text(plan.replace("128", "256"))
     other = lcd("survey", "small.toml", cwd=tmp_path)
     assert other.returncode == 2
     assert "belongs to another plan" in other.stderr

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
+import class_coverage
 import numpy as np
 import pandas as pd
 import pytest
+from commands import lcd
 from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 from synthetic_survey import diagnosis, survey
-from test_command_line import lcd
 
 from lcd.measurement.intervals import cell_samples
 from lcd.measurement.scores import PRIMARY, late_gains
@@ -22,7 +20,7 @@ from lcd.studies.taxonomy.classes import NoisyMixture, find_classes
 from lcd.studies.taxonomy.columns import COLUMNS
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
 from lcd.studies.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
-from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy
+from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy, aggregate_table
 
 GROUPS = {(0.02, 0.01): 4, (0.35, 0.08): 5, (0.10, 0.42): 7}
 SHROUT_AND_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
@@ -204,6 +202,26 @@ def test_the_aggregates_are_over_all_games(taxonomy):
         assert row["low"] < row["estimate"] < row["high"]
 
 
+def test_the_aggregates_are_those_of_rliable():
+    """Limits that rliable 1.2's stratified bootstrap gave for a survey; its draws are others."""
+    found = Taxonomy.read("procgen-easy").aggregates.set_index(["demand", "measure"])
+    by_rliable = {
+        ("perceptual", "interquartile mean"): (0.086885, 0.075795, 0.096107),
+        ("perceptual", "mean"): (0.121460, 0.108327, 0.133322),
+        ("policy", "interquartile mean"): (0.082881, 0.077000, 0.088951),
+        ("policy", "mean"): (0.114324, 0.105917, 0.124074),
+    }
+    for row, (estimate, *limits) in by_rliable.items():
+        assert found.loc[row, "estimate"] == pytest.approx(estimate, abs=1e-6)
+        assert found.loc[row, ["low", "high"]].tolist() == pytest.approx(limits, abs=0.0015)
+
+
+def test_aggregates_resample_seeds_within_games_only():
+    rows = survey({(0.02, 0.01): 2, (0.3, 0.4): 2})  # games differ much, and seeds little
+    table = aggregate_table(Cells.of(SurveyTables.of(rows).scores))
+    assert (table["high"] - table["low"]).max() < 0.1 < np.ptp([0.02, 0.3])
+
+
 def test_too_few_games_are_one_clear_sentence(tmp_path):
     with pytest.raises(ValueError, match="at least 3 games, not 1"):
         Taxonomy(SurveyTables.of([diagnosis("maze", 0.1, 0.1)]))
@@ -289,13 +307,9 @@ def test_the_noise_of_positions_is_not_added_to_what_they_scatter_by():
 
 def test_a_single_cloud_is_split_by_chance_as_often_as_the_test_says():
     """With noise as large as the spread the mean chance was 0.70; of 9 sets drawn for the test it should be 0.55."""
-    place = Path(__file__).parents[1] / "scripts" / "class_coverage.py"
-    found = importlib.util.spec_from_file_location("class_coverage", place)
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
     chances = []
     for survey_seed in range(40):
-        cells = script.drawn_cells(12, 1.0, 0.0, np.random.default_rng(survey_seed))
+        cells = class_coverage.drawn_cells(12, 1.0, 0.0, np.random.default_rng(survey_seed))
         selection = find_classes(cells, draws=2, refits=2, nulls=9, seed=survey_seed).selection
         chances.append(selection.loc[selection["classes"] == 2, "p_value"].iloc[0])
     assert np.mean(chances) == pytest.approx(0.55, abs=0.12)  # 2.6 standard errors

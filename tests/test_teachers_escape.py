@@ -78,6 +78,7 @@ def test_floods_reach_what_a_search_reaches_before_an_enemy_can(at_once, looks, 
         assert features.nearest[number].tolist() == ((orb == orb.min()) & (orb < MAX_FLOOD_STEPS)).tolist()
 
 
+@pytest.mark.costly()
 def test_the_enemy_avoiding_expert_returns_more_than_the_shortest_path():
     options = ProcgenOptions("chaser", num_levels=1000)
     avoiding, shortest = (evaluate_expert(options, expert, 48, seed=1) for expert in (ENEMY_AVOIDING, SHORTEST_PATH))

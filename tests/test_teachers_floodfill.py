@@ -67,6 +67,7 @@ def test_policies_have_gradients_through_it(name):
     assert policy.features_extractor.network[1].weight.grad.abs().sum() > 0
 
 
+@pytest.mark.costly()
 def test_following_the_flood_features_solves_every_heist():
     extractor = parse_encoder("floodfill-heist")[0](LABELS).network[0]
     batch = ProcgenBatch(ProcgenOptions("heist", num_levels=100), 24, "semantic", seed=5)

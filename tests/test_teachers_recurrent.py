@@ -51,6 +51,7 @@ def corridors(count, cells, seed):
     return torch.stack(maps), torch.tensor(ways)
 
 
+@pytest.mark.costly()
 def test_a_detour_of_many_cells_is_learned_at_the_players_cell():
     torch.manual_seed(0)
     encoder = RecurrentEncoder(LABELS, cells=9, features_dim=16)

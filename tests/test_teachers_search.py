@@ -42,6 +42,7 @@ def random_play(game, steps):
     return rewards, ends
 
 
+@pytest.mark.costly()
 def test_it_plays_far_better_than_chance():
     rewards, firsts = play("bigfish", SearchSettings(horizon=16, num_plans=16), seed=0, steps=200)
     by_chance, ends_by_chance = random_play("bigfish", 200)
@@ -50,6 +51,7 @@ def test_it_plays_far_better_than_chance():
     assert rewards.sum() > 3 * by_chance
 
 
+@pytest.mark.costly()
 def test_a_route_leads_where_rewards_are_rare():
     settings = SearchSettings(horizon=6, num_plans=16, route_weight=0.1)
     rewards, firsts = play("maze", settings, seed=0, steps=100)

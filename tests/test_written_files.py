@@ -18,43 +18,8 @@ from lcd.agents.encoders.weights import check_sealed, load_weights, read_card
 from lcd.io.checksums import SUMS, Contents, write_together
 from lcd.io.files import held, is_partial, locked, replacing
 from lcd.studies.output import OutputFolder
-from lcd.studies.survey.tables import FILES, SurveyTables
-
-WRITE_EVERYTHING = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import torch
-from test_written_files import encoder
-from synthetic_survey import diagnosis, survey
-from lcd.agents import EncoderPolicy, save_backbone, save_policy
-from lcd.agents.encoders.weights import write_tensors
-from lcd.analyses.replay_film import write_film
-from lcd.analyses.report import write_report
-from lcd.envs import ProcgenOptions
-from lcd.envs.procgen.batch import ACTION_SPACE
-from lcd.io.files import replacing
-from lcd.studies.output import OutputFolder, save_figure
-from lcd.studies.replay import record
+from lcd.studies.survey.columns import FILES
 from lcd.studies.survey.tables import SurveyTables
-from lcd.studies.taxonomy.taxonomy import Taxonomy
-from lcd.envs.family import policy_spaces
-
-out = Path(sys.argv[2])
-taxonomy = Taxonomy(SurveyTables.of(survey({(0.02, 0.01): 3, (0.1, 0.42): 4})))
-taxonomy.tables.write(out / "tables")
-OutputFolder(out / "diagnosis").write(diagnosis("maze", 0.1, 0.2))
-OutputFolder(out / "taxonomy").write_tables(**taxonomy.as_tables())
-for kind in ("pdf", "png", "svg"):
-    save_figure(taxonomy.plot(), out / f"map.{kind}")
-write_report(taxonomy, out / "report.html")
-torch.manual_seed(0)
-policy = EncoderPolicy(*policy_spaces(ProcgenOptions("maze"), "pixels"), lambda left: 1e-3, encoder="small")
-with replacing(out / "replay.gif") as path:
-    write_film(record(policy, ProcgenOptions("maze"), max_steps=8), path)
-save_policy(policy, out / "policy.safetensors", {"game": "maze"})
-save_backbone(encoder(), out / "encoder.safetensors", "small", {"objective": "none"})
-"""
 
 
 def encoder():
@@ -64,18 +29,6 @@ def encoder():
     kind, arguments = parse_encoder("small")
     torch.manual_seed(0)
     return kind(policy_spaces(ProcgenOptions("maze"), "pixels")[0], **arguments)
-
-
-def test_the_same_content_is_the_same_file_in_every_process(tmp_path):
-    here = str(Path(__file__).parent)
-    for number in ("1", "2"):
-        command = [sys.executable, "-c", WRITE_EVERYTHING, here, str(tmp_path / number)]
-        subprocess.run(command, check=True, env=os.environ | {"PYTHONHASHSEED": number}, timeout=400)
-    names = sorted(path.relative_to(tmp_path / "1") for path in (tmp_path / "1").rglob("*") if path.is_file())
-    assert len(names) > 15
-    once, again = ({name: (tmp_path / number / name).read_bytes() for name in names} for number in ("1", "2"))
-    differing = [str(name) for name in names if once[name] != again[name]]
-    assert differing == []
 
 
 def test_a_packed_table_does_not_tell_its_process(tmp_path):

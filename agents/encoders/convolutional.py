@@ -84,18 +84,20 @@ def _smallest_side(body: nn.Module, shape: Sequence[int]) -> int | None:
 class Encoder(BaseFeaturesExtractor):
     """Map frames or label maps to features.
 
-    A subclass sets `network`, a module from images of shape (batch, 3, height, width) to features: a backbone, then a
-    linear layer.
+    A subclass sets `network`, a module from images of shape (batch, channels, height, width) to features: a backbone,
+    then a linear layer.
 
     Parameters
     ----------
     observation_space
-        Frames, shape (3, height, width), or label maps, shape (height, width), both uint8.
+        Frames, shape (channels, height, width), or label maps, shape (height, width), both uint8.
     features_dim
         Number of features.
 
     Attributes
     ----------
+    channels : int
+        Channels of those images: three for label maps.
     image_shape : tuple of int
         Shape of the network's input images; a subclass that crops the last rows or columns shrinks it.
     images_at_once : int
@@ -130,7 +132,8 @@ class Encoder(BaseFeaturesExtractor):
         if not (self.reads_labels or self.reads_frames):
             raise ValueError(f"The encoder {type(self).__name__} reads label maps only: use it with the semantic view.")
         super().__init__(observation_space, features_dim)
-        self.image_shape: tuple[int, int, int] = (CHANNELS, *observation_space.shape[-2:])  # type: ignore[assignment]
+        self.channels = CHANNELS if self.reads_labels else observation_space.shape[0]
+        self.image_shape: tuple[int, int, int] = (self.channels, *observation_space.shape[-2:])  # type: ignore[assignment]
         self.network: nn.Module = nn.Identity()
 
     @classmethod
@@ -161,7 +164,7 @@ class Encoder(BaseFeaturesExtractor):
                 least = f": it takes {smallest} x {smallest} pixels or more" if smallest else f" ({reason})"
                 raise ValueError(f"Observations of shape {shape} are too small for this encoder{least}.") from error
             raise ValueError(
-                f"The encoder does not take the images that observations of shape {shape} give, of three channels, "
+                f"The encoder does not take the images that observations of shape {shape} give, "
                 f"channels last in memory ({reason})."
             ) from error
 
@@ -200,8 +203,10 @@ class Encoder(BaseFeaturesExtractor):
         if observations.is_floating_point():
             return observations[..., :height, :width].to(dtype) * (255 * self.byte_scale)
         # Converted in their memory order, a row of pixels as a row of numbers: this takes a quarter of the time.
-        rows = observations.movedim(-3, -1).flatten(-2)[..., :height, : width * CHANNELS]
-        images = rows.to(dtype, memory_format=torch.contiguous_format).unflatten(-1, (width, CHANNELS)).movedim(-1, -3)
+        rows = observations.movedim(-3, -1).flatten(-2)[..., :height, : width * self.channels]
+        images = (
+            rows.to(dtype, memory_format=torch.contiguous_format).unflatten(-1, (width, self.channels)).movedim(-1, -3)
+        )
         return images if self.byte_scale == 1 else images.mul_(self.byte_scale)
 
     @property
@@ -301,10 +306,10 @@ class Nature(SizedEncoder):
         super().__init__(observation_space, features_dim)
         height, width = self.image_shape[1:]
         # The first two layers never reach the last 4 of 64 rows and columns, so they are cropped first.
-        self.image_shape = (CHANNELS, 12 + (height - 12) // 8 * 8, 12 + (width - 12) // 8 * 8)
+        self.image_shape = (self.channels, 12 + (height - 12) // 8 * 8, 12 + (width - 12) // 8 * 8)
         scale = 1.0 if self.reads_labels else Encoder.byte_scale
         body = nn.Sequential(
-            StridedConv2d(CHANNELS, 32, kernel_size=8, stride=4, scale=scale),
+            StridedConv2d(self.channels, 32, kernel_size=8, stride=4, scale=scale),
             nn.ReLU(inplace=True),
             StridedConv2d(32, 64, kernel_size=4, stride=2),
             nn.ReLU(inplace=True),
@@ -324,7 +329,7 @@ class Small(SizedEncoder):
     def __init__(self, observation_space: spaces.Space, features_dim: int = 128) -> None:
         super().__init__(observation_space, features_dim)
         body = nn.Sequential(
-            StridedConv2d(CHANNELS, 16, kernel_size=4, stride=4),
+            StridedConv2d(self.channels, 16, kernel_size=4, stride=4),
             nn.ReLU(inplace=True),
             StridedConv2d(16, 32, kernel_size=4, stride=2),
             nn.ReLU(inplace=True),
@@ -346,9 +351,9 @@ class ResidualBlock(nn.Module):
         return x + self.second(functional.relu(self.first(functional.relu(x))))
 
 
-def _impala_body(depths: Sequence[int]) -> nn.Sequential:
+def _impala_body(channels: int, depths: Sequence[int]) -> nn.Sequential:
     stages: list[nn.Module] = []
-    for depth_in, depth in zip((CHANNELS, *depths), depths, strict=False):
+    for depth_in, depth in zip((channels, *depths), depths, strict=False):
         stages += [
             nn.Conv2d(depth_in, depth, kernel_size=3, padding=1),
             nn.MaxPool2d(kernel_size=3, stride=2, padding=1),
@@ -385,7 +390,7 @@ class Impala(Encoder):
     ) -> None:
         super().__init__(observation_space, features_dim)
         pooling = () if self.pooling is None else (self.pooling(1),)
-        body = nn.Sequential(_impala_body(depths), *pooling, nn.Flatten())
+        body = nn.Sequential(_impala_body(self.channels, depths), *pooling, nn.Flatten())
         self.network = self.with_features(body)
 
 

@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from lcd.agents.encoders.convolutional import CHANNELS, SizedEncoder, StridedConv2d
+from lcd.agents.encoders.convolutional import SizedEncoder, StridedConv2d
 from lcd.agents.encoders.registry import register_encoder
 
 ITERATIONS = 8
@@ -116,10 +116,10 @@ class Phase(SizedEncoder):
     def __init__(self, observation_space: spaces.Space, features_dim: int = 512) -> None:
         super().__init__(observation_space, features_dim)
         height, width = self.image_shape[1:]
-        self.image_shape = (CHANNELS, 12 + (height - 12) // 8 * 8, 12 + (width - 12) // 8 * 8)
+        self.image_shape = (self.channels, 12 + (height - 12) // 8 * 8, 12 + (width - 12) // 8 * 8)
         rows, columns = (max(1, (side - 8) // 4 + 1) for side in self.image_shape[1:])
         body = nn.Sequential(
-            StridedConv2d(CHANNELS, 32, kernel_size=8, stride=4),
+            StridedConv2d(self.channels, 32, kernel_size=8, stride=4),
             nn.ReLU(),
             Synchrony(rows, columns),
             nn.Flatten(1, 2),

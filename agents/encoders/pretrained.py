@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Annotated, Any
 
@@ -19,6 +21,9 @@ from lcd.io.settings import LISTED, Flag, Number, Positive, Text, Whole, one_of,
 
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 """Mean and standard deviation that EfficientNet's Lite models were trained with; other ImageNet networks differ."""
+
+_MODEL_OF_TIMM = re.compile(r"\w+(\.\w+)?", re.ASCII)
+"""Names of timm's own models; with a colon or a slash it asks a hub, or reads a folder."""
 
 
 _Side = Annotated[Whole, Field(ge=1)]
@@ -138,6 +143,8 @@ class ModuleEncoder(Encoder):
     pretrained
         Whether a model of timm or of the Hugging Face hub gets its pretrained weights. False where a file replaces
         them.
+    pools
+        For a model of the Hugging Face hub whose weights a file replaces: whether its features are its pooled output.
     """
 
     images_at_once = 256
@@ -149,15 +156,22 @@ class ModuleEncoder(Encoder):
         backbone: str | nn.Module | Backbone,
         features_dim: int = 256,
         pretrained: bool = True,
+        pools: bool | None = None,
     ) -> None:
         super().__init__(observation_space, features_dim)
         if isinstance(backbone, str):
-            backbone = load_backbone(backbone, pretrained=pretrained)
+            backbone = load_backbone(backbone, pretrained=pretrained, pools=pools)
         preprocessed = _Preprocessed(backbone if isinstance(backbone, Backbone) else Backbone(backbone))
         self.network = self.with_features(preprocessed.eval())
 
+    @property
+    def pools(self) -> bool | None:
+        """Whether the features of a model of the Hugging Face hub are its pooled output; None for other modules."""
+        module = self.backbone.module
+        return module.pools if isinstance(module, _HiddenStates) else None
 
-def load_backbone(name: str, *, pretrained: bool = True) -> Backbone:
+
+def load_backbone(name: str, *, pretrained: bool = True, pools: bool | None = None) -> Backbone:
     """Load a pretrained backbone by its name.
 
     Parameters
@@ -166,6 +180,8 @@ def load_backbone(name: str, *, pretrained: bool = True) -> Backbone:
         A name in `BACKBONES`, ``timm:NAME`` or ``hf:NAME``.
     pretrained
         Whether weights are fetched from timm or the hub. Without them they are random, and timm needs no network.
+    pools
+        As in `ModuleEncoder`.
 
     Raises
     ------
@@ -173,7 +189,32 @@ def load_backbone(name: str, *, pretrained: bool = True) -> Backbone:
         If its package is not installed, or has no such model.
     """
     hub, _, model = name.partition(":")
-    return BACKBONES[name]() if name in BACKBONES else HUBS[hub](model, pretrained)
+    if name in BACKBONES:
+        return BACKBONES[name]()
+    return HUBS[hub](model, pretrained) if pools is None else HUBS[hub](model, pretrained, pools)
+
+
+def needs_hub(name: str) -> bool:
+    """Whether the architecture of a backbone, without its weights, must be fetched over the network.
+
+    timm's own models are built from its code. Those of the Hugging Face hub need a file, which is in the user's cache
+    if the model was used before. A name that is also a path is said to need the hub, as whoever wrote the name may have
+    written that folder, too.
+    """
+    hub, _, model = name.partition(":")
+    if hub == "timm":
+        return _MODEL_OF_TIMM.fullmatch(model) is None
+    return hub == "hf" and not _is_cached(model)
+
+
+def _is_cached(model: str) -> bool:
+    if Path(model).exists():
+        return False
+    try:
+        hub = importlib.import_module("huggingface_hub")  # transformers stands on it
+        return isinstance(hub.try_to_load_from_cache(model, "config.json"), str)
+    except (ImportError, ValueError):  # no such package, or no name that a model can have
+        return False
 
 
 class Classifier(_Normalised):
@@ -267,23 +308,36 @@ class _HiddenStates(nn.Module):
         return states.mean(dim=1 if states.ndim == 3 else (2, 3))
 
 
-def _hugging_face(name: str, pretrained: bool) -> Backbone:
-    """A vision model from the Hugging Face hub, with its own preprocessing; only safetensors are read."""
+def _hugging_face(name: str, pretrained: bool, pools: bool | None = None) -> Backbone:
+    """A vision model from the Hugging Face hub, with its own preprocessing; only safetensors are read.
+
+    Without its weights it comes from the user's cache, if it is there, and no network is asked.
+    """
     transformers = _package("transformers", f"hf:{name}", "hf")
     try:
         if pretrained:
             model, loaded = transformers.AutoModel.from_pretrained(name, use_safetensors=True, output_loading_info=True)
         else:
-            model = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(name))
+            model = transformers.AutoModel.from_config(_cached(transformers.AutoConfig, name))
             loaded = {"missing_keys": ()}
-        wanted = transformers.AutoImageProcessor.from_pretrained(name)
+        read = transformers.AutoImageProcessor
+        wanted = read.from_pretrained(name) if pretrained else _cached(read, name)
     except Exception as error:  # of many types: no network, no such model, no safetensors
         raise ValueError(f"The encoder 'hf:{name}' cannot be loaded: {_in_short(error)}.") from None
     model = getattr(model, "vision_model", model)  # the image tower of a vision-language model
     if hasattr(model.config, "mask_ratio"):
         model.config.mask_ratio = 0.0  # a masked autoencoder gets whole frames here
-    pools = not any("pooler" in key for key in loaded["missing_keys"])
+    if pools is None:
+        pools = not any("pooler" in key for key in loaded["missing_keys"])
     return Backbone(_HiddenStates(model, pools), size_of(wanted, model.config), **settings_of(wanted))
+
+
+def _cached(kind: Any, name: str) -> Any:
+    """Read something of a model from the user's cache, or from the hub where it is not there."""
+    try:
+        return kind.from_pretrained(name, local_files_only=True)
+    except Exception:  # of many types
+        return kind.from_pretrained(name)
 
 
 def _in_short(error: Exception) -> str:
@@ -293,5 +347,5 @@ def _in_short(error: Exception) -> str:
 BACKBONES: Mapping[str, Callable[[], Backbone]] = MappingProxyType({"efficientnet_lite0": _efficientnet_lite0})
 """Pretrained backbones by name, whose weights install from the package index."""
 
-HUBS: Mapping[str, Callable[[str, bool], Backbone]] = MappingProxyType({"timm": _timm, "hf": _hugging_face})
+HUBS: Mapping[str, Callable[..., Backbone]] = MappingProxyType({"timm": _timm, "hf": _hugging_face})
 """Libraries that build backbones and fetch pretrained weights, by the prefix before the colon."""

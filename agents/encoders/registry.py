@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -12,6 +15,7 @@ from typing import Any
 from lcd.agents.encoders.convolutional import Encoder, Impala, Impoola, Nature, Small
 from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder
 from lcd.agents.encoders.residual import Residual
+from lcd.agents.encoders.vectors import Mlp
 from lcd.io.limits import short
 from lcd.io.limits import text as checked_text
 
@@ -21,6 +25,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "impala": Impala,
     "impoola": Impoola,
     "residual": Residual,
+    "mlp": Mlp,
 }
 """Encoders that are trained from scratch, by name; `register_encoder` adds to them."""
 
@@ -52,11 +57,71 @@ def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
     return add
 
 
+_CLASS = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def names_a_class(architecture: str) -> bool:
+    """Whether an encoder is named as a class in a module, ``"my_package.nets:MyNet"``."""
+    return _CLASS.fullmatch(architecture) is not None and architecture.partition(":")[0] not in (*ENCODERS, *HUBS)
+
+
+def import_encoder(encoder: str | type[Encoder]) -> str:
+    """Import an encoder that is given as a class, or named as one in a module, and register it; others are left alone.
+
+    Importing runs the module's code, so a file never causes it, only its user.
+
+    Returns
+    -------
+    str
+        The name that `parse_encoder` then knows it by.
+
+    Raises
+    ------
+    ValueError
+        If there is no such class, or it is no `Encoder`.
+    """
+    if isinstance(encoder, type):
+        name = f"{encoder.__module__}:{encoder.__qualname__}"
+        if encoder.__module__ == "__main__" or "." in encoder.__qualname__:
+            raise ValueError(
+                f"The encoder {encoder.__qualname__} cannot be imported by the processes that carry out runs: put it "
+                "at the top level of a module, and give that."
+            )
+        encoder = name
+    architecture = checked_text("An encoder's name", encoder).partition("@")[0].partition("+")[0]
+    if architecture in ENCODERS or not names_a_class(architecture):
+        return encoder
+    module, _, name = architecture.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)  # at the end: it hides nothing
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise ValueError(f"The encoder {short(architecture)} cannot be found: {error}.") from error
+    if not (isinstance(found, type) and issubclass(found, Encoder)):
+        raise ValueError(f"{short(architecture)} is no subclass of lcd.agents.Encoder: derive it from that.")
+    ENCODERS[architecture] = found
+    return encoder
+
+
+def module_of(encoder: str) -> str | None:
+    """Module whose import makes an encoder known; None for one that comes with the package or a plugin."""
+    made, _ = parse_encoder(EncoderName.read(encoder).architecture)
+    return None if made.__module__.startswith("lcd.") else made.__module__
+
+
 def _known(name: str) -> bool:
     """Whether an encoder has this name; a plugin that provides it is imported first."""
     if name not in ENCODERS:
         for plugin in entry_points(group=PLUGINS, name=name):
-            plugin.load()
+            try:
+                plugin.load()
+            except (ImportError, AttributeError) as error:
+                raise ValueError(
+                    f"The encoder {name!r}, {plugin.value}, cannot be imported ({error}): install the package that "
+                    "provides it again."
+                ) from error
     return name in ENCODERS
 
 
@@ -72,6 +137,8 @@ def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
     ValueError
         If there is no such encoder, or its numbers are not valid.
     """
+    if text in ENCODERS:
+        return ENCODERS[text], {}
     name, colon, sizes = text.partition(":")
     if text in BACKBONES or (name in HUBS and sizes):
         return ModuleEncoder, {"backbone": text}

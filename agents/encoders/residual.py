@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
-from lcd.agents.encoders.convolutional import CHANNELS, Encoder, ResidualBlock
+from lcd.agents.encoders.convolutional import Encoder, ResidualBlock
 
 
 class SpaceToDepth(nn.Module):
@@ -84,7 +84,7 @@ class Residual(Encoder):
         if height % factor or width % factor:
             raise ValueError(f"Images of {height} x {width} pixels do not divide into patches of {factor} x {factor}.")
         stages: list[nn.Module] = [SpaceToDepth(factor)]
-        channels, stride = CHANNELS * factor**2, 1
+        channels, stride = self.channels * factor**2, 1
         for depth in depths:
             stages += [nn.Conv2d(channels, depth, kernel_size=3, stride=stride, padding=1), ResidualBlock(depth)]
             channels, stride = depth, 2

@@ -14,7 +14,6 @@ from lcd.envs.calibration.expert import CourierExpert, TrackerExpert
 from lcd.envs.calibration.optimum import expected_returns
 from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.family import ActionClasses
-from lcd.io.limits import short
 from lcd.measurement.scores import Normalisation
 
 
@@ -42,9 +41,7 @@ class CalibrationFamily:
     def from_record(self, record: Mapping[str, Any]) -> tuple[CalibrationOptions, set[str]]:
         """Options from a run's record: game, num_levels and dials, the difficulty factors."""
         entries = {name for name in ("game", "num_levels", "dials", "distribution_mode") if name in record}
-        settings = record.get("dials", {})
-        if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
-            raise ValueError(f"dials must be an object with the difficulty factors by name, not {short(settings)}.")
+        settings = dict(record.get("dials", {}))
         return self.options(record["game"], num_levels=record.get("num_levels", 200), **settings), entries
 
     def vec_env(

@@ -51,8 +51,7 @@ def _advice(error: ImportError | OSError) -> str | None:
             f"Procgen does not exist for {platform.system()} ({platform.machine()}) with Python {version}: there are "
             f"wheels for {PLATFORMS}. A container with Linux (x86-64) runs it elsewhere."
         )
-    package = "procgen" if sys.version_info < (3, 11) else "procgen-mirror"
-    return f"Procgen is not installed ({error}): pip install {package}==0.10.7."
+    return f"Procgen is not installed ({error}): pip install 'learning-challenge-diagnosticator[procgen]'."
 
 
 def has_wheel() -> bool:

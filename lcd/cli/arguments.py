@@ -77,4 +77,12 @@ Workers = Annotated[
 ]
 Threads = Annotated[int | None, number(1, MOST_WORKERS, "Threads of each worker.")]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")]
+AskHubs = Annotated[
+    bool,
+    typer.Option(
+        "--ask-hubs",
+        help="Fetch the architecture of an hf: encoder over the network, for a policy that you trust; its weights are "
+        "in the file. A model that you have used before is in your cache, and needs no network.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")]

@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import DryRun, Seeds, Steps, StoreFolder, Workers, names
+from lcd.cli.arguments import Device, DryRun, Seeds, Steps, StoreFolder, Workers, names
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 
@@ -27,6 +27,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Folder for figure and tables.")] = Path("calibration"),
     store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
+    device: Device = "auto",
     dry_run: DryRun = False,
 ) -> None:
     """Validate the demands on a game of known difficulty.
@@ -36,39 +37,20 @@ def command(
     are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table
-    from lcd.envs.calibration.options import CourierOptions
     from lcd.experiments.execution import chosen_workers
-    from lcd.experiments.plan import check_encoder
-    from lcd.experiments.store import Store
-    from lcd.studies.calibration.calibration import PRIMARY_SPLIT, calibrate
-    from lcd.studies.calibration.response import alternatives
+    from lcd.studies.calibration.calibration import prepare_calibration
     from lcd.studies.calibration.sweep import PRESET, Sweep
-    from lcd.studies.output import OutputFolder
 
     changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
     preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
     sweep = Sweep(Sweep.factors if dials is None else names(dials), _numbers(values), preset=preset)
-    plan = sweep.plan()
-    check_encoder(preset.encoder, CourierOptions())
-    folder = OutputFolder(out)
-    folder.check(sweep)
-    Store(store).check(plan.runs)
-    workers = workers or chosen_workers("cpu")[0]
+    prepared = prepare_calibration(sweep, out=out, store=store, workers=workers, device=device)
     console = plain_console()
     if dry_run:
-        console.print(*estimate_table(plan, Store(store), workers), sep="\n")
+        shared = chosen_workers(prepared.device, sweep.plan().runs, workers, 1)
+        console.print(*estimate_table(sweep.plan(), prepared.store, *shared, prepared.device), sep="\n")
         return
-    folder.claim(sweep)
-    with PlanDisplay(plan) as display:
-        found = calibrate(sweep, store, workers=workers, listener=display)
-    dissociations = found.every("dissociation")
-    folder.write_tables(
-        scores=found.scores.round(6),
-        responses=found.every("responses", splits=(PRIMARY_SPLIT,)).round(6),
-        dissociation=dissociations.round(6),
-        alternatives=alternatives(dissociations).round(6),
-    )
-    folder.write_figure("calibration", found.plot())
+    found = prepared.run(PlanDisplay)
     console.print(_summary(found.dissociation()))
     console.print(f"Figure and tables are in {out}.", highlight=False, soft_wrap=True)
 

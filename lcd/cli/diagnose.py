@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from lcd.cli.arguments import (
     Device,
@@ -22,16 +20,17 @@ from lcd.cli.arguments import (
     Workers,
     encoder_names,
     names,
+    number,
 )
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
-
-if TYPE_CHECKING:
-    from lcd.experiments.plan import GamePlan
+from lcd.io.limits import MOST_STEPS
 
 
 def command(
-    game: Annotated[str, typer.Argument(help="A Procgen game, such as starpilot; `lcd games` lists them.")],
+    game: Annotated[
+        str, typer.Argument(help="A Procgen game such as starpilot (`lcd games` lists them), or any id of Gymnasium.")
+    ],
     preset: Annotated[
         str, typer.Option(help="How much to spend: smoke (seconds), quick (minutes), standard (hours), paper (GPU).")
     ] = "standard",
@@ -49,6 +48,22 @@ def command(
     appearance: Annotated[
         str, typer.Option(metavar="NAMES", help="Plainer rendering: no-backgrounds, restricted-themes, monochrome.")
     ] = "",
+    env_kwargs: Annotated[
+        str | None, typer.Option(metavar="JSON", help="Another package's game: its keyword arguments.")
+    ] = None,
+    image_key: Annotated[str | None, typer.Option(help="The entry of its observations that is the image.")] = None,
+    semantic: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Its privileged view: a method of the game, module:Wrapper, or none."),
+    ] = None,
+    max_episode_steps: Annotated[
+        int | None, number(1, MOST_STEPS, "Limit of its episodes' length; by default its own.")
+    ] = None,
+    wrappers: Annotated[
+        str | None, typer.Option(help="Its wrappers: atari, the default for ids that begin with ALE/, or plain.")
+    ] = None,
+    random: Annotated[float | None, typer.Option(help="Return that counts as score 0.")] = None,
+    best: Annotated[float | None, typer.Option(help="Return that counts as score 1.")] = None,
     encoders: Annotated[
         str,
         typer.Option(
@@ -73,56 +88,44 @@ def command(
     resumes from them.
     """
     from lcd.cli.display import PlanDisplay, ablation_rows, demand_rows, estimate_table, verdict_text
-    from lcd.experiments.execution import chosen_workers, execute, resolve_device
-    from lcd.experiments.plan import Plan
-    from lcd.experiments.store import Store
-    from lcd.studies.encoder_ablation import (
-        EncoderAblation,
-        check_encoders,
-        encoder_folder,
-        missing_runs,
-        resolve_encoders,
-        run_ablation,
-    )
-    from lcd.studies.output import OutputFolder
-    from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
+    from lcd.experiments.execution import chosen_workers
+    from lcd.studies.diagnosing import prepare_diagnosis
 
-    device = resolve_device(device)
-    changes = {"steps": steps, "seeds": seeds, "encoder": encoder, "teacher_factor": teacher_factor}
-    chosen = adjusted_preset(preset, **changes)
-    game_plan = plan_diagnosis(
+    prepared = prepare_diagnosis(
         game,
-        chosen,
-        distribution_mode=mode,
+        preset,
+        steps=steps,
+        seeds=seeds,
+        encoder=encoder,
         teacher=teacher,
         train_teacher=train_teacher,
+        teacher_factor=teacher_factor,
+        distribution_mode=mode,
         appearance=names(appearance),
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
+        random=random,
+        best=best,
+        encoders=encoder_names(encoders),
+        store=store,
+        workers=workers,
+        threads=threads,
+        device=device,
     )
-    if teacher_factor is not None and game_plan.teacher_run is None:
-        raise ValueError(f"--teacher-factor sets how long a teacher of {game} is trained: use it with --train-teacher.")
-    plan = Plan((game_plan,))
-    others = encoder_names(encoders)
-    check_encoders(game_plan, others)
-    folder = OutputFolder(out or Path("diagnoses") / f"{game_plan.cells[0].options.label}-{preset}")
-    folder.check(plan)
-    runs, pretrained = Store(store), encoder_folder(store)
-    runs.check(plan.runs)
-
+    prepared = prepared.writing_to(out or Path("diagnoses") / f"{prepared.label}-{preset}")
+    console = plain_console()
     if dry_run:
-        console = plain_console()
-        further = missing_runs(game_plan, others, runs, pretrained)
-        wanted = [run for run in (*plan.runs, *(run for _, run in further)) if not runs.has(run)]
-        shared = chosen_workers(device, wanted, workers, threads)
-        console.print(*estimate_table(plan, runs, *shared, device, further), sep="\n")
-        console.print(f"The budget of each cell is {game_plan.budget:,} steps.")
+        further = prepared.further_runs()
+        wanted = [run for run in (*prepared.plan.runs, *(run for _, run in further)) if not prepared.store.has(run)]
+        shared = chosen_workers(prepared.device, wanted, workers, threads)
+        console.print(*estimate_table(prepared.plan, prepared.store, *shared, prepared.device, further), sep="\n")
+        console.print(f"The budget of each cell is {prepared.game_plan.budget:,} steps.")
         return
 
-    folder.claim(plan)
-    with PlanDisplay(plan) as display:
-        execute(plan, runs, workers=workers, threads=threads, device=device, listener=display)
-    diagnosis = read_diagnosis(game_plan, runs, {"preset": preset})
-    folder.write(diagnosis)
-    console = plain_console()
+    diagnosis = prepared.diagnose(PlanDisplay)
     console.print(demand_rows(diagnosis))
     console.print(verdict_text(diagnosis.verdict))
     if diagnosis.temperature_sentence:
@@ -135,21 +138,7 @@ def command(
     ):
         for sentence in sentences:
             console.print(f"  {title}: {sentence}", highlight=False)
-    if others:
-        encoders_of = resolve_encoders(others, chosen.encoder, _pretrain(game_plan, pretrained, console))
-        ablation = EncoderAblation(game_plan, encoders_of)
-        with PlanDisplay(ablation.as_plan()) as display:
-            found = run_ablation(ablation, runs, workers=workers, threads=threads, device=device, listener=display)
-        folder.write_tables(encoders=found.round(6))
+    found = prepared.compare_encoders(PlanDisplay, lambda line: console.print(line, highlight=False))
+    if found is not None:
         console.print(ablation_rows(found))
-    console.print(f"Figure, tables and JSON are in {folder.path}.", highlight=False, soft_wrap=True)
-
-
-def _pretrain(game_plan: GamePlan, folder: Path, console: Console) -> Callable[[str], Path]:
-    """From an objective to the file of an encoder that is pretrained on it, in the game."""
-    from lcd.studies.encoder_ablation import pretrained_encoder
-
-    def report(line: str) -> None:
-        console.print(line, highlight=False)
-
-    return lambda objective: pretrained_encoder(game_plan, objective, folder, report)
+    console.print(f"Figure, tables and JSON are in {prepared.out}.", highlight=False, soft_wrap=True)

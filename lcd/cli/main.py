@@ -13,6 +13,7 @@ from lcd.cli.align import command as align
 from lcd.cli.calibrate import command as calibrate
 from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
+from lcd.cli.doctor import command as doctor
 from lcd.cli.harmonize import command as harmonize
 from lcd.cli.pretrain import command as pretrain
 from lcd.cli.survey import command as survey
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 
 app.command("diagnose")(diagnose)
+app.command("doctor")(doctor)
 app.add_typer(teachers)
 app.command("calibrate")(calibrate)
 app.command("survey")(survey)

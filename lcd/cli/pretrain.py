@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -11,13 +11,9 @@ from lcd.cli.arguments import count, number
 from lcd.cli.console import plain_console
 from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS
 
-if TYPE_CHECKING:
-    from lcd.envs import GameOptions
-    from lcd.pretraining.pretraining import Pretraining
-
 
 def command(
-    game: Annotated[str, typer.Argument(help="A Procgen game; `lcd games` lists them.")],
+    game: Annotated[str, typer.Argument(help="A game, as in lcd diagnose.")],
     objective: Annotated[
         str,
         typer.Option(
@@ -46,54 +42,28 @@ def command(
 
     Use the file as in `lcd diagnose GAME --encoder nature@encoders/GAME-OBJECTIVE.safetensors`.
     """
-    from lcd.agents import load_policy, save_backbone
-    from lcd.envs.family import game_options
-    from lcd.experiments.settings import check_made_for
-    from lcd.io.files import check_output, replacing
-    from lcd.pretraining.pretraining import Pretraining, pretrain
+    from lcd.studies.pretraining import pretrain
 
-    options = game_options(game, distribution_mode=mode)
-    settings = Pretraining(objective, encoder, frames or Pretraining.frames, epochs, num_levels=levels, seed=seed)
-    policy = None
-    if agent is not None:
-        policy, card = load_policy(agent)
-        check_made_for(card, options, f"The agent {agent}", any_mode=True)
-    file = check_output(out or default_file(options, settings, agent), ".safetensors")
     console = plain_console()
-
-    def report(line: str) -> None:
-        console.print(f"{options.game}, {objective}: {line}", highlight=False)
-
-    made = pretrain(options, settings, policy=policy, report=report)
-    with replacing(file) as partial:
-        save_backbone(made.encoder, partial, encoder, made.card)
+    made = pretrain(
+        game,
+        objective,
+        encoder=encoder,
+        frames=frames,
+        epochs=epochs,
+        levels=levels,
+        agent=agent,
+        distribution_mode=mode,
+        seed=seed,
+        out=out,
+        report=lambda line: console.print(f"{game}, {objective}: {line}", highlight=False),
+    )
     found = made.card
     privileged = ", privileged" * (objective == "segmentation")
     console.print(
         f"On unseen levels: {found['measure']} {found['score']:.3f}{privileged} "
         f"(untrained {found['untrained']:.3f}, chance {found['chance']:.3f}). "
-        f"The encoder is in {file}; use it as {encoder}@{file}.",
+        f"The encoder is in {made.file}; use it as {encoder}@{made.file}.",
         highlight=False,
         soft_wrap=True,
     )
-
-
-def default_file(options: GameOptions, settings: Pretraining, agent: Path | None) -> Path:
-    """Default output file; its name holds the non-default settings, so that no encoder replaces another."""
-    from lcd.io.files import checksum
-    from lcd.pretraining.pretraining import Pretraining
-
-    default = Pretraining(settings.objective)
-    mode = options.as_record().get("distribution_mode", "easy")
-    parts = {
-        mode: mode != "easy",
-        settings.architecture.replace(":", "_"): settings.architecture != default.architecture,
-        f"{settings.frames}frames": settings.frames != default.frames,
-        f"{settings.epochs}epochs": settings.epochs != default.epochs,
-        f"{settings.num_levels}levels": settings.num_levels != default.num_levels,
-        f"seed{settings.seed}": settings.seed != default.seed,
-    }
-    changed = [part for part, is_changed in parts.items() if is_changed]
-    if agent is not None:
-        changed.append(f"agent{checksum(agent)[:12]}")
-    return Path("encoders") / f"{'-'.join([options.game, settings.objective, *changed])}.safetensors"

@@ -33,53 +33,39 @@ def command(
     as soon as its runs are finished. Finished runs are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table, verdict_text
-    from lcd.experiments.execution import chosen_workers, resolve_device
-    from lcd.experiments.store import Store
+    from lcd.experiments.execution import chosen_workers
     from lcd.studies.diagnosis import Diagnosis
-    from lcd.studies.survey.plan import Survey
-    from lcd.studies.survey.survey import carry_out, folders
-    from lcd.studies.survey.tables import SurveyTables
+    from lcd.studies.survey.survey import prepare_survey
 
-    device = resolve_device(device)
-    survey = Survey.read(plan)
-    if games:
-        survey = survey.only(names(games))
-    out = out or Path("surveys") / Path(plan).stem
-    console = plain_console()
-    folders(survey, out)
-    Store(store).check(survey.plan.runs)
-    if tables:
-        SurveyTables.check_room(tables, survey.plan)
+    prepared = prepare_survey(
+        plan,
+        games=names(games),
+        out=out,
+        tables=tables,
+        store=store,
+        workers=workers,
+        threads=threads,
+        device=device,
+    )
+    console, runs, whole = plain_console(), prepared.store, prepared.survey.plan
     if dry_run:
-        runs = Store(store)
-        shared = chosen_workers(device, [run for run in survey.plan.runs if not runs.has(run)], workers, threads)
-        console.print(*estimate_table(survey.plan, runs, *shared, device), sep="\n")
+        missing = [run for run in whole.runs if not runs.has(run)]
+        shared = chosen_workers(prepared.device, missing, workers, threads)
+        console.print(*estimate_table(whole, runs, *shared, prepared.device), sep="\n")
         return
 
-    left_out: list[str] = []
+    def warn(sentence: str) -> None:
+        console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
-    def done(diagnosis: Diagnosis) -> None:
+    def done(diagnosis: Diagnosis, error: str | None) -> None:
         console.print(Text.assemble(f"{diagnosis.game}: ", verdict_text(diagnosis.verdict)))
-        if tables:
-            try:
-                SurveyTables.of([diagnosis]).enter(tables)
-            except (OSError, ValueError) as error:
-                left_out.append(diagnosis.game)
-                console.print(
-                    f"{diagnosis.game} is not added to {tables}: {error} The survey goes on.",
-                    style="yellow",
-                    highlight=False,
-                    soft_wrap=True,
-                )
+        if error is not None:
+            warn(f"{diagnosis.game} is not added to {tables}: {error} The survey goes on.")
 
-    with PlanDisplay(survey.plan) as display:
-        carry_out(survey, out, store, workers=workers, threads=threads, device=device, listener=display, done=done)
-    console.print(f"The diagnoses are in {out}; lcd taxonomy {out} sorts them.", highlight=False, soft_wrap=True)
-    if left_out:
-        console.print(
-            f"Not in {tables}: {', '.join(left_out)}. Correct the errors above, and the same command adds them.",
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
-        )
+    found = prepared.run(PlanDisplay, done)
+    console.print(
+        f"The diagnoses are in {prepared.out}; lcd taxonomy {prepared.out} sorts them.", highlight=False, soft_wrap=True
+    )
+    if found.left_out:
+        warn(f"Not in {tables}: {', '.join(found.left_out)}. Correct the errors above, and the same command adds them.")
         raise typer.Exit(FAILURE)

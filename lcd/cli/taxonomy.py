@@ -39,6 +39,7 @@ def taxonomy(
     Turns the diagnoses of a survey into a map of the games, as many classes as the data support, and measures of their
     reliability.
     """
+    from lcd.studies.figures import check_registered
     from lcd.studies.output import OutputFolder, save_figure
     from lcd.studies.survey.tables import SurveyTables
     from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy
@@ -46,6 +47,7 @@ def taxonomy(
     console = plain_console()
     folder = OutputFolder(out)
     if place is None:
+        check_registered(*FIGURES)
         folder.check(_Folder())
     found = Taxonomy.read(runs)
     if place is not None:
@@ -71,13 +73,14 @@ def report(
 ) -> None:
     """Write the report of a taxonomy as one self-contained HTML page."""
     from lcd.io.files import check_output
-    from lcd.studies.figures import registered
+    from lcd.studies.figures import check_registered, registered
     from lcd.studies.output import save_figure
     from lcd.studies.taxonomy.taxonomy import Taxonomy
 
     check_output(out, ".html", ".htm")
     if pdf:
         check_output(out.with_suffix(".pdf"))
+    check_registered("report", *["taxonomy"] * pdf)
     found = Taxonomy.read(runs)
     registered("report")(found, out, title)
     console = plain_console()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcd.cli.arguments import number
+from lcd.cli.arguments import AskHubs, number
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import LARGEST_SEED, MOST_STEPS
@@ -32,10 +32,11 @@ def command(
     episodes: Annotated[int, number(1, MOST_STEPS, "Number of episodes.")] = 3,
     max_steps: Annotated[int, number(1, LONGEST, "Largest number of steps of the film.")] = 600,
     seed: Annotated[int, number(0, LARGEST_SEED, "Seed of levels and actions.")] = 0,
+    ask_hubs: AskHubs = False,
 ) -> None:
     """Write a film of an agent's episodes in both views, with its actions and value estimates."""
     from lcd.io.files import check_output, replacing
-    from lcd.studies.figures import registered
+    from lcd.studies.figures import check_registered, registered
     from lcd.studies.replay import record
 
     if teacher is not None and (game is not None or run is not None):
@@ -46,8 +47,12 @@ def command(
         raise ValueError(
             f"--mode {mode} is for a reference teacher, and {run} plays in the mode of its training: leave it out."
         )
-    policy, options, levels = _of_teacher(str(game or teacher), mode or "easy") if run is None else _of_run(run, game)
+    if run is None:
+        policy, options, levels = _of_teacher(str(game or teacher), mode or "easy")
+    else:
+        policy, options, levels = _of_run(run, game, ask_hubs)
     film = check_output(out or Path(f"{options.game}.gif"), ".gif")
+    check_registered("replay")
     replay = record(
         policy,
         options if training else options.unseen_levels(levels),
@@ -71,7 +76,7 @@ def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, GameOptions, int]:
     return load_policy(path)[0], levels, TRAINING_LEVELS
 
 
-def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, GameOptions, int]:
+def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy, GameOptions, int]:
     """A run's final policy, its training levels and their number.
 
     Raises
@@ -89,7 +94,7 @@ def _of_run(run: Path, game: str | None) -> tuple[EncoderPolicy, GameOptions, in
         raise ValueError(
             f"There are no weights in {run}: give the folder of a finished run, such as one in {DEFAULT_STORE}."
         )
-    policy, card = load_policy(file)
+    policy, card = load_policy(file, ask_hubs=ask_hubs)
     settings: dict[str, Any] | None = card.get("run")
     if settings is None:
         raise ValueError(f"{file} does not say which run it comes from: give the folder of a finished run.")

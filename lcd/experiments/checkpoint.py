@@ -145,7 +145,10 @@ class CheckpointCallback(BaseCallback):
         self._before = float(state["seconds"])
         self._evaluation.restore(state["evaluation"], self._before)
         _restore_model(model, state["model"])
-        _restore_games(model.env, state["games"])
+        if state["games"]["games"] is None:
+            _begin_games_anew(model, state["games"])
+        else:
+            _restore_games(model.env, state["games"])
         _restore_log(model, state["log"])
         self._pending = state  # random states come last, and the logger's clock once it runs
         return True
@@ -220,7 +223,7 @@ def _games_state(env: VecEnv | None) -> State:
     normalize, monitor, taught, games = _wrappers(env)
     statistics = normalize.ret_rms
     return {
-        "games": games.snapshot(),
+        "games": games.snapshot() if games.saves_states else None,
         "returns": normalize.returns,
         "statistics": [np.asarray(each) for each in (statistics.mean, statistics.var, statistics.count)],
         "episode_returns": monitor.episode_returns,
@@ -230,12 +233,26 @@ def _games_state(env: VecEnv | None) -> State:
     }
 
 
+def _begin_games_anew(model: PPO, state: State) -> None:
+    """Go on with new episodes, for games whose states nobody can save: their unfinished episodes are lost."""
+    assert model.env is not None
+    normalize, monitor, _, _ = _wrappers(model.env)
+    model._last_obs = model.env.reset()  # type: ignore[assignment]
+    model._last_episode_starts = np.ones(model.env.num_envs, bool)
+    _restore_statistics(normalize, state)
+    monitor.episode_count = int(state["episode_count"])
+
+
+def _restore_statistics(normalize: VecNormalize, state: State) -> None:
+    mean, variance, count = (each.numpy() for each in state["statistics"])
+    normalize.ret_rms.mean, normalize.ret_rms.var, normalize.ret_rms.count = mean, variance, float(count)
+
+
 def _restore_games(env: VecEnv | None, state: State) -> None:
     normalize, monitor, taught, games = _wrappers(env)
     games.restore(state["games"])
     normalize.returns = state["returns"].numpy()
-    mean, variance, count = (each.numpy() for each in state["statistics"])
-    normalize.ret_rms.mean, normalize.ret_rms.var, normalize.ret_rms.count = mean, variance, float(count)
+    _restore_statistics(normalize, state)
     monitor.episode_returns = state["episode_returns"].numpy()
     monitor.episode_lengths = state["episode_lengths"].numpy()
     monitor.episode_count = int(state["episode_count"])

@@ -136,7 +136,7 @@ def execute(
     *,
     workers: int | None = None,
     threads: int | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     listener: Listener = lambda event: None,
     executor: Executor | None = None,
 ) -> None:
@@ -177,6 +177,7 @@ def execute(
     if executor is None:
         from lcd.experiments.processes import LocalProcesses
 
+        device = resolve_device(device)
         workers, threads = chosen_workers(device, waiting, workers, threads)
         executor = LocalProcesses(store, workers, threads, device)
     with _terminable():

@@ -14,7 +14,8 @@ from gymnasium import spaces
 from lcd.agents import EncoderName, EncoderPolicy
 from lcd.agents.policy_file import LARGEST as LARGEST_POLICY
 from lcd.envs import GameOptions, family_of
-from lcd.envs.family import game_options, policy_spaces
+from lcd.envs.family import game_options, observation_space, policy_spaces
+from lcd.envs.random_play import random_return
 from lcd.experiments.learners import get_learner
 from lcd.experiments.presets import Preset
 from lcd.experiments.settings import EXPERT, Evaluation, RunSettings
@@ -80,7 +81,9 @@ class GamePlan:
     budget
         Environment steps of each cell.
     normalisation
-        Returns that count as scores 0 and 1.
+        Returns that count as scores 0 and 1; None where the best return is not known before the runs are finished.
+    random
+        Return of a random policy, where it was measured.
     teacher_run
         The run that trains the teacher, or None where one is given. Its first part, up to the budget, is also the run
         (semantic, rl) with the same seed.
@@ -92,10 +95,23 @@ class GamePlan:
 
     game: str
     budget: int
-    normalisation: Normalisation
+    normalisation: Normalisation | None
     teacher_run: RunSettings | None
     given_teacher: GivenTeacher | None
     cells: tuple[RunSettings, ...]
+    random: float | None = None
+
+    @property
+    def label(self) -> str:
+        """Name of the game with its appearance, as a file can have it."""
+        return max((run.options.label for run in self.cells), key=len)
+
+    @property
+    def constants(self) -> dict[str, Any]:
+        """The normalisation constants as plain data, as far as they are known."""
+        if self.normalisation is None:
+            return {"random": self.random, "best": None, "source": "measured"}
+        return asdict(self.normalisation)
 
     @property
     def runs(self) -> tuple[RunSettings, ...]:
@@ -138,7 +154,7 @@ class Plan:
                 {
                     "game": plan.game,
                     "budget": plan.budget,
-                    "normalisation": asdict(plan.normalisation),
+                    "normalisation": plan.constants,
                     "teacher": None if plan.given_teacher is None else plan.given_teacher.checksum,
                     "runs": [run.as_dict() for run in plan.runs],
                 }
@@ -234,7 +250,13 @@ def _try_encoder(encoder: str, content: str | None, shape: tuple[int, ...], acti
 
 
 def plan_game(
-    game: str | GameOptions, preset: Preset, *, teacher: GivenTeacher | None = None, train_teacher: bool = False
+    game: str | GameOptions,
+    preset: Preset,
+    *,
+    teacher: GivenTeacher | None = None,
+    train_teacher: bool = False,
+    random: float | None = None,
+    best: float | None = None,
 ) -> GamePlan:
     """Plan the runs that diagnose a game.
 
@@ -248,6 +270,9 @@ def plan_game(
         A teacher to imitate; by default the game's own optimal policy, and where none is known, one that is trained.
     train_teacher
         Whether to train a teacher even where an optimal policy is known.
+    random, best
+        Returns that count as scores 0 and 1; by default those that are published or computed, and where there are none,
+        what a random policy returns, and what the best of the teacher and the cells returns in the end.
 
     Returns
     -------
@@ -256,17 +281,20 @@ def plan_game(
     Raises
     ------
     ValueError
-        If the game is unknown, a number is invalid, or the game has no normalisation constants.
+        If the game is unknown, or a number is invalid.
     """
     options = game if isinstance(game, GameOptions) else game_options(game)
     options = options.training_levels(preset.num_levels)
     family = family_of(options)
-    constants = family.normalisation(options)
-    if constants is None:
-        modes = f" in the mode {options.distribution_mode!r}" if hasattr(options, "distribution_mode") else ""
-        raise ValueError(
-            f"There are no published returns for {options.game}{modes}, which count as scores 0 and 1: choose another."
-        )
+    for view, _ in CELLS.values():
+        observation_space(options, view)  # refuses a game that has no such view
+    known = family.normalisation(options)
+    if known is not None:
+        random, best = (known.random if random is None else random), (known.best if best is None else best)
+    given = known is None or (random, best) != (known.random, known.best)
+    if random is None:
+        random = random_return(options)
+    constants = known if not given else None if best is None else Normalisation(random, best, source="given")
     evaluated = evaluated_steps(preset)
     budget = evaluated[-1]
     base = RunSettings(
@@ -299,4 +327,5 @@ def plan_game(
         teacher_run=making,
         given_teacher=teacher,
         cells=tuple(cells_of(base, options, range(preset.seeds), identity, teacher_seed)),
+        random=random if constants is None else None,
     )

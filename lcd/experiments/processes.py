@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import multiprocessing
 import os
 import platform
@@ -10,20 +11,25 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lcd.agents.encoders.registry import import_encoder, module_of
 from lcd.experiments.executor import Report
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 
 POLL_SECONDS = 0.5
+
+SILENCE = 3600.0
+"""Seconds without a report after which a run is taken to hang: an evaluation of a slow game takes some minutes."""
 
 
 def _end_with_parent() -> None:
@@ -41,6 +47,7 @@ def _work(
     device: str,
     threads: int,
     connection: Connection,
+    encoder_module: str | None,
 ) -> None:
     """Body of a worker process: one run, from settings to the store."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the planning process decides when work ends
@@ -52,6 +59,7 @@ def _work(
     torch.set_num_threads(threads)
     store = Store(store_root)
     try:
+        _import_encoder(settings.encoder, encoder_module)
         with store.workspace(settings) as workspace:  # held by the process that writes to it
             result = train(
                 settings,
@@ -114,12 +122,31 @@ _LOCATING = ("__file__", "__spec__")
 """What tells where a module comes from."""
 
 
+def _import_encoder(encoder: str, module: str | None) -> None:
+    """Make a run's encoder known in a new process.
+
+    Raises
+    ------
+    ValueError
+        If it was registered by a script, which no other process imports.
+    """
+    if module == "__main__":
+        raise ValueError(
+            f"The encoder {encoder} is registered in the script that was started, which other processes do not import: "
+            "put it into a module."
+        )
+    if module is not None:
+        importlib.import_module(module)
+        import_encoder(encoder)
+
+
 @dataclass
 class _Worker:
     run: RunSettings
     process: BaseProcess
     connection: Connection
     failure: str | None = None
+    heard: float = field(default_factory=time.monotonic)
 
 
 class LocalProcesses:
@@ -135,9 +162,14 @@ class LocalProcesses:
         Threads of torch in each.
     device
         Where torch computes.
+    silence
+        Seconds without a report after which a run is taken to hang.
     """
 
-    def __init__(self, store: Store, workers: int, threads: int = 1, device: str = "cpu") -> None:
+    def __init__(
+        self, store: Store, workers: int, threads: int = 1, device: str = "cpu", silence: float = SILENCE
+    ) -> None:
+        self._silence = silence
         method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
         self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
@@ -160,7 +192,7 @@ class LocalProcesses:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(run, self._store.root, teacher_file, self._device, self._threads, sender),
+            args=(run, self._store.root, teacher_file, self._device, self._threads, sender, module_of(run.encoder)),
             name=run.name,
         )
         with _hidden_script():
@@ -172,6 +204,7 @@ class LocalProcesses:
         with suppress(EOFError):
             while worker.connection.poll():
                 kind, content = worker.connection.recv()
+                worker.heard = time.monotonic()
                 if kind == "failed":
                     worker.failure = content
                 else:
@@ -180,6 +213,13 @@ class LocalProcesses:
     def wait(self) -> Iterator[Report]:
         """What runs report within half a second, and which of them have ended."""
         wait([worker.process.sentinel for worker in self._workers], timeout=POLL_SECONDS)
+        for worker in self._workers:
+            if time.monotonic() - worker.heard > self._silence and not worker.connection.poll():
+                worker.failure = (
+                    f"nothing was heard of it for {self._silence:.0f} seconds: a step of its game may hang."
+                )
+                worker.process.kill()
+                worker.process.join()
         ended = [worker for worker in self._workers if not worker.process.is_alive()]
         for worker in list(self._workers):
             yield from self._read(worker)

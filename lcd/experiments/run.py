@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from lcd.agents import PPO, EncoderName, TaughtVecEnv, Teacher, load_policy, save_policy
 from lcd.envs import family_of, make_vec_env
+from lcd.envs.family import observation_space
 from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, CheckpointCallback
 from lcd.experiments.evaluation import EvaluationCallback, Progress
 from lcd.experiments.harmonized import Harmonizer
@@ -84,8 +85,9 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
         return family_of(settings.options).expert(settings.options)
     if file is None:
         return None
-    policy, card = load_policy(file)
-    if settings.teacher != checksum(file) and settings.teacher != _maker(card):
+    made_here = settings.teacher != checksum(file)  # by a run of the plan, with the encoder that this run has as well
+    policy, card = load_policy(file, ask_hubs=made_here)
+    if made_here and settings.teacher != _maker(card):
         raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
     check_made_for(card, settings.options, f"The teacher {file}")
     return policy
@@ -94,6 +96,12 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
 def _maker(card: dict[str, Any]) -> str | None:
     """Identity of the run that made a policy, if one did."""
     return RunSettings.from_dict(card["run"]).identity if "run" in card else None
+
+
+def encoder_of(settings: RunSettings) -> str:
+    """Name of the encoder of a run: its visual encoder, or `mlp` where the view is a vector."""
+    shape = observation_space(settings.options, settings.view).shape or ()
+    return "mlp" if len(shape) == 1 else settings.encoder
 
 
 def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_threads: int) -> tuple[PPO, VecEnv]:
@@ -113,7 +121,8 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     chosen = get_learner(settings.learning)
     if (teacher is None) == chosen.needs_teacher:
         raise ValueError(f"The run {settings.name} has {'no' if teacher is None else 'a'} teacher.")
-    weights = EncoderName.read(settings.encoder).weights
+    encoder = encoder_of(settings)
+    weights = EncoderName.read(encoder).weights
     if weights is not None and (not weights.is_file() or checksum(weights) != settings.eye):
         raise ValueError(
             f"The file {weights} is gone or has changed since the run was planned: start the command again."
@@ -128,7 +137,7 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
     arguments: dict[str, Any] = {
         "env": env,
-        "encoder": settings.encoder,
+        "encoder": encoder,
         "seed": settings.seed,
         "device": device,
         **hyper.for_ppo(),

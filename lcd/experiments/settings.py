@@ -297,7 +297,10 @@ class RunSettings:
         """
         if not isinstance(data, Mapping):
             raise ValueError(f"The settings of a run must be an object, not {short(data)}.")
-        options, described = options_from_record(data)
+        try:
+            options, described = options_from_record(data)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"The settings of a run are incomplete: {error}.") from error
         rest = {name: value for name, value in data.items() if name not in described}
         if unknown := set(rest) - {f.name for f in fields(cls)} | set(rest) & {"options"}:
             raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,36 @@ def whole_number(name: str, value: Any, least: int = 0, most: int = MOST_STEPS) 
         raise ValueError(f"{name} must be at least {least}, not {short(number)}.")
     if number > most:
         raise ValueError(f"{name} must be at most {most:,}, not {short(number)}.")
+    return number
+
+
+def real_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf) -> float:
+    """Check a finite number and its limits.
+
+    Parameters
+    ----------
+    name
+        Its name in messages.
+    value
+        Whatever was given for it.
+    least, most
+        The limits, both allowed.
+
+    Raises
+    ------
+    ValueError
+        If it is something else, not finite, or beyond a limit.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, not {short(value)}.")
+    try:
+        number = float(value)
+    except OverflowError:  # of a whole number with hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, not {short(value)}.")
+    if not least <= number <= most:
+        raise ValueError(f"{name} must lie between {least:g} and {most:g}, not be {number:g}.")
     return number
 
 

@@ -185,7 +185,7 @@ def _check_strict(hint: Any, name: str) -> None:
 def _hints(kind: type) -> dict[str, Any]:
     """Types of the fields."""
     hints = get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def from_data(kind: type[T], data: Any) -> T:

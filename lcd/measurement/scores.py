@@ -54,7 +54,7 @@ class Normalisation:
         Mean return of a random policy; becomes score 0.
     best : float
         Return that becomes score 1.
-    source : {"published", "measured", "computed"}
+    source : {"published", "measured", "computed", "given"}
         Where the two come from.
 
     Raises
@@ -65,7 +65,7 @@ class Normalisation:
 
     random: Number
     best: Number
-    source: Literal["published", "measured", "computed"]
+    source: Literal["published", "measured", "computed", "given"]
 
     @model_validator(mode="after")
     def _check_range(self) -> Normalisation:

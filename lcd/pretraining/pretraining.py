@@ -16,7 +16,6 @@ from lcd.agents.machine import bfloat16_is_fast, keep_freed_memory
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import ActionClasses, frame_shape
 from lcd.envs.levels import Levels
-from lcd.io.limits import MOST_STEPS
 from lcd.io.settings import Epochs, Positive, Seed, Text, Whole, one_of, settings
 from lcd.io.untrusted import memory
 from lcd.pretraining.frames import GameFrames, collect_frames
@@ -24,6 +23,9 @@ from lcd.pretraining.objectives import OBJECTIVES, Objective
 
 HELD_OUT = 0.1
 """Number of evaluation frames, from unseen levels, as a share of the training frames."""
+
+MOST_FRAMES = 10**9
+"""Largest number of training frames: ten terabytes."""
 
 FEWEST = 2_048
 """Smallest number of training frames."""
@@ -58,7 +60,7 @@ class Pretraining:
 
     objective: Annotated[Text, one_of(OBJECTIVES, "objective")]
     architecture: Annotated[Text, AfterValidator(_known_encoder)] = "nature"
-    frames: Annotated[Whole, Field(ge=FEWEST, le=MOST_STEPS)] = 50_000
+    frames: Annotated[Whole, Field(ge=FEWEST, le=MOST_FRAMES)] = 50_000
     epochs: Epochs = 5
     batch_size: Annotated[
         Whole, Field(ge=2, le=FEWEST // 2, description=f"a whole number from 2 to {FEWEST // 2:,}")

@@ -86,6 +86,8 @@ class Diagnosis:
     sampled : pandas.DataFrame or None
         The demands of the unchanged policies, at a temperature of 1; None where the episodes were played by one rule
         of acting only.
+    encoders : pandas.DataFrame or None
+        The comparison with other encoders, see :func:`lcd.studies.encoder_ablation.run_ablation`, where one was made.
     """
 
     game: str
@@ -101,6 +103,7 @@ class Diagnosis:
     generalisation: GeneralisationEstimate
     verdict: Verdict
     sampled: pd.DataFrame | None = None
+    encoders: pd.DataFrame | None = None
 
     @classmethod
     def from_episodes(
@@ -291,7 +294,7 @@ class Diagnosis:
 
         Raises
         ------
-        RuntimeError
+        lcd.studies.figures.FigureMissingError
             If no such figure is registered, because the package is not installed.
         """
         figure: Figure = registered("diagnosis")(self)

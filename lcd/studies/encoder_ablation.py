@@ -34,6 +34,7 @@ from lcd.measurement.intervals import (
 )
 from lcd.measurement.scores import CELLS, PRIMARY, cell_scores, check_episodes, played_by
 from lcd.pretraining.objectives import OBJECTIVES
+from lcd.studies.pipeline import normalisation_of
 
 if TYPE_CHECKING:
     from lcd.pretraining.pretraining import Pretraining
@@ -229,7 +230,7 @@ def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretrain
 
 def run_ablation(
     ablation: EncoderAblation, store: Store, *, workers: int | None = None, threads: int | None = None, device: str =
-    "cpu", listener: Listener = lambda event: None,
+    "auto", listener: Listener = lambda event: None,
 ) -> pd.DataFrame:  # fmt: skip
     """Train the missing runs, and estimate the share of the perceptual demand that each encoder recovers.
 
@@ -273,7 +274,7 @@ def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagno
         tables.append(made[made["step"] <= plan.budget])
     episodes = played_by(pd.concat(tables, ignore_index=True))
     checked = check_episodes(episodes, game=plan.game, budget=plan.budget) if diagnosed else episodes
-    return cell_scores(checked, plan.normalisation, plan.budget)
+    return cell_scores(checked, normalisation_of(plan, store), plan.budget)
 
 
 def ablation_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

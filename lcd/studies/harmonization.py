@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from lcd.agents import load_policy
+from lcd.agents.encoders.weights import load_classifier, save_classifier
 from lcd.alignment.agreement import Agreement, agreement
+from lcd.alignment.classifiers import Harmonization, harmonize_classifier
+from lcd.alignment.clickme import read_folder
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps
-from lcd.experiments.execution import Listener, execute
+from lcd.experiments.execution import Listener, execute, resolve_device
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
+from lcd.io.files import DEFAULT_STORE, check_output, replacing
+from lcd.io.limits import path
 from lcd.measurement.scores import played_by
+from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+from lcd.studies.showing import Show, silent, telling
 
 FRAMES = 128
 MEASURES = ("alignment", "training", "unseen")
@@ -35,7 +44,7 @@ def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
 
 
 def measure_harmonization(
-    plan: Plan, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "cpu",
+    plan: Plan, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "auto",
     listener: Listener = lambda event: None,
 ) -> pd.DataFrame:  # fmt: skip
     """Run a plan of `harmonized_plan`, and measure every run's final policy.
@@ -114,3 +123,178 @@ def effect_table(runs: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.D
             rows.append((game, learning, measure, *both, mean, mean - half, mean + half))
     columns = ["game", "learning", "measure", "without", "with", "change", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
+
+
+@dataclass(frozen=True)
+class PreparedHarmonization:
+    """A comparison of a game's learners with and without the harmonizer, checked; nothing is trained or written yet.
+
+    Attributes
+    ----------
+    plan
+        The runs.
+    out
+        File of the table, or None.
+    store, workers, device
+        As in `lcd.diagnose`.
+    """
+
+    plan: Plan
+    out: Path | None
+    store: Store
+    device: str
+    workers: int | None
+
+    def run(self, show: Show = silent) -> pd.DataFrame:
+        """Train the missing runs, and write the table of `measure_harmonization`.
+
+        Raises
+        ------
+        lcd.experiments.execution.RunFailed
+            If a run failed; the same call resumes from the finished ones.
+        """
+        threads = 1 if self.device == "cpu" else None
+        with show(self.plan) as listener:
+            runs = measure_harmonization(
+                self.plan, self.store, workers=self.workers, threads=threads, device=self.device, listener=listener
+            )
+        if self.out is not None:
+            with replacing(self.out) as partial:
+                runs.round(6).to_csv(partial, index=False)
+        return runs
+
+
+def prepare_harmonization(
+    game: Any,
+    weight: float = 1.0,
+    *,
+    preset: str = "standard",
+    steps: int | None = None,
+    seeds: int | None = None,
+    encoder: str | None = None,
+    teacher: Path | str | None = None,
+    out: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    device: str = "auto",
+) -> PreparedHarmonization:
+    """Check the arguments of `harmonize` and plan its runs, before anything is trained or written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    file = None if out is None else check_output(path("out", out))
+    device = resolve_device(device)
+    chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder)
+    plan = harmonized_plan(plan_diagnosis(game, chosen, teacher=teacher), weight)
+    runs = Store(path("store", store))
+    runs.check(plan.runs)
+    return PreparedHarmonization(plan, file, runs, device, workers)
+
+
+def harmonize(
+    game: Any,
+    weight: float = 1.0,
+    *,
+    preset: str = "standard",
+    steps: int | None = None,
+    seeds: int | None = None,
+    encoder: str | None = None,
+    teacher: Path | str | None = None,
+    out: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    device: str = "auto",
+    listener: Listener = lambda event: None,
+) -> pd.DataFrame:
+    """Train a game's learners with and without the neural harmonizer; ``lcd harmonize GAME`` is this function.
+
+    Parameters
+    ----------
+    game, preset, steps, seeds, encoder, teacher, store, workers, device, listener
+        As in `lcd.diagnose`.
+    weight
+        Weight of the harmonization loss.
+    out
+        File of the table; by default nothing is written.
+
+    Returns
+    -------
+    pandas.DataFrame
+        See `measure_harmonization`; `effect_table` summarises it.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    lcd.experiments.execution.RunFailed
+        If a run failed; the same call resumes from the finished ones.
+    """
+    prepared = prepare_harmonization(
+        game,
+        weight,
+        preset=preset,
+        steps=steps,
+        seeds=seeds,
+        encoder=encoder,
+        teacher=teacher,
+        out=out,
+        store=store,
+        workers=workers,
+        device=device,
+    )
+    return prepared.run(telling(listener))
+
+
+def harmonize_images(
+    folder: Path | str,
+    weight: float = 1.0,
+    *,
+    epochs: int | None = None,
+    encoder: str = "efficientnet_lite0",
+    weights: Path | str = "harmonized.safetensors",
+    out: Path | str | None = None,
+    device: str = "auto",
+    report: Callable[[str], None] = lambda line: None,
+) -> pd.DataFrame:
+    """Harmonize a classifier on a folder of ClickMe's files; ``lcd harmonize FOLDER`` is this function.
+
+    Parameters
+    ----------
+    folder
+        Images with human importance maps.
+    weight, epochs
+        See `lcd.alignment.classifiers.Harmonization`.
+    encoder
+        The classifier.
+    weights
+        Output file of its weights, for use as ``efficientnet_lite0@FILE``.
+    out
+        File of the table; by default none is written.
+    device
+        Where torch computes.
+    report
+        Called with a line after every epoch.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    device = resolve_device(device)
+    table_file = None if out is None else check_output(path("out", out))
+    file = check_output(path("weights", weights), ".safetensors")
+    if file == table_file:
+        raise ValueError(f"{file} cannot hold both the table and the weights: name another file with --out.")
+    settings = Harmonization(weight, Harmonization.epochs if epochs is None else epochs)
+    classifier, references = load_classifier(encoder), read_folder(path("folder", folder))
+    table = harmonize_classifier(classifier, references, settings, device=device, report=report)
+    card = {"images": len(references), "source": references.source} | asdict(settings)
+    with replacing(file) as partial:
+        save_classifier(classifier, partial, card)
+    if table_file is not None:
+        with replacing(table_file) as partial:
+            table.round(6).to_csv(partial, index=False)
+    return table

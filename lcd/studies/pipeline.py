@@ -1,8 +1,7 @@
-"""Diagnosis of a game: plan its runs, carry them out, and evaluate them."""
+"""Steps of a diagnosis: choose and check its teacher, plan its runs, and evaluate them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,14 +10,14 @@ from typing import Any
 import pandas as pd
 
 from lcd.envs import GameOptions, make_vec_env
+from lcd.envs.external.making import named
 from lcd.envs.family import game_options, policy_spaces
-from lcd.experiments.execution import Event, execute, resolve_device
 from lcd.experiments.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import check_made_for
 from lcd.experiments.store import Store
-from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import path, short, text, texts
+from lcd.io.limits import path, short, text
+from lcd.measurement.scores import Normalisation, played_by
 from lcd.studies.diagnosis import Diagnosis, TeacherCard
 
 
@@ -73,7 +72,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         pd.concat(tables, ignore_index=True),
         game=plan.game,
         budget=plan.budget,
-        normalisation=plan.normalisation,
+        normalisation=normalisation_of(plan, store),
         teacher=card,
         settings={
             "plan": Plan((plan,)).as_dict(),
@@ -82,6 +81,38 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         }
         | (settings or {}),
     )
+
+
+def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
+    """The constants of a plan; where the best return was not known, it is the best that was measured in the end.
+
+    That is the highest mean return, on training levels, of the last evaluation of a cell or of the teacher.
+
+    Raises
+    ------
+    lcd.experiments.store.StoreError
+        If a run is missing or damaged.
+    ValueError
+        If nobody returned more than a random policy.
+    """
+    if plan.normalisation is not None:
+        return plan.normalisation
+    assert plan.random is not None
+    found = []
+    for run in plan.runs:
+        stored = store.load(run)
+        episodes = played_by(stored.episodes)
+        last = episodes[(episodes["step"] == run.steps) & (episodes["levels"] == "training")]
+        found.append(float(last["return"].mean()))
+        if stored.teacher is not None:
+            found.append(stored.teacher["training_return"])
+    best = max(found)
+    if best <= plan.random:
+        raise ValueError(
+            f"Nobody returned more than a random policy in {plan.game}, {plan.random:g}: train longer, or give the "
+            "best return (best)."
+        )
+    return Normalisation(plan.random, best, source="measured")
 
 
 def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
@@ -170,13 +201,14 @@ def reference_teacher(options: GameOptions) -> GivenTeacher | None:
 
 
 def plan_diagnosis(
-    game: str,
+    game: Any,
     preset: Preset,
     *,
-    distribution_mode: str | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
-    appearance: Sequence[str] = (),
+    random: float | None = None,
+    best: float | None = None,
+    **settings: Any,
 ) -> GamePlan:
     """Plan the runs that diagnose a game, after checking the teacher and the encoder.
 
@@ -189,97 +221,13 @@ def plan_diagnosis(
         raise ValueError(f"train_teacher is true or false, not {short(train_teacher)}.")
     if teacher is not None and train_teacher:
         raise ValueError(f"The teacher {teacher} is given, and one is to be trained as well: choose one of the two.")
-    options = game_options(
-        game,
-        distribution_mode=distribution_mode,
-        appearance=texts("appearance", appearance) or None,
-    )
+    name, own = named(game)
+    options = game_options(name, **(own | {key: value for key, value in settings.items() if value is not None}))
     given = None if teacher is None else GivenTeacher.from_file(path("teacher", teacher))
     if given is None and not train_teacher:
         given = reference_teacher(options)
-    plan = plan_game(options, preset, teacher=given, train_teacher=train_teacher)
+    plan = plan_game(options, preset, teacher=given, train_teacher=train_teacher, random=random, best=best)
     check_encoder(preset.encoder, options)
     if given is not None:
         check_teacher(given, options)
     return plan
-
-
-def diagnose(
-    game: str,
-    preset: str = "standard",
-    *,
-    steps: int | None = None,
-    seeds: int | None = None,
-    encoder: str | None = None,
-    teacher: Path | str | None = None,
-    train_teacher: bool = False,
-    teacher_factor: int | None = None,
-    distribution_mode: str | None = None,
-    appearance: Sequence[str] = (),
-    store: Path | str = DEFAULT_STORE,
-    workers: int | None = None,
-    threads: int | None = None,
-    device: str = "cpu",
-    listener: Callable[[Event], None] = lambda event: None,
-) -> Diagnosis:
-    """Diagnose a game: train the four cells and the teacher, and decompose their scores.
-
-    Finished runs are taken from the store, so that an interrupted call resumes.
-
-    Parameters
-    ----------
-    game
-        Name of the game.
-    preset
-        ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
-    steps, seeds, encoder, teacher_factor
-        Replace the preset's numbers.
-    teacher
-        File of a teacher to imitate; by default the game's reference teacher, see `lcd.teachers`, and where none comes
-        with the package, one that is trained.
-    train_teacher
-        Whether to train a teacher in any case.
-    distribution_mode
-        Procgen's: ``"easy"``, the default, or ``"hard"``.
-    appearance
-        Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
-    store
-        Folder of the runs.
-    workers, threads
-        Worker processes, and torch threads in each; by default the fastest numbers for this machine.
-    device
-        Where torch computes.
-    listener
-        Called with every event, see `lcd.experiments.execution.Event`.
-
-    Returns
-    -------
-    Diagnosis
-
-    Raises
-    ------
-    ValueError
-        If an argument is invalid; the message says what is allowed.
-    lcd.experiments.execution.RunFailed
-        If a run failed; the same call resumes from the finished ones.
-
-    Examples
-    --------
-    >>> import lcd
-    >>> diagnosis = lcd.diagnose("starpilot", "quick")  # doctest: +SKIP
-    >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
-    """
-    device = resolve_device(device)
-    runs = Store(path("store", store))
-    chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
-    plan = plan_diagnosis(
-        game,
-        chosen,
-        distribution_mode=distribution_mode,
-        teacher=teacher,
-        train_teacher=train_teacher,
-        appearance=appearance,
-    )
-    runs.check(plan.runs)
-    execute(Plan((plan,)), runs, workers=workers, threads=threads, device=device, listener=listener)
-    return read_diagnosis(plan, runs, {"preset": preset})

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from lcd.envs import GAMES, ProcgenOptions, get_game
 from lcd.envs.procgen.options import GameName
 from lcd.io.files import checksum, replacing
-from lcd.io.settings import NotNegative, Positive, Text, Whole, from_data, settings
+from lcd.io.settings import NotNegative, Positive, Text, Whole, from_data, one_of, settings
 from lcd.io.untrusted import in_short, read_json
 from lcd.teachers.evaluation import PPO_50M_RETURNS, Score
 
@@ -51,7 +51,7 @@ class Card:
     """
 
     game: GameName
-    distribution_mode: Literal["easy", "hard"]
+    distribution_mode: Annotated[Text, one_of(MODES, "mode of a teacher")]
     recipe: dict[Text, Any]
     steps: Whole
     core_hours: NotNegative

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,18 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lcd.experiments.execution import Event, execute
+from lcd.envs.calibration.options import CourierOptions
+from lcd.experiments.execution import Listener, execute, resolve_device
+from lcd.experiments.plan import check_encoder
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import path
 from lcd.measurement.scores import LEVELS, PRIMARY, SCORES
-from lcd.studies.calibration.response import SPLITS, dissociation, response_table
+from lcd.studies.calibration.response import SPLITS, alternatives, dissociation, response_table
 from lcd.studies.calibration.sweep import Sweep, sweep_scores
-from lcd.studies.figures import registered
+from lcd.studies.figures import check_registered, registered
+from lcd.studies.output import OutputFolder
+from lcd.studies.showing import Show, silent, telling
 
 PRIMARY_SPLIT = "other solved"
 """The split of `lcd.measurement.demands`."""
@@ -60,31 +65,104 @@ class Calibration:
         return figure
 
 
+@dataclass(frozen=True)
+class PreparedCalibration:
+    """A calibration whose arguments are checked; nothing is trained or written yet.
+
+    Attributes
+    ----------
+    sweep
+        Factors and settings.
+    folder
+        Where figure and tables are written, or None.
+    store, workers, device
+        As in `lcd.diagnose`.
+    """
+
+    sweep: Sweep
+    folder: OutputFolder | None
+    store: Store
+    device: str
+    workers: int | None
+
+    def run(self, show: Show = silent) -> Calibration:
+        """Train the missing runs, and write figure and tables.
+
+        Raises
+        ------
+        lcd.experiments.execution.RunFailed
+            If a run failed; the same call resumes from the finished ones.
+        """
+        check_registered("calibration")
+        plan = self.sweep.plan()
+        if self.folder is not None:
+            self.folder.claim(self.sweep)
+        with show(plan) as listener:
+            execute(plan, self.store, workers=self.workers, threads=1, device=self.device, listener=listener)
+        found = Calibration(self.sweep, sweep_scores(self.sweep, self.store))
+        if self.folder is not None:
+            dissociations = found.every("dissociation")
+            self.folder.write_tables(
+                scores=found.scores.round(6),
+                responses=found.every("responses", splits=(PRIMARY_SPLIT,)).round(6),
+                dissociation=dissociations.round(6),
+                alternatives=alternatives(dissociations).round(6),
+            )
+            self.folder.write_figure("calibration", found.plot())
+        return found
+
+
+def prepare_calibration(
+    sweep: Sweep | None = None,
+    *,
+    out: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    device: str = "auto",
+) -> PreparedCalibration:
+    """Check the arguments of `calibrate`, before anything is trained or written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    sweep, device = sweep or Sweep(), resolve_device(device)
+    check_encoder(sweep.preset.encoder, CourierOptions())
+    folder = None if out is None else OutputFolder(path("out", out))
+    if folder is not None:
+        folder.check(sweep)
+    runs = Store(path("store", store))
+    runs.check(sweep.plan().runs)
+    return PreparedCalibration(sweep, folder, runs, device, workers)
+
+
 def calibrate(
     sweep: Sweep | None = None,
-    store: Path | str = DEFAULT_STORE,
     *,
+    out: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
-    listener: Callable[[Event], None] = lambda event: None,
+    device: str = "auto",
+    listener: Listener = lambda event: None,
 ) -> Calibration:
-    """Carry out a sweep of the calibration game's difficulty factors; finished runs are taken from the store.
+    """Validate the demands on a game of known difficulty; the command ``lcd calibrate`` is this function.
 
     Parameters
     ----------
     sweep
         Factors and settings; by default all ten.
-    store
-        Folder of the runs.
-    workers
-        Worker processes; by default the fastest number for this machine.
-    listener
-        Called with every event, see `lcd.experiments.execution.Event`.
+    out
+        Folder for figure and tables; by default nothing is written.
+    store, workers, device, listener
+        As in `lcd.diagnose`.
 
     Raises
     ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
     lcd.experiments.execution.RunFailed
         If a run failed; the same call resumes from the finished ones.
     """
-    sweep, runs = sweep or Sweep(), Store(store)
-    execute(sweep.plan(), runs, workers=workers, threads=1, listener=listener)
-    return Calibration(sweep, sweep_scores(sweep, runs))
+    prepared = prepare_calibration(sweep, out=out, store=store, workers=workers, device=device)
+    return prepared.run(telling(listener))

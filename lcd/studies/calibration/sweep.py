@@ -149,4 +149,5 @@ def _scores(plan: GamePlan, store: Store, budget: int | None) -> pd.DataFrame:
     budget = budget or plan.budget
     episodes = pd.concat([store.load(run).episodes for run in plan.cells], ignore_index=True)
     checked = check_episodes(episodes[episodes["step"] <= budget], game=plan.game, budget=budget)
+    assert plan.normalisation is not None, "it is computed"
     return cell_scores(checked, plan.normalisation, budget)

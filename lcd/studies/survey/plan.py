@@ -106,7 +106,7 @@ class Survey:
             distribution_mode=self.mode,
             teacher=None,
             train_teacher=self.train_teachers,
-            appearance=self.appearance,
+            appearance=self.appearance or None,
         )
 
     def only(self, games: Sequence[str]) -> Survey:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from lcd.experiments.execution import Event, Listener, execute
+from lcd.experiments.execution import Event, Listener, execute, resolve_device
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import path, texts
 from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.figures import check_registered
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import read_diagnosis
+from lcd.studies.showing import Show, silent, telling
 from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.tables import SurveyTables
+
+
+def folder_name(game: str) -> str:
+    """Name of a game as a folder can have it: ``"ALE/Breakout-v5"`` becomes ``"ALE-Breakout-v5"``."""
+    return re.sub(r"[^\w.-]+", "-", game)
 
 
 def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
@@ -23,7 +34,7 @@ def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
     ValueError
         If one does.
     """
-    found = {plan.game: OutputFolder(out / plan.game) for plan in survey.plan.games}
+    found = {plan.game: OutputFolder(out / folder_name(plan.game)) for plan in survey.plan.games}
     for plan in survey.plan.games:
         found[plan.game].check(Plan((plan,)))
     return found
@@ -64,7 +75,7 @@ def carry_out(
     *,
     workers: int | None = None,
     threads: int | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     listener: Listener = lambda event: None,
     done: Callable[[Diagnosis], None] = lambda diagnosis: None,
 ) -> None:
@@ -97,3 +108,160 @@ def carry_out(
     runs = Store(store)
     writing = _Writing(survey, out, runs, listener, done)
     execute(survey.plan, runs, workers=workers, threads=threads, device=device, listener=writing)
+
+
+@dataclass(frozen=True)
+class SurveyResult:
+    """What a survey found.
+
+    Attributes
+    ----------
+    diagnoses
+        By game.
+    left_out
+        Games that could not be added to the tables, each with a sentence that says why.
+    """
+
+    diagnoses: dict[str, Diagnosis]
+    left_out: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PreparedSurvey:
+    """A survey whose arguments are checked; nothing is trained or written yet.
+
+    Attributes
+    ----------
+    survey
+        Its games and their budget.
+    out
+        Folder of the diagnoses.
+    tables
+        Folder of tables to which each game is added, or None.
+    store, workers, threads, device
+        As in `lcd.diagnose`.
+    """
+
+    survey: Survey
+    out: Path
+    tables: Path | None
+    store: Store
+    device: str
+    workers: int | None
+    threads: int | None
+
+    def run(
+        self, show: Show = silent, done: Callable[[Diagnosis, str | None], None] = lambda diagnosis, error: None
+    ) -> SurveyResult:
+        """Train the missing runs, and write each game's diagnosis as soon as its runs are finished.
+
+        Parameters
+        ----------
+        show
+            Shows the progress of the plan.
+        done
+            Called with each diagnosis when it is written, and with a sentence where it could not be added to the
+            tables.
+
+        Raises
+        ------
+        lcd.experiments.execution.RunFailed
+            If a run failed; the same call resumes from the finished ones.
+        """
+        check_registered("diagnosis")
+        found = SurveyResult({}, {})
+
+        def enter(diagnosis: Diagnosis) -> None:
+            found.diagnoses[diagnosis.game] = diagnosis
+            if self.tables is not None:
+                try:
+                    SurveyTables.of([diagnosis]).enter(self.tables)
+                except (OSError, ValueError) as error:
+                    found.left_out[diagnosis.game] = str(error)
+            done(diagnosis, found.left_out.get(diagnosis.game))
+
+        with show(self.survey.plan) as listener:
+            carry_out(
+                self.survey,
+                self.out,
+                self.store.root,
+                workers=self.workers,
+                threads=self.threads,
+                device=self.device,
+                listener=listener,
+                done=enter,
+            )
+        return found
+
+
+def prepare_survey(
+    plan: Survey | Path | str,
+    *,
+    games: Sequence[str] = (),
+    out: Path | str | None = None,
+    tables: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+) -> PreparedSurvey:
+    """Check the arguments of `survey` and plan its runs, before anything is trained or written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    device = resolve_device(device)
+    chosen = plan if isinstance(plan, Survey) else Survey.read(plan)
+    if only := texts("games", games):
+        chosen = chosen.only(only)
+    named = "survey" if isinstance(plan, Survey) else Path(plan).stem
+    folder = Path("surveys") / named if out is None else path("out", out)
+    kept = None if tables is None else path("tables", tables)
+    folders(chosen, folder)
+    runs = Store(path("store", store))
+    runs.check(chosen.plan.runs)
+    if kept is not None:
+        SurveyTables.check_room(kept, chosen.plan)
+    return PreparedSurvey(chosen, folder, kept, runs, device, workers, threads)
+
+
+def survey(
+    plan: Survey | Path | str,
+    *,
+    games: Sequence[str] = (),
+    out: Path | str | None = None,
+    tables: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    listener: Listener = lambda event: None,
+) -> SurveyResult:
+    """Diagnose many games by one plan; the command ``lcd survey`` is this function.
+
+    Parameters
+    ----------
+    plan
+        The survey, its TOML file, or the name of one that comes with the package.
+    games
+        Only these of its games.
+    out
+        Folder of the diagnoses; by default ``surveys/NAME``.
+    tables
+        Folder of tables to which each game is added, see `lcd.SurveyTables`.
+    store, workers, threads, device, listener
+        As in `lcd.diagnose`.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    lcd.experiments.execution.RunFailed
+        If a run failed; the same call resumes from the finished ones.
+    """
+    prepared = prepare_survey(
+        plan, games=games, out=out, tables=tables, store=store, workers=workers, threads=threads, device=device
+    )
+    return prepared.run(telling(listener))

@@ -1,4 +1,4 @@
-"""Meaning of the columns of a taxonomy's tables; those of a survey's tables are in `lcd.studies.survey.tables`."""
+"""Meaning of the columns of a taxonomy's tables; those of a survey's tables are in `lcd.studies.survey.columns`."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "demand": _DEMAND,
         "measure": "interquartile mean or mean, over games and seeds",
         "estimate": "in units of the normalised score",
-        "low": "lower 95 % limit of rliable's bootstrap over seeds, which with three seeds is too narrow",
+        "low": "lower 95 % limit of a bootstrap over seeds, which with three seeds is too narrow",
         "high": "its upper 95 % limit",
     },
 }

@@ -1,0 +1,133 @@
+"""A batch of another package's games, each in its own level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from lcd.envs.batch import Observation, Step, checked_actions, checked_num_envs
+from lcd.envs.external.game import ExternalGame, spaces_of
+from lcd.envs.external.options import ExternalOptions
+from lcd.envs.levels import LEVEL_SEEDS
+from lcd.envs.vec_env import GameVecEnv
+from lcd.envs.views import BOTH
+
+
+class ExternalBatch:
+    """Games that step one after the other, each going on to a new level when its episode ends.
+
+    Parameters
+    ----------
+    options
+        The game and its levels.
+    num_envs
+        Number of games.
+    view
+        ``"pixels"``, ``"semantic"`` or ``"both"``.
+    seed
+        Decides which levels are drawn in which order.
+    """
+
+    def __init__(self, options: ExternalOptions, num_envs: int, view: str = "pixels", seed: int = 0) -> None:
+        self.options, self.view, self.num_envs = options, view, checked_num_envs(num_envs)
+        self._generator = np.random.default_rng(seed)
+        self._games = [ExternalGame(options) for _ in range(num_envs)]
+        self._levels = np.zeros(num_envs, np.int64)
+        self._now: list[dict[str, np.ndarray]] = [self._begun(index) for index in range(num_envs)]
+
+    def _begun(self, index: int) -> dict[str, np.ndarray]:
+        first, number = self.options.start_level, self.options.num_levels or LEVEL_SEEDS
+        self._levels[index] = self._generator.integers(first, first + number)
+        return self._games[index].begin(int(self._levels[index]))
+
+    def _one(self, views: dict[str, np.ndarray]) -> Observation:
+        return dict(views) if self.view == BOTH else views[self.view]
+
+    @property
+    def level_seeds(self) -> np.ndarray:
+        """Level that each game is in, shape (num_envs,), int64."""
+        return self._levels.copy()
+
+    def observe(self) -> Observation:
+        """Present observations, as new arrays with the games along the first axis."""
+        if self.view == BOTH:
+            return {name: np.stack([each[name] for each in self._now]) for name in self._now[0]}
+        return np.stack([each[self.view] for each in self._now])
+
+    def step(self, actions: np.ndarray) -> Step:
+        """Advance every game by one action.
+
+        Raises
+        ------
+        lcd.envs.external.game.GameFault
+            If a game fails.
+        """
+        actions = checked_actions(actions, self.num_envs, self._games[0].num_actions)
+        rewards = np.zeros(self.num_envs, np.float32)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        previous, last = self.level_seeds, {}
+        for index, game in enumerate(self._games):
+            views, rewards[index], terminated[index], cut = game.step(int(actions[index]))
+            truncated[index] = cut and not terminated[index]
+            if terminated[index] or cut:
+                last[index] = self._one(views)
+                views = self._begun(index)
+            self._now[index] = views
+        return Step(
+            observations=self.observe(),
+            rewards=rewards,
+            terminated=terminated,
+            truncated=truncated,
+            level_seeds=self.level_seeds,
+            previous_level_seeds=previous,
+            level_completes=np.zeros(self.num_envs, bool),
+            final_observations=last,
+        )
+
+    def restart(self) -> None:
+        """End every episode and begin the next."""
+        self._now = [self._begun(index) for index in range(self.num_envs)]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Never: the state of somebody else's game cannot be saved.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(f"The state of {self.options.game} cannot be saved.")
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Never, see `snapshot`."""
+        raise ValueError(f"The state of {self.options.game} cannot be restored.")
+
+    def close(self) -> None:
+        """Free the games."""
+        for game in self._games:
+            game.close()
+
+
+class ExternalVecEnv(GameVecEnv):
+    """A batch of another package's games for Stable-Baselines3.
+
+    Parameters
+    ----------
+    options
+        The game and its levels.
+    num_envs, view, seed
+        As in `lcd.envs.GameVecEnv`.
+    """
+
+    saves_states = False
+
+    def __init__(self, options: ExternalOptions, num_envs: int = 64, view: str = "pixels", seed: int = 0) -> None:
+        self.options = options
+        found = spaces_of(options.training_levels(0))
+        actions: spaces.Space = found.actions
+        super().__init__(num_envs, view, found.of_view(view), actions, seed)
+
+    def _lay_out(self, seed: int) -> ExternalBatch:
+        return ExternalBatch(self.options, self.num_envs, self.view, seed)

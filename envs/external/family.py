@@ -1,0 +1,94 @@
+"""Games of other packages as a family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gymnasium import spaces
+
+from lcd.envs.external.batch import ExternalVecEnv
+from lcd.envs.external.game import spaces_of
+from lcd.envs.external.making import is_known
+from lcd.envs.external.options import ExternalOptions
+from lcd.envs.family import ActionClasses
+from lcd.io.limits import short
+from lcd.measurement.scores import Normalisation
+
+
+class ExternalFamily:
+    """Any Gymnasium environment with images; see `lcd.envs.family.GameFamily`."""
+
+    name = "external"
+    games: Mapping[str, str] = {}
+    views: tuple[str, ...] = ("pixels", "semantic")
+
+    def find(self, game: str) -> str | None:
+        """The name itself, for a game that Gymnasium knows or that a module makes."""
+        return game if is_known(game) else None
+
+    def options(self, game: str, **settings: Any) -> ExternalOptions:
+        """Options from a game's name and fields of `ExternalOptions`."""
+        known = ("env_kwargs", "image_key", "semantic", "max_episode_steps", "wrappers", "num_levels", "start_level")
+        if unknown := [name for name in settings if name not in known]:
+            raise ValueError(f"{game} has no setting {short(unknown[0])}: choose among {', '.join(known)}.")
+        return ExternalOptions(game, **settings)
+
+    def usual_options(self, game: str) -> tuple[ExternalOptions, ...]:
+        """The game with its default arguments."""
+        return (self.options(game),)
+
+    def from_record(self, record: Mapping[str, Any]) -> tuple[ExternalOptions, set[str]]:
+        """Options from a run's record: game, num_levels and env."""
+        env = dict(record.get("env", {}))
+        settings = {"env_kwargs": env.pop("kwargs")} if "kwargs" in env else {}
+        options = self.options(record["game"], num_levels=record["num_levels"], **settings, **env)
+        return options, {"game", "num_levels", "env"} & set(record)
+
+    def vec_env(
+        self, options: ExternalOptions, num_envs: int, view: str, seed: int = 0, num_threads: int = 0
+    ) -> ExternalVecEnv:
+        """A batch of games for Stable-Baselines3, which step in the calling thread."""
+        return ExternalVecEnv(options, num_envs, view, seed)
+
+    def observation_space(self, options: ExternalOptions, view: str) -> spaces.Space:
+        """Of one game, which is made once to know it."""
+        return spaces_of(_unnumbered(options)).of_view(view)
+
+    def action_space(self, options: ExternalOptions) -> spaces.Discrete:
+        """Its actions, as numbers."""
+        return spaces_of(_unnumbered(options)).actions
+
+    def action_classes(self, options: ExternalOptions) -> ActionClasses:
+        """Each action is its own class."""
+        return tuple((action,) for action in range(int(self.action_space(options).n)))
+
+    def label_names(self, options: ExternalOptions) -> Mapping[int, str]:
+        """Names of the labels, where the game's source of them gives any."""
+        return spaces_of(_unnumbered(options)).label_names
+
+    def relevant_labels(self, options: ExternalOptions) -> frozenset[int]:
+        """All but label 0, and what is named as scenery."""
+        scenery = ("unseen", "empty", "wall", "floor")
+        names = self.label_names(options)
+        return frozenset(label for label in range(1, 65) if names.get(label, "") not in scenery)
+
+    def appearances(self, options: ExternalOptions) -> Mapping[str, ExternalOptions]:
+        """None are known."""
+        return {}
+
+    def normalisation(self, options: ExternalOptions) -> Normalisation | None:
+        """None: nothing is published of it."""
+        return None
+
+    def expert(self, options: ExternalOptions) -> None:
+        """None: no optimal policy is known."""
+        return
+
+
+def _unnumbered(options: ExternalOptions) -> ExternalOptions:
+    """The same game on all levels, so that it is made once to know its spaces."""
+    return options.training_levels(0)
+
+
+EXTERNAL = ExternalFamily()

@@ -1,0 +1,219 @@
+"""One game of another package as the LCD plays it: its views as arrays, its actions as numbers, its faults named."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium import spaces
+
+from lcd.envs.external.images import image_reader, label_map, vector
+from lcd.envs.external.making import UnknownGame, make_game
+from lcd.envs.external.options import ExternalOptions
+from lcd.envs.external.privileged import Source, with_privileged_view
+from lcd.envs.views import BOTH, PIXELS, SEMANTIC
+from lcd.io.limits import short
+
+NUM_LABELS = 65
+"""Labels that encoders take, see `lcd.agents.observations`."""
+
+MOST_ACTIONS = 1_024
+"""Largest number of combinations that actions of several parts may have."""
+
+LEVELS_OF_A_PART = 3
+"""Values of each part of a continuous action: lowest, middle and highest."""
+
+
+class GameFault(RuntimeError):
+    """A game of another package did what no learner can go on from; the message says what, in which level and step."""
+
+
+class Spaces(NamedTuple):
+    """Spaces of a game, found by making it once.
+
+    Attributes
+    ----------
+    views
+        Observation space of each view that it has.
+    actions
+        Its actions, as numbers.
+    label_names
+        Names of labels, where they are known.
+    privileged
+        What the privileged view is, for people; None without one.
+    """
+
+    views: dict[str, spaces.Space]
+    actions: spaces.Discrete
+    label_names: dict[int, str]
+    privileged: str | None
+
+    def of_view(self, view: str) -> spaces.Space:
+        """Observation space of a view, or of both.
+
+        Raises
+        ------
+        ValueError
+            If the game has no such view.
+        """
+        if view == BOTH:
+            return spaces.Dict(self.views)
+        if view not in self.views:
+            raise ValueError(
+                "The game has no privileged view: give it a method label_map, or name one with --semantic."
+            )
+        return self.views[view]
+
+
+def actions_of(space: spaces.Space) -> tuple[int, Callable[[int], Any]]:
+    """Number of actions, and the action of a game for each number.
+
+    Parts of `MultiDiscrete` and `MultiBinary` actions are combined; each part of a continuous action is lowest, in the
+    middle, or highest.
+
+    Raises
+    ------
+    ValueError
+        If the space is another one, or has too many combinations.
+    """
+    if isinstance(space, spaces.Discrete):
+        start = int(space.start)
+        return int(space.n), lambda action: start + int(action)
+    parts: list[np.ndarray]
+    if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
+        parts = [np.arange(number) for number in space.nvec]
+    elif isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
+        parts = [np.arange(2)] * space.shape[0]
+    elif isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
+        parts = [np.linspace(low, high, LEVELS_OF_A_PART) for low, high in zip(space.low, space.high, strict=True)]
+    else:
+        raise ValueError(
+            f"Actions {short(space)} are not taken: Discrete, MultiDiscrete, MultiBinary and bounded Box are."
+        )
+    number = int(np.prod([len(part) for part in parts]))
+    if number > MOST_ACTIONS:
+        raise ValueError(
+            f"Actions {short(space)} have {number:,} combinations, more than {MOST_ACTIONS:,}: restrict them."
+        )
+    table = np.array(list(itertools.product(*parts)), space.dtype)
+    return number, lambda action: table[action]
+
+
+class ExternalGame:
+    """One game.
+
+    Parameters
+    ----------
+    options
+        The game.
+
+    Raises
+    ------
+    UnknownGame
+        If it cannot be made.
+    ValueError
+        If its observations are no images, or its actions are not taken.
+    """
+
+    def __init__(self, options: ExternalOptions) -> None:
+        self.options = options
+        self.env, self.source = with_privileged_view(make_game(options), options)
+        self._read, shape = image_reader(self.env.observation_space, options.image_key)
+        self.frame_shape = shape
+        self.num_actions, self._action = actions_of(self.env.action_space)
+        self.level = self.steps = 0
+
+    def _fault(self, what: str, error: BaseException | None = None) -> GameFault:
+        where = f"step {self.steps}" if self.steps else "its reset"
+        reason = "" if error is None else f" ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        return GameFault(f"{self.options.game} {what} in {where} of level {self.level}{reason}.")
+
+    def _views(self, observation: Any) -> dict[str, np.ndarray]:
+        try:
+            views: dict[str, np.ndarray] = {PIXELS.name: self._read(observation)}
+            if self.source is not None:
+                views[SEMANTIC.name] = self._privileged(self.source)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+            raise self._fault("gives observations that cannot be read", error) from error
+        return views
+
+    def _privileged(self, source: Source) -> np.ndarray:
+        found = source.read()
+        return label_map(found, self.frame_shape[:2], NUM_LABELS) if source.kind == "label map" else vector(found)
+
+    def begin(self, level: int) -> dict[str, np.ndarray]:
+        """Begin an episode in a level, and give the views of its first state.
+
+        Raises
+        ------
+        GameFault
+            If the game fails.
+        """
+        self.level, self.steps = level, 0
+        try:
+            observation, _ = self.env.reset(seed=level)
+        except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
+            raise self._fault("fails", error) from error
+        return self._views(observation)
+
+    def step(self, action: int) -> tuple[dict[str, np.ndarray], float, bool, bool]:
+        """Make a step, and give views, reward, terminated and truncated.
+
+        Raises
+        ------
+        GameFault
+            If the game fails, or its reward is not finite.
+        """
+        self.steps += 1
+        try:
+            observation, reward, terminated, truncated, _ = self.env.step(self._action(action))
+            paid = float(reward)
+        except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
+            raise self._fault("fails", error) from error
+        if not np.isfinite(paid):
+            raise self._fault(f"pays a reward of {paid}")
+        return self._views(observation), paid, bool(terminated), bool(truncated)
+
+    def spaces(self) -> Spaces:
+        """Its spaces, from its first state."""
+        views: dict[str, spaces.Space] = {PIXELS.name: spaces.Box(0, 255, self.frame_shape, np.uint8)}
+        names: dict[int, str] = {}
+        if self.source is not None:
+            shape = self.begin(0)[SEMANTIC.name].shape
+            if self.source.kind == "label map":
+                views[SEMANTIC.name] = spaces.Box(0, NUM_LABELS - 1, shape, np.uint8)
+                names = dict(self.source.names)
+            else:
+                views[SEMANTIC.name] = spaces.Box(-np.inf, np.inf, shape, np.float32)
+        described = None if self.source is None else self.source.described
+        return Spaces(views, spaces.Discrete(self.num_actions), names, described)
+
+    def close(self) -> None:
+        """Free the game."""
+        self.env.close()
+
+
+@cache
+def spaces_of(options: ExternalOptions) -> Spaces:
+    """Spaces of a game, found by making it once.
+
+    Raises
+    ------
+    UnknownGame
+        If it cannot be made.
+    ValueError
+        If its observations are no images, or its actions are not taken.
+    GameFault
+        If it fails in its first level.
+    """
+    game = ExternalGame(options)
+    try:
+        return game.spaces()
+    finally:
+        game.close()
+
+
+__all__ = ["ExternalGame", "GameFault", "Spaces", "UnknownGame", "actions_of", "spaces_of"]

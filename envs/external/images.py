@@ -1,0 +1,140 @@
+"""Images of other packages' games as arrays of bytes of shape (height, width, channels)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from lcd.io.limits import short
+
+MOST_CHANNELS = 64
+
+Reader = Callable[[Any], NDArray[np.uint8]]
+"""From an observation to an image of bytes."""
+
+
+def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Reader, tuple[int, int, int]]:
+    """How images are read from observations of a space, and their shape: height, width and channels.
+
+    Grey, RGB and RGBA images and stacks of them are taken, channels first or last, bytes or numbers from 0 to 1, alone
+    or in a dictionary.
+
+    Parameters
+    ----------
+    space
+        Observation space of a game.
+    image_key
+        Entry of a dictionary, by default the only image in it.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or several and no key.
+    """
+    if isinstance(space, spaces.Dict):
+        found = {key: each for key, each in space.items() if _is_image(each)}
+        if image_key is None and len(found) != 1:
+            what = f"several images, {', '.join(found)}" if found else "no image"
+            raise ValueError(f"The observations hold {what}: name one with image_key, out of {', '.join(space)}.")
+        key = image_key or next(iter(found))
+        if key not in found:
+            raise ValueError(
+                f"image_key {short(key)} is no image in the observations: choose among {', '.join(found)}."
+            )
+        reader, shape = image_reader(found[key])
+        return lambda observation: reader(observation[key]), shape
+    if image_key is not None:
+        raise ValueError(f"image_key {short(image_key)} is for observations in a dictionary, not for {space}.")
+    if not _is_image(space):
+        raise ValueError(f"The observations are no images: {short(space)}. Add a wrapper that renders one.")
+    assert isinstance(space, spaces.Box)
+    arrange, shape = _arrangement(space.shape)
+    scale = 255 if np.issubdtype(space.dtype, np.floating) else 1
+
+    def read(observation: Any) -> NDArray[np.uint8]:
+        image = np.asarray(observation)
+        if image.shape != space.shape:
+            raise ValueError(f"an observation has the shape {image.shape} instead of {space.shape}")
+        if scale == 255:
+            if not np.isfinite(image).all():
+                raise ValueError("an observation holds numbers that are not finite")
+            image = np.clip(image * 255, 0, 255).round()
+        return np.ascontiguousarray(arrange(image.astype(np.uint8)))
+
+    return read, shape
+
+
+def _is_image(space: spaces.Space) -> bool:
+    """Whether a space is one of images: two or three dimensions of bytes, or of numbers from 0 to 1."""
+    if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3) or min(space.shape) < 1:
+        return False
+    if sorted(space.shape)[-2] < 4:
+        return False
+    low, high = float(space.low.min()), float(space.high.max())
+    if np.issubdtype(space.dtype, np.floating):
+        return low >= 0 and high <= 1
+    return low >= 0 and high <= 255
+
+
+def _arrangement(shape: tuple[int, ...]) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], tuple[int, int, int]]:
+    """How an array of an image is arranged with its channels last, and its shape then."""
+    if len(shape) == 2:
+        return lambda image: image[..., None], (shape[0], shape[1], 1)
+    if shape[0] < shape[2] and shape[0] < shape[1] and shape[0] <= MOST_CHANNELS:
+        return lambda image: np.moveaxis(image, 0, -1), (shape[1], shape[2], shape[0])
+    return lambda image: image, (shape[0], shape[1], shape[2])
+
+
+def shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """An image for people, shape (height, width, 3): the newest of stacked grey frames, or the first three channels."""
+    channels = image.shape[-1]
+    if channels >= 3 and channels != 4:
+        return image[..., -3:] if channels % 3 == 0 else image[..., :3]
+    return np.repeat(image[..., -1:], 3, axis=-1)
+
+
+def label_map(labels: Any, shape: tuple[int, int], most: int) -> NDArray[np.uint8]:
+    """A label map as bytes of a frame's height and width; a smaller one is enlarged to it.
+
+    Parameters
+    ----------
+    labels
+        Whole numbers, shape (height, width), or a truth value each.
+    shape
+        Height and width of the frame.
+    most
+        Labels lie below this number.
+
+    Raises
+    ------
+    ValueError
+        If they are something else.
+    """
+    found = np.asarray(labels)
+    if found.ndim != 2 or found.dtype.kind not in "biu" or not found.size:
+        raise ValueError(f"a label map has the shape {found.shape} and the type {found.dtype}: give whole numbers")
+    if found.min() < 0 or found.max() >= most:
+        raise ValueError(
+            f"a label is {found.min() if found.min() < 0 else found.max()}: labels go from 0 to {most - 1}"
+        )
+    rows, columns = (np.arange(wanted) * there // wanted for wanted, there in zip(shape, found.shape, strict=True))
+    return found.astype(np.uint8)[np.ix_(rows, columns)]
+
+
+def vector(numbers: Any) -> NDArray[np.float32]:
+    """A vector as numbers in single precision; bytes are scaled to [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If it is something else, or not finite.
+    """
+    found = np.asarray(numbers)
+    if found.ndim != 1 or found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+        raise ValueError(f"a vector has the shape {found.shape} and the type {found.dtype}: give finite numbers")
+    scale = 255.0 if found.dtype == np.uint8 else 1.0
+    return (found / scale).astype(np.float32)

@@ -1,0 +1,194 @@
+"""Construction of a game of another package from its name."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from lcd.envs.external.options import ExternalOptions
+from lcd.io.limits import short
+
+PACKAGES = {"ALE": ("ale_py", "atari"), "MiniGrid": ("minigrid", "minigrid"), "Crafter": ("crafter", "crafter")}
+"""Modules that register games, and the extras that install them, by how the ids begin."""
+
+
+CRAFTER = "Crafter"
+"""The name of Crafter's game, which registers none with Gymnasium."""
+
+ATARI, PLAIN = "atari", "plain"
+"""Wrappers of a game: those usual for Atari, or none."""
+
+
+class UnknownGame(ValueError):
+    """A game cannot be made: it is not registered, or making it fails."""
+
+
+@cache
+def _importing(module: str) -> None:
+    """Import a module, from the working directory too, as ``python`` would find it there."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)  # at the end: it hides nothing
+    importlib.import_module(module)
+
+
+def is_known(game: str) -> bool:
+    """Whether a name is that of a game here: it is registered, or names a module or a known package."""
+    if ":" in game:
+        return True
+    return game in gymnasium.registry or any(game.startswith(each) for each in PACKAGES)
+
+
+def _maker(game: str) -> Callable[..., gymnasium.Env]:
+    """What makes a game from its keyword arguments.
+
+    Raises
+    ------
+    UnknownGame
+        If the name names nothing.
+    """
+    module, colon, name = game.partition(":")
+    if colon:
+        try:
+            _importing(module)
+        except ImportError as error:
+            raise UnknownGame(
+                f"The game {short(game)} cannot be found: {error}. Install its package, or start from the folder of "
+                "its module."
+            ) from error
+        made = getattr(sys.modules[module], name, None)
+        if made is not None:
+            if not callable(made):
+                raise UnknownGame(f"{name} in {module} is no class or function that makes a game.")
+            return made
+        game = name
+    for begins, (registers, extra) in PACKAGES.items():
+        if game.startswith(begins) and game not in gymnasium.registry:
+            try:
+                registering = importlib.import_module(registers)
+            except ImportError as error:
+                raise UnknownGame(
+                    f"The game {game} is in another package: pip install 'learning-challenge-diagnosticator[{extra}]'."
+                ) from error
+            if hasattr(registering, "ALEInterface"):
+                gymnasium.register_envs(registering)
+    if game == CRAFTER:
+        from lcd.envs.external.crafter_game import CrafterGame
+
+        return CrafterGame
+    return lambda **settings: gymnasium.make(game, **settings)
+
+
+def make_game(options: ExternalOptions) -> gymnasium.Env:
+    """One game, as its package makes it.
+
+    Raises
+    ------
+    UnknownGame
+        If it is not known, or its construction fails.
+    """
+    make = _maker(options.game)
+    settings: dict[str, Any] = json.loads(options.env_kwargs)
+    as_atari = options.wrappers == ATARI or (options.wrappers is None and options.game.startswith("ALE/"))
+    if as_atari:
+        settings = {"frameskip": 1} | settings  # the wrapper skips
+    try:
+        env = make(**settings)
+    except gymnasium.error.Error as error:
+        reason = " ".join(str(error).split())
+        raise UnknownGame(f"Gymnasium does not make {short(options.game)}: {reason[:300]}") from error
+    except Exception as error:  # of many types: a game's constructor is somebody else's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UnknownGame(
+            f"Making {options.game} with {options.env_kwargs} fails ({reason[:300]}): check its arguments."
+        ) from error
+    if not isinstance(env, gymnasium.Env):
+        raise UnknownGame(f"{options.game} makes a {type(env).__name__}, and not a gymnasium.Env: name another.")
+    if as_atari:
+        env = _with_atari_wrappers(env)
+    if options.max_episode_steps is not None:
+        env = gymnasium.wrappers.TimeLimit(env, options.max_episode_steps)
+    return env
+
+
+def _with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:
+    """Grey frames of 84 × 84 pixels, four at a time, each action for four frames (Machado et al., 2018).
+
+    Up to 30 steps of doing nothing at the start make the levels.
+
+    Raises
+    ------
+    UnknownGame
+        If a package for it is missing.
+    """
+    try:
+        env = gymnasium.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84, grayscale_obs=True)
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise UnknownGame(
+            "Atari's frames are resized by OpenCV: pip install 'learning-challenge-diagnosticator[atari]'."
+        ) from error
+    return gymnasium.wrappers.FrameStackObservation(env, 4)
+
+
+def resolved(name: str) -> Callable[..., Any]:
+    """A class or function from ``module:Name``.
+
+    Raises
+    ------
+    UnknownGame
+        If there is none.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        _importing(module)
+    except ImportError as error:
+        raise UnknownGame(f"{short(name)} cannot be found: {error}.") from error
+    found = getattr(sys.modules[module], attribute, None)
+    if not callable(found):
+        raise UnknownGame(f"There is no class or function {attribute!r} in the module {module}: check its name.")
+    return found
+
+
+def named(game: Any) -> tuple[Any, dict[str, Any]]:
+    """The name of a game that is given as an object, and the settings that go with it; anything else as it is.
+
+    Parameters
+    ----------
+    game
+        A Gymnasium environment or its specification, or a class or function that makes one and can be imported.
+
+    Raises
+    ------
+    UnknownGame
+        If another process could not make the game: runs are carried out in processes of their own.
+    """
+    if isinstance(game, gymnasium.Env):
+        if game.spec is None:
+            return named(type(game.unwrapped))
+        game = game.spec
+    if isinstance(game, gymnasium.envs.registration.EnvSpec):
+        settings: dict[str, Any] = {"env_kwargs": game.kwargs} if game.kwargs else {}
+        if isinstance(game.entry_point, str) and not game.entry_point.startswith("gymnasium."):
+            return f"{game.entry_point.partition(':')[0]}:{game.id}", settings
+        return game.id, settings
+    if isinstance(game, str) or not callable(game):
+        if hasattr(game, "step_wait"):
+            raise UnknownGame(
+                f"A vector environment, {type(game).__name__}, was given: name the game itself, of which runs make as "
+                "many as they need."
+            )
+        return game, {}
+    module, name = getattr(game, "__module__", None), getattr(game, "__qualname__", "")
+    if module in (None, "__main__") or not name.isidentifier() or getattr(sys.modules[module], name, None) is not game:
+        raise UnknownGame(
+            f"{name or game!r} cannot be imported by the processes that carry out runs: put it at the top level of a "
+            "module, and give that."
+        )
+    return f"{module}:{name}", {}

@@ -1,0 +1,99 @@
+"""Options of games of other packages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, model_validator
+
+from lcd.envs.levels import LevelRange, Levels
+from lcd.io.limits import short
+from lcd.io.settings import Steps, Text, settings
+
+NO_VIEW = "none"
+"""In the place of a privileged view: none is looked for."""
+
+
+def json_text(name: str, value: Mapping[str, Any] | str) -> str:
+    """Keyword arguments as JSON text with sorted keys, from a mapping or from such text.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    try:
+        data = json.loads(value) if isinstance(value, str) else dict(value)
+        if not isinstance(data, dict):
+            raise TypeError("not an object")
+        return json.dumps(data, sort_keys=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(
+            f"{name} must be an object in JSON, such as '{{\"size\": 8}}', not {short(value)} ({reason})."
+        ) from None
+
+
+@settings
+class ExternalOptions(LevelRange):
+    """A game of another package.
+
+    Attributes
+    ----------
+    game
+        Its id in Gymnasium, such as ``"MiniGrid-Empty-5x5-v0"`` or, with the module that registers it,
+        ``"my_package.games:MyGame-v0"``; or a class or function that makes it, ``"my_package.games:MyGame"``.
+    env_kwargs
+        Its keyword arguments, as JSON text.
+    image_key
+        Which entry of a dictionary of observations is the image; by default the only image in it.
+    semantic
+        Source of the privileged view: name of a method of the game that gives a label map or a vector;
+        ``"module:Class"``, a wrapper with a method ``label_map``; ``"none"``; by default what
+        `lcd.envs.external.privileged` knows of the game.
+    max_episode_steps
+        Limit of an episode's length; by default the game's own.
+    wrappers
+        ``"atari"``: the wrappers usual for Atari, the default there; ``"plain"``: none.
+    num_levels, start_level
+        Levels are the seeds of episodes: from ``start_level`` up to, and without, ``start_level + num_levels``;
+        ``num_levels=0`` means all.
+    """
+
+    family: ClassVar[str] = "external"
+
+    game: Text
+    env_kwargs: Annotated[Text, BeforeValidator(lambda value: json_text("env_kwargs", value))] = "{}"
+    image_key: Text | None = None
+    semantic: Text | None = None
+    max_episode_steps: Steps | None = None
+    wrappers: Literal["atari", "plain"] | None = None
+    num_levels: Levels = 0
+    start_level: Levels = 0
+
+    @model_validator(mode="after")
+    def _check(self) -> ExternalOptions:
+        self._check_levels()
+        return self
+
+    @property
+    def label(self) -> str:
+        """Name of the game that a file can have, for names of runs."""
+        named = re.sub(r"[^A-Za-z0-9.]+", "-", self.game.rpartition(":")[2]).strip("-")
+        settings = "".join(f"-{key}{value}" for key, value in json.loads(self.env_kwargs).items())
+        return named + re.sub(r"[^A-Za-z0-9.-]+", "", settings)[:40]
+
+    def relevant_to(self, view: str, learner: str) -> ExternalOptions:
+        """The same options."""
+        return self
+
+    def as_record(self) -> dict[str, Any]:
+        """Entries of a run's record: game, num_levels and env, what is not at its default."""
+        env: dict[str, Any] = {} if self.env_kwargs == "{}" else {"kwargs": json.loads(self.env_kwargs)}
+        for name in ("image_key", "semantic", "max_episode_steps", "wrappers"):
+            if getattr(self, name) is not None:
+                env[name] = getattr(self, name)
+        return {"game": self.game, "num_levels": self.num_levels, "env": env}

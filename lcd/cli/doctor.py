@@ -1,0 +1,53 @@
+"""The command ``lcd doctor``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lcd.cli.arguments import number
+from lcd.cli.console import plain_console
+from lcd.cli.errors import FAILURE
+from lcd.io.limits import MOST_STEPS
+
+STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
+
+
+def command(
+    game: Annotated[str, typer.Argument(help="A game, as in lcd diagnose.")],
+    encoder: Annotated[str, typer.Option(help="Visual encoder that is to take its images.")] = "nature",
+    env_kwargs: Annotated[str | None, typer.Option(metavar="JSON", help="Its keyword arguments.")] = None,
+    image_key: Annotated[str | None, typer.Option(help="The entry of its observations that is the image.")] = None,
+    semantic: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Its privileged view: a method, module:Wrapper, or none.")
+    ] = None,
+    max_episode_steps: Annotated[int | None, number(1, MOST_STEPS, "Limit of its episodes' length.")] = None,
+    wrappers: Annotated[str | None, typer.Option(help="Its wrappers: atari or plain.")] = None,
+    seconds: Annotated[int, number(1, 3600, "Time without a sign after which it is taken to hang.")] = 60,
+) -> None:
+    """Examine a game before it is diagnosed: in seconds, what works and what is missing.
+
+    The exit status is 1 if something would prevent or falsify a diagnosis.
+    """
+    from rich.text import Text
+
+    from lcd.studies.doctor import Finding, examine
+
+    console = plain_console()
+
+    def show(finding: Finding) -> None:
+        mark = Text(f"{finding.status:8}", style=STYLES[finding.status])
+        console.print(Text.assemble(mark, f"{finding.what}: {finding.sentence}"), soft_wrap=True)
+
+    settings = {
+        "env_kwargs": env_kwargs,
+        "image_key": image_key,
+        "semantic": semantic,
+        "max_episode_steps": max_episode_steps,
+        "wrappers": wrappers,
+    }
+    given = {name: value for name, value in settings.items() if value is not None}
+    found = examine(game, encoder=encoder, seconds=seconds, report=show, **given)
+    if any(finding.status == "problem" for finding in found):
+        raise typer.Exit(FAILURE)

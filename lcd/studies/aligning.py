@@ -1,0 +1,198 @@
+"""Alignment of a network with reference maps, from a model's name or file to a table: what ``lcd align`` calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.agents import load_policy
+from lcd.agents.encoders.pretrained import BACKBONES
+from lcd.agents.encoders.weights import load_classifier
+from lcd.alignment.clickme import read_folder
+from lcd.alignment.importance import METHODS, Scores, on_device, policy_scores
+from lcd.alignment.invariance import Features
+from lcd.alignment.measuring import align, invariance_table
+from lcd.alignment.privileged import collect_references
+from lcd.alignment.references import ReferenceMaps, read_folders
+from lcd.envs import GameOptions
+from lcd.envs.family import frame_shape, game_options
+from lcd.experiments.execution import resolve_device
+from lcd.experiments.settings import RunSettings
+from lcd.io.files import check_output, replacing
+from lcd.io.limits import LARGEST_SEED, path, texts, whole_number
+
+PRIVILEGED = "privileged"
+SOURCES = ("human", PRIVILEGED)
+MOST_IMAGES = 100_000
+TRAINING_LEVELS = 200
+"""Levels that a policy whose card names only its game is taken to have trained on."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to measure; a policy also has features, a value, an image size and unseen levels of its game."""
+
+    scores: Scores
+    features: Features | None = None
+    value: Scores | None = None
+    size: tuple[int, int] | None = None
+    levels: GameOptions | None = None
+
+
+def load_network(model: str, device: str, ask_hubs: bool = False) -> Network:
+    """Load a policy or a classifier.
+
+    Parameters
+    ----------
+    model
+        Folder of a run, file of a policy on frames, or the name of a classifier, with its weights after ``@``.
+    device
+        Where torch computes.
+    ask_hubs
+        As in `lcd.agents.load_policy`.
+    """
+    if model.partition("@")[0] in BACKBONES:
+        return Network(on_device(load_classifier(model).eval().to(device), device))
+    file = Path(model)
+    policy, card = load_policy(file / "policy.safetensors" if file.is_dir() else file, ask_hubs=ask_hubs)
+    run = card.get("run")
+    imitated = isinstance(run, Mapping) and run.get("learning") == "imitation"
+    policy.to(device)
+    scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
+    value = None if imitated else on_device(policy_scores(policy, "value"), device)
+    height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
+    return Network(scores, features, value, (height, width), unseen_levels(card))
+
+
+def unseen_levels(card: dict[str, Any]) -> GameOptions | None:
+    """Levels that a policy has not trained on, in the appearance of its training; None where no game is known."""
+    run, game = card.get("run"), card.get("game")
+    try:
+        if isinstance(run, Mapping):
+            return RunSettings.from_dict(run).unseen_options
+        if not isinstance(game, str):
+            return None
+        mode = card.get("distribution_mode")
+        return game_options(game, distribution_mode=mode).unseen_levels(TRAINING_LEVELS)
+    except ValueError:  # a custom game, or a run of another program
+        return None
+
+
+def references_of(maps: str, source: str | None, levels: GameOptions | None, count: int, seed: int) -> ReferenceMaps:
+    """Images with reference maps.
+
+    Parameters
+    ----------
+    maps
+        ``"privileged"`` for frames of a game with maps from its own state; ``"IMAGES,MAPS"`` for two folders; or a
+        folder of ClickMe's files.
+    source
+        Origin of the maps of two folders: ``"human"`` or ``"privileged"``.
+    levels
+        The game and its levels.
+    count, seed
+        Largest number of images, and seed of frames.
+
+    Raises
+    ------
+    ValueError
+        If there are none.
+    """
+    if source is not None and ("," not in maps or source not in SOURCES):
+        raise ValueError(f"--source {source} does not fit: it goes with two folders and is {' or '.join(SOURCES)}.")
+    if maps == PRIVILEGED:
+        if levels is None:
+            raise ValueError(
+                "Privileged maps need a game with label maps, and this model names none: give others with --maps "
+                "IMAGES,MAPS."
+            )
+        return collect_references(levels, count, seed=seed)
+    if "," in maps:
+        if source is None:
+            raise ValueError(f"The origin of the maps in {maps} is not known: add --source human or privileged.")
+        images, references = maps.split(",", 1)
+        return read_folders(Path(images), Path(references), source).first(count)  # type: ignore[arg-type]
+    return read_folder(Path(maps), largest=count)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """Alignment of a network.
+
+    Attributes
+    ----------
+    table
+        One row a measure, see `lcd.alignment.measuring.align`, with the column source first.
+    source
+        Origin of the reference maps.
+    value_left_out
+        Whether the maps of the value are left out, as imitation trains none.
+    """
+
+    table: pd.DataFrame
+    source: str
+    value_left_out: bool
+
+
+def align_network(
+    model: str,
+    maps: str = PRIVILEGED,
+    *,
+    source: str | None = None,
+    count: int = 128,
+    methods: Sequence[str] = (),
+    seed: int = 0,
+    out: Path | str | None = None,
+    ask_hubs: bool = False,
+    device: str = "auto",
+    report: Callable[[str, int, int | None], None] = lambda what, done, of: None,
+) -> Aligned:
+    """Measure a network's alignment with reference importance maps; the command ``lcd align`` is this function.
+
+    Parameters
+    ----------
+    model, ask_hubs
+        See `load_network`.
+    maps, source, count, seed
+        See `references_of`.
+    methods
+        Attribution methods in `lcd.alignment.importance.METHODS`; by default all.
+    out
+        Output file of the table; by default nothing is written.
+    device
+        Where torch computes.
+    report
+        Called with what is measured, how much of it is done, and of how much.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    chosen = texts("methods", methods) or tuple(METHODS)
+    if unknown := [name for name in chosen if name not in METHODS]:
+        raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
+    whole_number("count", count, 2, MOST_IMAGES)
+    whole_number("seed", seed, 0, LARGEST_SEED)
+    file = None if out is None else check_output(path("out", out))
+    network = load_network(model, resolve_device(device), ask_hubs)
+    references = references_of(maps, source, network.levels, count, seed)
+    if network.size is not None and references.images.shape[1:3] != network.size:
+        found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], network.size))
+        raise ValueError(f"The policy takes images of {wanted} pixels, and these have {found}: resize them beforehand.")
+    tables = [align(network.scores, references, value=network.value, methods=chosen, report=report)]
+    drawn = None if network.levels is None else frame_shape(network.levels)
+    if network.features is not None and network.levels is not None and network.size == drawn:
+        report("invariance", 0, None)
+        tables.append(invariance_table(network.features, network.levels, count, seed))
+    table = pd.concat(tables, ignore_index=True)
+    table.insert(0, "source", references.source)
+    table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
+    if file is not None:
+        with replacing(file) as partial:
+            table.round(6).to_csv(partial, index=False)
+    return Aligned(table, references.source, network.features is not None and network.value is None)

@@ -1,0 +1,337 @@
+"""Diagnosis of a game from start to end: what ``lcd.diagnose`` and ``lcd diagnose`` both call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.agents import Encoder, import_encoder
+from lcd.experiments.execution import Listener, execute, resolve_device
+from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import path, real_number, texts
+from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.encoder_ablation import (
+    EncoderAblation,
+    check_encoders,
+    encoder_folder,
+    missing_runs,
+    pretrained_encoder,
+    resolve_encoders,
+    run_ablation,
+)
+from lcd.studies.figures import check_registered
+from lcd.studies.output import OutputFolder
+from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
+from lcd.studies.showing import Show, silent, telling
+
+
+@dataclass(frozen=True)
+class PreparedDiagnosis:
+    """A diagnosis whose arguments are checked and whose runs are planned; nothing is trained or written yet.
+
+    Attributes
+    ----------
+    game_plan
+        The runs.
+    preset
+        Name of the preset.
+    encoders
+        Short names of the encoders of an ablation, see `lcd.studies.encoder_ablation.resolve_encoders`.
+    folder
+        Where the diagnosis is written, or None.
+    store
+        Where runs are kept.
+    device
+        Where torch computes.
+    workers, threads
+        Worker processes, and torch threads in each; None for the fastest numbers.
+    """
+
+    game_plan: GamePlan
+    preset: str
+    encoders: tuple[str, ...]
+    folder: OutputFolder | None
+    store: Store
+    device: str
+    workers: int | None
+    threads: int | None
+
+    @property
+    def plan(self) -> Plan:
+        """The runs of the diagnosis itself."""
+        return Plan((self.game_plan,))
+
+    @property
+    def label(self) -> str:
+        """Name of the game with its appearance."""
+        return self.game_plan.label
+
+    @property
+    def out(self) -> Path | None:
+        """Where the diagnosis is written."""
+        return None if self.folder is None else self.folder.path
+
+    def writing_to(self, out: Path | str) -> PreparedDiagnosis:
+        """The same, written to a folder.
+
+        Raises
+        ------
+        ValueError
+            If the folder belongs to another plan.
+        """
+        folder = OutputFolder(path("out", out))
+        folder.check(self.plan)
+        return replace(self, folder=folder)
+
+    def further_runs(self) -> list[tuple[str, RunSettings]]:
+        """The runs that an ablation still needs, each with the short name of its encoder."""
+        return missing_runs(self.game_plan, self.encoders, self.store, encoder_folder(self.store.root))
+
+    def diagnose(self, show: Show = silent) -> Diagnosis:
+        """Train the missing runs of the diagnosis, and write it.
+
+        Raises
+        ------
+        lcd.experiments.execution.RunFailed
+            If a run failed; the same call resumes from the finished ones.
+        """
+        if self.folder is not None:
+            check_registered("diagnosis")
+            self.folder.claim(self.plan)
+        with show(self.plan) as listener:
+            execute(
+                self.plan,
+                self.store,
+                workers=self.workers,
+                threads=self.threads,
+                device=self.device,
+                listener=listener,
+            )
+        diagnosis = read_diagnosis(self.game_plan, self.store, {"preset": self.preset})
+        if self.folder is not None:
+            self.folder.write(diagnosis)
+        return diagnosis
+
+    def compare_encoders(
+        self, show: Show = silent, report: Callable[[str], None] = lambda line: None
+    ) -> pd.DataFrame | None:
+        """Pretrain the encoders of the ablation, train its runs, and write its table; None without encoders.
+
+        Returns
+        -------
+        pandas.DataFrame
+            See `lcd.studies.encoder_ablation.run_ablation`.
+        """
+        if not self.encoders:
+            return None
+        folder = encoder_folder(self.store.root)
+        encoders = resolve_encoders(
+            self.encoders,
+            self.game_plan.cells[0].encoder,
+            lambda objective: pretrained_encoder(self.game_plan, objective, folder, report),
+        )
+        ablation = EncoderAblation(self.game_plan, encoders)
+        with show(ablation.as_plan()) as listener:
+            table = run_ablation(
+                ablation,
+                self.store,
+                workers=self.workers,
+                threads=self.threads,
+                device=self.device,
+                listener=listener,
+            )
+        if self.folder is not None:
+            self.folder.write_tables(encoders=table.round(6))
+        return table
+
+
+def prepare_diagnosis(
+    game: Any,
+    preset: str = "standard",
+    *,
+    steps: int | None = None,
+    seeds: int | None = None,
+    encoder: str | type[Encoder] | None = None,
+    teacher: Path | str | None = None,
+    train_teacher: bool = False,
+    teacher_factor: int | None = None,
+    distribution_mode: str | None = None,
+    appearance: Sequence[str] = (),
+    env_kwargs: Mapping[str, Any] | str | None = None,
+    image_key: str | None = None,
+    semantic: str | None = None,
+    max_episode_steps: int | None = None,
+    wrappers: str | None = None,
+    random: float | None = None,
+    best: float | None = None,
+    encoders: Sequence[str] = (),
+    out: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+) -> PreparedDiagnosis:
+    """Check the arguments of `diagnose` and plan its runs, before anything is trained or written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    device = resolve_device(device)
+    runs = Store(path("store", store))
+    if encoder is not None:
+        encoder = import_encoder(encoder)
+    chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
+    game_plan = plan_diagnosis(
+        game,
+        chosen,
+        teacher=teacher,
+        train_teacher=train_teacher,
+        random=None if random is None else real_number("random", random),
+        best=None if best is None else real_number("best", best),
+        distribution_mode=distribution_mode,
+        appearance=texts("appearance", appearance) or None,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
+    )
+    if teacher_factor is not None and game_plan.teacher_run is None:
+        raise ValueError(
+            f"The teacher factor sets how long a teacher of {game_plan.game} is trained, and none is: train one, or "
+            "leave it out."
+        )
+    others = tuple(import_encoder(name) for name in texts("encoders", encoders))
+    check_encoders(game_plan, others)
+    prepared = PreparedDiagnosis(game_plan, preset, others, None, runs, device, workers, threads)
+    if out is not None:
+        prepared = prepared.writing_to(out)
+    runs.check(prepared.plan.runs)
+    return prepared
+
+
+def diagnose(
+    game: Any,
+    preset: str = "standard",
+    *,
+    steps: int | None = None,
+    seeds: int | None = None,
+    encoder: str | type[Encoder] | None = None,
+    teacher: Path | str | None = None,
+    train_teacher: bool = False,
+    teacher_factor: int | None = None,
+    distribution_mode: str | None = None,
+    appearance: Sequence[str] = (),
+    env_kwargs: Mapping[str, Any] | str | None = None,
+    image_key: str | None = None,
+    semantic: str | None = None,
+    max_episode_steps: int | None = None,
+    wrappers: str | None = None,
+    random: float | None = None,
+    best: float | None = None,
+    encoders: Sequence[str] = (),
+    out: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    listener: Listener = lambda event: None,
+) -> Diagnosis:
+    """Diagnose a game: train the four cells and the teacher, and decompose their scores.
+
+    Finished runs are taken from the store, so that an interrupted call resumes. The command ``lcd diagnose`` is this
+    function.
+
+    Parameters
+    ----------
+    game
+        Name of the game, or its id in Gymnasium: ``"starpilot"``, ``"MiniGrid-Empty-5x5-v0"``,
+        ``"my_package.games:MyGame-v0"``; or a class or function in a module that makes it.
+    preset
+        ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
+    steps, seeds, teacher_factor
+        Replace the preset's numbers.
+    encoder
+        Name of a visual encoder, or an encoder of your own: a class, or its name as ``"my_nets:MyNet"``.
+    teacher
+        File of a teacher to imitate; by default the game's reference teacher, see `lcd.teachers`, or its optimal
+        policy, and where there is none, a teacher that is trained.
+    train_teacher
+        Whether to train a teacher in any case.
+    distribution_mode
+        Procgen's: ``"easy"``, the default, or ``"hard"``.
+    appearance
+        Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+        For games of other packages, see `lcd.envs.external.options.ExternalOptions`.
+    random, best
+        Returns that count as scores 0 and 1; by default the published or computed ones, and where there are none, what
+        a random policy returns, and what the best of the teacher and the cells returns in the end.
+    encoders
+        Further encoders to compare, see `lcd.studies.encoder_ablation.resolve_encoders`; their table is in the
+        attribute `encoders` of the diagnosis.
+    out
+        Folder for figure, tables and JSON; by default nothing is written.
+    store
+        Folder of the runs.
+    workers, threads
+        Worker processes, and torch threads in each; by default the fastest numbers for this machine.
+    device
+        Where torch computes: ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
+    listener
+        Called with every event, see `lcd.experiments.execution.Event`.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    lcd.experiments.execution.RunFailed
+        If a run failed; the same call resumes from the finished ones.
+
+    Examples
+    --------
+    >>> import lcd
+    >>> diagnosis = lcd.diagnose("starpilot", "quick")  # doctest: +SKIP
+    >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
+    """
+    prepared = prepare_diagnosis(
+        game,
+        preset,
+        steps=steps,
+        seeds=seeds,
+        encoder=encoder,
+        teacher=teacher,
+        train_teacher=train_teacher,
+        teacher_factor=teacher_factor,
+        distribution_mode=distribution_mode,
+        appearance=appearance,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
+        random=random,
+        best=best,
+        encoders=encoders,
+        out=out,
+        store=store,
+        workers=workers,
+        threads=threads,
+        device=device,
+    )
+    show = telling(listener)
+    diagnosis = prepared.diagnose(show)
+    return replace(diagnosis, encoders=prepared.compare_encoders(show))

@@ -1,0 +1,329 @@
+"""Examination of a game before it is diagnosed: what works, what is missing, and what would go wrong hours later."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Literal
+
+import numpy as np
+
+from lcd.envs import GameOptions, family_of, make_vec_env
+from lcd.envs.external.game import spaces_of
+from lcd.envs.external.making import named
+from lcd.envs.external.options import ExternalOptions
+from lcd.envs.family import game_options, observation_space, policy_spaces, random_actions
+from lcd.envs.views import BOTH
+
+Status = Literal["ok", "note", "problem"]
+
+STEPS, NUM_ENVS, LEVELS = 400, 4, 8
+LONGEST_EPISODE = 27_000
+SILENCE = 60.0
+"""Seconds without a finding after which the game is taken to hang."""
+
+SLOW, GROWTH_MB = 200.0, 50.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was examined.
+
+    Attributes
+    ----------
+    what
+        Its name.
+    status
+        ``"ok"``; ``"note"`` for what limits a diagnosis; ``"problem"`` for what prevents or falsifies one.
+    sentence
+        What was found, and what would help.
+    """
+
+    what: str
+    status: Status
+    sentence: str
+
+
+def examine(
+    game: Any,
+    *,
+    encoder: str = "nature",
+    seconds: float = SILENCE,
+    report: Callable[[Finding], None] = lambda finding: None,
+    **settings: Any,
+) -> list[Finding]:
+    """Examine a game in a process of its own, which is ended if it hangs.
+
+    Parameters
+    ----------
+    game, encoder, **settings
+        As in `lcd.diagnose`.
+    seconds
+        Time without a finding after which the game is taken to hang.
+    report
+        Called with each finding.
+
+    Returns
+    -------
+    list of Finding
+        In the order of the examination, which ends at what makes the rest impossible.
+
+    Raises
+    ------
+    ValueError
+        If there is no such game or setting.
+    """
+    name, own = named(game)
+    options = game_options(name, **(own | settings))
+    here, there = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=_child, args=(there, options, encoder), daemon=True)
+    process.start()
+    there.close()
+    findings: list[Finding] = []
+
+    def add(finding: Finding) -> None:
+        findings.append(finding)
+        report(finding)
+
+    try:
+        while True:
+            if not here.poll(seconds):
+                add(Finding("hangs", "problem", f"For {seconds:.0f} seconds nothing came back: a step or reset hangs."))
+                break
+            try:
+                found = here.recv()
+            except EOFError:
+                add(Finding("crashes", "problem", "Its process died, without an error that Python could tell."))
+                break
+            if found is None:
+                break
+            add(found)
+    finally:
+        process.kill()
+        process.join()
+    return findings
+
+
+def _child(out: Connection, options: GameOptions, encoder: str) -> None:
+    """Send each finding, and None at the end."""
+    for finding in examined_here(options, encoder):
+        out.send(finding)
+    out.send(None)
+
+
+def examined_here(options: GameOptions, encoder: str) -> Iterator[Finding]:
+    """The findings of `examine`, in this process."""
+    try:
+        yield from _examination(options, encoder)
+    except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
+        yield Finding("fails", "problem", " ".join(str(error).split())[:400] or type(error).__name__)
+
+
+def _examination(options: GameOptions, encoder: str) -> Iterator[Finding]:
+    began = time.perf_counter()
+    frames = observation_space(options, "pixels")
+    yield Finding("game", "ok", f"{options.game} is made in {time.perf_counter() - began:.1f} s.")
+    yield Finding("frames", "ok", f"Images of shape {frames.shape}, height, width and channels.")
+    yield _actions(options)
+    has_privileged = False
+    for finding in _privileged(options):
+        has_privileged |= finding.status == "ok"
+        yield finding
+    yield _encoder(options, encoder)
+    with _stdout_of_games() as printed:
+        played, again = (_play(options, BOTH if has_privileged else "pixels") for _ in range(2))
+    yield _same(played, again)
+    yield from _episodes(played)
+    yield _levels(options)
+    yield _speed(played)
+    yield _memory(played)
+    text = printed()
+    yield (
+        Finding("prints", "note", f"It prints to the standard output, such as {text[:60]!r}: results are hard to read.")
+        if text
+        else Finding("prints", "ok", "It prints nothing.")
+    )
+
+
+def _actions(options: GameOptions) -> Finding:
+    number = int(family_of(options).action_space(options).n)
+    return Finding("actions", "ok" if number <= 64 else "note", f"{number} actions.")
+
+
+def _privileged(options: GameOptions) -> Iterator[Finding]:
+    try:
+        space = observation_space(options, "semantic")
+    except ValueError as error:
+        yield Finding("privileged view", "problem", str(error))
+        return
+    described = "label maps"
+    if isinstance(options, ExternalOptions):
+        described = spaces_of(options.training_levels(0)).privileged or described
+    yield Finding("privileged view", "ok", f"{described[0].upper()}{described[1:]}, shape {space.shape}.")
+
+
+def _encoder(options: GameOptions, encoder: str) -> Finding:
+    from lcd.agents import EncoderPolicy
+
+    try:
+        EncoderPolicy(*policy_spaces(options, "pixels"), lambda left: 0.0, encoder)
+    except ValueError as error:
+        return Finding("encoder", "problem", f"{encoder} does not take the images: {error}")
+    return Finding("encoder", "ok", f"{encoder} takes the images.")
+
+
+@dataclass
+class _Played:
+    """What random play of some games showed."""
+
+    views: list[dict[str, np.ndarray]]
+    rewards: np.ndarray
+    returns: list[float]
+    lengths: list[int]
+    longest: int
+    steps_per_second: float
+    growth_mb: float
+
+
+def _resident_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def _play(options: GameOptions, view: str) -> _Played:
+    env, rng = make_vec_env(options, NUM_ENVS, view, seed=0), np.random.default_rng(0)
+    views, rewards, returns, lengths = [], [], [], []
+    running, since = np.zeros(NUM_ENVS), np.zeros(NUM_ENVS, np.int64)
+    try:
+        views.append(_as_dict(env.reset()))
+        began, before = time.perf_counter(), 0.0
+        for number in range(STEPS):
+            observed, paid, ended, _ = env.step(random_actions(options, rng, NUM_ENVS))
+            rewards.append(paid)
+            running += paid
+            since += 1
+            for index in np.flatnonzero(ended).tolist():
+                returns.append(float(running[index]))
+                lengths.append(int(since[index]))
+            running[ended], since[ended] = 0.0, 0
+            if number % 40 == 0:
+                views.append(_as_dict(observed))
+            if number == STEPS // 4:
+                before = _resident_mb()
+        seconds = time.perf_counter() - began
+    finally:
+        env.close()
+    growth = _resident_mb() - before
+    rate = STEPS * NUM_ENVS / seconds
+    return _Played(views, np.array(rewards), returns, lengths, int(since.max()), rate, growth)
+
+
+def _as_dict(observed: Any) -> dict[str, np.ndarray]:
+    return {name: np.array(each) for name, each in observed.items()} if isinstance(observed, dict) else {"": observed}
+
+
+def _same(one: _Played, other: _Played) -> Finding:
+    """Whether the same seeds and actions gave the same episode."""
+    if not np.array_equal(one.rewards, other.rewards):
+        return Finding(
+            "determinism",
+            "note",
+            "The same seeds and actions pay different rewards: runs cannot be repeated to the digit, and episodes of "
+            "one level differ.",
+        )
+    for first, second in zip(one.views, other.views, strict=True):
+        if different := [name or "frames" for name in first if not np.array_equal(first[name], second[name])]:
+            return Finding("determinism", "note", f"The same seeds and actions show other {different[0]}.")
+    return Finding("determinism", "ok", "The same seeds and actions give the same frames and rewards.")
+
+
+def _episodes(played: _Played) -> Iterator[Finding]:
+    if not played.returns:
+        yield Finding(
+            "episodes",
+            "note",
+            f"No episode ended within {STEPS} steps of random play: evaluations take long, and one that never ends is "
+            "refused. Limit it with max_episode_steps.",
+        )
+    else:
+        yield Finding(
+            "episodes",
+            "ok",
+            f"{len(played.returns)} episodes of random play, {np.mean(played.lengths):.0f} steps in the mean.",
+        )
+    kinds = np.unique(played.rewards)
+    if len(kinds) == 1:
+        yield Finding(
+            "rewards",
+            "note",
+            f"Random play was paid {kinds[0]:g} in every step: learning from reward cannot begin by chance.",
+        )
+    else:
+        mean = f", {np.mean(played.returns):.3g} an episode in the mean" if played.returns else ""
+        yield Finding("rewards", "ok", f"Rewards from {kinds.min():g} to {kinds.max():g}{mean}.")
+
+
+def _levels(options: GameOptions) -> Finding:
+    """Whether levels differ in their first frame."""
+    first = set()
+    for level in range(LEVELS):
+        env = make_vec_env(_only(options, level), 1, "pixels")
+        try:
+            first.add(np.asarray(env.reset()).tobytes())
+        finally:
+            env.close()
+    if len(first) == 1:
+        return Finding(
+            "levels",
+            "note",
+            f"{LEVELS} levels begin alike: training and unseen levels may be the same, so that returns on unseen ones "
+            "say nothing of generalisation.",
+        )
+    return Finding("levels", "ok", f"{len(first)} of {LEVELS} levels begin differently.")
+
+
+def _only(options: Any, level: int) -> GameOptions:
+    """The game in a single level."""
+    from dataclasses import replace
+
+    return replace(options, start_level=level, num_levels=1)
+
+
+def _speed(played: _Played) -> Finding:
+    rate = f"{played.steps_per_second:,.0f} steps a second in one process"
+    if played.steps_per_second < SLOW:
+        return Finding(
+            "speed", "note", f"{rate}: a million steps take {1e6 / played.steps_per_second / 3600:.1f} hours."
+        )
+    return Finding("speed", "ok", f"{rate}.")
+
+
+def _memory(played: _Played) -> Finding:
+    if played.growth_mb > GROWTH_MB:
+        return Finding("memory", "problem", f"It grew by {played.growth_mb:.0f} MB in {STEPS} steps: it leaks.")
+    return Finding("memory", "ok", f"It grew by {played.growth_mb:.0f} MB in {STEPS} steps.")
+
+
+@contextlib.contextmanager
+def _stdout_of_games() -> Iterator[Callable[[], str]]:
+    """Catch what is written to the standard output, by C code too."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 1)
+        text: list[str] = []
+        try:
+            with os.fdopen(os.dup(1), "w") as stream, contextlib.redirect_stdout(stream):
+                yield lambda: "".join(text)
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+            file.seek(0)
+            text.append(file.read(10_000).decode(errors="replace").strip())

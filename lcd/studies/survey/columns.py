@@ -1,0 +1,105 @@
+"""Columns of a survey's tables: what they mean, which identify a row, and what values they may have."""
+
+from __future__ import annotations
+
+from lcd.envs.views import VIEWS
+from lcd.experiments.learners import LEARNERS
+from lcd.measurement.scores import LEVELS
+
+TABLES = ("games", "scores", "curves", "demands")
+FILES = {f"{name}.csv": name for name in TABLES}
+"""Names of the tables by their files."""
+
+COLUMNS = {
+    "games": {
+        "game": "name of the game",
+        "budget": "environment steps each cell was trained for",
+        "seeds": "number of seeds a cell",
+        "preset": "name of the preset, see lcd.experiments.presets; empty if unknown",
+        "mode": "Procgen's distribution mode, easy or hard",
+        "appearance": "appearance of the frames, see lcd.envs.procgen.options.APPEARANCES; empty for the original",
+        "training_levels": "number of levels that the learners train on",
+        "encoder": "the learners' encoder",
+        "random": "return that counts as 0",
+        "best": "return that counts as 1",
+        "teacher": "where the teacher comes from: reference, trained, or a path; empty if unknown",
+        "teacher_checksum": "SHA-256 of its file; empty for a teacher trained by the plan",
+        "teacher_training": "the teacher's mean return on training levels, in game points",
+        "teacher_unseen": "the same on unseen levels",
+        "core_hours": "cost of its runs, wall-clock time times threads; empty if unknown",
+        "verdict": "what limits the learner, see lcd.measurement.rule",
+        "reason": "the numbers that the verdict rests on, in a sentence",
+        "would_decide": "what would decide an inconclusive one, in sentences",
+        "cautions": "what the verdict does not cover, in sentences",
+    },
+    "scores": {
+        "game": "name of the game",
+        "view": "pixels or semantic",
+        "learning": "rl or imitation",
+        "seed": "seed of the run",
+        "levels": "unseen or training",
+        "area": "area under the normalised curve over the steps, divided by the budget",
+        "log_area": "the same over the logarithm of the steps",
+        "final": "normalised score at the end",
+        "area_error": "standard error of area over episodes; likewise log_area_error and final_error",
+        "log_area_error": "see area_error",
+        "final_error": "see area_error",
+    },
+    "curves": {
+        "game": "name of the game",
+        "view": "pixels or semantic",
+        "learning": "rl or imitation",
+        "seed": "seed of the run",
+        "levels": "unseen or training",
+        "step": "environment steps trained so far",
+        "return": "mean return of the evaluated episodes, in game points",
+        "score": "the same, normalised: 0 is random, 1 is best",
+        "score_error": "its standard error over episodes",
+        "episodes": "number of episodes",
+    },
+    "demands": {
+        "game": "name of the game",
+        "quantity": "perceptual, policy, joint, gap, headroom, perceptual_gain, policy_gain: see docs/method.md",
+        "levels": "unseen or training",
+        "score": "area, log_area or final",
+        "estimate": "in units of the normalised score",
+        "low": "lower 95 % limit",
+        "high": "upper 95 % limit",
+        "over": "source of the variance: seeds, episodes or nothing",
+    },
+}
+"""Meaning of the columns of each table."""
+
+_CELL = frozenset({"game", "view", "learning", "levels"})
+
+TEXTS = {
+    "games": _CELL
+    | {"preset", "mode", "appearance", "encoder", "teacher", "teacher_checksum"}
+    | {"verdict", "reason", "would_decide", "cautions"},
+    "scores": _CELL,
+    "curves": _CELL,
+    "demands": _CELL | {"quantity", "score", "over"},
+}
+"""Columns of each table that hold texts; all others hold numbers."""
+
+KEYS = {
+    "games": ["game"],
+    "scores": ["game", "view", "learning", "seed", "levels"],
+    "curves": ["game", "view", "learning", "seed", "levels", "step"],
+    "demands": ["game", "quantity", "levels", "score"],
+}
+"""Columns of each table that identify a row."""
+
+CHOICES = {"view": tuple(VIEWS), "learning": tuple(LEARNERS), "levels": LEVELS}
+"""Allowed values in columns of `scores` and `curves`."""
+
+NEEDED = {
+    "games": ["game", "budget", "random", "best", "verdict", "reason"],
+    "scores": ["area", "log_area", "final"],
+    "curves": ["return", "score"],
+    "demands": ["estimate"],
+}
+"""Columns of each table, besides its keys, in which no value may be missing or infinite."""
+
+ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder")
+"""Columns of `games` in which all games of a survey must agree: else learners differ, not only games."""

@@ -1,0 +1,106 @@
+"""Rows of one diagnosis for each table of a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.io.checksums import Contents
+from lcd.io.limits import short
+from lcd.io.untrusted import parse_json
+from lcd.studies.diagnosis import FORMAT
+from lcd.studies.survey.checking import check_table
+from lcd.studies.survey.columns import COLUMNS, TABLES
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of one diagnosis for each table."""
+
+    game: dict[str, Any]
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+    demands: pd.DataFrame
+
+
+def rows_of(record: dict[str, Any]) -> Rows:
+    """Build the rows from a diagnosis as data of JSON, see `lcd.studies.diagnosis.Diagnosis.to_json`."""
+    tables = {name: pd.DataFrame(record[name]) for name in TABLES[1:]}
+    tables["demands"] = tables["demands"].assign(game=record["game"])
+    return Rows(_game_row(record), **{name: table[list(COLUMNS[name])] for name, table in tables.items()})
+
+
+def contents_of(folder: Path, names: Iterable[str]) -> Contents:
+    """Read some files of a folder with their checksums.
+
+    Raises
+    ------
+    ValueError
+        If one cannot be read.
+    """
+    try:
+        return Contents.read(folder, names)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be read ({error}): restore it.") from None
+
+
+def read_rows(file: Path) -> Rows:
+    """Read and check a diagnosis from its file.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or of another version.
+    """
+    contents = contents_of(file.parent, [file.name])
+    text = contents.files[file.name].decode("utf-8", errors="replace")
+    record: Any = parse_json(text, str(file), remedy="make the diagnosis again")
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): make it again.")
+    try:
+        rows = rows_of(record)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, AssertionError) as error:
+        raise ValueError(f"{file} is damaged ({short(error)}): make the diagnosis again.") from None
+    for name in TABLES:
+        table = pd.DataFrame([rows.game])[list(COLUMNS["games"])] if name == "games" else getattr(rows, name)
+        check_table(table, name, file)
+    contents.check("make the diagnosis again")
+    return rows
+
+
+def measured_settings(plan: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a game's measurement, besides its budget, from its plan."""
+    run: dict[str, Any] = next((run for run in plan.get("runs", []) if run["view"] == "pixels"), {})
+    return {
+        "mode": run.get("distribution_mode"),
+        "appearance": " ".join(run.get("appearance", ())) or None,
+        "training_levels": run.get("num_levels"),
+        "encoder": run.get("encoder"),
+    }
+
+
+def _game_row(record: dict[str, Any]) -> dict[str, Any]:
+    teacher = record["teacher"] or {}
+    (plan,) = record["settings"].get("plan", {}).get("games", [{}])
+    return {
+        "game": record["game"],
+        "budget": record["budget"],
+        "seeds": len(record["seeds"]),
+        "preset": record["settings"].get("preset"),
+        **measured_settings(plan),
+        "random": record["normalisation"]["random"],
+        "best": record["normalisation"]["best"],
+        "teacher": teacher.get("source"),
+        "teacher_checksum": plan.get("teacher"),
+        "teacher_training": teacher.get("training_return"),
+        "teacher_unseen": teacher.get("unseen_return"),
+        "core_hours": record["settings"].get("core_hours", float("nan")),
+        "verdict": record["verdict"]["name"],
+        "reason": record["verdict"]["reason"],
+        "would_decide": " ".join(record["verdict"]["would_decide"]) or None,
+        "cautions": " ".join(record["verdict"]["cautions"]) or None,
+    }

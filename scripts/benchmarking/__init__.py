@@ -1,0 +1,1 @@
+"""Parts of `benchmark.py`: what is measured and compared, and one measurement."""

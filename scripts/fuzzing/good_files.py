@@ -1,0 +1,225 @@
+"""Good files of every kind, which are then damaged."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def make_others(good: Path) -> None:
+    """Everything but policies and a store."""
+    for make in (make_images, make_clickme, make_gaze, make_diagnoses, make_tables, make_plans, make_teachers):
+        make(good)
+
+
+def make_policies(good: Path) -> Path:
+    """Policies, encoders' weights, and the policy of a run; their folder."""
+    import torch
+    from gymnasium import spaces
+
+    from lcd.agents import EncoderPolicy, save_backbone, save_policy
+    from lcd.experiments.plan import plan_game
+    from lcd.experiments.presets import PRESETS
+
+    folder = good / "policies"
+    folder.mkdir()
+    run = next(run for run in plan_game("maze", PRESETS["smoke"]).cells if run.view == "pixels")
+    for name, side, card in (
+        ("policy", 64, {"note": "mine"}),
+        ("large", 224, {"note": "mine"}),
+        ("run", 64, {"game": "maze", "run": run.as_dict()}),
+    ):
+        space = spaces.Box(0, 255, (3, side, side), np.uint8)
+        encoder = "small:8" if side == 224 else "nature:16"
+        policy = EncoderPolicy(space, spaces.Discrete(15), lambda left: 0.0, encoder)
+        save_policy(policy, folder / f"{name}.safetensors", card)
+    policy = EncoderPolicy(spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(15), lambda left: 0.0, "nature")
+    network: Any = policy.features_extractor
+    save_backbone(network, folder / "encoder.safetensors", "nature", {"objective": "autoencoding", "run": {}})
+    torch.save(network.backbone.state_dict(), folder / "encoder.pt")
+    torch.save(network.backbone.state_dict(), folder / "older.pth", _use_new_zipfile_serialization=False)
+    return folder
+
+
+def make_store(folder: Path) -> Any:
+    """A store with one run, whose episodes nobody played; the run."""
+    import pandas as pd
+
+    from lcd.experiments.plan import plan_game
+    from lcd.experiments.presets import PRESETS
+    from lcd.experiments.store import Store
+
+    store, run = Store(folder), plan_game("maze", PRESETS["smoke"]).cells[0]
+    episodes = pd.DataFrame(
+        [
+            (run.game, run.view, run.learning, run.seed, step, levels, episode, episode, 5.0, 100)
+            for step in run.evaluation.steps
+            for levels in ("unseen", "training")
+            for episode in range(4)
+        ],
+        columns=["game", "view", "learning", "seed", "step", "levels", "episode", "level_seed", "return", "length"],
+    )
+    workspace: Any = store.workspace(run)
+    machine = {"threads": 1}
+    if isinstance(workspace, Path):
+        store.finish(run, workspace, episodes, 1.0, None, machine)
+    else:  # a context
+        with workspace as place:
+            store.finish(run, place, episodes, 1.0, None, machine)
+    shutil.rmtree(folder / ".unfinished", ignore_errors=True)
+    return run
+
+
+def _image(seed: int, shape: tuple[int, ...]) -> Any:
+    from PIL import Image
+
+    return Image.fromarray(np.random.default_rng(seed).integers(256, size=shape).astype(np.uint8))
+
+
+def make_images(good: Path) -> None:
+    """Images and maps in two folders."""
+    for part, shape, ending in (("images", (64, 64, 3), ".png"), ("maps", (64, 64), ".jpg")):
+        (good / part).mkdir()
+        for number, name in enumerate("abc"):
+            _image(number, shape).save(good / part / f"{name}{ending}")
+
+
+def make_clickme(good: Path) -> None:
+    """Images with maps as ClickMe has them: in files of numpy, and as a TFRecord."""
+    for part in ("npz", "shards"):
+        (good / part).mkdir()
+    draw = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        "image": draw.integers(256, size=(64, 64, 3), dtype=np.uint8),
+        "heatmap": draw.random((64, 64)),
+        "label": 3,
+    }
+    for name in "abc":
+        np.savez_compressed(good / "npz" / f"{name}.npz", **arrays)
+    _write_shard(good / "shards" / "a.tfrecords")
+
+
+def _write_shard(file: Path) -> None:
+    import struct
+
+    import google_crc32c
+
+    def number(value: int) -> bytes:
+        return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + number(value >> 7)
+
+    def field(place: int, content: bytes) -> bytes:
+        return bytes([place << 3 | 2]) + number(len(content)) + content
+
+    def masked(content: bytes) -> bytes:
+        checksum = google_crc32c.value(content)
+        return struct.pack("<I", ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+    def png(seed: int, shape: tuple[int, ...]) -> bytes:
+        content = io.BytesIO()
+        _image(seed, shape).save(content, "PNG")
+        return content.getvalue()
+
+    with file.open("wb") as shard:
+        for seed in range(3):
+            features = {
+                "image": field(1, field(1, png(seed, (64, 64, 3)))),
+                "heatmap": field(1, field(1, png(seed, (64, 64)))),
+                "label": field(3, field(1, number(seed))),
+            }
+            entries = (field(1, field(1, name.encode()) + field(2, value)) for name, value in features.items())
+            example = field(1, b"".join(entries))
+            length = struct.pack("<Q", len(example))
+            shard.write(length + masked(length) + example + masked(example))
+
+
+def make_gaze(good: Path) -> None:
+    """A trial of Atari-HEAD: a table of gaze and its frames."""
+    import tarfile
+
+    folder = good / "gaze"
+    folder.mkdir()
+    lines = ["frame_id,episode_id,score,duration(ms),unclipped_reward,action,gaze_positions"]
+    with tarfile.open(folder / "trial.tar.bz2", "w:bz2") as archive:
+        for number in range(4):
+            name = f"F_{number}"
+            lines.append(f"{name},0,0,50,0,{number},80.5,{100 + number},20,30")
+            content = io.BytesIO()
+            _image(number, (210, 160, 3)).save(content, "PNG")
+            member = tarfile.TarInfo(f"trial/{name}.png")
+            member.size = len(content.getvalue())
+            archive.addfile(member, io.BytesIO(content.getvalue()))
+    (folder / "trial.txt").write_text("\n".join(lines) + "\n")
+
+
+def _diagnosis(game: str, seed: int) -> Any:
+    """A diagnosis of episodes that nobody played."""
+    import pandas as pd
+
+    from lcd.experiments.plan import Plan, plan_game
+    from lcd.experiments.presets import PRESETS
+    from lcd.measurement.scores import CELLS, LEVELS, Normalisation
+    from lcd.studies.diagnosis import Diagnosis
+
+    plan = plan_game(game, PRESETS["smoke"])
+    steps = plan.cells[0].evaluation.steps
+    draw = np.random.default_rng(seed)
+    rows = [
+        (game, view, learning, number, step, levels, episode, episode, draw.normal(place + step / steps[-1], 1), 100)
+        for place, (view, learning) in enumerate(CELLS.values())
+        for number in range(3)
+        for step in steps
+        for levels in LEVELS
+        for episode in range(4)
+    ]
+    names = ["game", "view", "learning", "seed", "step", "levels", "episode", "level_seed", "return", "length"]
+    settings = {"preset": "smoke", "plan": Plan((plan,)).as_dict()}
+    return Diagnosis.from_episodes(
+        pd.DataFrame(rows, columns=names),
+        game=game,
+        budget=plan.budget,
+        normalisation=Normalisation(5, 10, "published"),
+        settings=settings,
+    )
+
+
+def make_diagnoses(good: Path) -> None:
+    """A diagnosis."""
+    (good / "diagnosis").mkdir()
+    _diagnosis("maze", 0).to_json(good / "diagnosis" / "diagnosis.json")
+
+
+def make_tables(good: Path) -> None:
+    """Tables of a survey."""
+    from lcd.studies.survey.tables import SurveyTables
+
+    games = ("coinrun", "heist", "leaper", "miner")
+    SurveyTables.of([_diagnosis(game, seed) for seed, game in enumerate(games)]).write(good / "tables")
+
+
+def make_plans(good: Path) -> None:
+    """A survey's plan, and that of a diagnosis."""
+    from lcd.experiments.plan import Plan
+    from lcd.experiments.presets import PRESETS
+    from lcd.studies.pipeline import plan_diagnosis
+
+    (good / "plans").mkdir()
+    (good / "plans" / "survey.toml").write_text('games = ["maze"]\npreset = "smoke"\nseeds = 2\n')
+    plan = plan_diagnosis("maze", PRESETS["smoke"], distribution_mode="easy", teacher=None)
+    (good / "plans" / "plan.json").write_text(json.dumps(Plan((plan,)).as_dict()))
+
+
+def make_teachers(good: Path) -> None:
+    """A teacher's card, and a checkpoint of its training."""
+    import torch
+
+    from lcd.teachers.library import SHIPPED
+
+    (good / "teachers").mkdir()
+    shutil.copy(SHIPPED / "maze.json", good / "teachers" / "card.json")
+    state = {"number": 0, "cooled": 0, "policy": {"a": torch.zeros(4)}, "table": [{"steps": 1}]}
+    torch.save(state, good / "teachers" / "segment-0.pt")

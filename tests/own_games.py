@@ -1,0 +1,203 @@
+"""Games as users write them, in a module that worker processes can import: good ones, odd ones and broken ones."""
+
+import sys
+import time
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+SIDE, CELL = 5, 12
+
+
+class Grid(gym.Env):
+    """Walk to the goal on a grid; the frame shows both, and `label_map` says where they are."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+
+    def __init__(self, limit=12, cell=CELL, render_mode=None):
+        self.limit, self.cell, self.render_mode = limit, cell, render_mode
+        self.observation_space = spaces.Box(0, 255, (SIDE * cell, SIDE * cell, 3), np.uint8)
+        self.action_space = spaces.Discrete(4)
+
+    def label_map(self):
+        labels = np.zeros((SIDE, SIDE), np.int64)
+        labels[tuple(self.goal)] = 2
+        labels[tuple(self.me)] = 1
+        return labels
+
+    def picture(self):
+        colours = np.array([(20, 20, 20), (250, 250, 250), (0, 200, 0)], np.uint8)
+        return np.kron(colours[self.label_map()], np.ones((self.cell, self.cell, 1), np.uint8))
+
+    def observe(self):
+        return self.picture()
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.me, self.goal = self.np_random.integers(0, SIDE, 2), self.np_random.integers(0, SIDE, 2)
+        self.steps = 0
+        return self.observe(), {}
+
+    def move(self, action):
+        return [(-1, 0), (1, 0), (0, -1), (0, 1)][int(action)]
+
+    def step(self, action):
+        self.me = np.clip(self.me + self.move(action), 0, SIDE - 1)
+        self.steps += 1
+        there = bool((self.me == self.goal).all())
+        return self.observe(), float(there), there, self.steps >= self.limit, {}
+
+
+class Hidden(Grid):
+    """It has its labels under another name."""
+
+    label_map = None
+
+    def where(self):
+        return Grid.label_map(self)
+
+    def picture(self):
+        colours = np.array([(20, 20, 20), (250, 250, 250), (0, 200, 0)], np.uint8)
+        return np.kron(colours[self.where()], np.ones((self.cell, self.cell, 1), np.uint8))
+
+
+class Labelled(gym.Wrapper):
+    """Adds a label map to `Hidden`."""
+
+    def label_map(self):
+        return self.unwrapped.where()
+
+
+class Dictionary(Grid):
+    """An image among other entries, as numbers from 0 to 1, channels first."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        side = SIDE * self.cell
+        image = spaces.Box(0, 1, (3, side, side), np.float32)
+        self.observation_space = spaces.Dict(image=image, steps=spaces.Box(0, 1000, (1,), np.float32))
+
+    def observe(self):
+        return {"image": np.moveaxis(self.picture(), -1, 0) / np.float32(255), "steps": np.float32([self.steps])}
+
+
+class Grey(Grid):
+    """A grey image without channels, and actions of two parts."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.observation_space = spaces.Box(0, 255, (SIDE * self.cell, SIDE * self.cell), np.uint8)
+        self.action_space = spaces.MultiDiscrete([2, 2])
+
+    def observe(self):
+        return self.picture().mean(axis=-1).astype(np.uint8)
+
+    def move(self, action):
+        return super().move(2 * action[0] + action[1])
+
+
+class Steered(Grid):
+    """Continuous actions."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def move(self, action):
+        return np.sign(action).astype(int)
+
+
+class Remembered(Grid):
+    """A vector instead of a label map."""
+
+    label_map = None
+
+    def state_vector(self):
+        return np.concatenate([self.me, self.goal]) / SIDE
+
+    def picture(self):
+        labels = np.zeros((SIDE, SIDE), np.int64)
+        labels[tuple(self.goal)], labels[tuple(self.me)] = 2, 1
+        colours = np.array([(20, 20, 20), (250, 250, 250), (0, 200, 0)], np.uint8)
+        return np.kron(colours[labels], np.ones((self.cell, self.cell, 1), np.uint8))
+
+
+class Broken(Grid):
+    """Fails in its third step in the way that is asked for."""
+
+    def __init__(self, how="crash", **settings):
+        super().__init__(**settings)
+        self.how = how
+
+    def label_map(self):
+        return super().label_map() + 63 * (self.how == "label" and self.steps == 3)
+
+    def picture(self):
+        return np.zeros((SIDE * self.cell, SIDE * self.cell, 3), np.uint8)
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.steps < 3:
+            return observation, reward, False, False, info
+        if self.how == "crash":
+            raise ZeroDivisionError("the level has no floor")
+        if self.how == "exit":
+            sys.exit("bye")
+        if self.how == "nan":
+            return observation, float("nan"), terminated, truncated, info
+        if self.how == "shape":
+            return observation[:-1], reward, terminated, truncated, info
+        if self.how == "four":
+            return observation, reward, terminated, info
+        if self.how == "endless":
+            return observation, reward, False, False, info
+        if self.how == "slow":
+            time.sleep(0.5)
+        return observation, reward, terminated, truncated, info
+
+
+class Chance(Grid):
+    """What happens does not depend on the seed alone."""
+
+    def step(self, action):
+        if np.random.random() < 0.5:  # noqa: NPY002
+            action = 0
+        return super().step(action)
+
+
+class Wordy(gym.Env):
+    """No image anywhere."""
+
+    observation_space = spaces.Box(-1, 1, (4,), np.float32)
+    action_space = spaces.Discrete(2)
+
+
+def make_grid(limit=12):
+    return Grid(limit)
+
+
+gym.register("OwnGrid-v0", entry_point="own_games:Grid")
+
+
+class Odd(Grid):
+    """Does in every step what no game should."""
+
+    kept: list = []  # noqa: RUF012
+
+    def __init__(self, how, **settings):
+        super().__init__(**settings)
+        self.how = how
+
+    def step(self, action):
+        if self.how == "hang" and self.steps == 3:
+            time.sleep(60)
+        if self.how == "print":
+            print("step", self.steps)
+        if self.how == "leak":
+            self.kept.append(np.ones(2**17))
+        if self.how == "die":
+            import os
+
+            os._exit(3)
+        return super().step(action)

@@ -1,0 +1,46 @@
+import pytest
+from typer.testing import CliRunner
+
+from lcd.cli.main import app
+from lcd.envs.family import game_options
+from lcd.studies.doctor import examine, examined_here
+
+
+def findings(game, encoder="nature", **settings):
+    return {finding.what: finding for finding in examined_here(game_options(game, **settings), encoder)}
+
+
+def test_a_good_game_passes():
+    found = findings("own_games:Grid")
+    assert {finding.status for finding in found.values()} == {"ok"}
+    assert {"frames", "actions", "privileged view", "determinism", "levels", "memory", "speed"} <= found.keys()
+
+
+@pytest.mark.parametrize(
+    ("game", "settings", "what", "status", "words"),
+    [
+        ("own_games:Odd", {"env_kwargs": {"how": "print"}}, "prints", "note", "'step 0"),
+        ("own_games:Odd", {"env_kwargs": {"how": "leak"}}, "memory", "problem", "it leaks"),
+        ("own_games:Broken", {"env_kwargs": {"how": "crash"}}, "fails", "problem", "no floor"),
+        ("own_games:Broken", {"env_kwargs": {"how": "nan"}}, "fails", "problem", "reward of nan in step 3"),
+        ("own_games:Chance", {}, "determinism", "note", "cannot be repeated"),
+        ("own_games:Hidden", {}, "privileged view", "problem", "label_map"),
+        ("own_games:Grid", {"env_kwargs": {"cell": 3}}, "encoder", "problem", "too small"),
+    ],
+)
+def test_what_is_wrong_with_a_game_is_found(game, settings, what, status, words):
+    found = findings(game, **settings)
+    assert found[what].status == status
+    assert words in found[what].sentence
+
+
+@pytest.mark.parametrize(("how", "words"), [("hang", "For 6 seconds nothing"), ("die", "process died")])
+def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words):
+    *_, last = examine("own_games:Odd", env_kwargs={"how": how}, seconds=6)
+    assert last.status == "problem"
+    assert words in last.sentence
+
+
+def test_the_command_says_by_its_status_whether_a_game_can_be_diagnosed():
+    bad = CliRunner().invoke(app, ["doctor", "own_games:Hidden"])
+    assert (bad.exit_code, "problem privileged view" in bad.output) == (1, True)

@@ -1,0 +1,253 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import own_games
+import pytest
+from gymnasium import spaces
+from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
+from tiny import TINY
+
+import lcd
+from lcd.envs import family_of, make_vec_env
+from lcd.envs.external.game import ExternalGame, GameFault, actions_of
+from lcd.envs.external.images import image_reader, label_map
+from lcd.envs.external.making import UnknownGame, named
+from lcd.envs.external.options import ExternalOptions
+from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
+from lcd.envs.random_play import random_return
+from lcd.experiments.plan import plan_game
+
+GRID = "own_games:Grid"
+
+
+@pytest.mark.parametrize(
+    ("game", "settings"),
+    [
+        (GRID, {}),
+        ("own_games:OwnGrid-v0", {"env_kwargs": {"limit": 9}}),
+        ("own_games:make_grid", {"env_kwargs": '{"limit": 9}'}),
+        ("own_games:Hidden", {"semantic": "where"}),
+        ("own_games:Hidden", {"semantic": "own_games:Labelled"}),
+        ("own_games:Dictionary", {}),
+        ("own_games:Dictionary", {"image_key": "image"}),
+        ("own_games:Steered", {}),
+    ],
+)
+def test_a_game_of_somebody_else_is_played_in_both_views(game, settings):
+    options = game_options(game, num_levels=20, **settings)
+    env = make_vec_env(options, 3, "both", seed=1)
+    observed = env.reset()
+    side = own_games.SIDE * own_games.CELL
+    assert observed["pixels"].shape == (3, side, side, 3)
+    assert observed["semantic"].shape == (3, side, side)
+    assert observed["semantic"].dtype == np.uint8
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(30):
+        observed, rewards, dones, infos = env.step(rng.integers(env.action_space.n, size=3))
+        where = observed["semantic"] == 1
+        assert (observed["pixels"][where] == 250).all()  # the player is white wherever its label is
+        for index in np.flatnonzero(dones):
+            ended += 1
+            assert infos[index]["terminal_observation"]["pixels"].shape == (side, side, 3)
+            assert 0 <= infos[index]["prev_level_seed"] < 20
+            assert infos[index]["TimeLimit.truncated"] == (rewards[index] == 0)
+    assert ended > 3
+    assert options_from_record(json.loads(json.dumps(options.as_record()))) == (options, {"game", "num_levels", "env"})
+    env.close()
+
+
+def test_levels_are_the_seeds_of_episodes():
+    options = game_options(GRID, num_levels=5)
+    one, same = make_vec_env(options, 4, "semantic", seed=3), make_vec_env(options, 4, "semantic", seed=3)
+    assert np.array_equal(one.reset(), same.reset())
+    unseen = make_vec_env(options.unseen_levels(5), 4, "pixels", seed=3)
+    unseen.reset()
+    assert all(info["level_seed"] >= 5 for info in unseen.reset_infos)
+    assert all(info["level_seed"] < 5 for info in one.reset_infos)
+
+
+def test_a_grey_image_gets_a_channel_and_parts_of_actions_are_combined():
+    options = game_options("own_games:Grey", num_levels=5)
+    side = own_games.SIDE * own_games.CELL
+    assert observation_space(options, "pixels").shape == (side, side, 1)
+    frames, actions = policy_spaces(options, "pixels")
+    assert (frames.shape, actions.n) == ((1, side, side), 4)
+
+
+def test_a_vector_is_a_privileged_view_too():
+    options = game_options("own_games:Remembered", num_levels=5)
+    env = make_vec_env(options, 2, "semantic")
+    assert env.reset().shape == (2, 4)
+    assert policy_spaces(options, "semantic")[0].shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("space", "number", "last"),
+    [
+        (spaces.Discrete(3, start=2), 3, 4),
+        (spaces.MultiDiscrete([2, 3]), 6, [1, 2]),
+        (spaces.MultiBinary(3), 8, [1, 1, 1]),
+        (spaces.Box(np.float32([-1, 0]), np.float32([1, 4])), 9, [1, 4]),
+    ],
+)
+def test_every_kind_of_action_has_a_number(space, number, last):
+    found, action = actions_of(space)
+    assert found == number
+    assert np.array_equal(action(number - 1), last)
+    assert space.contains(action(0))
+    assert space.contains(action(number - 1))
+
+
+@pytest.mark.parametrize(
+    ("space", "words"),
+    [
+        (spaces.MultiDiscrete([100, 100]), "10,000 combinations"),
+        (spaces.Box(-np.inf, np.inf, (2,)), "are not taken"),
+        (spaces.Text(3), "are not taken"),
+    ],
+)
+def test_actions_that_have_no_number_are_refused(space, words):
+    with pytest.raises(ValueError, match=words):
+        actions_of(space)
+
+
+def image_space(*shape, high=255, kind=np.uint8):
+    return spaces.Box(0, high, shape, kind)
+
+
+@pytest.mark.parametrize(
+    ("space", "shape"),
+    [
+        (image_space(64, 48), (64, 48, 1)),
+        (image_space(64, 48, 1), (64, 48, 1)),
+        (image_space(64, 48, 3), (64, 48, 3)),
+        (image_space(64, 48, 4), (64, 48, 4)),
+        (image_space(3, 64, 48), (64, 48, 3)),
+        (image_space(4, 84, 84), (84, 84, 4)),
+        (image_space(3, 64, 48, high=1, kind=np.float32), (64, 48, 3)),
+        (spaces.Dict(a=image_space(8, 9, 3), b=spaces.Discrete(2)), (8, 9, 3)),
+    ],
+)
+def test_images_of_every_kind_are_read_as_bytes_with_channels_last(space, shape):
+    read, found = image_reader(space)
+    assert found == shape
+    image = read(space.sample())
+    assert (image.shape, image.dtype) == (shape, np.uint8)
+
+
+def test_channels_that_come_first_are_moved_and_not_reshaped():
+    space = image_space(3, 5, 6, high=1, kind=np.float32)
+    picture = np.random.default_rng(0).random((3, 5, 6)).astype(np.float32)
+    assert np.array_equal(image_reader(space)[0](picture), np.round(np.moveaxis(picture, 0, -1) * 255).astype(np.uint8))
+
+
+def test_a_small_label_map_is_enlarged_to_the_frame():
+    found = label_map(np.array([[0, 1], [2, 3]]), (4, 6), 65)
+    assert np.array_equal(found, np.kron([[0, 1], [2, 3]], np.ones((2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("crash", r"Broken fails in step 3 of level 7 \(ZeroDivisionError: the level has no floor\)\.$"),
+        ("exit", r"Broken fails in step 3 of level 7 \(SystemExit: bye\)\.$"),
+        ("nan", "Broken pays a reward of nan in step 3 of level 7"),
+        ("shape", r"cannot be read in step 3 of level 7 .*the shape \(59, 60, 3\) instead of \(60, 60, 3\)"),
+        ("label", "a label is 65: labels go from 0 to 64"),
+        ("four", "Broken fails in step 3 of level 7 .*unpack"),
+    ],
+)
+def test_a_fault_of_a_game_is_named_with_its_step_and_level(how, words):
+    game = ExternalGame(game_options("own_games:Broken", env_kwargs={"how": how}))
+    game.begin(7)
+    for _ in range(2):
+        game.step(0)
+    with pytest.raises(GameFault, match=words) as caught:
+        game.step(0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("game", "settings", "words"),
+    [
+        ("own_games:Nothing", {}, "Nothing"),
+        ("no_such_module:Game-v0", {}, "cannot be found: No module named 'no_such_module'"),
+        ("ALE/NoSuchGame-v5", {}, "ale-py|NoSuchGame"),
+        ("own_games:Wordy", {}, "no images"),
+        (GRID, {"env_kwargs": {"colour": 3}}, r"Making own_games:Grid with .*colour.* fails \(TypeError"),
+        (GRID, {"env_kwargs": "[1]"}, "must be an object in JSON"),
+        (GRID, {"image_key": "image"}, "for observations in a dictionary"),
+        ("own_games:Dictionary", {"image_key": "steps"}, "choose among image"),
+        (GRID, {"semantic": "labels"}, "no method 'labels'"),
+        (GRID, {"semantic": "own_games:Nothing"}, "no class or function 'Nothing'"),
+        (GRID, {"gravity": 1}, "has no setting 'gravity'"),
+    ],
+)
+def test_games_that_cannot_be_played_are_one_clear_sentence(game, settings, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        observation_space(game_options(game, **settings), "both")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_game_is_named_by_what_makes_it():
+    assert named(own_games.Grid) == (GRID, {})
+    assert named(own_games.make_grid) == ("own_games:make_grid", {})
+    assert named(gym.spec("OwnGrid-v0")) == ("own_games:OwnGrid-v0", {})
+    assert named(gym.make("OwnGrid-v0", limit=5)) == ("own_games:OwnGrid-v0", {"env_kwargs": {"limit": 5}})
+    assert named("starpilot") == ("starpilot", {})
+    for unnameable in (lambda: own_games.Grid(), sb3_make_vec_env("OwnGrid-v0", 2)):
+        with pytest.raises(UnknownGame):
+            named(unnameable)
+
+
+def test_a_random_policy_is_played_where_no_constants_are_known():
+    options = game_options(GRID, num_levels=50)
+    assert family_of(options).normalisation(options) is None
+    plan = plan_game(options, TINY)
+    assert plan.normalisation is None
+    assert plan.random == random_return(options.training_levels(TINY.num_levels))
+    assert 0 < plan.random < 1
+    given = plan_game(options, TINY, random=0.1, best=0.9).normalisation
+    assert (given.random, given.best, given.source) == (0.1, 0.9, "given")
+
+
+def test_an_episode_without_end_is_found_before_anything_trains(monkeypatch):
+    monkeypatch.setattr("lcd.envs.random_play.MOST_STEPS", 200)
+    with pytest.raises(ValueError, match="does not end within"):
+        random_return(game_options("own_games:Broken", env_kwargs={"how": "endless", "limit": 10**9}))
+
+
+def test_a_game_without_a_privileged_view_is_refused_before_anything_trains():
+    with pytest.raises(ValueError, match="no privileged view: give it a method label_map, or name one with --semantic"):
+        plan_game("own_games:Hidden", TINY)
+
+
+def test_identities_tell_games_and_settings_apart():
+    options = game_options(GRID)
+    run = plan_game(options, TINY).cells[0]
+    others = [replace(options, env_kwargs='{"limit": 5}'), replace(options, semantic="none")]
+    identities = {replace(run, options=other.training_levels(200)).identity for other in others}
+    assert len(identities | {run.identity}) == 3
+    assert isinstance(run.options, ExternalOptions)
+
+
+@pytest.fixture(scope="module")
+def diagnosed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    return folder, lcd.diagnose(
+        own_games.Grid, "smoke", seeds=2, out=folder / "out", store=folder / "store", workers=1, threads=1
+    )
+
+
+def test_a_game_of_somebody_else_is_diagnosed(diagnosed):
+    folder, diagnosis = diagnosed
+    assert diagnosis.game == GRID
+    assert diagnosis.normalisation.source == "measured"
+    assert 0 < diagnosis.normalisation.random < diagnosis.normalisation.best <= 1
+    assert diagnosis.teacher.source == "trained"
+    assert set(diagnosis.scores["view"]) == {"pixels", "semantic"}
+    assert (folder / "out" / "diagnosis.png").is_file()
+    assert json.loads(Path(folder / "out" / "plan.json").read_text())["games"][0]["runs"][0]["game"] == GRID

@@ -1,0 +1,163 @@
+"""Scripts that train: with rollouts of a few steps they make their tables, and a later start goes on from them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import compare_learners
+import compare_learning
+import encoder_study
+import harmonizer_weights
+import interrupted_run
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.image import imread
+from running import run_script
+from tiny import TINY
+
+from lcd.experiments.presets import PRESETS
+from lcd.studies import harmonization
+
+STUDY = replace(
+    encoder_study.PRESET,
+    evaluations=1,
+    evaluation_episodes=2,
+    inverse_temperatures=(1.0,),
+    hyperparameters=TINY.hyperparameters,
+)
+
+
+def test_settings_of_committed_results_do_not_follow_the_presets(monkeypatch):
+    """Runs are found by their settings: when a preset changes, these must stay the same."""
+
+    def names():
+        study = [run.name for run in encoder_study.planned("coinrun").cells]
+        return [*study, interrupted_run.settings(interrupted_run.ROLLOUTS).name]
+
+    before = names()
+    learner = replace(PRESETS["quick"].hyperparameters, minibatches=8, learning_rate=1e-3)
+    changed = replace(PRESETS["quick"], evaluations=2, evaluation_episodes=8, hyperparameters=learner)
+    for module in ("lcd.experiments.presets", "lcd.studies.pipeline"):
+        monkeypatch.setattr(f"{module}.PRESETS", dict(PRESETS) | {"quick": changed})
+    assert names() == before
+
+
+def test_learners_are_compared_by_returns_per_second(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_learners, "PRESETS", {"standard": TINY})
+    rollout, rate, output = TINY.hyperparameters.rollout, 256.0, tmp_path / "encoders.csv"
+    rates = pd.DataFrame([{"learner": "nature", "cell": "d", "device": "cpu", "steps_per_second": rate}])
+    rates.to_csv(tmp_path / "encoders_rates.csv", index=False)
+    asked = ["encoders", "--games", "maze", "--only", "nature", "--cells", "d", "--seconds", 8 * rollout / rate]
+    asked += ["--workers", 1, "--device", "cpu", "--store", tmp_path / "store", "--output", output]
+    assert run_script(compare_learners, *asked) == 0
+    table = pd.read_csv(output)
+    assert table["step"].tolist() == [0, 256, 512, 768, 1024]
+    assert table["seconds"].tolist() == [step / rate for step in table["step"]]
+    assert set(table["view"]) == {"semantic"}
+    best = table["unseen_return"].max()
+    assert table.loc[table["unseen_return"] == best, "score"].max() == table["score"].max()
+    assert imread(output.with_suffix(".png")).ndim == 3
+    monkeypatch.setattr(compare_learners, "steps_per_second", lambda *_, **__: pytest.fail("measured again"))
+    before = output.read_text()
+    assert run_script(compare_learners, *asked) == 0
+    assert output.read_text() == before
+    (run,) = (path for path in (tmp_path / "store").glob("maze-*"))
+    assert "semantic-imitation-seed0" in run.name
+
+
+def test_the_speed_of_a_learner_is_measured_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_learners, "PRESETS", {"standard": TINY})
+    learners = {"nature": compare_learners.Learner()}
+    first = compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv")
+    assert first["nature", "d"] > 0
+    assert compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv") == first
+
+
+def test_two_libraries_learn_the_same_number_of_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare_learning, "train_apart", compare_learning.train)  # a process each takes long to begin
+    output = tmp_path / "comparison.csv"
+    asked = ["--games", "starpilot", "--seeds", 1, "--steps", 128, "--num-envs", 2, "--rollout-steps", 32]
+    asked += ["--episodes", 1, "--workers", 1, "--output", output]
+    assert run_script(compare_learning, *asked) == 0
+    table = pd.read_csv(output)
+    curves = table[table["levels"] == "training"]
+    assert curves.groupby("library")["step"].apply(list).to_dict() == {"agents": [64, 128], "sb3": [64, 128]}
+    final = table[table["levels"] != "training"]
+    assert final.groupby("library")["levels"].apply(set).to_dict() == {
+        library: {"training, final", "unseen, final"} for library in ("agents", "sb3")
+    }
+    assert (final["episodes"] == 2).all()
+    assert imread(output.with_suffix(".png")).ndim == 3
+    monkeypatch.setattr(compare_learning, "train_apart", lambda *_: pytest.fail("trained again"))
+    assert run_script(compare_learning, *asked) == 0
+
+
+def test_encoders_are_studied_game_by_game(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder_study, "PRESET", STUDY)
+    monkeypatch.setattr(encoder_study, "ProcessPoolExecutor", lambda workers, _: ThreadPoolExecutor(workers))
+    asked = ["--games", "maze", "--encoders", "random", "--steps", 128, "--seeds", 2, "--frames", 4, "--attacked", 1]
+    asked += ["--workers", 1, "--store", tmp_path / "store", "--out", tmp_path / "out"]
+    assert run_script(encoder_study, *asked) == 0
+    runs = pd.read_csv(tmp_path / "out" / "runs.csv")
+    assert runs.groupby("encoder")["seed"].apply(list).to_dict() == {"random": [0, 1], encoder_study.SCRATCH: [0, 1]}
+    assert np.isfinite(runs[["score", "training", "unseen"]]).all(axis=None)
+    shares = pd.read_csv(tmp_path / "out" / "shares.csv")
+    assert set(shares["encoder"]) == {"random"}
+    for name in ("mean_shares", "harmonizer", "ranks", "predictive_validity"):
+        assert (tmp_path / "out" / f"{name}.csv").is_file()
+    assert imread(tmp_path / "out" / "encoders.png").ndim == 3
+    monkeypatch.setattr(encoder_study, "measure", lambda *_: pytest.fail("measured again"))
+    assert run_script(encoder_study, *asked) == 0
+    assert run_script(encoder_study, "--encoders", "unheard-of") == 2
+
+
+def test_the_effect_of_the_harmonizer_is_measured_by_its_weight(tmp_path, monkeypatch):
+    monkeypatch.setattr(encoder_study, "PRESET", STUDY)
+    for module in (harmonizer_weights, harmonization):
+        monkeypatch.setattr(module, "FRAMES", 4)
+    asked = ["--games", "maze", "--steps", 128, "--seeds", 2, "--weights", 0.5, "--store", tmp_path / "store"]
+    assert run_script(harmonizer_weights, *asked, "--output", tmp_path / "weights.csv") == 0
+    table = pd.read_csv(tmp_path / "weights.csv")
+    assert set(table["weight"]) == {0.5}
+    assert set(table["measure"]) == {*harmonization.MEASURES, "loss", "peak"}
+    assert table["change"].to_numpy() == pytest.approx((table["with"] - table["without"]).to_numpy(), abs=2e-6)
+    plain = list((tmp_path / "store").glob("maze-*"))
+    assert len(plain) == 4
+
+
+class Killed:
+    """A process that is killed twice at a random moment, and then carries its run out in this one."""
+
+    def __init__(self, folder, rollouts, deaths):
+        self.folder, self.rollouts, self.deaths, self.returncode = folder, rollouts, deaths, None
+
+    def wait(self, seconds=None):
+        if self.returncode is None and self.deaths and "undisturbed" not in self.folder.name:
+            raise interrupted_run.subprocess.TimeoutExpired("run", seconds)
+        if self.returncode is None:
+            interrupted_run.carry_out(self.folder, self.rollouts)
+            self.returncode = 0
+        return self.returncode
+
+    def send_signal(self, sent):
+        self.deaths.pop()
+        self.returncode = -sent
+
+
+@pytest.mark.parametrize("differs", [False, True])
+def test_an_interrupted_run_is_compared_with_an_undisturbed_one(monkeypatch, capsys, differs):
+    deaths = [None, None]
+
+    def start(folder, rollouts):
+        (folder / "errors.txt").touch()
+        return Killed(folder, rollouts + 2 * (differs and "undisturbed" not in folder.name), deaths)
+
+    monkeypatch.setattr(interrupted_run, "start", start)
+    settings = interrupted_run.settings
+    monkeypatch.setattr(interrupted_run, "settings", lambda rollouts: replace(
+        settings(rollouts), evaluation=replace(settings(rollouts).evaluation, num_envs=1, inverse_temperatures=(1.0,))
+    ))  # fmt: skip
+    assert run_script(interrupted_run, "--kills", 2, "--rollouts", 2) == int(differs)
+    assert f"2 kills, 1 runs, {int(differs)} of them differ" in capsys.readouterr().out
