@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from gymnasium import spaces
@@ -31,6 +31,7 @@ ActionClasses = tuple[tuple[int, ...], ...]
 """Every action once, those that always do the same together."""
 
 
+@runtime_checkable
 class GameOptions(Protocol):
     """A game and its levels, as data: a frozen dataclass.
 

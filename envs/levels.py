@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import Field
+
+from lcd.io.settings import Whole
 
 Options = TypeVar("Options", bound="LevelRange")
 
 LEVEL_SEEDS = 2**31 - 1
 """Level seeds go from 0 up to, and without, this number."""
+
+Levels = Annotated[Whole, Field(ge=0, lt=LEVEL_SEEDS, description=f"a whole number from 0 to {LEVEL_SEEDS - 1}")]
+"""A number of levels, or of the first of them."""
 
 
 class LevelRange:
@@ -17,14 +24,10 @@ class LevelRange:
     Levels are drawn from ``start_level`` up to, and without, ``start_level + num_levels``; ``num_levels=0`` means all.
     """
 
-    num_levels: int
-    start_level: int
+    num_levels: Levels
+    start_level: Levels
 
     def _check_levels(self) -> None:
-        for name in ("num_levels", "start_level"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LEVEL_SEEDS:
-                raise ValueError(f"{name} must be a whole number from 0 to {LEVEL_SEEDS - 1}, not {value!r}.")
         if self.start_level + self.num_levels > LEVEL_SEEDS:
             raise ValueError(
                 f"start_level {self.start_level} + num_levels {self.num_levels} exceeds {LEVEL_SEEDS}, "

@@ -166,10 +166,10 @@ def test_dropout_of_a_backbone_is_off_when_the_policy_learns():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"module": "resnet18"}, "A backbone is a torch module, not 'resnet18'"),
-        ({"size": 0}, "must be above 0, not 0"),
+        ({"module": "resnet18"}, "module of a backbone must be a torch module.*, not 'resnet18'"),
+        ({"size": 0}, "size of a backbone must be a whole number of pixels above 0, or a height and a width, not 0"),
         ({"mean": (0.5,)}, "three numbers, one a channel"),
-        ({"std": (1.0, 0.0, 1.0)}, "divided by, and must be above 0"),
+        ({"std": (1.0, 0.0, 1.0)}, r"std\[1\] of a backbone must be above 0, not 0\.0"),
         ({"learning_rate": 1e-4}, "has no learning rate"),
         ({"frozen": False, "learning_rate": -1.0}, "must be above 0, not -1.0"),
     ],

@@ -79,7 +79,7 @@ def test_settings_that_are_no_json_are_refused():
 
 
 def test_a_teacher_without_a_finite_return_is_refused():
-    with pytest.raises(ValueError, match="nan is not finite"):
+    with pytest.raises(ValueError, match="A teacher's unseen_return must be finite, not nan"):
         TeacherCard("trained", 5000, 9.5, float("nan"))
 
 

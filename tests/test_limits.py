@@ -20,12 +20,24 @@ from lcd.alignment.classifiers import Harmonization
 from lcd.cli.errors import exit_status, sentence
 from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, get_game
 from lcd.experiments.plan import Plan, plan_game
-from lcd.experiments.presets import MOST, PRESETS
+from lcd.experiments.presets import PRESETS
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.experiments.store import StoreError
 from lcd.experiments.timing import _shortened
 from lcd.io.files import naming, replacing
-from lcd.io.limits import path, real_number, short, text, texts, whole_number
+from lcd.io.limits import (
+    MOST_EVALUATIONS,
+    MOST_FACTOR,
+    MOST_GAMES_AT_ONCE,
+    MOST_SEEDS,
+    MOST_STEPS,
+    path,
+    real_number,
+    short,
+    text,
+    texts,
+    whole_number,
+)
 from lcd.measurement.scores import Normalisation
 from lcd.pretraining.pretraining import Pretraining
 from lcd.studies.survey.plan import Survey
@@ -88,6 +100,15 @@ def test_arguments_of_another_kind_are_refused_before_anything_is_made(name, tmp
 
 def test_every_argument_of_a_diagnosis_is_tried():
     assert inspect.signature(lcd.diagnose).parameters.keys() - IN_THEIR_PLACE.keys() == {"game", "listener"}
+
+
+MOST = {
+    "steps": MOST_STEPS,
+    "seeds": MOST_SEEDS,
+    "evaluations": MOST_EVALUATIONS,
+    "evaluation_episodes": MOST_GAMES_AT_ONCE,
+    "teacher_factor": MOST_FACTOR,
+}
 
 
 @pytest.mark.parametrize("name", MOST)
@@ -216,7 +237,7 @@ def test_what_no_machine_gets_through_is_refused_at_once(make, arguments):
     ],
 )
 def test_constants_between_which_no_score_can_be_counted_are_refused(random, best):
-    with pytest.raises(ValueError, match=r"(best|random)=.*(must exceed|must be)"):
+    with pytest.raises(ValueError, match=r"^best=.* must exceed random=|^(best|random) must be (a number|finite), not"):
         Normalisation(random, best, "measured")
 
 

@@ -195,10 +195,10 @@ def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):
     ("arguments", "words"),
     [
         ({"game": "starpilto"}, "starpilot"),
-        ({"preset": replace(TINY, steps=0)}, "steps must be at least 1, not 0"),
-        ({"preset": replace(TINY, seeds=-1)}, "seeds must be at least 1, not -1"),
-        ({"preset": replace(TINY, encoder="vgg")}, "vgg"),
-        ({"preset": replace(TINY, num_levels=0)}, "num_levels"),
+        ({"steps": 0}, "steps must be at least 1, not 0"),
+        ({"seeds": -1}, "seeds must be at least 1, not -1"),
+        ({"encoder": "vgg"}, "vgg"),
+        ({"num_levels": 0}, "num_levels"),
         ({"appearance": ["plain"]}, "Unknown appearance 'plain': choose among no-backgrounds"),
         ({"game": "bigfish", "appearance": ["plain"]}, "Unknown appearance 'plain': choose among no-backgrounds"),
         ({"distribution_mode": "memory"}, "memory"),
@@ -207,9 +207,9 @@ def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):
 )
 def test_impossible_plans_are_refused_in_a_sentence(arguments, words):
     with pytest.raises(ValueError, match=words) as caught:
-        settings = {"game": "maze", "preset": TINY} | arguments
-        preset = settings.pop("preset")
-        plan_game(game_options(**settings), preset)
+        settings = {"game": "maze"} | arguments
+        changes = {name: settings.pop(name) for name in arguments if hasattr(TINY, name)}
+        plan_game(game_options(**settings), replace(TINY, **changes))
     assert "\n" not in str(caught.value)
 
 

@@ -175,9 +175,17 @@ def test_impossible_budget_is_refused(table):
         check_episodes(table, game="toy", budget=0)
 
 
-@pytest.mark.parametrize(("random", "best"), [(5, 5), (6, 5), (float("nan"), 5), (0, float("inf"))])
-def test_impossible_normalisation_is_refused(random, best):
-    with pytest.raises(ValueError, match=f"best={best}"):
+@pytest.mark.parametrize(
+    ("random", "best", "message"),
+    [
+        (5, 5, "best=5 must exceed random=5"),
+        (6, 5, "best=5 must exceed random=6"),
+        (float("nan"), 5, "random must be finite, not nan"),
+        (0, float("inf"), "best must be finite, not inf"),
+    ],
+)
+def test_impossible_normalisation_is_refused(random, best, message):
+    with pytest.raises(ValueError, match=message):
         Normalisation(random, best, "measured")
 
 

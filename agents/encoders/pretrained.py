@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from gymnasium import spaces
+from pydantic import Field, InstanceOf, model_validator
 from torch import nn
 from torch.nn import functional
 
 from lcd.agents.encoders.convolutional import Encoder
 from lcd.agents.encoders.preparation import RESAMPLINGS, resampling_of, settings_of, size_of
+from lcd.io.settings import LISTED, Flag, Number, Positive, Text, Whole, one_of, settings
 
 LITE_MEAN, LITE_STD = (127 / 255,) * 3, (128 / 255,) * 3
 """Mean and standard deviation that EfficientNet's Lite models were trained with; other ImageNet networks differ."""
@@ -26,7 +26,12 @@ _MODEL_OF_TIMM = re.compile(r"\w+(\.\w+)?", re.ASCII)
 """Names of timm's own models; with a colon or a slash it asks a hub, or reads a folder."""
 
 
-@dataclass(frozen=True, eq=False)
+_Side = Annotated[Whole, Field(ge=1)]
+_SIZE = Field(description="a whole number of pixels above 0, or a height and a width")
+_THREE = Field(min_length=3, max_length=3, description="three numbers, one a channel")
+
+
+@settings(called="{} of a backbone", eq=False)
 class Backbone:
     """A torch module from images to features, with its preprocessing and whether it is trained.
 
@@ -55,34 +60,20 @@ class Backbone:
         If a setting is not valid.
     """
 
-    module: nn.Module
-    size: int | tuple[int, int] | None = None
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    frozen: bool = True
-    learning_rate: float | None = None
-    resampling: str = "bilinear"
-    blue_first: bool = False
+    module: Annotated[InstanceOf[nn.Module], Field(description="a torch module: wrap other functions in one")]
+    size: Annotated[_Side | tuple[_Side, _Side] | None, _SIZE] = None
+    mean: Annotated[tuple[Number, ...], _THREE, LISTED] = (0.0, 0.0, 0.0)
+    std: Annotated[tuple[Positive, ...], _THREE, LISTED] = (1.0, 1.0, 1.0)
+    frozen: Flag = True
+    learning_rate: Positive | None = None
+    resampling: Annotated[Text, one_of(RESAMPLINGS, "resampling")] = "bilinear"
+    blue_first: Flag = False
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.module, nn.Module):
-            raise ValueError(f"A backbone is a torch module, not {self.module!r}: wrap it in one first.")
-        sides = self.size if isinstance(self.size, tuple) else (self.size,)
-        if self.size is not None and not (len(sides) < 3 and all(isinstance(side, int) and side > 0 for side in sides)):
-            raise ValueError(f"The image size of a backbone must be above 0, not {self.size}.")
-        if self.resampling not in RESAMPLINGS:
-            raise ValueError(f"Images are resized by {', '.join(RESAMPLINGS)}, not by {self.resampling!r}.")
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            if len(values) != 3 or not all(math.isfinite(value) for value in values):
-                raise ValueError(f"The {name} of a backbone's images is three numbers, one a channel, not {values}.")
-        if not all(value > 0 for value in self.std):
-            raise ValueError(f"The std of a backbone's images is divided by, and must be above 0: {self.std}.")
-        if self.learning_rate is not None:
-            if self.frozen:
-                raise ValueError("A frozen backbone has no learning rate: leave it out, or say frozen=False.")
-            if not 0 < self.learning_rate < math.inf:
-                raise ValueError(f"The learning rate of a backbone must be above 0, not {self.learning_rate}.")
+    @model_validator(mode="after")
+    def _check(self) -> Backbone:
+        if self.frozen and self.learning_rate is not None:
+            raise ValueError("A frozen backbone has no learning rate: leave it out, or say frozen=False.")
+        return self
 
 
 class _Normalised(nn.Module):

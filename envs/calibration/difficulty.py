@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
+from typing import Annotated
+
+from lcd.io.settings import AS_FLOAT, Share, settings
 
 PERCEPTUAL = ("clutter", "camouflage", "distractors", "change", "noise")
 """Factors that change the frame, and nothing in the label map of the player and its items."""
@@ -11,7 +14,10 @@ POLICY = ("horizon", "subgoals", "delay", "sparsity", "slip")
 """Factors that change the task or when rewards are paid, and not how a state is drawn."""
 
 
-@dataclass(frozen=True)
+_Factor = Annotated[Share, AS_FLOAT]
+
+
+@settings(called="The difficulty factor {}")
 class DifficultyFactors:
     """Difficulty of a calibration game; each factor is a number from 0 (easiest) to 1.
 
@@ -45,23 +51,16 @@ class DifficultyFactors:
         If a factor is not a number from 0 to 1.
     """
 
-    clutter: float = 0.0
-    camouflage: float = 0.0
-    distractors: float = 0.0
-    change: float = 0.0
-    noise: float = 0.0
-    horizon: float = 0.0
-    subgoals: float = 0.0
-    delay: float = 0.0
-    sparsity: float = 0.0
-    slip: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise ValueError(f"The difficulty factor {field.name} must be a number from 0 to 1, not {value!r}.")
-            object.__setattr__(self, field.name, float(value) + 0.0)  # so that 1 and 1.0, 0 and -0 are equal settings
+    clutter: _Factor = 0.0
+    camouflage: _Factor = 0.0
+    distractors: _Factor = 0.0
+    change: _Factor = 0.0
+    noise: _Factor = 0.0
+    horizon: _Factor = 0.0
+    subgoals: _Factor = 0.0
+    delay: _Factor = 0.0
+    sparsity: _Factor = 0.0
+    slip: _Factor = 0.0
 
     @property
     def nonzero(self) -> dict[str, float]:

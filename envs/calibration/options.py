@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar
+from dataclasses import asdict, field, fields, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
 
 from lcd.envs.calibration.difficulty import PERCEPTUAL, DifficultyFactors
-from lcd.envs.levels import LevelRange
+from lcd.envs.levels import LevelRange, Levels
 from lcd.envs.views import get_view
+from lcd.io.settings import Share, Whole, settings
 
 _IRRELEVANT_TO_IMITATION = ("delay", "sparsity")
 """Factors of when rewards are paid, which imitation does not depend on."""
 
 
-@dataclass(frozen=True)
+@settings
 class CourierOptions(LevelRange):
     """A game of Courier.
 
@@ -30,13 +33,13 @@ class CourierOptions(LevelRange):
     game: ClassVar[str] = "courier"
 
     factors: DifficultyFactors = field(default_factory=DifficultyFactors)
-    num_levels: int = 0
-    start_level: int = 0
+    num_levels: Levels = 0
+    start_level: Levels = 0
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> CourierOptions:
         self._check_levels()
-        if not isinstance(self.factors, DifficultyFactors):
-            raise ValueError(f"factors must be DifficultyFactors, not {self.factors!r}.")
+        return self
 
     @property
     def label(self) -> str:
@@ -64,10 +67,10 @@ class CourierOptions(LevelRange):
         }
 
 
-PALETTES = ("seen", "held-out")
+Palette = Literal["seen", "held-out"]
 
 
-@dataclass(frozen=True)
+@settings
 class TrackerOptions(LevelRange):
     """A game of Tracker.
 
@@ -86,26 +89,17 @@ class TrackerOptions(LevelRange):
     family: ClassVar[str] = "calibration"
     game: ClassVar[str] = "tracker"
 
-    distractors: int = 5
-    change: float = 1.0
-    colours: str = "seen"
-    shapes: str = "seen"
-    num_levels: int = 0
-    start_level: int = 0
+    distractors: Annotated[Whole, Field(ge=0, le=15, description="a whole number from 0 to 15")] = 5
+    change: Share = 1.0
+    colours: Palette = "seen"
+    shapes: Palette = "seen"
+    num_levels: Levels = 0
+    start_level: Levels = 0
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> TrackerOptions:
         self._check_levels()
-        if (
-            isinstance(self.distractors, bool)
-            or not isinstance(self.distractors, int)
-            or not 0 <= self.distractors < 16
-        ):
-            raise ValueError(f"distractors is a whole number from 0 to 15, not {self.distractors!r}.")
-        if isinstance(self.change, bool) or not isinstance(self.change, int | float) or not 0 <= self.change <= 1:
-            raise ValueError(f"change goes from 0 to 1, not to {self.change!r}.")
-        for name in ("colours", "shapes"):
-            if getattr(self, name) not in PALETTES:
-                raise ValueError(f"{name} are {' or '.join(PALETTES)}, not {getattr(self, name)!r}.")
+        return self
 
     @property
     def label(self) -> str:

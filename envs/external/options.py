@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from lcd.envs.levels import LevelRange
-from lcd.io.limits import MOST_STEPS, short, text, whole_number
+from pydantic import BeforeValidator, model_validator
+
+from lcd.envs.levels import LevelRange, Levels
+from lcd.io.limits import short
+from lcd.io.settings import Steps, Text, settings
 
 NO_VIEW = "none"
 """In the place of a privileged view: none is looked for."""
@@ -35,7 +37,7 @@ def json_text(name: str, value: Mapping[str, Any] | str) -> str:
         ) from None
 
 
-@dataclass(frozen=True)
+@settings
 class ExternalOptions(LevelRange):
     """A game of another package.
 
@@ -63,26 +65,19 @@ class ExternalOptions(LevelRange):
 
     family: ClassVar[str] = "external"
 
-    game: str
-    env_kwargs: str = "{}"
-    image_key: str | None = None
-    semantic: str | None = None
-    max_episode_steps: int | None = None
-    wrappers: str | None = None
-    num_levels: int = 0
-    start_level: int = 0
+    game: Text
+    env_kwargs: Annotated[Text, BeforeValidator(lambda value: json_text("env_kwargs", value))] = "{}"
+    image_key: Text | None = None
+    semantic: Text | None = None
+    max_episode_steps: Steps | None = None
+    wrappers: Literal["atari", "plain"] | None = None
+    num_levels: Levels = 0
+    start_level: Levels = 0
 
-    def __post_init__(self) -> None:
-        text("A game", self.game)
-        object.__setattr__(self, "env_kwargs", json_text("env_kwargs", self.env_kwargs))
-        for name in ("image_key", "semantic"):
-            if getattr(self, name) is not None:
-                text(name, getattr(self, name))
-        if self.max_episode_steps is not None:
-            whole_number("max_episode_steps", self.max_episode_steps, 1, MOST_STEPS)
-        if self.wrappers not in (None, "atari", "plain"):
-            raise ValueError(f"wrappers are atari or plain, not {short(self.wrappers)}.")
+    @model_validator(mode="after")
+    def _check(self) -> ExternalOptions:
         self._check_levels()
+        return self
 
     @property
     def label(self) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from lcd.envs.levels import LevelRange
+from pydantic import AfterValidator, model_validator
+
+from lcd.envs.levels import LevelRange, Levels
 from lcd.envs.procgen.games import DISTRIBUTION_MODES, get_game
 from lcd.envs.views import get_view
+from lcd.io.settings import Flag, Text, one_of, settings
 
 APPEARANCES: Mapping[str, Mapping[str, bool]] = MappingProxyType(
     {
@@ -74,7 +77,11 @@ def appearances_that_change_play(game: str, appearances: Collection[str]) -> tup
     return tuple(name for name in appearances if shapes and "restrict_themes" in APPEARANCES[name])
 
 
-@dataclass(frozen=True)
+GameName = Annotated[Text, AfterValidator(lambda name: get_game(name).name)]
+"""Procgen's own name of a game, from any of its names."""
+
+
+@settings
 class ProcgenOptions(LevelRange):
     """Every option of a Procgen game, under Procgen's own names.
 
@@ -100,25 +107,21 @@ class ProcgenOptions(LevelRange):
 
     family: ClassVar[str] = "procgen"
 
-    game: str
-    distribution_mode: str = "easy"
-    num_levels: int = 0
-    start_level: int = 0
-    use_sequential_levels: bool = False
-    center_agent: bool = True
-    use_backgrounds: bool = True
-    use_monochrome_assets: bool = False
-    restrict_themes: bool = False
-    use_generated_assets: bool = False
-    paint_vel_info: bool = False
+    game: GameName
+    distribution_mode: Annotated[Text, one_of(DISTRIBUTION_MODES, "distribution mode")] = "easy"
+    num_levels: Levels = 0
+    start_level: Levels = 0
+    use_sequential_levels: Flag = False
+    center_agent: Flag = True
+    use_backgrounds: Flag = True
+    use_monochrome_assets: Flag = False
+    restrict_themes: Flag = False
+    use_generated_assets: Flag = False
+    paint_vel_info: Flag = False
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> ProcgenOptions:
         game = get_game(self.game)
-        object.__setattr__(self, "game", game.name)
-        if self.distribution_mode not in DISTRIBUTION_MODES:
-            raise ValueError(
-                f"Unknown distribution mode {self.distribution_mode!r}: choose one of {', '.join(DISTRIBUTION_MODES)}."
-            )
         if self.distribution_mode not in ("easy", "hard", *game.modes):
             raise ValueError(
                 f"{game.name} has no {self.distribution_mode!r} mode: choose one of easy, hard"
@@ -127,6 +130,7 @@ class ProcgenOptions(LevelRange):
         self._check_levels()
         if self.distribution_mode == "exploration" and (self.num_levels or self.start_level):
             raise ValueError("The exploration mode is one fixed level: leave num_levels and start_level at 0.")
+        return self
 
     @property
     def appearance(self) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import Field
 from torch import nn
 
 from lcd.agents import TrainingDiverged
@@ -17,10 +18,10 @@ from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.harmonizer import harmonized_loss, resized
 from lcd.alignment.importance import AT_ONCE, chosen, importance_maps, on_device
 from lcd.alignment.references import ReferenceMaps
-from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS, short, whole_number
+from lcd.io.settings import Count, Epochs, NotNegative, Number, Positive, Seed, settings
 
 
-@dataclass(frozen=True)
+@settings
 class Harmonization:
     """Settings of harmonizing a classifier.
 
@@ -36,31 +37,13 @@ class Harmonization:
         Seed of the split and of the order.
     """
 
-    weight: float = 1.0
-    epochs: int = 5
-    batch_size: int = 16
-    learning_rate: float = 1e-4
-    weight_decay: float = 1e-5
-    held_out: float = 0.2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number above 0, not {short(value)}.")
-        whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
-        whole_number("seed", self.seed, 0, LARGEST_SEED)
-        for name in ("learning_rate", "weight", "weight_decay", "held_out"):
-            if isinstance(getattr(self, name), bool) or not isinstance(getattr(self, name), int | float):
-                raise ValueError(f"{name} must be a number, not {short(getattr(self, name))}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
-        for name in ("weight", "weight_decay"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be a number of at least 0, not {getattr(self, name)}.")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"held_out must lie between 0 and 1, not be {self.held_out}.")
+    weight: NotNegative = 1.0
+    epochs: Epochs = 5
+    batch_size: Count = 16
+    learning_rate: Positive = 1e-4
+    weight_decay: NotNegative = 1e-5
+    held_out: Annotated[Number, Field(gt=0, lt=1, description="a number between 0 and 1")] = 0.2
+    seed: Seed = 0
 
 
 def harmonize_classifier(

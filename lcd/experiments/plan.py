@@ -285,8 +285,7 @@ def plan_game(
     ValueError
         If the game is unknown, or a number is invalid.
     """
-    options: GameOptions = game if hasattr(game, "family") else game_options(game)  # type: ignore[assignment]
-    preset.check()
+    options = game if isinstance(game, GameOptions) else game_options(game)
     options = options.training_levels(preset.num_levels)
     family = family_of(options)
     for view, _ in CELLS.values():

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from lcd.envs.levels import Levels
 from lcd.experiments.settings import Hyperparameters
-from lcd.io.limits import (
-    MOST_EVALUATIONS,
-    MOST_FACTOR,
-    MOST_GAMES_AT_ONCE,
-    MOST_SEEDS,
-    MOST_STEPS,
-    short,
-    text,
-    whole_number,
-)
+from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_SEEDS
+from lcd.io.settings import GamesAtOnce, Positive, Several, Steps, Text, Whole, settings
 
 INVERSE_TEMPERATURES = (1.0, 2.0, 4.0)
 """Candidates for evaluation, from the unchanged policy to nearly its most probable action."""
-MOST: Mapping[str, int] = MappingProxyType(
-    {
-        "steps": MOST_STEPS,
-        "seeds": MOST_SEEDS,
-        "evaluations": MOST_EVALUATIONS,
-        "evaluation_episodes": MOST_GAMES_AT_ONCE,
-        "teacher_factor": MOST_FACTOR,
-    }
-)
-"""Upper limits of the numbers of a preset."""
 
 
-@dataclass(frozen=True)
+@settings
 class Preset:
     """Budget and settings of each cell of a diagnosis.
 
@@ -61,30 +46,16 @@ class Preset:
         Settings of the learner.
     """
 
-    steps: int
-    seeds: int
-    evaluations: int = 10
+    steps: Steps
+    seeds: Annotated[Whole, Field(ge=1, le=MOST_SEEDS)]
+    evaluations: Annotated[Whole, Field(ge=1, le=MOST_EVALUATIONS)] = 10
     spacing: Literal["even", "geometric"] = "even"
-    evaluation_episodes: int = 64
-    teacher_factor: int = 5
-    encoder: str = "nature"
-    num_levels: int = 200
-    inverse_temperatures: tuple[float, ...] = INVERSE_TEMPERATURES
+    evaluation_episodes: GamesAtOnce = 64
+    teacher_factor: Annotated[Whole, Field(ge=1, le=MOST_FACTOR)] = 5
+    encoder: Text = "nature"
+    num_levels: Levels = 200
+    inverse_temperatures: Several[Positive] = INVERSE_TEMPERATURES
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
-
-    def check(self) -> None:
-        """Check the numbers of the preset.
-
-        Raises
-        ------
-        ValueError
-            If a number is below 1 or above `MOST`, or something is of another kind.
-        """
-        for name, most in MOST.items():
-            whole_number(name, getattr(self, name), 1, most)
-        text("encoder", self.encoder)
-        if self.spacing not in ("even", "geometric"):
-            raise ValueError(f"spacing must be 'even' or 'geometric', not {short(self.spacing)}.")
 
 
 LEARNER = Hyperparameters(rollout_steps=64, minibatches=32, epochs=1, learning_rate=1e-3)

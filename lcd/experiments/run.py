@@ -23,12 +23,13 @@ from lcd.experiments.learners import get_learner
 from lcd.experiments.settings import EXPERT, RunSettings, check_made_for
 from lcd.experiments.versions import versions
 from lcd.io.files import checksum
+from lcd.io.settings import Count, Number, Positive, Whole, settings
 
 CHECK_SEED = 10_000
 """Offset of the seed for levels and actions that no earlier evaluation of the run has used."""
 
 
-@dataclass(frozen=True)
+@settings(called="{} of the teacher's scores")
 class TeacherScore:
     """Mean returns of the kept weights on fresh episodes, and where they come from.
 
@@ -42,11 +43,11 @@ class TeacherScore:
         What the logits were multiplied by, and are in the file.
     """
 
-    step: int
-    training_return: float
-    unseen_return: float
-    episodes: int
-    inverse_temperature: float = 1.0
+    step: Whole
+    training_return: Number
+    unseen_return: Number
+    episodes: Count
+    inverse_temperature: Positive = 1.0
 
 
 @dataclass(frozen=True)

@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, InstanceOf, model_validator
 
 from lcd.agents import EncoderName, parse_encoder
 from lcd.envs.family import GameOptions, family_of, options_from_record
 from lcd.envs.views import get_view
 from lcd.experiments.learners import get_learner
-from lcd.io.limits import (
-    LARGEST_SEED,
-    MOST_EVALUATIONS,
-    MOST_FACTOR,
-    MOST_GAMES_AT_ONCE,
-    MOST_STEPS,
-    real_number,
-    short,
-    text,
-    whole_number,
+from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_STEPS, short
+from lcd.io.settings import (
+    AS_FLOAT,
+    LISTED,
+    Flag,
+    GamesAtOnce,
+    NotNegative,
+    Number,
+    Positive,
+    RunSteps,
+    Seed,
+    Share,
+    Text,
+    Whole,
+    from_data,
+    settings,
 )
 
 TRAINING_VERSION = 2
 """Version of the training code; raised when runs with the same settings would give other results."""
-
-PRECISIONS = ("float32", "bfloat16")
 
 EXPERT = "expert"
 """Name of a teacher that is the game's own optimal policy, and needs no file."""
@@ -66,7 +71,10 @@ def check_made_for(card: Mapping[str, Any], options: GameOptions, name: str, *, 
             )
 
 
-@dataclass(frozen=True)
+_UpToAMillion = Annotated[Whole, Field(ge=1, le=2**20)]
+
+
+@settings
 class Hyperparameters:
     """Hyperparameters of the learner, the same for reinforcement learning and imitation.
 
@@ -74,34 +82,26 @@ class Hyperparameters:
     `memory` are those of `lcd.agents.DAgger`.
     """
 
-    num_envs: int = 64
-    rollout_steps: int = 256
-    minibatches: int = 8
-    epochs: int = 3
-    learning_rate: float = 5e-4
-    gamma: float = 0.999
-    gae_lambda: float = 0.95
-    clip_range: float = 0.2
-    entropy: float = 0.01
-    mixing: float = 0.0
-    memory: int = 0
+    num_envs: GamesAtOnce = 64
+    rollout_steps: _UpToAMillion = 256
+    minibatches: _UpToAMillion = 8
+    epochs: _UpToAMillion = 3
+    learning_rate: Positive = 5e-4
+    gamma: Share = 0.999
+    gae_lambda: Share = 0.95
+    clip_range: NotNegative = 0.2
+    entropy: NotNegative = 0.01
+    mixing: Share = 0.0
+    memory: Whole = 0
 
-    def __post_init__(self) -> None:
-        for name, most in (("num_envs", MOST_GAMES_AT_ONCE), ("rollout_steps", 2**20)):
-            whole_number(name, getattr(self, name), 1, most)
-        for name in ("minibatches", "epochs"):
-            whole_number(name, getattr(self, name), 1, 2**20)
-        for name in ("gamma", "gae_lambda", "mixing"):
-            real_number(name, getattr(self, name), 0, 1)
-        for name in ("clip_range", "entropy"):
-            real_number(name, getattr(self, name), 0)
-        if not real_number("learning_rate", self.learning_rate) > 0:
-            raise ValueError(f"learning_rate must be above 0, not {self.learning_rate}.")
+    @model_validator(mode="after")
+    def _check_minibatches(self) -> Hyperparameters:
         if self.rollout % self.minibatches:
             raise ValueError(
                 f"{self.minibatches} minibatches do not divide a rollout of {self.num_envs} x {self.rollout_steps} "
                 "steps: choose a divisor."
             )
+        return self
 
     @property
     def rollout(self) -> int:
@@ -122,7 +122,7 @@ class Hyperparameters:
         }
 
 
-@dataclass(frozen=True)
+@settings(called="{} of the evaluation")
 class Evaluation:
     """Schedule and size of a run's evaluations.
 
@@ -139,27 +139,23 @@ class Evaluation:
         the highest return. With 1 alone the policy is evaluated unchanged.
     """
 
-    steps: tuple[int, ...]
-    num_envs: int = 64
-    episodes_per_env: int = 1
-    inverse_temperatures: tuple[float, ...] = (1.0,)
+    steps: Annotated[
+        tuple[Annotated[Whole, Field(ge=0, le=MOST_STEPS * (MOST_FACTOR + 1))], ...],
+        Field(min_length=1, max_length=MOST_EVALUATIONS * MOST_FACTOR + 2),
+        LISTED,
+    ]
+    num_envs: GamesAtOnce = 64
+    episodes_per_env: GamesAtOnce = 1
+    inverse_temperatures: Annotated[tuple[Annotated[Positive, AS_FLOAT], ...], Field(min_length=1), LISTED] = (1.0,)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", tuple(self.steps))
-        object.__setattr__(self, "inverse_temperatures", tuple(float(each) for each in self.inverse_temperatures))
-        if not self.inverse_temperatures or not all(0 < each < math.inf for each in self.inverse_temperatures):
-            raise ValueError(f"Inverse temperatures are numbers above 0, not {self.inverse_temperatures}.")
-        if len(self.steps) > MOST_EVALUATIONS * MOST_FACTOR + 2:
-            raise ValueError(f"There may be at most {MOST_EVALUATIONS * MOST_FACTOR:,} evaluations of a run.")
-        for step in self.steps:
-            whole_number("A step of an evaluation", step, 0, MOST_STEPS * (MOST_FACTOR + 1))
-        if list(self.steps) != sorted(set(self.steps)) or not self.steps or self.steps[0] != 0:
+    @model_validator(mode="after")
+    def _check_order(self) -> Evaluation:
+        if list(self.steps) != sorted(set(self.steps)) or self.steps[0] != 0:
             raise ValueError(f"The steps of the evaluations must begin with 0 and rise, not be {short(self.steps)}.")
-        for name in ("num_envs", "episodes_per_env"):
-            whole_number(f"{name} of the evaluation", getattr(self, name), 1, MOST_GAMES_AT_ONCE)
+        return self
 
 
-@dataclass(frozen=True)
+@settings
 class RunSettings:
     """One cell of the factorial on one game with one seed.
 
@@ -193,38 +189,28 @@ class RunSettings:
         Whether to keep the weights of the best evaluation on training levels, as a teacher.
     """
 
-    options: GameOptions
-    view: str
-    learning: str
-    seed: int
-    steps: int
+    options: InstanceOf[GameOptions]
+    view: Text
+    learning: Text
+    seed: Seed
+    steps: RunSteps
     evaluation: Evaluation
-    encoder: str = "nature"
+    encoder: Text = "nature"
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
-    teacher: str | None = None
-    keep_best: bool = False
-    eye: str | None = None
-    harmonizer: float = 0.0
-    precision: str | None = None
-    game_version: str | None = None
+    teacher: Text | None = None
+    keep_best: Flag = False
+    eye: Text | None = None
+    harmonizer: Number = 0.0
+    precision: Literal["float32", "bfloat16"] | None = None
+    game_version: Text | None = None
 
-    def __post_init__(self) -> None:
-        for name in ("view", "learning", "encoder"):
-            text(name, getattr(self, name))
-        for name in ("teacher", "eye", "game_version"):
-            if getattr(self, name) is not None:
-                text(name, getattr(self, name))
-        whole_number("seed", self.seed, 0, LARGEST_SEED)
-        whole_number("steps", self.steps, 1, MOST_STEPS * (MOST_FACTOR + 1))
-        real_number("harmonizer", self.harmonizer)
-        if not isinstance(self.keep_best, bool):
-            raise ValueError(f"keep_best is true or false, not {short(self.keep_best)}.")
-        if self.precision not in (None, *PRECISIONS):
-            raise ValueError(f"precision is {' or '.join(PRECISIONS)}, not {short(self.precision)}.")
+    @model_validator(mode="after")
+    def _check(self) -> RunSettings:
         _ = self.unseen_options  # refuses that no level is unseen
         self._check_view()
         self._check_learner()
         self._check_schedule()
+        return self
 
     def _check_view(self) -> None:
         """Check that the game has the view, and that the encoder reads it."""
@@ -256,7 +242,7 @@ class RunSettings:
 
     def _check_schedule(self) -> None:
         """Check that evaluations come after whole rollouts, the last one at the end."""
-        if self.steps < 1 or self.evaluation.steps[-1] != self.steps:
+        if self.evaluation.steps[-1] != self.steps:
             raise ValueError(
                 f"The last evaluation, at {self.evaluation.steps[-1]}, must be at the end of the run, at {self.steps}."
             )
@@ -324,13 +310,9 @@ class RunSettings:
             raise ValueError(f"The settings of a run must be an object, not {short(data)}.")
         try:
             options, described = options_from_record(data)
-            rest = {name: value for name, value in data.items() if name not in described}
-            if unknown := set(rest) - {f.name for f in fields(cls)} | set(rest) & {"options"}:
-                raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")
-            nested: dict[str, Any] = {
-                "evaluation": Evaluation(**data["evaluation"]),
-                "hyperparameters": Hyperparameters(**data["hyperparameters"]),
-            }
-            return cls(options, **(rest | nested))
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"The settings of a run are incomplete: {error}.") from error
+        rest = {name: value for name, value in data.items() if name not in described}
+        if unknown := set(rest) - {f.name for f in fields(cls)} | set(rest) & {"options"}:
+            raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")
+        return from_data(cls, rest | {"options": options})

@@ -1,4 +1,4 @@
-"""Validation of inputs: types, and limits of numbers."""
+"""Limits of numbers, and validation of arguments; `lcd.io.settings` validates the fields of settings."""
 
 from __future__ import annotations
 

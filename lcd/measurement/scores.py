@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from numbers import Real
 from types import MappingProxyType
 from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pydantic import model_validator
 
-from lcd.io.limits import short
+from lcd.io.settings import Number, settings
 
 Cell = tuple[str, str]
 Value = TypeVar("Value", float, "pd.Series[float]", NDArray[np.float64])
@@ -45,7 +44,7 @@ NARROWEST = 1e-6
 _RUN = ["game", "view", "learning", "seed", "levels"]
 
 
-@dataclass(frozen=True)
+@settings
 class Normalisation:
     """Normalisation constants: the returns that count as scores 0 and 1.
 
@@ -64,25 +63,19 @@ class Normalisation:
         If a constant is no finite number, or `best` does not exceed `random` by more than returns are rounded.
     """
 
-    random: float
-    best: float
+    random: Number
+    best: Number
     source: Literal["published", "measured", "computed", "given"]
 
-    def __post_init__(self) -> None:
-        for name in ("random", "best"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise ValueError(f"{name}={short(value)} must be a return, a number of game points")
-        if not (np.isfinite(self.random) and np.isfinite(self.best)):
-            raise ValueError(f"random={self.random} and best={self.best} must be finite returns")
+    @model_validator(mode="after")
+    def _check_range(self) -> Normalisation:
         # As a share of the larger one: below it single precision, in which returns are counted, tells nothing apart.
         if not NARROWEST * max(abs(self.random), abs(self.best)) < self.best - self.random < np.inf:
             raise ValueError(
                 f"best={self.best} must exceed random={self.random}: no score can be counted between them; "
                 "measure the random policy again or name a better reference"
             )
-        if self.source not in ("published", "measured", "computed", "given"):
-            raise ValueError(f"source={self.source!r} must be 'published', 'measured' or 'computed'")
+        return self
 
     def score(self, value: Value) -> Value:
         """Return ``(value − random) / (best − random)``, in the shape of `value`."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from pydantic import AfterValidator, Field
 
 from lcd.agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
 from lcd.agents.machine import bfloat16_is_fast, keep_freed_memory
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import ActionClasses, frame_shape
-from lcd.envs.levels import LEVEL_SEEDS
-from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS, real_number, text, whole_number
+from lcd.envs.levels import Levels
+from lcd.io.settings import Epochs, Positive, Seed, Text, Whole, one_of, settings
 from lcd.io.untrusted import memory
 from lcd.pretraining.frames import GameFrames, collect_frames
 from lcd.pretraining.objectives import OBJECTIVES, Objective
@@ -30,7 +31,12 @@ FEWEST = 2_048
 """Smallest number of training frames."""
 
 
-@dataclass(frozen=True)
+def _known_encoder(name: str) -> str:
+    parse_encoder(name)
+    return name
+
+
+@settings
 class Pretraining:
     """Settings of pretraining.
 
@@ -52,31 +58,16 @@ class Pretraining:
         Seed of weights, frames and their order.
     """
 
-    objective: str
-    architecture: str = "nature"
-    frames: int = 50_000
-    epochs: int = 5
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    num_levels: int = 200
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"Unknown objective {self.objective!r}: choose one of {', '.join(OBJECTIVES)}.")
-        parse_encoder(text("architecture", self.architecture))
-        whole_number("frames", self.frames, 0, MOST_FRAMES)
-        if self.frames < FEWEST:
-            raise ValueError(f"An encoder is pretrained on at least {FEWEST} frames, not on {self.frames}.")
-        whole_number("epochs", self.epochs, 1, MOST_EPOCHS)
-        whole_number("num_levels", self.num_levels, 1, LEVEL_SEEDS - 1)
-        whole_number("seed", self.seed, 0, LARGEST_SEED)
-        whole_number("batch_size", self.batch_size)
-        real_number("learning_rate", self.learning_rate)
-        if not 1 < self.batch_size <= FEWEST // 2:
-            raise ValueError(f"batch_size must lie between 2 and {FEWEST // 2}, not be {self.batch_size}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
+    objective: Annotated[Text, one_of(OBJECTIVES, "objective")]
+    architecture: Annotated[Text, AfterValidator(_known_encoder)] = "nature"
+    frames: Annotated[Whole, Field(ge=FEWEST, le=MOST_FRAMES)] = 50_000
+    epochs: Epochs = 5
+    batch_size: Annotated[
+        Whole, Field(ge=2, le=FEWEST // 2, description=f"a whole number from 2 to {FEWEST // 2:,}")
+    ] = 256
+    learning_rate: Positive = 1e-3
+    num_levels: Annotated[Levels, Field(ge=1)] = 200
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, eq=False)

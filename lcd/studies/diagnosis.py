@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lcd.io.files import replacing
+from lcd.io.settings import Number, Text, Whole, settings
 from lcd.measurement.demands import CONTRASTS, DIFFERENCE
 from lcd.measurement.generalisation import GeneralisationEstimate, generalisation_estimate
 from lcd.measurement.intervals import Interval, cell_samples, contrast_interval, demand_table
@@ -37,7 +38,7 @@ FORMAT = "lcd.diagnosis/1"
 """Name and version of the JSON form."""
 
 
-@dataclass(frozen=True)
+@settings(called="A teacher's {}")
 class TeacherCard:
     """Source and returns of the teacher.
 
@@ -51,15 +52,10 @@ class TeacherCard:
         Its own mean returns on training and on unseen levels, in game points; others than finite ones are refused.
     """
 
-    source: str
-    steps: int | None
-    training_return: float
-    unseen_return: float
-
-    def __post_init__(self) -> None:
-        for value in (self.training_return, self.unseen_return):
-            if not math.isfinite(value):
-                raise ValueError(f"a teacher's return of {value} is not finite: evaluate {self.source!r} again")
+    source: Text
+    steps: Whole | None
+    training_return: Number
+    unseen_return: Number
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
@@ -17,6 +16,7 @@ from lcd.agents import EncoderPolicy, evaluate
 from lcd.envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
 from lcd.envs.procgen.actions import HEADINGS
 from lcd.envs.procgen.heading import NO_MOVE
+from lcd.io.settings import Count, Number, settings
 from lcd.teachers.enemy_avoidance import EnemyAvoidingExpert
 from lcd.teachers.recipes import ENEMY_AVOIDING, Expert
 from lcd.teachers.search import PlanSearch, SearchSettings
@@ -51,7 +51,7 @@ PPO_50M_RETURNS: Mapping[str, float] = MappingProxyType(
 (https://huggingface.co/datasets/EpicPinkPenguin/procgen)."""
 
 
-@dataclass(frozen=True)
+@settings
 class Score:
     """A mean return.
 
@@ -65,10 +65,10 @@ class Score:
         Number of episodes.
     """
 
-    mean: float
-    low: float
-    high: float
-    episodes: int
+    mean: Number
+    low: Number
+    high: Number
+    episodes: Count
 
     @classmethod
     def of(cls, returns: NDArray[np.floating]) -> Score:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from lcd.envs import GAMES, ProcgenOptions, get_game
+from lcd.envs.procgen.options import GameName
 from lcd.io.files import checksum, replacing
-from lcd.io.limits import real_number, short, text, whole_number
+from lcd.io.settings import NotNegative, Positive, Text, Whole, from_data, one_of, settings
 from lcd.io.untrusted import in_short, read_json
 from lcd.teachers.evaluation import PPO_50M_RETURNS, Score
 
@@ -23,7 +23,7 @@ MODES = ("easy", "hard")
 """Distribution modes that teachers are made for: those with published normalisation constants."""
 
 
-@dataclass(frozen=True)
+@settings
 class Card:
     """Model card of a teacher.
 
@@ -50,18 +50,18 @@ class Card:
         was trained from scratch.
     """
 
-    game: str
-    distribution_mode: str
-    recipe: Mapping[str, Any]
-    steps: int
-    core_hours: float
-    inverse_temperature: float
+    game: GameName
+    distribution_mode: Annotated[Text, one_of(MODES, "mode of a teacher")]
+    recipe: dict[Text, Any]
+    steps: Whole
+    core_hours: NotNegative
+    inverse_temperature: Positive
     training: Score
     unseen: Score
     expert: Score
-    versions: Mapping[str, str]
-    checksum: str
-    begun_from: str | None = None
+    versions: dict[Text, Text]
+    checksum: Text
+    begun_from: Text | None = None
 
     def share_of_ppo_50m(self, score: Score) -> float | None:
         """A score as a share of PPO's after 50M steps, both counted from the return of a random policy.
@@ -94,37 +94,11 @@ class Card:
                 raise KeyError("format")
             if version == EARLIER_FORMAT:
                 data["inverse_temperature"] = data.pop("sharpness")
-            scores = {name: Score(**data.pop(name)) for name in ("training", "unseen", "expert")}
-            card = cls(**(data | scores))
-            card._check()
+            return from_data(cls, data)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(
                 f"{path} is no card of a teacher ({in_short(error)}): install the package again."
             ) from error
-        return card
-
-    def _check(self) -> None:
-        """Check the types of all entries.
-
-        Raises
-        ------
-        ValueError
-            If one has another type.
-        """
-        get_game(self.game)
-        teacher_name(self.game, text("distribution_mode", self.distribution_mode))
-        text("checksum", self.checksum)
-        whole_number("steps", self.steps)
-        for name in ("core_hours", "inverse_temperature"):
-            real_number(name, getattr(self, name))
-        for name in ("training", "unseen", "expert"):
-            for entry, value in asdict(getattr(self, name)).items():
-                real_number(f"{entry} of {name}", value)
-        for name in ("recipe", "versions"):
-            if not isinstance(getattr(self, name), dict):
-                raise ValueError(f"{name} must be an object, not {short(getattr(self, name))}")
-        if self.begun_from is not None:
-            text("begun_from", self.begun_from)
 
 
 def teacher_name(game: str, distribution_mode: str) -> str:

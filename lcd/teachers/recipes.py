@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
 from lcd.experiments.settings import Hyperparameters
+from lcd.io.settings import Number, Steps, Text, settings
 from lcd.teachers.search import SearchSettings
 
 FIXED, FOLLOWING, NEAR = "egocentric:256", "nature:256", "egocentric-near:256"
@@ -37,7 +38,7 @@ PRIVILEGED = replace(FAST, learning_rate=1e-3)
 """For a privileged-feature encoder."""
 
 
-@dataclass(frozen=True)
+@settings
 class Recipe:
     """How one teacher is trained.
 
@@ -57,10 +58,10 @@ class Recipe:
     """
 
     expert: Expert
-    encoder: str = FIXED
-    steps: int = 4_000_000
+    encoder: Text = FIXED
+    steps: Steps = 4_000_000
     hyperparameters: Hyperparameters = HYPERPARAMETERS
-    shaping: float = 0.0
+    shaping: Number = 0.0
 
     @property
     def label_expert(self) -> LabelExpert | None:

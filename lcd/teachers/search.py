@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +10,10 @@ from lcd.envs.procgen.options import ProcgenOptions
 from lcd.envs.procgen.routes import TERRAINS, Route, position
 from lcd.envs.procgen.saved_state import SavedState
 from lcd.envs.procgen.simulator import Outcomes, Simulator
+from lcd.io.settings import Count, Number, Positive, Share, settings
 
 
-@dataclass(frozen=True)
+@settings
 class SearchSettings:
     """Horizon, width and objective of a search.
 
@@ -34,12 +33,12 @@ class SearchSettings:
         Value of each cell closer to the goal at the end of a plan; 0 uses rewards alone.
     """
 
-    horizon: int = 20
-    num_plans: int = 24
-    discount: float = 0.98
-    death_cost: float = 5.0
-    hold: float = 6.0
-    route_weight: float = 0.0
+    horizon: Count = 20
+    num_plans: Count = 24
+    discount: Share = 0.98
+    death_cost: Number = 5.0
+    hold: Positive = 6.0
+    route_weight: Number = 0.0
 
 
 class PlanSearch:

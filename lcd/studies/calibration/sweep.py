@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, field, replace
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import AfterValidator, Field, model_validator
 
 from lcd.envs.calibration.courier import EPISODE, Rules, num_distractors
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY, DifficultyFactors
@@ -15,6 +16,7 @@ from lcd.experiments.plan import GamePlan, Plan, plan_game
 from lcd.experiments.presets import Preset
 from lcd.experiments.settings import Hyperparameters
 from lcd.experiments.store import Store
+from lcd.io.settings import AS_FLOAT, LISTED, Number, Several, Text, one_of, settings
 from lcd.measurement.scores import cell_scores, check_episodes
 
 FORMAT = "lcd.sweep/1"
@@ -36,7 +38,7 @@ MOST_VALUES = 101
 """Limit of the settings of a factor: each needs an optimal policy, and four cells of runs."""
 
 
-@dataclass(frozen=True)
+@settings
 class Sweep:
     """A sweep of difficulty factors, one at a time, with the others held constant.
 
@@ -52,23 +54,22 @@ class Sweep:
         Budget of each cell of each setting.
     """
 
-    factors: tuple[str, ...] = (*PERCEPTUAL, *POLICY)
-    values: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
+    factors: Several[Annotated[Text, one_of((*PERCEPTUAL, *POLICY), "difficulty factor")]] = (*PERCEPTUAL, *POLICY)
+    values: Annotated[
+        tuple[Annotated[Number, AS_FLOAT], ...],
+        Field(max_length=MOST_VALUES),
+        LISTED,
+        AfterValidator(lambda values: tuple(sorted(values))),
+    ] = (0.0, 0.25, 0.5, 0.75, 1.0)
     base: DifficultyFactors = field(default_factory=DifficultyFactors)
     preset: Preset = PRESET
 
-    def __post_init__(self) -> None:
-        known = (*PERCEPTUAL, *POLICY)
-        for factor in self.factors:
-            if factor not in known:
-                raise ValueError(f"Unknown difficulty factor {factor!r}: choose among {', '.join(known)}.")
+    @model_validator(mode="after")
+    def _check(self) -> Sweep:
         if len(set(self.factors)) < max(1, len(self.factors)):
             raise ValueError(f"Every factor is swept once, unlike in {', '.join(self.factors) or 'an empty list'}.")
-        if len(self.values) > MOST_VALUES:
-            raise ValueError(f"A factor is swept over at most {MOST_VALUES} settings, not over {len(self.values)}.")
         if len(set(self.values)) < max(2, len(self.values)):
             raise ValueError(f"A factor is swept over two or more different settings, not over {list(self.values)}.")
-        object.__setattr__(self, "values", tuple(float(value) + 0.0 for value in sorted(self.values)))
         for factor in self.factors:
             games = [_as_played(replace(self.base, **{factor: value})) for value in self.values]
             for one, other, sooner, later in zip(games, games[1:], self.values, self.values[1:], strict=False):
@@ -77,6 +78,7 @@ class Sweep:
                         f"The factor {factor} has whole steps, and {sooner:g} and {later:g} are the same game: "
                         "choose settings farther apart."
                     )
+        return self
 
     def settings(self) -> Iterator[tuple[str, float, DifficultyFactors]]:
         """Each factor at each value, with the settings of all factors."""

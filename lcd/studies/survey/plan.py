@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import field, fields, replace
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, model_validator
 
 from lcd.envs import find_game
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.presets import PRESETS
-from lcd.io.limits import short, text
+from lcd.io.settings import Flag, Names, Text, one_of, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
@@ -21,7 +23,11 @@ ADJUSTABLE = ("steps", "seeds", "encoder", "evaluations", "evaluation_episodes",
 """Fields of a preset that a survey may replace."""
 
 
-@dataclass(frozen=True)
+def _known_games(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(find_game(name)[1] for name in names)
+
+
+@settings(called="A survey's {}")
 class Survey:
     """A survey: games that are diagnosed with the same settings.
 
@@ -41,42 +47,23 @@ class Survey:
         Whether to train teachers even where there are reference teachers.
     """
 
-    games: tuple[str, ...]
-    preset: str = "standard"
-    changes: dict[str, Any] = field(default_factory=dict)
-    mode: str = "easy"
-    appearance: tuple[str, ...] = ()
-    train_teachers: bool = False
+    games: Annotated[Names, AfterValidator(_known_games)]
+    preset: Annotated[Text, one_of(PRESETS, "preset")] = "standard"
+    changes: dict[Text, Any] = field(default_factory=dict)
+    mode: Text = "easy"
+    appearance: Names = ()
+    train_teachers: Flag = False
 
-    def __post_init__(self) -> None:
-        for name, several in (("games", self.games), ("appearance", self.appearance)):
-            if not isinstance(several, Iterable):
-                raise ValueError(
-                    f"A survey's {name} = {short(several)} is not written as a survey is: name them in a list, each in "
-                    "quotation marks."
-                )
-            if isinstance(several, str) or not all(isinstance(each, str) for each in several):
-                raise ValueError(
-                    f"A survey's {name} are a list of names, each in quotation marks, not {short(several)}."
-                )
-            object.__setattr__(self, name, tuple(several))
-        for name in ("preset", "mode"):
-            text(f"A survey's {name}", getattr(self, name))
-        if not isinstance(self.train_teachers, bool):
-            raise ValueError(f"A survey's train_teachers is true or false, not {short(self.train_teachers)}.")
-        object.__setattr__(self, "games", tuple(find_game(game)[1] for game in self.games))
+    @model_validator(mode="after")
+    def _check(self) -> Survey:
         if len(set(self.games)) < max(1, len(self.games)):
             raise ValueError(
                 f"A survey names each of its games once, unlike {', '.join(self.games) or 'an empty list'}."
             )
         if unknown := sorted(self.changes.keys() - set(ADJUSTABLE)):
             raise ValueError(f"A survey cannot set {unknown[0]!r}: it may set {', '.join(ADJUSTABLE)}.")
-        for name, value in self.changes.items():
-            kind, word = (str, "name") if name == "encoder" else (int, "whole number")
-            if type(value) is not kind:  # true is no number, though Python counts it as 1
-                raise ValueError(f"A survey's {name} is a {word}, not {short(value)}.")
-        if self.preset not in PRESETS:
-            raise ValueError(f"Unknown preset {self.preset!r}: choose one of {', '.join(PRESETS)}.")
+        replace(PRESETS[self.preset], **self.changes)  # refuses numbers that no preset can have
+        return self
 
     @classmethod
     def read(cls, source: Path | str) -> Survey:
@@ -104,11 +91,8 @@ class Survey:
         own = {f.name for f in fields(cls)} - {"changes"}
         if "games" not in data:
             raise ValueError(f"{source} names no games: a survey needs a line such as games = ['starpilot', 'maze'].")
-        try:
-            changes = {key: value for key, value in data.items() if key not in own}
-            return cls(**{key: value for key, value in data.items() if key in own}, changes=changes)
-        except (TypeError, AttributeError) as error:
-            raise ValueError(f"{source} is not written as a survey is: {error}.") from None
+        changes = {key: value for key, value in data.items() if key not in own}
+        return cls(**{key: value for key, value in data.items() if key in own}, changes=changes)
 
     @cached_property
     def plan(self) -> Plan:
