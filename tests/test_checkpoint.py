@@ -77,7 +77,7 @@ def log_of(folder: Path) -> pd.DataFrame:
         settings_of("bossfight", "pixels", "rl"),
         settings_of("bigfish", "pixels", "imitation"),  # themes of different sizes
         settings_of("dodgeball", "semantic", "rl", keep_best=True),  # headings are followed, weights kept
-        settings_of("plunder", "pixels", "imitation", hyperparameters=Hyperparameters(4, 8, 2, 1, memory=2)),
+        settings_of("fruitbot", "pixels", "imitation", hyperparameters=Hyperparameters(4, 8, 2, 1, memory=2)),
         settings_of("courier", "semantic", "rl", dials=DifficultyFactors(distractors=0.5, slip=0.5, delay=0.5)),
     ],
     ids=lambda settings: f"{settings.game}-{settings.view}-{settings.learning}",
