@@ -3,7 +3,8 @@
 #   make test                        set up, then pass the checks and the tests
 #   make coverage                  the same tests, and which lines they reach: half as long again
 #   make test-costly                 what plays and trains for minutes, also where its inputs did not change; keeps their checksums
-#   make test-slow                   the tests that need a package index, such as one with the oldest versions allowed
+#   make test-slow                   the tests that need a package index, such as one with the oldest versions allowed,
+#                                    and more damaged files than make test tries
 # And another: make taxonomy [SURVEY=procgen-easy] draws every figure of a survey from its tables.
 # Everything stays inside this folder: the environment in .venv, caches and temporary files in .cache.
 
@@ -46,6 +47,7 @@ test-costly: .venv/installed-for-tests
 
 test-slow: .venv/installed-for-tests
 	$(BIN)/pytest -m slow --durations 15
+	$(BIN)/pytest --hypothesis-profile full tests/test_untrusted_files.py
 
 install: .venv/installed
 

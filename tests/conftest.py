@@ -1,10 +1,18 @@
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+with suppress(ImportError):  # the oldest versions are tried without it
+    from hypothesis import settings
+
+    settings.register_profile("full", max_examples=200)  # of make test-slow
+    settings.register_profile("few", max_examples=50)
+    settings.load_profile("few")
 
 pytest_plugins = ["costly"]
 

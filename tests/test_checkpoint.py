@@ -78,7 +78,7 @@ def log_of(folder: Path) -> pd.DataFrame:
         settings_of("bossfight", "pixels", "rl"),
         settings_of("bigfish", "pixels", "imitation"),  # themes of different sizes
         settings_of("dodgeball", "semantic", "rl", keep_best=True),  # headings are followed, weights kept
-        settings_of("plunder", "pixels", "imitation", hyperparameters=Hyperparameters(4, 8, 2, 1, memory=2)),
+        settings_of("fruitbot", "pixels", "imitation", hyperparameters=Hyperparameters(4, 8, 2, 1, memory=2)),
         settings_of(CourierOptions(DifficultyFactors(distractors=0.5, slip=0.5, delay=0.5), 200), "semantic", "rl"),
     ],
     ids=lambda settings: f"{settings.game}-{settings.view}-{settings.learning}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import StringIO
 
 import numpy as np
@@ -21,7 +22,7 @@ from lcd.experiments.plan import plan_game
 from lcd.experiments.store import Store
 from lcd.measurement.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.measurement.scores import CELLS
-from lcd.pretraining.pretraining import Pretrained
+from lcd.pretraining.pretraining import Pretrained, pretrain
 from lcd.studies.encoder_ablation import (
     EncoderAblation,
     _is_privileged,
@@ -252,7 +253,11 @@ def test_an_encoder_is_pretrained_again_for_another_appearance(tmp_path, monkeyp
 
 
 @pytest.mark.usefixtures("trained_copy")
-def test_a_diagnosis_compares_other_encoders(tmp_path, tiny_preset):
+def test_a_diagnosis_compares_other_encoders(tmp_path, tiny_preset, monkeypatch):
+    def once(options, settings, *, report):
+        return pretrain(options, replace(settings, epochs=1), report=report)
+
+    monkeypatch.setattr("lcd.pretraining.pretraining.pretrain", once)
     options = ["--preset", tiny_preset, "--seeds", "1", "--train-teacher"]
     done = lcd("diagnose", GAME, *options, "--encoders", "scratch,random,segmentation", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ from lcd.io.untrusted import (
 )
 
 ONE_SENTENCE = r"^[^\n]+\.$"
-FEW = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @contextmanager
