@@ -50,7 +50,7 @@ def _check_label_maps(space: spaces.Box) -> None:
     if not np.issubdtype(space.dtype, np.integer) or space.low.min() < 0 or space.high.max() > largest:
         raise ValueError(
             f"An encoder takes images of shape (height, width) as label maps, whole numbers from 0 to {largest}, not "
-            f"{_numbers(space)}: repeat a grey frame in three channels, shape (3, height, width)."
+            f"{_numbers(space)}: give a grey frame a channel, shape (1, height, width)."
         )
 
 
@@ -67,7 +67,8 @@ def _check_frames(space: spaces.Box) -> None:
     if first <= min(space.shape[1:]) and first <= MOST_CHANNELS:
         return
     if last < first:
-        stacked = "stable_baselines3's VecTransposeImage brings them first" if whole else _CHANNELS_FIRST
+        known = whole and last in (1, 3, 4)  # what Stable-Baselines3 takes for an image
+        stacked = "stable_baselines3's VecTransposeImage brings them first" if known else _CHANNELS_FIRST
         raise ValueError(
             f"An encoder takes frames of shape (channels, height, width), channels first, not {space.shape}: {stacked}."
         )

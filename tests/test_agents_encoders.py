@@ -101,7 +101,7 @@ def test_bad_specifications_are_one_clear_error(text):
     "space",
     [
         spaces.Box(0, 255, (64, 64, 3), np.uint8),
-        spaces.Box(0, 255, (4, 64, 64), np.uint8),
+        spaces.Box(0, 255, (64, 64, 4), np.uint8),
         spaces.Box(0, 255, (64,), np.uint8),
         spaces.Box(0, 255, (3, 20, 20), np.uint8),
         spaces.Box(0, 255, (84, 84), np.uint8),  # grey, not labels
@@ -201,17 +201,40 @@ def test_images_that_are_too_small_are_refused_with_the_smallest_size(name, side
         EncoderPolicy(space, spaces.Discrete(5), lambda _: 0.0, encoder=name)
 
 
+@pytest.mark.parametrize("encoder", ["nature", "small", "impala:4,8", "impoola:4", "phase", "residual:4,8"])
+@pytest.mark.parametrize("channels", [1, 4, 12])
+def test_frames_may_have_any_number_of_channels(encoder, channels):
+    encoder_class, arguments = parse_encoder(encoder)
+    made = encoder_class(spaces.Box(0, 255, (channels, 64, 64), np.uint8), **arguments)
+    frames = torch.as_tensor(np.random.default_rng(0).integers(0, 256, (2, channels, 64, 64)), dtype=torch.uint8)
+    with torch.no_grad():
+        features = made(frames)
+        other = made(frames.roll(1, dims=1))
+    assert features.shape == (2, made.features_dim)
+    assert torch.allclose(features, other) == (channels == 1)
+
+
+def test_vectors_have_an_encoder_of_their_own():
+    encoder_class, arguments = parse_encoder("mlp:16")
+    made = encoder_class(spaces.Box(-1, 1, (5,), np.float32), **arguments)
+    assert made(torch.zeros(2, 5)).shape == (2, 16)
+    of_bytes = encoder_class(spaces.Box(0, 255, (5,), np.uint8), **arguments)
+    of_bytes.load_state_dict(made.state_dict())
+    assert torch.allclose(of_bytes(torch.full((1, 5), 51, dtype=torch.uint8)), made(torch.full((1, 5), 0.2)))
+    with pytest.raises(ValueError, match="mlp takes vectors"):
+        encoder_class(FRAMES, **arguments)
+
+
 REFUSED = {
-    "three colours, not of 4 channels": spaces.Box(0, 255, (4, 84, 84), np.uint8),
-    "three colours, not of 12 channels": spaces.Box(0, 255, (12, 64, 64), np.uint8),
-    "three colours, not of 1 channels": spaces.Box(0, 255, (1, 84, 84), np.uint8),
-    "not of 4 channels as in": spaces.Box(0, 255, (84, 84, 4), np.uint8),
+    "at most 64 channels": spaces.Box(0, 255, (65, 84, 84), np.uint8),
+    r"not \(84, 84, 4\): .*VecTransposeImage": spaces.Box(0, 255, (84, 84, 4), np.uint8),
+    r"not \(84, 84, 12\): .*TransformObservation": spaces.Box(0, 255, (84, 84, 12), np.uint8),
     "VecTransposeImage brings them first": spaces.Box(0, 255, (64, 64, 3), np.uint8),
     "TransformObservation": spaces.Box(0, 1, (64, 64, 3), np.float32),
     r"not float32 from -10 to 10.*norm_obs=False": spaces.Box(-10, 10, (3, 64, 64), np.float32),
     r"not float32 from 0 to 255": spaces.Box(0, 255, (3, 64, 64), np.float32),
     "not float32 from -inf to inf": spaces.Box(-np.inf, np.inf, (3, 64, 64), np.float32),
-    "repeat a grey frame in three channels": spaces.Box(0, 255, (84, 84), np.uint8),
+    "give a grey frame a channel": spaces.Box(0, 255, (84, 84), np.uint8),
     "whole numbers from 0 to 64, not float32": spaces.Box(0, 1, (84, 84), np.float32),
     "not int8 from -1 to 3": spaces.Box(-1, 3, (84, 84), np.int8),
     "stack frames along their channels": spaces.Box(0, 255, (4, 64, 64, 3), np.uint8),

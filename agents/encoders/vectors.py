@@ -22,6 +22,7 @@ class Mlp(SizedEncoder):
         Number of features, and width of the first layer.
     """
 
+    reads_frames = False
     images_at_once = 16_384
     images_at_once_on_gpu = 65_536
     same_operations = True
