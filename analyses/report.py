@@ -23,6 +23,7 @@ from lcd.analyses.palette import DEMAND_STYLES
 from lcd.analyses.taxonomy_figure import CLASS_STYLES, FLOOR_LIMITED, map_range
 from lcd.envs import GameOptions, make_vec_env, paint
 from lcd.envs.family import game_options, random_actions
+from lcd.envs.procgen.library import ProcgenMissing
 from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.rule import NEGLIGIBLE
@@ -84,7 +85,6 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
     measured = {row["game"]: row for row in _records(tables.games)}
     for row in taxonomy.positions.to_dict("records"):
         game, known = row["game"], measured[row["game"]]
-        frames = twin_frames(options) if (options := _as_measured(known)) is not None else None
         games[game] = {
             "class": row["class"],
             "probability": row["probability"],
@@ -94,7 +94,7 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
             "notes": [text for text in (known["would_decide"], known["cautions"]) if isinstance(text, str)],
             "teacher": row["teacher_score"],
             "quantities": {name: [row[name], row[f"{name}_low"], row[f"{name}_high"]] for name in CONTRASTS},
-            "frames": frames and [_data_uri(_png(frame), "image/png") for frame in frames],
+            "frames": _pictures(known),
             "curves": _curves(tables.curves[tables.curves["game"] == game]),
         }
     return {
@@ -133,6 +133,17 @@ def _configuration(games: pd.DataFrame) -> dict[str, str]:
         "cost of all runs": f"{hours:.1f} core-hours" if hours else None,
     }
     return {name: str(value) for name, value in settings.items() if value is not None}
+
+
+def _pictures(game: dict[str, Any]) -> list[str] | None:
+    """A frame and its label map as URIs; None where the game cannot be made here."""
+    if (options := _as_measured(game)) is None:
+        return None
+    try:
+        frames = twin_frames(options)
+    except ProcgenMissing:
+        return None
+    return [_data_uri(_png(frame), "image/png") for frame in frames]
 
 
 def _as_measured(game: dict[str, Any]) -> GameOptions | None:
