@@ -17,6 +17,10 @@ from lcd.envs.family import ActionClasses
 from lcd.measurement.scores import Normalisation
 
 
+TRACKED_THROUGHOUT = 1.0
+"""Return of the optimal policy in Tracker, whose cursor is faster than its target."""
+
+
 class CalibrationFamily:
     """Games of known difficulty; see `lcd.envs.family.GameFamily`."""
 
@@ -79,10 +83,12 @@ class CalibrationFamily:
         """Raised when the rules or the drawings change."""
         return "1"
 
-    def normalisation(self, options: CalibrationOptions) -> Normalisation | None:
-        """Computed returns of the random and of the optimal policy in Courier; None for Tracker."""
+    def normalisation(self, options: CalibrationOptions) -> Normalisation:
+        """Computed returns of the random and of the optimal policy; in Tracker that of the random one is measured."""
         if not isinstance(options, CourierOptions):
-            return None
+            from lcd.envs.random_play import random_return
+
+            return Normalisation(random_return(options.training_levels(0)), TRACKED_THROUGHOUT, source="measured")
         expected = expected_returns(options.factors)
         return Normalisation(expected.random, expected.best, source="computed")
 

@@ -63,7 +63,7 @@ def games() -> None:
         for game, gymnasium_id in family.games.items():
             known = [family.normalisation(options) for options in family.usual_options(game)]
             table.add_row(
-                game, gymnasium_id, *("" if each is None else f"{each.random:g}, {each.best:g}" for each in known)
+                game, gymnasium_id, *("" if each is None else f"{each.random:.3g}, {each.best:.3g}" for each in known)
             )
     plain_console().print(table)
 
