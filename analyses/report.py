@@ -23,6 +23,7 @@ from lcd.analyses.palette import DEMAND_STYLES
 from lcd.analyses.taxonomy_figure import CLASS_STYLES, FLOOR_LIMITED, map_range
 from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, paint
 from lcd.envs.procgen.actions import NUM_ACTIONS
+from lcd.envs.procgen.library import ProcgenMissing
 from lcd.envs.procgen.options import appearance_options
 from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS
@@ -85,7 +86,6 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
     measured = {row["game"]: row for row in _records(tables.games)}
     for row in taxonomy.positions.to_dict("records"):
         game, known = row["game"], measured[row["game"]]
-        frames = twin_frames(_as_measured(known)) if game in GAMES else None
         games[game] = {
             "class": row["class"],
             "probability": row["probability"],
@@ -95,7 +95,7 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
             "notes": [text for text in (known["would_decide"], known["cautions"]) if isinstance(text, str)],
             "teacher": row["teacher_score"],
             "quantities": {name: [row[name], row[f"{name}_low"], row[f"{name}_high"]] for name in CONTRASTS},
-            "frames": frames and [_data_uri(_png(frame), "image/png") for frame in frames],
+            "frames": _pictures(known),
             "curves": _curves(tables.curves[tables.curves["game"] == game]),
         }
     return {
@@ -140,6 +140,16 @@ def _as_measured(game: dict[str, Any]) -> ProcgenOptions:
     """Options of a game as it was measured, from its row in the table of games."""
     drawing = appearance_options((game["appearance"] or "").split())
     return ProcgenOptions(game["game"], game["mode"] or "easy", **drawing)
+
+
+def _pictures(known: dict[str, Any]) -> list[str] | None:
+    """Both views of a game as images; None of a game that is not Procgen's, and where Procgen cannot be loaded."""
+    if known["game"] not in GAMES:
+        return None
+    try:
+        return [_data_uri(_png(frame), "image/png") for frame in twin_frames(_as_measured(known))]
+    except ProcgenMissing:
+        return None
 
 
 def twin_frames(options: ProcgenOptions, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
