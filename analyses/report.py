@@ -22,7 +22,7 @@ from lcd.analyses.diagnosis_figure import CELL_STYLES
 from lcd.analyses.palette import DEMAND_STYLES
 from lcd.analyses.taxonomy_figure import CLASS_STYLES, FLOOR_LIMITED, map_range
 from lcd.envs import GameOptions, make_vec_env, paint
-from lcd.envs.family import game_options, random_actions
+from lcd.envs.family import game_options, random_actions, runs_others_code
 from lcd.envs.procgen.library import ProcgenMissing
 from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS
@@ -136,8 +136,8 @@ def _configuration(games: pd.DataFrame) -> dict[str, str]:
 
 
 def _pictures(game: dict[str, Any]) -> list[str] | None:
-    """A frame and its label map as URIs; None where the game cannot be made here."""
-    if (options := _as_measured(game)) is None:
+    """A frame and its label map as URIs; None where the game cannot be made here, or a table's file names code."""
+    if (options := _as_measured(game)) is None or runs_others_code(options):
         return None
     try:
         frames = twin_frames(options)

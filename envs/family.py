@@ -282,6 +282,11 @@ def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces
     return space, family_of(options).action_space(options)
 
 
+def runs_others_code(options: GameOptions) -> bool:
+    """Whether to make the game is to run code that its name leads to; a file never causes it, only its user."""
+    return options.family not in ("procgen", "calibration")
+
+
 def num_labels(options: GameOptions) -> int:
     """Labels of a game's label maps run from 0 up to, and without, this number."""
     space = observation_space(options, "semantic")

@@ -6,11 +6,14 @@ import gymnasium as gym
 import numpy as np
 import own_games
 import pytest
+from commands import lcd as lcd_command
 from gymnasium import spaces
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
 from tiny import TINY
 
 import lcd
+from lcd.agents import load_policy
+from lcd.analyses.report import _pictures
 from lcd.envs import family_of, make_vec_env
 from lcd.envs.external.game import ExternalGame, GameFault, actions_of
 from lcd.envs.external.images import image_reader, label_map
@@ -19,6 +22,7 @@ from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
 from lcd.envs.random_play import random_return
 from lcd.experiments.plan import plan_game
+from lcd.studies.aligning import unseen_levels
 
 GRID = "own_games:Grid"
 
@@ -251,3 +255,29 @@ def test_a_game_of_somebody_else_is_diagnosed(diagnosed):
     assert set(diagnosis.scores["view"]) == {"pixels", "semantic"}
     assert (folder / "out" / "diagnosis.png").is_file()
     assert json.loads(Path(folder / "out" / "plan.json").read_text())["games"][0]["runs"][0]["game"] == GRID
+
+
+def test_a_film_shows_a_game_of_somebody_else_where_its_user_names_it(diagnosed, monkeypatch):
+    folder, _ = diagnosed
+    (run,) = (folder / "store").glob("Grid-pixels-imitation-seed0-*")
+    monkeypatch.chdir(folder)
+    refused = lcd_command("watch", "--run", run, "--max-steps", 4, cwd=folder)
+    assert (refused.returncode, "whose code would be run: if you trust it, name the game" in refused.stderr) == (
+        2,
+        True,
+    )
+    done = lcd_command("watch", GRID, "--run", run, "--max-steps", 4, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "Grid.gif").is_file()
+
+
+def test_a_file_alone_never_makes_a_game_of_another_package(diagnosed, monkeypatch):
+    folder, _ = diagnosed
+    (run,) = (folder / "store").glob("Grid-pixels-imitation-seed0-*")
+    _, card = load_policy(run / "policy.safetensors")
+    assert unseen_levels(card) is None
+    assert unseen_levels(card, trusted=True).game == GRID
+    assert unseen_levels({"game": "own_games:Grid"}) is None
+    assert unseen_levels({"game": "maze"}).game == "maze"
+    monkeypatch.setattr("lcd.analyses.report.twin_frames", lambda options: pytest.fail("made"))
+    assert _pictures({"game": GRID, "mode": None, "appearance": None}) is None

@@ -51,7 +51,7 @@ def command(
         policy, options, levels = _of_teacher(str(game or teacher), mode or "easy")
     else:
         policy, options, levels = _of_run(run, game, ask_hubs)
-    film = check_output(out or Path(f"{options.game}.gif"), ".gif")
+    film = check_output(out or Path(f"{options.label}.gif"), ".gif")
     check_registered("replay")
     replay = record(
         policy,
@@ -86,6 +86,7 @@ def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy,
     """
     from lcd.agents import load_policy
     from lcd.envs import find_game
+    from lcd.envs.family import runs_others_code
     from lcd.experiments.settings import RunSettings
     from lcd.pretraining.frames import view_of
 
@@ -99,6 +100,11 @@ def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy,
     if settings is None:
         raise ValueError(f"{file} does not say which run it comes from: give the folder of a finished run.")
     made = RunSettings.from_dict(settings)
+    if game is None and not ask_hubs and runs_others_code(made.options):
+        raise ValueError(
+            f"{run} plays {made.game}, a game of another package, whose code would be run: if you trust it, name the "
+            "game as well."
+        )
     view_of(policy, made.options)
     if game is not None and find_game(game)[1] != made.game:
         raise ValueError(f"{run} plays {made.game}, not {game}: choose another run.")

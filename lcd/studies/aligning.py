@@ -19,7 +19,7 @@ from lcd.alignment.measuring import align, invariance_table
 from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps, read_folders
 from lcd.envs import GameOptions
-from lcd.envs.family import frame_shape, game_options
+from lcd.envs.family import frame_shape, game_options, runs_others_code
 from lcd.experiments.execution import resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
@@ -65,19 +65,24 @@ def load_network(model: str, device: str, ask_hubs: bool = False) -> Network:
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
     value = None if imitated else on_device(policy_scores(policy, "value"), device)
     height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
-    return Network(scores, features, value, (height, width), unseen_levels(card))
+    return Network(scores, features, value, (height, width), unseen_levels(card, trusted=ask_hubs))
 
 
-def unseen_levels(card: dict[str, Any]) -> GameOptions | None:
-    """Levels that a policy has not trained on, in the appearance of its training; None where no game is known."""
+def unseen_levels(card: dict[str, Any], *, trusted: bool = False) -> GameOptions | None:
+    """Levels that a policy has not trained on, in the appearance of its training; None where no game is known.
+
+    A game of another package, which runs that package's code, is taken from the card of a trusted policy only.
+    """
     run, game = card.get("run"), card.get("game")
     try:
         if isinstance(run, Mapping):
-            return RunSettings.from_dict(run).unseen_options
-        if not isinstance(game, str):
+            found = RunSettings.from_dict(run).unseen_options
+        elif isinstance(game, str):
+            mode = card.get("distribution_mode")
+            found = game_options(game, distribution_mode=mode).unseen_levels(TRAINING_LEVELS)
+        else:
             return None
-        mode = card.get("distribution_mode")
-        return game_options(game, distribution_mode=mode).unseen_levels(TRAINING_LEVELS)
+        return found if trusted or not runs_others_code(found) else None
     except ValueError:  # a custom game, or a run of another program
         return None
 

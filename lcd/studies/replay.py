@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lcd.agents import EncoderPolicy
 from lcd.envs import GameOptions, make_vec_env
+from lcd.envs.external.images import shown
 from lcd.pretraining.frames import view_of
 
 
@@ -24,7 +25,7 @@ class Replay:
     frames : numpy.ndarray, shape (n, height, width, 3), uint8
         Frame before each step.
     labels : numpy.ndarray, shape (n, height, width), uint8
-        Label maps of the same states.
+        Label maps of the same states; empty ones for a game whose privileged view is a vector.
     actions : numpy.ndarray, shape (n,), int
     values : numpy.ndarray, shape (n,), float
         The policy's value estimates, in units of its training rewards.
@@ -89,7 +90,9 @@ def record(
             visible, _ = policy.obs_to_tensor(observed[view])
             action = int(torch.multinomial(policy.log_probabilities(visible).exp(), 1, generator=generator))
             value = float(policy.predict_values(visible))
-            pair = (observed["pixels"][0], observed["semantic"][0])
+            frame, privileged = observed["pixels"][0], observed["semantic"][0]
+            labels = privileged if privileged.ndim == 2 else np.zeros(frame.shape[:2], np.uint8)
+            pair = (shown(frame), labels)
             observed, rewards, ends, _ = env.step(np.array([action]))
             steps.append((*pair, action, value, float(rewards[0]), bool(ends[0])))
             left -= bool(ends[0])
