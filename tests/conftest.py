@@ -66,6 +66,5 @@ def tiny_preset(monkeypatch):
 
     from lcd.experiments.presets import PRESETS
 
-    for module in ("lcd.studies.pipeline", "lcd.studies.survey.plan"):
-        monkeypatch.setattr(f"{module}.PRESETS", {**PRESETS, "tiny": TINY})
+    monkeypatch.setattr("lcd.studies.pipeline.PRESETS", {**PRESETS, "tiny": TINY})
     return "tiny"

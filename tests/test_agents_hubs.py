@@ -123,7 +123,7 @@ def test_a_backbone_of_any_precision_learns_and_encodes(dtype, frozen):
 
 @pytest.mark.parametrize(("name", "value"), [("resampling", "lanczos"), ("size", 0), ("size", (64, -1)), ("size", 1.5)])
 def test_an_impossible_preparation_is_one_clear_sentence(name, value):
-    with pytest.raises(ValueError, match="resized by" if name == "resampling" else "must be above 0"):
+    with pytest.raises(ValueError, match="resampling 'lanczos'" if name == "resampling" else "of pixels above 0"):
         Backbone(nn.Flatten(), **{name: value})
 
 

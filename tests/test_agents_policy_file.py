@@ -108,7 +108,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
         ({"encoder": "impoola:4,16"}, "do not fit"),
         ({"encoder": "impala:4,8"}, "do not fit"),
         ({"encoder": None}, "encoder"),
-        ({"observation_shape": "[2, 64, 64]"}, "frames"),
+        ({"observation_shape": "[2, 64, 64]"}, "do not fit"),
         ({"observation_shape": "64"}, "policy"),
         ({"observation_shape": '["a", 64]'}, "policy"),
         ({"observation_shape": "[-1, 64]"}, "policy"),

@@ -211,5 +211,5 @@ def test_an_agent_that_cannot_act_in_the_game_shows_no_frames():
     frames = spaces.Box(0, 255, (3, 84, 84), "uint8")
     for space, actions in ((frames, ACTION_SPACE), (observation_space("semantic"), spaces.Discrete(4))):
         agent = EncoderPolicy(space, actions, lambda _: 0.0, "small")
-        with pytest.raises(ValueError, match="give one trained on Procgen"):
+        with pytest.raises(ValueError, match="give one trained on that game"):
             collect_frames(ProcgenOptions("maze"), 8, policy=agent, num_envs=4)

@@ -158,7 +158,7 @@ def test_the_command_reads_folders_and_says_what_is_wrong(tmp_path, policy):
         (policy, *given): "add --source human or privileged",
         (policy, *given, "--source", "martian"): "--source martian does not fit",
         ("efficientnet_lite0@lost.pt",): "no file of weights lost.pt",
-        ("efficientnet_lite0",): "this model does not name one",
+        ("efficientnet_lite0",): "this model names none",
         ("nowhere.safetensors",): "There is no policy file",
     }.items():
         wrong = lcd("align", *arguments, cwd=tmp_path)
@@ -186,7 +186,7 @@ def test_a_policy_of_somebodys_own_game_is_measured_on_maps_that_are_given(tmp_p
     assert done.returncode == 0, done.stderr
     assert set(pd.read_csv(tmp_path / "alignment.csv")["source"]) == {"human"}
     refused = lcd("align", policy, cwd=tmp_path)
-    assert (refused.returncode, "this model does not name one: give others with --maps" in refused.stderr) == (2, True)
+    assert (refused.returncode, "this model names none: give others with --maps" in refused.stderr) == (2, True)
 
 
 def test_features_of_a_policy_of_other_frames_are_not_compared_on_procgens(tmp_path):

@@ -141,7 +141,10 @@ def _finished_runs(folder: Path) -> int:
     return len(list((folder / "runs").glob(f"{GAME}-*")))
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGKILL, *(pytest.param(each, marks=pytest.mark.costly()) for each in (signal.SIGTERM, signal.SIGINT))],
+)
 def test_a_plan_stopped_in_the_middle_and_resumed_equals_an_uninterrupted_one(finished, game_plan, tmp_path, sent):
     process = subprocess.Popen(
         _command(tmp_path),

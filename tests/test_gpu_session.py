@@ -86,6 +86,7 @@ def test_the_worth_of_a_session_comes_first(tmp_path):
     assert not any("cuda" in step.command for step in gpu_session.steps(options))
 
 
+@pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
 def test_the_rehearsal_carries_out_every_step(tmp_path, monkeypatch):
     """In this process, but for what the benchmark measures and for the workers of a plan."""
     from lcd.cli import main

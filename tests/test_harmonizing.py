@@ -67,7 +67,8 @@ def test_a_saved_learner_keeps_its_harmonizer_and_its_backbones_learning_rate(pl
     model.learn(run.hyperparameters.rollout).save(tmp_path / "model.zip")
     given = {} if teacher is None else {"teacher": teacher}
     loaded = kind.load(tmp_path / "model.zip", env=env, device="cpu", learning_rate=5e-6, **given)
-    assert (loaded.harmonizer.game, loaded.harmonizer.weight) == (GAME, 1.0)
+    assert (loaded.harmonizer.relevant, loaded.harmonizer.weight) == (model.harmonizer.relevant, 1.0)
+    assert loaded.harmonizer.relevant
     loaded.learn(run.hyperparameters.rollout)
     env.close()
     assert [group["lr"] for group in loaded.policy.optimizer.param_groups] == pytest.approx([5e-6, 1e-4])

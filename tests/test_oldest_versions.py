@@ -47,7 +47,7 @@ def requirements():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = (line for name in EXTRAS for line in project["optional-dependencies"][name])
     found = [Requirement(line) for line in (*project["dependencies"], *extras)]
-    by_marker = ("procgen", "procgen-mirror", "tomli")  # not on every Python
+    by_marker = ("procgen", "procgen-mirror", "tomli", "typing-extensions")  # not on every Python
     return [each for each in found if each.name not in by_marker]
 
 

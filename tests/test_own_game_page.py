@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAGE = (Path(__file__).parents[1] / "docs" / "own-game.md").read_text()
 
 
@@ -18,6 +20,7 @@ def run(arguments, folder):
     return result.stdout
 
 
+@pytest.mark.costly("docs/own-game.md")
 def test_the_page_can_be_followed(tmp_path):
     game, script = blocks("python")
     (tmp_path / "mygame.py").write_text(game)

@@ -230,7 +230,7 @@ def test_the_same_seed_gives_the_same_encoder():
     ("settings", "sentence"),
     [
         ({"objective": "sleeping"}, "Unknown objective 'sleeping'"),
-        ({"frames": 10}, "at least 2048 frames, not on 10"),
+        ({"frames": 10}, "frames must be at least 2,048, not 10"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"architecture": "resnet"}, "Unknown encoder 'resnet'"),
     ],

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -34,6 +35,15 @@ def test_the_page_is_one_file_that_asks_for_no_other(page):
     assert not re.findall(r"(?:src|href)=(?![\"']?data:)[^\s>]+", outside_of_plotly)
     assert "A &lt;title&gt; &amp; more" in text
     assert not list(page.parent.glob(".*"))
+
+
+def test_without_procgen_the_page_lacks_the_frames_alone(monkeypatch):
+    taxonomy = Taxonomy(SurveyTables.of(survey({(0.1, 0.4): 3})))
+    whole = page_data(taxonomy)["games"]
+    monkeypatch.setitem(sys.modules, "procgen", None)
+    found = page_data(taxonomy)["games"]
+    assert all(game.pop("frames") is None for game in found.values())
+    assert found == {name: {key: game[key] for key in game if key != "frames"} for name, game in whole.items()}
 
 
 def test_the_page_tells_the_configuration_and_what_verdicts_leave_out(tmp_path):

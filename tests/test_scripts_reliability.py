@@ -65,6 +65,7 @@ def test_killed_surveys_are_compared_with_an_undisturbed_one(tmp_path, monkeypat
     assert status == int(forgetful)
 
 
+@pytest.mark.costly()
 def test_flipped_bits_of_a_survey_are_refused_or_change_nothing(tmp_path, monkeypatch):
     small = 'preset = "smoke"\nseeds = 1\nsteps = 1024\nevaluations = 1\nevaluation_episodes = 2\n'
     monkeypatch.setattr(surveys, "SURVEY", small)

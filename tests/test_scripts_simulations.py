@@ -61,7 +61,7 @@ def test_a_smaller_calibration_is_scored_from_the_runs_in_the_store(tmp_path):
         for run in game.cells:
             if store.has(run):
                 continue
-            score = SCORES[run.view](run.training_options.factors.noise)
+            score = SCORES[run.view](run.options.factors.noise)
             earned = game.normalisation.random + score * (game.normalisation.best - game.normalisation.random)
             rows = [
                 (run.game, run.view, run.learning, run.seed, step, levels, episode, episode, earned, 100)

@@ -46,6 +46,7 @@ def test_settings_of_committed_results_do_not_follow_the_presets(monkeypatch):
 
 def test_learners_are_compared_by_returns_per_second(tmp_path, monkeypatch):
     monkeypatch.setattr(compare_learners, "PRESETS", {"standard": TINY})
+    monkeypatch.setattr(compare_learners, "BASE", TINY.hyperparameters)
     rollout, rate, output = TINY.hyperparameters.rollout, 256.0, tmp_path / "encoders.csv"
     rates = pd.DataFrame([{"learner": "nature", "cell": "d", "device": "cpu", "steps_per_second": rate}])
     rates.to_csv(tmp_path / "encoders_rates.csv", index=False)

@@ -38,7 +38,7 @@ def test_a_plan_is_read_from_its_file(tmp_path):
     assert (survey.games, survey.appearance) == (("coinrun", "maze"), ("no-backgrounds",))
     assert survey.changes == {"steps": 1024, "seeds": 1, "teacher_factor": 1}
     assert [run.game for run in survey.plan.runs] == ["coinrun"] * 4 + ["maze"] * 4  # one game after the other
-    assert {run.appearance for run in survey.plan.runs if run.view == "pixels"} == {("no-backgrounds",)}
+    assert {run.options.appearance for run in survey.plan.runs if run.view == "pixels"} == {("no-backgrounds",)}
     assert survey.only(["maze"]).plan.games == survey.plan.games[1:]
 
 
@@ -49,7 +49,7 @@ def test_the_survey_of_procgen_has_all_games_and_a_budget_that_the_taxonomy_asks
     for plan in survey.plan.games:
         assert plan.budget >= 500_000
         assert {run.seed for run in plan.runs} == {0, 1, 2}
-        assert {run.num_levels for run in plan.cells} == {200}
+        assert {run.options.num_levels for run in plan.cells} == {200}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.family import ActionClasses
 from lcd.measurement.scores import Normalisation
 
-
 TRACKED_THROUGHOUT = 1.0
 """Return of the optimal policy in Tracker, whose cursor is faster than its target."""
 

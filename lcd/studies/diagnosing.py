@@ -207,8 +207,8 @@ def prepare_diagnosis(
     )
     if teacher_factor is not None and game_plan.teacher_run is None:
         raise ValueError(
-            f"The teacher factor sets how long a teacher of {game_plan.game} is trained, and none is: train one, or "
-            "leave it out."
+            f"teacher_factor (--teacher-factor) sets how long a teacher of {game_plan.game} is trained: use it with "
+            "train_teacher (--train-teacher)."
         )
     others = tuple(import_encoder(name) for name in texts("encoders", encoders))
     check_encoders(game_plan, others)

@@ -14,8 +14,7 @@ from pydantic import AfterValidator, model_validator
 
 from lcd.envs import find_game
 from lcd.experiments.plan import GamePlan, Plan
-from lcd.experiments.presets import PRESETS
-from lcd.io.settings import Flag, Names, Text, one_of, settings
+from lcd.io.settings import Flag, Names, Text, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
@@ -48,7 +47,7 @@ class Survey:
     """
 
     games: Annotated[Names, AfterValidator(_known_games)]
-    preset: Annotated[Text, one_of(PRESETS, "preset")] = "standard"
+    preset: Text = "standard"
     changes: dict[Text, Any] = field(default_factory=dict)
     mode: Text = "easy"
     appearance: Names = ()
@@ -62,7 +61,7 @@ class Survey:
             )
         if unknown := sorted(self.changes.keys() - set(ADJUSTABLE)):
             raise ValueError(f"A survey cannot set {unknown[0]!r}: it may set {', '.join(ADJUSTABLE)}.")
-        replace(PRESETS[self.preset], **self.changes)  # refuses numbers that no preset can have
+        adjusted_preset(self.preset, **self.changes)  # refuses numbers that no preset can have
         return self
 
     @classmethod
