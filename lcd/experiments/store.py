@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import Field
 
 from lcd.experiments.run import TeacherScore
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.versions import versions
 from lcd.io.files import check_output_folder, checksum, flush, held, token
+from lcd.io.settings import AS_FLOAT, Count, NotNegative, Text, Whole, from_data, settings
 from lcd.io.untrusted import parse_csv, read_bytes, read_json
 
 FORMAT, UNCHECKED_FORMAT = "lcd.run/2", "lcd.run/1"
@@ -235,7 +236,7 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass(frozen=True)
+@settings(called="its {}")
 class _Record:
     """Validated content of a run's record.
 
@@ -249,12 +250,12 @@ class _Record:
         As in `StoredRun`.
     """
 
-    files: Mapping[str, str]
-    rows: int
-    seconds: float
-    threads: int
-    teacher: dict[str, Any] | None
-    divergences: int
+    files: dict[Text, Text]
+    rows: Whole
+    seconds: Annotated[NotNegative, AS_FLOAT]
+    threads: Count
+    teacher: dict[Text, Any] | None
+    divergences: Annotated[Whole, Field(ge=0)]
 
     @classmethod
     def read(cls, folder: Path, settings: RunSettings) -> _Record:
@@ -272,15 +273,14 @@ class _Record:
             raise ValueError(f"{RECORD} is not what was written")
         if RunSettings.from_dict(data["settings"]).identity != settings.identity:
             raise ValueError("it has other settings than its name says")
-        seconds, threads, teacher = float(data["seconds"]), int(data["machine"]["threads"]), data["teacher"]
-        if not (math.isfinite(seconds) and seconds >= 0 and threads >= 1):
-            raise ValueError(f"it cannot have taken {seconds} seconds with {threads} threads")
+        teacher = data["teacher"]
         if (teacher is not None) != settings.keep_best:
             raise ValueError(f"{RECORD} has {'a' if teacher else 'no'} teacher's scores")
         if teacher is not None:
-            TeacherScore(**teacher)
+            from_data(TeacherScore, teacher)
         files = data["files"] if data["format"] == FORMAT else {}
-        return cls(files, data["rows"], seconds, threads, teacher, int(data.get("divergences", 0)))
+        threads, divergences = data["machine"]["threads"], data.get("divergences", 0)
+        return cls(files, data["rows"], data["seconds"], threads, teacher, divergences)
 
     def content(self, folder: Path, name: str) -> bytes:
         """Content of one of the run's files.
