@@ -42,7 +42,7 @@ from lcd.studies.survey.survey import survey as survey_function
         (["diagnose", "maze", "--encoder", "impala:100000,100000"], ["100000,100000", "4,096"]),
         (["diagnose", "lcd/StarPilto-v0"], ["StarPilto", "did you mean starpilot"]),
         (["calibrate", "--seeds", "100000000"], ["--seeds", "100,000,000"]),
-        (["calibrate", "--values", ",".join(f"0.{n:04}" for n in range(200))], ["101 values or fewer"]),
+        (["calibrate", "--values", ",".join(f"0.{n:04}" for n in range(200))], ["at most 101"]),
         (["survey", "procgen-easy", "--workers", "10000000"], ["--workers", "1,024"]),
         (["watch", "maze", "--max-steps", "1000000000"], ["--max-steps", "20,000"]),
         (["watch", "maze", "--seed", "10000000000000"], ["--seed", "2,147,483,647"]),
