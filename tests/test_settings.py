@@ -122,8 +122,8 @@ class Outer:
         ({"rate": float("nan")}, "rate must be finite, not nan."),
         ({"rate": float("inf")}, "rate must be finite, not inf."),
         ({"rate": 10**400}, f"rate must be finite, not 1{'0' * 99}... (401 characters)."),
-        ({"factors": []}, "factors must have a length of at least 1, not 0."),
-        ({"factors": [1] * 9}, "factors must have a length of at most 3, not 9."),
+        ({"factors": []}, "factors must hold at least 1 of them, not 0."),
+        ({"factors": [1] * 9}, "factors must hold at most 3 of them, not 9."),
         # one of some
         ({"kind": "odd"}, "kind must be 'even' or 'geometric', not 'odd'."),
         ({"colour": "green"}, "Unknown colour 'green': choose one of red, blue."),

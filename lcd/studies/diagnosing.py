@@ -189,6 +189,7 @@ def prepare_diagnosis(
     runs = Store(path("store", store))
     if encoder is not None:
         encoder = import_encoder(encoder)
+    compared = texts("encoders", encoders)
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
     game_plan = plan_diagnosis(
         game,
@@ -210,7 +211,7 @@ def prepare_diagnosis(
             f"teacher_factor (--teacher-factor) sets how long a teacher of {game_plan.game} is trained: use it with "
             "train_teacher (--train-teacher)."
         )
-    others = tuple(import_encoder(name) for name in texts("encoders", encoders))
+    others = tuple(import_encoder(name) for name in compared)
     check_encoders(game_plan, others)
     prepared = PreparedDiagnosis(game_plan, preset, others, None, runs, device, workers, threads)
     if out is not None:
