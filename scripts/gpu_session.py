@@ -38,7 +38,7 @@ GRACE_SECONDS = 15.0
 DONE, FAILED, CUT_OFF = "done", "failed", "cut off"
 
 SMALL_PROBE = ("--encoders", "nature", "--preset", "smoke")
-SMALLEST_SURVEY = 'games = ["maze"]\npreset = "smoke"\nseeds = 1\nsteps = 1024\nevaluations = 1\n'
+SMALLEST_SURVEY = 'games = ["starpilot"]\npreset = "smoke"\nseeds = 1\nsteps = 1024\nevaluations = 1\n'
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,11 +14,10 @@ import gpu_session
 import pandas as pd
 import pytest
 from gpu_session import Step, session
+from in_process import InProcess
 from running import run_script
 
 from lcd.experiments.presets import PRESETS
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def python(name, code, **bounds):
@@ -88,7 +86,7 @@ def test_the_worth_of_a_session_comes_first(tmp_path):
 
 @pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
 def test_the_rehearsal_carries_out_every_step(tmp_path, monkeypatch):
-    """In this process, but for what the benchmark measures and for the workers of a plan."""
+    """In this process, but for what the benchmark measures."""
     from lcd.cli import main
 
     def carry_out(step, seconds, log):
@@ -102,6 +100,7 @@ def test_the_rehearsal_carries_out_every_step(tmp_path, monkeypatch):
         return gpu_session.FAILED if status else gpu_session.DONE
 
     monkeypatch.setattr(gpu_session, "carry_out", carry_out)
+    monkeypatch.setattr("lcd.experiments.processes.LocalProcesses", InProcess)
     monkeypatch.setattr(gpu_session, "SMALLEST_SURVEY", gpu_session.SMALLEST_SURVEY + "evaluation_episodes = 2\n")
     assert run_script(gpu_session, "--out", tmp_path, "--minutes", 60, "--rehearse") == 0
     record = json.loads((tmp_path / "session.json").read_text())
@@ -115,7 +114,7 @@ def test_the_rehearsal_carries_out_every_step(tmp_path, monkeypatch):
     assert curves.groupby("seed")["step"].apply(list).to_dict() == {0: [0, 1024], 1: [0, 1024]}
     (row,) = pd.read_csv(tmp_path / "benchmark-nature.csv").to_dict("records")
     assert row["gflops"] > 0
-    assert (tmp_path / "survey" / "maze" / "diagnosis.json").is_file()
+    assert (tmp_path / "survey" / "starpilot" / "diagnosis.json").is_file()
 
 
 def test_curves_of_the_devices_are_compared_over_seeds():
@@ -162,15 +161,13 @@ def test_a_gpus_contenders_are_peers_a_run_and_a_plan_for_each_encoder():
     assert benchmark.processes_and_threads(benchmark.Contender("agents", alone=False), options) == (4, 4)
 
 
-@pytest.mark.parametrize("script", [["benchmark.py", "--device", "cuda"], ["gpu_check.py", "probe"]])
-def test_without_a_gpu_one_sentence_says_so(script):
+@pytest.mark.parametrize(("script", "arguments"), [(benchmark, ["--device", "cuda"]), (gpu_check, ["probe"])])
+def test_without_a_gpu_one_sentence_says_so(script, arguments, capsys):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    ran = subprocess.run(
-        [sys.executable, SCRIPTS / script[0], *script[1:]], capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 2
-    assert ran.stderr.strip().endswith("there is no GPU that torch can use: choose cpu or auto.")
-    assert "Traceback" not in ran.stderr
+    assert run_script(script, *arguments) == 2
+    said = capsys.readouterr().err
+    assert said.strip().endswith("there is no GPU that torch can use: choose cpu or auto.")
+    assert "Traceback" not in said

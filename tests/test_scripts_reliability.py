@@ -9,11 +9,22 @@ import sys
 import damaged_files
 import interrupted_run
 import lockstep
+import numpy as np
 import pandas as pd
 import pytest
 import soak
+from gymnasium import spaces
 from running import run_script
 from soaking import flips, memory, surveys
+from synthetic_survey import diagnosis
+
+from lcd.agents import EncoderPolicy, save_policy
+from lcd.experiments.plan import Plan
+from lcd.experiments.store import Store
+from lcd.measurement.scores import LEVELS
+from lcd.studies.output import OutputFolder
+from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.tables import SurveyTables
 
 SURVEY_OF_PROCESSES = """
 import json, os, pathlib, sys, time
@@ -65,10 +76,39 @@ def test_killed_surveys_are_compared_with_an_undisturbed_one(tmp_path, monkeypat
     assert status == int(forgetful)
 
 
-@pytest.mark.costly()
+def finished_survey(place):
+    """What `lcd survey` leaves in a folder, of runs that nobody trained."""
+    place.folder.mkdir(parents=True)
+    (place.folder / "plan.toml").write_text(f"games = {list(place.games)}\n{surveys.SURVEY}")
+    (place.folder / "seconds.txt").write_text("1.0")
+    store, (game,) = Store(place.store), Survey.read(place.folder / "plan.toml").plan.games
+    for run in game.runs:
+        rows = [
+            (run.game, run.view, run.learning, run.seed, step, levels, episode, episode, 5.0, 100)
+            for step in run.evaluation.steps
+            for levels in LEVELS
+            for episode in range(4)
+        ]
+        names = ["game", "view", "learning", "seed", "step", "levels", "episode", "level_seed", "return", "length"]
+        shape, largest = ((64, 64), 64) if run.view == "semantic" else ((3, 64, 64), 255)
+        space = spaces.Box(0, largest, shape, np.uint8)
+        policy = EncoderPolicy(space, spaces.Discrete(15), lambda left: 0.0, "nature")
+        score = {"step": 1024, "training_return": 5.0, "unseen_return": 5.0, "episodes": 4}
+        teacher = score if run.keep_best else None
+        with store.workspace(run) as workspace:
+            save_policy(policy, workspace / "policy.safetensors", {"run": run.as_dict()})
+            if run.keep_best:
+                save_policy(policy, workspace / "teacher.safetensors", {"run": run.as_dict()})
+            store.finish(run, workspace, pd.DataFrame(rows, columns=names), 1.0, teacher, {"threads": 1})
+    found = diagnosis(game.game, 0.1, 0.2)
+    folder = OutputFolder(place.folder / "out" / game.game)
+    folder.claim(Plan((game,)))
+    folder.write(found)
+    SurveyTables.of([found]).write(place.folder / "tables")
+
+
 def test_flipped_bits_of_a_survey_are_refused_or_change_nothing(tmp_path, monkeypatch):
-    small = 'preset = "smoke"\nseeds = 1\nsteps = 1024\nevaluations = 1\nevaluation_episodes = 2\n'
-    monkeypatch.setattr(surveys, "SURVEY", small)
+    finished_survey(surveys.Place(tmp_path / "work" / "undisturbed", ("maze",)))
     asked = ["flips", "--games", "maze", "--workers", 1, "--work", tmp_path / "work", "--output", tmp_path / "soak.csv"]
     assert run_script(soak, *asked, "--flips", 30) == 0
     table = pd.read_csv(tmp_path / "soak.csv")

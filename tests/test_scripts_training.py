@@ -13,6 +13,7 @@ import interrupted_run
 import numpy as np
 import pandas as pd
 import pytest
+from in_process import InProcess
 from matplotlib.image import imread
 from running import run_script
 from tiny import TINY
@@ -27,6 +28,11 @@ STUDY = replace(
     inverse_temperatures=(1.0,),
     hyperparameters=TINY.hyperparameters,
 )
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    monkeypatch.setattr("lcd.experiments.processes.LocalProcesses", InProcess)
 
 
 def test_settings_of_committed_results_do_not_follow_the_presets(monkeypatch):
@@ -50,7 +56,7 @@ def test_learners_are_compared_by_returns_per_second(tmp_path, monkeypatch):
     rollout, rate, output = TINY.hyperparameters.rollout, 256.0, tmp_path / "encoders.csv"
     rates = pd.DataFrame([{"learner": "nature", "cell": "d", "device": "cpu", "steps_per_second": rate}])
     rates.to_csv(tmp_path / "encoders_rates.csv", index=False)
-    asked = ["encoders", "--games", "maze", "--only", "nature", "--cells", "d", "--seconds", 8 * rollout / rate]
+    asked = ["encoders", "--games", "starpilot", "--only", "nature", "--cells", "d", "--seconds", 8 * rollout / rate]
     asked += ["--workers", 1, "--device", "cpu", "--store", tmp_path / "store", "--output", output]
     assert run_script(compare_learners, *asked) == 0
     table = pd.read_csv(output)
@@ -64,7 +70,7 @@ def test_learners_are_compared_by_returns_per_second(tmp_path, monkeypatch):
     before = output.read_text()
     assert run_script(compare_learners, *asked) == 0
     assert output.read_text() == before
-    (run,) = (path for path in (tmp_path / "store").glob("maze-*"))
+    (run,) = (path for path in (tmp_path / "store").glob("starpilot-*"))
     assert "semantic-imitation-seed0" in run.name
 
 
@@ -98,7 +104,20 @@ def test_two_libraries_learn_the_same_number_of_steps(tmp_path, monkeypatch):
 def test_encoders_are_studied_game_by_game(tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_study, "PRESET", STUDY)
     monkeypatch.setattr(encoder_study, "ProcessPoolExecutor", lambda workers, _: ThreadPoolExecutor(workers))
-    asked = ["--games", "maze", "--encoders", "random", "--steps", 128, "--seeds", 2, "--frames", 4, "--attacked", 1]
+    asked = [
+        "--games",
+        "starpilot",
+        "--encoders",
+        "random",
+        "--steps",
+        128,
+        "--seeds",
+        2,
+        "--frames",
+        4,
+        "--attacked",
+        1,
+    ]
     asked += ["--workers", 1, "--store", tmp_path / "store", "--out", tmp_path / "out"]
     assert run_script(encoder_study, *asked) == 0
     runs = pd.read_csv(tmp_path / "out" / "runs.csv")
@@ -118,13 +137,13 @@ def test_the_effect_of_the_harmonizer_is_measured_by_its_weight(tmp_path, monkey
     monkeypatch.setattr(encoder_study, "PRESET", STUDY)
     for module in (harmonizer_weights, harmonization):
         monkeypatch.setattr(module, "FRAMES", 4)
-    asked = ["--games", "maze", "--steps", 128, "--seeds", 2, "--weights", 0.5, "--store", tmp_path / "store"]
+    asked = ["--games", "starpilot", "--steps", 128, "--seeds", 2, "--weights", 0.5, "--store", tmp_path / "store"]
     assert run_script(harmonizer_weights, *asked, "--output", tmp_path / "weights.csv") == 0
     table = pd.read_csv(tmp_path / "weights.csv")
     assert set(table["weight"]) == {0.5}
     assert set(table["measure"]) == {*harmonization.MEASURES, "loss", "peak"}
     assert table["change"].to_numpy() == pytest.approx((table["with"] - table["without"]).to_numpy(), abs=2e-6)
-    plain = list((tmp_path / "store").glob("maze-*"))
+    plain = list((tmp_path / "store").glob("starpilot-*"))
     assert len(plain) == 4
 
 
@@ -156,9 +175,14 @@ def test_an_interrupted_run_is_compared_with_an_undisturbed_one(monkeypatch, cap
         return Killed(folder, rollouts + 2 * (differs and "undisturbed" not in folder.name), deaths)
 
     monkeypatch.setattr(interrupted_run, "start", start)
-    settings = interrupted_run.settings
-    monkeypatch.setattr(interrupted_run, "settings", lambda rollouts: replace(
-        settings(rollouts), evaluation=replace(settings(rollouts).evaluation, num_envs=1, inverse_temperatures=(1.0,))
-    ))  # fmt: skip
+    settings, teacher = interrupted_run.settings, interrupted_run.shipped_teacher
+
+    def shorter(rollouts):  # episodes of starpilot end sooner than those of coinrun
+        run = settings(rollouts)
+        evaluation = replace(run.evaluation, num_envs=1, inverse_temperatures=(1.0,))
+        return replace(run, options=replace(run.options, game="starpilot"), evaluation=evaluation)
+
+    monkeypatch.setattr(interrupted_run, "settings", shorter)
+    monkeypatch.setattr(interrupted_run, "shipped_teacher", lambda game: teacher("starpilot"))
     assert run_script(interrupted_run, "--kills", 2, "--rollouts", 2) == int(differs)
     assert f"2 kills, 1 runs, {int(differs)} of them differ" in capsys.readouterr().out

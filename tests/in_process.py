@@ -1,0 +1,41 @@
+"""An executor that carries out runs in this process, one after the other: starting processes takes seconds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from lcd.experiments.executor import Report
+from lcd.experiments.run import teacher_of, train
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+
+
+class InProcess:
+    """In the place of `lcd.experiments.processes.LocalProcesses`."""
+
+    def __init__(self, store: Store, workers: int, threads: int, device: str) -> None:
+        self.store, self.device = store, device
+        self.reports: list[Report] = []
+
+    @property
+    def running(self) -> int:
+        return len(self.reports)
+
+    @property
+    def free(self) -> int:
+        return 1 - self.running
+
+    def start(self, run: RunSettings, teacher_file: Path | None) -> None:
+        with self.store.workspace(run) as workspace:
+            result = train(run, workspace, teacher=teacher_of(run, teacher_file), device=self.device)
+            score = None if result.teacher is None else asdict(result.teacher)
+            self.store.finish(run, workspace, result.episodes, result.seconds, score, {"threads": 1})
+        self.reports.append(Report(run, ended=True))
+
+    def wait(self) -> list[Report]:
+        reports, self.reports = self.reports, []
+        return reports
+
+    def end(self) -> None:
+        pass
