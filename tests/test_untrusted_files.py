@@ -8,6 +8,7 @@ import json
 import os
 import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from contextlib import contextmanager
@@ -188,7 +189,8 @@ def test_a_table_that_nobody_writes_is_refused(content, words):
 
 @pytest.mark.parametrize("value", ["9" * 400, "1e999", "zero", "", "1.5"])
 def test_a_value_of_another_type_is_refused(value):
-    with refused("table"):
+    with refused("table"), warnings.catch_warnings():
+        warnings.simplefilter("error")
         parse_csv(f"step,b\n{value},1\n".encode(), "it", dtype={"step": "int64"})
 
 

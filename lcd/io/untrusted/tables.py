@@ -55,7 +55,7 @@ def parse_csv(
     try:
         if _commas(content) > MOST_COLUMNS:
             raise ValueError(f"a line has more than {MOST_COLUMNS:,} values")
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # pandas refuses what it cannot cast
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of lines with more values than there are names
             # Without compression by the name's ending: nothing may grow while it is read.
             return pd.read_csv(
