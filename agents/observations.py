@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from gymnasium import spaces
 
-CHANNELS, LABELS = 3, 65
-"""Channels of a label map's image, and number of labels."""
+from lcd.io.limits import MOST_CHANNELS, MOST_LABELS
 
-MOST_CHANNELS = 64
-"""Of a frame: sixteen stacked frames of four channels."""
+CHANNELS, LABELS = 3, MOST_LABELS
+"""Channels of a label map's image, and number of labels."""
 
 _CHANNELS_FIRST = (
     "gymnasium.wrappers.TransformObservation(env, lambda frame: np.moveaxis(frame, -1, 0), space) brings them first"

@@ -1,4 +1,4 @@
-"""Procgen environments with twin views: the rendered frame and a perfect segmentation of the same state."""
+"""Games in two views of the same state, frames and a privileged one: Procgen, calibration games, and anybody's."""
 
 from lcd.envs.calibration.adaptors import register as _register_calibration
 from lcd.envs.family import GameFamily, GameOptions, families, family_of, find_game, make_vec_env

@@ -173,6 +173,10 @@ class GameFamily(Protocol):
         """
         ...
 
+    def has_expert(self, options: Any) -> bool:
+        """Whether an optimal policy is known, which `expert` makes."""
+        ...
+
     def expert(self, options: Any) -> Any | None:
         """An optimal policy with a method ``log_probabilities`` on label maps, where there is one."""
         ...
@@ -285,13 +289,6 @@ def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces
 def runs_others_code(options: GameOptions) -> bool:
     """Whether to make the game is to run code that its name leads to; a file never causes it, only its user."""
     return options.family not in ("procgen", "calibration")
-
-
-def num_labels(options: GameOptions) -> int:
-    """Labels of a game's label maps run from 0 up to, and without, this number."""
-    space = observation_space(options, "semantic")
-    assert isinstance(space, spaces.Box)
-    return int(space.high.max()) + 1
 
 
 def frame_shape(options: GameOptions) -> tuple[int, int]:

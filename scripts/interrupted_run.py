@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -88,12 +89,33 @@ def carry_out(folder: Path, rollouts: int) -> None:
         place.rename(folder / "done")
 
 
-def outcome(folder: Path) -> dict[str, Any]:
-    """What a finished run left, without times."""
+def outcome(folder: Path) -> dict[str, list[Any]]:
+    """What a finished run left, file by file and row by row, without times."""
     with (folder / "done" / "progress.csv").open(newline="") as file:
         log = [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
-    files = {name: (folder / "done" / name).read_bytes() for name in ("policy.safetensors", "episodes.csv")}
-    return {"log": log} | files
+    return {
+        "progress.csv": log,
+        "episodes.csv": (folder / "done" / "episodes.csv").read_text().splitlines(),
+        "policy.safetensors": [(folder / "done" / "policy.safetensors").read_bytes()],
+    }
+
+
+def difference(expected: dict[str, list[Any]], found: dict[str, list[Any]]) -> str:
+    """The first row of each file in which two outcomes differ, in words; empty where none does."""
+    parts = []
+    for name, rows in expected.items():
+        if rows == found[name]:
+            continue
+        pairs = zip_longest(rows, found[name])
+        row, (wanted, got) = next((row, pair) for row, pair in enumerate(pairs) if pair[0] != pair[1])
+        if isinstance(wanted, bytes):
+            parts.append(name)
+        elif isinstance(wanted, dict) and isinstance(got, dict):
+            columns = {key: (value, got.get(key)) for key, value in wanted.items() if value != got.get(key)}
+            parts.append(f"{name}, row {row}: {columns}")
+        else:
+            parts.append(f"{name}, row {row}: {wanted!r}, {got!r}")
+    return "; ".join(parts)
 
 
 def start(folder: Path, rollouts: int) -> subprocess.Popen[bytes]:
@@ -129,13 +151,14 @@ def rows(kills: int, seed: int, rollouts: int = ROLLOUTS) -> Iterator[dict[str, 
                     process.wait()
                     found["kills"] += 1
                 if process.returncode not in (0, -signal.SIGKILL):
-                    found["examples"].append((folder / "errors.txt").read_text()[-2000:])
+                    found["examples"].append(f"{folder.name} ended: {(folder / 'errors.txt').read_text()[-2000:]}")
                     break
             found["runs"] += 1
-            same = (folder / "done").exists() and outcome(folder) == expected
-            if not same:
+            if not (folder / "done").exists():
                 found["lost"] += 1
-                found["examples"].append(f"{folder.name} is not what the undisturbed run is")
+            elif different := difference(expected, outcome(folder)):
+                found["lost"] += 1
+                found["examples"].append(f"{folder.name} differs from the undisturbed run in {different}")
             yield found
 
 
@@ -151,10 +174,12 @@ def main() -> None:
         carry_out(options.child, options.rollouts)
         return
     found: dict[str, Any] = {}
+    reported = 0
     for found in rows(options.kills, options.seed, options.rollouts):
         print(f"{found['kills']} kills, {found['runs']} runs, {found['lost']} of them differ", flush=True)
-    for example in found.get("examples", []):
-        print(f"  LOST {example}")
+        for example in found["examples"][reported:]:
+            print(f"  LOST {example}", flush=True)
+        reported = len(found["examples"])
     sys.exit(int(bool(found.get("lost"))))
 
 

@@ -48,16 +48,16 @@ def resume(count: int, seed: int) -> Iterator[list[Row]]:
     """Kill a single run again and again; what it leaves must be what an undisturbed one does."""
     from interrupted_run import rows
 
-    examples: list[str] = []
+    reported = 0
     for found in rows(count, seed):
-        examples = found["examples"]
         say(f"resume: {found['kills']} of {count} kills, {found['runs']} runs finished, {found['lost']} of them differ")
+        for example in found["examples"][reported:]:
+            say(f"  LOST {example}")
+        reported = len(found["examples"])
         signals = Row("resume", "kills of a run", found["kills"], unchanged=found["kills"])
         runs = Row("resume", "runs that ended", found["runs"], lost=found["lost"])
         runs.unchanged = runs.tried - runs.lost
         yield [signals, runs]
-    for example in examples:
-        say(f"  LOST {example}")
 
 
 def files(count: int, seed: int) -> Iterator[list[Row]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -18,6 +16,7 @@ from lcd.agents.encoders.residual import Residual
 from lcd.agents.encoders.vectors import Mlp
 from lcd.io.limits import short
 from lcd.io.limits import text as checked_text
+from lcd.io.modules import import_named
 
 ENCODERS: dict[str, type[Encoder]] = {
     "nature": Nature,
@@ -92,11 +91,8 @@ def import_encoder(encoder: str | type[Encoder]) -> str:
     if architecture in ENCODERS or not names_a_class(architecture):
         return encoder
     module, _, name = architecture.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)  # at the end: it hides nothing
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        found = getattr(import_named(module), name, None)
     except ImportError as error:
         raise ValueError(f"The encoder {short(architecture)} cannot be found: {error}.") from error
     if not (isinstance(found, type) and issubclass(found, Encoder)):

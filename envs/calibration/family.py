@@ -14,6 +14,7 @@ from lcd.envs.calibration.expert import CourierExpert, TrackerExpert
 from lcd.envs.calibration.optimum import expected_returns
 from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.family import ActionClasses
+from lcd.envs.naming import own_name
 from lcd.measurement.scores import Normalisation
 
 TRACKED_THROUGHOUT = 1.0
@@ -29,8 +30,7 @@ class CalibrationFamily:
 
     def find(self, game: str) -> str | None:
         """Name of a game, from it or from its id in Gymnasium, in any case."""
-        asked = game.lower()
-        asked = asked.removeprefix("lcd/").removesuffix("-v0") if asked.startswith("lcd/") else asked
+        asked = own_name(game)
         return asked if asked in self.games else None
 
     def options(self, game: str, **settings: Any) -> CalibrationOptions:
@@ -90,6 +90,10 @@ class CalibrationFamily:
             return Normalisation(random_return(options.training_levels(0)), TRACKED_THROUGHOUT, source="measured")
         expected = expected_returns(options.factors)
         return Normalisation(expected.random, expected.best, source="computed")
+
+    def has_expert(self, options: CalibrationOptions) -> bool:
+        """Always."""
+        return True
 
     def expert(self, options: CalibrationOptions) -> CourierExpert | TrackerExpert:
         """The optimal policy."""

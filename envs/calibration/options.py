@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, field, fields, replace
+from dataclasses import asdict, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -104,17 +104,13 @@ class TrackerOptions(LevelRange):
     @property
     def label(self) -> str:
         """Name of the game with its settings, for names of runs."""
-        return "-".join([self.game, *(f"{name}{value}" for name, value in self._settings().items())])
+        usual = TrackerOptions()._settings()
+        changed = (f"{name}{value}" for name, value in self._settings().items() if value != usual[name])
+        return "-".join([self.game, *changed])
 
     def _settings(self) -> dict[str, Any]:
-        """What is not at its default, but for levels."""
-        unusual = {each.name: getattr(self, each.name) for each in fields(self)}
-        usual = {each.name: each.default for each in fields(self)}
-        return {
-            name: value
-            for name, value in unusual.items()
-            if value != usual[name] and name not in ("num_levels", "start_level")
-        }
+        """All but the levels."""
+        return {name: value for name, value in asdict(self).items() if name not in ("num_levels", "start_level")}
 
     def relevant_to(self, view: str, learner: str) -> TrackerOptions:
         """The same options: label maps have the shapes of objects, and distractors."""
@@ -122,6 +118,5 @@ class TrackerOptions(LevelRange):
 
     def as_record(self) -> dict[str, Any]:
         """Entries of a run's record: game, num_levels and dials, the settings of Tracker."""
-        settings = {each.name: getattr(self, each.name) for each in fields(self)}
-        del settings["num_levels"], settings["start_level"]
-        return {"game": self.game, "distribution_mode": "easy", "num_levels": self.num_levels, "dials": settings}
+        record = {"game": self.game, "distribution_mode": "easy", "num_levels": self.num_levels}
+        return record | {"dials": self._settings()}

@@ -33,7 +33,7 @@ class ExternalBatch:
     def __init__(self, options: ExternalOptions, num_envs: int, view: str = "pixels", seed: int = 0) -> None:
         self.options, self.view, self.num_envs = options, view, checked_num_envs(num_envs)
         self._generator = np.random.default_rng(seed)
-        self._games = [ExternalGame(options) for _ in range(num_envs)]
+        self._games = [ExternalGame(options, view) for _ in range(num_envs)]
         self._levels = np.zeros(num_envs, np.int64)
         self._now: list[dict[str, np.ndarray]] = [self._begun(index) for index in range(num_envs)]
 

@@ -12,7 +12,7 @@ from lcd.envs.external.game import spaces_of
 from lcd.envs.external.making import is_known, version_of
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import ActionClasses
-from lcd.io.limits import short
+from lcd.io.limits import MOST_LABELS, short
 from lcd.measurement.scores import Normalisation
 
 
@@ -71,7 +71,7 @@ class ExternalFamily:
         """All but label 0, and what is named as scenery."""
         scenery = ("unseen", "empty", "wall", "floor")
         names = self.label_names(options)
-        return frozenset(label for label in range(1, 65) if names.get(label, "") not in scenery)
+        return frozenset(label for label in range(1, MOST_LABELS) if names.get(label, "") not in scenery)
 
     def appearances(self, options: ExternalOptions) -> Mapping[str, ExternalOptions]:
         """None are known."""
@@ -84,6 +84,10 @@ class ExternalFamily:
     def normalisation(self, options: ExternalOptions) -> Normalisation | None:
         """None: nothing is published of it."""
         return None
+
+    def has_expert(self, options: ExternalOptions) -> bool:
+        """Never."""
+        return False
 
     def expert(self, options: ExternalOptions) -> None:
         """None: no optimal policy is known."""

@@ -15,10 +15,7 @@ from lcd.envs.external.making import UnknownGame, make_game
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import Source, with_privileged_view
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC
-from lcd.io.limits import short
-
-NUM_LABELS = 65
-"""Labels that encoders take, see `lcd.agents.observations`."""
+from lcd.io.limits import MOST_LABELS, short
 
 MOST_ACTIONS = 1_024
 """Largest number of combinations that actions of several parts may have."""
@@ -109,6 +106,8 @@ class ExternalGame:
     ----------
     options
         The game.
+    view
+        The view that is read, ``"pixels"`` or ``"semantic"``, or ``"both"`` where the game has both.
 
     Raises
     ------
@@ -118,8 +117,8 @@ class ExternalGame:
         If its observations are no images, or its actions are not taken.
     """
 
-    def __init__(self, options: ExternalOptions) -> None:
-        self.options = options
+    def __init__(self, options: ExternalOptions, view: str = BOTH) -> None:
+        self.options, self.view = options, view
         self.env, self.source = with_privileged_view(make_game(options), options)
         self._read, shape = image_reader(self.env.observation_space, options.image_key)
         self.frame_shape = shape
@@ -133,8 +132,10 @@ class ExternalGame:
 
     def _views(self, observation: Any) -> dict[str, np.ndarray]:
         try:
-            views: dict[str, np.ndarray] = {PIXELS.name: self._read(observation)}
-            if self.source is not None:
+            views: dict[str, np.ndarray] = {}
+            if self.view in (PIXELS.name, BOTH):
+                views[PIXELS.name] = self._read(observation)
+            if self.view in (SEMANTIC.name, BOTH) and self.source is not None:
                 views[SEMANTIC.name] = self._privileged(self.source)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise self._fault("gives observations that cannot be read", error) from error
@@ -142,7 +143,7 @@ class ExternalGame:
 
     def _privileged(self, source: Source) -> np.ndarray:
         found = source.read()
-        return label_map(found, self.frame_shape[:2], NUM_LABELS) if source.kind == "label map" else vector(found)
+        return label_map(found, self.frame_shape[:2], MOST_LABELS) if source.kind == "label map" else vector(found)
 
     def begin(self, level: int) -> dict[str, np.ndarray]:
         """Begin an episode in a level, and give the views of its first state.
@@ -184,7 +185,7 @@ class ExternalGame:
         if self.source is not None:
             shape = self.begin(0)[SEMANTIC.name].shape
             if self.source.kind == "label map":
-                views[SEMANTIC.name] = spaces.Box(0, NUM_LABELS - 1, shape, np.uint8)
+                views[SEMANTIC.name] = spaces.Box(0, MOST_LABELS - 1, shape, np.uint8)
                 names = dict(self.source.names)
             else:
                 views[SEMANTIC.name] = spaces.Box(-np.inf, np.inf, shape, np.float32)

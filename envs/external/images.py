@@ -9,9 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from lcd.io.limits import short
-
-MOST_CHANNELS = 64
+from lcd.io.limits import MOST_CHANNELS, short
 
 Reader = Callable[[Any], NDArray[np.uint8]]
 """From an observation to an image of bytes."""

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import packages_distributions, version
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 
 from lcd.envs.external.options import ExternalOptions
 from lcd.io.limits import short
+from lcd.io.modules import import_named
 
 PACKAGES = {"ALE": ("ale_py", "atari"), "MiniGrid": ("minigrid", "minigrid"), "Crafter": ("crafter", "crafter")}
 """Modules that register games, and the extras that install them, by how the ids begin."""
@@ -23,21 +23,12 @@ PACKAGES = {"ALE": ("ale_py", "atari"), "MiniGrid": ("minigrid", "minigrid"), "C
 CRAFTER = "Crafter"
 """The name of Crafter's game, which registers none with Gymnasium."""
 
-ATARI, PLAIN = "atari", "plain"
-"""Wrappers of a game: those usual for Atari, or none."""
+ATARI = "atari"
+"""Name of the wrappers that are usual for Atari."""
 
 
 class UnknownGame(ValueError):
     """A game cannot be made: it is not registered, or making it fails."""
-
-
-@cache
-def _importing(module: str) -> None:
-    """Import a module, from the working directory too, as ``python`` would find it there."""
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)  # at the end: it hides nothing
-    importlib.import_module(module)
 
 
 def is_known(game: str) -> bool:
@@ -58,13 +49,13 @@ def _maker(game: str) -> Callable[..., gymnasium.Env]:
     module, colon, name = game.partition(":")
     if colon:
         try:
-            _importing(module)
+            imported = import_named(module)
         except ImportError as error:
             raise UnknownGame(
                 f"The game {short(game)} cannot be found: {error}. Install its package, or start from the folder of "
                 "its module."
             ) from error
-        made = getattr(sys.modules[module], name, None)
+        made = getattr(imported, name, None)
         if made is not None:
             if not callable(made):
                 raise UnknownGame(f"{name} in {module} is no class or function that makes a game.")
@@ -158,10 +149,10 @@ def resolved(name: str) -> Callable[..., Any]:
     """
     module, _, attribute = name.partition(":")
     try:
-        _importing(module)
+        imported = import_named(module)
     except ImportError as error:
         raise UnknownGame(f"{short(name)} cannot be found: {error}.") from error
-    found = getattr(sys.modules[module], attribute, None)
+    found = getattr(imported, attribute, None)
     if not callable(found):
         raise UnknownGame(f"There is no class or function {attribute!r} in the module {module}: check its name.")
     return found

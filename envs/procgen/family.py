@@ -9,6 +9,7 @@ from typing import Any
 from gymnasium import spaces
 
 from lcd.envs.family import ActionClasses
+from lcd.envs.naming import own_name
 from lcd.envs.procgen.actions import action_classes
 from lcd.envs.procgen.adaptors import ProcgenVecEnv
 from lcd.envs.procgen.batch import ACTION_SPACE, observation_space
@@ -35,8 +36,7 @@ class ProcgenFamily:
 
     def find(self, game: str) -> str | None:
         """Procgen's name of a game, from that name, Gymnasium's title or its id, in any case."""
-        asked = game.lower()
-        asked = asked.removeprefix("lcd/").removesuffix("-v0") if asked.startswith("lcd/") else asked
+        asked = own_name(game)
         return asked if asked in GAMES else None
 
     def options(
@@ -116,6 +116,10 @@ class ProcgenFamily:
                 "easy or hard, or give the returns that count as 0 and 1 (random, best)."
             )
         return Normalisation(*constants, source="published")
+
+    def has_expert(self, options: ProcgenOptions) -> bool:
+        """Never."""
+        return False
 
     def expert(self, options: ProcgenOptions) -> None:
         """None: no optimal policy is known."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from lcd.envs.naming import own_name
 from lcd.io.limits import short, text
 
 ACTION_KEYS: tuple[tuple[str, ...], ...] = (
@@ -325,8 +326,7 @@ def get_game(name: str) -> Game:
     ValueError
         If there is no such game; the message suggests the nearest names.
     """
-    asked = text("A game", name).lower()
-    asked = asked.removeprefix("lcd/").removesuffix("-v0") if asked.startswith("lcd/") else asked
+    asked = own_name(text("A game", name))
     game = GAMES.get(asked)
     if game is None:
         near = difflib.get_close_matches(asked[:100], GAMES, n=3, cutoff=0.5)

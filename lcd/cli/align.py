@@ -10,10 +10,9 @@ from rich.table import Table
 
 from lcd.cli.arguments import AskHubs, Device, names, number
 from lcd.cli.console import plain_console
-from lcd.io.limits import LARGEST_SEED
+from lcd.io.limits import LARGEST_SEED, MOST_IMAGES
 
 PRIVILEGED = "privileged"
-MOST_IMAGES = 100_000
 
 
 def command(

@@ -104,11 +104,6 @@ class GamePlan:
     random: float | None = None
 
     @property
-    def label(self) -> str:
-        """Name of the game with its appearance, as a file can have it."""
-        return max((run.options.label for run in self.cells), key=len)
-
-    @property
     def constants(self) -> dict[str, Any]:
         """The normalisation constants as plain data, as far as they are known."""
         if self.normalisation is None:
@@ -317,7 +312,7 @@ def plan_game(
     making = None
     if teacher is not None:
         identity = teacher.checksum
-    elif not train_teacher and family.expert(options) is not None:
+    elif not train_teacher and family.has_expert(options):
         identity = EXPERT
     else:
         longer = _continued(base.evaluation, preset.teacher_factor)

@@ -237,7 +237,7 @@ class RunSettings:
         """Check that a learner has a teacher exactly if it needs one."""
         if (self.teacher is None) == get_learner(self.learning).needs_teacher:
             raise ValueError(f"Imitation needs a teacher, and nothing else has one: not {self.learning!r}.")
-        if self.teacher == EXPERT and family_of(self.options).expert(self.options) is None:
+        if self.teacher == EXPERT and not family_of(self.options).has_expert(self.options):
             raise ValueError(f"No optimal policy is known for {self.game}, so that {EXPERT!r} cannot be its teacher.")
 
     def _check_schedule(self) -> None:

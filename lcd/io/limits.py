@@ -24,6 +24,15 @@ MOST_FACTOR = 100
 MOST_GAMES_AT_ONCE = 2**16
 """Games that step together, and so episodes of an evaluation: each takes about a megabyte."""
 
+MOST_LABELS = 65
+"""Labels of label maps run from 0 up to, and without, this number: encoders have a code for as many."""
+
+MOST_CHANNELS = 64
+"""Of a frame: sixteen stacked frames of four channels."""
+
+MOST_IMAGES = 100_000
+"""Images whose importance maps are measured together."""
+
 MOST_WORKERS = 1_024
 """Worker processes, and threads of each."""
 

@@ -39,7 +39,7 @@ SENTENCES = {
     "is_instance_of": "{name} must be {class}, not {given}.",
     "path_type": "{name} must be a path, not {given}.",
 }
-"""Sentences by pydantic's types of error; any other one is told in pydantic's words."""
+"""Sentences by pydantic's types of error; any other one is in pydantic's words."""
 
 OF_THE_CALL = ("missing", "multiple_argument_values", "unexpected_positional_argument")
 """Types of error that are not about a value."""
@@ -129,8 +129,8 @@ def _described(hint: Any) -> str | None:
     """What a type allows in words, where its ``Field`` has a description."""
     members = (hint, *get_args(hint)) if get_origin(hint) in (Union, UnionType) else (hint,)
     metadata = [each for member in members for each in getattr(member, "__metadata__", ())]
-    told = (each.description for each in reversed(metadata) if isinstance(each, FieldInfo))
-    return next((words for words in told if words), None)
+    words = (each.description for each in reversed(metadata) if isinstance(each, FieldInfo))
+    return next((each for each in words if each), None)
 
 
 def _within(hint: Any) -> Iterator[Any]:

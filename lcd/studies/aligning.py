@@ -23,11 +23,10 @@ from lcd.envs.family import frame_shape, game_options, runs_others_code
 from lcd.experiments.execution import resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
-from lcd.io.limits import LARGEST_SEED, path, texts, whole_number
+from lcd.io.limits import LARGEST_SEED, MOST_IMAGES, path, texts, whole_number
 
 PRIVILEGED = "privileged"
 SOURCES = ("human", PRIVILEGED)
-MOST_IMAGES = 100_000
 TRAINING_LEVELS = 200
 """Levels that a policy whose card names only its game is taken to have trained on."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lcd.agents import Encoder, import_encoder
+from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute, resolve_device
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
@@ -70,8 +71,8 @@ class PreparedDiagnosis:
 
     @property
     def label(self) -> str:
-        """Name of the game with its appearance."""
-        return self.game_plan.label
+        """Name of the game with its appearance, which learners from pixels depend on."""
+        return next(run.options.label for run in self.game_plan.cells if run.view == PIXELS.name)
 
     @property
     def out(self) -> Path | None:

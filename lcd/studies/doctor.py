@@ -1,4 +1,4 @@
-"""Examination of a game before it is diagnosed: what works, what is missing, and what would go wrong hours later."""
+"""A check of a game before it is diagnosed: what works, what is missing, and what would go wrong hours later."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
@@ -26,7 +26,6 @@ from lcd.envs.views import BOTH
 Status = Literal["ok", "note", "problem"]
 
 STEPS, NUM_ENVS, LEVELS = 400, 4, 8
-LONGEST_EPISODE = 27_000
 SILENCE = 60.0
 """Seconds without a finding after which the game is taken to hang."""
 
@@ -74,7 +73,7 @@ def examine(
     Returns
     -------
     list of Finding
-        In the order of the examination, which ends at what makes the rest impossible.
+        In the order of the checks, which end at what makes the rest impossible.
 
     Raises
     ------
@@ -122,12 +121,12 @@ def _child(out: Connection, options: GameOptions, encoder: str) -> None:
 def examined_here(options: GameOptions, encoder: str) -> Iterator[Finding]:
     """The findings of `examine`, in this process."""
     try:
-        yield from _examination(options, encoder)
+        yield from _checks(options, encoder)
     except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
         yield Finding("fails", "problem", " ".join(str(error).split())[:400] or type(error).__name__)
 
 
-def _examination(options: GameOptions, encoder: str) -> Iterator[Finding]:
+def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
     began = time.perf_counter()
     frames = observation_space(options, "pixels")
     yield Finding("game", "ok", f"{options.game} is made in {time.perf_counter() - began:.1f} s.")
@@ -291,8 +290,6 @@ def _levels(options: GameOptions) -> Finding:
 
 def _only(options: Any, level: int) -> GameOptions:
     """The game in a single level."""
-    from dataclasses import replace
-
     return replace(options, start_level=level, num_levels=1)
 
 

@@ -32,7 +32,7 @@ from lcd.measurement.intervals import (
     seed_variances,
     squared_errors,
 )
-from lcd.measurement.scores import CELLS, PRIMARY, cell_scores, check_episodes, played_by
+from lcd.measurement.scores import CELLS, PRIMARY, Normalisation, cell_scores, check_episodes, played_by
 from lcd.pretraining.objectives import OBJECTIVES
 from lcd.studies.pipeline import normalisation_of
 
@@ -245,9 +245,10 @@ def run_ablation(
         If a run failed; the same call resumes from the finished ones.
     """
     execute(ablation.as_plan(), store, workers=workers, threads=threads, device=device, listener=listener)
-    diagnosed = _scores(ablation.plan, store, ablation.plan.cells)
+    constants = normalisation_of(ablation.plan, store)
+    diagnosed = _scores(ablation.plan, store, ablation.plan.cells, constants)
     others = {
-        name: _scores(ablation.plan, store, ablation.runs_with(encoder), diagnosed=False)
+        name: _scores(ablation.plan, store, ablation.runs_with(encoder), constants, diagnosed=False)
         for name, encoder in ablation.encoders.items()
     }
     table = ablation_table(diagnosed, others)
@@ -267,14 +268,16 @@ def _is_privileged(encoder: str) -> bool:
     return privileged or card.get("objective") == "segmentation"
 
 
-def _scores(plan: GamePlan, store: Store, runs: Sequence[RunSettings], *, diagnosed: bool = True) -> pd.DataFrame:
+def _scores(
+    plan: GamePlan, store: Store, runs: Sequence[RunSettings], constants: Normalisation, *, diagnosed: bool = True
+) -> pd.DataFrame:
     tables = [store.load(run).episodes for run in runs]
     if diagnosed and plan.teacher_run is not None:
         made = store.load(plan.teacher_run).episodes
         tables.append(made[made["step"] <= plan.budget])
     episodes = played_by(pd.concat(tables, ignore_index=True))
     checked = check_episodes(episodes, game=plan.game, budget=plan.budget) if diagnosed else episodes
-    return cell_scores(checked, normalisation_of(plan, store), plan.budget)
+    return cell_scores(checked, constants, plan.budget)
 
 
 def ablation_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
