@@ -85,7 +85,8 @@ def log_of(folder: Path) -> pd.DataFrame:
 )
 def test_a_stopped_run_equals_one_that_never_was(settings: RunSettings, tmp_path: Path) -> None:
     whole = trained(settings, tmp_path / "whole", ())
-    stops = (2 * ROLLOUT, 4 * ROLLOUT) if settings.learning == "rl" else (4 * ROLLOUT,)
+    # Twice in the same place: then a checkpoint is taken before anything was done.
+    stops = (2 * ROLLOUT, 2 * ROLLOUT, 4 * ROLLOUT) if settings.learning == "rl" else (4 * ROLLOUT,)
     parts = trained(settings, tmp_path / "parts", stops)
     last = tmp_path / "parts" / str(len(stops))
     pd.testing.assert_frame_equal(whole.episodes, parts.episodes, check_exact=True)

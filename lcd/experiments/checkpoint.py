@@ -280,6 +280,7 @@ def _restore_log(model: PPO, state: State) -> None:
     for output in model.logger.output_formats:
         if isinstance(output, CSVOutputFormat):
             output.file.write(text)
+            output.file.flush()  # the next checkpoint reads it, perhaps before the next row is written
             output.keys = text.split("\n", 1)[0].split(",") if text else []
 
 
