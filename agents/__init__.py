@@ -6,6 +6,7 @@ from lcd.agents.encoders.pretrained import BACKBONES, Backbone
 from lcd.agents.encoders.registry import ENCODERS, EncoderName, import_encoder, parse_encoder, register_encoder
 from lcd.agents.encoders.weights import load_weights, read_card, save_backbone
 from lcd.agents.evaluation import Episodes, evaluate
+from lcd.agents.foreign_teachers import as_teacher, load_model
 from lcd.agents.imitation import DAgger, TaughtVecEnv
 from lcd.agents.policy import EncoderPolicy
 from lcd.agents.policy_file import PolicyFileError, load_policy, save_policy
@@ -30,8 +31,10 @@ __all__ = [
     "TaughtVecEnv",
     "Teacher",
     "TrainingDiverged",
+    "as_teacher",
     "evaluate",
     "import_encoder",
+    "load_model",
     "load_policy",
     "load_weights",
     "parse_encoder",

@@ -11,10 +11,13 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
 
 from lcd.agents.acting import Chances
 from lcd.agents.policy import EncoderPolicy
 from lcd.agents.raw_rewards import RawRewards, raw_rewards
+from lcd.agents.rollout import channels_first
+from lcd.agents.teacher import Teacher, check_can_teach, checked_labels
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ use (Machado et al., 2018, arXiv:1709.06009)."""
 
 @torch.no_grad()
 def evaluate(
-    policy: ActorCriticPolicy,
+    policy: ActorCriticPolicy | Teacher,
     env: VecEnv,
     episodes_per_env: int = 1,
     seed: int = 0,
@@ -63,7 +66,7 @@ def evaluate(
     Parameters
     ----------
     policy
-        The policy, which is not changed; the random generators of training are not used.
+        The policy, or a teacher, which is not changed; the random generators of training are not used.
     env
         Environment; it is seeded and reset, and one that finishes early waits for the others.
     episodes_per_env
@@ -92,15 +95,20 @@ def evaluate(
             raise ValueError(f"{name} must be at least 1, not {value}.")
     if not 0 < inverse_temperature < math.inf:
         raise ValueError(f"inverse_temperature must be a number above 0, not {inverse_temperature}.")
-    _check_spaces(policy, env)
-    training = policy.training
-    policy.set_training_mode(False)
+    if isinstance(policy, ActorCriticPolicy):
+        _check_spaces(policy, env)
+    else:
+        check_can_teach(policy)
+    training = isinstance(policy, nn.Module) and policy.training
     try:
+        if isinstance(policy, nn.Module):
+            policy.eval()
         with raw_rewards(env) as paid:
             shape = (env.num_envs, episodes_per_env)
             return _play(policy, env, paid, shape, seed, deterministic, max_episode_steps, inverse_temperature)
     finally:
-        policy.set_training_mode(training)
+        if isinstance(policy, nn.Module):
+            policy.train(training)
 
 
 def _check_spaces(policy: ActorCriticPolicy, env: VecEnv) -> None:
@@ -122,7 +130,7 @@ def _check_spaces(policy: ActorCriticPolicy, env: VecEnv) -> None:
 
 
 def _play(
-    policy: ActorCriticPolicy,
+    policy: ActorCriticPolicy | Teacher,
     env: VecEnv,
     paid: RawRewards,
     shape: tuple[int, int],
@@ -133,8 +141,10 @@ def _play(
 ) -> Episodes:
     if isinstance(policy, EncoderPolicy) and policy.device.type == "cuda":
         chances_of, drawn_on = _chances_of_all(policy, inverse_temperature), torch.device("cpu")
-    else:
+    elif isinstance(policy, ActorCriticPolicy):
         chances_of, drawn_on = _chances_of_some(policy, inverse_temperature), policy.device
+    else:
+        chances_of, drawn_on = _chances_of_a_teacher(policy, env, inverse_temperature), torch.device("cpu")
     generator = torch.Generator(drawn_on).manual_seed(seed)
     returns, lengths, level_seeds = np.zeros(shape), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
     episode = np.zeros(env.num_envs, np.int64)
@@ -180,6 +190,18 @@ def _chances_of_some(policy: ActorCriticPolicy, inverse_temperature: float) -> C
         visible, _ = policy.obs_to_tensor(observations[playing])
         assert isinstance(visible, torch.Tensor)
         return _chances(policy, visible, inverse_temperature)
+
+    return chances_of
+
+
+def _chances_of_a_teacher(teacher: Teacher, env: VecEnv, inverse_temperature: float) -> ChancesOf:
+    """Pass only the games that are still playing; its labels are checked."""
+    assert isinstance(env.action_space, spaces.Discrete)
+    actions = int(env.action_space.n)
+
+    def chances_of(observations: np.ndarray, playing: np.ndarray) -> torch.Tensor:
+        labels = checked_labels(teacher, channels_first(torch.as_tensor(observations[playing])), actions)
+        return torch.softmax(labels.cpu() * inverse_temperature, dim=1)
 
     return chances_of
 

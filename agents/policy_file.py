@@ -16,16 +16,13 @@ from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder, needs
 from lcd.agents.encoders.registry import EncoderName, import_encoder, names_a_class, parse_encoder
 from lcd.agents.encoders.weights import check_sealed, checked_card, not_finite, write_tensors
 from lcd.agents.policy import EncoderPolicy
-from lcd.io.limits import short, whole_number
+from lcd.io.limits import LARGEST_SIDE, MOST_ACTIONS, short, whole_number
 from lcd.io.untrusted import UnreadableFileError, check_file, in_short, parse_json, read_safetensors
 
 FORMAT = "lcd-policy-1"
 
 LARGEST = 4 * 2**30
 """Largest size of a policy file, in bytes."""
-
-LARGEST_SIDE, MOST_ACTIONS = 1_024, 10_000
-"""Largest side of an observation in pixels, and largest number of actions."""
 
 LARGEST_WEIGHT = 1e6
 """Largest absolute weight that is not taken for damage."""

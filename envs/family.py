@@ -17,8 +17,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
-from lcd.envs.vec_env import GameVecEnv
-from lcd.envs.views import BOTH, ViewVecEnv, drawn_for, get_view
+from lcd.envs.views import BOTH, NoSuchView, ViewVecEnv, drawn_for, get_view
 from lcd.io.limits import short, text
 from lcd.measurement.scores import Normalisation
 
@@ -131,7 +130,7 @@ class GameFamily(Protocol):
         """
         ...
 
-    def vec_env(self, options: Any, num_envs: int, view: str, seed: int = 0, num_threads: int = 0) -> GameVecEnv:
+    def vec_env(self, options: Any, num_envs: int, view: str, seed: int = 0, num_threads: int = 0) -> VecEnv:
         """A batch of games for Stable-Baselines3, in a view that they draw or in ``"both"``."""
         ...
 
@@ -239,7 +238,10 @@ def options_from_record(record: Mapping[str, Any]) -> tuple[GameOptions, set[str
     ValueError
         If there is no such game, or an entry is impossible.
     """
-    family, _ = find_game(record["game"])
+    named = record.get("family")
+    if named is not None and (not isinstance(named, str) or named not in families()):
+        raise ValueError(f"Unknown family of games {short(named)}: choose one of {', '.join(families())}.")
+    family = find_game(record["game"])[0] if named is None else families()[named]
     return family.from_record(record)
 
 
@@ -276,6 +278,17 @@ def make_vec_env(
 def observation_space(options: GameOptions, view: str) -> spaces.Space:
     """Space of one game's observation in a view, or in ``"both"``, as `make_vec_env` shows it."""
     return family_of(options).observation_space(options, BOTH if view == BOTH else get_view(view).drawn_as)
+
+
+def has_view(options: GameOptions, view: str) -> bool:
+    """Whether a game can be shown in a view."""
+    if get_view(view).drawn_as not in family_of(options).views:
+        return False
+    try:
+        observation_space(options, view)
+    except NoSuchView:
+        return False
+    return True
 
 
 def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces.Discrete]:

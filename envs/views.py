@@ -39,7 +39,9 @@ class View:
     base
         Name of the view that it is made from, None for one that the game draws.
     transform
-        Makes a batch of it from a batch of the base, of the same shape and type.
+        Makes a batch of it from a batch of the base.
+    space
+        Of one observation; None where it is that of the base.
     """
 
     name: str
@@ -48,6 +50,7 @@ class View:
     shows_appearance: bool = True
     base: str | None = None
     transform: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    space: spaces.Space | None = None
 
     @property
     def drawn_as(self) -> str:
@@ -131,6 +134,10 @@ def drawn_for(views: Sequence[str]) -> str:
     return drawn.pop() if len(drawn) == 1 else BOTH
 
 
+class NoSuchView(ValueError):
+    """A game cannot be shown in a view."""
+
+
 class ViewVecEnv(VecEnvWrapper):
     """Shows a vector environment in one view, or in a dictionary of several.
 
@@ -139,16 +146,19 @@ class ViewVecEnv(VecEnvWrapper):
     venv
         Environment that draws what `drawn_for` says.
     views
-        Names of the views.
+        The views, or their names.
     as_dict
         Whether observations are a dictionary by view, which several always are.
     """
 
-    def __init__(self, venv: VecEnv, views: Sequence[str], as_dict: bool = False) -> None:
-        self._views = [get_view(name) for name in views]
+    def __init__(self, venv: VecEnv, views: Sequence[str | View], as_dict: bool = False) -> None:
+        self._views = [view if isinstance(view, View) else get_view(view) for view in views]
         self._as_dict = as_dict or len(views) > 1
         drawn = venv.observation_space
-        shown = {view.name: drawn[view.drawn_as] if isinstance(drawn, spaces.Dict) else drawn for view in self._views}
+        shown = {
+            view.name: view.space or (drawn[view.drawn_as] if isinstance(drawn, spaces.Dict) else drawn)
+            for view in self._views
+        }
         super().__init__(venv, spaces.Dict(shown) if self._as_dict else shown[self._views[0].name])
 
     def _show(self, drawn: Any) -> Any:

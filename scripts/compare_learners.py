@@ -33,7 +33,8 @@ from lcd.cli.display import PlanDisplay
 from lcd.envs import family_of
 from lcd.envs.family import game_options
 from lcd.experiments.execution import execute, resolve_device
-from lcd.experiments.plan import GamePlan, GivenTeacher, Plan
+from lcd.experiments.given_teacher import GivenTeacher
+from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.presets import PRESETS
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.experiments.store import Store

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
+from lcd.experiments.encoded_view import locate
 from lcd.experiments.executor import Report
 from lcd.experiments.run import teacher_of, train
 from lcd.experiments.settings import RunSettings
@@ -26,9 +28,10 @@ class InProcess:
     def free(self) -> int:
         return 1 - self.running
 
-    def start(self, run: RunSettings, teacher_file: Path | None) -> None:
+    def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
+        locate(weights)
         with self.store.workspace(run) as workspace:
-            result = train(run, workspace, teacher=teacher_of(run, teacher_file), device=self.device)
+            result = train(run, workspace, teacher=teacher_of(run, weights.get(run.teacher or "")), device=self.device)
             score = None if result.teacher is None else asdict(result.teacher)
             self.store.finish(run, workspace, result.episodes, result.seconds, score, {"threads": 1})
         self.reports.append(Report(run, ended=True))

@@ -15,7 +15,8 @@ from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv, load_policy, sa
 from lcd.agents.teacher import distributions
 from lcd.envs import ProcgenOptions
 from lcd.envs.procgen.batch import ACTION_SPACE, observation_space
-from lcd.experiments.plan import GivenTeacher, plan_game
+from lcd.experiments.given_teacher import GivenTeacher
+from lcd.experiments.plan import plan_game
 from lcd.experiments.run import teacher_of
 from lcd.io.files import checksum
 from lcd.pretraining.frames import collect_frames

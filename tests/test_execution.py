@@ -122,8 +122,8 @@ class Elsewhere:
     def free(self):
         return 2 - self.running
 
-    def start(self, run, teacher_file):
-        assert teacher_file is None or teacher_file.is_file()
+    def start(self, run, weights):
+        assert set(weights) == set(run.needs) and all(file.is_file() for file in weights.values())
         self.begun.append(run.name)
         if any(word in run.name for word in self.failing):
             self.reports.append(Report(run, ended=True, failure=f"The machine of {run.name} is on fire."))
@@ -166,7 +166,7 @@ def test_runs_that_fail_are_told_at_the_end_and_tried_again(finished, game_plan,
 
 def test_without_a_teacher_nobody_imitates(finished, game_plan, tmp_path):
     store = Store(tmp_path)
-    with pytest.raises(RunFailed, match="has no teacher") as caught:
+    with pytest.raises(RunFailed, match="cannot begin, for") as caught:
         execute(Plan((game_plan,)), store, executor=Elsewhere(finished[0], store, ("-teacher-",)))
     imitating = [run.name for run in game_plan.cells if run.learning == "imitation"]
     assert sorted(caught.value.failures) == sorted([game_plan.teacher_run.name, *imitating])

@@ -224,11 +224,6 @@ def test_an_episode_without_end_is_found_before_anything_trains(monkeypatch):
         random_return(game_options("own_games:Broken", env_kwargs={"how": "endless", "limit": 10**9}))
 
 
-def test_a_game_without_a_privileged_view_is_refused_before_anything_trains():
-    with pytest.raises(ValueError, match="no privileged view: give it a method label_map, or name one with --semantic"):
-        plan_game("own_games:Hidden", TINY)
-
-
 def test_identities_tell_games_and_settings_apart():
     options = game_options(GRID)
     run = plan_game(options, TINY).cells[0]

@@ -9,7 +9,8 @@ from tiny import GAME, TINY
 
 from lcd.agents import load_policy, save_policy
 from lcd.experiments.execution import RunFailed, execute
-from lcd.experiments.plan import GivenTeacher, Plan, plan_game
+from lcd.experiments.given_teacher import GivenTeacher
+from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.store import Store
 from lcd.studies.pipeline import _evaluate_given, plan_diagnosis
 

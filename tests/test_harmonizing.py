@@ -17,8 +17,9 @@ from lcd.alignment.agreement import agreement
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
+from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO, Harmonizer
-from lcd.experiments.plan import GivenTeacher, plan_game
+from lcd.experiments.plan import plan_game
 from lcd.experiments.run import learner, teacher_of, train
 from lcd.experiments.settings import RunSettings
 

@@ -13,7 +13,8 @@ from tiny import TINY
 
 from lcd.cli.display import estimate_table
 from lcd.envs.family import game_options
-from lcd.experiments.plan import GivenTeacher, Plan, evaluated_steps, plan_game
+from lcd.experiments.given_teacher import GivenTeacher
+from lcd.experiments.plan import Plan, evaluated_steps, plan_game
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.run import learner
 from lcd.experiments.settings import Hyperparameters, RunSettings

@@ -18,7 +18,7 @@ from lcd.analyses.teachers_figure import draw_teachers, teacher_table
 from lcd.cli.main import app
 from lcd.cli.watch import command as watch
 from lcd.envs import ProcgenOptions
-from lcd.experiments.plan import GivenTeacher
+from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.settings import Hyperparameters
 from lcd.studies.pipeline import plan_diagnosis
 from lcd.studies.replay import Replay, record

@@ -14,7 +14,7 @@ from lcd.envs.external.images import image_reader, label_map, vector
 from lcd.envs.external.making import UnknownGame, make_game
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import Source, with_privileged_view
-from lcd.envs.views import BOTH, PIXELS, SEMANTIC
+from lcd.envs.views import BOTH, PIXELS, SEMANTIC, NoSuchView
 from lcd.io.limits import MOST_LABELS, short
 
 MOST_ACTIONS = 1_024
@@ -53,13 +53,13 @@ class Spaces(NamedTuple):
 
         Raises
         ------
-        ValueError
+        NoSuchView
             If the game has no such view.
         """
         if view == BOTH:
             return spaces.Dict(self.views)
         if view not in self.views:
-            raise ValueError(
+            raise NoSuchView(
                 "The game has no privileged view: give it a method label_map, or name one with --semantic."
             )
         return self.views[view]

@@ -65,7 +65,14 @@ Seeds = Annotated[int | None, number(1, MOST_SEEDS, "Seeds of each cell.")]
 EncoderOption = Annotated[
     str | None, typer.Option(help="Visual encoder: nature, impala, impoola, or impala:32,64,64 for other depths.")
 ]
-Teacher = Annotated[Path | None, typer.Option(help="File of a teacher to imitate, instead of the reference.")]
+Teacher = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Teacher to imitate, instead of the reference: a policy file, a model of Stable-Baselines3, or what "
+        "module:function makes.",
+    ),
+]
 TeacherFactor = Annotated[
     int | None,
     number(1, MOST_FACTOR, "Budget of a trained teacher, as a multiple of --steps."),

@@ -54,7 +54,11 @@ def command(
     image_key: Annotated[str | None, typer.Option(help="The entry of its observations that is the image.")] = None,
     semantic: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Its privileged view: a method of the game, module:Wrapper, or none."),
+        typer.Option(
+            metavar="NAME",
+            help="Its privileged view: a method of the game, module:Wrapper, or expert, the frozen encoder of an "
+            "expert on frames, which is taken where a game has none.",
+        ),
     ] = None,
     max_episode_steps: Annotated[
         int | None, number(1, MOST_STEPS, "Limit of its episodes' length; by default its own.")

@@ -13,7 +13,7 @@ from typing import Any
 
 from lcd.experiments.executor import Executor
 from lcd.experiments.plan import Plan
-from lcd.experiments.settings import EXPERT, RunSettings
+from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.limits import MOST_WORKERS, short, text, whole_number
 
@@ -102,15 +102,14 @@ def resolve_device(device: str) -> str:
     raise ValueError(f"The device {short(device)} cannot be used, for {there}: choose cpu or auto.")
 
 
-def _teacher_files(plan: Plan, store: Store) -> dict[str, Path]:
-    """File of each teacher's weights, present or future, by the teacher's identity."""
+def weights_of(plan: Plan, store: Store) -> dict[str, Path]:
+    """File of each policy that runs of a plan use, present or future, by the identity that they know it by."""
     files: dict[str, Path] = {}
     for game in plan.games:
-        if game.given_teacher is not None:
+        if game.given_teacher is not None and game.given_teacher.path is not None:
             files[game.given_teacher.checksum] = game.given_teacher.path
-        if game.teacher_run is not None:
-            files[game.teacher_run.identity] = store.teacher_file(game.teacher_run)
-    return files
+    needed = {identity for run in plan.runs for identity in run.needs}
+    return files | {run.identity: store.weights_file(run) for run in plan.runs if run.identity in needed}
 
 
 @contextmanager
@@ -194,8 +193,8 @@ def _carried_out(
     plan: Plan, waiting: list[RunSettings], store: Store, executor: Executor, listener: Listener
 ) -> dict[str, str]:
     """Carry out what waits, and tell which runs failed, by name, and why."""
-    teachers = _teacher_files(plan, store)
-    makers = {game.teacher_run.identity: game.teacher_run for game in plan.games if game.teacher_run is not None}
+    files = weights_of(plan, store)
+    makers = {run.identity: run for run in plan.runs if run.identity in files}
     failures: dict[str, str] = {}
     in_a_row = 0
 
@@ -210,20 +209,21 @@ def _carried_out(
             if _reused(run, store, listener):  # another process has finished it since
                 waiting.remove(run)
                 continue
-            if run.teacher in makers and makers[run.teacher].name in failures:
+            needed = [makers[identity] for identity in run.needs if identity in makers]
+            if failed := next((maker.name for maker in needed if maker.name in failures), None):
                 waiting.remove(run)
-                fail(run, f"The run {run.name} has no teacher, for that of {makers[run.teacher].name} failed.")
+                fail(run, f"The run {run.name} cannot begin, for {failed}, whose weights it uses, failed.")
                 continue
-            teacher_file = None if run.teacher in (None, EXPERT) else teachers[run.teacher]
-            if teacher_file is not None and not teacher_file.is_file():
+            uses = {identity: files[identity] for identity in run.needs}
+            if not all(file.is_file() for file in uses.values()):
                 continue
-            if run.teacher in makers:
-                store.check_teacher(makers[run.teacher])
+            for maker in needed:
+                store.check_weights(maker)
             waiting.remove(run)
-            executor.start(run, teacher_file)
+            executor.start(run, uses)
             listener(Event("started", run))
         if waiting and not executor.running:
-            raise RunFailed(f"{_gone(waiting, teachers)} {KEPT}", failures)
+            raise RunFailed(f"{_gone(waiting, files)} {KEPT}", failures)
         for report in executor.wait():
             if not report.ended:
                 listener(Event("progress", report.run, report.progress))
@@ -260,7 +260,7 @@ def _reused(run: RunSettings, store: Store, listener: Listener) -> bool:
     return True
 
 
-def _gone(waiting: list[RunSettings], teachers: dict[str, Path]) -> str:
-    """Message for runs that wait for a missing teacher."""
-    file = next(teachers[run.teacher] for run in waiting if run.teacher is not None)
-    return f"The teacher {file} is gone, and {len(waiting)} runs are to imitate it: put it back."
+def _gone(waiting: list[RunSettings], files: dict[str, Path]) -> str:
+    """Message for runs that wait for missing weights."""
+    file = next(files[identity] for run in waiting for identity in run.needs if not files[identity].is_file())
+    return f"The weights {file} are gone, and {len(waiting)} runs use them: put them back."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,15 +45,15 @@ class Executor(Protocol):
         """Number of runs that may begin."""
         ...
 
-    def start(self, run: RunSettings, teacher_file: Path | None) -> None:
+    def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
         """Begin a run.
 
         Parameters
         ----------
         run
             The run.
-        teacher_file
-            Weights of its teacher, for a run of imitation whose teacher has any.
+        weights
+            Files of the policies that it uses, by the identities in `RunSettings.needs`.
         """
         ...
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,62 +14,20 @@ from gymnasium import spaces
 
 from lcd.agents import EncoderName, EncoderPolicy
 from lcd.agents.machine import fastest_precision
-from lcd.agents.policy_file import LARGEST as LARGEST_POLICY
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options, observation_space, policy_spaces
 from lcd.envs.random_play import random_return
+from lcd.envs.views import PIXELS, SEMANTIC
+from lcd.experiments.encoded_view import EncodedOptions
+from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.learners import get_learner
 from lcd.experiments.presets import Preset
 from lcd.experiments.settings import EXPERT, Evaluation, RunSettings
 from lcd.io.files import checksum
 from lcd.io.untrusted import LARGEST_WEIGHTS, check_file
-from lcd.measurement.scores import CELLS, Normalisation
+from lcd.measurement.scores import CELLS, Cell, Normalisation
 
 FORMAT = "lcd.plan/1"
-
-
-@dataclass(frozen=True)
-class GivenTeacher:
-    """A teacher from a file.
-
-    Attributes
-    ----------
-    path
-        The file, as `lcd.agents.save_policy` writes it.
-    checksum
-        SHA-256 of its content; runs with another teacher are other runs.
-    name
-        Its name in reports.
-    """
-
-    path: Path
-    checksum: str
-    name: str
-
-    @classmethod
-    def from_file(cls, path: Path, name: str | None = None) -> GivenTeacher:
-        """Read the checksum of a file; the name is its path unless one is given.
-
-        Raises
-        ------
-        ValueError
-            If there is no such file.
-        """
-        check_file(path, LARGEST_POLICY, what="teacher file")
-        return cls(path, checksum(path), name or str(path))
-
-    def check(self) -> None:
-        """Check that the file has not changed since it was read.
-
-        Raises
-        ------
-        ValueError
-            If it has changed or is missing.
-        """
-        if not self.path.is_file() or checksum(self.path) != self.checksum:
-            raise ValueError(
-                f"The teacher {self.path} is gone or has changed since the run was planned: start the command again."
-            )
 
 
 @dataclass(frozen=True)
@@ -88,11 +46,15 @@ class GamePlan:
         Return of a random policy, where it was measured.
     teacher_run
         The run that trains the teacher, or None where one is given. Its first part, up to the budget, is also the run
-        (semantic, rl) with the same seed.
+        of the cell with the same view, learner and seed.
     given_teacher
         The teacher, where one is given.
     cells
-        All other runs.
+        All other runs of the four cells.
+    early_run
+        Where a frozen encoder is the privileged view: the short run whose encoder is a control.
+    controls
+        And the runs whose privileged view is one of the `CONTROLS`, by their names.
     """
 
     game: str
@@ -102,6 +64,13 @@ class GamePlan:
     given_teacher: GivenTeacher | None
     cells: tuple[RunSettings, ...]
     random: float | None = None
+    early_run: RunSettings | None = None
+    controls: Mapping[str, tuple[RunSettings, ...]] = field(default_factory=dict)
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether a frozen encoder is the privileged view."""
+        return bool(self.controls)
 
     @property
     def constants(self) -> dict[str, Any]:
@@ -113,7 +82,8 @@ class GamePlan:
     @property
     def runs(self) -> tuple[RunSettings, ...]:
         """All runs in an executable order, the longest first."""
-        return (*(() if self.teacher_run is None else (self.teacher_run,)), *self.cells)
+        first = [run for run in (self.teacher_run, self.early_run) if run is not None]
+        return (*first, *self.cells, *(run for runs in self.controls.values() for run in runs))
 
 
 @dataclass(frozen=True)
@@ -179,8 +149,21 @@ def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
     return replace(evaluation, steps=(*evaluation.steps, *further))
 
 
+CONTROLS: Mapping[str, str] = MappingProxyType(
+    {"random": "random weights", "early": "the expert's encoder after its first evaluation"}
+)
+"""Encoders that are a privileged view without an expert's perception, by name."""
+
+
 def cells_of(
-    base: RunSettings, options: GameOptions, seeds: Sequence[int], teacher: str, teacher_seed: int | None = None
+    base: RunSettings,
+    options: GameOptions,
+    seeds: Sequence[int],
+    teacher: str,
+    making: RunSettings | None = None,
+    *,
+    teacher_view: str = SEMANTIC.name,
+    cells: Iterable[Cell] = CELLS.values(),
 ) -> Iterator[RunSettings]:
     """Runs of every cell with every seed, except the one that is the first part of the teacher's run.
 
@@ -194,12 +177,17 @@ def cells_of(
         Their seeds.
     teacher
         Identity of the teacher.
-    teacher_seed
-        Seed of the run that trains it, if one does.
+    making
+        The run that trains it, if one does.
+    teacher_view
+        Name of the view that it acts on.
+    cells
+        The cells.
     """
-    for view, learning in CELLS.values():
+    for view, learning in cells:
+        taught = get_learner(learning).needs_teacher
         for seed in seeds:
-            if (view, learning) == (base.view, base.learning) and seed == teacher_seed:
+            if making is not None and (view, learning, seed) == (making.view, making.learning, making.seed):
                 continue  # the first part of the teacher's run
             yield replace(
                 base,
@@ -207,7 +195,8 @@ def cells_of(
                 view=view,
                 learning=learning,
                 seed=seed,
-                teacher=teacher if get_learner(learning).needs_teacher else None,
+                teacher=teacher if taught else None,
+                teacher_view=teacher_view if taught else SEMANTIC.name,
             )
 
 
@@ -254,6 +243,7 @@ def plan_game(
     train_teacher: bool = False,
     random: float | None = None,
     best: float | None = None,
+    encoded: bool = False,
 ) -> GamePlan:
     """Plan the runs that diagnose a game.
 
@@ -270,6 +260,9 @@ def plan_game(
     random, best
         Returns that count as scores 0 and 1; by default those that are published or computed, and where there are none,
         what a random policy returns, and what the best of the teacher and the cells returns in the end.
+    encoded
+        Whether the frozen encoder of an expert on frames takes the place of the privileged view: of the teacher, where
+        one is given, or else of one that is trained.
 
     Returns
     -------
@@ -283,7 +276,7 @@ def plan_game(
     options = game if isinstance(game, GameOptions) else game_options(game)
     options = options.training_levels(preset.num_levels)
     family = family_of(options)
-    for view, _ in CELLS.values():
+    for view in (PIXELS.name, *[SEMANTIC.name] * (not encoded)):
         observation_space(options, view)  # refuses a game that has no such view
     known = family.normalisation(options) if random is None or best is None else None
     if known is not None:
@@ -294,9 +287,10 @@ def plan_game(
     constants = known if not given else None if best is None else Normalisation(random, best, source="given")
     evaluated = evaluated_steps(preset)
     budget = evaluated[-1]
+    first = PIXELS.name if encoded else SEMANTIC.name
     base = RunSettings(
-        options=options.relevant_to("semantic", "rl"),
-        view="semantic",
+        options=options.relevant_to(first, "rl"),
+        view=first,
         learning="rl",
         seed=0,
         steps=budget,
@@ -309,22 +303,49 @@ def plan_game(
         precision=fastest_precision("cuda" if torch.cuda.is_available() else "cpu"),
         game_version=family.version(options),
     )
-    making = None
-    if teacher is not None:
-        identity = teacher.checksum
-    elif not train_teacher and family.has_expert(options):
+    making, identity = None, None if teacher is None else teacher.checksum
+    if identity is None and not (train_teacher or encoded) and family.has_expert(options):
         identity = EXPERT
-    else:
+    if identity is None or (encoded and (teacher is None or teacher.encoder is None)):
         longer = _continued(base.evaluation, preset.teacher_factor)
         making = replace(base, steps=budget * preset.teacher_factor, evaluation=longer, keep_best=True)
+    if identity is None:
+        assert making is not None
         identity = making.identity
-    teacher_seed = None if making is None else making.seed
-    return GamePlan(
+    plan = GamePlan(
         game=options.game,
         budget=budget,
         normalisation=constants,
         teacher_run=making,
         given_teacher=teacher,
-        cells=tuple(cells_of(base, options, range(preset.seeds), identity, teacher_seed)),
+        cells=(),
         random=random if constants is None else None,
+    )
+    seeds = range(preset.seeds)
+    if not encoded:
+        acts_on = SEMANTIC.name if teacher is None else teacher.view
+        return replace(plan, cells=tuple(cells_of(base, options, seeds, identity, making, teacher_view=acts_on)))
+    start = evaluated[:2]
+    early = replace(base, steps=start[-1], evaluation=replace(base.evaluation, steps=start))
+
+    def seen_by(encoder: str, maker: str | None) -> tuple[RunSettings, ...]:
+        """The cells whose view is a frozen encoder's."""
+        seen = EncodedOptions(options, encoder, maker)
+        cells = [cell for cell in CELLS.values() if cell[0] == SEMANTIC.name]
+        return tuple(cells_of(base, seen, seeds, identity, teacher_view=PIXELS.name, cells=cells))
+
+    trained = EncoderName.read(preset.encoder).architecture
+    if making is not None:
+        encoder, expert = trained, making.identity
+    else:
+        assert teacher is not None
+        assert teacher.encoder is not None
+        encoder, expert = teacher.encoder, teacher.checksum
+    on_frames = [cell for cell in CELLS.values() if cell[0] == PIXELS.name]
+    on_pixels = cells_of(base, options, seeds, identity, making, teacher_view=PIXELS.name, cells=on_frames)
+    return replace(
+        plan,
+        cells=(*on_pixels, *seen_by(encoder, expert)),
+        early_run=early,
+        controls={"random": seen_by(encoder, None), "early": seen_by(trained, early.identity)},
     )

@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -43,7 +43,7 @@ def _end_with_parent() -> None:
 def _work(
     settings: RunSettings,
     store_root: Path,
-    teacher_file: Path | None,
+    weights: Mapping[str, Path],
     device: str,
     threads: int,
     connection: Connection,
@@ -54,8 +54,10 @@ def _work(
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
+    from lcd.experiments.encoded_view import locate
     from lcd.experiments.run import teacher_of, train
 
+    locate(weights)
     torch.set_num_threads(threads)
     store = Store(store_root)
     try:
@@ -64,7 +66,7 @@ def _work(
             result = train(
                 settings,
                 workspace,
-                teacher=teacher_of(settings, teacher_file),
+                teacher=teacher_of(settings, weights.get(settings.teacher or "")),
                 report=lambda progress: connection.send(("progress", progress)),
                 device=device,
                 num_threads=0 if threads == 1 else threads,
@@ -187,12 +189,12 @@ class LocalProcesses:
         """Number of runs that may begin."""
         return self._most - len(self._workers)
 
-    def start(self, run: RunSettings, teacher_file: Path | None) -> None:
+    def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
         """Begin a run in a process of its own."""
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(run, self._store.root, teacher_file, self._device, self._threads, sender, module_of(run.encoder)),
+            args=(run, self._store.root, dict(weights), self._device, self._threads, sender, module_of(run.encoder)),
             name=run.name,
         )
         with _hidden_script():

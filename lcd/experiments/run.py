@@ -13,14 +13,15 @@ from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
-from lcd.agents import PPO, EncoderName, TaughtVecEnv, Teacher, load_policy, save_policy
+from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, save_policy
 from lcd.envs import family_of, make_vec_env
 from lcd.envs.family import observation_space
 from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, CheckpointCallback
 from lcd.experiments.evaluation import EvaluationCallback, Progress
+from lcd.experiments.given_teacher import import_teacher, read_teacher
 from lcd.experiments.harmonized import Harmonizer
 from lcd.experiments.learners import get_learner
-from lcd.experiments.settings import EXPERT, RunSettings, check_made_for
+from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for
 from lcd.experiments.versions import versions
 from lcd.io.files import checksum
 from lcd.io.settings import Count, Number, Positive, Whole, settings
@@ -74,7 +75,7 @@ class RunResult:
 
 
 def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
-    """Load the teacher of a run: the game's own optimal policy, a policy file, or none.
+    """Load the teacher of a run: the game's own optimal policy, a file, what a module makes, or none.
 
     Raises
     ------
@@ -83,11 +84,14 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
     """
     if settings.teacher == EXPERT:
         return family_of(settings.options).expert(settings.options)
+    if settings.teacher is not None and IMPORTED in settings.teacher:
+        return import_teacher(settings.teacher.partition(IMPORTED)[0], settings.options)
     if file is None:
         return None
     made_here = settings.teacher != checksum(file)  # by a run of the plan, with the encoder that this run has as well
-    policy, card = load_policy(file, ask_hubs=made_here)
-    policy.mixed_precision = _is_mixed(settings)
+    policy, card = read_teacher(file, ask_hubs=made_here)
+    if isinstance(policy, EncoderPolicy):
+        policy.mixed_precision = _is_mixed(settings)
     if made_here and settings.teacher != _maker(card):
         raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
     check_made_for(card, settings.options, f"The teacher {file}")
@@ -135,11 +139,11 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         )
     hyper = settings.hyperparameters
     uses_labels = chosen.needs_teacher or settings.harmonizer > 0
-    views = dict.fromkeys([settings.view, *["semantic"] * uses_labels])
+    views = dict.fromkeys([settings.view, *[settings.teacher_view] * uses_labels])
     view = tuple(views) if len(views) > 1 else settings.view
     env: VecEnv = make_vec_env(settings.options, hyper.num_envs, view, settings.seed, num_threads)
     if uses_labels:
-        env = TaughtVecEnv(env, student_view=settings.view)
+        env = TaughtVecEnv(env, settings.view, settings.teacher_view)
     env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
     arguments: dict[str, Any] = {
         "env": env,

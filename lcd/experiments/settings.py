@@ -13,7 +13,7 @@ from pydantic import Field, InstanceOf, model_validator
 
 from lcd.agents import EncoderName, parse_encoder
 from lcd.envs.family import GameOptions, family_of, options_from_record
-from lcd.envs.views import get_view
+from lcd.envs.views import SEMANTIC, get_view
 from lcd.experiments.learners import get_learner
 from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_STEPS, short
 from lcd.io.settings import (
@@ -35,6 +35,9 @@ from lcd.io.settings import (
 
 TRAINING_VERSION = 2
 """Version of the training code; raised when runs with the same settings would give other results."""
+
+IMPORTED = "#"
+"""In the identity of an imported teacher, between its name, ``module:function``, and a checksum of its labels."""
 
 EXPERT = "expert"
 """Name of a teacher that is the game's own optimal policy, and needs no file."""
@@ -180,7 +183,10 @@ class RunSettings:
     harmonizer
         Weight of the harmonizer's auxiliary loss, for a learner from pixels; see `lcd.experiments.harmonized`.
     teacher
-        Identity of an imitation run's teacher: that of the run that trained it, the checksum of its file, or `EXPERT`.
+        Identity of an imitation run's teacher: that of the run that trained it, the checksum of its file, its
+        name and a checksum of its labels where it is imported, or `EXPERT`.
+    teacher_view
+        Name of the view that the teacher acts on.
     precision
         In which encoders compute, ``"float32"`` or ``"bfloat16"``; None, for runs of before, that of the machine.
     game_version
@@ -203,6 +209,7 @@ class RunSettings:
     harmonizer: Number = 0.0
     precision: Literal["float32", "bfloat16"] | None = None
     game_version: Text | None = None
+    teacher_view: Text = SEMANTIC.name
 
     @model_validator(mode="after")
     def _check(self) -> RunSettings:
@@ -237,6 +244,12 @@ class RunSettings:
         """Check that a learner has a teacher exactly if it needs one."""
         if (self.teacher is None) == get_learner(self.learning).needs_teacher:
             raise ValueError(f"Imitation needs a teacher, and nothing else has one: not {self.learning!r}.")
+        if self.teacher is None and self.teacher_view != SEMANTIC.name:
+            raise ValueError(f"The view of a teacher belongs to imitation, not to {self.learning!r}.")
+        if get_view(self.teacher_view).drawn_as not in family_of(self.options).views:
+            raise ValueError(f"{self.game} has no view {self.teacher_view!r}, on which its teacher could act.")
+        if self.harmonizer and self.teacher_view != SEMANTIC.name:
+            raise ValueError("The harmonizer takes its maps from label maps, on which the teacher must act as well.")
         if self.teacher == EXPERT and not family_of(self.options).has_expert(self.options):
             raise ValueError(f"No optimal policy is known for {self.game}, so that {EXPERT!r} cannot be its teacher.")
 
@@ -261,6 +274,12 @@ class RunSettings:
     def unseen_options(self) -> GameOptions:
         """The game on all other levels."""
         return self.options.unseen_levels(self.options.num_levels)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Identities of the runs, or checksums of the files, whose weights this run uses."""
+        from_file = self.teacher is not None and self.teacher != EXPERT and IMPORTED not in self.teacher
+        return (*((str(self.teacher),) if from_file else ()), *getattr(self.options, "needs", ()))
 
     @cached_property
     def identity(self) -> str:
@@ -291,6 +310,8 @@ class RunSettings:
         ):  # left out at their defaults, so that older runs keep their identity
             if not data[name]:
                 del data[name]
+        if self.teacher_view == SEMANTIC.name:
+            del data["teacher_view"]
         if not data["hyperparameters"]["memory"]:
             del data["hyperparameters"]["memory"]
         if data["evaluation"]["inverse_temperatures"] == [1.0]:

@@ -27,7 +27,7 @@ FORMAT, UNCHECKED_FORMAT = "lcd.run/2", "lcd.run/1"
 """Of a run's record; the earlier one has no checksums. Such runs are still read, with
 fewer checks. No flip of a single bit turns one name into the other."""
 
-RECORD, EPISODES, TEACHER = "run.json", "episodes.csv", "teacher.safetensors"
+RECORD, EPISODES, POLICY, TEACHER = "run.json", "episodes.csv", "policy.safetensors", "teacher.safetensors"
 """Names of a run's record, of the table of its evaluated episodes, and of the best weights of a run that keeps them."""
 
 LARGEST_FILE = 2**30
@@ -117,6 +117,10 @@ class Store:
         """File of the best weights of a finished run that keeps them."""
         return self.folder(settings) / TEACHER
 
+    def weights_file(self, settings: RunSettings) -> Path:
+        """File of the weights that other runs use of a finished run: the best that it kept, or else its last."""
+        return self.teacher_file(settings) if settings.keep_best else self.folder(settings) / POLICY
+
     def checkpoint_file(self, settings: RunSettings) -> Path:
         """Where the last checkpoint of a run lies that is not finished."""
         return self.root / ".checkpoints" / f"{settings.name}.pt"
@@ -155,8 +159,8 @@ class Store:
                 raise ValueError("it has lost its teacher's weights")
         return StoredRun(settings, episodes, record.seconds, record.threads, record.teacher, folder, record.divergences)
 
-    def check_teacher(self, settings: RunSettings) -> None:
-        """Verify the checksum of a finished run's best weights, right before they are used.
+    def check_weights(self, settings: RunSettings) -> None:
+        """Verify the checksum of the weights that other runs use of a finished run, right before they are used.
 
         Raises
         ------
@@ -165,7 +169,7 @@ class Store:
         """
         folder = self.folder(settings)
         with _damage(settings, folder):
-            _Record.read(folder, settings).content(folder, TEACHER)
+            _Record.read(folder, settings).content(folder, self.weights_file(settings).name)
 
     @contextmanager
     def workspace(self, settings: RunSettings) -> Iterator[Path]:

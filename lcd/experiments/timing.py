@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from lcd.envs.views import SEMANTIC
+from lcd.experiments.encoded_view import EncodedOptions
 from lcd.experiments.learners import get_learner
 from lcd.experiments.settings import RunSettings
 
@@ -38,10 +40,14 @@ def steps_per_second(
 
     torch.set_num_threads(threads)
     run = _shortened(run, device)
+    if isinstance(run.options, EncodedOptions):  # whose encoder may not be trained yet
+        run = replace(run, options=replace(run.options, made_by=None))
     games = 0 if threads == 1 else threads
     teacher = None
     if get_learner(run.learning).needs_teacher:
-        stand_in = replace(run, view="semantic", learning="rl", teacher=None, harmonizer=0.0)
+        stand_in = replace(
+            run, view=run.teacher_view, learning="rl", teacher=None, teacher_view=SEMANTIC.name, harmonizer=0.0
+        )
         model, env = learner(stand_in, None, device, games)
         teacher = model.policy
         env.close()

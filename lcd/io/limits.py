@@ -24,6 +24,9 @@ MOST_FACTOR = 100
 MOST_GAMES_AT_ONCE = 2**16
 """Games that step together, and so episodes of an evaluation: each takes about a megabyte."""
 
+LARGEST_SIDE, MOST_ACTIONS = 1_024, 10_000
+"""Largest side of a policy's observation in pixels, and largest number of its actions."""
+
 MOST_LABELS = 65
 """Labels of label maps run from 0 up to, and without, this number: encoders have a code for as many."""
 

@@ -88,6 +88,9 @@ class Diagnosis:
         of acting only.
     encoders : pandas.DataFrame or None
         The comparison with other encoders, see :func:`lcd.studies.encoder_ablation.run_ablation`, where one was made.
+    controls : pandas.DataFrame or None
+        The demands by encoder where a frozen encoder is the privileged view, see
+        :func:`lcd.studies.controls.with_controls`.
     """
 
     game: str
@@ -104,6 +107,7 @@ class Diagnosis:
     verdict: Verdict
     sampled: pd.DataFrame | None = None
     encoders: pd.DataFrame | None = None
+    controls: pd.DataFrame | None = None
 
     @classmethod
     def from_episodes(
@@ -248,8 +252,8 @@ class Diagnosis:
 
         Keys: format, game, budget (environment steps), seeds, normalisation, teacher, settings, verdict (name, reason,
         would_decide, cautions), demands (a list of rows), difference, generalisation, scores and curves (lists of
-        rows), and sampled_demands (rows, where there are episodes of two rules of acting). What is not a finite number
-        is null.
+        rows), sampled_demands (rows, where there are episodes of two rules of acting) and controls (rows, where a
+        frozen encoder is the privileged view). What is not a finite number is null.
 
         Parameters
         ----------
@@ -278,6 +282,7 @@ class Diagnosis:
                 "curves": self.curves.to_dict("records"),
             }
             | ({} if self.sampled is None else {"sampled_demands": self.sampled.to_dict("records")})
+            | ({} if self.controls is None else {"controls": self.controls.to_dict("records")})
         )
         if path is not None:
             with replacing(Path(path)) as partial:

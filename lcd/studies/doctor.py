@@ -20,7 +20,7 @@ from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.game import spaces_of
 from lcd.envs.external.making import named
 from lcd.envs.external.options import ExternalOptions
-from lcd.envs.family import game_options, observation_space, policy_spaces, random_actions
+from lcd.envs.family import game_options, has_view, observation_space, policy_spaces, random_actions
 from lcd.envs.views import BOTH
 
 Status = Literal["ok", "note", "problem"]
@@ -158,11 +158,15 @@ def _actions(options: GameOptions) -> Finding:
 
 
 def _privileged(options: GameOptions) -> Iterator[Finding]:
-    try:
-        space = observation_space(options, "semantic")
-    except ValueError as error:
-        yield Finding("privileged view", "problem", str(error))
+    if not has_view(options, "semantic"):
+        yield Finding(
+            "privileged view",
+            "note",
+            "None: the frozen encoder of an expert will take its place, which takes longer and says less. Give the "
+            "game a method label_map, or name one with --semantic.",
+        )
         return
+    space = observation_space(options, "semantic")
     described = "label maps"
     if isinstance(options, ExternalOptions):
         described = spaces_of(options.training_levels(0)).privileged or described

@@ -88,6 +88,8 @@ class OutputFolder:
         """Write JSON, figure and tables of a diagnosis atomically, with their checksums."""
         figure = diagnosis.plot()
         tables = {"curves": diagnosis.curves, "scores": diagnosis.scores, "demands": diagnosis.demands}
+        if diagnosis.controls is not None:
+            tables["controls"] = diagnosis.controls
         files: dict[str, Callable[[Path], object]] = {
             "diagnosis.json": diagnosis.to_json,
             **{f"{name}.csv": partial(table.to_csv, index=False) for name, table in tables.items()},

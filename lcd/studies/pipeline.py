@@ -5,20 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
+from torch import nn
 
-from lcd.envs import GameOptions, make_vec_env
+from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.making import named
-from lcd.envs.family import game_options, policy_spaces
-from lcd.experiments.plan import GamePlan, GivenTeacher, Plan, check_encoder, plan_game
+from lcd.envs.family import game_options, has_view, policy_spaces
+from lcd.envs.views import PIXELS, SEMANTIC
+from lcd.experiments.given_teacher import GivenTeacher
+from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
-from lcd.experiments.settings import check_made_for
+from lcd.experiments.settings import IMPORTED, check_made_for
 from lcd.experiments.store import Store
+from lcd.io.files import checksum
 from lcd.io.limits import path, short, text
 from lcd.measurement.scores import Normalisation, played_by
+from lcd.studies.controls import with_controls
 from lcd.studies.diagnosis import Diagnosis, TeacherCard
+
+if TYPE_CHECKING:
+    from lcd.agents import Teacher
+
+EXPERT_VIEW = "expert"
+"""In the place of a privileged view: the frozen encoder of an expert on frames."""
 
 
 def adjusted_preset(name: str, **changes: Any) -> Preset:
@@ -68,7 +80,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         )
     elif plan.given_teacher is not None:
         card = _evaluate_given(plan, plan.given_teacher)
-    return Diagnosis.from_episodes(
+    diagnosis = Diagnosis.from_episodes(
         pd.concat(tables, ignore_index=True),
         game=plan.game,
         budget=plan.budget,
@@ -79,7 +91,17 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
             "core_hours": round(sum(run.core_hours for run in runs), 4),
             "divergences": sum(run.divergences for run in runs),
         }
+        | ({"privileged_view": EXPERT_VIEW} if plan.is_encoded else {})
         | (settings or {}),
+    )
+    if not plan.is_encoded:
+        return diagnosis
+    return with_controls(
+        diagnosis,
+        {
+            name: pd.concat([store.load(run).episodes for run in of_control], ignore_index=True)
+            for name, of_control in plan.controls.items()
+        },
     )
 
 
@@ -117,14 +139,14 @@ def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
 
 def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
     """Evaluate a given teacher in the same way as the cells."""
-    from lcd.agents import evaluate, load_policy
+    from lcd.agents import evaluate
 
     teacher.check()
-    policy, _ = load_policy(teacher.path)
     run = plan.cells[0]
+    policy, _ = teacher.load(run.options)
     returns = []
     for options in (run.options, run.unseen_options):
-        env = make_vec_env(options, run.evaluation.num_envs, "semantic")
+        env = make_vec_env(options, run.evaluation.num_envs, teacher.view)
         returns.append(float(evaluate(policy, env, 2 * run.evaluation.episodes_per_env).returns.mean()))
         env.close()
     return TeacherCard(teacher.name, None, *returns)
@@ -134,8 +156,8 @@ TRIED_GAMES, TRIED_STEPS = 8, 8
 """Number of games and steps on which the labels of a given teacher are checked before training."""
 
 
-def check_teacher(teacher: GivenTeacher, options: GameOptions) -> None:
-    """Check before training that a teacher can act in the game.
+def checked_teacher(teacher: GivenTeacher, options: GameOptions) -> GivenTeacher:
+    """Check before training that a teacher can act in the game, and find the view that it acts on.
 
     It plays a few steps, in which its labels must be distributions over the actions.
 
@@ -146,38 +168,84 @@ def check_teacher(teacher: GivenTeacher, options: GameOptions) -> None:
     options
         The game in which it is to be imitated.
 
+    Returns
+    -------
+    GivenTeacher
+        With its view, and for one that is imported, with the checksum of its labels in its identity.
+
     Raises
     ------
     ValueError
-        If the file is no policy, its input is no label map, its weights or labels are not finite, or its card names
-        another game or mode.
+        If it cannot be loaded, takes no view of the game or other actions, its weights or labels are not finite, or its
+        card names another game or mode.
     """
-    import torch
-
-    from lcd.agents import load_policy
-    from lcd.agents.teacher import check_finite, checked_labels
+    from lcd.agents import EncoderName, EncoderPolicy
+    from lcd.agents.teacher import check_finite
     from lcd.teachers.library import card_of
 
-    policy, card = load_policy(teacher.path)
-    space, actions = policy_spaces(options, "semantic")
-    if policy.observation_space.shape != space.shape or policy.action_space.n != actions.n:  # type: ignore[attr-defined]
-        raise ValueError(
-            f"The teacher {teacher.path} takes observations of shape {policy.observation_space.shape}; "
-            f"a teacher must take label maps of shape {space.shape} and choose among {actions.n} actions."
-        )
-    known = card_of(teacher.path, teacher.checksum)
+    policy, card = teacher.load(options)
+    view = _view_of(policy, teacher, options)
+    known = None if teacher.path is None else card_of(teacher.path, teacher.checksum)
     cards = [card] if known is None else [card, {"game": known.game, "distribution_mode": known.distribution_mode}]
     for each in cards:
-        check_made_for(each, options, f"The teacher {teacher.path}")
-    check_finite(policy, f"The teacher {teacher.path}")
-    env = make_vec_env(options, TRIED_GAMES, "semantic")
+        check_made_for(each, options, f"The teacher {teacher.name}")
+    if isinstance(policy, nn.Module):
+        check_finite(policy, f"The teacher {teacher.name}")
+    labels = _labels_in_play(policy, options, view)
+    identity = teacher.checksum
+    if teacher.path is None:
+        identity = f"{teacher.name}{IMPORTED}{checksum(labels.round(decimals=3).numpy().tobytes())[:12]}"
+    encoder = None
+    if teacher.path is not None and view == PIXELS.name and isinstance(policy, EncoderPolicy):
+        encoder = EncoderName.read(policy.encoder_name or "").architecture
+    return replace(teacher, view=view, checksum=identity, encoder=encoder)
+
+
+def _view_of(policy: Teacher, teacher: GivenTeacher, options: GameOptions) -> str:
+    """Name of the view whose observations a teacher takes; that of one that does not say is tried."""
+    number = int(family_of(options).action_space(options).n)
+    actions = getattr(policy, "action_space", None)
+    views = [name for name in (SEMANTIC.name, PIXELS.name) if has_view(options, name)]
+    shapes = {name: policy_spaces(options, name)[0].shape for name in views}
+    taken = getattr(getattr(policy, "observation_space", None), "shape", None)
+    if taken is not None:
+        found = [name for name, shape in shapes.items() if shape == taken]
+        if found and (actions is None or getattr(actions, "n", None) == number):
+            return found[0]
+        kinds = " or ".join(
+            f"{'images' if name == PIXELS.name else 'the privileged view'} of shape {shape}"
+            for name, shape in shapes.items()
+        )
+        raise ValueError(
+            f"The teacher {teacher.name} takes observations of shape {taken} and has the actions {short(actions)}; a "
+            f"teacher must take {kinds} and choose among {number} actions."
+        )
+    reasons = []
+    for name in views:
+        try:
+            _labels_in_play(policy, options, name, steps=1)
+        except Exception as error:  # of many types: it is the user's code
+            reasons.append(f"{name}: {' '.join(str(error).split())[:200]}")
+        else:
+            return name
+    raise ValueError(f"The teacher {teacher.name} takes no view of the game ({'; '.join(reasons)}).")
+
+
+def _labels_in_play(policy: Teacher, options: GameOptions, view: str, steps: int = TRIED_STEPS) -> torch.Tensor:
+    """Labels of a teacher that plays a few steps, shape (steps, games, actions), checked."""
+    from lcd.agents.rollout import channels_first
+    from lcd.agents.teacher import checked_labels
+
+    env = make_vec_env(options, TRIED_GAMES, view)
+    actions, found = int(family_of(options).action_space(options).n), []
     try:
         observations = env.reset()
-        for _ in range(TRIED_STEPS):
-            labels = checked_labels(policy, torch.as_tensor(observations), int(actions.n))
-            observations = env.step(labels.argmax(dim=1).numpy())[0]
+        for _ in range(steps):
+            found.append(checked_labels(policy, channels_first(torch.as_tensor(observations)), actions))
+            observations = env.step(found[-1].argmax(dim=1).numpy())[0]
     finally:
         env.close()
+    return torch.stack(found)
 
 
 TEACHERS = "lcd.teachers"
@@ -222,12 +290,19 @@ def plan_diagnosis(
     if teacher is not None and train_teacher:
         raise ValueError(f"The teacher {teacher} is given, and one is to be trained as well: choose one of the two.")
     name, own = named(game)
+    encoded = settings.get("semantic") == EXPERT_VIEW
+    if encoded:
+        settings["semantic"] = None
     options = game_options(name, **(own | {key: value for key, value in settings.items() if value is not None}))
-    given = None if teacher is None else GivenTeacher.from_file(path("teacher", teacher))
-    if given is None and not train_teacher:
+    encoded = encoded or not has_view(options, SEMANTIC.name)
+    given = None if teacher is None else GivenTeacher.from_text(path("teacher", teacher))
+    if given is None and not (train_teacher or encoded):
         given = reference_teacher(options)
-    plan = plan_game(options, preset, teacher=given, train_teacher=train_teacher, random=random, best=best)
-    check_encoder(preset.encoder, options)
     if given is not None:
-        check_teacher(given, options)
-    return plan
+        given = checked_teacher(given, options)
+        if encoded and given.view != PIXELS.name:
+            raise ValueError(f"The teacher {given.name} acts on a privileged view, and the game is to have none.")
+    check_encoder(preset.encoder, options)
+    return plan_game(
+        options, preset, teacher=given, train_teacher=train_teacher, random=random, best=best, encoded=encoded
+    )

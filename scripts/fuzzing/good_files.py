@@ -43,7 +43,22 @@ def make_policies(good: Path) -> Path:
     save_backbone(network, folder / "encoder.safetensors", "nature", {"objective": "autoencoding", "run": {}})
     torch.save(network.backbone.state_dict(), folder / "encoder.pt")
     torch.save(network.backbone.state_dict(), folder / "older.pth", _use_new_zipfile_serialization=False)
+    make_model(folder / "model.zip")
     return folder
+
+
+def make_model(file: Path) -> None:
+    """A model of Stable-Baselines3."""
+    from gymnasium import spaces
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import VecTransposeImage
+
+    from lcd.envs import ProcgenOptions, ProcgenVecEnv
+
+    env = VecTransposeImage(ProcgenVecEnv(ProcgenOptions("maze"), 1))
+    assert isinstance(env.observation_space, spaces.Box)
+    PPO("CnnPolicy", env, n_steps=8, batch_size=8, device="cpu").save(file)
+    env.close()
 
 
 def make_store(folder: Path) -> Any:

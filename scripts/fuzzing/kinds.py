@@ -99,6 +99,11 @@ def kinds(folder: Path) -> list[Kind]:
 
         Card.read(file)
 
+    def model(file: Path) -> None:
+        from lcd.agents import load_model
+
+        load_model(file)
+
     def checkpoint(file: Path) -> None:
         from lcd.teachers.training import _read_segment
 
@@ -110,6 +115,7 @@ def kinds(folder: Path) -> list[Kind]:
         Kind("encoder, safetensors", "lcd diagnose", _copied(policies, "encoder.safetensors"), encoder, "safetensors"),
         Kind("encoder, torch.save", "lcd diagnose", _copied(policies, "encoder.pt"), encoder),
         Kind("encoder, older torch.save", "lcd diagnose", _copied(policies, "older.pth"), encoder),
+        Kind("model of Stable-Baselines3", "load_model", _copied(policies, "model.zip"), model),
         Kind("survey", "lcd survey", _copied(good / "plans", "survey.toml"), survey, "toml"),
         Kind("plan", "lcd diagnose --out", _copied(good / "plans", "plan.json"), plan, "json"),
         Kind("diagnosis", "lcd taxonomy --place", _copied(good / "diagnosis", "diagnosis.json"), place, "json"),

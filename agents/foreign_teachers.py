@@ -1,0 +1,219 @@
+"""Teachers that were made elsewhere: policies of Stable-Baselines3, and any object that predicts actions."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.policies import ActorCriticCnnPolicy, ActorCriticPolicy, BasePolicy
+from stable_baselines3.dqn.policies import CnnPolicy as QCnnPolicy
+from stable_baselines3.dqn.policies import DQNPolicy
+from torch import nn
+
+from lcd.agents.rollout import channels_last
+from lcd.agents.teacher import Teacher
+from lcd.io.limits import LARGEST_SIDE, MOST_ACTIONS, short
+from lcd.io.untrusted import UnreadableFileError, check_file, in_short, parse_json, read_pickled
+
+LARGEST = 2**30
+"""Largest size of a model file, in bytes."""
+
+OTHER_ACTIONS = 0.01
+"""Probability that the labels of a teacher without probabilities leave to all actions but the one that it takes."""
+
+_REMEDY = "save the model again, or give a function that loads it as module:function"
+
+
+class Predictor(Protocol):
+    """Anything that predicts actions, as Stable-Baselines3's models do."""
+
+    def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, Any]:
+        """Actions for a batch of observations, and a state."""
+        ...
+
+
+def _certain(actions: torch.Tensor, number: int) -> torch.Tensor:
+    """Log-probabilities of a policy that takes these actions, shape (batch, number), but for `OTHER_ACTIONS`."""
+    labels = torch.full((len(actions), number), OTHER_ACTIONS / max(1, number - 1))
+    labels[torch.arange(len(actions)), actions.long()] = 1.0 - OTHER_ACTIONS * (number > 1)
+    return labels.log()
+
+
+class PolicyTeacher(nn.Module):
+    """A policy of Stable-Baselines3 as a teacher.
+
+    An actor's labels are its action distribution; of action values they are the best action.
+
+    Parameters
+    ----------
+    policy
+        An actor-critic policy with discrete actions, or one of DQN.
+
+    Raises
+    ------
+    ValueError
+        If it is another one.
+    """
+
+    def __init__(self, policy: BasePolicy) -> None:
+        super().__init__()
+        if not isinstance(policy, ActorCriticPolicy | DQNPolicy) or not isinstance(
+            policy.action_space, spaces.Discrete
+        ):
+            raise ValueError(
+                f"A {type(policy).__name__} with the actions {short(policy.action_space)} is no teacher: "
+                "actor-critic policies with discrete actions and those of DQN are."
+            )
+        self.policy = policy
+        self.observation_space, self.action_space = policy.observation_space, policy.action_space
+
+    @torch.no_grad()
+    def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of the actions, shape (batch, actions)."""
+        if isinstance(self.policy, DQNPolicy):
+            assert isinstance(self.action_space, spaces.Discrete)
+            best = self.policy.q_net(observations).argmax(dim=1)
+            return _certain(best.cpu(), int(self.action_space.n)).to(best.device)
+        found: Any = self.policy.get_distribution(observations).distribution
+        return found.logits
+
+
+class PredictingTeacher:
+    """An object with a method `predict` as a teacher.
+
+    Parameters
+    ----------
+    predictor
+        The object; it is given batches of observations as arrays, frames with their channels last, unless it has an
+        `observation_space` whose channels come first.
+    actions
+        Number of actions.
+    """
+
+    def __init__(self, predictor: Predictor, actions: int) -> None:
+        self._predictor, self._actions = predictor, actions
+        self._shape = getattr(getattr(predictor, "observation_space", None), "shape", None)
+
+    def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of the actions, shape (batch, actions)."""
+        seen = observations if observations.shape[1:] == self._shape else channels_last(observations)
+        predicted = np.asarray(self._predictor.predict(seen.cpu().numpy(), deterministic=True)[0]).reshape(-1)
+        whole = np.issubdtype(predicted.dtype, np.integer) and len(predicted) == len(observations)
+        if not whole or predicted.min() < 0 or predicted.max() >= self._actions:
+            raise ValueError(
+                f"The teacher predicts {short(predicted.tolist())} for {len(observations)} states in a game of "
+                f"{self._actions} actions: predict must return a whole number from 0 to {self._actions - 1} for each."
+            )
+        return _certain(torch.from_numpy(predicted), self._actions).to(observations.device)
+
+
+def as_teacher(given: Any, actions: int) -> Teacher:
+    """An object as a teacher: one with `log_probabilities` or `predict`, or a model or policy of Stable-Baselines3.
+
+    Parameters
+    ----------
+    given
+        The object.
+    actions
+        Number of the game's actions.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+    """
+    policy: Any = given.policy if isinstance(given, BaseAlgorithm) else given
+    for teacher in (given, policy):
+        if callable(getattr(teacher, "log_probabilities", None)):
+            return teacher
+    if isinstance(policy, ActorCriticPolicy | DQNPolicy):
+        return PolicyTeacher(policy)
+    if callable(getattr(given, "predict", None)):
+        return PredictingTeacher(given, actions)
+    raise ValueError(
+        f"A {type(given).__name__} is no teacher: it needs a method log_probabilities or predict, as the models of "
+        "Stable-Baselines3 have."
+    )
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a file is a model of Stable-Baselines3, by its name."""
+    return path.suffix == ".zip"
+
+
+def load_model(path: Path) -> PolicyTeacher:
+    """Read the policy of a Stable-Baselines3 model with the usual networks, without running code from its file.
+
+    The weights load without pickle, and the network is built from the shapes that the file names in plain text, so that
+    a file of somebody else's does no harm.
+
+    Parameters
+    ----------
+    path
+        What ``model.save`` of PPO, A2C or DQN wrote.
+
+    Raises
+    ------
+    ValueError
+        If it is none, or its networks are not the usual ones.
+    """
+    check_file(path, LARGEST, what="model file", remedy=_REMEDY)
+    try:
+        with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
+            members = {info.filename: info for info in archive.infolist()}
+            for name in ("data", "policy.pth"):
+                if name not in members or members[name].file_size > LARGEST:
+                    raise UnreadableFileError(f"{path} is no model of Stable-Baselines3: {_REMEDY}.")
+            data = parse_json(archive.read("data").decode(), str(path), remedy=_REMEDY)
+            weights_file = Path(folder) / "policy.pth"
+            weights_file.write_bytes(archive.read("policy.pth"))
+            weights = read_pickled(weights_file, LARGEST, remedy=_REMEDY)
+    except (zipfile.BadZipFile, OSError, EOFError, UnicodeDecodeError, NotImplementedError, RuntimeError) as error:
+        raise UnreadableFileError(f"{path} cannot be read ({in_short(error)}): {_REMEDY}.") from None
+    try:
+        policy = _built(data, weights)
+    except (KeyError, TypeError, AttributeError, ValueError, AssertionError, RuntimeError, MemoryError) as error:
+        raise ValueError(
+            f"The networks of {path} are not the usual ones of Stable-Baselines3 ({in_short(error)}): give a function "
+            "that loads the model as module:function."
+        ) from None
+    policy.set_training_mode(False)
+    return PolicyTeacher(policy)
+
+
+def _built(data: Any, weights: Mapping[str, torch.Tensor]) -> BasePolicy:
+    """The policy that a model's file describes, with its weights."""
+    if data.get("policy_kwargs"):
+        raise ValueError(f"policy_kwargs {short(data['policy_kwargs'])}")
+    shape = _whole_numbers(data["observation_space"]["_shape"], LARGEST_SIDE)
+    (actions,) = _whole_numbers([int(data["action_space"]["n"])], MOST_ACTIONS)
+    kind = data["observation_space"]["dtype"]
+    if len(shape) not in (1, 3) or kind not in ("uint8", "float32"):
+        raise ValueError(f"observations of shape {shape} and type {kind}")
+    frames = len(shape) == 3
+    space = spaces.Box(0, 255, shape, np.uint8) if frames else spaces.Box(-np.inf, np.inf, shape, np.float32)
+    with torch.random.fork_rng(devices=[]):
+        known: dict[tuple[bool, bool], type[BasePolicy]] = {
+            (False, True): ActorCriticCnnPolicy,
+            (False, False): ActorCriticPolicy,
+            (True, True): QCnnPolicy,
+            (True, False): DQNPolicy,
+        }
+        made: Any = known["q_net.q_net.0.weight" in weights, frames]
+        policy: BasePolicy = made(space, spaces.Discrete(actions), lambda left: 0.0)
+    policy.load_state_dict(weights)
+    return policy
+
+
+def _whole_numbers(numbers: Any, most: int) -> tuple[int, ...]:
+    """Sizes, as in ``[4, 84, 84]``."""
+    if not isinstance(numbers, list) or not all(type(each) is int and 0 < each <= most for each in numbers):
+        raise ValueError(f"sizes {short(numbers)}")
+    return tuple(numbers)

@@ -1,0 +1,197 @@
+"""Teachers that were made elsewhere: models of Stable-Baselines3, and objects of a user's own modules."""
+
+import base64
+import io
+import json
+import pickle
+import zipfile
+
+import gymnasium as gym
+import numpy as np
+import own_games
+import own_teachers
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import DQN, PPO
+from tiny import TINY
+
+import lcd
+from lcd.agents import as_teacher, evaluate, load_model
+from lcd.envs import make_vec_env
+from lcd.envs.family import game_options
+from lcd.studies.pipeline import plan_diagnosis
+
+GRID = "own_games:Grid"
+
+
+class Frames(gym.Env):
+    """As many frames of any shape as are asked for."""
+
+    def __init__(self, shape=(36, 36, 3), actions=4):
+        kind = (0, 255, shape, np.uint8) if len(shape) == 3 else (-1, 1, shape, np.float32)
+        self.observation_space, self.action_space = spaces.Box(*kind), spaces.Discrete(actions)
+
+    def reset(self, *, seed=None, options=None):
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        return self.observation_space.sample(), 0.0, False, True, {}
+
+
+def model_file(folder, algorithm=PPO, policy="CnnPolicy", shape=(36, 36, 3), **settings):
+    small = {"buffer_size": 10} if algorithm is DQN else {"n_steps": 8, "batch_size": 8}
+    model = algorithm(policy, Frames(shape), seed=0, device="cpu", **small, **settings)
+    model.save(folder / "model.zip")
+    return model, folder / "model.zip"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "policy", "shape"),
+    [
+        (PPO, "CnnPolicy", (36, 36, 3)),
+        (PPO, "MlpPolicy", (5,)),
+        (DQN, "CnnPolicy", (36, 36, 4)),
+        (DQN, "MlpPolicy", (5,)),
+    ],
+)
+def test_a_model_of_stable_baselines3_teaches_what_it_does(tmp_path, algorithm, policy, shape):
+    model, file = model_file(tmp_path, algorithm, policy, shape)
+    teacher = load_model(file)
+    observations = np.stack([model.observation_space.sample() for _ in range(7)])
+    labels = teacher.log_probabilities(torch.as_tensor(observations))
+    assert labels.exp().sum(dim=1).numpy() == pytest.approx(np.ones(7), abs=1e-5)
+    assert np.array_equal(labels.argmax(dim=1).numpy(), model.predict(observations, deterministic=True)[0])
+    if algorithm is PPO:
+        wanted = model.policy.get_distribution(torch.as_tensor(observations)).distribution.logits
+        assert torch.equal(labels, wanted)
+
+
+def test_no_code_of_a_model_file_is_run(tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return pytest.fail, ("run",)
+
+    _, file = model_file(tmp_path)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    data = json.loads(members["data"])
+    for value in data.values():
+        if isinstance(value, dict) and ":serialized:" in value:
+            value[":serialized:"] = base64.b64encode(pickle.dumps(Attack())).decode()
+    members["data"] = json.dumps(data).encode()
+    write(file, members)
+    load_model(file)  # which reads nothing of what is pickled there
+    weights = io.BytesIO()
+    torch.save({"attack": Attack()}, weights)
+    write(file, members | {"policy.pth": weights.getvalue()})
+    with pytest.raises(ValueError, match="does not load without running code"):
+        load_model(file)
+
+
+def write(file, members):
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("damage", ["no zip", "half", "no policy", "no data", "other networks", "lists", "huge"])
+def test_a_file_that_is_no_usual_model_is_one_clear_sentence(tmp_path, damage):
+    settings = {"policy_kwargs": {"net_arch": [8]}} if damage == "other networks" else {}
+    _, file = model_file(tmp_path, **settings)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    content = file.read_bytes()
+    if damage == "no zip":
+        file.write_bytes(b"zip")
+    elif damage == "half":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "no policy":
+        write(file, {name: each for name, each in members.items() if name != "policy.pth"})
+    elif damage == "no data":
+        write(file, {name: each for name, each in members.items() if name != "data"})
+    elif damage == "lists":
+        write(file, members | {"data": b"[" * 100_000})
+    elif damage == "huge":
+        data = json.loads(members["data"])
+        data["observation_space"]["_shape"] = "[3, 60000, 60000]"
+        write(file, members | {"data": json.dumps(data).encode()})
+    with pytest.raises(ValueError) as caught:
+        load_model(file)
+    assert "\n" not in str(caught.value)
+    assert str(file) in str(caught.value)
+
+
+def test_an_object_that_predicts_gets_frames_as_the_game_has_them():
+    class Looks:
+        def predict(self, observations, *, deterministic):
+            assert deterministic
+            self.shape = observations.shape
+            return np.arange(len(observations)), None
+
+    looks = Looks()
+    labels = as_teacher(looks, 4).log_probabilities(torch.zeros(3, 1, 9, 8, dtype=torch.uint8))
+    assert looks.shape == (3, 9, 8, 1)
+    assert labels.argmax(dim=1).tolist() == [0, 1, 2]
+    assert labels.exp().sum(dim=1).tolist() == pytest.approx([1, 1, 1])
+    looks.observation_space = spaces.Box(0, 255, (1, 9, 8), np.uint8)
+    as_teacher(looks, 4).log_probabilities(torch.zeros(3, 1, 9, 8, dtype=torch.uint8))
+    assert looks.shape == (3, 1, 9, 8)
+
+
+def test_a_teacher_is_evaluated_like_a_policy():
+    env = make_vec_env(game_options(GRID, num_levels=20), 4, "semantic")
+    found = evaluate(as_teacher(own_teachers.walks, 4), env, 3)
+    assert found.returns.mean() > 0.9
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("teacher", "words"),
+    [
+        ("own_teachers:missing", "cannot be found"),
+        ("no_such_module:teacher", "cannot be found"),
+        ("own_teachers:fails", "no such weights"),
+        ("own_teachers:nobody", "needs a method log_probabilities or predict"),
+        ("own_teachers:GivesProbabilities", "gives probabilities"),
+        ("own_teachers:PredictsTooMuch", "from 0 to 3"),
+    ],
+)
+def test_a_wrong_teacher_never_trains_anybody(teacher, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        plan_diagnosis(GRID, TINY, teacher=teacher, random=0.0, best=1.0)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_imported_teacher_is_known_by_its_labels(monkeypatch):
+    def planned():
+        return plan_diagnosis(GRID, TINY, teacher="own_teachers:WalksToTheGoal", random=0.0, best=1.0)
+
+    plan = planned()
+    assert plan.teacher_run is None
+    assert (plan.given_teacher.view, plan.given_teacher.name) == ("semantic", "own_teachers:WalksToTheGoal")
+    assert plan == planned()
+    assert all(run.needs == () for run in plan.cells)
+    monkeypatch.setattr(own_teachers, "LABEL_OF_GOAL", 1)
+    assert planned().given_teacher.checksum != plan.given_teacher.checksum
+
+
+def test_a_model_that_sees_frames_teaches_both_views(tmp_path):
+    side = own_games.SIDE * own_games.CELL
+    _, file = model_file(tmp_path, shape=(side, side, 3))
+    plan = plan_diagnosis(GRID, TINY, teacher=file, random=0.0, best=1.0)
+    assert plan.given_teacher.view == "pixels"
+    taught = [run for run in plan.cells if run.learning == "imitation"]
+    assert {(run.view, run.teacher_view) for run in taught} == {("pixels", "pixels"), ("semantic", "pixels")}
+    _, other = model_file(tmp_path, shape=(40, 40, 3))
+    with pytest.raises(ValueError, match=r"must take the privileged view of shape .* or images of shape"):
+        plan_diagnosis(GRID, TINY, teacher=other, random=0.0, best=1.0)
+
+
+@pytest.mark.costly("envs/external/*.py")
+def test_an_imported_teacher_teaches_in_worker_processes(tmp_path):
+    diagnosis = lcd.diagnose(
+        GRID, "smoke", seeds=2, teacher="own_teachers:walks", store=tmp_path, workers=1, threads=1, random=0.0, best=1.0
+    )
+    assert diagnosis.teacher.source == "own_teachers:walks"
+    assert diagnosis.teacher.unseen_return > 0.9
