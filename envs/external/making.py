@@ -130,8 +130,15 @@ def _with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:
     UnknownGame
         If a package for it is missing.
     """
+    begins_with = env.unwrapped.get_action_meanings()[:1]  # type: ignore[attr-defined]
     try:
-        env = gymnasium.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84, grayscale_obs=True)
+        env = gymnasium.wrappers.AtariPreprocessing(
+            env,
+            noop_max=30 if begins_with == ["NOOP"] else 0,  # a few board games have no action that does nothing
+            frame_skip=4,
+            screen_size=84,
+            grayscale_obs=True,
+        )
     except gymnasium.error.DependencyNotInstalled as error:
         raise UnknownGame(
             "Atari's frames are resized by OpenCV: pip install 'learning-challenge-diagnosticator[atari]'."
