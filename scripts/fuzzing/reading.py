@@ -49,7 +49,7 @@ def outcome(kind: Kind, file: Path) -> tuple[str, str]:
     if status == 0:
         return "accepted", text
     refused = status == 2 and "Traceback" not in text and text.strip() and "\n" not in text.strip()
-    if not refused or "memory" in text:
+    if not refused or "The memory" in text:
         return "faults", f"exit status {status}: {text}"
     return "refused", text
 
