@@ -10,6 +10,9 @@ from lcd.io.limits import MOST_CHANNELS, MOST_LABELS
 CHANNELS, LABELS = 3, MOST_LABELS
 """Channels of a label map's image, and number of labels."""
 
+LARGEST_NUMBER = 20.0
+"""Largest size of a frame's floating-point numbers: those that VecNormalize gives end at 10, and bytes go to 255."""
+
 _CHANNELS_FIRST = (
     "gymnasium.wrappers.TransformObservation(env, lambda frame: np.moveaxis(frame, -1, 0), space) brings them first"
 )
@@ -27,8 +30,8 @@ def check_observations(space: spaces.Space) -> None:
     ----------
     space
         Frames have the shape (channels, height, width), such as 1 (grey), 3 (RGB) or 4 (stacked grey frames), and hold
-        bytes or floating-point numbers from -1 to 1; label maps have the shape (height, width) and hold whole numbers
-        from 0 to 64.
+        bytes, or floating-point numbers of at most `LARGEST_NUMBER` in size; label maps have the shape (height, width)
+        and hold whole numbers from 0 to 64.
 
     Raises
     ------
@@ -57,17 +60,19 @@ def _check_frames(space: spaces.Box) -> None:
     first, last = space.shape[0], space.shape[-1]
     whole = np.issubdtype(space.dtype, np.integer)
     if not (whole or np.issubdtype(space.dtype, np.floating)):
-        raise ValueError(f"An encoder takes frames of bytes or of numbers up to 1, not of {space.dtype}: convert them.")
-    if space.low.min() < (0 if whole else -1) or space.high.max() > (255 if whole else 1):
+        raise ValueError(f"An encoder takes frames of bytes or of scaled numbers, not of {space.dtype}: convert them.")
+    if space.low.min() < (0 if whole else -LARGEST_NUMBER) or space.high.max() > (255 if whole else LARGEST_NUMBER):
         raise ValueError(
-            f"An encoder takes frames of bytes, 0 to 255, or of floating-point numbers up to 1, not {_numbers(space)}: "
-            "leave frames as they are, as VecNormalize(env, norm_obs=False) does, or scale them to [0, 1]."
+            f"An encoder takes frames of bytes, 0 to 255, or of floating-point numbers scaled to [0, 1] or normalised, "
+            f"up to {LARGEST_NUMBER:g} in size, not {_numbers(space)}: leave frames as they are, or scale them."
         )
     if first <= min(space.shape[1:]) and first <= MOST_CHANNELS:
         return
     if last < first:
         known = whole and last in (1, 3, 4)  # what Stable-Baselines3 takes for an image
         stacked = "stable_baselines3's VecTransposeImage brings them first" if known else _CHANNELS_FIRST
+        if not whole:
+            stacked += ", as does VecTransposeImage beneath VecNormalize"
         raise ValueError(
             f"An encoder takes frames of shape (channels, height, width), channels first, not {space.shape}: {stacked}."
         )

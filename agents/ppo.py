@@ -106,7 +106,10 @@ class PPO(stable_baselines3.PPO):
         if "encoder" in vars(self):  # Stable-Baselines3's load sets whatever it is given
             raise ValueError("A saved model keeps its encoder: leave encoder= out, or make a new model with it.")
         if not isinstance(self.action_space, spaces.Discrete):
-            raise ValueError(f"lcd.agents.PPO needs discrete actions: {self.action_space} is not Discrete.")
+            raise ValueError(
+                f"lcd.agents.PPO needs discrete actions: {self.action_space} is not Discrete. Wrap each game in "
+                "lcd.envs.NumberedActions, which numbers them."
+            )
         if not isinstance(self.observation_space, spaces.Box):
             raise ValueError(f"lcd.agents.PPO takes one image at a time: {self.observation_space} is not a Box.")
         super()._setup_model()

@@ -1,6 +1,7 @@
 """Games in two views of the same state, frames and a privileged one: Procgen, calibration games, and anybody's."""
 
 from lcd.envs.calibration.adaptors import register as _register_calibration
+from lcd.envs.external.game import NumberedActions
 from lcd.envs.family import GameFamily, GameOptions, families, family_of, find_game, make_vec_env
 from lcd.envs.painting import paint
 from lcd.envs.procgen.adaptors import ProcgenEnv, ProcgenVecEnv, ProcgenVectorEnv
@@ -19,6 +20,7 @@ __all__ = [
     "GameOptions",
     "LabelReader",
     "LockstepError",
+    "NumberedActions",
     "ProcgenBatch",
     "ProcgenEnv",
     "ProcgenOptions",

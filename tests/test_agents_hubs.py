@@ -157,9 +157,14 @@ def test_weights_of_ones_own_take_the_place_of_those_that_would_be_fetched(monke
     assert torch.allclose(made.encode(frames).float(), own(frames / 255), atol=5e-3)
     model = PPO(env=ColourGame(4), encoder=f"timm:resnet18@{tmp_path / 'own.pth'}+tuned", n_steps=16, batch_size=32)
     assert not model.policy.is_frozen
+    shorter = policy(f"resnet18@{tmp_path / 'own.pth'}")
+    assert torch.equal(shorter.encode(frames), made.encode(frames))
+    assert not any(asked)
     with pytest.raises(ValueError, match="no network"):
         policy("timm:resnet18")
-    with pytest.raises(ValueError, match="Unknown encoder 'resnet18'"):
+    monkeypatch.delitem(sys.modules, "timm")
+    monkeypatch.setattr("lcd.agents.encoders.registry.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"Unknown encoder 'resnet18': .* install timm"):
         policy(f"resnet18@{tmp_path / 'own.pth'}")
 
 

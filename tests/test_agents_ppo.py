@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import gymnasium as gym
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,11 +14,12 @@ from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize, VecTransposeImage
 from toy_games import ColourGame
 
-from lcd.agents import PPO, EncoderPolicy, TrainingDiverged
+from lcd.agents import PPO, EncoderPolicy, TrainingDiverged, evaluate
 from lcd.agents.parallel import single_threaded
+from lcd.envs import NumberedActions
 
 EXACT = {"mixed_precision": False}
 
@@ -326,3 +328,36 @@ def test_stable_baselines3s_own_network_learns_from_stacked_grey_frames(policy):
     assert model.policy.observation_space.shape == (4, 36, 36)
     with pytest.raises(ValueError, match=r"brings its own network: leave encoder= out"):
         PPO(policy, ColourGame(2), encoder="nature")
+
+
+ARM = np.array([(-1, -1), (0, 1), (1, 0)], np.float32)
+"""The continuous action that each colour asks for."""
+
+
+class Arm(gym.Env):
+    """The colour of the frame says which of nine positions of an arm pays."""
+
+    def __init__(self):
+        self.observation_space = spaces.Box(0, 255, (36, 36, 3), np.uint8)
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def frame(self):
+        self.colour = int(self.np_random.integers(3))
+        return np.full((36, 36, 3), np.eye(3, dtype=np.uint8)[self.colour] * 255, np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self.frame(), {}
+
+    def step(self, action):
+        self.steps += 1
+        reward = float(np.allclose(action, ARM[self.colour]))
+        return self.frame(), reward, self.steps >= 8, False, {}
+
+
+def test_normalised_observations_and_continuous_actions_are_learned():
+    env = VecNormalize(VecTransposeImage(DummyVecEnv([lambda: NumberedActions(Arm())] * 8)))
+    model = ppo(env, encoder="nature:32", n_steps=32, batch_size=64, n_epochs=4, learning_rate=2e-3)
+    model.learn(32 * 8 * 12)
+    assert evaluate(model.policy, env, 4).returns.mean() > 4  # of 8, and a ninth of it by chance

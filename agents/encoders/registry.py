@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +217,12 @@ class EncoderName:
         if not plus or ("@" in rest and not known):  # the plus may belong to the name of a file
             rest, plus, mode = text, "", ""
         architecture, at, file = rest.partition("@")
+        if file and architecture.isidentifier() and not _known(architecture) and architecture not in BACKBONES:
+            if "timm" not in sys.modules and find_spec("timm") is None:
+                raise ValueError(
+                    f"Unknown encoder {architecture!r}: name one of the LCD's, or install timm if it is one of timm's."
+                )
+            architecture = f"timm:{architecture}"
         parse_encoder(architecture)
         pretrained = bool(file) or parse_encoder(architecture)[0] is ModuleEncoder
         word, equals, number = mode.partition("=")

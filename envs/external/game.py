@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 
@@ -97,6 +98,30 @@ def actions_of(space: spaces.Space) -> tuple[int, Callable[[int], Any]]:
         )
     table = np.array(list(itertools.product(*parts)), space.dtype)
     return number, lambda action: table[action]
+
+
+class NumberedActions(gymnasium.ActionWrapper):
+    """A game whose actions are numbers, as `lcd.agents.PPO` takes them.
+
+    Parameters
+    ----------
+    env
+        A game with actions of any kind that `actions_of` takes.
+
+    Raises
+    ------
+    ValueError
+        If its actions have no numbers.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        number, self._numbered = actions_of(env.action_space)
+        self.action_space = spaces.Discrete(number)
+
+    def action(self, action: Any) -> Any:
+        """The game's own action for a number."""
+        return self._numbered(int(action))
 
 
 class ExternalGame:
