@@ -72,7 +72,7 @@ def test_the_plan_trains_an_expert_and_two_controls():
     expert, early = plan.teacher_run, plan.early_run
     assert (expert.view, expert.learning, expert.steps) == ("pixels", "rl", plan.budget * TINY.teacher_factor)
     assert (early.view, early.steps) == ("pixels", expert.evaluation.steps[1])
-    makers = {name: {run.options.made_by for run in runs} for name, runs in plan.controls.items()}
+    makers = {name: {run.options.made_by for run in runs} for name, runs in plan.controls}
     assert makers == {"random": {None}, "early": {early.identity}}
     seen = [run for run in plan.cells if run.view == "semantic"]
     assert {run.options.made_by for run in seen} == {expert.identity}

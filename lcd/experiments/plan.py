@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Any
@@ -54,7 +54,7 @@ class GamePlan:
     early_run
         Where a frozen encoder is the privileged view: the short run whose encoder is a control.
     controls
-        And the runs whose privileged view is one of the `CONTROLS`, by their names.
+        And the runs whose privileged view is one of the `CONTROLS`, each with its name.
     """
 
     game: str
@@ -65,7 +65,7 @@ class GamePlan:
     cells: tuple[RunSettings, ...]
     random: float | None = None
     early_run: RunSettings | None = None
-    controls: Mapping[str, tuple[RunSettings, ...]] = field(default_factory=dict)
+    controls: tuple[tuple[str, tuple[RunSettings, ...]], ...] = ()
 
     @property
     def is_encoded(self) -> bool:
@@ -83,7 +83,7 @@ class GamePlan:
     def runs(self) -> tuple[RunSettings, ...]:
         """All runs in an executable order, the longest first."""
         first = [run for run in (self.teacher_run, self.early_run) if run is not None]
-        return (*first, *self.cells, *(run for runs in self.controls.values() for run in runs))
+        return (*first, *self.cells, *(run for _, runs in self.controls for run in runs))
 
 
 @dataclass(frozen=True)
@@ -347,5 +347,5 @@ def plan_game(
         plan,
         cells=(*on_pixels, *seen_by(encoder, expert)),
         early_run=early,
-        controls={"random": seen_by(encoder, None), "early": seen_by(trained, early.identity)},
+        controls=(("random", seen_by(encoder, None)), ("early", seen_by(trained, early.identity))),
     )

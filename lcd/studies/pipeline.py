@@ -100,7 +100,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         diagnosis,
         {
             name: pd.concat([store.load(run).episodes for run in of_control], ignore_index=True)
-            for name, of_control in plan.controls.items()
+            for name, of_control in plan.controls
         },
     )
 
