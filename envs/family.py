@@ -172,6 +172,10 @@ class GameFamily(Protocol):
         """
         ...
 
+    def levels_differ(self, options: Any) -> bool:
+        """Whether its levels differ, so that returns on unseen ones tell how far learning generalises."""
+        ...
+
     def has_expert(self, options: Any) -> bool:
         """Whether an optimal policy is known, which `expert` makes."""
         ...

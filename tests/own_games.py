@@ -62,6 +62,13 @@ class Hidden(Grid):
         return np.kron(colours[self.where()], np.ones((self.cell, self.cell, 1), np.uint8))
 
 
+class Alike(Grid):
+    """All of its levels are one."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=0, options=options)
+
+
 class Labelled(gym.Wrapper):
     """Adds a label map to `Hidden`."""
 

@@ -16,7 +16,7 @@ from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.intervals import demand_table
 from lcd.measurement.scores import Normalisation
 from lcd.studies import figures
-from lcd.studies.diagnosis import Diagnosis, TeacherCard
+from lcd.studies.diagnosis import ALIKE, Diagnosis, TeacherCard
 from lcd.studies.survey.tables import SurveyTables
 
 mpl.use("Agg")
@@ -71,6 +71,18 @@ def test_json_of_a_diagnosis_without_intervals_has_nulls_and_no_nan():
     text = json.dumps(lone.to_json(), allow_nan=False)
     assert json.loads(text)["demands"][0]["low"] is None
     assert lone.verdict.name == "inconclusive"
+
+
+def test_nothing_is_said_of_generalisation_where_levels_are_alike(found):
+    table = found.episodes
+    same = Diagnosis.from_episodes(
+        table, game=found.game, budget=found.budget, normalisation=found.normalisation, levels_differ=False
+    )
+    assert found.generalisation is not None
+    assert same.generalisation is None
+    assert same.to_json()["generalisation"] is None
+    assert same.verdict.cautions == (*found.verdict.cautions, ALIKE)
+    assert same.demands.equals(found.demands)
 
 
 def test_settings_that_are_no_json_are_refused():

@@ -25,6 +25,7 @@ def test_a_good_game_passes():
         ("own_games:Broken", {"env_kwargs": {"how": "nan"}}, "fails", "problem", "reward of nan in step 3"),
         ("own_games:Chance", {}, "determinism", "note", "cannot be repeated"),
         ("own_games:Hidden", {}, "privileged view", "note", "label_map"),
+        ("own_games:Alike", {}, "levels", "note", "nothing of generalisation"),
         ("own_games:Grid", {"env_kwargs": {"cell": 3}}, "encoder", "problem", "too small"),
     ],
 )
@@ -34,9 +35,11 @@ def test_what_is_wrong_with_a_game_is_found(game, settings, what, status, words)
     assert words in found[what].sentence
 
 
-@pytest.mark.parametrize(("how", "words"), [("hang", "For 6 seconds nothing"), ("die", "process died")])
-def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words):
-    *_, last = examine("own_games:Odd", env_kwargs={"how": how}, seconds=6)
+@pytest.mark.parametrize(
+    ("how", "words", "seconds"), [("hang", "For 6 seconds nothing", 6), ("die", "process died", 60)]
+)
+def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, seconds):
+    *_, last = examine("own_games:Odd", env_kwargs={"how": how}, seconds=seconds)
     assert last.status == "problem"
     assert words in last.sentence
 

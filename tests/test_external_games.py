@@ -224,6 +224,12 @@ def test_an_episode_without_end_is_found_before_anything_trains(monkeypatch):
         random_return(game_options("own_games:Broken", env_kwargs={"how": "endless", "limit": 10**9}))
 
 
+def test_levels_that_are_alike_are_found():
+    assert family_of(game_options(GRID)).levels_differ(game_options(GRID))
+    alike = game_options("own_games:Alike", num_levels=20)
+    assert not family_of(alike).levels_differ(alike)
+
+
 def test_identities_tell_games_and_settings_apart():
     options = game_options(GRID)
     run = plan_game(options, TINY).cells[0]

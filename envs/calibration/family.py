@@ -91,6 +91,10 @@ class CalibrationFamily:
         expected = expected_returns(options.factors)
         return Normalisation(expected.random, expected.best, source="computed")
 
+    def levels_differ(self, options: CalibrationOptions) -> bool:
+        """Always."""
+        return True
+
     def has_expert(self, options: CalibrationOptions) -> bool:
         """Always."""
         return True

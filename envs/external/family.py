@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import numpy as np
 from gymnasium import spaces
 
 from lcd.envs.external.batch import ExternalVecEnv
-from lcd.envs.external.game import spaces_of
+from lcd.envs.external.game import ExternalGame, spaces_of
 from lcd.envs.external.making import is_known, version_of
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import ActionClasses
+from lcd.envs.views import PIXELS
 from lcd.io.limits import MOST_LABELS, short
 from lcd.measurement.scores import Normalisation
 
@@ -85,6 +88,10 @@ class ExternalFamily:
         """None: nothing is published of it."""
         return None
 
+    def levels_differ(self, options: ExternalOptions) -> bool:
+        """Whether the same actions lead to other frames in some of the first levels."""
+        return _levels_differ(_unnumbered(options))
+
     def has_expert(self, options: ExternalOptions) -> bool:
         """Never."""
         return False
@@ -97,6 +104,32 @@ class ExternalFamily:
 def _unnumbered(options: ExternalOptions) -> ExternalOptions:
     """The same game on all levels, so that it is made once to know its spaces."""
     return options.training_levels(0)
+
+
+TRIED_LEVELS, TRIED_STEPS = 4, 30
+"""Levels that are compared, and steps in each."""
+
+
+@cache
+def _levels_differ(options: ExternalOptions) -> bool:
+    """Whether the same actions lead to other frames in some of the first levels."""
+    game = ExternalGame(options, PIXELS.name)
+    actions = np.random.default_rng(0).integers(game.num_actions, size=TRIED_STEPS).tolist()
+    try:
+        return len({_frames(game, level, actions) for level in range(TRIED_LEVELS)}) > 1
+    finally:
+        game.close()
+
+
+def _frames(game: ExternalGame, level: int, actions: list[int]) -> bytes:
+    """Frames of a level's first episode, as bytes."""
+    shown = [game.begin(level)[PIXELS.name]]
+    for action in actions:
+        views, _, terminated, truncated = game.step(action)
+        shown.append(views[PIXELS.name])
+        if terminated or truncated:
+            break
+    return b"".join(frame.tobytes() for frame in shown)
 
 
 EXTERNAL = ExternalFamily()

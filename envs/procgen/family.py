@@ -117,6 +117,10 @@ class ProcgenFamily:
             )
         return Normalisation(*constants, source="published")
 
+    def levels_differ(self, options: ProcgenOptions) -> bool:
+        """Always."""
+        return True
+
     def has_expert(self, options: ProcgenOptions) -> bool:
         """Never."""
         return False

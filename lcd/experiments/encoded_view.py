@@ -228,6 +228,10 @@ class EncodedFamily:
         """That of the game."""
         return family_of(options.base).normalisation(options.base)
 
+    def levels_differ(self, options: EncodedOptions) -> bool:
+        """Those of the game."""
+        return family_of(options.base).levels_differ(options.base)
+
     def has_expert(self, options: EncodedOptions) -> bool:
         """Never: an optimal policy acts on the game's own privileged view."""
         return False

@@ -45,6 +45,7 @@ def with_controls(diagnosis: Diagnosis, others: Mapping[str, pd.DataFrame]) -> D
             game=diagnosis.game,
             budget=diagnosis.budget,
             normalisation=diagnosis.normalisation,
+            levels_differ=diagnosis.generalisation is not None,
         )
     tables = []
     for name, each in found.items():

@@ -6,7 +6,7 @@ import html
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,9 @@ from lcd.studies.figures import registered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+ALIKE = "All levels of the game are alike, so that returns on unseen ones say nothing of generalisation."
+"""A caution."""
 
 FORMAT = "lcd.diagnosis/1"
 """Name and version of the JSON form."""
@@ -80,7 +83,7 @@ class Diagnosis:
     difference : Interval
         Perceptual minus policy demand, of the primary score.
     generalisation : GeneralisationEstimate
-        The second, cheap estimate of both demands.
+        The second, cheap estimate of both demands; None where all levels of the game are alike.
     verdict : Verdict
         What limits the learner.
     sampled : pandas.DataFrame or None
@@ -103,7 +106,7 @@ class Diagnosis:
     scores: pd.DataFrame
     demands: pd.DataFrame
     difference: Interval
-    generalisation: GeneralisationEstimate
+    generalisation: GeneralisationEstimate | None
     verdict: Verdict
     sampled: pd.DataFrame | None = None
     encoders: pd.DataFrame | None = None
@@ -119,6 +122,7 @@ class Diagnosis:
         normalisation: Normalisation,
         teacher: TeacherCard | None = None,
         settings: Mapping[str, Any] | None = None,
+        levels_differ: bool = True,
     ) -> Diagnosis:
         """Diagnose a game from its evaluated episodes.
 
@@ -137,6 +141,8 @@ class Diagnosis:
             What is known of the teacher.
         settings : mapping, optional
             JSON-able values to keep with the result.
+        levels_differ : bool
+            Whether the game's levels differ; else nothing is said of generalisation.
 
         Returns
         -------
@@ -171,6 +177,8 @@ class Diagnosis:
             gains=late_gains(curves),
             teacher_score=None if teacher is None else normalisation.score(teacher.unseen_return),
         )
+        if not levels_differ:
+            verdict = replace(verdict, cautions=(*verdict.cautions, ALIKE))
         return cls(
             game=game,
             budget=budget,
@@ -182,7 +190,7 @@ class Diagnosis:
             scores=scores,
             demands=demands,
             difference=difference,
-            generalisation=generalisation_estimate(scores),
+            generalisation=generalisation_estimate(scores) if levels_differ else None,
             verdict=verdict,
             sampled=sampled,
         )
@@ -277,7 +285,7 @@ class Diagnosis:
                 "verdict": asdict(self.verdict),
                 "demands": self.demands.to_dict("records"),
                 "difference": asdict(self.difference),
-                "generalisation": asdict(self.generalisation),
+                "generalisation": None if self.generalisation is None else asdict(self.generalisation),
                 "scores": self.scores.to_dict("records"),
                 "curves": self.curves.to_dict("records"),
             }

@@ -85,6 +85,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         game=plan.game,
         budget=plan.budget,
         normalisation=normalisation_of(plan, store),
+        levels_differ=family_of(plan.cells[0].options).levels_differ(plan.cells[0].options),
         teacher=card,
         settings={
             "plan": Plan((plan,)).as_dict(),
