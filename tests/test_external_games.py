@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lcd.envs.external.game import ExternalGame, GameFault, actions_of
 from lcd.envs.external.images import image_reader, label_map
 from lcd.envs.external.making import UnknownGame, named
 from lcd.envs.external.options import ExternalOptions
+from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
 from lcd.envs.random_play import random_return
 from lcd.experiments.plan import plan_game
@@ -282,3 +284,19 @@ def test_a_file_alone_never_makes_a_game_of_another_package(diagnosed, monkeypat
     assert unseen_levels({"game": "maze"}).game == "maze"
     monkeypatch.setattr("lcd.analyses.report.twin_frames", lambda options: pytest.fail("made"))
     assert _pictures({"game": GRID, "mode": None, "appearance": None}) is None
+
+
+def test_a_step_that_hangs_is_named_and_ends_its_process(monkeypatch):
+    said = []
+    monkeypatch.setattr(WATCH, "limit", 0.2)
+    monkeypatch.setattr(WATCH, "ended", said.append)
+    monkeypatch.setattr(WATCH, "_thread", None)
+    game = ExternalGame(game_options(GRID), "pixels")
+    game.begin(7)
+    monkeypatch.setattr(game.env, "step", lambda action: time.sleep(0.6) or own_games.Grid.step(game.env, action))
+    game.step(0)
+    assert said
+    assert set(said) == {f"{GRID} in step 1 of level 7 has not come back for 0 seconds: it hangs."}
+    said.clear()
+    time.sleep(0.3)
+    assert not said

@@ -15,6 +15,7 @@ from lcd.envs.external.images import image_reader, label_map, vector
 from lcd.envs.external.making import UnknownGame, make_game
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import Source, with_privileged_view
+from lcd.envs.external.watching import WATCH
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC, NoSuchView
 from lcd.io.limits import MOST_LABELS, short
 
@@ -150,10 +151,16 @@ class ExternalGame:
         self.num_actions, self._action = actions_of(self.env.action_space)
         self.level = self.steps = 0
 
+    @property
+    def _where(self) -> str:
+        return f"step {self.steps}" if self.steps else "its reset"
+
+    def _doing(self) -> str:
+        return f"{self.options.game} in {self._where} of level {self.level}"
+
     def _fault(self, what: str, error: BaseException | None = None) -> GameFault:
-        where = f"step {self.steps}" if self.steps else "its reset"
         reason = "" if error is None else f" ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
-        return GameFault(f"{self.options.game} {what} in {where} of level {self.level}{reason}.")
+        return GameFault(f"{self.options.game} {what} in {self._where} of level {self.level}{reason}.")
 
     def _views(self, observation: Any) -> dict[str, np.ndarray]:
         try:
@@ -180,7 +187,8 @@ class ExternalGame:
         """
         self.level, self.steps = level, 0
         try:
-            observation, _ = self.env.reset(seed=level)
+            with WATCH.over(self._doing):
+                observation, _ = self.env.reset(seed=level)
         except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
             raise self._fault("fails", error) from error
         return self._views(observation)
@@ -195,7 +203,8 @@ class ExternalGame:
         """
         self.steps += 1
         try:
-            observation, reward, terminated, truncated, _ = self.env.step(self._action(action))
+            with WATCH.over(self._doing):
+                observation, reward, terminated, truncated, _ = self.env.step(self._action(action))
             paid = float(reward)
         except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
             raise self._fault("fails", error) from error

@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from lcd.agents.encoders.registry import import_encoder, module_of
+from lcd.envs.external.watching import WATCH
 from lcd.experiments.executor import Report
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -57,7 +58,12 @@ def _work(
     from lcd.experiments.encoded_view import locate
     from lcd.experiments.run import teacher_of, train
 
+    def hangs(sentence: str) -> None:
+        connection.send(("failed", sentence))
+        os._exit(1)
+
     locate(weights)
+    WATCH.ended = hangs
     torch.set_num_threads(threads)
     store = Store(store_root)
     try:

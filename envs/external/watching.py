@@ -1,0 +1,65 @@
+"""Finds a step or reset of somebody else's game that does not come back."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+LIMIT = 300.0
+"""Seconds after which a step or a reset is taken to hang."""
+
+CHECKS = 10
+"""Times that a limit is checked before it is over."""
+
+
+def _leave(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+    os._exit(1)
+
+
+class Watch:
+    """Watches what one thread does, from another.
+
+    A call that keeps Python's lock, as some of compiled code do, stops this too; then the process that planned the run
+    ends it for its silence, see `lcd.experiments.processes`.
+
+    Attributes
+    ----------
+    limit
+        Seconds that a call may take.
+    ended
+        What is called with a sentence if one takes longer; it ends the process.
+    """
+
+    def __init__(self) -> None:
+        self.limit = LIMIT
+        self.ended: Callable[[str], None] = _leave
+        self._doing: tuple[float, Callable[[], str]] | None = None
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def over(self, describe: Callable[[], str]) -> Iterator[None]:
+        """Watch a call; `describe` says in words what it is."""
+        if self._thread is None or not self._thread.is_alive():  # not in a process that was forked
+            self._thread = threading.Thread(target=self._check, daemon=True)
+            self._thread.start()
+        self._doing = time.monotonic(), describe
+        try:
+            yield
+        finally:
+            self._doing = None
+
+    def _check(self) -> None:
+        while True:
+            time.sleep(self.limit / CHECKS)
+            doing = self._doing
+            if doing is not None and time.monotonic() - doing[0] > self.limit:
+                self.ended(f"{doing[1]()} has not come back for {self.limit:.0f} seconds: it hangs.")
+
+
+WATCH = Watch()
+"""The watch of this process: games of other packages step in one thread."""
