@@ -14,7 +14,7 @@ from lcd.analyses.names import write_names
 from lcd.analyses.palette import DEMAND_STYLES, NEUTRAL
 from lcd.measurement.rule import NEGLIGIBLE
 from lcd.studies.taxonomy.positions import PLANE
-from lcd.studies.taxonomy.taxonomy import Taxonomy
+from lcd.studies.taxonomy.taxonomy import Placement, Taxonomy
 
 
 class ClassStyle(NamedTuple):
@@ -41,15 +41,19 @@ FLOOR_LIMITED = " ".join(PLANE)
 """Value of the column `floor_limited` for games in which both demands are."""
 
 DECIDED, UNDECIDED = "black", "0.45"
+PLACED = "#B00020"
+"""Colour of new games on the map."""
 
 
-def draw_taxonomy(taxonomy: Taxonomy) -> Figure:
+def draw_taxonomy(taxonomy: Taxonomy, placed: Sequence[Placement] = ()) -> Figure:
     """Plot the map of the games beside the decomposition of their gaps.
 
     Parameters
     ----------
     taxonomy : Taxonomy
         What to draw.
+    placed : sequence of Placement
+        New games, which are shown on the map by a star each.
 
     Returns
     -------
@@ -58,12 +62,12 @@ def draw_taxonomy(taxonomy: Taxonomy) -> Figure:
     positions, names = taxonomy.positions, taxonomy.classes.names
     figure = Figure(figsize=(12, max(5.2, 1.6 + 0.27 * len(positions))), layout="constrained")
     chart, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    _draw_map(chart, positions, names)
+    _draw_map(chart, positions, names, [placement.position for placement in placed])
     _draw_parts(bars, positions)
     return figure
 
 
-def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None:
+def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str], placed: Sequence[pd.DataFrame]) -> None:
     axes.axvspan(-1, NEGLIGIBLE, color="0.94", zorder=0, lw=0)
     axes.axhspan(-1, NEGLIGIBLE, color="0.94", zorder=0, lw=0)
     for name, style in zip(names, CLASS_STYLES, strict=False):
@@ -88,8 +92,15 @@ def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None
         )
         for bars in drawn[2]:
             bars.set_alpha(0.4)
-    axes.set_xlim(*map_range(positions, "perceptual"))
-    axes.set_ylim(*map_range(positions, "policy"))
+    everything = pd.concat([positions, *placed], ignore_index=True)
+    for new in placed:
+        spans = [_margins(new, demand) for demand in ("perceptual", "policy")]
+        axes.errorbar(
+            new["perceptual"], new["policy"], xerr=spans[0], yerr=spans[1], fmt="*", color=PLACED, ms=15,
+            elinewidth=1.2, mec="white", mew=0.8, zorder=4, label=f"placed: {new['game'].iloc[0]}",
+        )  # fmt: skip
+    axes.set_xlim(*map_range(everything, "perceptual"))
+    axes.set_ylim(*map_range(everything, "policy"))
     axes.axline((0, 0), slope=1, color="0.75", lw=0.8, ls=(0, (4, 4)), zorder=0)
     axes.set_xlabel("perceptual demand P")
     axes.set_ylabel("policy-learning demand L")
@@ -102,8 +113,9 @@ def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str]) -> None
         {"color": DECIDED, "style": "normal"} if decided else {"color": UNDECIDED, "style": "italic"}
         for decided in positions["verdict"] != "inconclusive"
     ]
+    styles += [{"color": PLACED, "style": "normal", "weight": "bold"}] * len(placed)
     write_names(
-        axes, positions[["perceptual", "policy"]].to_numpy(), positions["game"].tolist(), size=8.5, styles=styles
+        axes, everything[["perceptual", "policy"]].to_numpy(), everything["game"].tolist(), size=8.5, styles=styles
     )
 
 

@@ -98,6 +98,13 @@ def test_a_new_game_is_placed_beside_the_games_that_are_like_it(taxonomy):
     assert placement.classes["probability"].sum() == pytest.approx(1)
     assert set(placement.nearest["game"].head(5)) == members
     assert placement.nearest["distance"].is_monotonic_increasing
+    assert placement.position["perceptual"].item() == pytest.approx(0.34, abs=0.1)
+    (chart, _) = taxonomy.plot(placed=[placement]).axes
+    assert "a game of its own" in {text.get_text() for text in chart.texts}
+    assert "placed: a game of its own" in {text.get_text() for text in chart.get_legend().get_texts()}
+    assert "a game of its own" not in {text.get_text() for text in taxonomy.plot().axes[0].texts}
+    with pytest.raises(ValueError, match="placed on the map"):
+        taxonomy.plot("ranks", placed=[placement])
     with pytest.raises(ValueError, match="One game is placed at a time, not 16"):
         taxonomy.place(taxonomy.tables)
     shorter = diagnosis("a game of its own", 0.34, 0.09, seed=77)
@@ -246,8 +253,11 @@ def test_the_command_writes_tables_and_figures_and_places_a_game(tmp_path):
 
     (tmp_path / "new").mkdir()
     diagnosis("maze", 0.1, 0.42).to_json(tmp_path / "new" / "diagnosis.json")
-    placed = lcd("taxonomy", "survey", "--place", "new", cwd=tmp_path)
+    placed = lcd("taxonomy", "survey", "--place", "new", "--figure", "map.png", cwd=tmp_path)
     assert "hard to decide" in placed.stdout
+    assert (tmp_path / "map.png").stat().st_size > 20_000
+    alone = lcd("taxonomy", "survey", "--figure", "map.png", cwd=tmp_path)
+    assert (alone.returncode, "name its diagnosis with --place" in alone.stderr) == (2, True)
     foreign = lcd("taxonomy", "survey", "--out", ".", cwd=tmp_path)
     assert foreign.returncode == 2
     assert "did not write" in foreign.stderr

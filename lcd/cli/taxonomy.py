@@ -31,7 +31,11 @@ def taxonomy(
     runs: RUNS,
     out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("taxonomy"),
     place: Annotated[
-        Path | None, typer.Option(help="Folder of a diagnosis: place its game in the taxonomy, and write nothing.")
+        Path | None,
+        typer.Option(help="Folder of a diagnosis: place its game in the taxonomy, and write nothing but --figure."),
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="With --place: draw the map with that game into this file.")
     ] = None,
 ) -> None:
     """Build a taxonomy of games by their demands.
@@ -39,6 +43,7 @@ def taxonomy(
     Turns the diagnoses of a survey into a map of the games, as many classes as the data support, and measures of their
     reliability.
     """
+    from lcd.io.files import check_output
     from lcd.studies.figures import check_registered
     from lcd.studies.output import OutputFolder, save_figure
     from lcd.studies.survey.tables import SurveyTables
@@ -46,21 +51,30 @@ def taxonomy(
 
     console = plain_console()
     folder = OutputFolder(out)
+    if figure is not None:
+        if place is None:
+            raise ValueError(f"--figure {figure} is for a game that is placed: name its diagnosis with --place.")
+        check_output(figure, ".png", ".pdf", ".svg")
+        check_registered(FIGURES[0])
     if place is None:
         check_registered(*FIGURES)
         folder.check(_Folder())
     found = Taxonomy.read(runs)
     if place is not None:
-        for table in _placement_tables(found.place(SurveyTables.read(place))):
+        placement = found.place(SurveyTables.read(place))
+        for table in _placement_tables(placement):
             console.print(table)
+        if figure is not None:
+            save_figure(found.plot(placed=[placement]), figure)
+            console.print(f"The map is {figure}.", highlight=False, soft_wrap=True)
         return
     tables = {name: table.round(6) for name, table in found.as_tables().items()}
     figures = {name: found.plot(name) for name in FIGURES}
     folder.claim(_Folder())
     folder.write_tables(**tables)
-    for name, figure in figures.items():
-        folder.write_figure(name, figure)
-        save_figure(figure, out / f"{name}.pdf")
+    for name, drawn in figures.items():
+        folder.write_figure(name, drawn)
+        save_figure(drawn, out / f"{name}.pdf")
     console.print(_summary(found))
     console.print(f"Figures and tables are in {out}.", highlight=False, soft_wrap=True)
 

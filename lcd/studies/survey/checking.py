@@ -32,8 +32,9 @@ def check_alike(games: pd.DataFrame) -> None:
         If some were not; the message names two of them.
     """
     for name in ALIKE:
-        values = games[name].astype(object).where(games[name].notna(), "").to_numpy()
-        names = games["game"].to_numpy()
+        known = games[games[name].notna()] if name == "mode" else games  # games of most families have none
+        values = known[name].astype(object).where(known[name].notna(), "").to_numpy()
+        names = known["game"].to_numpy()
         if len(set(values)) > 1:
             other = next(place for place, value in enumerate(values) if value != values[0])
             raise ValueError(

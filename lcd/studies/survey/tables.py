@@ -13,6 +13,7 @@ import pandas as pd
 from lcd.experiments.plan import Plan
 from lcd.io.checksums import SUMS, finish, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
+from lcd.io.limits import short
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.checking import check_alike, read_table
 from lcd.studies.survey.columns import ALIKE, COLUMNS, FILES, TABLES
@@ -116,6 +117,23 @@ class SurveyTables:
                     raise ValueError(
                         f"{folder / f'{name}.csv'} has {found[name]} rows of {game} instead of {wanted}: restore it."
                     )
+
+    def of_game(self, game: str) -> SurveyTables:
+        """The tables of one of the games.
+
+        Raises
+        ------
+        ValueError
+            If it is not among them.
+        """
+        if game not in set(self.games["game"]):
+            raise ValueError(
+                f"There is no {short(game)} in these tables: choose one of {', '.join(self.games['game'])}."
+            )
+        parts = {name: getattr(self, name) for name in TABLES}
+        return SurveyTables(
+            **{name: table[table["game"] == game].reset_index(drop=True) for name, table in parts.items()}
+        )
 
     def updated(self, newer: SurveyTables) -> SurveyTables:
         """Return these tables with the games of `newer` added or replaced."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -43,11 +44,14 @@ class Placement:
         deviations (the same in standard errors of both positions).
     classes : pandas.DataFrame
         One row a class, likeliest first: class and probability.
+    position : pandas.DataFrame
+        One row with its demands and their limits, as in `Taxonomy.positions`.
     """
 
     game: str
     nearest: pd.DataFrame
     classes: pd.DataFrame
+    position: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,11 +189,26 @@ class Taxonomy:
             "aggregates": self.aggregates,
         }
 
-    def plot(self, name: str = "taxonomy") -> Figure:
-        """Plot the map of the games, or another of `FIGURES`."""
+    def plot(self, name: str = "taxonomy", *, placed: Sequence[Placement] = ()) -> Figure:
+        """Plot the map of the games, or another of `FIGURES`.
+
+        Parameters
+        ----------
+        name : str
+            One of `FIGURES`.
+        placed : sequence of Placement
+            New games to show on the map, as `place` finds them.
+
+        Raises
+        ------
+        ValueError
+            If there is no such figure, or games are to be placed on another than the map.
+        """
         if name not in FIGURES:
             raise ValueError(f"There is no figure {name!r} of a taxonomy: there are {', '.join(FIGURES)}.")
-        figure: Figure = registered(name)(self)
+        if placed and name != FIGURES[0]:
+            raise ValueError(f"Games are placed on the map, {FIGURES[0]!r}, not on {name!r}.")
+        figure: Figure = registered(name)(self, placed) if placed else registered(name)(self)
         return figure
 
     def place(self, diagnosis: Diagnosis | SurveyTables, draws: int = DRAWS) -> Placement:
@@ -222,7 +241,8 @@ class Taxonomy:
         nearest = nearest[nearest["game"] != new.games[0]].reset_index(drop=True)  # not itself
         chances = self.classes.chances(new.draws(draws, farthest=FARTHEST))[0]
         classes = pd.DataFrame({"class": self.classes.names, "probability": chances})
-        return Placement(new.games[0], nearest, classes.sort_values("probability", ascending=False, ignore_index=True))
+        classes = classes.sort_values("probability", ascending=False, ignore_index=True)
+        return Placement(new.games[0], nearest, classes, position_table(tables.scores))
 
 
 def aggregate_table(cells: Cells, resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
