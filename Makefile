@@ -5,6 +5,7 @@
 #   make test-costly                 what plays and trains for minutes, also where its inputs did not change; keeps their checksums
 #   make test-slow                   the tests that need a package index, such as one with the oldest versions allowed,
 #                                    and more damaged files than make test tries
+#   make docs                        the documentation as a site, in site/, with an API reference
 # And another: make taxonomy [SURVEY=procgen-easy] draws every figure of a survey from its tables.
 # Everything stays inside this folder: the environment in .venv, caches and temporary files in .cache.
 
@@ -23,7 +24,7 @@ export OMP_NUM_THREADS := 1
 
 BIN := .venv/bin
 
-.PHONY: diagnose taxonomy test coverage test-costly test-slow install install-for-tests clean
+.PHONY: diagnose taxonomy docs test coverage test-costly test-slow install install-for-tests clean
 
 diagnose: .venv/installed
 	$(BIN)/lcd diagnose $(GAME) --preset $(PRESET)
@@ -31,6 +32,10 @@ diagnose: .venv/installed
 taxonomy: .venv/installed
 	$(BIN)/lcd taxonomy $(SURVEY) --out docs/taxonomy
 	$(BIN)/lcd report $(SURVEY) --out docs/taxonomy/report.html
+
+docs: .venv/installed-for-tests
+	rm -rf site
+	$(BIN)/python scripts/build_docs.py --output site
 
 test: .venv/installed-for-tests
 	$(BIN)/ruff check .
@@ -71,4 +76,4 @@ install-for-tests: .venv/installed-for-tests
 	@touch $@ .venv/installed
 
 clean:
-	rm -rf .venv .cache build *.egg-info
+	rm -rf .venv .cache build site *.egg-info

@@ -263,7 +263,7 @@ def make_vec_env(
     options
         The game and its levels.
     num_envs, seed
-        As in `lcd.envs.GameVecEnv`.
+        As in `lcd.envs.vec_env.GameVecEnv`.
     view
         Name of a view in `lcd.envs.views.VIEWS`, or several names, whose observations are a dictionary; ``"both"``
         stands for pixels and semantic.

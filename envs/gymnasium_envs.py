@@ -30,7 +30,7 @@ class GameEnv(gymnasium.Env):
     Parameters
     ----------
     view
-        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `lcd.envs.GameVecEnv`.
+        ``"pixels"``, ``"semantic"`` or ``"both"``, as in `lcd.envs.vec_env.GameVecEnv`.
     observation_space, action_space
         Of the game.
     render_mode

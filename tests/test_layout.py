@@ -55,6 +55,14 @@ def test_every_module_is_in_a_layer() -> None:
     assert {name for name in known_modules() if layer(name) is None} == {"lcd", "lcd.__main__"}
 
 
+def test_importing_lcd_shows_what_people_use_and_loads_no_library() -> None:
+    assert all(hasattr(lcd, name) for name in lcd.__all__)
+    assert dir(lcd) == sorted(lcd.__all__)  # whatever else has been imported by now
+    script = "import sys, lcd; print(*dir(lcd)); print(*{'numpy', 'pandas', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == " ".join(sorted(lcd.__all__)) + "\n\n"
+
+
 def test_no_module_uses_the_old_names() -> None:
     """A user's own folders `envs` and `agents` would be imported in the place of the project's."""
     known = known_modules()

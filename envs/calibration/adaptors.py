@@ -24,7 +24,7 @@ class CalibrationVecEnv(GameVecEnv):
     options
         The game, its difficulty and its levels.
     num_envs, view, seed
-        As in `lcd.envs.GameVecEnv`.
+        As in `lcd.envs.vec_env.GameVecEnv`.
 
     Examples
     --------

@@ -118,7 +118,7 @@ class ExternalVecEnv(GameVecEnv):
     options
         The game and its levels.
     num_envs, view, seed
-        As in `lcd.envs.GameVecEnv`.
+        As in `lcd.envs.vec_env.GameVecEnv`.
     """
 
     saves_states = False

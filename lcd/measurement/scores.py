@@ -32,6 +32,7 @@ PRIMARY = ("unseen", "area")
 """The score family, (levels, score), on which the verdict rests."""
 
 COLUMNS = ("game", "view", "learning", "seed", "step", "levels", "episode", "level_seed", "return", "length")
+"""Columns of every table of evaluated episodes."""
 OPTIONAL_COLUMNS = ("rule", "inverse_temperature")
 """Columns of tables whose episodes were played by more than one rule of acting."""
 

@@ -7,6 +7,7 @@ from lcd.experiments.learners import LEARNERS
 from lcd.measurement.scores import LEVELS
 
 TABLES = ("games", "scores", "curves", "demands")
+"""Names of the tables of a survey."""
 FILES = {f"{name}.csv": name for name in TABLES}
 """Names of the tables by their files."""
 
