@@ -248,7 +248,14 @@ def _told(failures: Mapping[str, str], count: int) -> str:
     """What failed, in a sentence for each cause."""
     if len(failures) == 1:
         return f"{next(iter(failures.values()))} {KEPT}"
-    return " ".join([f"{len(failures)} of {count} runs failed.", *failures.values(), KEPT])
+    alike: dict[str, list[str]] = {}
+    for name, why in failures.items():
+        alike.setdefault(why.replace(name, ""), []).append(why)
+    sentences = []
+    for first, *others in alike.values():
+        more = "" if not others else f" {len(others)} {'others' if len(others) > 1 else 'other'} likewise."
+        sentences.append(first + more)
+    return " ".join([f"{len(failures)} of {count} runs failed.", *sentences, KEPT])
 
 
 def _reused(run: RunSettings, store: Store, listener: Listener) -> bool:
