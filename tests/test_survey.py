@@ -314,3 +314,32 @@ def test_a_survey_that_does_not_come_with_the_package_is_named():
     assert "procgen-easy" in reference_surveys()
     for name in reference_surveys():
         assert len(load_reference(name).games) >= 3
+
+
+def test_games_of_other_packages_are_surveyed_where_the_file_is_trusted(tmp_path, monkeypatch, tiny_preset):
+    file = tmp_path / "own.toml"
+    file.write_text(
+        'games = ["own_games:Grid", "own_games:Hidden"]\npreset = "tiny"\n'
+        '[arguments."own_games:Hidden"]\nsemantic = "own_games:Labelled"\n'
+        "env_kwargs = {limit = 9}\nrandom = 0.2\nbest = 1\n"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr("lcd.envs.external.making.import_named", lambda name: pytest.fail("imported"))
+        with pytest.raises(ValueError, match="names 'own_games:Grid', whose code would be run"):
+            Survey.read(file)
+        wrapped = (
+            file.read_text()
+            .replace('"own_games:Grid", "own_games:Hidden"', '"maze"')
+            .replace("own_games:Hidden", "maze")
+        )
+        (tmp_path / "wrapped.toml").write_text(wrapped)
+        with pytest.raises(ValueError, match="names 'own_games:Labelled', whose code would be run"):
+            Survey.read(tmp_path / "wrapped.toml")
+    grid, hidden = Survey.read(file, trust=True).plan.games
+    assert (grid.game, hidden.game) == ("own_games:Grid", "own_games:Hidden")
+    assert hidden.cells[0].options.env_kwargs == '{"limit": 9}'
+    assert hidden.normalisation.best == 1
+    assert not hidden.is_encoded
+    for wrong, words in (("maze", "none of its games"), ("own_games:Grid", "cannot set 'steps'")):
+        with pytest.raises(ValueError, match=words):
+            Survey(games=("own_games:Grid",), arguments={wrong: {"steps": 1}})

@@ -17,6 +17,12 @@ from lcd.io.files import DEFAULT_STORE
 def command(
     plan: Annotated[str, typer.Argument(help="A survey's file, or the name of one that comes with the package.")],
     games: Annotated[str, typer.Option(metavar="NAMES", help="Only these of its games, such as maze,heist.")] = "",
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="Let the file name games, wrappers and teachers as module:name, whose code is run."
+        ),
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the diagnoses; by default surveys/NAME.")] = None,
     tables: Annotated[
         Path | None, typer.Option(help="Folder of tables that a repository keeps, to which each game is added.")
@@ -40,6 +46,7 @@ def command(
     prepared = prepare_survey(
         plan,
         games=names(games),
+        trust=trust,
         out=out,
         tables=tables,
         store=store,

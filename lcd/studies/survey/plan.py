@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import field, fields, replace
 from functools import cached_property
 from importlib import resources
@@ -14,12 +14,17 @@ from pydantic import AfterValidator, model_validator
 
 from lcd.envs import find_game
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.io.limits import short
 from lcd.io.settings import Flag, Names, Text, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
 ADJUSTABLE = ("steps", "seeds", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor")
 """Fields of a preset that a survey may replace."""
+
+
+ARGUMENTS = ("env_kwargs", "image_key", "semantic", "max_episode_steps", "wrappers", "random", "best", "teacher")
+"""Arguments of `lcd.diagnose` that a survey may give for one of its games."""
 
 
 def _known_games(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,25 +38,28 @@ class Survey:
     Attributes
     ----------
     games
-        Procgen games, in the order in which they are diagnosed.
+        Names of games as `lcd.diagnose` takes them, in the order in which they are diagnosed.
     preset
         Name of the preset, see `lcd.experiments.presets`.
     changes
         Replaced fields of the preset, by name; see `ADJUSTABLE`.
     mode
-        Procgen's distribution mode, ``"easy"`` or ``"hard"``.
+        Procgen's distribution mode: ``"easy"``, the default, or ``"hard"``.
     appearance
         Appearance of the games: names in `lcd.envs.procgen.options.APPEARANCES`.
     train_teachers
         Whether to train teachers even where there are reference teachers.
+    arguments
+        For some of the games, by name, what else `lcd.diagnose` takes: those in `ARGUMENTS`.
     """
 
     games: Annotated[Names, AfterValidator(_known_games)]
     preset: Text = "standard"
     changes: dict[Text, Any] = field(default_factory=dict)
-    mode: Text = "easy"
+    mode: Text | None = None
     appearance: Names = ()
     train_teachers: Flag = False
+    arguments: dict[Text, dict[Text, Any]] = field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check(self) -> Survey:
@@ -61,11 +69,18 @@ class Survey:
             )
         if unknown := sorted(self.changes.keys() - set(ADJUSTABLE)):
             raise ValueError(f"A survey cannot set {unknown[0]!r}: it may set {', '.join(ADJUSTABLE)}.")
+        for game, given in self.arguments.items():
+            if game not in self.games:
+                raise ValueError(
+                    f"The survey has arguments for {short(game)}, which is none of its games: name it there."
+                )
+            if unknown := sorted(given.keys() - set(ARGUMENTS)):
+                raise ValueError(f"A survey cannot set {unknown[0]!r} for {game}: it may set {', '.join(ARGUMENTS)}.")
         adjusted_preset(self.preset, **self.changes)  # refuses numbers that no preset can have
         return self
 
     @classmethod
-    def read(cls, source: Path | str) -> Survey:
+    def read(cls, source: Path | str, *, trust: bool = False) -> Survey:
         """Read the plan of a survey from a file, or a shipped one by its name.
 
         Parameters
@@ -73,11 +88,13 @@ class Survey:
         source
             A TOML file, with `games` and, where they differ from the defaults, the other attributes of this class and
             the numbers in `ADJUSTABLE`; or a name in `shipped_surveys`.
+        trust
+            Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
 
         Raises
         ------
         ValueError
-            If there is no such file, or it is no plan of a survey.
+            If there is no such file, it is no plan of a survey, or it names code and is not to be trusted.
         """
         path = Path(source)
         if str(source) in shipped_surveys() and not os.path.lexists(path):
@@ -90,6 +107,11 @@ class Survey:
         own = {f.name for f in fields(cls)} - {"changes"}
         if "games" not in data:
             raise ValueError(f"{source} names no games: a survey needs a line such as games = ['starpilot', 'maze'].")
+        if not trust and (code := _names_code(data)) is not None:
+            raise ValueError(
+                f"{source} names {short(code)}, whose code would be run: if you trust the file, give --trust "
+                "(trust=True)."
+            )
         changes = {key: value for key, value in data.items() if key not in own}
         return cls(**{key: value for key, value in data.items() if key in own}, changes=changes)
 
@@ -103,9 +125,9 @@ class Survey:
             game,
             adjusted_preset(self.preset, **self.changes),
             distribution_mode=self.mode,
-            teacher=None,
             train_teacher=self.train_teachers,
             appearance=self.appearance or None,
+            **{"teacher": None} | self.arguments.get(game, {}),
         )
 
     def only(self, games: Sequence[str]) -> Survey:
@@ -120,6 +142,15 @@ class Survey:
             if game not in self.games:
                 raise ValueError(f"The survey has no game {game!r}: choose among {', '.join(self.games)}.")
         return replace(self, games=tuple(games))
+
+
+def _names_code(data: Mapping[str, Any]) -> str | None:
+    """What in the data of a survey names a module, None if nothing does."""
+    games, arguments = data["games"], data.get("arguments")
+    texts = list(games) if isinstance(games, list) else []
+    for given in arguments.values() if isinstance(arguments, dict) else []:
+        texts += [given.get(name) for name in ("semantic", "teacher")] if isinstance(given, dict) else []
+    return next((text for text in texts if isinstance(text, str) and ":" in text), None)
 
 
 def shipped_surveys() -> list[str]:

@@ -198,6 +198,7 @@ def prepare_survey(
     plan: Survey | Path | str,
     *,
     games: Sequence[str] = (),
+    trust: bool = False,
     out: Path | str | None = None,
     tables: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
@@ -213,7 +214,7 @@ def prepare_survey(
         If an argument is invalid; the message says what is allowed.
     """
     device = resolve_device(device)
-    chosen = plan if isinstance(plan, Survey) else Survey.read(plan)
+    chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
     if only := texts("games", games):
         chosen = chosen.only(only)
     named = "survey" if isinstance(plan, Survey) else Path(plan).stem
@@ -231,6 +232,7 @@ def survey(
     plan: Survey | Path | str,
     *,
     games: Sequence[str] = (),
+    trust: bool = False,
     out: Path | str | None = None,
     tables: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
@@ -247,6 +249,8 @@ def survey(
         The survey, its TOML file, or the name of one that comes with the package.
     games
         Only these of its games.
+    trust
+        Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
     out
         Folder of the diagnoses; by default ``surveys/NAME``.
     tables
@@ -262,6 +266,14 @@ def survey(
         If a run failed; the same call resumes from the finished ones.
     """
     prepared = prepare_survey(
-        plan, games=games, out=out, tables=tables, store=store, workers=workers, threads=threads, device=device
+        plan,
+        games=games,
+        trust=trust,
+        out=out,
+        tables=tables,
+        store=store,
+        workers=workers,
+        threads=threads,
+        device=device,
     )
     return prepared.run(telling(listener))
