@@ -24,6 +24,8 @@ from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
 from lcd.envs.random_play import random_return
 from lcd.experiments.plan import plan_game
+from lcd.pretraining.frames import collect_frames
+from lcd.pretraining.pretraining import Pretraining, pretrain_on_frames
 from lcd.studies.aligning import unseen_levels
 
 GRID = "own_games:Grid"
@@ -300,3 +302,21 @@ def test_a_step_that_hangs_is_named_and_ends_its_process(monkeypatch):
     said.clear()
     time.sleep(0.3)
     assert not said
+
+
+@pytest.mark.parametrize(
+    ("game", "channels", "labelled"),
+    [(GRID, 3, True), ("own_games:Grey", 1, True), ("own_games:Hidden", 3, False), ("own_games:Remembered", 3, False)],
+)
+def test_encoders_are_pretrained_on_frames_of_any_game(game, channels, labelled):
+    options = game_options(game, num_levels=20)
+    frames = collect_frames(options, 64, num_envs=8)
+    assert (frames.channels, frames.labels is not None) == (channels, labelled)
+    settings = Pretraining("autoencoding", frames=2048, epochs=1, batch_size=32, architecture="nature:16")
+    classes = family_of(options).action_classes(options)
+    encoder, found = pretrain_on_frames(frames, frames, classes, settings)
+    assert encoder.channels == channels
+    assert np.isfinite(found["score"])
+    if not labelled:
+        with pytest.raises(ValueError, match="needs label maps"):
+            pretrain_on_frames(frames, frames, classes, replace(settings, objective="segmentation"))

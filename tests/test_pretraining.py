@@ -152,7 +152,7 @@ def test_frames_that_nothing_can_be_learned_from_are_one_clear_sentence():
     for given, others, asked, sentence in (
         (replace(whole, labels=None), whole, settings, "the training frames have none"),
         (whole, replace(whole, labels=None), settings, "the evaluation frames have none"),
-        (whole, wandering_square(16, steps=8, side=48), settings, "not 64 x 64 and 48 x 48 pixels"),
+        (whole, wandering_square(16, steps=8, side=48), settings, "not 64 x 64 x 3 and 48 x 48 x 3"),
         (whole, replace(whole, goes_on=whole.goes_on & False), settings, "0 steps within episodes for evaluation"),
         (whole, whole, replace(settings, batch_size=200), "128 steps within episodes for training do not fill"),
         (replace(whole, actions=whole.actions + 1), whole, settings, "The action 4 is in no class"),

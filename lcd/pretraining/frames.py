@@ -14,8 +14,9 @@ from lcd.agents import EncoderPolicy
 from lcd.agents.observations import LABELS
 from lcd.agents.teacher import check_finite
 from lcd.envs import GameOptions, family_of, make_vec_env
-from lcd.envs.family import frame_shape, observation_space
+from lcd.envs.family import has_view, observation_space
 from lcd.envs.views import VIEWS
+from lcd.io.limits import MOST_CHANNELS
 
 
 class Transitions(NamedTuple):
@@ -23,7 +24,7 @@ class Transitions(NamedTuple):
 
     Attributes
     ----------
-    frames, next_frames : torch.Tensor, shape (batch, 3, height, width), uint8
+    frames, next_frames : torch.Tensor, shape (batch, channels, height, width), uint8
         Frames before and after the step.
     actions : torch.Tensor, shape (batch,), int64
         Actions of the step.
@@ -43,7 +44,7 @@ class GameFrames:
 
     Attributes
     ----------
-    frames : numpy.ndarray, shape (steps + 1, games, height, width, 3), uint8
+    frames : numpy.ndarray, shape (steps + 1, games, height, width, channels), uint8
     labels : numpy.ndarray, shape (steps + 1, games, height, width), uint8, or None
         Label maps of the frames, where they are known; only the objective ``segmentation`` needs them.
     actions : numpy.ndarray, shape (steps, games), whole numbers
@@ -63,9 +64,10 @@ class GameFrames:
 
     def __post_init__(self) -> None:
         shape = np.shape(self.frames)
-        if len(shape) != 5 or shape[0] < 2 or shape[-1] != 3 or self.frames.dtype != np.uint8:
+        is_image = len(shape) == 5 and shape[0] >= 2 and 1 <= shape[-1] <= min(MOST_CHANNELS, *shape[2:4])
+        if not is_image or self.frames.dtype != np.uint8:
             raise ValueError(
-                f"Frames are bytes of shape (steps + 1, games, height, width, 3), not {_described(self.frames)}."
+                f"Frames are bytes of shape (steps + 1, games, height, width, channels), not {_described(self.frames)}."
             )
         steps = (shape[0] - 1, shape[1])
         wanted: dict[str, tuple[tuple[int, ...], str, str]] = {
@@ -85,6 +87,11 @@ class GameFrames:
     def image_size(self) -> tuple[int, int]:
         """Height and width of a frame, in pixels."""
         return self.frames.shape[2], self.frames.shape[3]
+
+    @property
+    def channels(self) -> int:
+        """Channels of a frame."""
+        return self.frames.shape[4]
 
     def __len__(self) -> int:
         """Number of transitions within episodes."""
@@ -130,6 +137,11 @@ def view_of(policy: EncoderPolicy, options: GameOptions) -> str:
     )
 
 
+def has_label_maps(options: GameOptions) -> bool:
+    """Whether a game's privileged view is a label map."""
+    return has_view(options, "semantic") and len(observation_space(options, "semantic").shape or ()) == 2
+
+
 def _policy_shape(options: GameOptions, view: str) -> tuple[int, ...]:
     """Shape of a policy's observations in a view: channels first."""
     shape = observation_space(options, view).shape or ()
@@ -145,7 +157,7 @@ def collect_frames(
     repeat: float = 0.5,
     seed: int = 0,
 ) -> GameFrames:
-    """Collect frames, label maps and actions of an agent.
+    """Collect frames, label maps where the game has any, and actions of an agent.
 
     Parameters
     ----------
@@ -170,31 +182,37 @@ def collect_frames(
     view = "pixels" if policy is None else view_of(policy, options)
     if policy is not None:
         check_finite(policy, "The agent")
-    env = make_vec_env(options, num_envs, "both", seed)
-    shape, num_actions = frame_shape(options), int(family_of(options).action_space(options).n)
+    labelled = has_label_maps(options)
+    env = make_vec_env(options, num_envs, "both" if labelled or view == "semantic" else "pixels", seed)
+    shape = observation_space(options, "pixels").shape or ()
+    num_actions = int(family_of(options).action_space(options).n)
     random, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     steps = -(-count // num_envs)
-    frames = np.empty((steps + 1, num_envs, *shape, 3), np.uint8)
-    labels = np.empty((steps + 1, num_envs, *shape), np.uint8)
+    frames = np.empty((steps + 1, num_envs, *shape), np.uint8)
+    labels = np.empty((steps + 1, num_envs, *shape[:2]), np.uint8) if labelled else None
     acted, goes_on = np.empty((steps, num_envs), np.int64), np.empty((steps, num_envs), np.bool_)
     actions = random.integers(num_actions, size=num_envs)
     try:
         observed = env.reset()
         for number in range(steps):
-            assert isinstance(observed, dict)
-            frames[number], labels[number] = observed["pixels"], observed["semantic"]
+            views: dict[str, Any] = observed if isinstance(observed, dict) else {"pixels": observed}
+            frames[number] = views["pixels"]
+            if labels is not None:
+                labels[number] = views["semantic"]
             if policy is None:
                 fresh = random.integers(num_actions, size=num_envs)
                 actions = np.where(random.random(num_envs) < repeat, actions, fresh)
             else:
-                visible, _ = policy.obs_to_tensor(observed[view])
+                visible, _ = policy.obs_to_tensor(views[view])
                 with torch.no_grad():
                     chances = policy.log_probabilities(visible).exp()
                 actions = torch.multinomial(chances, 1, generator=generator).squeeze(1).numpy()
             observed, _, ended, _ = env.step(actions)
             acted[number], goes_on[number] = actions, ~ended
-        assert isinstance(observed, dict)
-        frames[steps], labels[steps] = observed["pixels"], observed["semantic"]
+        views = observed if isinstance(observed, dict) else {"pixels": observed}
+        frames[steps] = views["pixels"]
+        if labels is not None:
+            labels[steps] = views["semantic"]
     finally:
         env.close()
     return GameFrames(frames, labels, acted, goes_on)

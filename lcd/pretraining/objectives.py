@@ -31,6 +31,8 @@ class Objective(nn.Module):
         Number of features of the backbone for a frame.
     classes : tuple of tuple of int
         Groups of equivalent actions of the game.
+    channels : int
+        Channels of a frame.
     """
 
     measure = "loss"
@@ -39,8 +41,9 @@ class Objective(nn.Module):
     needs_labels = False
     """Whether it needs label maps."""
 
-    def __init__(self, backbone_dim: int, classes: ActionClasses) -> None:
+    def __init__(self, backbone_dim: int, classes: ActionClasses, channels: int = 3) -> None:
         super().__init__()
+        self.channels = channels
         class_of = torch.zeros(sum(len(members) for members in classes), dtype=torch.int64)
         for number, members in enumerate(classes):
             class_of[list(members)] = number
@@ -100,7 +103,7 @@ class Autoencoding(Objective):
 
     def build(self, backbone_dim: int) -> None:
         """A decoder."""
-        self.decoder = _Decoder(backbone_dim, 3)
+        self.decoder = _Decoder(backbone_dim, self.channels)
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
         """Mean squared error of the downsampled frame."""

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from lcd.agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
 from lcd.agents.machine import bfloat16_is_fast, keep_freed_memory
 from lcd.envs import GameOptions, family_of
-from lcd.envs.family import ActionClasses, frame_shape
+from lcd.envs.family import ActionClasses, observation_space
 from lcd.envs.levels import Levels
 from lcd.io.settings import Epochs, Positive, Seed, Text, Whole, one_of, settings
 from lcd.io.untrusted import memory
@@ -118,8 +118,8 @@ def pretrain(
     lcd.agents.TrainingDiverged
         If the loss is not finite.
     """
-    height, width = frame_shape(options)
-    if settings.frames * height * width * (3 + 1) > memory():  # with their label maps
+    height, width, channels = observation_space(options, "pixels").shape or (0, 0, 0)
+    if settings.frames * height * width * (channels + 1) > memory():  # with their label maps
         raise ValueError(f"{settings.frames:,} frames take more memory than there is: use fewer.")
     training = options.training_levels(settings.num_levels)
     unseen = options.unseen_levels(settings.num_levels)
@@ -176,8 +176,8 @@ def pretrain_on_frames(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         made, arguments = parse_encoder(settings.architecture)
-        encoder = made(spaces.Box(0, 255, (3, *frames.image_size), np.uint8), **arguments)
-        objective = OBJECTIVES[settings.objective](encoder.backbone_dim, classes)
+        encoder = made(spaces.Box(0, 255, (frames.channels, *frames.image_size), np.uint8), **arguments)
+        objective = OBJECTIVES[settings.objective](encoder.backbone_dim, classes, frames.channels)
         untrained = evaluate_objective(encoder, objective, others, settings.batch_size)
         _train(encoder, objective, frames, others, settings, report)
     return encoder.eval(), {
@@ -189,9 +189,9 @@ def pretrain_on_frames(
 
 
 def _check(frames: GameFrames, others: GameFrames, classes: ActionClasses, settings: Pretraining) -> None:
-    if frames.image_size != others.image_size:
-        sizes = (" x ".join(map(str, each.image_size)) for each in (frames, others))
-        raise ValueError(f"Training and evaluation frames must have one size, not {' and '.join(sizes)} pixels.")
+    if frames.frames.shape[2:] != others.frames.shape[2:]:
+        sizes = (" x ".join(map(str, each.frames.shape[2:])) for each in (frames, others))
+        raise ValueError(f"Training and evaluation frames must have one shape, not {' and '.join(sizes)}.")
     if sorted(action for members in classes for action in members) != list(range(sum(map(len, classes)))):
         raise ValueError(f"Action classes must hold each action once, counted from 0, unlike {classes}.")
     actions = sum(map(len, classes))

@@ -11,6 +11,7 @@ from lcd.agents import load_policy, save_backbone
 from lcd.envs import GameOptions
 from lcd.envs.external.making import named
 from lcd.envs.family import game_options
+from lcd.envs.naming import file_name
 from lcd.experiments.settings import check_made_for
 from lcd.io.files import check_output, checksum, replacing
 from lcd.io.limits import path
@@ -107,4 +108,4 @@ def default_file(options: GameOptions, settings: Pretraining, agent: Path | None
     changed = [part for part, is_changed in parts.items() if is_changed]
     if agent is not None:
         changed.append(f"agent{checksum(agent)[:12]}")
-    return Path("encoders") / f"{'-'.join([options.game, settings.objective, *changed])}.safetensors"
+    return Path("encoders") / f"{'-'.join([file_name(options.game), settings.objective, *changed])}.safetensors"

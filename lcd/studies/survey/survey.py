@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lcd.envs.naming import file_name
 from lcd.experiments.execution import Event, Listener, execute, resolve_device
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.store import Store
@@ -21,11 +21,6 @@ from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 
 
-def folder_name(game: str) -> str:
-    """Name of a game as a folder can have it: ``"ALE/Breakout-v5"`` becomes ``"ALE-Breakout-v5"``."""
-    return re.sub(r"[^\w.-]+", "-", game)
-
-
 def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
     """Output folder of each game's diagnosis, after checking that none belongs to another plan.
 
@@ -34,7 +29,7 @@ def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
     ValueError
         If one does.
     """
-    found = {plan.game: OutputFolder(out / folder_name(plan.game)) for plan in survey.plan.games}
+    found = {plan.game: OutputFolder(out / file_name(plan.game)) for plan in survey.plan.games}
     for plan in survey.plan.games:
         found[plan.game].check(Plan((plan,)))
     return found
