@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,12 +23,27 @@ from lcd.agents.rollout import channels_last
 from lcd.agents.teacher import Teacher
 from lcd.io.limits import LARGEST_SIDE, MOST_ACTIONS, short
 from lcd.io.untrusted import UnreadableFileError, check_file, in_short, parse_json, read_pickled
+from lcd.io.untrusted.text import LARGEST_JSON
 
 LARGEST = 2**30
 """Largest size of a model file, in bytes."""
 
+MOST_NUMBERS = 2**22
+"""Numbers of an observation: those of a picture of 1,024 x 1,024 pixels with four channels."""
+
 OTHER_ACTIONS = 0.01
 """Probability that the labels of a teacher without probabilities leave to all actions but the one that it takes."""
+
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    UnicodeDecodeError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What zipfile raises of a damaged archive."""
 
 _REMEDY = "save the model again, or give a function that loads it as module:function"
 
@@ -77,6 +94,7 @@ class PolicyTeacher(nn.Module):
     @torch.no_grad()
     def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the actions, shape (batch, actions)."""
+        observations = observations.to(self.policy.device)
         if isinstance(self.policy, DQNPolicy):
             assert isinstance(self.action_space, spaces.Discrete)
             best = self.policy.q_net(observations).argmax(dim=1)
@@ -92,19 +110,30 @@ class PredictingTeacher:
     ----------
     predictor
         The object; it is given batches of observations as arrays, frames with their channels last, unless it has an
-        `observation_space` whose channels come first.
+        `observation_space` whose channels come first. The state that it returns must be None.
     actions
         Number of actions.
+
+    Attributes
+    ----------
+    observation_shape
+        Of its observations, channels first, where its `observation_space` says so; else None.
     """
 
     def __init__(self, predictor: Predictor, actions: int) -> None:
         self._predictor, self._actions = predictor, actions
         self._shape = getattr(getattr(predictor, "observation_space", None), "shape", None)
+        self.observation_shape = self._shape
+        if self._shape is not None and len(self._shape) == 3 and self._shape[2] < min(self._shape[:2]):
+            self.observation_shape = (self._shape[2], *self._shape[:2])
 
     def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the actions, shape (batch, actions)."""
-        seen = observations if observations.shape[1:] == self._shape else channels_last(observations)
-        predicted = np.asarray(self._predictor.predict(seen.cpu().numpy(), deterministic=True)[0]).reshape(-1)
+        given = observations if observations.shape[1:] == self._shape else channels_last(observations)
+        found, state = self._predictor.predict(given.cpu().numpy(), deterministic=True)
+        if state is not None:
+            raise ValueError("The teacher remembers: predict returns a state, which would belong to other games.")
+        predicted = np.asarray(found).reshape(-1)
         whole = np.issubdtype(predicted.dtype, np.integer) and len(predicted) == len(observations)
         if not whole or predicted.min() < 0 or predicted.max() >= self._actions:
             raise ValueError(
@@ -164,18 +193,20 @@ def load_model(path: Path) -> PolicyTeacher:
     ValueError
         If it is none, or its networks are not the usual ones.
     """
-    check_file(path, LARGEST, what="model file", remedy=_REMEDY)
+    size = check_file(path, LARGEST, what="model file", remedy=_REMEDY)
     try:
         with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory() as folder:
             members = {info.filename: info for info in archive.infolist()}
-            for name in ("data", "policy.pth"):
-                if name not in members or members[name].file_size > LARGEST:
+            for name, most in (("data", LARGEST_JSON), ("policy.pth", LARGEST)):
+                if name not in members or members[name].file_size > most:
                     raise UnreadableFileError(f"{path} is no model of Stable-Baselines3: {_REMEDY}.")
+                if members[name].compress_type != zipfile.ZIP_STORED or members[name].file_size > size:
+                    raise UnreadableFileError(f"{path} is packed, as models of Stable-Baselines3 never are: {_REMEDY}.")
             data = parse_json(archive.read("data").decode(), str(path), remedy=_REMEDY)
             weights_file = Path(folder) / "policy.pth"
             weights_file.write_bytes(archive.read("policy.pth"))
             weights = read_pickled(weights_file, LARGEST, remedy=_REMEDY)
-    except (zipfile.BadZipFile, OSError, EOFError, UnicodeDecodeError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise UnreadableFileError(f"{path} cannot be read ({in_short(error)}): {_REMEDY}.") from None
     try:
         policy = _built(data, weights)
@@ -190,26 +221,49 @@ def load_model(path: Path) -> PolicyTeacher:
 
 def _built(data: Any, weights: Mapping[str, torch.Tensor]) -> BasePolicy:
     """The policy that a model's file describes, with its weights."""
-    if data.get("policy_kwargs"):
-        raise ValueError(f"policy_kwargs {short(data['policy_kwargs'])}")
+    if others := sorted(set(data.get("policy_kwargs") or {}) - _HARMLESS):
+        raise ValueError(f"policy_kwargs {short(others[0])}")
     shape = _whole_numbers(data["observation_space"]["_shape"], LARGEST_SIDE)
     (actions,) = _whole_numbers([int(data["action_space"]["n"])], MOST_ACTIONS)
     kind = data["observation_space"]["dtype"]
-    if len(shape) not in (1, 3) or kind not in ("uint8", "float32"):
+    if len(shape) not in (1, 3) or math.prod(shape) > MOST_NUMBERS or kind not in ("uint8", "float32"):
         raise ValueError(f"observations of shape {shape} and type {kind}")
     frames = len(shape) == 3
     space = spaces.Box(0, 255, shape, np.uint8) if frames else spaces.Box(-np.inf, np.inf, shape, np.float32)
+    known: dict[tuple[bool, bool], type[BasePolicy]] = {
+        (False, True): ActorCriticCnnPolicy,
+        (False, False): ActorCriticPolicy,
+        (True, True): QCnnPolicy,
+        (True, False): DQNPolicy,
+    }
+    is_q = "q_net.q_net.0.weight" in weights
+    if frames:
+        inputs, first = _flattened(shape), f"{'q_net.' * is_q}features_extractor.linear.0.weight"
+    else:
+        inputs, first = shape[0], "q_net.q_net.0.weight" if is_q else "mlp_extractor.policy_net.0.weight"
+    if weights[first].shape[1] != inputs:  # before anything is built: a network of these sizes is as large as the file
+        raise ValueError(f"{first} of {weights[first].shape[1]} inputs instead of {inputs}")
+    made: Any = known[is_q, frames]
     with torch.random.fork_rng(devices=[]):
-        known: dict[tuple[bool, bool], type[BasePolicy]] = {
-            (False, True): ActorCriticCnnPolicy,
-            (False, False): ActorCriticPolicy,
-            (True, True): QCnnPolicy,
-            (True, False): DQNPolicy,
-        }
-        made: Any = known["q_net.q_net.0.weight" in weights, frames]
-        policy: BasePolicy = made(space, spaces.Discrete(actions), lambda left: 0.0)
+        policy: BasePolicy = made(space, spaces.Discrete(actions), _no_rate)
     policy.load_state_dict(weights)
     return policy
+
+
+_HARMLESS = {":type:", ":serialized:", "optimizer_class", "optimizer_kwargs"}
+"""Arguments of a policy that do not change its networks, and what Stable-Baselines3 writes beside them."""
+
+
+def _flattened(shape: tuple[int, ...]) -> int:
+    """Numbers after the convolutions of Stable-Baselines3's NatureCNN, from the shape of a frame, channels first."""
+    sides = list(shape[1:])
+    for kernel, stride in ((8, 4), (4, 2), (3, 1)):
+        sides = [(side - kernel) // stride + 1 for side in sides]
+    return 64 * math.prod(sides)
+
+
+def _no_rate(left: float) -> float:
+    return 0.0
 
 
 def _whole_numbers(numbers: Any, most: int) -> tuple[int, ...]:

@@ -24,6 +24,9 @@ FORMAT = "lcd-policy-1"
 LARGEST = 4 * 2**30
 """Largest size of a policy file, in bytes."""
 
+LONGEST_VECTOR = 65_536
+"""Largest number of values of an observation that is a vector."""
+
 LARGEST_WEIGHT = 1e6
 """Largest absolute weight that is not taken for damage."""
 
@@ -187,10 +190,12 @@ class _Description:
         if pools is not None and type(pools) is not bool:
             raise ValueError(f"pools is true or false, not {short(pools)}")
         shape = _json(metadata, "observation_shape", path)
-        if not isinstance(shape, list) or len(shape) not in (2, 3):
-            raise ValueError(f"observation_shape is [height, width] or [channels, height, width], not {short(shape)}")
+        if not isinstance(shape, list) or len(shape) not in (1, 2, 3):
+            raise ValueError(
+                "observation_shape is [length], [height, width] or [channels, height, width], not " + short(shape)
+            )
         for size in shape:
-            whole_number("A size in observation_shape", size, 1, LARGEST_SIDE)
+            whole_number("A size in observation_shape", size, 1, LARGEST_SIDE if len(shape) > 1 else LONGEST_VECTOR)
         digits = metadata["actions"]
         if not (digits.isascii() and digits.isdigit() and len(digits) < 10):
             raise ValueError(f"actions is a whole number, not {short(digits)}")
@@ -211,6 +216,8 @@ class _Description:
 
     @property
     def space(self) -> spaces.Box:
+        if len(self.observation_shape) == 1:
+            return spaces.Box(-np.inf, np.inf, self.observation_shape, np.float32)
         largest = LABELS - 1 if len(self.observation_shape) == 2 else 255
         return spaces.Box(0, largest, self.observation_shape, np.uint8)
 
@@ -271,8 +278,11 @@ def _check_numbers(policy: EncoderPolicy, path: Path) -> None:
                 f"{LARGEST_WEIGHT:g}."
             )
     assert isinstance(policy.observation_space, spaces.Box)
-    largest = int(policy.observation_space.high.max())
     shape = policy.observation_space.shape
-    tried = torch.stack([torch.full(shape, value, dtype=torch.uint8) for value in (0, largest // 2, largest)])
+    if len(shape) == 1:
+        tried = torch.stack([torch.full(shape, value) for value in (-1.0, 0.0, 1.0)])
+    else:
+        largest = int(policy.observation_space.high.max())
+        tried = torch.stack([torch.full(shape, value, dtype=torch.uint8) for value in (0, largest // 2, largest)])
     if not all(torch.isfinite(found).all() for found in policy.heads(tried)):
         raise PolicyFileError(f"The weights in {path} are damaged: they give no finite action probabilities.")

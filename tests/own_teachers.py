@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from gymnasium import spaces
 
 LABEL_OF_PLAYER, LABEL_OF_GOAL = 1, 2
 
@@ -28,6 +29,31 @@ class GivesProbabilities:
 class PredictsTooMuch:
     def predict(self, observations, state=None, *, deterministic=False):
         return np.full(len(observations), 4), state
+
+
+class Remembers:
+    def predict(self, observations, state=None, *, deterministic=False):
+        return np.zeros(len(observations), int), np.ones(1)
+
+
+class SeesLargerFrames:
+    observation_space = spaces.Box(0, 255, (64, 64, 3), np.uint8)
+
+    def predict(self, observations, state=None, *, deterministic=False):
+        return np.zeros(len(observations), int), state
+
+
+class Stumbles:
+    def log_probabilities(self, observations):
+        if self.steps_of(observations) > 1:
+            raise KeyError("no label there")
+        return torch.full((len(observations), 4), 0.25).log()
+
+    count = 0
+
+    def steps_of(self, observations):
+        self.count += 1
+        return self.count
 
 
 walks = WalksToTheGoal()

@@ -17,6 +17,7 @@ from lcd.agents import EncoderPolicy, PolicyFileError, load_policy, save_policy
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 LABELS = spaces.Box(0, 64, (64, 64), np.uint8)
+VECTORS = spaces.Box(-np.inf, np.inf, (128,), np.float32)
 
 
 def policy_of(space=LABELS, encoder="impoola:4,8", seed=0):
@@ -43,7 +44,9 @@ def rewritten(path, **changes):
     return path
 
 
-@pytest.mark.parametrize(("space", "encoder"), [(LABELS, "impoola:4,8"), (FRAMES, "impala:4"), (FRAMES, "nature")])
+@pytest.mark.parametrize(
+    ("space", "encoder"), [(LABELS, "impoola:4,8"), (FRAMES, "impala:4"), (FRAMES, "nature"), (VECTORS, "mlp")]
+)
 def test_a_policy_comes_back_with_its_card(space, encoder, tmp_path):
     policy, card = policy_of(space, encoder), {"game": "maze", "scores": {"training": 7.5}, "note": "ünicode\n"}
     save_policy(policy, tmp_path / "p.safetensors", card)
@@ -53,6 +56,8 @@ def test_a_policy_comes_back_with_its_card(space, encoder, tmp_path):
     assert loaded_card == card
     assert (loaded.encoder_name, loaded.training) == (encoder, False)
     observations = torch.randint(65, (6, *space.shape), dtype=torch.uint8)
+    if space is VECTORS:
+        observations = torch.randn(6, *space.shape)
     with torch.no_grad():
         assert torch.equal(loaded.log_probabilities(observations), policy.log_probabilities(observations))
         assert torch.equal(loaded.predict_values(observations), policy.predict_values(observations))

@@ -1,11 +1,12 @@
 """The frozen encoder of an expert as the privileged view of a game that offers none."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from commands import lcd as lcd_command
 from in_process import InProcess
 from tiny import TINY
 
@@ -16,7 +17,14 @@ from lcd.envs.family import game_options, observation_space, options_from_record
 from lcd.experiments.encoded_view import EncodedOptions, locate
 from lcd.experiments.plan import Plan
 from lcd.experiments.settings import RunSettings
+from lcd.io.files import checksum
+from lcd.measurement.scores import CELLS, COLUMNS, Normalisation
+from lcd.studies.controls import VIEW, _judged, with_controls
+from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.pipeline import plan_diagnosis
+
+RUN = "0123456789ab"
+"""Identity of a run that nobody made."""
 
 HIDDEN = "own_games:Hidden"
 """A game whose labels the LCD does not find."""
@@ -30,9 +38,12 @@ def policy_of(options, seed=1, encoder="nature"):
 def test_the_view_is_what_the_encoder_gives(tmp_path):
     options = game_options(HIDDEN, num_levels=20)
     policy = policy_of(options)
-    save_policy(policy, tmp_path / "expert.safetensors", {})
-    locate({"some run": tmp_path / "expert.safetensors"})
-    env = make_vec_env(EncodedOptions(options, "nature", "some run"), 3, "both", seed=1)
+    file = tmp_path / "expert.safetensors"
+    save_policy(policy, file, {})
+    locate({checksum(file): file, RUN: file})
+    with pytest.raises(ValueError, match="has changed since the run was planned"):
+        make_vec_env(EncodedOptions(options, "nature", RUN), 3, "both")  # which no run has made
+    env = make_vec_env(EncodedOptions(options, "nature", checksum(file)), 3, "both", seed=1)
     observed = env.reset()
     ended = 0
     for _ in range(30):
@@ -53,25 +64,33 @@ def test_the_view_is_what_the_encoder_gives(tmp_path):
 
 
 def test_an_encoder_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="encoder of never made"):
-        make_vec_env(EncodedOptions(game_options(HIDDEN, num_levels=5), "nature", "never made"), 1, "semantic")
+    with pytest.raises(ValueError, match="encoder of 000000000000, which is not there"):
+        make_vec_env(EncodedOptions(game_options(HIDDEN, num_levels=5), "nature", "0" * 12), 1, "semantic")
 
 
 def test_options_are_written_and_read():
-    options = EncodedOptions(game_options(HIDDEN, num_levels=20), "nature:32", "some run")
+    options = EncodedOptions(game_options(HIDDEN, num_levels=20), "nature:32", RUN)
     record = json.loads(json.dumps(options.as_record()))
     assert options_from_record(record)[0] == options
     assert options.unseen_levels(20).base == options.base.unseen_levels(20)
     assert observation_space(options, "semantic").shape == (32,)
     with pytest.raises(ValueError, match="Unknown family"):
         options_from_record(record | {"family": "of nobody"})
+    for name, wrong in (
+        ("view_encoder", "nature@/a/file"),
+        ("view_encoder", "own_encoders:Tiny"),
+        ("view_encoder", "nature+frozen"),
+        ("view_made_by", "../../x"),
+    ):
+        with pytest.raises(ValueError, match="The encoder of a view"):
+            options_from_record(record | {name: wrong})
 
 
 def test_the_plan_trains_an_expert_and_two_controls():
     plan = plan_diagnosis(HIDDEN, TINY, random=0.0, best=1.0)
     expert, early = plan.teacher_run, plan.early_run
     assert (expert.view, expert.learning, expert.steps) == ("pixels", "rl", plan.budget * TINY.teacher_factor)
-    assert (early.view, early.steps) == ("pixels", expert.evaluation.steps[1])
+    assert (early.view, early.steps) == ("pixels", plan.budget // 4)
     makers = {name: {run.options.made_by for run in runs} for name, runs in plan.controls}
     assert makers == {"random": {None}, "early": {early.identity}}
     seen = [run for run in plan.cells if run.view == "semantic"]
@@ -103,22 +122,63 @@ def test_a_game_without_a_privileged_view_is_diagnosed(tmp_path, monkeypatch, ti
     monkeypatch.setattr("lcd.experiments.processes.LocalProcesses", InProcess)
     diagnosis = lcd.diagnose(HIDDEN, tiny_preset, out=tmp_path / "out", store=tmp_path / "store", random=0.0, best=1.0)
     assert diagnosis.settings["privileged_view"] == "expert"
-    assert list(diagnosis.controls["encoder"].unique()) == ["expert", "random", "early"]
-    found = diagnosis.controls[diagnosis.controls["encoder"] == "expert"].drop(columns="encoder")
-    assert found.reset_index(drop=True).equals(diagnosis.demands)
-    assert any("offers no privileged view" in caution for caution in diagnosis.verdict.cautions)
+    assert [tuple(row) for row in diagnosis.controls[["control", "learning"]].to_numpy()] == [
+        ("random", "imitation"),
+        ("random", "rl"),
+        ("early", "imitation"),
+        ("early", "rl"),
+    ]
+    scores = diagnosis.scores[(diagnosis.scores["levels"] == "unseen") & (diagnosis.scores["view"] == "semantic")]
+    for row in diagnosis.controls.to_dict("records"):
+        own = scores.loc[scores["learning"] == row["learning"], "area"].mean()
+        assert row["gain"] == pytest.approx(own - row["score"])
+    assert VIEW in diagnosis.verdict.cautions
+    with pytest.raises(ValueError, match="is an expert's encoder: its demands cannot be compared"):
+        lcd.SurveyTables.of([diagnosis])
+    for run in (tmp_path / "store").glob("Hidden-*-rl-seed1-*"):
+        watched = lcd_command("watch", HIDDEN, "--run", run, "--max-steps", 4, cwd=tmp_path)
+        assert watched.returncode == 0, watched.stderr
     for name in ("controls.csv", "diagnosis.png", "diagnosis.json"):
         assert (tmp_path / "out" / name).is_file()
     again = lcd.diagnose(HIDDEN, tiny_preset, out=tmp_path / "out", store=tmp_path / "store", random=0.0, best=1.0)
     assert again.controls.equals(diagnosis.controls)
 
 
-def test_what_the_expert_sees_is_told_apart_from_random_weights():
-    from lcd.measurement.intervals import Interval
-    from lcd.studies.controls import _caution
+def with_cells(**means):
+    """Episodes of the cells with these letters, whose scores are a mean each, with three seeds around it."""
+    rows = []
+    for letter, mean in means.items():
+        view, learning = CELLS[letter]
+        for seed, off in enumerate((-0.01, 0.0, 0.01)):
+            for levels in ("training", "unseen"):
+                for step in (0, 100):
+                    returns = mean + off + np.array([-0.02, 0.02])
+                    rows += [
+                        ("game", view, learning, seed, step, levels, number, number, value, 5)
+                        for number, value in enumerate(returns.tolist())
+                    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
-    sure = Interval(0.3, 0.2, 0.4, "seeds")
-    none = Interval(0.0, -0.1, 0.1, "seeds")
-    assert "the rest is its perception" in _caution({"expert": sure, "random": none, "early": none})
-    wide = replace(none, high=0.25)
-    assert "little of P is perception" in _caution({"expert": sure, "random": wide, "early": none})
+
+@pytest.mark.parametrize(
+    ("control", "words"), [(0.4, "more than that"), (0.9, "no more than that"), (0.86, "whether more is open")]
+)
+def test_a_control_is_compared_seed_by_seed_whatever_cell_c_is(control, words):
+    constants = Normalisation(0, 1, "given")
+    episodes = with_cells(a=0.1, b=0.3, c=0.5, d=0.9)
+    noise = episodes["seed"].map({0: -0.3, 1: 0.0, 2: 0.3}) * (episodes["view"] == "pixels")
+    episodes["return"] += noise  # of the cells on frames, which the comparison leaves out
+    diagnosis = Diagnosis.from_episodes(episodes, game="game", budget=100, normalisation=constants)
+    spread = {0.86: 0.1}.get(control, 0.0)
+    others = with_cells(b=0.3, d=control)
+    others["return"] += others["seed"].map({0: -spread, 1: 0.0, 2: spread})
+    found = with_controls(diagnosis, {"random": others})
+    said = found.verdict.cautions[-2]
+    assert said.startswith(f"With imitation, the expert's encoder brings {0.9 - control:.2f} [")
+    assert said.endswith(f"beyond one with random weights: {words}.")
+    assert found.controls.loc[0, "gain"] == pytest.approx(0.9 - control)
+
+
+def test_a_single_seed_decides_nothing():
+    row = {"control": "early", "learning": "rl", "gain": 0.3, "gain_low": np.nan, "gain_high": np.nan}
+    assert _judged(row).endswith("beyond one with a short training; more seeds would give limits.")

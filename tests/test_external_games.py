@@ -9,6 +9,7 @@ import own_games
 import pytest
 from commands import lcd as lcd_command
 from gymnasium import spaces
+from in_process import InProcess
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
 from tiny import TINY
 
@@ -260,6 +261,14 @@ def test_a_game_of_somebody_else_is_diagnosed(diagnosed):
     assert set(diagnosis.scores["view"]) == {"pixels", "semantic"}
     assert (folder / "out" / "diagnosis.png").is_file()
     assert json.loads(Path(folder / "out" / "plan.json").read_text())["games"][0]["runs"][0]["game"] == GRID
+
+
+@pytest.mark.costly("envs/external/*.py")
+def test_a_game_whose_privileged_view_is_a_vector_is_diagnosed(tmp_path, monkeypatch, tiny_preset):
+    monkeypatch.setattr("lcd.experiments.processes.LocalProcesses", InProcess)
+    diagnosis = lcd.diagnose("own_games:Remembered", tiny_preset, store=tmp_path, random=0.0, best=1.0)
+    assert diagnosis.teacher.source == "trained"
+    assert set(diagnosis.scores["view"]) == {"pixels", "semantic"}
 
 
 def test_a_film_shows_a_game_of_somebody_else_where_its_user_names_it(diagnosed, monkeypatch):

@@ -13,13 +13,14 @@ import own_teachers
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import DQN, PPO
+from stable_baselines3 import A2C, DQN, PPO
 from tiny import TINY
 
 import lcd
 from lcd.agents import as_teacher, evaluate, load_model
 from lcd.envs import make_vec_env
 from lcd.envs.family import game_options
+from lcd.experiments.given_teacher import load_imported
 from lcd.studies.pipeline import plan_diagnosis
 
 GRID = "own_games:Grid"
@@ -39,9 +40,9 @@ class Frames(gym.Env):
         return self.observation_space.sample(), 0.0, False, True, {}
 
 
-def model_file(folder, algorithm=PPO, policy="CnnPolicy", shape=(36, 36, 3), **settings):
-    small = {"buffer_size": 10} if algorithm is DQN else {"n_steps": 8, "batch_size": 8}
-    model = algorithm(policy, Frames(shape), seed=0, device="cpu", **small, **settings)
+def model_file(folder, algorithm=PPO, policy="CnnPolicy", shape=(36, 36, 3), actions=4, **settings):
+    small = {DQN: {"buffer_size": 10}, PPO: {"n_steps": 8, "batch_size": 8}, A2C: {}}[algorithm]
+    model = algorithm(policy, Frames(shape, actions), seed=0, device="cpu", **small, **settings)
     model.save(folder / "model.zip")
     return model, folder / "model.zip"
 
@@ -51,6 +52,7 @@ def model_file(folder, algorithm=PPO, policy="CnnPolicy", shape=(36, 36, 3), **s
     [
         (PPO, "CnnPolicy", (36, 36, 3)),
         (PPO, "MlpPolicy", (5,)),
+        (A2C, "MlpPolicy", (5,)),
         (DQN, "CnnPolicy", (36, 36, 4)),
         (DQN, "MlpPolicy", (5,)),
     ],
@@ -89,13 +91,15 @@ def test_no_code_of_a_model_file_is_run(tmp_path):
         load_model(file)
 
 
-def write(file, members):
-    with zipfile.ZipFile(file, "w") as archive:
+def write(file, members, packing=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(file, "w", packing) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
 
 
-@pytest.mark.parametrize("damage", ["no zip", "half", "no policy", "no data", "other networks", "lists", "huge"])
+@pytest.mark.parametrize(
+    "damage", ["no zip", "half", "packed", "no policy", "no data", "other networks", "lists", "huge"]
+)
 def test_a_file_that_is_no_usual_model_is_one_clear_sentence(tmp_path, damage):
     settings = {"policy_kwargs": {"net_arch": [8]}} if damage == "other networks" else {}
     _, file = model_file(tmp_path, **settings)
@@ -106,6 +110,8 @@ def test_a_file_that_is_no_usual_model_is_one_clear_sentence(tmp_path, damage):
         file.write_bytes(b"zip")
     elif damage == "half":
         file.write_bytes(content[: len(content) // 2])
+    elif damage == "packed":
+        write(file, members | {"data": b" " * 10**7 + members["data"]}, zipfile.ZIP_DEFLATED)
     elif damage == "no policy":
         write(file, {name: each for name, each in members.items() if name != "policy.pth"})
     elif damage == "no data":
@@ -114,7 +120,7 @@ def test_a_file_that_is_no_usual_model_is_one_clear_sentence(tmp_path, damage):
         write(file, members | {"data": b"[" * 100_000})
     elif damage == "huge":
         data = json.loads(members["data"])
-        data["observation_space"]["_shape"] = "[3, 60000, 60000]"
+        data["observation_space"]["_shape"] = [1024, 1024, 1024]
         write(file, members | {"data": json.dumps(data).encode()})
     with pytest.raises(ValueError) as caught:
         load_model(file)
@@ -155,6 +161,9 @@ def test_a_teacher_is_evaluated_like_a_policy():
         ("own_teachers:nobody", "needs a method log_probabilities or predict"),
         ("own_teachers:GivesProbabilities", "gives probabilities"),
         ("own_teachers:PredictsTooMuch", "from 0 to 3"),
+        ("own_teachers:Remembers", "which would belong to other games"),
+        ("own_teachers:SeesLargerFrames", r"takes observations of shape \(3, 64, 64\)"),
+        ("own_teachers:Stumbles", "no label there"),
     ],
 )
 def test_a_wrong_teacher_never_trains_anybody(teacher, words):
@@ -172,8 +181,22 @@ def test_an_imported_teacher_is_known_by_its_labels(monkeypatch):
     assert (plan.given_teacher.view, plan.given_teacher.name) == ("semantic", "own_teachers:WalksToTheGoal")
     assert plan == planned()
     assert all(run.needs == () for run in plan.cells)
+    identity = plan.given_teacher.checksum
+    load_imported(identity, plan.cells[0].options)
+    with pytest.raises(ValueError, match="has changed since the run was planned"):
+        load_imported(identity.replace("#", "#0"), plan.cells[0].options)
+    with monkeypatch.context() as patched:
+        patched.setattr("lcd.experiments.given_teacher.checksum", lambda content: "another source")
+        assert planned().given_teacher.checksum != identity
     monkeypatch.setattr(own_teachers, "LABEL_OF_GOAL", 1)
-    assert planned().given_teacher.checksum != plan.given_teacher.checksum
+    assert planned().given_teacher.checksum != identity
+
+
+def test_a_teacher_on_frames_labels_the_same_drawing_in_both_cells(tmp_path):
+    _, file = model_file(tmp_path, shape=(64, 64, 3), actions=15)
+    plan = plan_diagnosis("bossfight", TINY, teacher=file, appearance=("monochrome",))
+    taught = {run.view: run.options for run in plan.cells if run.learning == "imitation"}
+    assert taught["semantic"] == taught["pixels"]
 
 
 def test_a_model_that_sees_frames_teaches_both_views(tmp_path):

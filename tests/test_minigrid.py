@@ -6,9 +6,12 @@ import pytest
 
 pytest.importorskip("minigrid")
 
-from minigrid.wrappers import FullyObsWrapper, ImgObsWrapper, RGBImgPartialObsWrapper
+from minigrid.core.world_object import Ball
+from minigrid.envs import EmptyEnv
+from minigrid.utils.rendering import fill_coords, point_in_rect
+from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper, ViewSizeWrapper
 
-from lcd.envs.external.minigrid_views import LABELS, MiniGridViews, shows_codes
+from lcd.envs.external.minigrid_views import LABELS, MiniGridViews, label_reader, with_pictures
 
 GAMES = (
     "MiniGrid-DoorKey-6x6-v0",
@@ -67,7 +70,33 @@ def test_labels_are_what_the_grid_holds():
     assert {label.partition(" ")[2] for label in seen} >= {"key", "door, locked"}
 
 
-def test_games_with_other_observations_keep_them():
-    assert shows_codes(gym.make(GAMES[0]))
-    for wrapper in (FullyObsWrapper, RGBImgPartialObsWrapper):
-        assert not shows_codes(wrapper(gym.make(GAMES[0])))
+class White(Ball):
+    def render(self, img):
+        fill_coords(img, point_in_rect(0, 1, 0, 1), (255, 255, 255))
+
+
+class Derived(EmptyEnv):
+    """A game of a user's own with an object that looks unlike MiniGrid's."""
+
+    def _gen_grid(self, width, height):
+        super()._gen_grid(width, height)
+        self.put_obj(White("red"), 2, 1)
+
+
+def test_own_objects_are_drawn_by_minigrids_own_wrapper():
+    for make in (Derived, lambda: ViewSizeWrapper(gym.make(GAMES[0]), 5)):
+        game = with_pictures(make())
+        assert not isinstance(game, MiniGridViews)
+        picture, _ = game.reset(seed=0)
+        wanted = game.unwrapped.get_pov_render(8)
+        assert np.array_equal(picture, wanted)
+        assert label_reader(game)().shape == (picture.shape[0] // 8, picture.shape[1] // 8)
+    seen = with_pictures(Derived())
+    assert (seen.reset(seed=0)[0] >= 250).all(axis=-1).sum() > 30
+    assert LABELS.index("red ball") in label_reader(seen)()
+
+
+def test_pictures_stay_as_they_are():
+    game = ImgObsWrapper(RGBImgPartialObsWrapper(gym.make(GAMES[0])))
+    assert with_pictures(game) is game
+    assert isinstance(with_pictures(gym.make(GAMES[0])), MiniGridViews)

@@ -89,7 +89,7 @@ class ExternalFamily:
         return None
 
     def levels_differ(self, options: ExternalOptions) -> bool:
-        """Whether the same actions lead to other frames in some of the first levels."""
+        """Whether the same actions lead to other frames in some of a few levels."""
         return _levels_differ(_unnumbered(options))
 
     def has_expert(self, options: ExternalOptions) -> bool:
@@ -106,17 +106,20 @@ def _unnumbered(options: ExternalOptions) -> ExternalOptions:
     return options.training_levels(0)
 
 
-TRIED_LEVELS, TRIED_STEPS = 4, 30
-"""Levels that are compared, and steps in each."""
+TRIED_LEVELS = (0, 1, 67, 133, 199, 1_000, 10_000, 100_000)
+"""Levels that are compared: usual training levels and others."""
+
+COMPARED_STEPS = 30
+"""Steps in each of them."""
 
 
 @cache
 def _levels_differ(options: ExternalOptions) -> bool:
-    """Whether the same actions lead to other frames in some of the first levels."""
+    """Whether the same actions lead to other frames in some of a few levels."""
     game = ExternalGame(options, PIXELS.name)
-    actions = np.random.default_rng(0).integers(game.num_actions, size=TRIED_STEPS).tolist()
+    actions = np.random.default_rng(0).integers(game.num_actions, size=COMPARED_STEPS).tolist()
     try:
-        return len({_frames(game, level, actions) for level in range(TRIED_LEVELS)}) > 1
+        return len({_frames(game, level, actions) for level in TRIED_LEVELS}) > 1
     finally:
         game.close()
 

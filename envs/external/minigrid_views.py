@@ -6,6 +6,7 @@ the game's step. Here the picture is put together from the game's own tiles.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
@@ -43,18 +44,55 @@ def is_minigrid(env: gymnasium.Env) -> bool:
     )
 
 
-def shows_codes(env: gymnasium.Env) -> bool:
-    """Whether the observations of one of MiniGrid's games are the codes of what the agent sees, and no pictures."""
-    space = env.observation_space
-    if not isinstance(space, spaces.Dict) or not isinstance(space.get("image"), spaces.Box):
-        return False
+def _is_plain(env: gymnasium.Env) -> bool:
+    """Whether nothing between MiniGrid's own code and the LCD changes what is observed, or adds objects."""
     wrapped = env
     while isinstance(wrapped, gymnasium.Wrapper):
         if isinstance(wrapped, gymnasium.ObservationWrapper):
             return False
         wrapped = wrapped.env
-    side = env.unwrapped.agent_view_size  # type: ignore[attr-defined]
-    return space["image"].shape == (side, side, 3)
+    return type(wrapped).__module__.startswith("minigrid.")
+
+
+def with_pictures(env: gymnasium.Env) -> gymnasium.Env:
+    """One of MiniGrid's games with pictures as observations, if its own are codes; otherwise as it is.
+
+    A game derived from MiniGrid's may have objects of its own, which MiniGrid's own wrapper draws.
+    """
+    space = env.observation_space
+    codes = space.get("image") if isinstance(space, spaces.Dict) else None
+    if not isinstance(codes, spaces.Box) or codes.shape[-1] != 3 or codes.shape[0] >= 2 * TILE:
+        return env
+    if _is_plain(env):
+        return MiniGridViews(env)
+    from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
+
+    return ImgObsWrapper(RGBImgPartialObsWrapper(env, tile_size=TILE))
+
+
+def label_reader(env: gymnasium.Env) -> Callable[[], NDArray[np.uint8]]:
+    """What gives the label map of the present state of one of MiniGrid's games: what the agent sees, from above."""
+    if isinstance(env, MiniGridViews):
+        return env.label_map
+    table, game = _label_table(), env.unwrapped
+
+    def read() -> NDArray[np.uint8]:
+        grid, visible = game.gen_obs_grid()  # type: ignore[attr-defined]
+        return _labels(table, grid.encode(visible))
+
+    return read
+
+
+def _labels(table: NDArray[np.uint8], codes: NDArray[Any]) -> NDArray[np.uint8]:
+    """Labels of what the agent sees, shape (rows, columns); its own cell holds what it carries."""
+    kinds, colours, states = np.moveaxis(codes, -1, 0)
+    if kinds.max() >= len(_TYPES):
+        raise ValueError(f"MiniGrid's labels do not know the object of number {kinds.max()}: give the game a label_map")
+    labels = table[kinds, colours, states].T  # MiniGrid's first index is the column
+    row, column = labels.shape[0] - 1, labels.shape[1] // 2
+    if labels[row, column] in (LABELS.index("empty"), LABELS.index("unseen")):
+        labels[row, column] = LABELS.index("agent")
+    return labels
 
 
 def _label_table() -> NDArray[np.uint8]:
@@ -75,7 +113,7 @@ class MiniGridViews(gymnasium.ObservationWrapper):
     Parameters
     ----------
     env
-        A game whose observations are codes, see `shows_codes`.
+        One of MiniGrid's own games, whose observations are codes.
     """
 
     def __init__(self, env: gymnasium.Env) -> None:
@@ -124,9 +162,4 @@ class MiniGridViews(gymnasium.ObservationWrapper):
 
     def label_map(self) -> NDArray[np.uint8]:
         """Labels of what the agent sees, shape (cells, cells); the agent's own cell holds what it carries."""
-        kinds, colours, states = np.moveaxis(self._codes, -1, 0)
-        labels = self._table[kinds, colours, states].T
-        column, row = self._agent
-        if labels[row, column] in (LABELS.index("empty"), LABELS.index("unseen")):
-            labels[row, column] = LABELS.index("agent")
-        return labels
+        return _labels(self._table, self._codes)

@@ -15,7 +15,7 @@ import gymnasium
 import numpy as np
 
 from lcd.envs.external.making import UnknownGame, resolved
-from lcd.envs.external.minigrid_views import LABEL_NAMES, MiniGridViews, is_minigrid, shows_codes
+from lcd.envs.external.minigrid_views import LABEL_NAMES, is_minigrid, label_reader, with_pictures
 from lcd.envs.external.options import NO_VIEW, ExternalOptions
 
 METHODS: Mapping[str, Literal["label map", "vector"]] = MappingProxyType(
@@ -55,8 +55,7 @@ def with_privileged_view(env: gymnasium.Env, options: ExternalOptions) -> tuple[
         If the source that the options name is not there.
     """
     asked, game = options.semantic, env
-    if is_minigrid(env) and shows_codes(env):
-        env = MiniGridViews(env)
+    env = _with_pictures(env)
     if asked == NO_VIEW:
         return env, None
     if asked is None:
@@ -65,10 +64,10 @@ def with_privileged_view(env: gymnasium.Env, options: ExternalOptions) -> tuple[
                 return env, Source(read, kind, f"the game's own {method}()")
         return env, _minigrid(env) or _atari(env)
     if ":" in asked:
-        wrapped = resolved(asked)(env)
+        wrapped = _wrapped(asked, game)
         for method, kind in sorted(METHODS.items(), key=lambda item: not hasattr(wrapped, item[0])):
             if isinstance(wrapped, gymnasium.Env) and (read := _method(wrapped, method)) is not None:
-                return wrapped, Source(read, kind, f"{method}() of {asked}")
+                return _with_pictures(wrapped), Source(read, kind, f"{method}() of {asked}")
         raise UnknownGame(f"{asked} makes no game with a method {' or '.join(METHODS)}: give it one.")
     if (read := _method(game, asked)) is None:
         raise UnknownGame(
@@ -80,6 +79,27 @@ def with_privileged_view(env: gymnasium.Env, options: ExternalOptions) -> tuple[
     return env, Source(read, kind, f"the game's own {asked}()")
 
 
+def _with_pictures(env: gymnasium.Env) -> gymnasium.Env:
+    """The game with pictures as observations, for one whose own observations are codes."""
+    return with_pictures(env) if is_minigrid(env) else env
+
+
+def _wrapped(name: str, game: gymnasium.Env) -> Any:
+    """A game in the wrapper that a user names.
+
+    Raises
+    ------
+    UnknownGame
+        If there is none, or it does not take the game.
+    """
+    wrapper = resolved(name)
+    try:
+        return wrapper(game)
+    except Exception as error:  # of many types: a wrapper's constructor is somebody else's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UnknownGame(f"{name} does not wrap the game ({reason[:300]}): check it.") from error
+
+
 def _method(env: gymnasium.Env, name: str) -> Callable[[], Any] | None:
     """A method of a game or of a wrapper around it, None if there is none."""
     found = env.get_wrapper_attr(name) if env.has_wrapper_attr(name) else None
@@ -88,9 +108,9 @@ def _method(env: gymnasium.Env, name: str) -> Callable[[], Any] | None:
 
 def _minigrid(env: gymnasium.Env) -> Source | None:
     """MiniGrid's own grid, in the camera of its picture: what the agent sees, from above."""
-    if not isinstance(env, MiniGridViews):
+    if not is_minigrid(env):
         return None
-    return Source(env.label_map, "label map", "MiniGrid's own grid, as the agent sees it", LABEL_NAMES)
+    return Source(label_reader(env), "label map", "MiniGrid's own grid, as the agent sees it", LABEL_NAMES)
 
 
 def _atari(env: gymnasium.Env) -> Source | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -16,11 +15,6 @@ CHECKS = 10
 """Times that a limit is checked before it is over."""
 
 
-def _leave(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
-    os._exit(1)
-
-
 class Watch:
     """Watches what one thread does, from another.
 
@@ -32,12 +26,13 @@ class Watch:
     limit
         Seconds that a call may take.
     ended
-        What is called with a sentence if one takes longer; it ends the process.
+        What is called with a sentence, once a call, if one takes longer. A process that carries out a run ends then;
+        in others a warning is written, as a user may have stopped in a debugger.
     """
 
     def __init__(self) -> None:
         self.limit = LIMIT
-        self.ended: Callable[[str], None] = _leave
+        self.ended: Callable[[str], None] = lambda sentence: print(sentence, file=sys.stderr, flush=True)
         self._doing: tuple[float, Callable[[], str]] | None = None
         self._thread: threading.Thread | None = None
 
@@ -54,10 +49,12 @@ class Watch:
             self._doing = None
 
     def _check(self) -> None:
+        told: tuple[float, Callable[[], str]] | None = None
         while True:
             time.sleep(self.limit / CHECKS)
             doing = self._doing
-            if doing is not None and time.monotonic() - doing[0] > self.limit:
+            if doing is not None and doing is not told and time.monotonic() - doing[0] > self.limit:
+                told = doing
                 self.ended(f"{doing[1]()} has not come back for {self.limit:.0f} seconds: it hangs.")
 
 

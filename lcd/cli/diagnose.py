@@ -121,6 +121,12 @@ def command(
     )
     prepared = prepared.writing_to(out or Path("diagnoses") / f"{prepared.label}-{preset}")
     console = plain_console()
+    if prepared.game_plan.is_encoded:
+        console.print(
+            f"{prepared.game_plan.game} is diagnosed without a privileged view of its own: an expert on frames is "
+            "trained for its encoder, and two controls beside it (docs/own-game.md).",
+            highlight=False,
+        )
     if dry_run:
         further = prepared.further_runs()
         wanted = [run for run in (*prepared.plan.runs, *(run for _, run in further)) if not prepared.store.has(run)]

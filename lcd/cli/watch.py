@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,8 +86,10 @@ def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy,
         If there are no weights, or they are of another game than the one named.
     """
     from lcd.agents import load_policy
+    from lcd.agents.encoders.pretrained import needs_hub
     from lcd.envs import find_game
     from lcd.envs.family import runs_others_code
+    from lcd.experiments.encoded_view import EncodedOptions, locate
     from lcd.experiments.settings import RunSettings
     from lcd.pretraining.frames import view_of
 
@@ -100,12 +103,26 @@ def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy,
     if settings is None:
         raise ValueError(f"{file} does not say which run it comes from: give the folder of a finished run.")
     made = RunSettings.from_dict(settings)
+    if isinstance(made.options, EncodedOptions):
+        if needs_hub(made.options.encoder) and not ask_hubs:
+            raise ValueError(f"{run} has the view of the encoder {made.options.encoder}: fetch it with --ask-hubs.")
+        locate(_weights_beside(file.parent.parent, made.options.needs))
     if game is None and not ask_hubs and runs_others_code(made.options):
         raise ValueError(
-            f"{run} plays {made.game}, a game of another package, whose code would be run: if you trust it, name the "
+            f"{run} plays {made.game}, perhaps of another package, whose code would be run: if you trust it, name the "
             "game as well."
         )
     view_of(policy, made.options)
     if game is not None and find_game(game)[1] != made.game:
         raise ValueError(f"{run} plays {made.game}, not {game}: choose another run.")
     return policy, made.options, made.options.num_levels
+
+
+def _weights_beside(store: Path, identities: Sequence[str]) -> dict[str, Path]:
+    """Files of the weights of finished runs in a store, by the runs' identities; those that are there."""
+    found: dict[str, Path] = {}
+    for identity in identities:
+        files = [file for name in ("teacher", "policy") for file in store.glob(f"*-{identity}/{name}.safetensors")]
+        if files:
+            found[identity] = files[0]
+    return found

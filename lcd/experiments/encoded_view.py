@@ -1,4 +1,4 @@
-"""A privileged view for games that offer none: each frame as a frozen encoder sees it.
+"""A privileged view for games that offer none: the features that a frozen encoder computes from each frame.
 
 The encoder is that of an expert, trained longer than any cell. Random weights, and the expert's after a short training,
 are the controls: what they give as well is not the expert's perception.
@@ -6,6 +6,7 @@ are the controls: what they give as well is not the expert's perception.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -16,10 +17,11 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from pydantic import InstanceOf
+from pydantic import InstanceOf, model_validator
 from stable_baselines3.common.vec_env import VecEnv
 
 from lcd.agents import EncoderName, EncoderPolicy, load_policy
+from lcd.agents.encoders.registry import names_a_class
 from lcd.agents.rollout import channels_first
 from lcd.envs.family import (
     ActionClasses,
@@ -31,11 +33,17 @@ from lcd.envs.family import (
     policy_spaces,
 )
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC, View, ViewVecEnv
+from lcd.experiments.settings import maker_of
+from lcd.io.files import checksum
+from lcd.io.limits import short
 from lcd.io.settings import Text, settings
 from lcd.measurement.scores import Normalisation
 
 FRAMES_AT_ONCE = 256
 """Frames that are encoded in one batch."""
+
+_IDENTITY = re.compile(r"[0-9a-f]{12}|[0-9a-f]{64}")
+"""Of a run, or of a file."""
 
 _FILES: dict[str, Path] = {}
 
@@ -47,7 +55,7 @@ def locate(files: Mapping[str, Path]) -> None:
 
 @settings
 class EncodedOptions:
-    """A game whose privileged view is its frame, as a frozen encoder sees it.
+    """A game whose privileged view is the features that a frozen encoder computes from its frame.
 
     Attributes
     ----------
@@ -57,6 +65,11 @@ class EncodedOptions:
         Name of the encoder, see `lcd.agents.EncoderName`.
     made_by
         Identity of the run that trained the encoder, or checksum of the policy that holds it; None for random weights.
+
+    Raises
+    ------
+    ValueError
+        If the encoder is not a plain architecture, or `made_by` is neither.
     """
 
     family: ClassVar[str] = "encoded"
@@ -64,6 +77,16 @@ class EncodedOptions:
     base: InstanceOf[GameOptions]
     encoder: Text
     made_by: Text | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> EncodedOptions:
+        if any(sign in self.encoder for sign in "@+") or names_a_class(self.encoder):
+            raise ValueError(
+                f"The encoder of a view is a plain architecture, such as nature, not {short(self.encoder)}."
+            )
+        if self.made_by is not None and _IDENTITY.fullmatch(self.made_by) is None:
+            raise ValueError(f"The encoder of a view is made by a run or in a file, not by {short(self.made_by)}.")
+        return self
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -99,7 +122,7 @@ class EncodedOptions:
         return replace(self, base=self.base.unseen_levels(num_training_levels))
 
     def relevant_to(self, view: str, learner: str) -> EncodedOptions:
-        """The same game as its frames depend on it, for the encoder sees these."""
+        """The same game as its frames depend on it, for these are encoded."""
         return replace(self, base=self.base.relevant_to(PIXELS.name, learner))
 
     def as_record(self) -> dict[str, Any]:
@@ -112,10 +135,15 @@ _ENTRIES = {"family", "view_encoder", "view_made_by"}
 
 
 @cache
-def _policy(frames: tuple[int, ...], actions: int, encoder: str, file: Path | None) -> EncoderPolicy:
-    """The policy whose encoder is used, from a file that a run of this store wrote or a user named; random without."""
+def _policy(
+    frames: tuple[int, ...], actions: int, encoder: str, made_by: str | None, file: Path | None
+) -> EncoderPolicy:
+    """The policy whose encoder is used, from a file that a run wrote or a user named; with random weights without."""
     if file is not None:
-        policy, _ = load_policy(file, ask_hubs=True)
+        given = checksum(file) == made_by
+        policy, card = load_policy(file, ask_hubs=not given)  # one by a run has the encoder that this one has as well
+        if not given and maker_of(card) != made_by:
+            raise ValueError(f"The policy {file} has changed since the run was planned: start the command again.")
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -136,10 +164,13 @@ class _Encode:
         file = None
         if options.made_by is not None:
             if options.made_by not in _FILES:
-                raise ValueError(f"The encoder of {options.made_by}, through which {options.game} is seen, is missing.")
+                raise ValueError(
+                    f"The view of {options.game} is computed by the encoder of {options.made_by}, which is not there: "
+                    "give the folder of a run in its store."
+                )
             file = _FILES[options.made_by]
         frames, actions = policy_spaces(options.base, PIXELS.name)
-        self._policy = _policy(frames.shape or (), int(actions.n), options.encoder, file)
+        self._policy = _policy(frames.shape or (), int(actions.n), options.encoder, options.made_by, file)
 
     @torch.no_grad()
     def __call__(self, frames: NDArray[Any]) -> NDArray[Any]:
@@ -149,7 +180,7 @@ class _Encode:
 
 
 class EncodedFamily:
-    """Games seen through a frozen encoder, see `lcd.envs.family.GameFamily`; everything else is as in their family."""
+    """Games in the view of a frozen encoder, see `lcd.envs.family.GameFamily`; all else is as in their own family."""
 
     name = EncodedOptions.family
     games: Mapping[str, str] = {}
@@ -167,7 +198,7 @@ class EncodedFamily:
         ValueError
             Always.
         """
-        raise ValueError(f"{game} is no game that is seen through an encoder: name it by itself.")
+        raise ValueError(f"{game} is no game in the view of an encoder: name it by itself.")
 
     def usual_options(self, game: str) -> tuple[EncodedOptions, ...]:
         """None."""
@@ -195,7 +226,7 @@ class EncodedFamily:
         if view == PIXELS.name:
             return pixels
         frames, actions = policy_spaces(options.base, PIXELS.name)
-        length = _policy(frames.shape or (), int(actions.n), options.encoder, None).features_dim
+        length = _policy(frames.shape or (), int(actions.n), options.encoder, None, None).features_dim
         encoded = spaces.Box(-np.inf, np.inf, (length,), np.float32)
         return spaces.Dict({PIXELS.name: pixels, SEMANTIC.name: encoded}) if view == BOTH else encoded
 

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import nn
+
 from lcd.agents import Teacher, load_policy
 from lcd.agents.foreign_teachers import as_teacher, is_model_file, load_model
 from lcd.agents.policy_file import LARGEST
 from lcd.envs import GameOptions, family_of
 from lcd.envs.views import SEMANTIC
+from lcd.experiments.settings import IMPORTED
 from lcd.io.files import checksum
 from lcd.io.limits import short
 from lcd.io.modules import import_named
@@ -128,4 +132,32 @@ def import_teacher(name: str, options: GameOptions) -> Teacher:
         except Exception as error:  # of many types: it is the user's code
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise ValueError(f"Making the teacher {name} fails ({reason}).") from error
-    return as_teacher(found, int(family_of(options).action_space(options).n))
+    teacher = as_teacher(found, int(family_of(options).action_space(options).n))
+    if isinstance(teacher, nn.Module):
+        teacher.to("cpu")  # where it is tried; a learner takes it to its own device
+    return teacher
+
+
+def source_of(name: str, teacher: Teacher) -> str:
+    """Checksum of the source file of a teacher's module, and of its weights where it is a network, 12 digits."""
+    file = getattr(import_named(name.partition(":")[0]), "__file__", None)
+    content = b"" if file is None else Path(file).read_bytes()
+    if isinstance(teacher, nn.Module):
+        for key, value in sorted(teacher.state_dict().items()):
+            content += key.encode() + value.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+    return checksum(content)[:12]
+
+
+def load_imported(identity: str, options: GameOptions) -> Teacher:
+    """The teacher of a run whose identity is ``module:name#SOURCE-LABELS``.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be made, or its source or weights are others than when the run was planned.
+    """
+    name, _, known = identity.partition(IMPORTED)
+    teacher = import_teacher(name, options)
+    if source_of(name, teacher) != known.partition("-")[0]:
+        raise ValueError(f"The teacher {name} has changed since the run was planned: start the command again.")
+    return teacher

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from lcd.agents.machine import fastest_precision
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options, observation_space, policy_spaces
 from lcd.envs.random_play import random_return
-from lcd.envs.views import PIXELS, SEMANTIC
+from lcd.envs.views import PIXELS, SEMANTIC, get_view
 from lcd.experiments.encoded_view import EncodedOptions
 from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.learners import get_learner
@@ -28,6 +27,9 @@ from lcd.io.untrusted import LARGEST_WEIGHTS, check_file
 from lcd.measurement.scores import CELLS, Cell, Normalisation
 
 FORMAT = "lcd.plan/1"
+
+EARLY = 4
+"""The run of the control "early" is at most this part of a cell's budget, and ends with a cell's first evaluation."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,12 @@ class GamePlan:
     cells
         All other runs of the four cells.
     early_run
-        Where a frozen encoder is the privileged view: the short run whose encoder is a control.
+        Where a frozen encoder is the privileged view: the short run from frames whose encoder is a control.
     controls
-        And the runs whose privileged view is one of the `CONTROLS`, each with its name.
+        And the runs whose privileged view is that of a control, by its name: ``"random"`` weights, or ``"early"``, the
+        encoder of the short run.
+    levels_differ
+        Whether the game's levels differ, see `lcd.envs.family.GameFamily.levels_differ`.
     """
 
     game: str
@@ -66,6 +71,7 @@ class GamePlan:
     random: float | None = None
     early_run: RunSettings | None = None
     controls: tuple[tuple[str, tuple[RunSettings, ...]], ...] = ()
+    levels_differ: bool = True
 
     @property
     def is_encoded(self) -> bool:
@@ -149,10 +155,9 @@ def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
     return replace(evaluation, steps=(*evaluation.steps, *further))
 
 
-CONTROLS: Mapping[str, str] = MappingProxyType(
-    {"random": "random weights", "early": "the expert's encoder after its first evaluation"}
-)
-"""Encoders that are a privileged view without an expert's perception, by name."""
+def _shown(*views: str) -> str:
+    """The view of which the game must show most: one that depends on how it is drawn, if any does."""
+    return next((view for view in views if get_view(view).shows_appearance), views[0])
 
 
 def cells_of(
@@ -191,7 +196,7 @@ def cells_of(
                 continue  # the first part of the teacher's run
             yield replace(
                 base,
-                options=options.relevant_to(view, learning),
+                options=options.relevant_to(_shown(view, teacher_view if taught else view), learning),
                 view=view,
                 learning=learning,
                 seed=seed,
@@ -320,19 +325,21 @@ def plan_game(
         given_teacher=teacher,
         cells=(),
         random=random if constants is None else None,
+        levels_differ=family.levels_differ(options),
     )
     seeds = range(preset.seeds)
     if not encoded:
         acts_on = SEMANTIC.name if teacher is None else teacher.view
         return replace(plan, cells=tuple(cells_of(base, options, seeds, identity, making, teacher_view=acts_on)))
-    start = evaluated[:2]
+    rollout = preset.hyperparameters.rollout
+    start = (0, max(rollout, min(evaluated[1], budget // EARLY // rollout * rollout)))
     early = replace(base, steps=start[-1], evaluation=replace(base.evaluation, steps=start))
 
-    def seen_by(encoder: str, maker: str | None) -> tuple[RunSettings, ...]:
+    def encoded_by(encoder: str, maker: str | None) -> tuple[RunSettings, ...]:
         """The cells whose view is a frozen encoder's."""
-        seen = EncodedOptions(options, encoder, maker)
+        view = EncodedOptions(options, encoder, maker)
         cells = [cell for cell in CELLS.values() if cell[0] == SEMANTIC.name]
-        return tuple(cells_of(base, seen, seeds, identity, teacher_view=PIXELS.name, cells=cells))
+        return tuple(cells_of(base, view, seeds, identity, teacher_view=PIXELS.name, cells=cells))
 
     trained = EncoderName.read(preset.encoder).architecture
     if making is not None:
@@ -345,7 +352,7 @@ def plan_game(
     on_pixels = cells_of(base, options, seeds, identity, making, teacher_view=PIXELS.name, cells=on_frames)
     return replace(
         plan,
-        cells=(*on_pixels, *seen_by(encoder, expert)),
+        cells=(*on_pixels, *encoded_by(encoder, expert)),
         early_run=early,
-        controls=(("random", seen_by(encoder, None)), ("early", seen_by(trained, early.identity))),
+        controls=(("random", encoded_by(encoder, None)), ("early", encoded_by(trained, early.identity))),
     )

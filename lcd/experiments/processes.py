@@ -59,8 +59,10 @@ def _work(
     from lcd.experiments.run import teacher_of, train
 
     def hangs(sentence: str) -> None:
-        connection.send(("failed", sentence))
-        os._exit(1)
+        try:
+            connection.send(("failed", sentence))
+        finally:
+            os._exit(1)
 
     locate(weights)
     WATCH.ended = hangs

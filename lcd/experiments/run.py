@@ -18,10 +18,10 @@ from lcd.envs import family_of, make_vec_env
 from lcd.envs.family import observation_space
 from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, CheckpointCallback
 from lcd.experiments.evaluation import EvaluationCallback, Progress
-from lcd.experiments.given_teacher import import_teacher, read_teacher
+from lcd.experiments.given_teacher import load_imported, read_teacher
 from lcd.experiments.harmonized import Harmonizer
 from lcd.experiments.learners import get_learner
-from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for
+from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for, maker_of
 from lcd.experiments.versions import versions
 from lcd.io.files import checksum
 from lcd.io.settings import Count, Number, Positive, Whole, settings
@@ -85,14 +85,14 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
     if settings.teacher == EXPERT:
         return family_of(settings.options).expert(settings.options)
     if settings.teacher is not None and IMPORTED in settings.teacher:
-        return import_teacher(settings.teacher.partition(IMPORTED)[0], settings.options)
+        return load_imported(settings.teacher, settings.options)
     if file is None:
         return None
     made_here = settings.teacher != checksum(file)  # by a run of the plan, with the encoder that this run has as well
     policy, card = read_teacher(file, ask_hubs=made_here)
     if isinstance(policy, EncoderPolicy):
         policy.mixed_precision = _is_mixed(settings)
-    if made_here and settings.teacher != _maker(card):
+    if made_here and settings.teacher != maker_of(card):
         raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
     check_made_for(card, settings.options, f"The teacher {file}")
     return policy
@@ -101,11 +101,6 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
 def _is_mixed(settings: RunSettings) -> bool | None:
     """Whether encoders compute in bfloat16; None where the machine decides."""
     return None if settings.precision is None else settings.precision == "bfloat16"
-
-
-def _maker(card: dict[str, Any]) -> str | None:
-    """Identity of the run that made a policy, if one did."""
-    return RunSettings.from_dict(card["run"]).identity if "run" in card else None
 
 
 def encoder_of(settings: RunSettings) -> str:

@@ -337,3 +337,8 @@ class RunSettings:
         if unknown := set(rest) - {f.name for f in fields(cls)} | set(rest) & {"options"}:
             raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")
         return from_data(cls, rest | {"options": options})
+
+
+def maker_of(card: Mapping[str, Any]) -> str | None:
+    """Identity of the run that made a policy, by its card; None if no run did."""
+    return RunSettings.from_dict(card["run"]).identity if "run" in card else None

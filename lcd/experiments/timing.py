@@ -113,6 +113,7 @@ def expected_seconds(runs: Iterable[RunSettings], rates: dict[Kind, float], work
     """Estimated time of runs in a number of workers: at least that of each run after its teacher's."""
     runs = list(runs)
     seconds = [run.steps / rates[kind_of(run)] for run in runs]
-    made: dict[str | None, float] = {run.identity: own for run, own in zip(runs, seconds, strict=True)}
-    longest = max((own + made.get(run.teacher, 0.0) for run, own in zip(runs, seconds, strict=True)), default=0.0)
+    made: dict[str, float] = {run.identity: own for run, own in zip(runs, seconds, strict=True)}
+    waits = [max((made.get(identity, 0.0) for identity in run.needs), default=0.0) for run in runs]
+    longest = max((own + wait for wait, own in zip(waits, seconds, strict=True)), default=0.0)
     return max(longest, sum(seconds) / workers)

@@ -125,7 +125,7 @@ def view_of(policy: EncoderPolicy, options: GameOptions) -> str:
         If its observations or actions are not the game's.
     """
     shape, actions = policy.observation_space.shape, getattr(policy.action_space, "n", None)
-    shapes = {name: _policy_shape(options, name) for name in family_of(options).views}
+    shapes = {name: _policy_shape(options, name) for name in family_of(options).views if has_view(options, name)}
     wanted = int(family_of(options).action_space(options).n)
     for name, known in shapes.items():
         if known == shape and actions == wanted:

@@ -265,8 +265,9 @@ def diagnose(
     encoder
         Name of a visual encoder, or an encoder of your own: a class, or its name as ``"my_nets:MyNet"``.
     teacher
-        File of a teacher to imitate; by default the game's reference teacher, see `lcd.teachers`, or its optimal
-        policy, and where there is none, a teacher that is trained.
+        A teacher to imitate: a policy file, a model of Stable-Baselines3, or ``"module:name"`` of what has
+        `log_probabilities` or `predict`, or makes it. By default the game's reference teacher, see `lcd.teachers`, or
+        its optimal policy, and where there is none, a teacher that is trained.
     train_teacher
         Whether to train a teacher in any case.
     distribution_mode
@@ -274,7 +275,8 @@ def diagnose(
     appearance
         Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
     env_kwargs, image_key, semantic, max_episode_steps, wrappers
-        For games of other packages, see `lcd.envs.external.options.ExternalOptions`.
+        For games of other packages, see `lcd.envs.external.options.ExternalOptions`. ``semantic="expert"`` takes the
+        features of an expert's frozen encoder for the privileged view, in any game.
     random, best
         Returns that count as scores 0 and 1; by default the published or computed ones, and where there are none, what
         a random policy returns, and what the best of the teacher and the cells returns in the end.

@@ -34,7 +34,7 @@ from lcd.studies.figures import registered
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ALIKE = "All levels of the game are alike, so that returns on unseen ones say nothing of generalisation."
+ALIKE = "All levels that were tried are alike, so that returns on unseen ones say nothing of generalisation."
 """A caution."""
 
 FORMAT = "lcd.diagnosis/1"
@@ -92,7 +92,7 @@ class Diagnosis:
     encoders : pandas.DataFrame or None
         The comparison with other encoders, see :func:`lcd.studies.encoder_ablation.run_ablation`, where one was made.
     controls : pandas.DataFrame or None
-        The demands by encoder where a frozen encoder is the privileged view, see
+        What an expert's encoder brings beyond others, where it is the privileged view, see
         :func:`lcd.studies.controls.with_controls`.
     """
 

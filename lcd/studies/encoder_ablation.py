@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from lcd.agents import EncoderName, read_card
+from lcd.envs.views import SEMANTIC
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
 from lcd.experiments.settings import RunSettings
@@ -33,6 +34,7 @@ from lcd.measurement.intervals import (
     squared_errors,
 )
 from lcd.measurement.scores import CELLS, PRIMARY, Normalisation, cell_scores, check_episodes, played_by
+from lcd.pretraining.frames import has_label_maps
 from lcd.pretraining.objectives import OBJECTIVES
 from lcd.studies.pipeline import normalisation_of
 
@@ -173,7 +175,16 @@ def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
     ValueError
         If a name is not valid, weights are missing or do not fit, or a package is not installed.
     """
+    labelled = has_label_maps(plan.cells[0].options)
     for name, full in resolve_encoders(names, plan.cells[0].encoder, Path).items():
+        if not labelled and (name == HARMONIZED or name.partition("+")[0] == "segmentation"):
+            raise ValueError(
+                f"The encoder {name!r} is trained with label maps, and {plan.game} has none: leave it out."
+            )
+        if name == HARMONIZED and any(run.teacher_view != SEMANTIC.name for run in plan.cells):
+            raise ValueError(
+                "The harmonizer takes its maps from what the teacher acts on, and this one acts on frames."
+            )
         if name not in (RANDOM, HARMONIZED) and not _is_objective(name):
             check_encoder(full, plan.cells[0].options)
 

@@ -15,7 +15,7 @@ from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.making import named
 from lcd.envs.family import game_options, has_view, policy_spaces
 from lcd.envs.views import PIXELS, SEMANTIC
-from lcd.experiments.given_teacher import GivenTeacher
+from lcd.experiments.given_teacher import GivenTeacher, source_of
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import IMPORTED, check_made_for
@@ -78,14 +78,17 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         card = TeacherCard(
             "trained", made.teacher["step"], made.teacher["training_return"], made.teacher["unseen_return"]
         )
-    elif plan.given_teacher is not None:
+    if plan.given_teacher is not None:  # beside it an expert may have been trained, for its encoder
         card = _evaluate_given(plan, plan.given_teacher)
+    others = {name: [store.load(run) for run in of_control] for name, of_control in plan.controls}
+    runs += [run for of_control in others.values() for run in of_control]
+    runs += [] if plan.early_run is None else [store.load(plan.early_run)]
     diagnosis = Diagnosis.from_episodes(
         pd.concat(tables, ignore_index=True),
         game=plan.game,
         budget=plan.budget,
         normalisation=normalisation_of(plan, store),
-        levels_differ=family_of(plan.cells[0].options).levels_differ(plan.cells[0].options),
+        levels_differ=plan.levels_differ,
         teacher=card,
         settings={
             "plan": Plan((plan,)).as_dict(),
@@ -99,10 +102,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         return diagnosis
     return with_controls(
         diagnosis,
-        {
-            name: pd.concat([store.load(run).episodes for run in of_control], ignore_index=True)
-            for name, of_control in plan.controls
-        },
+        {name: pd.concat([run.episodes for run in found], ignore_index=True) for name, found in others.items()},
     )
 
 
@@ -192,10 +192,17 @@ def checked_teacher(teacher: GivenTeacher, options: GameOptions) -> GivenTeacher
         check_made_for(each, options, f"The teacher {teacher.name}")
     if isinstance(policy, nn.Module):
         check_finite(policy, f"The teacher {teacher.name}")
-    labels = _labels_in_play(policy, options, view)
+    try:
+        labels = _labels_in_play(policy, options, view)
+    except ValueError:
+        raise
+    except Exception as error:  # of many types: it may be the user's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(f"The teacher {teacher.name} fails in its first steps ({reason}).") from error
     identity = teacher.checksum
     if teacher.path is None:
-        identity = f"{teacher.name}{IMPORTED}{checksum(labels.round(decimals=3).numpy().tobytes())[:12]}"
+        of_labels = checksum(labels.round(decimals=3).numpy().tobytes())[:12]
+        identity = f"{teacher.name}{IMPORTED}{source_of(teacher.name, policy)}-{of_labels}"
     encoder = None
     if teacher.path is not None and view == PIXELS.name and isinstance(policy, EncoderPolicy):
         encoder = EncoderName.read(policy.encoder_name or "").architecture
@@ -209,6 +216,7 @@ def _view_of(policy: Teacher, teacher: GivenTeacher, options: GameOptions) -> st
     views = [name for name in (SEMANTIC.name, PIXELS.name) if has_view(options, name)]
     shapes = {name: policy_spaces(options, name)[0].shape for name in views}
     taken = getattr(getattr(policy, "observation_space", None), "shape", None)
+    taken = getattr(policy, "observation_shape", None) if taken is None else taken
     if taken is not None:
         found = [name for name, shape in shapes.items() if shape == taken]
         if found and (actions is None or getattr(actions, "n", None) == number):

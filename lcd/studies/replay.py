@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from lcd.agents import EncoderPolicy
 from lcd.envs import GameOptions, make_vec_env
 from lcd.envs.external.images import shown
+from lcd.envs.family import has_view
 from lcd.pretraining.frames import view_of
 
 
@@ -25,7 +27,7 @@ class Replay:
     frames : numpy.ndarray, shape (n, height, width, 3), uint8
         Frame before each step.
     labels : numpy.ndarray, shape (n, height, width), uint8
-        Label maps of the same states; empty ones for a game whose privileged view is a vector.
+        Label maps of the same states; empty ones for a game that has none.
     actions : numpy.ndarray, shape (n,), int
     values : numpy.ndarray, shape (n,), float
         The policy's value estimates, in units of its training rewards.
@@ -79,19 +81,20 @@ def record(
         If the policy cannot play the game.
     """
     view = view_of(policy, options)
-    env = make_vec_env(options, 1, "both", seed)
+    env = make_vec_env(options, 1, "both" if has_view(options, "semantic") else "pixels", seed)
     generator = torch.Generator().manual_seed(seed)
     steps: list[tuple[np.ndarray, np.ndarray, int, float, float, bool]] = []
     left = episodes
     try:
         observed = env.reset()
         while left and len(steps) < max_steps:
-            assert isinstance(observed, dict)
-            visible, _ = policy.obs_to_tensor(observed[view])
+            views: dict[str, Any] = observed if isinstance(observed, dict) else {"pixels": observed}
+            visible, _ = policy.obs_to_tensor(views[view])
             action = int(torch.multinomial(policy.log_probabilities(visible).exp(), 1, generator=generator))
             value = float(policy.predict_values(visible))
-            frame, privileged = observed["pixels"][0], observed["semantic"][0]
-            labels = privileged if privileged.ndim == 2 else np.zeros(frame.shape[:2], np.uint8)
+            frame, labels = views["pixels"][0], np.zeros(views["pixels"].shape[1:3], np.uint8)
+            if "semantic" in views and views["semantic"].ndim == 3:
+                labels = views["semantic"][0]
             pair = (shown(frame), labels)
             observed, rewards, ends, _ = env.step(np.array([action]))
             steps.append((*pair, action, value, float(rewards[0]), bool(ends[0])))

@@ -29,6 +29,11 @@ class Rows:
 
 def rows_of(record: dict[str, Any]) -> Rows:
     """Build the rows from a diagnosis as data of JSON, see `lcd.studies.diagnosis.Diagnosis.to_json`."""
+    if "privileged_view" in (record.get("settings") or {}):
+        raise ValueError(
+            f"The privileged view of {record['game']} is an expert's encoder: its demands cannot be compared with "
+            "those by a game's own view. Leave it out, or give the game a label map."
+        )
     tables = {name: pd.DataFrame(record[name]) for name in TABLES[1:]}
     tables["demands"] = tables["demands"].assign(game=record["game"])
     return Rows(_game_row(record), **{name: table[list(COLUMNS[name])] for name, table in tables.items()})
