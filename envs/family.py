@@ -186,13 +186,20 @@ class GameFamily(Protocol):
 
 
 @cache
-def families() -> Mapping[str, GameFamily]:
-    """All families by name: the package's own, and those of installed packages."""
+def _own_families() -> Mapping[str, GameFamily]:
+    """The families that come with `lcd.envs`, by name, but for that of any other game."""
     from lcd.envs.calibration.family import CALIBRATION
-    from lcd.envs.external.family import EXTERNAL
     from lcd.envs.procgen.family import PROCGEN
 
-    found: dict[str, GameFamily] = {family.name: family for family in (PROCGEN, CALIBRATION)}
+    return {family.name: family for family in (PROCGEN, CALIBRATION)}
+
+
+@cache
+def families() -> Mapping[str, GameFamily]:
+    """All families by name: the package's own, and those of installed packages."""
+    from lcd.envs.external.family import EXTERNAL
+
+    found = dict(_own_families())
     for plugin in entry_points(group=PLUGINS):
         family = plugin.load()
         found.setdefault(family.name, family)
@@ -200,8 +207,8 @@ def families() -> Mapping[str, GameFamily]:
 
 
 def family_of(options: GameOptions) -> GameFamily:
-    """The family of some options."""
-    return families()[options.family]
+    """The family of some options; installed packages are imported only for options of theirs."""
+    return _own_families().get(options.family) or families()[options.family]
 
 
 def find_game(name: str) -> tuple[GameFamily, str]:
@@ -213,12 +220,13 @@ def find_game(name: str) -> tuple[GameFamily, str]:
         If there is no such game; the message suggests the nearest names.
     """
     asked = text("A game", name)
-    for family in families().values():
-        if (found := family.find(asked)) is not None:
-            return family, found
-    known = [game for family in families().values() for game in family.games]
-    near = difflib.get_close_matches(asked[:100].lower(), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(known)}."
+    for known in (_own_families, families):  # installed packages are imported only for a game of theirs
+        for family in known().values():
+            if (found := family.find(asked)) is not None:
+                return family, found
+    games = [game for family in families().values() for game in family.games]
+    near = difflib.get_close_matches(asked[:100].lower(), games, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(games)}."
     raise ValueError(f"Unknown game {short(name)}: {hint}")
 
 

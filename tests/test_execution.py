@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tiny import GAME, TINY
 
-from lcd.experiments.execution import MOST_FAILURES, Event, RunFailed, _told, execute
+from lcd.experiments.execution import MOST_FAILURES, Event, RunFailed, _message, execute
 from lcd.experiments.executor import Report
 from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.store import Store
@@ -164,10 +164,10 @@ def test_runs_that_fail_are_told_at_the_end_and_tried_again(finished, game_plan,
     assert sorted(again.begun) == sorted(failing)
 
 
-def test_runs_that_fail_alike_are_told_once():
+def test_runs_that_fail_alike_are_reported_once():
     failures = {name: f"The run {name} failed: no memory." for name in ("a1", "b2", "c3")}
-    told = _told(failures | {"d4": "The machine of d4 is on fire."}, 9)
-    assert told == (
+    message = _message(failures | {"d4": "The machine of d4 is on fire."}, 9)
+    assert message == (
         "4 of 9 runs failed. The run a1 failed: no memory. 2 others likewise. The machine of d4 is on fire. "
         "Finished runs are kept."
     )

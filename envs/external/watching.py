@@ -49,12 +49,12 @@ class Watch:
             self._doing = None
 
     def _check(self) -> None:
-        told: tuple[float, Callable[[], str]] | None = None
+        reported: tuple[float, Callable[[], str]] | None = None
         while True:
             time.sleep(self.limit / CHECKS)
             doing = self._doing
-            if doing is not None and doing is not told and time.monotonic() - doing[0] > self.limit:
-                told = doing
+            if doing is not None and doing is not reported and time.monotonic() - doing[0] > self.limit:
+                reported = doing
                 self.ended(f"{doing[1]()} has not come back for {self.limit:.0f} seconds: it hangs.")
 
 

@@ -1,7 +1,7 @@
 """A privileged view for games that offer none: the features that a frozen encoder computes from each frame.
 
-The encoder is that of an expert, trained longer than any cell. Random weights, and the expert's after a short training,
-are the controls: what they give as well is not the expert's perception.
+The encoder is that of an expert, trained longer than any cell. Random weights, and an encoder after a short training,
+are the controls, see `lcd.studies.controls`.
 """
 
 from __future__ import annotations

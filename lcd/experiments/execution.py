@@ -186,7 +186,7 @@ def execute(
             executor.end()
             store.clear_unfinished()
     if failures:
-        raise RunFailed(_told(failures, len(plan.runs)), failures)
+        raise RunFailed(_message(failures, len(plan.runs)), failures)
 
 
 def _carried_out(
@@ -244,7 +244,7 @@ MOST_FAILURES = 5
 """Runs that fail one after the other, none finished between them, after which no others are begun."""
 
 
-def _told(failures: Mapping[str, str], count: int) -> str:
+def _message(failures: Mapping[str, str], count: int) -> str:
     """What failed, in a sentence for each cause."""
     if len(failures) == 1:
         return f"{next(iter(failures.values()))} {KEPT}"

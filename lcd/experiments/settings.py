@@ -37,7 +37,7 @@ TRAINING_VERSION = 2
 """Version of the training code; raised when runs with the same settings would give other results."""
 
 IMPORTED = "#"
-"""In the identity of an imported teacher, between its name, ``module:function``, and a checksum of its labels."""
+"""In the identity of an imported teacher, between its name and the checksums of its source and its labels."""
 
 EXPERT = "expert"
 """Name of a teacher that is the game's own optimal policy, and needs no file."""
@@ -184,7 +184,7 @@ class RunSettings:
         Weight of the harmonizer's auxiliary loss, for a learner from pixels; see `lcd.experiments.harmonized`.
     teacher
         Identity of an imitation run's teacher: that of the run that trained it, the checksum of its file, its
-        name and a checksum of its labels where it is imported, or `EXPERT`.
+        name and checksums of its source and labels where it is imported, or `EXPERT`.
     teacher_view
         Name of the view that the teacher acts on.
     precision
