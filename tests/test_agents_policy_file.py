@@ -193,7 +193,7 @@ def test_no_hub_is_asked_unless_the_reader_trusts_the_file(path, monkeypatch, hu
         {"encoder": "impoola:" + ",".join(["4096"] * 16)},
         {"encoder": "nature:4096"},
         {"encoder": "nature:" + "9" * 5000},
-        {"encoder": "wayfinder:4096,4096,4096"},
+        {"encoder": "recurrent:4096,4096,4096"},
         {"encoder": "floodfill-maze:4096"},
         {"encoder": "floodfill-chaser:4096"},
         {"observation_shape": "[3, 60000, 60000]"},

@@ -156,7 +156,7 @@ def test_the_id_that_games_are_listed_with_names_them():
         {"learning": None},
         {"encoder": 3},
         {"teacher": 3},
-        {"eye": 3},
+        {"encoder_checksum": 3},
         {"keep_best": "no"},
         {"appearance": "monochrome"},
         {"appearance": [["monochrome"]]},

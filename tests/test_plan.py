@@ -246,8 +246,8 @@ def test_a_run_is_known_by_the_weights_of_its_encoder(tmp_path):
     with pytest.raises(ValueError, match="has changed since the run was planned"):
         learner(first, None, "cpu", 0)
     with pytest.raises(ValueError, match="belongs to an encoder with a weights file"):
-        replace(first, eye=None)
+        replace(first, encoder_checksum=None)
     file.unlink()
     with pytest.raises(ValueError, match="There is no file of weights"):
         plan_game("maze", replace(TINY, encoder=encoder))
-    assert "eye" not in plan_game("maze", TINY).cells[0].as_dict()  # runs made before keep their identity
+    assert "encoder_checksum" not in plan_game("maze", TINY).cells[0].as_dict()  # runs made before keep their identity

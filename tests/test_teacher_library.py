@@ -105,9 +105,9 @@ def test_a_teacher_of_hard_levels_starts_from_one_of_easy_ones_and_has_a_name_of
 def test_a_teacher_starts_from_one_with_more_rounds(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "SEGMENT_STEPS", 64)
     options = ProcgenOptions("maze", num_levels=making.TRAINING_LEVELS)
-    recipe = replace(RECIPE, encoder="wayfinder:9,4,3", steps=64, hyperparameters=replace(SMALL, learning_rate=1e-12))
+    recipe = replace(RECIPE, encoder="recurrent:9,4,3", steps=64, hyperparameters=replace(SMALL, learning_rate=1e-12))
     path, card = making.make_teacher(options, recipe, tmp_path / "3", episodes=4, expert_episodes=2)
-    fewer = replace(recipe, encoder="wayfinder:9,4,2")
+    fewer = replace(recipe, encoder="recurrent:9,4,2")
     made, _ = making.make_teacher(options, fewer, tmp_path / "2", episodes=4, expert_episodes=2, begin=(path, card))
     before, after = load_policy(path)[0], load_policy(made)[0]
     assert [policy.features_extractor.network[0].count for policy in (before, after)] == [3, 2]

@@ -68,11 +68,11 @@ def test_a_detour_of_many_cells_is_learned_at_the_players_cell():
 
 
 def test_its_name_says_how_many_cells_and_how_deep():
-    assert parse_encoder("wayfinder:9,32") == (RecurrentEncoder, {"cells": 9, "depth": 32})
-    assert parse_encoder("wayfinder:9,32,20") == (RecurrentEncoder, {"cells": 9, "depth": 32, "rounds": 20})
+    assert parse_encoder("recurrent:9,32") == (RecurrentEncoder, {"cells": 9, "depth": 32})
+    assert parse_encoder("recurrent:9,32,20") == (RecurrentEncoder, {"cells": 9, "depth": 32, "rounds": 20})
     with pytest.raises(ValueError, match="a number of cells, a depth and a number of rounds"):
-        parse_encoder("wayfinder:9,32,20,1")
-    policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 0.0, "wayfinder:9")
+        parse_encoder("recurrent:9,32,20,1")
+    policy = EncoderPolicy(LABELS, spaces.Discrete(15), lambda _: 0.0, "recurrent:9")
     assert policy.log_probabilities(torch.zeros((2, 64, 64), dtype=torch.uint8)).shape == (2, 15)
     with pytest.raises(ValueError, match="label maps only"):
         RecurrentEncoder(spaces.Box(0, 255, (3, 64, 64), np.uint8))

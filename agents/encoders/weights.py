@@ -25,13 +25,13 @@ from lcd.io.untrusted import (
     read_safetensors_metadata,
 )
 
-FORMAT = "lcd-eye-1"  # written since the first version, and part of a file's checksum, by which runs are known
+FORMAT = "lcd-encoder-1"
 
 SEAL = "sha256"
 """Metadata key of the checksum that detects damage."""
 
-_WITH_CARDS = (FORMAT, "lcd-policy-1")
-"""Formats of files that hold a card."""
+_WITH_CARDS = (FORMAT, "lcd-eye-1", "lcd-policy-1")
+"""Formats of files that hold a card; the second is what the first was called before."""
 
 LARGEST_WEIGHT = 1e9
 """Largest absolute weight that is not taken for damage."""

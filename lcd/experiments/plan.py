@@ -280,59 +280,80 @@ def plan_game(
     """
     options = game if isinstance(game, GameOptions) else game_options(game)
     options = options.training_levels(preset.num_levels)
-    family = family_of(options)
     for view in (PIXELS.name, *[SEMANTIC.name] * (not encoded)):
         observation_space(options, view)  # refuses a game that has no such view
-    known = family.normalisation(options) if random is None or best is None else None
-    if known is not None:
-        random, best = (known.random if random is None else random), (known.best if best is None else best)
-    given = known is None or (random, best) != (known.random, known.best)
-    if random is None:
-        random = random_return(options)
-    constants = known if not given else None if best is None else Normalisation(random, best, source="given")
-    evaluated = evaluated_steps(preset)
-    budget = evaluated[-1]
-    first = PIXELS.name if encoded else SEMANTIC.name
-    base = RunSettings(
-        options=options.relevant_to(first, "rl"),
-        view=first,
-        learning="rl",
-        seed=0,
-        steps=budget,
-        evaluation=Evaluation(
-            evaluated, num_envs=preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures
-        ),
-        encoder=preset.encoder,
-        eye=weights_checksum(preset.encoder),
-        hyperparameters=preset.hyperparameters,
-        precision=fastest_precision("cuda" if torch.cuda.is_available() else "cpu"),
-        game_version=family.version(options),
-    )
-    making, identity = None, None if teacher is None else teacher.checksum
-    if identity is None and not (train_teacher or encoded) and family.has_expert(options):
-        identity = EXPERT
-    if identity is None or (encoded and (teacher is None or teacher.encoder is None)):
-        longer = _continued(base.evaluation, preset.teacher_factor)
-        making = replace(base, steps=budget * preset.teacher_factor, evaluation=longer, keep_best=True)
-    if identity is None:
-        assert making is not None
-        identity = making.identity
+    base = _first_run(options, preset, PIXELS.name if encoded else SEMANTIC.name)
+    making, identity = None, EXPERT
+    if teacher is not None or train_teacher or encoded or not family_of(options).has_expert(options):
+        making, identity = _teacher_of(base, preset, teacher, encoded)
+    floor, constants = _constants(options, random, best)
     plan = GamePlan(
         game=options.game,
-        budget=budget,
+        budget=base.steps,
         normalisation=constants,
         teacher_run=making,
         given_teacher=teacher,
         cells=(),
-        random=random if constants is None else None,
-        levels_differ=family.levels_differ(options),
+        random=floor if constants is None else None,
+        levels_differ=family_of(options).levels_differ(options),
     )
     seeds = range(preset.seeds)
-    if not encoded:
-        acts_on = SEMANTIC.name if teacher is None else teacher.view
-        return replace(plan, cells=tuple(cells_of(base, options, seeds, identity, making, teacher_view=acts_on)))
-    rollout = preset.hyperparameters.rollout
-    start = (0, max(rollout, min(evaluated[1], budget // EARLY // rollout * rollout)))
+    if encoded:
+        return _with_encoded_view(plan, options, base, seeds, identity)
+    acts_on = SEMANTIC.name if teacher is None else teacher.view
+    return replace(plan, cells=tuple(cells_of(base, options, seeds, identity, making, teacher_view=acts_on)))
+
+
+def _first_run(options: GameOptions, preset: Preset, view: str) -> RunSettings:
+    """The run with a view, from reward, with seed 0: what all runs of a plan share."""
+    evaluated = evaluated_steps(preset)
+    return RunSettings(
+        options=options.relevant_to(view, "rl"),
+        view=view,
+        learning="rl",
+        seed=0,
+        steps=evaluated[-1],
+        evaluation=Evaluation(
+            evaluated, num_envs=preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures
+        ),
+        encoder=preset.encoder,
+        encoder_checksum=weights_checksum(preset.encoder),
+        hyperparameters=preset.hyperparameters,
+        precision=fastest_precision("cuda" if torch.cuda.is_available() else "cpu"),
+        game_version=family_of(options).version(options),
+    )
+
+
+def _constants(options: GameOptions, random: float | None, best: float | None) -> tuple[float, Normalisation | None]:
+    """The return of a random policy, and the normalisation constants, as far as they are known before the runs."""
+    known = family_of(options).normalisation(options) if random is None or best is None else None
+    if known is not None:
+        random, best = (known.random if random is None else random), (known.best if best is None else best)
+        if (random, best) == (known.random, known.best):
+            return random, known
+    if random is None:
+        random = random_return(options)
+    return random, None if best is None else Normalisation(random, best, source="given")
+
+
+def _teacher_of(
+    base: RunSettings, preset: Preset, teacher: GivenTeacher | None, encoded: bool
+) -> tuple[RunSettings | None, str]:
+    """The run that trains an expert, unless one is given that has all that is needed, and the teacher's identity."""
+    if teacher is not None and (teacher.encoder is not None or not encoded):
+        return None, teacher.checksum
+    longer = _continued(base.evaluation, preset.teacher_factor)
+    making = replace(base, steps=base.steps * preset.teacher_factor, evaluation=longer, keep_best=True)
+    return making, making.identity if teacher is None else teacher.checksum
+
+
+def _with_encoded_view(
+    plan: GamePlan, options: GameOptions, base: RunSettings, seeds: Sequence[int], identity: str
+) -> GamePlan:
+    """Add the cells whose privileged view is an expert's frozen encoder, and the two controls of that encoder."""
+    making, teacher = plan.teacher_run, plan.given_teacher
+    rollout = base.hyperparameters.rollout
+    start = (0, max(rollout, min(base.evaluation.steps[1], base.steps // EARLY // rollout * rollout)))
     early = replace(base, steps=start[-1], evaluation=replace(base.evaluation, steps=start))
 
     def encoded_by(encoder: str, maker: str | None) -> tuple[RunSettings, ...]:
@@ -341,7 +362,7 @@ def plan_game(
         cells = [cell for cell in CELLS.values() if cell[0] == SEMANTIC.name]
         return tuple(cells_of(base, view, seeds, identity, teacher_view=PIXELS.name, cells=cells))
 
-    trained = EncoderName.read(preset.encoder).architecture
+    trained = EncoderName.read(base.encoder).architecture
     if making is not None:
         encoder, expert = trained, making.identity
     else:

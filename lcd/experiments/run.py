@@ -128,7 +128,7 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         raise ValueError(f"The run {settings.name} has {'no' if teacher is None else 'a'} teacher.")
     encoder = encoder_of(settings)
     weights = EncoderName.read(encoder).weights
-    if weights is not None and (not weights.is_file() or checksum(weights) != settings.eye):
+    if weights is not None and (not weights.is_file() or checksum(weights) != settings.encoder_checksum):
         raise ValueError(
             f"The file {weights} is gone or has changed since the run was planned: start the command again."
         )

@@ -176,7 +176,7 @@ class RunSettings:
         Environment steps; a multiple of the rollout.
     encoder
         Name of the visual encoder, see `lcd.agents.EncoderName`.
-    eye
+    encoder_checksum
         SHA-256 of the weights file in the encoder's name; a run with other weights is another run.
     evaluation, hyperparameters
         See their classes.
@@ -205,7 +205,7 @@ class RunSettings:
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
     teacher: Text | None = None
     keep_best: Flag = False
-    eye: Text | None = None
+    encoder_checksum: Text | None = None
     harmonizer: Number = 0.0
     precision: Literal["float32", "bfloat16"] | None = None
     game_version: Text | None = None
@@ -226,7 +226,7 @@ class RunSettings:
             raise ValueError(f"{self.game} has no view {self.view!r}: choose one of {', '.join(family.views)}.")
         named = EncoderName.read(self.encoder)
         encoder, _ = parse_encoder(named.architecture)
-        if (named.weights is None) != (self.eye is None):
+        if (named.weights is None) != (self.encoder_checksum is None):
             raise ValueError(
                 f"A checksum of weights belongs to an encoder with a weights file, not to {self.encoder!r}."
             )
@@ -285,7 +285,7 @@ class RunSettings:
     def identity(self) -> str:
         """Hash of all settings, independent of the path of the encoder's weights."""
         data = {"training_version": TRAINING_VERSION} | self.as_dict()
-        if self.eye is not None:
+        if self.encoder_checksum is not None:
             data["encoder"] = EncoderName.read(self.encoder).without_weights
         text = json.dumps(data, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -303,7 +303,7 @@ class RunSettings:
         for name in ("steps", "inverse_temperatures"):
             data["evaluation"][name] = list(data["evaluation"][name])
         for name in (
-            "eye",
+            "encoder_checksum",
             "harmonizer",
             "precision",
             "game_version",
@@ -334,6 +334,8 @@ class RunSettings:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"The settings of a run are incomplete: {error}.") from error
         rest = {name: value for name, value in data.items() if name not in described}
+        if "eye" in rest:  # the checksum's name in older records
+            rest.setdefault("encoder_checksum", rest.pop("eye"))
         if unknown := set(rest) - {f.name for f in fields(cls)} | set(rest) & {"options"}:
             raise ValueError(f"Unknown settings of a run: {short(sorted(map(str, unknown)))}.")
         return from_data(cls, rest | {"options": options})

@@ -71,7 +71,7 @@ class EncoderAblation:
         if encoder == HARMONIZED:
             return tuple(replace(run, harmonizer=HARMONIZER_WEIGHT) for run in runs)
         weights = weights_checksum(encoder)
-        return tuple(replace(run, encoder=encoder, eye=weights) for run in runs)
+        return tuple(replace(run, encoder=encoder, encoder_checksum=weights) for run in runs)
 
     def as_plan(self) -> Plan:
         """All runs, those of the diagnosis first."""

@@ -91,7 +91,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "jumper": Recipe(_path_search(20, 24), FOLLOWING, 3_000_000, shaping=_GOAL_SHAPING),
         "leaper": Recipe(_path_search(16, 16), steps=3_000_000, shaping=_GOAL_SHAPING),
         "maze": Recipe(SHORTEST_PATH, "floodfill-maze:15,8,1", 500_000, FAST),
-        "miner": Recipe(SHORTEST_PATH, "wayfinder:10", 1_300_000, FAST),
+        "miner": Recipe(SHORTEST_PATH, "recurrent:10", 1_300_000, FAST),
         "ninja": Recipe(_path_search(24, 24), FOLLOWING, shaping=_GOAL_SHAPING),
         "plunder": Recipe(SearchSettings(40, 16), "egocentric-plunder:256", 3_000_000),
         "starpilot": Recipe(SearchSettings(20, 24), steps=6_000_000),

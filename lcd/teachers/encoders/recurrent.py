@@ -21,7 +21,8 @@ SAMPLES = 5
 """Rows and columns of the label map that are sampled in each cell."""
 
 
-@register_encoder("wayfinder")
+@register_encoder("wayfinder")  # its name in the files of policies before
+@register_encoder("recurrent")
 class RecurrentEncoder(Encoder):
     """One small convolution over the cells of a level, applied recurrently and read out at the player's cell.
 
