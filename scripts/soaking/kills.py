@@ -37,7 +37,7 @@ def kills(count: int, draw: random.Random, undisturbed: Place, workers: int) -> 
             try:
                 more = sum(row.tried for row in victims.values()) < count
                 try:
-                    process.wait(draw.uniform(0, whole / 3) if more else LARGEST_WAIT + 3 * whole)
+                    process.wait(draw.expovariate(4 / whole) if more else LARGEST_WAIT + 3 * whole)
                 except subprocess.TimeoutExpired:
                     row = kill(process, victims, draw)
                 else:
