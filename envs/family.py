@@ -303,6 +303,11 @@ def has_view(options: GameOptions, view: str) -> bool:
     return True
 
 
+def has_label_maps(options: GameOptions) -> bool:
+    """Whether a game's privileged view is a label map."""
+    return has_view(options, "semantic") and len(observation_space(options, "semantic").shape or ()) == 2
+
+
 def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces.Discrete]:
     """Spaces of a policy's observations, channels first, and actions."""
     space = observation_space(options, view)

@@ -15,6 +15,7 @@ from tiny import TINY
 
 import lcd
 from lcd.agents import load_policy
+from lcd.alignment.privileged import collect_references
 from lcd.analyses.report import _pictures
 from lcd.envs import family_of, make_vec_env
 from lcd.envs.external.game import ExternalGame, GameFault, actions_of
@@ -28,6 +29,7 @@ from lcd.experiments.plan import plan_game
 from lcd.pretraining.frames import collect_frames
 from lcd.pretraining.pretraining import Pretraining, pretrain_on_frames
 from lcd.studies.aligning import unseen_levels
+from lcd.studies.harmonization import prepare_harmonization
 
 GRID = "own_games:Grid"
 
@@ -295,6 +297,32 @@ def test_a_file_alone_never_makes_a_game_of_another_package(diagnosed, monkeypat
     assert unseen_levels({"game": "maze"}).game == "maze"
     monkeypatch.setattr("lcd.analyses.report.twin_frames", lambda options: pytest.fail("made"))
     assert _pictures({"game": GRID, "mode": None, "appearance": None}) is None
+
+
+@pytest.mark.parametrize("game", ["own_games:Remembered", "own_games:Hidden"])
+def test_a_game_without_label_maps_is_not_harmonized(game, tmp_path):
+    refused = lcd_command("harmonize", game, "--preset", "smoke", cwd=tmp_path)
+    assert (refused.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert f"made of label maps, and {game} has none: name one that has them with semantic" in refused.stderr
+    with pytest.raises(ValueError, match=f"made of label maps, and {game} has none"):
+        collect_references(game_options(game), 8)
+
+
+def test_studies_of_encoders_take_a_game_with_its_settings(tmp_path):
+    settings = {"env_kwargs": {"limit": 5}, "semantic": "own_games:Labelled"}
+    prepared = prepare_harmonization("own_games:Hidden", preset="smoke", store=tmp_path, **settings)
+    assert {run.game for run in prepared.plan.runs} == {"own_games:Hidden"}
+    assert any(run.harmonizer for run in prepared.plan.runs)
+    options = ["--env-kwargs", '{"limit": 5}', "--semantic", "own_games:Labelled", "--frames", "2048", "--epochs", "1"]
+    made = lcd_command("pretrain", "own_games:Hidden", "--objective", "segmentation", *options, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert ", privileged (untrained" in made.stdout
+
+
+def test_a_game_without_a_teacher_of_the_package_is_watched_by_a_run(tmp_path):
+    refused = lcd_command("watch", GRID, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert f"No teacher of {GRID} comes with this package: name a finished run of it with --run." in refused.stderr
 
 
 def test_a_step_that_hangs_is_named_and_ends_its_process(monkeypatch):

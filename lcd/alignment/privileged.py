@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 
 from lcd.alignment.references import ReferenceMaps
 from lcd.envs import GameOptions, family_of, make_vec_env
-from lcd.envs.family import random_actions
+from lcd.envs.family import has_label_maps, random_actions
 
 DEVIATION = 2.0
 """Standard deviation of the blur in pixels, about the precision of a human map."""
@@ -54,7 +54,14 @@ def collect_references(
         Parallel games, and steps between two collected frames of a game.
     seed : int
         Seed of levels and actions.
+
+    Raises
+    ------
+    ValueError
+        If the game has no label maps.
     """
+    if not has_label_maps(options):
+        raise ValueError(f"Privileged maps are made of label maps, and {options.game} has none.")
     env = make_vec_env(options, num_envs, "both", seed)
     random = np.random.default_rng(seed)
     frames: list[NDArray[np.uint8]] = []

@@ -77,6 +77,25 @@ TeacherFactor = Annotated[
     int | None,
     number(1, MOST_FACTOR, "Budget of a trained teacher, as a multiple of --steps."),
 ]
+Mode = Annotated[str | None, typer.Option(help="Procgen's distribution mode, easy or hard; by default easy.")]
+EnvKwargs = Annotated[str | None, typer.Option(metavar="JSON", help="Another package's game: its keyword arguments.")]
+ImageKey = Annotated[str | None, typer.Option(help="The entry of its observations that is the image.")]
+Semantic = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Its privileged view: a method of the game, module:Wrapper, or expert, the frozen encoder of an expert on "
+        "frames, which is taken where a game has none.",
+    ),
+]
+LabelMaps = Annotated[
+    str | None,
+    typer.Option("--semantic", metavar="NAME", help="Its label maps: a method of the game, or module:Wrapper."),
+]
+MaxEpisodeSteps = Annotated[int | None, number(1, MOST_STEPS, "Limit of its episodes' length; by default its own.")]
+Wrappers = Annotated[
+    str | None, typer.Option(help="Its wrappers: atari, the default for ids that begin with ALE/, or plain.")
+]
 StoreFolder = Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")]
 Workers = Annotated[
     int | None,

@@ -11,20 +11,24 @@ from lcd.cli.arguments import (
     Device,
     DryRun,
     EncoderOption,
+    EnvKwargs,
+    ImageKey,
+    MaxEpisodeSteps,
+    Mode,
     Seeds,
+    Semantic,
     Steps,
     StoreFolder,
     Teacher,
     TeacherFactor,
     Threads,
     Workers,
+    Wrappers,
     encoder_names,
     names,
-    number,
 )
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import MOST_STEPS
 
 
 def command(
@@ -42,30 +46,15 @@ def command(
         bool, typer.Option("--train-teacher", help="Train a teacher, even where a reference comes with the package.")
     ] = False,
     teacher_factor: TeacherFactor = None,
-    mode: Annotated[
-        str | None, typer.Option(help="Procgen's distribution mode, easy or hard; by default easy.")
-    ] = None,
+    mode: Mode = None,
     appearance: Annotated[
         str, typer.Option(metavar="NAMES", help="Plainer rendering: no-backgrounds, restricted-themes, monochrome.")
     ] = "",
-    env_kwargs: Annotated[
-        str | None, typer.Option(metavar="JSON", help="Another package's game: its keyword arguments.")
-    ] = None,
-    image_key: Annotated[str | None, typer.Option(help="The entry of its observations that is the image.")] = None,
-    semantic: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Its privileged view: a method of the game, module:Wrapper, or expert, the frozen encoder of an "
-            "expert on frames, which is taken where a game has none.",
-        ),
-    ] = None,
-    max_episode_steps: Annotated[
-        int | None, number(1, MOST_STEPS, "Limit of its episodes' length; by default its own.")
-    ] = None,
-    wrappers: Annotated[
-        str | None, typer.Option(help="Its wrappers: atari, the default for ids that begin with ALE/, or plain.")
-    ] = None,
+    env_kwargs: EnvKwargs = None,
+    image_key: ImageKey = None,
+    semantic: Semantic = None,
+    max_episode_steps: MaxEpisodeSteps = None,
+    wrappers: Wrappers = None,
     random: Annotated[float | None, typer.Option(help="Return that counts as score 0.")] = None,
     best: Annotated[float | None, typer.Option(help="Return that counts as score 1.")] = None,
     encoders: Annotated[

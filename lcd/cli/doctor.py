@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from lcd.cli.arguments import number
+from lcd.cli.arguments import EnvKwargs, ImageKey, MaxEpisodeSteps, Semantic, Wrappers, number
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
-from lcd.io.limits import MOST_STEPS
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
 
@@ -17,13 +16,11 @@ STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
 def command(
     game: Annotated[str, typer.Argument(help="A game, as in lcd diagnose.")],
     encoder: Annotated[str, typer.Option(help="Visual encoder that is to take its images.")] = "nature",
-    env_kwargs: Annotated[str | None, typer.Option(metavar="JSON", help="Its keyword arguments.")] = None,
-    image_key: Annotated[str | None, typer.Option(help="The entry of its observations that is the image.")] = None,
-    semantic: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its privileged view: a method, module:Wrapper, or none.")
-    ] = None,
-    max_episode_steps: Annotated[int | None, number(1, MOST_STEPS, "Limit of its episodes' length.")] = None,
-    wrappers: Annotated[str | None, typer.Option(help="Its wrappers: atari or plain.")] = None,
+    env_kwargs: EnvKwargs = None,
+    image_key: ImageKey = None,
+    semantic: Semantic = None,
+    max_episode_steps: MaxEpisodeSteps = None,
+    wrappers: Wrappers = None,
     seconds: Annotated[int, number(1, 3600, "Time without a sign after which it is taken to hang.")] = 60,
 ) -> None:
     """Examine a game before it is diagnosed: in seconds, what works and what is missing.

@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import Device, Seeds, Steps, Teacher, Workers, number
+from lcd.cli.arguments import (
+    Device,
+    EnvKwargs,
+    ImageKey,
+    LabelMaps,
+    MaxEpisodeSteps,
+    Mode,
+    Seeds,
+    Steps,
+    Teacher,
+    Workers,
+    Wrappers,
+    number,
+)
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import MOST_EPOCHS
@@ -27,6 +40,12 @@ def command(
         str | None, typer.Option(help="Visual encoder of a game's learners, or the classifier: efficientnet_lite0.")
     ] = None,
     teacher: Teacher = None,
+    mode: Mode = None,
+    env_kwargs: EnvKwargs = None,
+    image_key: ImageKey = None,
+    semantic: LabelMaps = None,
+    max_episode_steps: MaxEpisodeSteps = None,
+    wrappers: Wrappers = None,
     epochs: Annotated[
         int | None,
         number(1, MOST_EPOCHS, "Epochs over the images of a folder; by default 5."),
@@ -54,7 +73,9 @@ def command(
 
     console = plain_console()
     if Path(what).is_dir():
-        of_game = {"--preset": preset, "--steps": steps, "--seeds": seeds, "--teacher": teacher}
+        of_game = {"--preset": preset, "--steps": steps, "--seeds": seeds, "--teacher": teacher, "--mode": mode}
+        of_game |= {"--env-kwargs": env_kwargs, "--image-key": image_key, "--semantic": semantic}
+        of_game |= {"--max-episode-steps": max_episode_steps, "--wrappers": wrappers}
         if given := _given(of_game | {"--store": store, "--workers": workers}):
             raise ValueError(f"{given[0]} is for a game, and {what} is a folder of images: leave it out.")
         classifier, file = encoder or "efficientnet_lite0", weights or Path("harmonized.safetensors")
@@ -87,6 +108,12 @@ def command(
         seeds=seeds,
         encoder=encoder,
         teacher=teacher,
+        distribution_mode=mode,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
         out=out,
         store=store or DEFAULT_STORE,
         workers=workers,

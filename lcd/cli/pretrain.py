@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lcd.cli.arguments import count, number
+from lcd.cli.arguments import EnvKwargs, ImageKey, LabelMaps, MaxEpisodeSteps, Mode, Wrappers, count, number
 from lcd.cli.console import plain_console
 from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS
 
@@ -29,7 +29,12 @@ def command(
     agent: Annotated[
         Path | None, typer.Option(help="Policy file of the agent that collects frames; by default a random agent.")
     ] = None,
-    mode: Annotated[str | None, typer.Option(help="Procgen's distribution mode; by default easy.")] = None,
+    mode: Mode = None,
+    env_kwargs: EnvKwargs = None,
+    image_key: ImageKey = None,
+    semantic: LabelMaps = None,
+    max_episode_steps: MaxEpisodeSteps = None,
+    wrappers: Wrappers = None,
     seed: Annotated[int, number(0, LARGEST_SEED, "Of weights, frames and their order.")] = 0,
     out: Annotated[
         Path | None,
@@ -54,6 +59,11 @@ def command(
         levels=levels,
         agent=agent,
         distribution_mode=mode,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
         seed=seed,
         out=out,
         report=lambda line: console.print(f"{game}, {objective}: {line}", highlight=False),

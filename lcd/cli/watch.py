@@ -68,10 +68,13 @@ def command(
 
 def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, GameOptions, int]:
     from lcd.agents import load_policy
-    from lcd.envs import ProcgenOptions
+    from lcd.envs import ProcgenOptions, find_game
     from lcd.teachers.library import shipped_teacher
     from lcd.teachers.making import TRAINING_LEVELS
 
+    family, name = find_game(game)
+    if family.name != ProcgenOptions.family:
+        raise ValueError(f"No teacher of {name} comes with this package: name a finished run of it with --run.")
     path, card = shipped_teacher(game, distribution_mode=mode)
     levels = ProcgenOptions(card.game, card.distribution_mode, num_levels=TRAINING_LEVELS)
     return load_policy(path)[0], levels, TRAINING_LEVELS

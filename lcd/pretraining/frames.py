@@ -14,7 +14,7 @@ from lcd.agents import EncoderPolicy
 from lcd.agents.observations import LABELS
 from lcd.agents.teacher import check_finite
 from lcd.envs import GameOptions, family_of, make_vec_env
-from lcd.envs.family import has_view, observation_space
+from lcd.envs.family import has_label_maps, has_view, observation_space
 from lcd.envs.views import VIEWS
 from lcd.io.limits import MOST_CHANNELS
 
@@ -135,11 +135,6 @@ def view_of(policy: EncoderPolicy, options: GameOptions) -> str:
         f"A policy for {options.game} takes {takes} and has {wanted} actions; this one takes {shape} and has "
         f"{actions}: give one trained on that game."
     )
-
-
-def has_label_maps(options: GameOptions) -> bool:
-    """Whether a game's privileged view is a label map."""
-    return has_view(options, "semantic") and len(observation_space(options, "semantic").shape or ()) == 2
 
 
 def _policy_shape(options: GameOptions, view: str) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from lcd.agents import EncoderName, read_card
+from lcd.envs.family import has_label_maps
 from lcd.envs.views import SEMANTIC
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
@@ -34,7 +35,6 @@ from lcd.measurement.intervals import (
     squared_errors,
 )
 from lcd.measurement.scores import CELLS, PRIMARY, Normalisation, cell_scores, check_episodes, played_by
-from lcd.pretraining.frames import has_label_maps
 from lcd.pretraining.objectives import OBJECTIVES
 from lcd.studies.pipeline import normalisation_of
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lcd.alignment.clickme import read_folder
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps
+from lcd.envs.family import has_label_maps
 from lcd.experiments.execution import Listener, execute, resolve_device
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
@@ -34,10 +35,21 @@ MEASURES = ("alignment", "training", "unseen")
 
 
 def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
-    """The runs of a game on pixels, each with and without the harmonizer, and a teacher where one must be trained."""
+    """The runs of a game on pixels, each with and without the harmonizer, and a teacher where one must be trained.
+
+    Raises
+    ------
+    ValueError
+        If a weight is not above 0, or the game has no label maps, of which the reference maps are made.
+    """
     for weight in weights:
         if not 0 < weight < float("inf"):
             raise ValueError(f"The harmonizer's weight must be a number above 0, not {weight}: the paper's is 1.")
+    if not has_label_maps(plan.cells[0].options):
+        raise ValueError(
+            f"The harmonizer compares with maps made of label maps, and {plan.game} has none: name one that has them "
+            "with semantic (--semantic), or choose another game."
+        )
     plain = tuple(run for run in plan.cells if run.view == "pixels")
     harmonized = tuple(replace(run, harmonizer=weight) for weight in weights for run in plain)
     return Plan((replace(plan, cells=(*plain, *harmonized)),))
@@ -173,6 +185,12 @@ def prepare_harmonization(
     seeds: int | None = None,
     encoder: str | None = None,
     teacher: Path | str | None = None,
+    distribution_mode: str | None = None,
+    env_kwargs: Mapping[str, Any] | str | None = None,
+    image_key: str | None = None,
+    semantic: str | None = None,
+    max_episode_steps: int | None = None,
+    wrappers: str | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -188,7 +206,18 @@ def prepare_harmonization(
     file = None if out is None else check_output(path("out", out))
     device = resolve_device(device)
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder)
-    plan = harmonized_plan(plan_diagnosis(game, chosen, teacher=teacher), weight)
+    game_plan = plan_diagnosis(
+        game,
+        chosen,
+        teacher=teacher,
+        distribution_mode=distribution_mode,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
+    )
+    plan = harmonized_plan(game_plan, weight)
     runs = Store(path("store", store))
     runs.check(plan.runs)
     return PreparedHarmonization(plan, file, runs, device, workers)
@@ -203,6 +232,12 @@ def harmonize(
     seeds: int | None = None,
     encoder: str | None = None,
     teacher: Path | str | None = None,
+    distribution_mode: str | None = None,
+    env_kwargs: Mapping[str, Any] | str | None = None,
+    image_key: str | None = None,
+    semantic: str | None = None,
+    max_episode_steps: int | None = None,
+    wrappers: str | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -213,8 +248,10 @@ def harmonize(
 
     Parameters
     ----------
-    game, preset, steps, seeds, encoder, teacher, store, workers, device, listener
+    game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, listener
         As in `lcd.diagnose`.
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+        As in `lcd.diagnose`; `semantic` must name label maps, of which the reference maps are made.
     weight
         Weight of the harmonization loss.
     out
@@ -240,6 +277,12 @@ def harmonize(
         seeds=seeds,
         encoder=encoder,
         teacher=teacher,
+        distribution_mode=distribution_mode,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
         out=out,
         store=store,
         workers=workers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,11 @@ def pretrain(
     levels: int = 200,
     agent: Path | str | None = None,
     distribution_mode: str | None = None,
+    env_kwargs: Mapping[str, Any] | str | None = None,
+    image_key: str | None = None,
+    semantic: str | None = None,
+    max_episode_steps: int | None = None,
+    wrappers: str | None = None,
     seed: int = 0,
     out: Path | str | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -65,6 +70,8 @@ def pretrain(
         Policy file of the agent that collects frames; by default a random agent.
     distribution_mode
         Procgen's; by default easy.
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+        For games of other packages, see `lcd.envs.external.options.ExternalOptions`.
     out
         Output file; by default ``encoders/GAME-OBJECTIVE.safetensors``, with what is not at its default in its name.
     report
@@ -78,7 +85,15 @@ def pretrain(
         If the loss is not finite.
     """
     name, own = named(game)
-    options = game_options(name, distribution_mode=distribution_mode, **own)
+    settings_of_game = {
+        "distribution_mode": distribution_mode,
+        "env_kwargs": env_kwargs,
+        "image_key": image_key,
+        "semantic": semantic,
+        "max_episode_steps": max_episode_steps,
+        "wrappers": wrappers,
+    }
+    options = game_options(name, **own | {key: value for key, value in settings_of_game.items() if value is not None})
     number = Pretraining.frames if frames is None else frames
     settings = Pretraining(objective, encoder, number, epochs, num_levels=levels, seed=seed)
     policy = None
