@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
 import json
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from lcd.envs.family import game_options, random_actions, runs_others_code
 from lcd.envs.procgen.library import ProcgenMissing
 from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS
-from lcd.measurement.rule import NEGLIGIBLE
+from lcd.measurement.rule import NEGLIGIBLE, VerdictName
 from lcd.measurement.scores import CELLS, LEVELS, mean_curves
 from lcd.studies.survey.columns import COLUMNS as SURVEY_COLUMNS
 from lcd.studies.survey.columns import TABLES
@@ -36,6 +37,31 @@ from lcd.studies.taxonomy.taxonomy import Taxonomy
 
 FRAME_STEPS, FRAME_SCALE = 40, 3
 """Random steps after which a game's frame is taken, and pixels for each of its pixels."""
+
+VERDICTS: Mapping[VerdictName, tuple[str, str]] = {
+    "perception-limited": (
+        "Pixels cost much even with expert labels; learning from reward costs little.",
+        "pretrained or larger encoders, augmentation, auxiliary losses on frames.",
+    ),
+    "policy-limited": (
+        "Learning from reward costs much even with label maps; pixels cost little.",
+        "exploration, credit assignment, more steps, demonstrations.",
+    ),
+    "limited by both": (
+        "Each help alone leaves much undone.",
+        "the larger demand of the two; often both are needed.",
+    ),
+    "limited jointly": ("Either help alone suffices: only learning both at once is hard.", "either."),
+    "not limited": (
+        "Neither help brings anything.",
+        "nothing of the two; a better teacher or budget if there is headroom.",
+    ),
+    "inconclusive": (
+        "The intervals do not decide what limits these games.",
+        "what would decide it, in the game's panel below.",
+    ),
+}
+"""What each verdict says, and what to try first, in the order of the page; docs/reading.md has more."""
 
 
 def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> None:
@@ -58,11 +84,13 @@ def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> Non
             page.render(
                 title=title,
                 version=lcd.__version__,
-                plotly=get_plotlyjs(),
+                plotly=_plotly(),
                 data=_json(page_data(taxonomy)),
                 games=_records(taxonomy.tables.games),
                 seeds=sorted({taxonomy.tables.games["seeds"].min(), taxonomy.tables.games["seeds"].max()}),
                 configuration=_configuration(taxonomy.tables.games),
+                verdicts=_verdict_rows(taxonomy),
+                floor_limited=bool((taxonomy.positions["floor_limited"] == FLOOR_LIMITED).any()),
                 classes=_class_rows(taxonomy),
                 reliability=tables["reliability"].to_dict("records"),
                 families=tables["families"].to_dict("records"),
@@ -189,6 +217,23 @@ def _curves(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
     return found
 
 
+def _verdict_rows(taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """The verdicts that some game has, what they say, and these games, those with the largest demand first."""
+    positions = taxonomy.positions
+    sizes = positions[list(PLANE)].max(axis=1)
+    rows = []
+    for name, (says, advice) in VERDICTS.items():
+        chosen = positions[positions["verdict"] == name]
+        order = sizes[chosen.index].sort_values(ascending=False, kind="stable").index
+        games = [
+            {"name": game, "floor_limited": floor == FLOOR_LIMITED}
+            for game, floor in zip(chosen["game"][order], chosen["floor_limited"][order], strict=True)
+        ]
+        if games:
+            rows.append({"name": name, "says": says, "advice": advice, "games": games})
+    return rows
+
+
 def _class_rows(taxonomy: Taxonomy) -> list[dict[str, Any]]:
     positions = taxonomy.positions
     rows = []
@@ -205,6 +250,11 @@ def _downloads(taxonomy: Taxonomy, tables: Mapping[str, pd.DataFrame]) -> list[d
         {"name": f"{name}.csv", "link": _data_uri(table.round(6).to_csv(index=False).encode(), "text/csv")}
         for name, table in everything.items()
     ]
+
+
+def _plotly() -> str:
+    """The drawing library, compressed and in letters; the same text from the same library."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 def _png(image: NDArray[np.uint8]) -> bytes:

@@ -8,14 +8,16 @@ import json
 import re
 import shutil
 import sys
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 from synthetic_survey import diagnosis, survey
 
-from lcd.analyses.report import page_data, twin_frames, write_report
+from lcd.analyses.report import VERDICTS, page_data, twin_frames, write_report
 from lcd.envs import GAMES, ProcgenOptions
+from lcd.measurement.rule import VerdictName
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.taxonomy.taxonomy import Taxonomy
 
@@ -30,11 +32,25 @@ def page(tmp_path_factory):
 
 def test_the_page_is_one_file_that_asks_for_no_other(page):
     text = page.read_text("utf-8")
-    outside_of_plotly = re.sub(r"<script>/\*\*.*?</script>", "", text, count=1, flags=re.DOTALL)
-    assert len(outside_of_plotly) < 1_000_000 < len(text)
+    outside_of_plotly = re.sub(
+        r'<script type="text/plain" id="plotly">.*?</script>', "", text, count=1, flags=re.DOTALL
+    )
+    assert len(outside_of_plotly) < 1_000_000 < len(text) < 3_000_000
     assert not re.findall(r"(?:src|href)=(?![\"']?data:)[^\s>]+", outside_of_plotly)
     assert "A &lt;title&gt; &amp; more" in text
     assert not list(page.parent.glob(".*"))
+
+
+def test_the_first_screen_tells_what_limits_each_game(page):
+    text = page.read_text("utf-8")
+    named = re.findall(r'<button type="button" data-game="(\w+)">', text)
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL).group(1))
+    assert sorted(named) == sorted(data["games"])
+    assert set(VERDICTS) == set(get_args(VerdictName))
+    for heading, listed in re.findall(r"<h3>([\w -]+) <span.*?<p>(.*?)</p>", text, re.DOTALL):
+        games = re.findall(r'data-game="(\w+)"', listed)
+        assert games
+        assert {data["games"][game]["verdict"] for game in games} == {heading}
 
 
 def test_without_procgen_the_page_lacks_the_frames_alone(monkeypatch):
@@ -140,6 +156,10 @@ def test_hovering_and_sorting_work_without_an_error(browser, page):
     assert browser.find_element("id", "detail-pixels").get_attribute("naturalWidth") == "192"
     for section in ("map", "detail-curves", "detail-parts", "seeds", "steps", "cheap"):
         assert browser.find_elements("css selector", f"#{section} svg.main-svg"), section
+
+    first = browser.find_elements("css selector", "#verdicts button")[0]
+    first.click()
+    assert title.text.startswith(first.get_attribute("data-game"))
 
     buttons = browser.find_elements("css selector", "#games th button")
     assert [button.text for button in buttons][:4] == ["game", "class", "P", "L"]
