@@ -220,6 +220,12 @@ class EncoderPolicy(ActorCriticPolicy):
         for parameter in self.action_net.parameters():
             parameter.mul_(inverse_temperature)
 
+    @torch.no_grad()
+    def scale_values(self, factor: float) -> None:
+        """Multiply the estimated values by a number, in place."""
+        for parameter in self.value_net.parameters():
+            parameter.mul_(factor)
+
     @property
     def is_frozen(self) -> bool:
         """Whether the encoder's backbone is frozen, so that its features can be cached."""

@@ -154,6 +154,10 @@ class GameFamily(Protocol):
         """Labels of what matters to play: agent, goals, hazards; not scenery, nor empty space."""
         ...
 
+    def player_labels(self, options: Any) -> frozenset[int]:
+        """Labels of the one object that the actions move; none where there is no such label."""
+        ...
+
     def appearances(self, options: Any) -> Mapping[str, Any]:
         """The same game drawn in other ways, by name, where play stays the same."""
         ...
@@ -282,14 +286,24 @@ def make_vec_env(
     drawn = drawn_for(several)
     env = family_of(options).vec_env(options, num_envs, drawn, seed, num_threads)
     plain = drawn == BOTH if len(several) > 1 else drawn == several[0]
-    if plain and all(get_view(name).transform is None for name in several):
+    views = [get_view(name).of_game(options) for name in several]
+    if plain and all(each.transform is None for each in views):
         return env
-    return ViewVecEnv(env, several, as_dict=not isinstance(view, str))
+    return ViewVecEnv(env, views, as_dict=not isinstance(view, str))
 
 
 def observation_space(options: GameOptions, view: str) -> spaces.Space:
-    """Space of one game's observation in a view, or in ``"both"``, as `make_vec_env` shows it."""
-    return family_of(options).observation_space(options, BOTH if view == BOTH else get_view(view).drawn_as)
+    """Space of one game's observation in a view, or in ``"both"``, as `make_vec_env` shows it.
+
+    Raises
+    ------
+    NoSuchView
+        If the game cannot be shown in that view.
+    """
+    if view == BOTH:
+        return family_of(options).observation_space(options, BOTH)
+    shown = get_view(view).of_game(options)
+    return shown.space or family_of(options).observation_space(options, shown.drawn_as)
 
 
 def has_view(options: GameOptions, view: str) -> bool:

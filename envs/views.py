@@ -7,7 +7,7 @@ one is an entry in `VIEWS` and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +40,8 @@ class View:
         Name of the view that it is made from, None for one that the game draws.
     transform
         Makes a batch of it from a batch of the base.
+    transform_for
+        The same where it depends on the game: makes the transform from the game's options, or raises `NoSuchView`.
     space
         Of one observation; None where it is that of the base.
     """
@@ -50,7 +52,20 @@ class View:
     shows_appearance: bool = True
     base: str | None = None
     transform: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+    transform_for: Callable[[Any], Callable[[NDArray[Any]], NDArray[Any]]] | None = None
     space: spaces.Space | None = None
+
+    def of_game(self, options: Any) -> View:
+        """The same view, with its transform for a game.
+
+        Raises
+        ------
+        NoSuchView
+            If the game cannot be shown in it.
+        """
+        if self.transform_for is None:
+            return self
+        return replace(self, transform=self.transform_for(options), transform_for=None)
 
     @property
     def drawn_as(self) -> str:
@@ -80,7 +95,7 @@ def register_view(view: View) -> View:
     """
     if view.name in VIEWS or view.name == BOTH:
         raise ValueError(f"There is a view {view.name!r} already: choose another name.")
-    if view.transform is None or view.base not in (PIXELS.name, SEMANTIC.name):
+    if (view.transform or view.transform_for) is None or view.base not in (PIXELS.name, SEMANTIC.name):
         raise ValueError(f"The view {view.name!r} must have a transform, and pixels or semantic as its base.")
     VIEWS[view.name] = view
     return view

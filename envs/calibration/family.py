@@ -74,6 +74,10 @@ class CalibrationFamily:
         names = self.label_names(options).items()
         return frozenset(label for label, name in names if name not in ("ground", "decoy", "distractor"))
 
+    def player_labels(self, options: CalibrationOptions) -> frozenset[int]:
+        """The player, or the cursor."""
+        return frozenset(label for label, name in self.label_names(options).items() if name in ("player", "cursor"))
+
     def appearances(self, options: CalibrationOptions) -> Mapping[str, CalibrationOptions]:
         """None: difficulty factors decide how a game is drawn."""
         return {}

@@ -76,6 +76,10 @@ class ExternalFamily:
         names = self.label_names(options)
         return frozenset(label for label in range(1, MOST_LABELS) if names.get(label, "") not in scenery)
 
+    def player_labels(self, options: ExternalOptions) -> frozenset[int]:
+        """What is named player or agent."""
+        return frozenset(label for label, name in self.label_names(options).items() if name in ("player", "agent"))
+
     def appearances(self, options: ExternalOptions) -> Mapping[str, ExternalOptions]:
         """None are known."""
         return {}

@@ -91,6 +91,12 @@ class ProcgenFamily:
         names = class_names(options.game).items()
         return frozenset(label for label, name in names if label and name.rstrip(" 0123456789") not in SCENERY)
 
+    def player_labels(self, options: ProcgenOptions) -> frozenset[int]:
+        """The player in all its poses; none in plunder, whose ships have one label for all."""
+        names = class_names(options.game).items()
+        things = ("player bullet", "player ball")
+        return frozenset(label for label, name in names if name.startswith("player") and name not in things)
+
     def appearances(self, options: ProcgenOptions) -> Mapping[str, ProcgenOptions]:
         """The game without backgrounds, in one theme, and in one colour a class, where play stays the same."""
         changing = appearances_that_change_play(options.game, APPEARANCES)

@@ -65,6 +65,14 @@ def command(
             "efficientnet_lite0, nature@FILE.",
         ),
     ] = "",
+    ladder: Annotated[
+        bool,
+        typer.Option(
+            "--ladder",
+            help="Finer cells: what of perception is telling where things are, and what of learning is credit "
+            "assignment.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
     ] = None,
@@ -80,7 +88,7 @@ def command(
     comes with the package, and decomposes the gap between cells a and d. Finished runs are kept, and the same command
     resumes from them.
     """
-    from lcd.cli.display import PlanDisplay, ablation_rows, demand_rows, estimate_table, verdict_text
+    from lcd.cli.display import PlanDisplay, ablation_rows, demand_rows, estimate_table, ladder_rows, verdict_text
     from lcd.experiments.execution import chosen_workers
     from lcd.studies.diagnosing import prepare_diagnosis
 
@@ -103,6 +111,7 @@ def command(
         random=random,
         best=best,
         encoders=encoder_names(encoders),
+        ladder=ladder,
         store=store,
         workers=workers,
         threads=threads,
@@ -140,4 +149,7 @@ def command(
     found = prepared.compare_encoders(PlanDisplay, lambda line: console.print(line, highlight=False))
     if found is not None:
         console.print(ablation_rows(found))
+    climbed = prepared.climb(PlanDisplay)
+    if climbed is not None:
+        console.print(ladder_rows(climbed))
     console.print(f"Figure, tables and JSON are in {prepared.out}.", highlight=False, soft_wrap=True)

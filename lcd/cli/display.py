@@ -241,3 +241,14 @@ def ablation_rows(found: pd.DataFrame) -> Table:
         parts = (_with_limits(row, name, form) for name, form in columns)
         table.add_row(row["encoder"].replace("+", "\n+"), row["learning"], f"{row['score']:.3f}", *parts)
     return table
+
+
+def ladder_rows(steps: pd.DataFrame) -> Table:
+    """The steps of a ladder as a table."""
+    table = Table(title="The ladder: what each further help brings, in the normalised score, with 95 % intervals")
+    for name in ("chain", "step", "without", "with", "gain"):
+        table.add_column(name, justify="left" if name in ("chain", "step") else "right")
+    for row in steps.to_dict("records"):
+        scores = (f"{row[name]:.3f}" for name in ("without", "with_help"))
+        table.add_row(row["chain"], row["step"], *scores, _with_limits(row, "gain", ".3f"))
+    return table

@@ -246,6 +246,10 @@ class EncodedFamily:
         """None: the view is a vector."""
         return frozenset()
 
+    def player_labels(self, options: EncodedOptions) -> frozenset[int]:
+        """None: the view is a vector."""
+        return frozenset()
+
     def appearances(self, options: EncodedOptions) -> Mapping[str, EncodedOptions]:
         """Those of the game."""
         others = family_of(options.base).appearances(options.base)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lcd.agents import PPO, DAgger
+from lcd.agents.teacher_value import TeacherValue
 from lcd.experiments.harmonized import HarmonizedDAgger, HarmonizedPPO
 from lcd.io.limits import short
 
@@ -24,19 +25,25 @@ class Learner:
     build
         Makes the learner, a `lcd.agents.PPO` or a subclass, from its keyword arguments.
     harmonized
-        The same with the harmonizer's auxiliary loss, given as `harmonizer`.
+        The same with the harmonizer's auxiliary loss, given as `harmonizer`; None where there is none.
+    fits_values
+        Whether it learns what its teacher returns instead of what its teacher does.
+    is_shaped
+        Whether its teacher is such a value, which shapes its rewards, see `lcd.agents.teacher_value`.
     """
 
     name: str
     needs_teacher: bool
     build: Callable[..., PPO]
-    harmonized: Callable[..., PPO]
+    harmonized: Callable[..., PPO] | None = None
+    fits_values: bool = False
+    is_shaped: bool = False
 
 
 def _ppo(build: Callable[..., PPO]) -> Callable[..., PPO]:
     """PPO has no use for what only imitation takes."""
 
-    def without(*, mixing: float, memory: int, teacher: None, **arguments: Any) -> PPO:
+    def without(*, mixing: float, memory: int, teacher: object, **arguments: Any) -> PPO:
         return build(**arguments)
 
     return without
@@ -45,8 +52,11 @@ def _ppo(build: Callable[..., PPO]) -> Callable[..., PPO]:
 LEARNERS: dict[str, Learner] = {
     "rl": Learner("rl", False, _ppo(PPO), _ppo(HarmonizedPPO)),
     "imitation": Learner("imitation", True, DAgger, HarmonizedDAgger),
+    "teacher-value": Learner("teacher-value", True, TeacherValue, fits_values=True),
+    "shaped": Learner("shaped", True, _ppo(PPO), is_shaped=True),
 }
-"""Learners by name: reinforcement learning by PPO, and imitation of a teacher by online DAgger."""
+"""Learners by name: reinforcement learning by PPO, imitation of a teacher by online DAgger, and for the ladder
+(`lcd.studies.ladder`) the value of a teacher, and PPO on rewards that this value shapes."""
 
 
 def get_learner(name: str) -> Learner:

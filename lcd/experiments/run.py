@@ -8,12 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.utils import get_device
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, unwrap_vec_wrapper
 
 from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, save_policy
+from lcd.agents.teacher_value import ValueShapedVecEnv
 from lcd.envs import family_of, make_vec_env
 from lcd.envs.family import observation_space
 from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, CheckpointCallback
@@ -139,7 +142,12 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     env: VecEnv = make_vec_env(settings.options, hyper.num_envs, view, settings.seed, num_threads)
     if uses_labels:
         env = TaughtVecEnv(env, settings.view, settings.teacher_view)
-    env = VecNormalize(VecMonitor(env), norm_obs=False, gamma=hyper.gamma)
+    env = VecMonitor(env)  # below any shaping: the returns in the log are the game's own
+    if chosen.is_shaped:
+        if not isinstance(teacher, EncoderPolicy):
+            raise ValueError(f"The run {settings.name} needs a teacher's value, not {type(teacher).__name__}.")
+        env = ValueShapedVecEnv(env, teacher, hyper.gamma, get_device(device))
+    env = VecNormalize(env, norm_obs=False, gamma=hyper.gamma)
     arguments: dict[str, Any] = {
         "env": env,
         "encoder": encoder,
@@ -151,6 +159,7 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     arguments |= {"teacher": teacher, "mixing": hyper.mixing, "memory": hyper.memory}
     if settings.harmonizer:
         harmonizer = Harmonizer(family_of(settings.options).relevant_labels(settings.options), settings.harmonizer)
+        assert chosen.harmonized is not None
         return chosen.harmonized(harmonizer=harmonizer, **arguments), env
     return chosen.build(**arguments), env
 
@@ -213,6 +222,8 @@ def train(
             callback=CallbackList([evaluation, checkpoints]),
             reset_num_timesteps=not resumed,
         )
+        if get_learner(settings.learning).fits_values:
+            model.policy.scale_values(reward_scale(env))  # type: ignore[operator]
         card = {"run": settings.as_dict()}
         save_policy(model.policy, folder / "policy.safetensors", card | {"step": settings.steps})  # type: ignore[arg-type]
         score = None
@@ -236,6 +247,13 @@ def train(
         model.logger.close()
     _sort_columns(folder / "progress.csv")
     return result
+
+
+def reward_scale(env: VecEnv) -> float:
+    """What the learner's rewards are to be multiplied by to have the game's own unit."""
+    normalize = unwrap_vec_wrapper(env, VecNormalize)
+    assert isinstance(normalize, VecNormalize)
+    return float(np.sqrt(normalize.ret_rms.var + normalize.epsilon))
 
 
 def _sort_columns(table: Path) -> None:

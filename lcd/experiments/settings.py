@@ -237,6 +237,8 @@ class RunSettings:
                 f"The harmonizer is for learners from pixels, with a weight above 0, not for {self.view} with "
                 f"{self.harmonizer}."
             )
+        if self.harmonizer and get_learner(self.learning).harmonized is None:
+            raise ValueError(f"There is no harmonizer for {self.learning!r}: it is for reward and imitation.")
         if self.harmonizer and named.frozen:
             raise ValueError(f"The harmonizer trains the encoder, and {self.encoder!r} is frozen: choose another.")
 
@@ -248,6 +250,8 @@ class RunSettings:
             raise ValueError(f"The view of a teacher belongs to imitation, not to {self.learning!r}.")
         if get_view(self.teacher_view).drawn_as not in family_of(self.options).views:
             raise ValueError(f"{self.game} has no view {self.teacher_view!r}, on which its teacher could act.")
+        if get_learner(self.learning).is_shaped and self.view != self.teacher_view:
+            raise ValueError(f"Rewards are shaped by a value of the learner's own view, {self.view!r}.")
         if self.harmonizer and self.teacher_view != SEMANTIC.name:
             raise ValueError("The harmonizer takes its maps from label maps, on which the teacher must act as well.")
         if self.teacher == EXPERT and not family_of(self.options).has_expert(self.options):

@@ -16,7 +16,7 @@ from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import path, real_number, texts
+from lcd.io.limits import path, real_number, short, texts
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import (
     EncoderAblation,
@@ -27,7 +27,8 @@ from lcd.studies.encoder_ablation import (
     resolve_encoders,
     run_ablation,
 )
-from lcd.studies.figures import check_registered
+from lcd.studies.figures import check_registered, registered
+from lcd.studies.ladder import Ladder, ladder_of, run_ladder
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
 from lcd.studies.showing import Show, silent, telling
@@ -45,6 +46,8 @@ class PreparedDiagnosis:
         Name of the preset.
     encoders
         Short names of the encoders of an ablation, see `lcd.studies.encoder_ablation.resolve_encoders`.
+    ladder
+        The runs of the ladder, or None.
     folder
         Where the diagnosis is written, or None.
     store
@@ -58,6 +61,7 @@ class PreparedDiagnosis:
     game_plan: GamePlan
     preset: str
     encoders: tuple[str, ...]
+    ladder: Ladder | None
     folder: OutputFolder | None
     store: Store
     device: str
@@ -92,8 +96,10 @@ class PreparedDiagnosis:
         return replace(self, folder=folder)
 
     def further_runs(self) -> list[tuple[str, RunSettings]]:
-        """The runs that an ablation still needs, each with the short name of its encoder."""
-        return missing_runs(self.game_plan, self.encoders, self.store, encoder_folder(self.store.root))
+        """The runs that an ablation or a ladder still needs, each with the short name of its encoder."""
+        needed = missing_runs(self.game_plan, self.encoders, self.store, encoder_folder(self.store.root))
+        finer = () if self.ladder is None else (self.ladder.value_run, *self.ladder.further)
+        return needed + [(run.encoder, run) for run in finer if not self.store.has(run)]
 
     def diagnose(self, show: Show = silent) -> Diagnosis:
         """Train the missing runs of the diagnosis, and write it.
@@ -152,6 +158,31 @@ class PreparedDiagnosis:
             self.folder.write_tables(encoders=table.round(6))
         return table
 
+    def climb(self, show: Show = silent) -> pd.DataFrame | None:
+        """Train the finer cells of the ladder, and write its table and figure; None without a ladder.
+
+        Returns
+        -------
+        pandas.DataFrame
+            See `lcd.studies.ladder.ladder_table`.
+        """
+        if self.ladder is None:
+            return None
+        check_registered("ladder")
+        with show(self.ladder.as_plan()) as listener:
+            table = run_ladder(
+                self.ladder,
+                self.store,
+                workers=self.workers,
+                threads=self.threads,
+                device=self.device,
+                listener=listener,
+            )
+        if self.folder is not None:
+            self.folder.write_tables(ladder=table.round(6))
+            self.folder.write_figure("ladder", registered("ladder")(table, self.game_plan.game))
+        return table
+
 
 def prepare_diagnosis(
     game: Any,
@@ -173,6 +204,7 @@ def prepare_diagnosis(
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
+    ladder: bool = False,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -214,7 +246,10 @@ def prepare_diagnosis(
         )
     others = tuple(import_encoder(name) for name in compared)
     check_encoders(game_plan, others)
-    prepared = PreparedDiagnosis(game_plan, preset, others, None, runs, device, workers, threads)
+    if not isinstance(ladder, bool):
+        raise ValueError(f"ladder is true or false, not {short(ladder)}.")
+    finer = ladder_of(game_plan) if ladder else None
+    prepared = PreparedDiagnosis(game_plan, preset, others, finer, None, runs, device, workers, threads)
     if out is not None:
         prepared = prepared.writing_to(out)
     runs.check(prepared.plan.runs)
@@ -241,6 +276,7 @@ def diagnose(
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
+    ladder: bool = False,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -283,6 +319,9 @@ def diagnose(
     encoders
         Further encoders to compare, see `lcd.studies.encoder_ablation.resolve_encoders`; their table is in the
         attribute `encoders` of the diagnosis.
+    ladder
+        Whether to train finer cells, which split both demands, see `lcd.studies.ladder`; their table is in the
+        attribute `ladder` of the diagnosis.
     out
         Folder for figure, tables and JSON; by default nothing is written.
     store
@@ -330,6 +369,7 @@ def diagnose(
         random=random,
         best=best,
         encoders=encoders,
+        ladder=ladder,
         out=out,
         store=store,
         workers=workers,
@@ -338,4 +378,4 @@ def diagnose(
     )
     show = telling(listener)
     diagnosis = prepared.diagnose(show)
-    return replace(diagnosis, encoders=prepared.compare_encoders(show))
+    return replace(diagnosis, encoders=prepared.compare_encoders(show), ladder=prepared.climb(show))

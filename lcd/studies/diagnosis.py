@@ -91,6 +91,8 @@ class Diagnosis:
         of acting only.
     encoders : pandas.DataFrame or None
         The comparison with other encoders, see :func:`lcd.studies.encoder_ablation.run_ablation`, where one was made.
+    ladder : pandas.DataFrame or None
+        The steps of finer helps, see :func:`lcd.studies.ladder.ladder_table`, where they were measured.
     controls : pandas.DataFrame or None
         What an expert's encoder brings beyond others, where it is the privileged view, see
         :func:`lcd.studies.controls.with_controls`.
@@ -110,6 +112,7 @@ class Diagnosis:
     verdict: Verdict
     sampled: pd.DataFrame | None = None
     encoders: pd.DataFrame | None = None
+    ladder: pd.DataFrame | None = None
     controls: pd.DataFrame | None = None
 
     @classmethod

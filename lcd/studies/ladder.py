@@ -1,0 +1,201 @@
+"""The ladder: which part of perception, and which part of learning from reward, a demand is made of.
+
+Two chains of cells lead from the cells of a diagnosis to finer ones, each with one more help than the one before. The
+differences along a chain are its steps, and they add up.
+
+*Perception, with imitation*: frames, label maps, label maps around the player. The first step is the perceptual demand
+P: to tell what things are. The second is to tell where they are relative to the player.
+
+*Learning from reward, on label maps*: reward, reward shaped by the teacher's value, imitation. With shaping a reward
+tells at once what an action is worth (`lcd.agents.teacher_value`), so that the first step is credit assignment. The
+second is what remains: exploration, and learning from a number instead of from an action. Their sum is the
+policy-learning demand L.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lcd.envs.centred import CENTRED
+from lcd.envs.family import has_label_maps, has_view
+from lcd.envs.views import PIXELS, SEMANTIC
+from lcd.experiments.execution import Listener, execute
+from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+from lcd.measurement.demands import CONTRASTS, Floats
+from lcd.measurement.intervals import contrast_interval
+from lcd.measurement.scores import PRIMARY, Cell, cell_scores, played_by
+from lcd.studies.pipeline import normalisation_of
+
+VALUE_SHARE = 2
+"""The value of the teacher is learned in a part of a cell's budget: one divided by this number."""
+
+SHAPED: Cell = (SEMANTIC.name, "shaped")
+AROUND: Cell = (CENTRED.name, "imitation")
+
+
+class Step(NamedTuple):
+    """A step of the ladder: two cells that differ in one help.
+
+    Attributes
+    ----------
+    chain
+        ``"perception"`` or ``"learning"``.
+    without, with_help
+        The two cells.
+    """
+
+    chain: str
+    without: Cell
+    with_help: Cell
+
+
+STEPS: Mapping[str, Step] = MappingProxyType(
+    {
+        "what things are": Step("perception", (PIXELS.name, "imitation"), (SEMANTIC.name, "imitation")),
+        "where they are": Step("perception", (SEMANTIC.name, "imitation"), AROUND),
+        "credit assignment": Step("learning", (SEMANTIC.name, "rl"), SHAPED),
+        "the rest of learning from reward": Step("learning", SHAPED, (SEMANTIC.name, "imitation")),
+    }
+)
+"""The steps by what they ask of a learner, those of a chain one after the other."""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The runs that a ladder needs beyond those of its diagnosis.
+
+    Attributes
+    ----------
+    plan
+        The diagnosis.
+    value_run
+        The run that learns the teacher's value.
+    further
+        The finer cells.
+    """
+
+    plan: GamePlan
+    value_run: RunSettings
+    further: tuple[RunSettings, ...]
+
+    def as_plan(self) -> Plan:
+        """All runs, those of the diagnosis first."""
+        return Plan((self.plan, replace(self.plan, cells=(self.value_run, *self.further))))
+
+
+def ladder_of(plan: GamePlan) -> Ladder:
+    """Plan the ladder of a diagnosis.
+
+    Raises
+    ------
+    ValueError
+        If the game's privileged view is no label map: the ladder's steps are between label maps.
+    """
+    whole = next(run for run in plan.cells if (run.view, run.learning) == (PIXELS.name, "rl"))
+    taught = [run for run in plan.cells if (run.view, run.learning) == (SEMANTIC.name, "imitation")]
+    if plan.is_encoded or not has_label_maps(whole.options):
+        raise ValueError(f"The ladder is made of label maps, and {plan.game} is diagnosed without: leave it out.")
+    first, rollout = taught[0], taught[0].hyperparameters.rollout
+    steps = -(-plan.budget // VALUE_SHARE // rollout) * rollout
+    value_run = replace(
+        first,
+        options=whole.options.relevant_to(SEMANTIC.name, "teacher-value"),
+        learning="teacher-value",
+        steps=steps,
+        evaluation=replace(first.evaluation, steps=(0, steps)),
+    )
+    shaped = [
+        replace(
+            run,
+            options=whole.options.relevant_to(SEMANTIC.name, "shaped"),
+            learning="shaped",
+            teacher=value_run.identity,
+            teacher_view=SEMANTIC.name,
+        )
+        for run in taught
+    ]
+    around = [replace(run, view=CENTRED.name) for run in taught] if has_view(whole.options, CENTRED.name) else []
+    return Ladder(plan, value_run, (*shaped, *around))
+
+
+def run_ladder(
+    ladder: Ladder,
+    store: Store,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    listener: Listener = lambda event: None,
+) -> pd.DataFrame:
+    """Train the missing runs of a ladder, and estimate its steps.
+
+    Returns
+    -------
+    pandas.DataFrame
+        See `ladder_table`.
+
+    Raises
+    ------
+    lcd.experiments.execution.RunFailed
+        If a run failed; the same call resumes from the finished ones.
+    """
+    execute(ladder.as_plan(), store, workers=workers, threads=threads, device=device, listener=listener)
+    plan = ladder.plan
+    tables = [store.load(run).episodes for run in (*plan.cells, *ladder.further)]
+    if plan.teacher_run is not None:
+        made = store.load(plan.teacher_run).episodes
+        tables.append(made[made["step"] <= plan.budget])
+    episodes = played_by(pd.concat(tables, ignore_index=True))
+    return ladder_table(cell_scores(episodes, normalisation_of(plan, store), plan.budget))
+
+
+def ladder_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Estimate the steps of a ladder.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        Scores of the cells of the diagnosis and of the finer ones, see `lcd.measurement.scores.cell_scores`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a step whose cells are there: chain, step (what it asks of a learner), without and with_help (mean areas
+        on unseen levels of its two cells), gain, and its 95 % limits ``gain_low`` and ``gain_high`` over seeds. The
+        gains of a chain add up to the difference between its last and its first cell.
+    """
+    levels, score = PRIMARY
+    chosen = scores[scores["levels"] == levels].sort_values("seed")
+
+    def cell(asked: Cell) -> tuple[Floats, Floats]:
+        rows = chosen[(chosen["view"] == asked[0]) & (chosen["learning"] == asked[1])]
+        return rows[score].to_numpy(dtype=np.float64), rows[f"{score}_error"].to_numpy(dtype=np.float64)
+
+    rows = []
+    for name, step in STEPS.items():
+        (without, noise), (helped, its_noise) = cell(step.without), cell(step.with_help)
+        if not len(without) or not len(helped):
+            continue
+        # As a contrast of four cells: the first in the place of c, the second in that of d.
+        samples, errors = [without, without, without, helped], [noise, noise, noise, its_noise]
+        gain = contrast_interval(samples, errors, CONTRASTS["perceptual"])
+        rows.append(
+            {
+                "chain": step.chain,
+                "step": name,
+                "without": float(without.mean()),
+                "with_help": float(helped.mean()),
+                "gain": gain.estimate,
+                "gain_low": gain.low,
+                "gain_high": gain.high,
+            }
+        )
+    return pd.DataFrame(rows)
