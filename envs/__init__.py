@@ -1,7 +1,7 @@
 """Games in two views of the same state, frames and a privileged one: Procgen, calibration games, and anybody's."""
 
 from lcd.envs.calibration.adaptors import register as _register_calibration
-from lcd.envs.centred import centred
+from lcd.envs.centring import centred
 from lcd.envs.external.game import NumberedActions
 from lcd.envs.family import GameFamily, GameOptions, families, family_of, find_game, make_vec_env
 from lcd.envs.painting import paint

@@ -16,7 +16,7 @@ import lcd
 from lcd.agents import EncoderPolicy, TaughtVecEnv, load_policy
 from lcd.agents.teacher_value import TeacherValue, ValueShapedVecEnv
 from lcd.envs import GAMES, ProcgenOptions, centred, family_of, make_vec_env
-from lcd.envs.centred import EDGE
+from lcd.envs.centring import EDGE
 from lcd.envs.family import game_options, has_view, observation_space
 from lcd.experiments.plan import plan_game
 from lcd.experiments.run import reward_scale

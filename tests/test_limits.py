@@ -76,6 +76,7 @@ IN_THEIR_PLACE = {
     "teacher_factor": ["2", 0, 1.5, 10**8],
     "distribution_mode": [each for each in ODD if each is not None],
     "appearance": [3, "monochrome", [3], None, [["monochrome"]]],
+    "ladder": ["no", 1, None],
     "encoders": [3, "random", [3], None, [["random"]]],
     "out": [3, ["a"], b"a"],
     "env_kwargs": [3, "[1]", "{", {"size": 3}],

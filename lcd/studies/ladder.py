@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lcd.envs.centred import CENTRED
+from lcd.envs.centring import CENTRED
 from lcd.envs.family import has_label_maps, has_view
 from lcd.envs.views import PIXELS, SEMANTIC
 from lcd.experiments.execution import Listener, execute
