@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import saved_state_speed
+import shared_levels
 import torch
 from benchmarking.measuring import Measurement
 from gymnasium import spaces
@@ -133,3 +134,11 @@ def test_the_cost_of_the_harmonizer_is_measured(tmp_path, monkeypatch):
     table = pd.read_csv(tmp_path / "table.csv").set_index("step")
     assert table.loc["harmonized", "seconds_a_step"] > table.loc["plain", "seconds_a_step"] > 0
     assert set(table["batch"]) == {16}
+
+
+def test_shared_levels_are_counted_in_a_table(tmp_path):
+    arguments = ["--games", "maze", "--modes", "easy", "--levels", 10, "--unseen", 30]
+    assert run_script(shared_levels, *arguments, "--output", tmp_path / "table.csv") == 0
+    (row,) = pd.read_csv(tmp_path / "table.csv").to_dict("records")
+    assert (row["game"], row["training"], row["drawn"]) == ("maze", 10, 30)
+    assert row["share"] == pytest.approx(row["shared"] / 30)
