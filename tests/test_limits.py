@@ -77,6 +77,7 @@ IN_THEIR_PLACE = {
     "distribution_mode": [each for each in ODD if each is not None],
     "appearance": [3, "monochrome", [3], None, [["monochrome"]]],
     "ladder": ["no", 1, None],
+    "baselines": ["no", 1, None],
     "encoders": [3, "random", [3], None, [["random"]]],
     "out": [3, ["a"], b"a"],
     "env_kwargs": [3, "[1]", "{", {"size": 3}],

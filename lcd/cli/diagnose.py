@@ -73,6 +73,13 @@ def command(
             "assignment.",
         ),
     ] = False,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines",
+            help="Learners on a constant frame, and how much of the teacher a supervised fit predicts from each view.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
     ] = None,
@@ -88,7 +95,15 @@ def command(
     comes with the package, and decomposes the gap between cells a and d. Finished runs are kept, and the same command
     resumes from them.
     """
-    from lcd.cli.display import PlanDisplay, ablation_rows, demand_rows, estimate_table, ladder_rows, verdict_text
+    from lcd.cli.display import (
+        PlanDisplay,
+        ablation_rows,
+        baseline_rows,
+        demand_rows,
+        estimate_table,
+        ladder_rows,
+        verdict_text,
+    )
     from lcd.experiments.execution import chosen_workers
     from lcd.studies.diagnosing import prepare_diagnosis
 
@@ -112,6 +127,7 @@ def command(
         best=best,
         encoders=encoder_names(encoders),
         ladder=ladder,
+        baselines=baselines,
         store=store,
         workers=workers,
         threads=threads,
@@ -152,4 +168,7 @@ def command(
     climbed = prepared.climb(PlanDisplay)
     if climbed is not None:
         console.print(ladder_rows(climbed))
+    lowest = prepared.measure_baselines(PlanDisplay)
+    if lowest is not None:
+        console.print(baseline_rows(lowest))
     console.print(f"Figure, tables and JSON are in {prepared.out}.", highlight=False, soft_wrap=True)

@@ -252,3 +252,14 @@ def ladder_rows(steps: pd.DataFrame) -> Table:
         scores = (f"{row[name]:.3f}" for name in ("without", "with_help"))
         table.add_row(row["chain"], row["step"], *scores, _with_limits(row, "gain", ".3f"))
     return table
+
+
+def baseline_rows(found: pd.DataFrame) -> Table:
+    """The baselines as a table."""
+    table = Table(title="Baselines: scores of blind learners, and the share of the teacher that a view can hold")
+    for name in ("baseline", "view", "learning", "value", "95 % interval"):
+        table.add_column(name, justify="right" if name in ("value", "95 % interval") else "left")
+    for row in found.to_dict("records"):
+        limits = limits_text(row["low"], row["high"], ".3f")
+        table.add_row(row["baseline"], row["view"], row["learning"], f"{row['value']:.3f}", limits)
+    return table

@@ -17,6 +17,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import path, real_number, short, texts
+from lcd.studies.baselines import Baselines, baselines_of, read_baselines
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import (
     EncoderAblation,
@@ -28,7 +29,7 @@ from lcd.studies.encoder_ablation import (
     run_ablation,
 )
 from lcd.studies.figures import check_registered, registered
-from lcd.studies.ladder import Ladder, ladder_of, run_ladder
+from lcd.studies.ladder import Ladder, ladder_of, read_ladder
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
 from lcd.studies.showing import Show, silent, telling
@@ -46,8 +47,8 @@ class PreparedDiagnosis:
         Name of the preset.
     encoders
         Short names of the encoders of an ablation, see `lcd.studies.encoder_ablation.resolve_encoders`.
-    ladder
-        The runs of the ladder, or None.
+    ladder, baselines
+        The runs of the ladder and of the baselines, or None.
     folder
         Where the diagnosis is written, or None.
     store
@@ -62,6 +63,7 @@ class PreparedDiagnosis:
     preset: str
     encoders: tuple[str, ...]
     ladder: Ladder | None
+    baselines: Baselines | None
     folder: OutputFolder | None
     store: Store
     device: str
@@ -96,9 +98,10 @@ class PreparedDiagnosis:
         return replace(self, folder=folder)
 
     def further_runs(self) -> list[tuple[str, RunSettings]]:
-        """The runs that an ablation or a ladder still needs, each with the short name of its encoder."""
+        """The runs that an ablation, a ladder or baselines still need, each with the short name of its encoder."""
         needed = missing_runs(self.game_plan, self.encoders, self.store, encoder_folder(self.store.root))
-        finer = () if self.ladder is None else (self.ladder.value_run, *self.ladder.further)
+        finer = [] if self.ladder is None else [self.ladder.value_run, *self.ladder.further]
+        finer += [] if self.baselines is None else [*self.baselines.blind, *self.baselines.cloned]
         return needed + [(run.encoder, run) for run in finer if not self.store.has(run)]
 
     def diagnose(self, show: Show = silent) -> Diagnosis:
@@ -112,15 +115,7 @@ class PreparedDiagnosis:
         if self.folder is not None:
             check_registered("diagnosis")
             self.folder.claim(self.plan)
-        with show(self.plan) as listener:
-            execute(
-                self.plan,
-                self.store,
-                workers=self.workers,
-                threads=self.threads,
-                device=self.device,
-                listener=listener,
-            )
+        self._carry_out(self.plan, show)
         diagnosis = read_diagnosis(self.game_plan, self.store, {"preset": self.preset})
         if self.folder is not None:
             self.folder.write(diagnosis)
@@ -169,19 +164,33 @@ class PreparedDiagnosis:
         if self.ladder is None:
             return None
         check_registered("ladder")
-        with show(self.ladder.as_plan()) as listener:
-            table = run_ladder(
-                self.ladder,
-                self.store,
-                workers=self.workers,
-                threads=self.threads,
-                device=self.device,
-                listener=listener,
-            )
+        self._carry_out(self.ladder.as_plan(), show)
+        table = read_ladder(self.ladder, self.store)
         if self.folder is not None:
             self.folder.write_tables(ladder=table.round(6))
             self.folder.write_figure("ladder", registered("ladder")(table, self.game_plan.game))
         return table
+
+    def measure_baselines(self, show: Show = silent) -> pd.DataFrame | None:
+        """Train the baselines, and write their table; None where none are asked for.
+
+        Returns
+        -------
+        pandas.DataFrame
+            See `lcd.studies.baselines.read_baselines`.
+        """
+        if self.baselines is None:
+            return None
+        self._carry_out(self.baselines.as_plan(), show)
+        table = read_baselines(self.baselines, self.store)
+        if self.folder is not None:
+            self.folder.write_tables(baselines=table.round(6))
+        return table
+
+    def _carry_out(self, plan: Plan, show: Show) -> None:
+        """Train the missing runs of a plan."""
+        with show(plan) as listener:
+            execute(plan, self.store, workers=self.workers, threads=self.threads, device=self.device, listener=listener)
 
 
 def prepare_diagnosis(
@@ -205,6 +214,7 @@ def prepare_diagnosis(
     best: float | None = None,
     encoders: Sequence[str] = (),
     ladder: bool = False,
+    baselines: bool = False,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -246,10 +256,11 @@ def prepare_diagnosis(
         )
     others = tuple(import_encoder(name) for name in compared)
     check_encoders(game_plan, others)
-    if not isinstance(ladder, bool):
-        raise ValueError(f"ladder is true or false, not {short(ladder)}.")
-    finer = ladder_of(game_plan) if ladder else None
-    prepared = PreparedDiagnosis(game_plan, preset, others, finer, None, runs, device, workers, threads)
+    for name, wanted in (("ladder", ladder), ("baselines", baselines)):
+        if not isinstance(wanted, bool):
+            raise ValueError(f"{name} is true or false, not {short(wanted)}.")
+    finer, lowest = (ladder_of(game_plan) if ladder else None), (baselines_of(game_plan) if baselines else None)
+    prepared = PreparedDiagnosis(game_plan, preset, others, finer, lowest, None, runs, device, workers, threads)
     if out is not None:
         prepared = prepared.writing_to(out)
     runs.check(prepared.plan.runs)
@@ -277,6 +288,7 @@ def diagnose(
     best: float | None = None,
     encoders: Sequence[str] = (),
     ladder: bool = False,
+    baselines: bool = False,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -322,6 +334,9 @@ def diagnose(
     ladder
         Whether to train finer cells, which split both demands, see `lcd.studies.ladder`; their table is in the
         attribute `ladder` of the diagnosis.
+    baselines
+        Whether to train learners on a constant frame, and supervised fits of the teacher, see `lcd.studies.baselines`;
+        their table is in the attribute `baselines` of the diagnosis.
     out
         Folder for figure, tables and JSON; by default nothing is written.
     store
@@ -370,6 +385,7 @@ def diagnose(
         best=best,
         encoders=encoders,
         ladder=ladder,
+        baselines=baselines,
         out=out,
         store=store,
         workers=workers,
@@ -378,4 +394,9 @@ def diagnose(
     )
     show = telling(listener)
     diagnosis = prepared.diagnose(show)
-    return replace(diagnosis, encoders=prepared.compare_encoders(show), ladder=prepared.climb(show))
+    return replace(
+        diagnosis,
+        encoders=prepared.compare_encoders(show),
+        ladder=prepared.climb(show),
+        baselines=prepared.measure_baselines(show),
+    )

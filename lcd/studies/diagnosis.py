@@ -93,6 +93,9 @@ class Diagnosis:
         The comparison with other encoders, see :func:`lcd.studies.encoder_ablation.run_ablation`, where one was made.
     ladder : pandas.DataFrame or None
         The steps of finer helps, see :func:`lcd.studies.ladder.ladder_table`, where they were measured.
+    baselines : pandas.DataFrame or None
+        What needs no perception, and what of the teacher each view can hold, see
+        :func:`lcd.studies.baselines.read_baselines`, where it was measured.
     controls : pandas.DataFrame or None
         What an expert's encoder brings beyond others, where it is the privileged view, see
         :func:`lcd.studies.controls.with_controls`.
@@ -113,6 +116,7 @@ class Diagnosis:
     sampled: pd.DataFrame | None = None
     encoders: pd.DataFrame | None = None
     ladder: pd.DataFrame | None = None
+    baselines: pd.DataFrame | None = None
     controls: pd.DataFrame | None = None
 
     @classmethod

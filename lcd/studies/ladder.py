@@ -25,7 +25,6 @@ import pandas as pd
 from lcd.envs.centring import CENTRED
 from lcd.envs.family import has_label_maps, has_view
 from lcd.envs.views import PIXELS, SEMANTIC
-from lcd.experiments.execution import Listener, execute
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -126,28 +125,14 @@ def ladder_of(plan: GamePlan) -> Ladder:
     return Ladder(plan, value_run, (*shaped, *around))
 
 
-def run_ladder(
-    ladder: Ladder,
-    store: Store,
-    *,
-    workers: int | None = None,
-    threads: int | None = None,
-    device: str = "auto",
-    listener: Listener = lambda event: None,
-) -> pd.DataFrame:
-    """Train the missing runs of a ladder, and estimate its steps.
+def read_ladder(ladder: Ladder, store: Store) -> pd.DataFrame:
+    """Estimate the steps of a ladder from its finished runs.
 
     Returns
     -------
     pandas.DataFrame
         See `ladder_table`.
-
-    Raises
-    ------
-    lcd.experiments.execution.RunFailed
-        If a run failed; the same call resumes from the finished ones.
     """
-    execute(ladder.as_plan(), store, workers=workers, threads=threads, device=device, listener=listener)
     plan = ladder.plan
     tables = [store.load(run).episodes for run in (*plan.cells, *ladder.further)]
     if plan.teacher_run is not None:
