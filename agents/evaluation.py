@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from lcd.agents.policy import EncoderPolicy
 from lcd.agents.raw_rewards import RawRewards, raw_rewards
 from lcd.agents.rollout import channels_first
 from lcd.agents.teacher import Teacher, check_can_teach, checked_labels
+from lcd.io.limits import LARGEST_SEED, real_number, short, whole_number
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Episodes:
     lengths: np.ndarray
     level_seeds: np.ndarray
 
+
+MOST_EPISODES = 1_000_000
+"""Limit of the episodes in each environment."""
 
 MAX_EPISODE_STEPS = 27_000
 """Largest number of steps of an episode: half an hour of an Atari game with four frames a step, the longest in common
@@ -90,11 +93,16 @@ def evaluate(
         If no episode is asked for, the inverse temperature is not above 0, the environment's spaces are not those of
         the policy, an episode does not end, or a reward or an action probability is not finite.
     """
-    for name, value in (("episodes_per_env", episodes_per_env), ("max_episode_steps", max_episode_steps)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}.")
-    if not 0 < inverse_temperature < math.inf:
+    whole_number("episodes_per_env", episodes_per_env, 1, MOST_EPISODES)
+    whole_number("max_episode_steps", max_episode_steps, 1)
+    whole_number("seed", seed, 0, LARGEST_SEED)
+    if real_number("inverse_temperature", inverse_temperature) <= 0:
         raise ValueError(f"inverse_temperature must be a number above 0, not {inverse_temperature}.")
+    if not isinstance(env, VecEnv):
+        raise ValueError(
+            f"A policy is evaluated in a vector environment of Stable-Baselines3, not in {short(env)}: make one with "
+            "lcd.envs.make_vec_env or DummyVecEnv."
+        )
     if isinstance(policy, ActorCriticPolicy):
         _check_spaces(policy, env)
     else:

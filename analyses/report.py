@@ -279,4 +279,4 @@ def _json(value: Any) -> str:
             return round(float(item), 5) if np.isfinite(item) else None
         return item.item() if isinstance(item, np.generic) else item
 
-    return json.dumps(plain(value), allow_nan=False).replace("</", "<\\/")
+    return json.dumps(plain(value), allow_nan=False).replace("<", "\\u003c")  # neither a tag nor a comment begins

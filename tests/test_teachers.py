@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
@@ -117,8 +120,64 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
     whole = last.read_bytes()
     for damage in (whole[: len(whole) // 2], b"", b"text"):
         last.write_bytes(damage)
-        with pytest.raises(ValueError, match=r"segment-1\.pt is damaged: remove it"):
+        with pytest.raises(ValueError, match=r"segment-1\.pt is damaged \(.*\): remove it"):
             train_policy(options, run, tmp_path)
+
+
+def _without(name):
+    return lambda state: state.pop(name)
+
+
+def _in_row(**values):
+    return lambda state: state["table"][-1].update(values)
+
+
+def _not_finite(state):
+    next(iter(state["policy"].values()))[...] = float("nan")
+
+
+def _other_moments(state):
+    moments = next(iter(state["optimizer"]["state"].values()))
+    moments["exp_avg"] = torch.full_like(moments["exp_avg"], float("inf"))
+
+
+@cache
+def _first_segment():
+    with TemporaryDirectory() as folder:
+        train_policy(ProcgenOptions("bigfish", num_levels=50), TrainingRun(64, SMALL, "impoola:4"), Path(folder))
+        return (Path(folder) / "segment-0.pt").read_bytes()
+
+
+@pytest.mark.usefixtures("_short_segments")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(_without(name) for name in ("number", "cooled", "table", "policy", "optimizer", "returns")),
+        lambda state: state.update(policy={"a": torch.zeros(3)}),
+        lambda state: state.update(policy=7),
+        lambda state: state.update(number="x"),
+        lambda state: state.update(cooled=torch.zeros(2)),
+        lambda state: state.update(table=[]),
+        lambda state: state.update(table=3),
+        lambda state: state.update(returns=3),
+        lambda state: state.update(returns=[float("nan")] * 3),
+        lambda state: state.update(optimizer={}),
+        _not_finite,
+        _other_moments,
+        _in_row(core_hours=float("nan")),
+        _in_row(steps="x"),
+        _in_row(steps=10**30),
+    ],
+)
+def test_a_checkpoint_that_training_cannot_go_on_from_is_named(tmp_path, damage):
+    options, run = ProcgenOptions("bigfish", num_levels=50), TrainingRun(64, SMALL, "impoola:4")
+    file = tmp_path / "segment-0.pt"
+    file.write_bytes(_first_segment())
+    state = torch.load(file, weights_only=True)
+    damage(state)
+    torch.save(state, file)
+    with pytest.raises(ValueError, match=r"^\S*segment-0\.pt is damaged \([^\n]*\): remove it, and training resumes"):
+        train_policy(options, run, tmp_path)
 
 
 def test_the_learning_rate_is_annealed_over_the_last_quarter_or_the_whole_run():

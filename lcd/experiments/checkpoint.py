@@ -65,6 +65,8 @@ class Checkpoint:
         try:
             content: Any = read_pickled(self.path, remedy=remedy)
         except UnreadableFileError as error:
+            if not self.path.exists():  # another process has finished the run since
+                return None
             raise ValueError(str(error)) from error
         if not isinstance(content, dict) or not {"format", "maker", "state"} <= content.keys():
             raise ValueError(f"{self.path} is not a checkpoint: {remedy}.")

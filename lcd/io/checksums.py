@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lcd.io.files import checksum, flush, is_partial, naming, partial_of, replacing
-from lcd.io.untrusted import read_bytes
+from lcd.io.untrusted import UnreadableFileError, read_bytes
 from lcd.io.untrusted.tables import LARGEST_TABLE
 
 SUMS = "SHA256SUMS"
 """Name of the list, a line a file, in the format of `sha256sum`."""
+
+LARGEST_LIST = 2**20
+"""Limit of the bytes of such a list."""
 
 _LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\\\0]+)")
 _TRIES, _PAUSE = 5, 0.05
@@ -160,9 +163,12 @@ def _listed(folder: Path) -> dict[str, str] | None:
 def _sums(folder: Path) -> dict[str, str]:
     """Listed checksums of a folder by name, empty without a list."""
     try:
-        lines = (folder / SUMS).read_text("utf-8", errors="replace").splitlines()
+        (folder / SUMS).stat()
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except OSError:
+        pass  # the reader says what is wrong
+    lines = read_bytes(folder / SUMS, LARGEST_LIST).decode("utf-8", errors="replace").splitlines()
     found = {}
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
@@ -184,5 +190,5 @@ def _partials(file: Path) -> list[Path]:
 def _holds(file: Path, wanted: str) -> bool:
     try:
         return checksum(file) == wanted
-    except FileNotFoundError:
+    except (FileNotFoundError, UnreadableFileError):
         return False

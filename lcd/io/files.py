@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from filelock import FileLock, Timeout
 
 DEFAULT_STORE = Path("lcd-runs")
 """Folder of the runs, unless another is named."""
+
+LARGEST_FILE = 2**34
+"""Limit of the bytes of a file whose checksum is computed, 16 GiB: weights are the largest."""
 
 LOCK = ".lock"
 """Name of a lock file within the locked folder."""
@@ -45,7 +48,8 @@ def partial_of(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Write a file atomically: yields a temporary path that replaces `path` at the end."""
+    """Write a file atomically: yields a temporary path that replaces `path`, or what it links to, at the end."""
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
     try:
@@ -58,7 +62,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def check_output(file: Path, *endings: str) -> Path:
+def check_output(file: Path, *endings: str, inputs: Iterable[Path | str | None] = ()) -> Path:
     """Check before the work that an output file can be written, and return it.
 
     Parameters
@@ -67,12 +71,19 @@ def check_output(file: Path, *endings: str) -> Path:
         The file.
     endings
         How its name may end, such as ``".csv"``; in any way, if none is given.
+    inputs
+        Files that the work reads, and that it must not overwrite; None and names of no file are left alone.
 
     Raises
     ------
     ValueError
-        If it is a folder, its name ends otherwise, or there can be no such file.
+        If it is a folder, a pipe, a device or one of the inputs, its name ends otherwise, or there can be no such file.
     """
+    if file.exists() and not (file.is_file() or file.is_dir()):
+        raise ValueError(f"{file} is a pipe, a device or a socket, which a file would replace: name another.")
+    for given in inputs:
+        if given is not None and file.exists() and Path(given).exists() and file.samefile(given):
+            raise ValueError(f"{file} is read as well, and would be overwritten: name another file.")
     if file.is_dir():
         raise ValueError(f"{file} is a folder: name a file, such as {file / 'NAME'}.")
     if endings and file.suffix.lower() not in endings:
@@ -172,5 +183,23 @@ def is_partial(path: Path) -> bool:
 
 
 def checksum(content: Path | bytes) -> str:
-    """SHA-256 of bytes or of a file."""
-    return hashlib.sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
+    """SHA-256 of bytes or of a file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    lcd.io.untrusted.UnreadableFileError
+        If it cannot be read, is no ordinary file (a pipe would be waited for, and some devices have no end), or is
+        larger than any file here.
+    """
+    if isinstance(content, bytes):
+        return hashlib.sha256(content).hexdigest()
+    from lcd.io.untrusted.opening import opened
+
+    content.stat()  # a file that is not there yet is another matter than one that cannot be read
+    found = hashlib.sha256()
+    with opened(content, LARGEST_FILE) as file:
+        while part := file.read(2**20):
+            found.update(part)
+    return found.hexdigest()

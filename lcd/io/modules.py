@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from lcd.io.limits import short
+
 
 def import_named(module: str) -> ModuleType:
     """Import a module, from the working directory too, as ``python`` would find it there.
@@ -18,6 +20,8 @@ def import_named(module: str) -> ModuleType:
     ImportError
         If there is none, or its own imports fail.
     """
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise ImportError(f"{short(module)} is no name of a module, such as my_package.games")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)  # at the end: it hides nothing

@@ -42,6 +42,9 @@ unchanged policy. Demands use the first where a table has it."""
 NARROWEST = 1e-6
 """Smallest range between the constants, as a share of the larger one."""
 
+LEAST_RANGE = 1e-30
+"""Smallest range between the constants: squares of smaller returns are no numbers in single precision."""
+
 _RUN = ["game", "view", "learning", "seed", "levels"]
 
 
@@ -71,7 +74,8 @@ class Normalisation:
     @model_validator(mode="after")
     def _check_range(self) -> Normalisation:
         # As a share of the larger one: below it single precision, in which returns are counted, tells nothing apart.
-        if not NARROWEST * max(abs(self.random), abs(self.best)) < self.best - self.random < np.inf:
+        narrowest = max(LEAST_RANGE, NARROWEST * max(abs(self.random), abs(self.best)))
+        if not narrowest < self.best - self.random < np.inf:
             raise ValueError(
                 f"best={self.best} must exceed random={self.random}: no score can be counted between them; "
                 "measure the random policy again or name a better reference"

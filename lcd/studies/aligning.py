@@ -23,7 +23,7 @@ from lcd.envs.family import frame_shape, game_options, runs_others_code
 from lcd.experiments.execution import resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
-from lcd.io.limits import LARGEST_SEED, MOST_IMAGES, path, texts, whole_number
+from lcd.io.limits import LARGEST_SEED, MOST_IMAGES, path, text, texts, whole_number
 
 PRIVILEGED = "privileged"
 SOURCES = ("human", PRIVILEGED)
@@ -33,12 +33,12 @@ TRAINING_LEVELS = 200
 
 @dataclass(frozen=True)
 class Network:
-    """A network to measure; a policy also has features, a value, an image size and unseen levels of its game."""
+    """A network to measure; a policy also has features, a value, its images' shape, and unseen levels of its game."""
 
     scores: Scores
     features: Features | None = None
     value: Scores | None = None
-    size: tuple[int, int] | None = None
+    shape: tuple[int, ...] | None = None
     levels: GameOptions | None = None
 
 
@@ -63,8 +63,7 @@ def load_network(model: str, device: str, ask_hubs: bool = False) -> Network:
     policy.to(device)
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
     value = None if imitated else on_device(policy_scores(policy, "value"), device)
-    height, width = policy.observation_space.shape[-2:]  # type: ignore[index]
-    return Network(scores, features, value, (height, width), unseen_levels(card, trusted=ask_hubs))
+    return Network(scores, features, value, policy.observation_space.shape, unseen_levels(card, trusted=ask_hubs))
 
 
 def unseen_levels(card: dict[str, Any], *, trusted: bool = False) -> GameOptions | None:
@@ -182,15 +181,22 @@ def align_network(
         raise ValueError(f"Unknown method {unknown[0]!r}: choose among {', '.join(METHODS)}.")
     whole_number("count", count, 2, MOST_IMAGES)
     whole_number("seed", seed, 0, LARGEST_SEED)
-    file = None if out is None else check_output(path("out", out))
+    text("model", model)
+    text("maps", maps)
+    read = model.partition("@")[2] or model
+    file = None if out is None else check_output(path("out", out), inputs=(read,))
     network = load_network(model, resolve_device(device), ask_hubs)
     references = references_of(maps, source, network.levels, count, seed)
-    if network.size is not None and references.images.shape[1:3] != network.size:
-        found, wanted = (" x ".join(map(str, size)) for size in (references.images.shape[1:3], network.size))
-        raise ValueError(f"The policy takes images of {wanted} pixels, and these have {found}: resize them beforehand.")
+    if network.shape is not None:
+        _check_images(network.shape, references)
     tables = [align(network.scores, references, value=network.value, methods=chosen, report=report)]
     drawn = None if network.levels is None else frame_shape(network.levels)
-    if network.features is not None and network.levels is not None and network.size == drawn:
+    if (
+        network.features is not None
+        and network.levels is not None
+        and network.shape is not None
+        and network.shape[1:] == drawn
+    ):
         report("invariance", 0, None)
         tables.append(invariance_table(network.features, network.levels, count, seed))
     table = pd.concat(tables, ignore_index=True)
@@ -200,3 +206,27 @@ def align_network(
         with replacing(file) as partial:
             table.round(6).to_csv(partial, index=False)
     return Aligned(table, references.source, network.features is not None and network.value is None)
+
+
+def _check_images(shape: tuple[int, ...], references: ReferenceMaps) -> None:
+    """Check that a policy takes the images that are measured.
+
+    Raises
+    ------
+    ValueError
+        If it takes others.
+    """
+    _, height, width, channels = references.images.shape
+    if len(shape) != 3:
+        takes = "label maps" if len(shape) == 2 else "vectors"
+        raise ValueError(f"The policy takes {takes}, not images: give one that was trained from pixels.")
+    if shape[1:] != (height, width):
+        raise ValueError(
+            f"The policy takes images of {shape[1]} x {shape[2]} pixels, and these have {height} x {width}: resize "
+            "them beforehand."
+        )
+    if shape[0] != channels:
+        raise ValueError(
+            f"The policy takes images of {shape[0]} channels, and these have {channels}: only policies on single "
+            "colour images can be measured."
+        )

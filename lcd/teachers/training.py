@@ -18,11 +18,13 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor, 
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from lcd.agents import PPO, Encoder, EncoderName, EncoderPolicy, TaughtVecEnv, parse_encoder
+from lcd.agents.encoders.weights import not_finite
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 from lcd.envs.procgen.actions import action_classes
 from lcd.experiments.settings import Hyperparameters
 from lcd.io.files import replacing
-from lcd.io.untrusted import UnreadableFileError, read_pickled
+from lcd.io.limits import real_number, whole_number
+from lcd.io.untrusted import UnreadableFileError, in_short, read_pickled
 from lcd.teachers.enemy_avoidance import EnemyAvoidingExpert
 from lcd.teachers.imitation import DAggerWithCritic, PassthroughTeacher, ShortestPathLabelVecEnv
 from lcd.teachers.initial import untrained_policy
@@ -161,7 +163,7 @@ def train_policy(
     lcd.agents.TrainingDiverged
         If a loss is not finite.
     """
-    state = _last_segment(run, folder)
+    state = _last_segment(options.game, run, folder)
     if begin is not None and state["number"] < 0:
         state["policy"] = begin.state_dict()
     for number in range(state["number"] + 1, run.segments):
@@ -184,12 +186,12 @@ def train_policy(
     return policy
 
 
-def _last_segment(run: TrainingRun, folder: Path) -> dict[str, Any]:
+def _last_segment(game: str, run: TrainingRun, folder: Path) -> dict[str, Any]:
     """Load the last checkpoint from which a run can resume."""
     for number in reversed(range(run.segments)):
         file = next((file for file in _checkpoints(folder, number) if file.exists()), None)
         if file is not None:
-            state = _read_segment(file)
+            state = _read_segment(file, game, run.encoder)
             if state["cooled"] in (0, run.segments) and bool(state["cooled"]) == run.is_annealed(number):
                 return state
     return {"number": -1, "table": []}
@@ -200,15 +202,78 @@ def _checkpoints(folder: Path, number: int) -> tuple[Path, Path]:
     return folder / f"segment-{number}.pt", folder / f"leg-{number}.pt"
 
 
-def _read_segment(file: Path) -> dict[str, Any]:
-    damaged = f"{file} is damaged: remove it, and training resumes from the segment before."
+def _read_segment(file: Path, game: str, encoder: str) -> dict[str, Any]:
+    """Read a checkpoint, and check that training can go on from it.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or of another network.
+    """
+    remedy = "remove it, and training resumes from the segment before"
     try:
         state: Any = read_pickled(file)
-    except UnreadableFileError as error:
-        raise ValueError(damaged) from error
-    if not isinstance(state, dict) or not {"number", "cooled", "policy", "table"} <= state.keys():
-        raise ValueError(damaged)
+        _check_segment(state)
+        policy = untrained_policy(game, encoder)
+        policy.load_state_dict(state["policy"])
+        policy.optimizer.load_state_dict(state["optimizer"])
+        _check_optimizer(policy.optimizer)
+    except (UnreadableFileError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError) as error:
+        raise ValueError(f"{file} is damaged ({in_short(error)}): {remedy}.") from error
     return state
+
+
+_ROW = {"steps", "mean_return", "entropy", "steps_per_second", "core_hours"}
+"""What every version has written of a segment; returns and entropies may be unknown."""
+
+
+def _check_segment(state: Any) -> None:
+    """Check the types and the sizes of what a checkpoint holds, but for the optimiser's.
+
+    Raises
+    ------
+    ValueError
+        If something is missing, or no number where one belongs.
+    """
+    wanted = {"number", "cooled", "table", "policy", "optimizer", "returns"}
+    if not isinstance(state, dict) or not wanted <= state.keys():
+        raise ValueError(f"it does not hold {', '.join(sorted(wanted))}")
+    for name in ("number", "cooled"):
+        whole_number(name, state[name])
+    returns, table = state["returns"], state["table"]
+    if not isinstance(returns, list) or len(returns) != 3 or not isinstance(table, list) or not table:
+        raise ValueError("its tables are none")
+    for each in returns:
+        real_number("a statistic of returns", each)
+    for row in table:
+        if not isinstance(row, dict) or not row.keys() >= _ROW or not all(isinstance(name, str) for name in row):
+            raise ValueError("a row of its table lacks a column")
+        for name, value in row.items():
+            if not (name in ("mean_return", "entropy", "agreement") and isinstance(value, float) and np.isnan(value)):
+                real_number(name, value, -1e15, 1e15)
+        whole_number("steps", row["steps"])
+    if not isinstance(state["policy"], dict) or not isinstance(state["optimizer"], dict):
+        raise ValueError("its weights are none")
+    if not all(isinstance(value, torch.Tensor) for value in state["policy"].values()):
+        raise ValueError("a weight is no tensor")
+    if (weights := not_finite(state["policy"])) is not None:
+        raise ValueError(f"the weights {weights} are not finite")
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer) -> None:
+    """Check that the moments of an optimiser are finite, and have the shapes of their weights.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    for weights, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if not isinstance(value, torch.Tensor) or value.shape not in (weights.shape, ()):
+                raise ValueError(f"the optimiser's {name} does not belong to its weights")
+            if not torch.isfinite(value).all():
+                raise ValueError(f"the optimiser's {name} is not finite")
 
 
 def _learner(

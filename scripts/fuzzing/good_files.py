@@ -228,13 +228,21 @@ def make_plans(good: Path) -> None:
     (good / "plans" / "plan.json").write_text(json.dumps(Plan((plan,)).as_dict()))
 
 
-def make_teachers(good: Path) -> None:
-    """A teacher's card, and a checkpoint of its training."""
-    import torch
+TEACHERS_ENCODER = "impoola:4"
+"""Encoder of the teacher that has a checkpoint."""
 
+
+def make_teachers(good: Path) -> None:
+    """A teacher's card, and a checkpoint of its training, of a segment that is over at once."""
+    from unittest import mock
+
+    from lcd.envs import ProcgenOptions
+    from lcd.experiments.settings import Hyperparameters
+    from lcd.teachers import training
     from lcd.teachers.library import SHIPPED
 
     (good / "teachers").mkdir()
     shutil.copy(SHIPPED / "maze.json", good / "teachers" / "card.json")
-    state = {"number": 0, "cooled": 0, "policy": {"a": torch.zeros(4)}, "table": [{"steps": 1}]}
-    torch.save(state, good / "teachers" / "segment-0.pt")
+    run = training.TrainingRun(64, Hyperparameters(num_envs=4, rollout_steps=16, minibatches=2), TEACHERS_ENCODER)
+    with mock.patch.object(training, "SEGMENT_STEPS", 64):
+        training.train_policy(ProcgenOptions("bigfish", num_levels=50), run, good / "teachers")

@@ -105,9 +105,14 @@ def kinds(folder: Path) -> list[Kind]:
         load_model(file)
 
     def checkpoint(file: Path) -> None:
-        from lcd.teachers.training import _read_segment
+        from fuzzing.good_files import TEACHERS_ENCODER
+        from lcd.envs import ProcgenOptions
+        from lcd.experiments.settings import Hyperparameters
+        from lcd.teachers import training
 
-        _read_segment(file)
+        run = training.TrainingRun(64, Hyperparameters(num_envs=4, rollout_steps=16, minibatches=2), TEACHERS_ENCODER)
+        with mock.patch.object(training, "SEGMENT_STEPS", 64):  # nothing is left to train
+            training.train_policy(ProcgenOptions("bigfish", num_levels=50), run, file.parent)
 
     return [
         Kind("policy", "lcd align", _copied(policies, "policy.safetensors"), align, "safetensors"),
