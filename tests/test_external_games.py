@@ -219,8 +219,9 @@ def test_a_random_policy_is_played_where_no_constants_are_known():
     assert family_of(options).normalisation(options) is None
     plan = plan_game(options, TINY)
     assert plan.normalisation is None
-    assert plan.random == random_return(options.training_levels(TINY.num_levels))
-    assert 0 < plan.random < 1
+    assert plan.measures_random
+    assert plan.random_return == random_return(options.training_levels(TINY.num_levels))
+    assert 0 < plan.random_return < 1
     given = plan_game(options, TINY, random=0.1, best=0.9).normalisation
     assert (given.random, given.best, given.source) == (0.1, 0.9, "given")
 

@@ -149,6 +149,8 @@ def command(
         console.print(f"The budget of each cell is {prepared.game_plan.budget:,} steps.")
         return
 
+    if prepared.game_plan.measures_random:
+        console.print(f"First a random policy plays {prepared.game_plan.game}.", highlight=False)
     diagnosis = prepared.diagnose(PlanDisplay)
     console.print(demand_rows(diagnosis))
     console.print(verdict_text(diagnosis.verdict))

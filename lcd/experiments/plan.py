@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ class GamePlan:
     normalisation
         Returns that count as scores 0 and 1; None where the best return is not known before the runs are finished.
     random
-        Return of a random policy, where it was measured.
+        Return that counts as score 0, where it is known but not the best; None where `random_return` measures it.
     teacher_run
         The run that trains the teacher, or None where one is given. Its first part, up to the budget, is also the run
         of the cell with the same view, learner and seed.
@@ -58,6 +58,8 @@ class GamePlan:
     controls
         And the runs whose privileged view is that of a control, by its name: ``"random"`` weights, or ``"early"``, the
         encoder of the short run.
+    options
+        The game on its training levels.
     levels_differ
         Whether the game's levels differ, see `lcd.envs.family.GameFamily.levels_differ`.
     """
@@ -71,7 +73,21 @@ class GamePlan:
     random: float | None = None
     early_run: RunSettings | None = None
     controls: tuple[tuple[str, tuple[RunSettings, ...]], ...] = ()
+    options: GameOptions | None = None
     levels_differ: bool = True
+
+    @property
+    def measures_random(self) -> bool:
+        """Whether a random policy must play before the first run, for its return is not known."""
+        return self.normalisation is None and self.random is None
+
+    @cached_property
+    def random_return(self) -> float:
+        """Return of a random policy; measured when it is first asked for, which takes a minute in slow games."""
+        if self.random is not None:
+            return self.random
+        assert self.options is not None
+        return random_return(self.options)
 
     @property
     def is_encoded(self) -> bool:
@@ -82,7 +98,7 @@ class GamePlan:
     def constants(self) -> dict[str, Any]:
         """The normalisation constants as plain data, as far as they are known."""
         if self.normalisation is None:
-            return {"random": self.random, "best": None, "source": "measured"}
+            return {"random": self.random_return, "best": None, "source": "measured"}
         return asdict(self.normalisation)
 
     @property
@@ -295,6 +311,7 @@ def plan_game(
         given_teacher=teacher,
         cells=(),
         random=floor if constants is None else None,
+        options=options,
         levels_differ=family_of(options).levels_differ(options),
     )
     seeds = range(preset.seeds)
@@ -324,16 +341,19 @@ def _first_run(options: GameOptions, preset: Preset, view: str) -> RunSettings:
     )
 
 
-def _constants(options: GameOptions, random: float | None, best: float | None) -> tuple[float, Normalisation | None]:
-    """The return of a random policy, and the normalisation constants, as far as they are known before the runs."""
+def _constants(
+    options: GameOptions, random: float | None, best: float | None
+) -> tuple[float | None, Normalisation | None]:
+    """The return of a random policy, and the normalisation constants, as far as they are known before the plan is."""
     known = family_of(options).normalisation(options) if random is None or best is None else None
     if known is not None:
         random, best = (known.random if random is None else random), (known.best if best is None else best)
         if (random, best) == (known.random, known.best):
             return random, known
-    if random is None:
-        random = random_return(options)
-    return random, None if best is None else Normalisation(random, best, source="given")
+    if best is None:
+        return random, None
+    random = random_return(options) if random is None else random
+    return random, Normalisation(random, best, source="given")
 
 
 def _teacher_of(

@@ -120,7 +120,6 @@ def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
     """
     if plan.normalisation is not None:
         return plan.normalisation
-    assert plan.random is not None
     found = []
     for run in plan.runs:
         stored = store.load(run)
@@ -130,12 +129,12 @@ def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
         if stored.teacher is not None:
             found.append(stored.teacher["training_return"])
     best = max(found)
-    if best <= plan.random:
+    if best <= plan.random_return:
         raise ValueError(
-            f"Nobody returned more than a random policy in {plan.game}, {plan.random:g}: train longer, or give the "
-            "best return (best)."
+            f"Nobody returned more than a random policy in {plan.game}, {plan.random_return:g}: train longer, or give "
+            "the best return (best)."
         )
-    return Normalisation(plan.random, best, source="measured")
+    return Normalisation(plan.random_return, best, source="measured")
 
 
 def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,17 @@ from pandas.api.types import is_numeric_dtype
 
 from lcd.io.limits import short
 from lcd.io.untrusted import parse_csv
-from lcd.studies.survey.columns import ALIKE, CHOICES, COLUMNS, KEYS, NEEDED, TEXTS
+from lcd.measurement.scores import Normalisation
+from lcd.studies.survey.columns import ALIKE, CHOICES, COLUMNS, KEYS, LEAST, NEEDED, TEXTS
 
 LARGEST_NUMBER = 1e15
 """Beyond any budget, return or score; squares of it are still numbers."""
 
 LONGEST_TEXT = 10_000
 """Limit of the characters of a text; the longest are what would decide a verdict."""
+
+_NAME = re.compile(r"[\w.:/@+()-]+( [\w.:/@+()-]+)*")
+"""Of a game: an id of Gymnasium, or module:name."""
 
 MOST_GAMES = 500
 """Limit of the games of a survey, as the time of a taxonomy grows with the square of their number."""
@@ -114,12 +119,23 @@ def _check_values(table: pd.DataFrame, name: str, file: Path) -> None:
         if missing.any():
             row = missing.argmax() + 2  # the first line holds the names
             raise ValueError(f"{file} lacks a value of {column!r} in line {row}: restore it.")
-    for column in CHOICES if name in ("scores", "curves") else ():
-        if unknown := sorted(set(table[column]) - set(CHOICES[column])):
+    for column, allowed in CHOICES.get(name, {}).items():
+        if unknown := sorted(set(table[column]) - set(allowed)):
             raise ValueError(
-                f"{file} holds {unknown[0]!r} in the column {column!r}, where there is only "
-                f"{' or '.join(CHOICES[column])}: restore it."
+                f"{file} holds {short(unknown[0])} in the column {column!r}, where there is only "
+                f"{' or '.join(allowed)}: restore it."
             )
+    for column, least in LEAST.get(name, {}).items():
+        if (table[column].to_numpy(np.float64) < least).any():
+            raise ValueError(f"{file} holds a number below {least} in the column {column!r}: restore it.")
+    if odd := [game for game in table["game"].unique() if _NAME.fullmatch(game) is None]:
+        raise ValueError(f"{file} holds {short(odd[0])} in the column 'game', which is no name of a game: restore it.")
+    if name == "games":
+        for row in table[["random", "best"]].to_dict("records"):
+            try:
+                Normalisation(row["random"], row["best"], source="given")
+            except ValueError as error:
+                raise ValueError(f"{file} holds constants that cannot be: {error}; restore it.") from None
     if (twice := table.duplicated(KEYS[name])).any():
         row = table[twice].iloc[0]
         raise ValueError(f"{file} has two rows of {', '.join(str(row[key]) for key in KEYS[name])}: remove one.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from lcd.envs.views import VIEWS
-from lcd.experiments.learners import LEARNERS
-from lcd.measurement.scores import LEVELS
+from typing import get_args
+
+from lcd.measurement.rule import VerdictName
+from lcd.measurement.scores import CELLS, LEVELS
 
 TABLES = ("games", "scores", "curves", "demands")
 """Names of the tables of a survey."""
@@ -91,8 +92,18 @@ KEYS = {
 }
 """Columns of each table that identify a row."""
 
-CHOICES = {"view": tuple(VIEWS), "learning": tuple(LEARNERS), "levels": LEVELS}
-"""Allowed values in columns of `scores` and `curves`."""
+_VIEWS, _LEARNERS = (tuple(dict.fromkeys(cell[place] for cell in CELLS.values())) for place in (0, 1))
+_OF_CELLS = {"view": _VIEWS, "learning": _LEARNERS, "levels": LEVELS}
+
+CHOICES = {"games": {"verdict": get_args(VerdictName)}, "scores": _OF_CELLS, "curves": _OF_CELLS}
+"""Allowed values in columns of some tables."""
+
+LEAST = {
+    "games": {"budget": 1, "seeds": 1, "training_levels": 0, "core_hours": 0},
+    "scores": {"area_error": 0, "log_area_error": 0, "final_error": 0},
+    "curves": {"step": 0, "score_error": 0, "episodes": 1},
+}
+"""Smallest values in columns of some tables."""
 
 NEEDED = {
     "games": ["game", "budget", "random", "best", "verdict", "reason"],
