@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import tempfile
 import zipfile
@@ -207,6 +208,8 @@ def load_model(path: Path) -> PolicyTeacher:
             weights_file.write_bytes(archive.read("policy.pth"))
             weights = read_pickled(weights_file, LARGEST, remedy=_REMEDY)
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # where it is unpacked
+            raise
         raise UnreadableFileError(f"{path} cannot be read ({in_short(error)}): {_REMEDY}.") from None
     try:
         policy = _built(data, weights)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lcd.io.limits import short
+
 RESAMPLINGS = ("bilinear", "bicubic", "area", "nearest-exact")
 """Interpolation modes, as `torch.nn.functional.interpolate` names them; the first two are antialiased."""
 
@@ -49,6 +51,10 @@ def size_of(processor: Any, config: Any) -> int | tuple[int, int] | None:
         edge = size.get("shortest_edge") or size.get("longest_edge")
         size = (size.get("height") or edge, size.get("width") or size.get("height") or edge)
     if isinstance(size, list | tuple):
+        if len(size) == 1:
+            size = (size[0], size[0])
+        if len(size) != 2:
+            raise ValueError(f"its image processor has {short(size)} as its size, where a height and a width belong")
         height, width = size
         return (height if height == width else (height, width)) if height and width else None
     return size
@@ -59,7 +65,17 @@ def settings_of(processor: Any) -> dict[str, Any]:
 
     A processor takes bytes, which it may rescale (and shift down by 1), normalise and reverse in channel order. The
     settings of a `Backbone` are for images from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If a processor does something else as well, or has no numbers where numbers belong.
     """
+    if others := sorted(name for name in vars(processor) if name.startswith("do_") and _is_other(processor, name)):
+        raise ValueError(f"its image processor has the step {others[0]}, which is not known here")
+    factor = getattr(processor, "rescale_factor", None)
+    if factor is not None and not isinstance(factor, int | float):
+        raise ValueError(f"its image processor has {short(factor)} as rescale_factor, where a number belongs")
     scale = 255 * (getattr(processor, "rescale_factor", None) or 1 / 255) if _does(processor, "rescale") else 255.0
     shift = 1.0 if _does(processor, "rescale") and getattr(processor, "rescale_offset", None) else 0.0
     mean, std = (0.0,) * 3, (1.0,) * 3
@@ -85,4 +101,18 @@ def _of_colours(value: Any) -> tuple[float, ...] | None:
     if value is None:
         return None
     numbers = (value,) * 3 if isinstance(value, int | float) else tuple(value)
-    return tuple(map(float, numbers * 3 if len(numbers) == 1 else numbers))
+    numbers = numbers * 3 if len(numbers) == 1 else numbers
+    if len(numbers) != 3 or not all(isinstance(each, int | float) for each in numbers):
+        raise ValueError(f"its image processor has {short(value)} for its colours, where three numbers belong")
+    return tuple(map(float, numbers))
+
+
+_STEPS = frozenset(
+    f"do_{name}" for name in ("resize", "center_crop", "rescale", "normalize", "flip_channel_order", "convert_rgb")
+)
+"""Steps of a processor that are taken over, or do nothing to a whole RGB frame."""
+
+
+def _is_other(processor: Any, name: str) -> bool:
+    """Whether a processor does something that is not taken over."""
+    return name not in _STEPS and getattr(processor, name) is True

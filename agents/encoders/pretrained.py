@@ -103,6 +103,11 @@ class _Preprocessed(_Normalised):
             value.dtype != torch.float32 for value in self.module.state_dict().values() if value.is_floating_point()
         ):
             self.module.float()  # images come in single precision, or autocast takes care of them
+        for name, value in self.module.state_dict().items():
+            if not torch.isfinite(value).all():
+                raise ValueError(
+                    f"The weights {name} of the backbone {type(self.module).__name__} are not finite: load others."
+                )
 
     def train(self, mode: bool = True) -> _Preprocessed:
         """Stay in evaluation mode, also where weights are fine-tuned.
@@ -126,7 +131,7 @@ class _Preprocessed(_Normalised):
                 f"A backbone gives one tensor of features, and {type(self.module).__name__} gives a "
                 f"{type(features).__name__}: wrap it in a module that gives a tensor."
             )
-        return features.flatten(1)
+        return features.flatten(1).to(normalised.dtype if features.dtype == torch.float64 else features.dtype)
 
 
 class ModuleEncoder(Encoder):
@@ -329,7 +334,11 @@ def _hugging_face(name: str, pretrained: bool, pools: bool | None = None) -> Bac
         model.config.mask_ratio = 0.0  # a masked autoencoder gets whole frames here
     if pools is None:
         pools = not any("pooler" in key for key in loaded["missing_keys"])
-    return Backbone(_HiddenStates(model, pools), size_of(wanted, model.config), **settings_of(wanted))
+    try:
+        size, prepared = size_of(wanted, model.config), settings_of(wanted)
+    except ValueError as error:
+        raise ValueError(f"The encoder 'hf:{name}' cannot be used: {error}.") from None
+    return Backbone(_HiddenStates(model, pools), size, **prepared)
 
 
 def _cached(kind: Any, name: str) -> Any:

@@ -12,6 +12,9 @@ _LONGEST = 2_000  # signs of a message
 
 _FULL = tuple(getattr(errno, name) for name in ("ENOSPC", "EDQUOT") if hasattr(errno, name))
 
+_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+"""Faults of the path that was named."""
+
 
 def exit_status(error: Exception) -> int | None:
     """Exit status for an error whose message is one clear sentence.
@@ -31,6 +34,8 @@ def exit_status(error: Exception) -> int | None:
     from lcd.experiments.store import StoreError
 
     if isinstance(error, StoreError):  # what a folder holds that was named
+        return BAD_INPUT
+    if isinstance(error, OSError) and error.errno in _PATHS:
         return BAD_INPUT
     if isinstance(error, (RunFailed, TrainingDiverged, OSError, MemoryError)):
         return FAILURE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -19,6 +20,7 @@ from pydantic import Field
 from lcd.experiments.run import TeacherScore
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.versions import versions
+from lcd.io import limits
 from lcd.io.files import check_output_folder, checksum, flush, held, token
 from lcd.io.settings import AS_FLOAT, Count, NotNegative, Text, Whole, from_data, settings
 from lcd.io.untrusted import parse_csv, read_bytes, read_json
@@ -51,6 +53,10 @@ COLUMN_TYPES = {
     "return": "float64",
     "length": "int64",
 }
+
+
+UNFINISHED = ".unfinished"
+"""Folder of the workspaces within a store."""
 
 
 class StoreError(RuntimeError):
@@ -107,7 +113,7 @@ class Store:
     """
 
     def __init__(self, root: Path | str) -> None:
-        self.root = Path(root)
+        self.root = limits.path("The store", root)
 
     def folder(self, settings: RunSettings) -> Path:
         """Folder of a finished run."""
@@ -137,8 +143,13 @@ class Store:
         ValueError
             If they cannot.
         """
-        if not all(self.has(run) for run in runs):
-            check_output_folder(self.root, "--store")
+        missing = [run for run in runs if not self.has(run)]
+        if not missing:
+            return
+        check_output_folder(self.root, "--store")
+        for folder in (self.root / UNFINISHED, *map(self.folder, missing)):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise ValueError(f"{folder} is a file, where a run's folder belongs: remove it.")
 
     def load(self, settings: RunSettings) -> StoredRun:
         """Read a finished run after verifying the checksums of its files.
@@ -177,7 +188,7 @@ class Store:
 
         A locked workspace is never removed by others; one abandoned by a killed process may be.
         """
-        folder = self.root / ".unfinished" / f"{settings.name}.{_machine()}-{token()}"
+        folder = self.root / UNFINISHED / f"{settings.name}.{_machine()}-{token()}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         with held(_lock_of(folder)):
             folder.mkdir()
@@ -228,9 +239,7 @@ class Store:
         Locks identify workspaces in use by threads and containers of this machine. Other machines may share the folder
         without sharing locks: their workspaces are removed when unlocked and unchanged for a day.
         """
-        entries = {
-            entry.with_name(entry.name.removesuffix(".lock")) for entry in (self.root / ".unfinished").glob("*.*")
-        }
+        entries = {entry.with_name(entry.name.removesuffix(".lock")) for entry in (self.root / UNFINISHED).glob("*.*")}
         for folder in sorted(entries):
             name = _WORKSPACE.fullmatch(folder.name)
             if name is None or (name["machine"] != _machine() and _age(folder) < UNTOUCHED_SECONDS):

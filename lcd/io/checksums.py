@@ -190,5 +190,5 @@ def _partials(file: Path) -> list[Path]:
 def _holds(file: Path, wanted: str) -> bool:
     try:
         return checksum(file) == wanted
-    except (FileNotFoundError, UnreadableFileError):
+    except (OSError, UnreadableFileError):
         return False

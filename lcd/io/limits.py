@@ -126,6 +126,8 @@ def path(name: str, value: Any) -> Path:
     """
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise ValueError(f"{name} must be a path, not {short(value)}.")
+    if "\0" in os.fspath(value):
+        raise ValueError(f"{name} must be a path, which has no zero byte as {short(value)} has.")
     return Path(value)
 
 

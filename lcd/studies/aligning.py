@@ -118,6 +118,8 @@ def references_of(maps: str, source: str | None, levels: GameOptions | None, cou
         if source is None:
             raise ValueError(f"The origin of the maps in {maps} is not known: add --source human or privileged.")
         images, references = maps.split(",", 1)
+        if not images or not references:
+            raise ValueError(f"--maps {maps} names one folder: give two, of images and of maps, as IMAGES,MAPS.")
         return read_folders(Path(images), Path(references), source).first(count)  # type: ignore[arg-type]
     return read_folder(Path(maps), largest=count)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from lcd.io.files import replacing
+from lcd.io.limits import short
 from lcd.io.settings import Number, Text, Whole, settings
 from lcd.measurement.demands import CONTRASTS, DIFFERENCE
 from lcd.measurement.generalisation import GeneralisationEstimate, generalisation_estimate
@@ -167,6 +168,8 @@ class Diagnosis:
             json.dumps(kept, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"settings must hold plain JSON values: {error}") from error
+        if not isinstance(normalisation, Normalisation):
+            raise ValueError(f"normalisation must be a Normalisation, not {short(normalisation)}.")
         table = check_episodes(episodes, game=game, budget=budget)
         all_episodes, sampled = table, None
         if len(table) < (episodes["game"] == game).sum():

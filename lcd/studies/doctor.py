@@ -22,6 +22,7 @@ from lcd.envs.external.making import named
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import game_options, has_view, observation_space, policy_spaces, random_actions
 from lcd.envs.views import BOTH
+from lcd.io.limits import real_number
 
 Status = Literal["ok", "note", "problem"]
 
@@ -80,6 +81,7 @@ def examine(
     ValueError
         If there is no such game or setting.
     """
+    real_number("seconds", seconds, 0.01, 86_400)
     name, own = named(game)
     options = game_options(name, **(own | settings))
     here, there = multiprocessing.Pipe(duplex=False)

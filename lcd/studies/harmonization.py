@@ -25,7 +25,7 @@ from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, check_output, replacing
-from lcd.io.limits import path
+from lcd.io.limits import path, real_number
 from lcd.measurement.scores import played_by
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 from lcd.studies.showing import Show, silent, telling
@@ -43,7 +43,7 @@ def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
         If a weight is not above 0, or the game has no label maps, of which the reference maps are made.
     """
     for weight in weights:
-        if not 0 < weight < float("inf"):
+        if real_number("The harmonizer's weight", weight) <= 0:
             raise ValueError(f"The harmonizer's weight must be a number above 0, not {weight}: the paper's is 1.")
     if not has_label_maps(plan.cells[0].options):
         raise ValueError(

@@ -15,7 +15,7 @@ from lcd.experiments.execution import Listener, execute, resolve_device
 from lcd.experiments.plan import check_encoder
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import path
+from lcd.io.limits import path, short
 from lcd.measurement.scores import LEVELS, PRIMARY, SCORES
 from lcd.studies.calibration.response import SPLITS, alternatives, dissociation, response_table
 from lcd.studies.calibration.sweep import Sweep, sweep_scores
@@ -127,7 +127,9 @@ def prepare_calibration(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    sweep, device = sweep or Sweep(), resolve_device(device)
+    sweep, device = Sweep() if sweep is None else sweep, resolve_device(device)
+    if not isinstance(sweep, Sweep):
+        raise ValueError(f"sweep must be an lcd.studies.calibration.Sweep, not {short(sweep)}.")
     check_encoder(sweep.preset.encoder, CourierOptions())
     folder = None if out is None else OutputFolder(path("out", out))
     if folder is not None:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, model_validator
 
 from lcd.envs import find_game
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.io.limits import path as checked_path
 from lcd.io.limits import short
 from lcd.io.settings import Flag, Names, Text, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
@@ -96,7 +97,7 @@ class Survey:
         ValueError
             If there is no such file, it is no plan of a survey, or it names code and is not to be trusted.
         """
-        path = Path(source)
+        path = checked_path("The survey", source)
         if str(source) in shipped_surveys() and not os.path.lexists(path):
             data = parse_toml(_shipped(str(source)).read_text("utf-8"), str(source))
         else:
@@ -138,10 +139,18 @@ class Survey:
         ValueError
             If one of them is not in it.
         """
-        for game in games:
-            if game not in self.games:
+        known = dict(zip(games, map(self._named, games), strict=True))
+        for game, name in known.items():
+            if name is None:
                 raise ValueError(f"The survey has no game {game!r}: choose among {', '.join(self.games)}.")
-        return replace(self, games=tuple(games))
+        return replace(self, games=tuple(dict.fromkeys(name for name in known.values() if name is not None)))
+
+    def _named(self, game: str) -> str | None:
+        """The survey's name for a game that is asked for by any of its names; None if it is not in the survey."""
+        if game in self.games:
+            return game
+        families = {find_game(each)[0].name: find_game(each)[0] for each in self.games}
+        return next((name for family in families.values() if (name := family.find(game)) in self.games), None)
 
 
 def _names_code(data: Mapping[str, Any]) -> str | None:

@@ -13,7 +13,7 @@ import pandas as pd
 from lcd.experiments.plan import Plan
 from lcd.io.checksums import SUMS, finish, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
-from lcd.io.limits import short
+from lcd.io.limits import path, short
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.checking import check_alike, read_table
 from lcd.studies.survey.columns import ALIKE, COLUMNS, FILES, TABLES
@@ -63,9 +63,9 @@ class SurveyTables:
         ValueError
             If there are no diagnoses, one is damaged, or a game is there twice.
         """
-        if str(folder) in reference_surveys() and not Path(folder).exists():
-            return load_reference(str(folder))
-        folder = Path(folder)
+        named, folder = str(folder), path("The folder of a survey", folder)
+        if named in reference_surveys() and not folder.exists():
+            return load_reference(named)
         finish(folder)
         if all((folder / file).is_file() for file in FILES):
             contents = contents_of(folder, FILES)

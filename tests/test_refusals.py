@@ -1,0 +1,308 @@
+"""What a review of the refusals found: files, outputs and arguments that were taken, and ended in something else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from commands import lcd as lcd_command
+from gymnasium import spaces
+from limited import little
+from PIL import Image
+from torch import nn
+from toy_games import ColourGame, ColourTeacher
+
+import lcd
+from lcd.agents import EncoderPolicy, evaluate, save_policy
+from lcd.agents.encoders.preparation import settings_of, size_of
+from lcd.agents.encoders.pretrained import Backbone, ModuleEncoder
+from lcd.analyses.report import _json
+from lcd.cli.errors import BAD_INPUT, exit_status
+from lcd.experiments.checkpoint import Checkpoint
+from lcd.experiments.store import Store
+from lcd.io.checksums import SUMS
+from lcd.io.files import check_output, checksum, replacing
+from lcd.io.modules import import_named
+from lcd.measurement.scores import Normalisation
+from lcd.studies.aligning import align_network
+from lcd.studies.harmonization import harmonized_plan
+from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.tables import SurveyTables
+from lcd.studies.taxonomy.taxonomy import Taxonomy
+
+COMMITTED = Path(__file__).parents[1] / "docs" / "diagnoses" / "starpilot-quick"
+
+
+@pytest.fixture
+def diagnosed(tmp_path):
+    return shutil.copytree(COMMITTED, tmp_path / "diagnosis")
+
+
+def spoil(file: Path, how: str) -> None:
+    file.unlink(missing_ok=True)
+    if how == "pipe":
+        os.mkfifo(file)
+    elif how == "folder":
+        file.mkdir()
+    elif how == "endless":
+        file.symlink_to("/dev/zero")
+    elif how == "circle":
+        file.symlink_to(file)
+    else:
+        with file.open("wb") as made:
+            made.truncate(2**36)  # a hole: it takes no room on the disk
+
+
+@pytest.mark.parametrize("how", ["pipe", "folder", "endless", "circle", "huge"])
+def test_a_list_of_checksums_that_is_no_small_file_is_refused(diagnosed, how):
+    spoil(diagnosed / SUMS, how)
+    with little(), pytest.raises(ValueError, match=r"^[^\n]*SHA256SUMS[^\n]*$"):
+        SurveyTables.read(diagnosed)
+
+
+@pytest.mark.parametrize("how", ["pipe", "folder", "endless", "circle", "huge"])
+def test_what_looks_like_an_unfinished_file_and_is_none_is_left_alone(diagnosed, how):
+    spoil(diagnosed / ".diagnosis.0123456789abcdef.json", how)
+    with little():
+        assert list(SurveyTables.read(diagnosed).games["game"]) == ["starpilot"]
+
+
+def test_the_checksum_of_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="that is a pipe"):
+        checksum(tmp_path / "pipe")
+    with pytest.raises(FileNotFoundError):
+        checksum(tmp_path / "none")
+
+
+def test_an_output_never_replaces_a_pipe_or_a_link_or_what_is_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe is a pipe, a device or a socket"):
+        check_output(tmp_path / "pipe")
+    (tmp_path / "target").write_text("old")
+    (tmp_path / "link").symlink_to("target")
+    with replacing(check_output(tmp_path / "link")) as partial:
+        partial.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"
+    with pytest.raises(ValueError, match="is read as well, and would be overwritten"):
+        check_output(tmp_path / "link", inputs=(None, "nature", tmp_path / "target"))
+
+
+def policy(channels: int, side: int = 36) -> EncoderPolicy:
+    space = spaces.Box(0, 255, (channels, side, side), np.uint8)
+    return EncoderPolicy(space, spaces.Discrete(4), lambda _: 0.0, "nature:16")
+
+
+def test_a_network_is_not_overwritten_by_its_table(tmp_path):
+    file = tmp_path / "model.safetensors"
+    save_policy(policy(3), file, {})
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="would be overwritten: name another file"):
+        align_network(str(file), "a,b", source="human", out=file)
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("channels", [1, 12])
+def test_a_policy_on_images_of_other_channels_is_not_aligned(tmp_path, channels):
+    save_policy(policy(channels), tmp_path / "stack.safetensors", {})
+    for folder in ("images", "maps"):
+        (tmp_path / folder).mkdir()
+        for name in "ab":
+            Image.fromarray(np.full((36, 36, 3), 9, np.uint8)).save(tmp_path / folder / f"{name}.png")
+    options = ["--maps", "images,maps", "--source", "human", "--methods", "gradient"]
+    refused = lcd_command("align", "stack.safetensors", *options, cwd=tmp_path)
+    assert refused.returncode == 2
+    assert f"takes images of {channels} channels, and these have 3" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_texts_of_a_table_open_no_tag_or_comment_in_the_report():
+    assert "<" not in _json({"reason": "<!-- <script> x </script>"})
+    assert _json({"a": "1 < 2"}) == '{"a": "1 \\u003c 2"}'
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "sentence"),
+    [
+        ("game", r"$\frac{$", "which is no name of a game"),
+        ("game", "two  spaces", "which is no name of a game"),
+        ("seeds", -1, "a number below 1 in the column 'seeds'"),
+        ("core_hours", -5.0, "a number below 0 in the column 'core_hours'"),
+        ("budget", 0, "a number below 1 in the column 'budget'"),
+        ("best", -99.0, "constants that cannot be"),
+        ("verdict", "zzz", "'zzz' in the column 'verdict'"),
+    ],
+)
+def test_values_that_no_survey_writes_are_refused(tmp_path, column, value, sentence):
+    lcd.load_reference("procgen-easy").write(tmp_path)
+    (tmp_path / SUMS).unlink()
+    tables = {name: pd.read_csv(tmp_path / f"{name}.csv") for name in ("games", "scores", "curves", "demands")}
+    if column == "game":
+        for name, table in tables.items():
+            table["game"] = table["game"].replace("maze", value)
+            table.to_csv(tmp_path / f"{name}.csv", index=False)
+    else:
+        tables["games"].loc[3, column] = value
+        tables["games"].to_csv(tmp_path / "games.csv", index=False)
+    with pytest.raises(ValueError, match=sentence):
+        SurveyTables.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"episodes_per_env": each} for each in ("2", 1.5, None, True, 10**12)),
+        *({"max_episode_steps": each} for each in ("x", None, float("nan"), 0)),
+        *({"seed": each} for each in ("x", None, -1)),
+        {"inverse_temperature": float("nan")},
+        {"inverse_temperature": "1"},
+    ],
+)
+def test_an_evaluation_with_impossible_numbers_is_refused(wrong):
+    with little(), pytest.raises(ValueError, match=r"^[^\n]+$"):
+        evaluate(ColourTeacher(), ColourGame(2, "semantic"), **wrong)
+
+
+@pytest.mark.parametrize("env", [None, "maze", object()])
+def test_an_evaluation_in_no_vector_environment_is_refused(env):
+    with pytest.raises(ValueError, match="a vector environment of Stable-Baselines3, not in"):
+        evaluate(ColourTeacher(), env)
+
+
+def test_an_evaluation_in_a_single_game_is_refused():
+    import gymnasium
+
+    with pytest.raises(ValueError, match="a vector environment of Stable-Baselines3"):
+        evaluate(ColourTeacher(), gymnasium.make("CartPole-v1"))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: align_network(None),
+        lambda: align_network("a.safetensors", maps=3),
+        lambda: lcd.survey(None),
+        lambda: Survey.read(None),
+        lambda: SurveyTables.read(None),
+        lambda: Taxonomy.read(None),
+        lambda: Store(None),
+        lambda: Store("a\0b"),
+        lambda: lcd.calibrate(3),
+        lambda: lcd.calibrate([]),
+        lambda: harmonized_plan(None, "x"),
+        lambda: lcd.examine("maze", seconds="x"),
+        lambda: lcd.examine("maze", seconds=float("nan")),
+        lambda: lcd.examine("maze", seconds=-1),
+        lambda: lcd.Diagnosis.from_episodes(None, game="maze", budget=1, normalisation=(0, 1)),
+        lambda: lcd.diagnose("maze", "smoke", out="a\0b"),
+        lambda: lcd.diagnose(".a:C", "smoke"),
+        lambda: lcd.diagnose(":x", "smoke"),
+        lambda: lcd.diagnose("own_games:Hidden", "smoke", semantic=".a:C"),
+    ],
+)
+def test_arguments_of_other_kinds_are_one_sentence_everywhere(ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
+        ask()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["", ".a", "..", "a..b", "a b", "1a"])
+def test_a_module_by_no_name_is_not_imported(name):
+    with pytest.raises(ImportError, match="is no name of a module"):
+        import_named(name)
+
+
+def test_a_checkpoint_that_goes_away_while_it_is_read_is_none(tmp_path, monkeypatch):
+    """Another process has finished the run."""
+    file = tmp_path / "x.pt"
+    checkpoint = Checkpoint(file, {})
+    checkpoint.write({})
+
+    def gone(path, **_):
+        path.unlink()
+        from lcd.io.untrusted import UnreadableFileError
+
+        raise UnreadableFileError("gone")
+
+    monkeypatch.setattr("lcd.experiments.checkpoint.read_pickled", gone)
+    assert checkpoint.read() is None
+
+
+@pytest.mark.parametrize("best", [1e-320, 1e-300, 0.0, -1.0])
+def test_constants_without_a_range_are_refused(best):
+    with pytest.raises(ValueError, match="must exceed random"):
+        Normalisation(0.0, best, "given")
+
+
+def test_a_backbone_whose_weights_are_not_finite_is_refused_and_one_in_doubles_is_taken():
+    frames = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+    broken = nn.Sequential(nn.Flatten(), nn.Linear(3 * 36 * 36, 4))
+    broken[1].weight.data[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"The weights 1\.weight of the backbone Sequential are not finite"):
+        ModuleEncoder(frames, Backbone(broken))
+
+    class Doubles(nn.Module):
+        def forward(self, images):
+            return images.flatten(1)[:, :8].double()
+
+    encoder = ModuleEncoder(frames, Backbone(Doubles()))
+    assert encoder(torch.zeros(2, 3, 36, 36, dtype=torch.uint8)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("processor", "sentence"),
+    [
+        ({"do_grayscale": True}, "the step do_grayscale, which is not known"),
+        ({"do_color_quantize": True}, "the step do_color_quantize"),
+        ({"rescale_factor": [1]}, "as rescale_factor, where a number belongs"),
+        ({"image_mean": [0.5, 0.5]}, "where three numbers belong"),
+        ({"image_mean": [0.5] * 4}, "where three numbers belong"),
+    ],
+)
+def test_what_a_processor_does_besides_is_refused(processor, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        settings_of(SimpleNamespace(**processor))
+
+
+def test_a_processors_size_of_one_number_is_square_and_of_three_is_refused():
+    config = SimpleNamespace()
+    assert size_of(SimpleNamespace(size=(224,)), config) == 224
+    with pytest.raises(ValueError, match="where a height and a width belong"):
+        size_of(SimpleNamespace(size=(1, 2, 3)), config)
+
+
+def test_games_of_a_survey_are_asked_for_by_any_of_their_names():
+    survey = Survey(("maze", "starpilot"))
+    assert survey.only(["lcd/Maze-v0"]).games == ("maze",)
+    assert survey.only(["StarPilot", "starpilot"]).games == ("starpilot",)
+    with pytest.raises(ValueError, match="The survey has no game 'coinrun'"):
+        survey.only(["coinrun"])
+
+
+@pytest.mark.parametrize("name", [".unfinished", "run"])
+def test_a_file_in_the_place_of_a_runs_folder_is_found_before_training(trained, tmp_path, name):
+    run = trained.plan.cells[0]
+    (tmp_path / (run.name if name == "run" else name)).write_text("")
+    with pytest.raises(ValueError, match="is a file, where a run's folder belongs: remove it"):
+        Store(tmp_path).check([run])
+
+
+def test_a_path_that_cannot_be_is_bad_input():
+    with pytest.raises(OSError, match="too long") as caught:
+        Path("a" * 3000).stat()
+    assert exit_status(caught.value) == BAD_INPUT
+
+
+def test_one_of_two_folders_of_maps_is_not_enough(tmp_path):
+    save_policy(policy(3), tmp_path / "model.safetensors", {})
+    refused = lcd_command("align", "model.safetensors", "--maps", "images,", "--source", "human", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "--maps images, names one folder: give two" in refused.stderr
