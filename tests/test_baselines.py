@@ -83,6 +83,7 @@ def test_a_diagnosis_with_an_encoder_as_its_view_has_controls_of_its_own(tmp_pat
         lcd.diagnose("maze", "smoke", baselines=True, semantic="expert")
 
 
+@pytest.mark.costly()
 @pytest.mark.usefixtures("trained_copy")
 def test_the_command_measures_baselines(tmp_path, tiny_preset, monkeypatch):
     monkeypatch.setattr("lcd.experiments.processes.LocalProcesses", InProcess)

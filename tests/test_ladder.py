@@ -65,7 +65,7 @@ def test_games_are_shown_around_their_player(game):
     env = make_vec_env(options, 4, ("centred", "semantic"), seed=3)
     players = family_of(options).player_labels(options)
     observed = env.reset()
-    for _ in range(20):
+    for _ in range(5):
         observed = env.step(np.random.default_rng(0).integers(15, size=4))[0]
     env.close()
     for labels, moved in zip(observed["semantic"], observed["centred"], strict=True):
@@ -191,6 +191,7 @@ def test_a_game_without_label_maps_has_no_ladder(game, settings, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.costly()
 def test_the_command_climbs_the_ladder(trained_copy, tmp_path, tiny_preset, monkeypatch):
     monkeypatch.setattr("lcd.experiments.processes.LocalProcesses", InProcess)
     done = lcd_command("diagnose", GAME, "--preset", tiny_preset, "--train-teacher", "--ladder", cwd=tmp_path)
