@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import sys
 from types import ModuleType
 from unittest import mock
@@ -20,3 +21,10 @@ def run_script(script: ModuleType, *arguments: object) -> int:
         for sent, handler in before.items():
             signal.signal(sent, handler)
     return 0
+
+
+def run_script_apart(script: ModuleType, *arguments: object) -> None:
+    """Run a script in a process of its own, because it changes this one; it must succeed."""
+    command = [sys.executable, str(script.__file__), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr

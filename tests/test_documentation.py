@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 import zlib
 from importlib import import_module
 from types import ModuleType
@@ -12,6 +10,7 @@ from types import ModuleType
 import build_docs
 import pytest
 from documentation.reference import comment, home, homes, is_function, public_names
+from running import run_script_apart
 from test_layout import LAYERS
 
 EXPORTS = [
@@ -38,9 +37,7 @@ built = pytest.mark.costly(
 def site(tmp_path_factory):
     """The site; its build fails where a warning is given. Sphinx changes the functions that it documents."""
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, build_docs.__file__, "--output", folder]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert built.returncode == 0, built.stderr
+    run_script_apart(build_docs, "--output", folder)
     return folder
 
 

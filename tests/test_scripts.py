@@ -20,11 +20,11 @@ def imported(file: Path) -> set[str]:
 
 
 def run() -> set[str]:
-    """Scripts whose main function a test runs, as the first argument of `run_script`."""
+    """Scripts whose main function a test runs, as the first argument of `run_script` or `run_script_apart`."""
     found = set()
     for file in TESTS.glob("test_*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "run_script":
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.startswith("run_script"):
                 found |= {node.args[0].id} if isinstance(node.args[0], ast.Name) else set()
     return found
 

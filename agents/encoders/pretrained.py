@@ -14,6 +14,7 @@ from gymnasium import spaces
 from pydantic import Field, InstanceOf, model_validator
 from torch import nn
 from torch.nn import functional
+from torch.nn.parameter import is_lazy
 
 from lcd.agents.encoders.convolutional import Encoder
 from lcd.agents.encoders.preparation import RESAMPLINGS, resampling_of, settings_of, size_of
@@ -103,11 +104,6 @@ class _Preprocessed(_Normalised):
             value.dtype != torch.float32 for value in self.module.state_dict().values() if value.is_floating_point()
         ):
             self.module.float()  # images come in single precision, or autocast takes care of them
-        for name, value in self.module.state_dict().items():
-            if not torch.isfinite(value).all():
-                raise ValueError(
-                    f"The weights {name} of the backbone {type(self.module).__name__} are not finite: load others."
-                )
 
     def train(self, mode: bool = True) -> _Preprocessed:
         """Stay in evaluation mode, also where weights are fine-tuned.
@@ -165,8 +161,10 @@ class ModuleEncoder(Encoder):
     ) -> None:
         super().__init__(observation_space, features_dim)
         if isinstance(backbone, str):
-            backbone = load_backbone(backbone, pretrained=pretrained, pools=pools)
-        preprocessed = _Preprocessed(backbone if isinstance(backbone, Backbone) else Backbone(backbone))
+            preprocessed = _Preprocessed(load_backbone(backbone, pretrained=pretrained, pools=pools))
+        else:
+            preprocessed = _Preprocessed(backbone if isinstance(backbone, Backbone) else Backbone(backbone))
+            _check_finite(preprocessed.module)
         self.network = self.with_features(preprocessed.eval())
 
     @property
@@ -174,6 +172,19 @@ class ModuleEncoder(Encoder):
         """Whether the features of a model of the Hugging Face hub are its pooled output; None for other modules."""
         module = self.backbone.module
         return module.pools if isinstance(module, _HiddenStates) else None
+
+
+def _check_finite(module: nn.Module) -> None:
+    """Check the weights of somebody's module, but for those that its first batch initialises.
+
+    Raises
+    ------
+    ValueError
+        If one is not finite.
+    """
+    for name, value in module.state_dict().items():
+        if not is_lazy(value) and not torch.isfinite(value).all():
+            raise ValueError(f"The weights {name} of the backbone {type(module).__name__} are not finite: load others.")
 
 
 def load_backbone(name: str, *, pretrained: bool = True, pools: bool | None = None) -> Backbone:
