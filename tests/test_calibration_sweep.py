@@ -205,6 +205,7 @@ def starting_scores(sweep, store):
     return np.concatenate(starts)
 
 
+@pytest.mark.costly("analyses/*.py")
 def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path, monkeypatch):
     """At an eighth of the usual number of games."""
     few = replace(PRESET.hyperparameters, num_envs=8, minibatches=2)

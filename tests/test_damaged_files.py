@@ -7,6 +7,7 @@ import pytest
 from running import run_script
 
 
+@pytest.mark.costly("lcd/cli/*.py", "scripts/fuzzing/*.py")
 @pytest.mark.parametrize("seed", [11])
 def test_damaged_files_are_refused_in_a_sentence_or_still_valid(seed, monkeypatch, capsys):
     rows, tables = damaged_files.rows, []

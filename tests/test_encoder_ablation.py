@@ -252,6 +252,7 @@ def test_an_encoder_is_pretrained_again_for_another_appearance(tmp_path, monkeyp
     assert len(pretrained) == len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.costly("analyses/*.py")
 @pytest.mark.usefixtures("trained_copy")
 def test_a_diagnosis_compares_other_encoders(tmp_path, tiny_preset, monkeypatch):
     def once(options, settings, *, report):

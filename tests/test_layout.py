@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from imports import imported, modules
 
 import lcd
@@ -83,6 +84,7 @@ def test_measurement_is_pure() -> None:
     assert libraries - set(sys.stdlib_module_names) <= {"lcd", "numpy", "pandas", "pydantic", "scipy"}
 
 
+@pytest.mark.costly("lcd/**/*.py", "agents/**/*.py", "envs/**/*.py", "analyses/*.py")
 def test_a_users_own_folders_do_not_break_it(trained, trained_copy, tmp_path: Path) -> None:
     """Nearly every project of reinforcement learning has a folder of one of these names."""
     for name in ("envs", "agents", "analyses", "scripts", "tests"):

@@ -42,6 +42,7 @@ def test_differences_between_games_are_no_predictive_validity() -> None:
     assert abs(mean) < 0.4  # over all rows together it is 0.97
 
 
+@pytest.mark.costly()
 def test_limits_and_p_hold_for_all_measures_at_once() -> None:
     names = [f"measure{number}" for number in range(5)]
     missed = found = 0

@@ -99,6 +99,7 @@ def test_slow_features_recover_a_known_slow_source():
     assert found.var() == pytest.approx(1, abs=0.15)
 
 
+@pytest.mark.costly()
 @pytest.mark.parametrize(
     ("name", "world", "batch_size", "least", "most"),
     [

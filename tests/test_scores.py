@@ -88,6 +88,7 @@ def test_scores_do_not_depend_on_the_order_of_rows(table):
     pd.testing.assert_frame_equal(scores_of(table), scores_of(table.sample(frac=1, random_state=1)))
 
 
+@pytest.mark.costly()
 @pytest.mark.parametrize("level_sd", [0.0, 0.3])
 def test_area_error_is_the_spread_of_the_area_over_new_episodes_and_levels(level_sd):
     areas, errors = [], []

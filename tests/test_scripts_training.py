@@ -101,6 +101,7 @@ def test_two_libraries_learn_the_same_number_of_steps(tmp_path, monkeypatch):
     assert run_script(compare_learning, *asked) == 0
 
 
+@pytest.mark.costly()
 def test_encoders_are_studied_game_by_game(tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_study, "PRESET", STUDY)
     monkeypatch.setattr(encoder_study, "ProcessPoolExecutor", lambda workers, _: ThreadPoolExecutor(workers))
@@ -166,6 +167,7 @@ class Killed:
         self.returncode = -sent
 
 
+@pytest.mark.costly()
 @pytest.mark.parametrize("differs", [False, True])
 def test_an_interrupted_run_is_compared_with_an_undisturbed_one(monkeypatch, capsys, differs):
     deaths = [None, None]

@@ -48,6 +48,7 @@ def test_draws_scatter_as_the_errors_of_both_demands_do():
     assert cells.covariances()[0][0, 1] > 0  # both share cell d
 
 
+@pytest.mark.costly()
 def test_the_classes_are_the_groups_that_there_are(taxonomy):
     truth = [number for number, count in enumerate(GROUPS.values()) for _ in range(count)]
     classes = taxonomy.classes
@@ -59,6 +60,7 @@ def test_the_classes_are_the_groups_that_there_are(taxonomy):
     assert np.array_equal(again.membership, classes.membership)
 
 
+@pytest.mark.costly()
 def test_one_cloud_of_games_is_one_class():
     clouds = (survey({(0.2, 0.2): 12}, spread=0.06, seed=seed) for seed in range(10))
     cells = (Cells.of(SurveyTables.of(cloud).scores) for cloud in clouds)
@@ -66,6 +68,7 @@ def test_one_cloud_of_games_is_one_class():
     assert found.count(1) >= 8, found
 
 
+@pytest.mark.costly()
 def test_groups_that_seeds_do_not_tell_apart_are_no_classes():
     groups = {(0.15, 0.2): 6, (0.2, 0.15): 6}
     clear, blurred = (
@@ -81,6 +84,7 @@ def test_classes_of_the_same_kind_are_told_apart_by_degree():
     assert Taxonomy(tables).classes.names == ("hard to decide, mildly", "hard to decide, strongly")
 
 
+@pytest.mark.costly()
 def test_games_whose_learners_stay_far_from_the_end_are_not_said_to_need_no_help():
     kinds = {top: {(0.0, 0.0): 6, (0.3, 0.3): 6} for top in (0.9, 0.4)}
     names = [
@@ -172,6 +176,7 @@ def test_as_many_seeds_as_there_are_decide_what_is_decided(error):
     assert found["half_width"] == pytest.approx(np.median(halves))
 
 
+@pytest.mark.costly()
 def test_the_whole_budget_agrees_with_itself(taxonomy):
     steps = taxonomy.steps
     assert steps["steps"].is_monotonic_increasing
@@ -237,6 +242,7 @@ def test_too_few_games_are_one_clear_sentence(tmp_path):
     assert "nowhere holds no diagnoses" in missing.stderr
 
 
+@pytest.mark.costly("analyses/*.py")
 def test_the_command_writes_tables_and_figures_and_places_a_game(tmp_path):
     taxonomy = Taxonomy(SurveyTables.of(survey({(0.02, 0.01): 3, (0.1, 0.42): 4})))
     taxonomy.tables.write(tmp_path / "survey")
@@ -315,6 +321,7 @@ def test_the_noise_of_positions_is_not_added_to_what_they_scatter_by():
     assert wide.score_samples(places) == pytest.approx(density)
 
 
+@pytest.mark.costly()
 def test_a_single_cloud_is_split_by_chance_as_often_as_the_test_says():
     """With noise as large as the spread the mean chance was 0.70; of 9 sets drawn for the test it should be 0.55."""
     chances = []

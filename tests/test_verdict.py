@@ -170,6 +170,7 @@ def take_off(rng, size):
     return ((rng.random(size) < 0.3) - 0.3) / np.sqrt(0.21)
 
 
+@pytest.mark.costly()
 @pytest.mark.parametrize(
     ("draw", "spread"),
     [
