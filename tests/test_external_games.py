@@ -20,7 +20,7 @@ from lcd.analyses.report import _pictures
 from lcd.envs import family_of, make_vec_env
 from lcd.envs.external.game import ExternalGame, GameFault, actions_of
 from lcd.envs.external.images import image_reader, label_map
-from lcd.envs.external.making import UnknownGame, named
+from lcd.envs.external.making import UnknownGame, make_game, named
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
@@ -358,3 +358,22 @@ def test_encoders_are_pretrained_on_frames_of_any_game(game, channels, labelled)
     if not labelled:
         with pytest.raises(ValueError, match="needs label maps"):
             pretrain_on_frames(frames, frames, classes, replace(settings, objective="segmentation"))
+
+
+def test_an_atari_games_levels_begin_alike_in_any_order_and_load_its_rom_once(monkeypatch):
+    options = game_options("ALE/Breakout-v5")
+    games = [make_game(options) for _ in range(2)]
+    loaded = []
+    for game in games:
+        ale = game.unwrapped
+        seed = ale.seed_game
+        monkeypatch.setattr(ale, "seed_game", lambda number, seed=seed: loaded.append(number) or seed(number))
+    firsts = [
+        {level: game.reset(seed=level)[0] for level in order}
+        for game, order in zip(games, ([3, 1, 2], [2, 3, 1]), strict=True)
+    ]
+    assert loaded == [3, 2]
+    for level in (1, 2, 3):
+        assert (firsts[0][level] == firsts[1][level]).all()
+    assert family_of(options).levels_differ(options)
+    assert family_of(options).version(options).endswith(", levels by no-ops")

@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium
 
+from lcd.envs.external.atari import ATARI_LEVELS, with_atari_wrappers
 from lcd.envs.external.options import ExternalOptions
 from lcd.io.limits import short
 from lcd.io.modules import import_named
@@ -88,7 +89,7 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
     """
     make = _maker(options.game)
     settings: dict[str, Any] = json.loads(options.env_kwargs)
-    as_atari = options.wrappers == ATARI or (options.wrappers is None and options.game.startswith("ALE/"))
+    as_atari = _is_atari(options)
     if as_atari:
         settings = {"frameskip": 1} | settings  # the wrapper skips
     try:
@@ -104,7 +105,7 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
     if not isinstance(env, gymnasium.Env):
         raise UnknownGame(f"{options.game} makes a {type(env).__name__}, and not a gymnasium.Env: name another.")
     if as_atari:
-        env = _with_atari_wrappers(env)
+        env = _as_atari(env)
     if options.max_episode_steps is not None:
         env = gymnasium.wrappers.TimeLimit(env, options.max_episode_steps)
     return env
@@ -117,33 +118,30 @@ def version_of(options: ExternalOptions) -> str | None:
     module = type(env.unwrapped).__module__.partition(".")[0]
     env.close()
     names = packages_distributions().get(module, [])
-    return f"{names[0]} {version(names[0])}" if names else None
+    if not names:
+        return None
+    return f"{names[0]} {version(names[0])}" + ATARI_LEVELS * _is_atari(options)
 
 
-def _with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:
-    """Grey frames of 84 × 84 pixels, four at a time, each action for four frames (Machado et al., 2018).
+def _is_atari(options: ExternalOptions) -> bool:
+    """Whether a game gets Atari's usual wrappers."""
+    return options.wrappers == ATARI or (options.wrappers is None and options.game.startswith("ALE/"))
 
-    Up to 30 steps of doing nothing at the start make the levels.
+
+def _as_atari(env: gymnasium.Env) -> gymnasium.Env:
+    """The game in Atari's usual wrappers.
 
     Raises
     ------
     UnknownGame
-        If a package for it is missing.
+        If a package for them is missing.
     """
-    begins_with = env.unwrapped.get_action_meanings()[:1]  # type: ignore[attr-defined]
     try:
-        env = gymnasium.wrappers.AtariPreprocessing(
-            env,
-            noop_max=30 if begins_with == ["NOOP"] else 0,  # a few board games have no action that does nothing
-            frame_skip=4,
-            screen_size=84,
-            grayscale_obs=True,
-        )
+        return with_atari_wrappers(env)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UnknownGame(
             "Atari's frames are resized by OpenCV: pip install 'learning-challenge-diagnosticator[atari]'."
         ) from error
-    return gymnasium.wrappers.FrameStackObservation(env, 4)
 
 
 def resolved(name: str) -> Callable[..., Any]:

@@ -1,0 +1,54 @@
+"""Atari's usual wrappers, and levels that begin at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+from gymnasium.utils.seeding import np_random
+
+MOST_NOOPS = 30
+
+ATARI_LEVELS = ", levels by no-ops"
+"""Belongs to the version of a game with these wrappers: what its levels are."""
+
+
+def with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:
+    """Grey frames of 84 × 84 pixels, four at a time, each action for four frames (Machado et al., 2018).
+
+    Up to 30 steps of doing nothing at the start make the levels.
+
+    Raises
+    ------
+    gymnasium.error.DependencyNotInstalled
+        If OpenCV is missing, which resizes frames.
+    """
+    begins_with = env.unwrapped.get_action_meanings()[:1]  # type: ignore[attr-defined]
+    env = gymnasium.wrappers.AtariPreprocessing(
+        SeededOnce(env),
+        noop_max=MOST_NOOPS if begins_with == ["NOOP"] else 0,  # a few board games have no action that does nothing
+        frame_skip=4,
+        screen_size=84,
+        grayscale_obs=True,
+    )
+    return gymnasium.wrappers.FrameStackObservation(env, 4)
+
+
+class SeededOnce(gymnasium.Wrapper):
+    """Seeds the emulator by the first seed only; later ones decide the steps of doing nothing.
+
+    Seeding the emulator loads the ROM again, 90 ms instead of 5, as long as a hundred steps. It decides nothing but
+    which actions are sticky: their draws go on from episode to episode.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self._seeded = False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        if seed is not None and self._seeded:
+            self.unwrapped.np_random = np_random(seed)[0]
+            seed = None
+        self._seeded |= seed is not None
+        return self.env.reset(seed=seed, options=options)
