@@ -60,6 +60,11 @@ class GameVecEnv(VecEnv):
     def _lay_out(self, seed: int) -> Batch:
         """Create the batch of games."""
 
+    def _begin_anew(self) -> None:
+        """Begin from the seed, whatever was before."""
+        self.close()
+        self._batch = self._lay_out(self._seed)
+
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Set the seed that the next `reset` starts from."""
         self._next_seed = int(np.random.default_rng().integers(2**31 - 1)) if seed is None else seed
@@ -68,12 +73,13 @@ class GameVecEnv(VecEnv):
     def reset(self) -> VecEnvObs:
         """Begin new episodes: from the seed if one was set since the last reset, else on the next levels."""
         if self._next_seed is not None:
-            self.close()
             self._seed, self._next_seed = self._next_seed, None
-        if self._batch is None:
+            self._begin_anew()
+        elif self._batch is None:
             self._batch = self._lay_out(self._seed)
         else:
             self._batch.restart()
+        assert self._batch is not None
         seeds = self._batch.level_seeds.tolist()
         self.reset_infos = [{"level_seed": level_seed} for level_seed in seeds]
         return self._batch.observe()

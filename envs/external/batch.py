@@ -32,10 +32,15 @@ class ExternalBatch:
 
     def __init__(self, options: ExternalOptions, num_envs: int, view: str = "pixels", seed: int = 0) -> None:
         self.options, self.view, self.num_envs = options, view, checked_num_envs(num_envs)
-        self._generator = np.random.default_rng(seed)
         self._games = [ExternalGame(options, view) for _ in range(num_envs)]
         self._levels = np.zeros(num_envs, np.int64)
-        self._now: list[dict[str, np.ndarray]] = [self._begun(index) for index in range(num_envs)]
+        self._now: list[dict[str, np.ndarray]] = []
+        self.begin(seed)
+
+    def begin(self, seed: int) -> None:
+        """Begin from a seed, with the same games."""
+        self._generator = np.random.default_rng(seed)
+        self.restart()
 
     def _begun(self, index: int) -> dict[str, np.ndarray]:
         first, number = self.options.start_level, self.options.num_levels or LEVEL_SEEDS
@@ -131,3 +136,10 @@ class ExternalVecEnv(GameVecEnv):
 
     def _lay_out(self, seed: int) -> ExternalBatch:
         return ExternalBatch(self.options, self.num_envs, self.view, seed)
+
+    def _begin_anew(self) -> None:
+        """Begin from the seed with the games that there are: making them may take seconds."""
+        if isinstance(self._batch, ExternalBatch):
+            self._batch.begin(self._seed)
+        else:
+            super()._begin_anew()
