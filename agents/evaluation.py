@@ -93,9 +93,9 @@ def evaluate(
         If no episode is asked for, the inverse temperature is not above 0, the environment's spaces are not those of
         the policy, an episode does not end, or a reward or an action probability is not finite.
     """
-    whole_number("episodes_per_env", episodes_per_env, 1, MOST_EPISODES)
-    whole_number("max_episode_steps", max_episode_steps, 1)
-    whole_number("seed", seed, 0, LARGEST_SEED)
+    episodes_per_env = whole_number("episodes_per_env", episodes_per_env, 1, MOST_EPISODES)
+    max_episode_steps = whole_number("max_episode_steps", max_episode_steps, 1)
+    seed = whole_number("seed", seed, 0, LARGEST_SEED)
     if real_number("inverse_temperature", inverse_temperature) <= 0:
         raise ValueError(f"inverse_temperature must be a number above 0, not {inverse_temperature}.")
     if not isinstance(env, VecEnv):

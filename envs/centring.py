@@ -1,7 +1,7 @@
 """The view "centred": the label map, moved so that the player is in the middle.
 
 A learner on it need not find out where things are relative to the player. What leaves the map on one side enters it on
-the other, so that nothing is lost, and a line of a label of its own marks where the map's edge has come to lie.
+the other, so that nothing is lost. Where the map's edge has come to lie, a line marks it in all pixels that are empty.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from lcd.io.limits import MOST_LABELS
 EDGE = MOST_LABELS - 1
 """Label of the line that marks the map's edge: the one that Procgen gives to what has no label of its own."""
 
+EMPTY = 0
+"""Label of the pixels that the line may take."""
+
 
 def centred(labels: NDArray[Any], players: Collection[int]) -> NDArray[np.uint8]:
     """Move label maps so that the player is in the middle.
@@ -34,14 +37,15 @@ def centred(labels: NDArray[Any], players: Collection[int]) -> NDArray[np.uint8]
     Returns
     -------
     numpy.ndarray, shape (batch, height, width), uint8
-        The maps, shifted cyclically by whole pixels, with the first row and the first column of the map that was given
-        replaced by `EDGE`. A map without a player is not shifted.
+        The maps, shifted cyclically by whole pixels, with `EDGE` in the empty pixels of what were the first row and the
+        first column. A map without a player is not shifted.
     """
     count, height, width = labels.shape
     here = np.isin(labels, sorted(players))
     pixels = here.sum(axis=(1, 2))
     marked = labels.astype(np.uint8, copy=True)
-    marked[:, 0, :] = marked[:, :, 0] = EDGE
+    for line in (marked[:, 0, :], marked[:, :, 0]):
+        line[line == EMPTY] = EDGE
     there = np.maximum(pixels, 1)
     row = np.where(pixels, (here.sum(axis=2) @ np.arange(height)) // there, height // 2)
     column = np.where(pixels, (here.sum(axis=1) @ np.arange(width)) // there, width // 2)

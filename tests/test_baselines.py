@@ -9,6 +9,7 @@ import torch
 from commands import lcd as lcd_command
 from in_process import InProcess
 from tiny import GAME, TINY
+from torch import nn
 from toy_games import COLOURS, ColourGame
 
 import lcd
@@ -33,6 +34,17 @@ def mixed(certainty):
     return np.full((COLOURS, COLOURS), (1 - certainty) / COLOURS) + certainty * np.eye(COLOURS)
 
 
+class Dropping(nn.Module):
+    """A teacher that is another one in training mode."""
+
+    def __init__(self, certain, unsure):
+        super().__init__()
+        self.tables = certain.table, unsure.table
+
+    def log_probabilities(self, observations):
+        return self.tables[self.training][observations[:, 5, 5].long() - 1]
+
+
 @pytest.fixture
 def colours(monkeypatch):
     """A run whose game is of colours, in label maps."""
@@ -49,6 +61,11 @@ def test_the_teacher_itself_recovers_all_and_a_constant_nothing(colours):
     assert imitability(Tells(mixed(0.0)), teacher, colours) == pytest.approx(0, abs=0.01)
     assert imitability(Tells(np.roll(mixed(0.8), 1, axis=1)), teacher, colours) < -0.5
     assert np.isnan(imitability(teacher, Tells(mixed(0.0)), colours))
+
+
+def test_a_teacher_is_asked_in_evaluation_mode(colours):
+    certain = Tells(mixed(0.8))
+    assert imitability(certain, Dropping(certain, Tells(mixed(0.1))), colours) == pytest.approx(1, abs=1e-6)
 
 
 def test_what_a_student_recovers_is_the_share_of_the_divergence(colours):

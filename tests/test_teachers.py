@@ -141,6 +141,14 @@ def _other_moments(state):
     moments["exp_avg"] = torch.full_like(moments["exp_avg"], float("inf"))
 
 
+@pytest.mark.usefixtures("_short_segments")
+def test_a_checkpoint_of_another_encoder_is_not_called_damaged(tmp_path):
+    options = ProcgenOptions("bigfish", num_levels=50)
+    (tmp_path / "segment-0.pt").write_bytes(_first_segment())
+    with pytest.raises(ValueError, match=r"segment-0\.pt was not made with the encoder impoola:8 .*: name its own"):
+        train_policy(options, TrainingRun(64, SMALL, "impoola:8"), tmp_path)
+
+
 @cache
 def _first_segment():
     with TemporaryDirectory() as folder:
@@ -153,7 +161,6 @@ def _first_segment():
     "damage",
     [
         *(_without(name) for name in ("number", "cooled", "table", "policy", "optimizer", "returns")),
-        lambda state: state.update(policy={"a": torch.zeros(3)}),
         lambda state: state.update(policy=7),
         lambda state: state.update(number="x"),
         lambda state: state.update(cooled=torch.zeros(2)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -74,7 +75,7 @@ def settings_of(processor: Any) -> dict[str, Any]:
     if others := sorted(name for name in vars(processor) if name.startswith("do_") and _is_other(processor, name)):
         raise ValueError(f"its image processor has the step {others[0]}, which is not known here")
     factor = getattr(processor, "rescale_factor", None)
-    if factor is not None and not isinstance(factor, int | float):
+    if factor is not None and not isinstance(factor, Real):
         raise ValueError(f"its image processor has {short(factor)} as rescale_factor, where a number belongs")
     scale = 255 * (getattr(processor, "rescale_factor", None) or 1 / 255) if _does(processor, "rescale") else 255.0
     shift = 1.0 if _does(processor, "rescale") and getattr(processor, "rescale_offset", None) else 0.0
@@ -100,17 +101,21 @@ def _of_colours(value: Any) -> tuple[float, ...] | None:
     """Three channel values, from one number or from three."""
     if value is None:
         return None
-    numbers = (value,) * 3 if isinstance(value, int | float) else tuple(value)
+    numbers = (value,) * 3 if isinstance(value, Real) else tuple(value)
     numbers = numbers * 3 if len(numbers) == 1 else numbers
-    if len(numbers) != 3 or not all(isinstance(each, int | float) for each in numbers):
+    if len(numbers) != 3 or not all(isinstance(each, Real) for each in numbers):
         raise ValueError(f"its image processor has {short(value)} for its colours, where three numbers belong")
     return tuple(map(float, numbers))
 
 
 _STEPS = frozenset(
-    f"do_{name}" for name in ("resize", "center_crop", "rescale", "normalize", "flip_channel_order", "convert_rgb")
+    f"do_{name}"
+    for name in (
+        *("resize", "center_crop", "rescale", "normalize", "flip_channel_order"),
+        *("convert_rgb", "pad", "reduce_labels", "convert_annotations"),
+    )
 )
-"""Steps of a processor that are taken over, or do nothing to a whole RGB frame."""
+"""Steps of a processor that are taken over, or do nothing to RGB frames of one size; labels are none of theirs."""
 
 
 def _is_other(processor: Any, name: str) -> bool:

@@ -69,8 +69,8 @@ def command(
         bool,
         typer.Option(
             "--ladder",
-            help="Finer cells: what of perception is telling where things are, and what of learning is credit "
-            "assignment.",
+            help="Finer cells: what of learning from reward is credit assignment, and what telling where things are "
+            "would bring beyond label maps.",
         ),
     ] = False,
     baselines: Annotated[
@@ -106,6 +106,7 @@ def command(
     )
     from lcd.experiments.execution import chosen_workers
     from lcd.studies.diagnosing import prepare_diagnosis
+    from lcd.studies.ladder import STEPS
 
     prepared = prepare_diagnosis(
         game,
@@ -170,6 +171,8 @@ def command(
     climbed = prepared.climb(PlanDisplay)
     if climbed is not None:
         console.print(ladder_rows(climbed))
+        for missing in STEPS.keys() - set(climbed["step"]):
+            console.print(f"  The step {missing!r} is left out: no label of {prepared.game_plan.game} is its player's.")
     lowest = prepared.measure_baselines(PlanDisplay)
     if lowest is not None:
         console.print(baseline_rows(lowest))

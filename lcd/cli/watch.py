@@ -49,14 +49,16 @@ def command(
             f"--mode {mode} is for a reference teacher, and {run} plays in the mode of its training: leave it out."
         )
     if run is None:
+        view = None
         policy, options, levels = _of_teacher(str(game or teacher), mode or "easy")
     else:
-        policy, options, levels = _of_run(run, game, ask_hubs)
+        policy, options, levels, view = _of_run(run, game, ask_hubs)
     film = check_output(out or Path(f"{options.label}.gif"), ".gif")
     check_registered("replay")
     replay = record(
         policy,
         options if training else options.unseen_levels(levels),
+        view=view,
         episodes=episodes,
         max_steps=max_steps,
         seed=seed,
@@ -80,8 +82,8 @@ def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, GameOptions, int]:
     return load_policy(path)[0], levels, TRAINING_LEVELS
 
 
-def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy, GameOptions, int]:
-    """A run's final policy, its training levels and their number.
+def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy, GameOptions, int, str | None]:
+    """A run's final policy, its training levels, their number, and the view that it acts on.
 
     Raises
     ------
@@ -92,7 +94,9 @@ def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy,
     from lcd.agents.encoders.pretrained import needs_hub
     from lcd.envs import find_game
     from lcd.envs.family import runs_others_code
+    from lcd.envs.views import get_view
     from lcd.experiments.encoded_view import EncodedOptions, locate
+    from lcd.experiments.learners import get_learner
     from lcd.experiments.settings import RunSettings
     from lcd.pretraining.frames import view_of
 
@@ -115,10 +119,14 @@ def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy,
             f"{run} plays {made.game}, perhaps of another package, whose code would be run: if you trust it, name the "
             "game as well."
         )
-    view_of(policy, made.options)
+    if get_learner(made.learning).fits_values:
+        raise ValueError(f"{run} has learned what its teacher returns, and not to act: choose another run.")
+    if get_view(made.view).drawn_as == made.view:
+        view_of(policy, made.options)
     if game is not None and find_game(game)[1] != made.game:
         raise ValueError(f"{run} plays {made.game}, not {game}: choose another run.")
-    return policy, made.options, made.options.num_levels
+    derived = get_view(made.view).drawn_as != made.view
+    return policy, made.options, made.options.num_levels, made.view if derived else None
 
 
 def _weights_beside(store: Path, identities: Sequence[str]) -> dict[str, Path]:

@@ -171,7 +171,7 @@ def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
     return replace(evaluation, steps=(*evaluation.steps, *further))
 
 
-def _shown(*views: str) -> str:
+def shown_view(*views: str) -> str:
     """The view of which the game must show most: one that depends on how it is drawn, if any does."""
     return next((view for view in views if get_view(view).shows_appearance), views[0])
 
@@ -212,7 +212,7 @@ def cells_of(
                 continue  # the first part of the teacher's run
             yield replace(
                 base,
-                options=options.relevant_to(_shown(view, teacher_view if taught else view), learning),
+                options=options.relevant_to(shown_view(view, teacher_view if taught else view), learning),
                 view=view,
                 learning=learning,
                 seed=seed,

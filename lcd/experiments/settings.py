@@ -222,6 +222,7 @@ class RunSettings:
     def _check_view(self) -> None:
         """Check that the game has the view, and that the encoder reads it."""
         view, family = get_view(self.view), family_of(self.options)
+        view.of_game(self.options)  # refuses a game that cannot be shown so
         if view.drawn_as not in family.views:
             raise ValueError(f"{self.game} has no view {self.view!r}: choose one of {', '.join(family.views)}.")
         named = EncoderName.read(self.encoder)
@@ -245,11 +246,15 @@ class RunSettings:
     def _check_learner(self) -> None:
         """Check that a learner has a teacher exactly if it needs one."""
         if (self.teacher is None) == get_learner(self.learning).needs_teacher:
-            raise ValueError(f"Imitation needs a teacher, and nothing else has one: not {self.learning!r}.")
+            needed = "needs a teacher" if self.teacher is None else "has no teacher"
+            raise ValueError(f"The learner {self.learning!r} {needed}.")
         if self.teacher is None and self.teacher_view != SEMANTIC.name:
             raise ValueError(f"The view of a teacher belongs to imitation, not to {self.learning!r}.")
         if get_view(self.teacher_view).drawn_as not in family_of(self.options).views:
             raise ValueError(f"{self.game} has no view {self.teacher_view!r}, on which its teacher could act.")
+        get_view(self.teacher_view).of_game(self.options)
+        if get_learner(self.learning).is_shaped and self.teacher == EXPERT:
+            raise ValueError("Rewards are shaped by the value of a teacher, which is a run's, not that of its actions.")
         if get_learner(self.learning).is_shaped and self.view != self.teacher_view:
             raise ValueError(f"Rewards are shaped by a value of the learner's own view, {self.view!r}.")
         if self.harmonizer and self.teacher_view != SEMANTIC.name:
@@ -291,6 +296,7 @@ class RunSettings:
         data = {"training_version": TRAINING_VERSION} | self.as_dict()
         if self.encoder_checksum is not None:
             data["encoder"] = EncoderName.read(self.encoder).without_weights
+            data["eye"] = data.pop("encoder_checksum")  # its name when the first runs were made, whose identity is kept
         text = json.dumps(data, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -110,10 +110,14 @@ def measured_rates(
 
 
 def expected_seconds(runs: Iterable[RunSettings], rates: dict[Kind, float], workers: int) -> float:
-    """Estimated time of runs in a number of workers: at least that of each run after its teacher's."""
-    runs = list(runs)
-    seconds = [run.steps / rates[kind_of(run)] for run in runs]
-    made: dict[str, float] = {run.identity: own for run, own in zip(runs, seconds, strict=True)}
-    waits = [max((made.get(identity, 0.0) for identity in run.needs), default=0.0) for run in runs]
-    longest = max((own + wait for wait, own in zip(waits, seconds, strict=True)), default=0.0)
-    return max(longest, sum(seconds) / workers)
+    """Estimated time of runs in a number of workers: at least that of each run after those whose weights it uses."""
+    known = {run.identity: run for run in runs}
+    seconds = {identity: run.steps / rates[kind_of(run)] for identity, run in known.items()}
+
+    def ends(identity: str) -> float:
+        """When a run ends at the earliest."""
+        if identity not in known:
+            return 0.0
+        return seconds[identity] + max(map(ends, known[identity].needs), default=0.0)
+
+    return max(max(map(ends, known), default=0.0), sum(seconds.values()) / workers)

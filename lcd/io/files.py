@@ -88,7 +88,11 @@ def check_output(file: Path, *endings: str, inputs: Iterable[Path | str | None] 
         raise ValueError(f"{file} is a folder: name a file, such as {file / 'NAME'}.")
     if endings and file.suffix.lower() not in endings:
         raise ValueError(f"{file} must end in {' or '.join(endings)}: name it {file.with_suffix(endings[0])}.")
-    _check_writable(file.absolute().parent, f"name another file than {file}")
+    try:
+        target = file.resolve() if file.is_symlink() else file.absolute()
+    except (RuntimeError, OSError):
+        raise ValueError(f"{file} is a link in a circle: name another file.") from None
+    _check_writable(target.parent, f"name another file than {file}")
     return file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +21,7 @@ def import_named(module: str) -> ModuleType:
     ImportError
         If there is none, or its own imports fail.
     """
-    if not all(part.isidentifier() for part in module.split(".")):
+    if not all(re.fullmatch(r"[\w-]+", part) for part in module.split(".")):
         raise ImportError(f"{short(module)} is no name of a module, such as my_package.games")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:

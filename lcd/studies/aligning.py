@@ -59,6 +59,8 @@ def load_network(model: str, device: str, ask_hubs: bool = False) -> Network:
     file = Path(model)
     policy, card = load_policy(file / "policy.safetensors" if file.is_dir() else file, ask_hubs=ask_hubs)
     run = card.get("run")
+    if isinstance(run, Mapping) and run.get("learning") == "teacher-value":
+        raise ValueError(f"{model} has learned what its teacher returns, and not to act: give another run.")
     imitated = isinstance(run, Mapping) and run.get("learning") == "imitation"
     policy.to(device)
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))

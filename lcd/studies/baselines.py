@@ -15,15 +15,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from lcd.agents import TaughtVecEnv, Teacher, load_policy
 from lcd.agents.imitation import labels_of
 from lcd.agents.policy import EncoderPolicy
 from lcd.agents.rollout import channels_first
 from lcd.envs import make_vec_env
-from lcd.envs.views import BLIND, PIXELS, SEMANTIC
+from lcd.envs.views import BLIND, PIXELS
 from lcd.experiments.execution import weights_of
-from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.plan import GamePlan, Plan, shown_view
 from lcd.experiments.run import teacher_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -72,12 +73,11 @@ def baselines_of(plan: GamePlan) -> Baselines:
             f"{plan.game} is diagnosed with an expert's encoder, which has controls of its own: leave baselines out."
         )
     whole = next(run for run in plan.cells if (run.view, run.learning) == (PIXELS.name, "rl")).options
-    shown = BLIND.name
     blind = [
         replace(
             run,
-            view=shown,
-            options=whole.relevant_to(SEMANTIC.name if run.learning == "imitation" else shown, run.learning),
+            view=BLIND.name,
+            options=whole.relevant_to(shown_view(BLIND.name, run.teacher_view), run.learning),
         )
         for run in plan.cells
         if run.view == PIXELS.name
@@ -135,8 +135,8 @@ def imitability(student: EncoderPolicy, teacher: Teacher, run: RunSettings) -> f
     run
         The run of the student, for its game and views.
     """
-    if isinstance(teacher, EncoderPolicy):
-        teacher.set_training_mode(False)
+    if isinstance(teacher, nn.Module):
+        teacher.eval()  # labels must not depend on other states of the batch or on dropout
     student.set_training_mode(False)
     views = tuple(dict.fromkeys((run.view, run.teacher_view)))
     games = make_vec_env(run.unseen_options, GAMES_AT_ONCE, views if len(views) > 1 else views[0], run.seed)

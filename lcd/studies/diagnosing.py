@@ -263,7 +263,8 @@ def prepare_diagnosis(
     prepared = PreparedDiagnosis(game_plan, preset, others, finer, lowest, None, runs, device, workers, threads)
     if out is not None:
         prepared = prepared.writing_to(out)
-    runs.check(prepared.plan.runs)
+    further = (*(() if finer is None else finer.as_plan().runs), *(() if lowest is None else lowest.as_plan().runs))
+    runs.check((*prepared.plan.runs, *further))
     return prepared
 
 
@@ -332,7 +333,7 @@ def diagnose(
         Further encoders to compare, see `lcd.studies.encoder_ablation.resolve_encoders`; their table is in the
         attribute `encoders` of the diagnosis.
     ladder
-        Whether to train finer cells, which split both demands, see `lcd.studies.ladder`; their table is in the
+        Whether to train finer cells, which split L and go on beyond P, see `lcd.studies.ladder`; their table is in the
         attribute `ladder` of the diagnosis.
     baselines
         Whether to train learners on a constant frame, and supervised fits of the teacher, see `lcd.studies.baselines`;

@@ -1,15 +1,19 @@
-"""The ladder: which part of perception, and which part of learning from reward, a demand is made of.
+"""The ladder: what of learning from reward L is made of, and what of perception is left beyond P.
 
 Two chains of cells lead from the cells of a diagnosis to finer ones, each with one more help than the one before. The
 differences along a chain are its steps, and they add up.
 
 *Perception, with imitation*: frames, label maps, label maps around the player. The first step is the perceptual demand
-P: to tell what things are. The second is to tell where they are relative to the player.
+P: to tell what things are. The second is to tell where they are relative to the player, which no cell of a diagnosis
+solves, so that it is a part of the headroom.
 
 *Learning from reward, on label maps*: reward, reward shaped by the teacher's value, imitation. With shaping a reward
 tells at once what an action is worth (`lcd.agents.teacher_value`), so that the first step is credit assignment. The
 second is what remains: exploration, and learning from a number instead of from an action. Their sum is the
 policy-learning demand L.
+
+Where the camera follows the player, the player is in the middle already, and the step of perception beyond P can only
+be noise.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ import pandas as pd
 from lcd.envs.centring import CENTRED
 from lcd.envs.family import has_label_maps, has_view
 from lcd.envs.views import PIXELS, SEMANTIC
-from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.plan import GamePlan, Plan, shown_view
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.measurement.demands import CONTRASTS, Floats
@@ -106,10 +110,10 @@ def ladder_of(plan: GamePlan) -> Ladder:
     steps = -(-plan.budget // VALUE_SHARE // rollout) * rollout
     value_run = replace(
         first,
-        options=whole.options.relevant_to(SEMANTIC.name, "teacher-value"),
+        options=whole.options.relevant_to(shown_view(SEMANTIC.name, first.teacher_view), "teacher-value"),
         learning="teacher-value",
         steps=steps,
-        evaluation=replace(first.evaluation, steps=(0, steps)),
+        evaluation=replace(first.evaluation, steps=(0, steps), inverse_temperatures=(1.0,)),
     )
     shaped = [
         replace(

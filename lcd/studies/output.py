@@ -32,6 +32,15 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield f"{path} was {show[0]} and is {show[1]}"
 
 
+def _renamed(plan: Any) -> Any:
+    """A plan with the present name of what older versions called otherwise."""
+    for game in plan.get("games", ()) if isinstance(plan, dict) else ():
+        for run in game.get("runs", ()) if isinstance(game, dict) else ():
+            if isinstance(run, dict) and "eye" in run:
+                run["encoder_checksum"] = run.pop("eye")
+    return plan
+
+
 class Planned(Protocol):
     """A plan that can be written as plain data."""
 
@@ -65,7 +74,7 @@ class OutputFolder:
         if not self.path.exists() or all(is_partial(file) for file in self.path.iterdir()):
             return
         try:
-            old = read_json(self.path / "plan.json")
+            old = _renamed(read_json(self.path / "plan.json"))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"The folder {self.path} holds files that the LCD did not write: choose another with --out."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,8 +15,9 @@ from torch import nn
 from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.making import named
 from lcd.envs.family import game_options, has_view, policy_spaces
-from lcd.envs.views import PIXELS, SEMANTIC
+from lcd.envs.views import PIXELS, SEMANTIC, VIEWS
 from lcd.experiments.given_teacher import GivenTeacher, source_of
+from lcd.experiments.learners import LEARNERS
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import IMPORTED, check_made_for
@@ -184,7 +186,18 @@ def checked_teacher(teacher: GivenTeacher, options: GameOptions) -> GivenTeacher
     from lcd.teachers.library import card_of
 
     policy, card = teacher.load(options)
-    view = _view_of(policy, teacher, options)
+    made = card.get("run")
+    learned = made if isinstance(made, Mapping) else {}
+    if learned.get("learning") in {name for name, each in LEARNERS.items() if each.fits_values}:
+        raise ValueError(
+            f"The teacher {teacher.name} has learned what another returns, and not to act: choose another."
+        )
+    acted_on = VIEWS.get(str(learned.get("view")))
+    if acted_on is None or acted_on.drawn_as == acted_on.name:
+        view = _view_of(policy, teacher, options)
+    else:
+        acted_on.of_game(options)
+        view = acted_on.name
     known = None if teacher.path is None else card_of(teacher.path, teacher.checksum)
     cards = [card] if known is None else [card, {"game": known.game, "distribution_mode": known.distribution_mode}]
     for each in cards:

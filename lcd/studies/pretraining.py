@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,8 +120,16 @@ def default_file(options: GameOptions, settings: Pretraining, agent: Path | None
         f"{settings.epochs}epochs": settings.epochs != default.epochs,
         f"{settings.num_levels}levels": settings.num_levels != default.num_levels,
         f"seed{settings.seed}": settings.seed != default.seed,
+        _settings_of(options): _settings_of(options) != _settings_of(game_options(options.game)),
     }
     changed = [part for part, is_changed in parts.items() if is_changed]
     if agent is not None:
         changed.append(f"agent{checksum(agent)[:12]}")
     return Path("encoders") / f"{'-'.join([file_name(options.game), settings.objective, *changed])}.safetensors"
+
+
+def _settings_of(options: GameOptions) -> str:
+    """A short name for what is set of a game beside its mode and its levels."""
+    known = ("distribution_mode", "num_levels", "start_level")
+    record = {name: value for name, value in options.as_record().items() if name not in known}
+    return f"settings{checksum(json.dumps(record, sort_keys=True).encode())[:8]}"

@@ -58,7 +58,13 @@ class Replay:
 
 @torch.no_grad()
 def record(
-    policy: EncoderPolicy, options: GameOptions, *, episodes: int = 1, max_steps: int = 1000, seed: int = 0
+    policy: EncoderPolicy,
+    options: GameOptions,
+    *,
+    view: str | None = None,
+    episodes: int = 1,
+    max_steps: int = 1000,
+    seed: int = 0,
 ) -> Replay:
     """Record episodes that a policy plays.
 
@@ -68,6 +74,8 @@ def record(
         A policy on frames or label maps.
     options
         The game and its levels.
+    view
+        Name of the view that the policy acts on; by default the one whose observations have its shape.
     episodes
         Episodes to play.
     max_steps
@@ -80,8 +88,10 @@ def record(
     ValueError
         If the policy cannot play the game.
     """
-    view = view_of(policy, options)
-    env = make_vec_env(options, 1, "both" if has_view(options, "semantic") else "pixels", seed)
+    view = view_of(policy, options) if view is None else view
+    drawn = ["pixels", *["semantic"] * has_view(options, "semantic")]
+    shown_views = dict.fromkeys([*drawn, view])
+    env = make_vec_env(options, 1, tuple(shown_views) if len(shown_views) > 1 else "pixels", seed)
     generator = torch.Generator().manual_seed(seed)
     steps: list[tuple[np.ndarray, np.ndarray, int, float, float, bool]] = []
     left = episodes

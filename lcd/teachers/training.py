@@ -215,12 +215,34 @@ def _read_segment(file: Path, game: str, encoder: str) -> dict[str, Any]:
         state: Any = read_pickled(file)
         _check_segment(state)
         policy = untrained_policy(game, encoder)
-        policy.load_state_dict(state["policy"])
+        _load_weights(policy, state["policy"], file, encoder)
         policy.optimizer.load_state_dict(state["optimizer"])
         _check_optimizer(policy.optimizer)
+    except _OtherNetwork:
+        raise
     except (UnreadableFileError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError) as error:
         raise ValueError(f"{file} is damaged ({in_short(error)}): {remedy}.") from error
     return state
+
+
+class _OtherNetwork(ValueError):
+    """A checkpoint is of another network."""
+
+
+def _load_weights(policy: EncoderPolicy, weights: dict[str, torch.Tensor], file: Path, encoder: str) -> None:
+    """Load the weights of a checkpoint.
+
+    Raises
+    ------
+    _OtherNetwork
+        If they are of another network.
+    """
+    try:
+        policy.load_state_dict(weights)
+    except RuntimeError as error:
+        raise _OtherNetwork(
+            f"{file} was not made with the encoder {encoder} ({in_short(error)}): name its own, or another folder."
+        ) from error
 
 
 _ROW = {"steps", "mean_return", "entropy", "steps_per_second", "core_hours"}

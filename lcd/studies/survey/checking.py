@@ -21,8 +21,8 @@ LARGEST_NUMBER = 1e15
 LONGEST_TEXT = 10_000
 """Limit of the characters of a text; the longest are what would decide a verdict."""
 
-_NAME = re.compile(r"[\w.:/@+()-]+( [\w.:/@+()-]+)*")
-"""Of a game: an id of Gymnasium, or module:name."""
+_NAME = re.compile(r"[^$\\]{1,200}")
+"""Of a game: anything but what figures would take for a formula."""
 
 MOST_GAMES = 500
 """Limit of the games of a survey, as the time of a taxonomy grows with the square of their number."""
