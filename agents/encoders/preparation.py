@@ -77,7 +77,7 @@ def settings_of(processor: Any) -> dict[str, Any]:
     factor = getattr(processor, "rescale_factor", None)
     if factor is not None and not isinstance(factor, Real):
         raise ValueError(f"its image processor has {short(factor)} as rescale_factor, where a number belongs")
-    scale = 255 * (getattr(processor, "rescale_factor", None) or 1 / 255) if _does(processor, "rescale") else 255.0
+    scale = 255 * float(factor or 1 / 255) if _does(processor, "rescale") else 255.0
     shift = 1.0 if _does(processor, "rescale") and getattr(processor, "rescale_offset", None) else 0.0
     mean, std = (0.0,) * 3, (1.0,) * 3
     given = [_of_colours(getattr(processor, name, None)) for name in ("image_mean", "image_std")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,13 @@ LEARNERS: dict[str, Learner] = {
 }
 """Learners by name: reinforcement learning by PPO, imitation of a teacher by online DAgger, and for the ladder
 (`lcd.studies.ladder`) the value of a teacher, and PPO on rewards that this value shapes."""
+
+
+def has_fitted_values(card: Mapping[str, Any]) -> bool:
+    """Whether the run on a policy's card has learned values and not to act; False for a card without a run."""
+    run = card.get("run")
+    learner = LEARNERS.get(str(run.get("learning"))) if isinstance(run, Mapping) else None
+    return learner is not None and learner.fits_values
 
 
 def get_learner(name: str) -> Learner:

@@ -21,6 +21,7 @@ from lcd.alignment.references import ReferenceMaps, read_folders
 from lcd.envs import GameOptions
 from lcd.envs.family import frame_shape, game_options, runs_others_code
 from lcd.experiments.execution import resolve_device
+from lcd.experiments.learners import has_fitted_values
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
 from lcd.io.limits import LARGEST_SEED, MOST_IMAGES, path, text, texts, whole_number
@@ -59,7 +60,7 @@ def load_network(model: str, device: str, ask_hubs: bool = False) -> Network:
     file = Path(model)
     policy, card = load_policy(file / "policy.safetensors" if file.is_dir() else file, ask_hubs=ask_hubs)
     run = card.get("run")
-    if isinstance(run, Mapping) and run.get("learning") == "teacher-value":
+    if has_fitted_values(card):
         raise ValueError(f"{model} has learned what its teacher returns, and not to act: give another run.")
     imitated = isinstance(run, Mapping) and run.get("learning") == "imitation"
     policy.to(device)

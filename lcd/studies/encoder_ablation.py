@@ -36,7 +36,7 @@ from lcd.measurement.intervals import (
 )
 from lcd.measurement.scores import CELLS, PRIMARY, Normalisation, cell_scores, check_episodes, played_by
 from lcd.pretraining.objectives import OBJECTIVES
-from lcd.studies.pipeline import normalisation_of
+from lcd.studies.pipeline import episodes_of, normalisation_of
 
 if TYPE_CHECKING:
     from lcd.pretraining.pretraining import Pretraining
@@ -282,11 +282,11 @@ def _is_privileged(encoder: str) -> bool:
 def _scores(
     plan: GamePlan, store: Store, runs: Sequence[RunSettings], constants: Normalisation, *, diagnosed: bool = True
 ) -> pd.DataFrame:
-    tables = [store.load(run).episodes for run in runs]
-    if diagnosed and plan.teacher_run is not None:
-        made = store.load(plan.teacher_run).episodes
-        tables.append(made[made["step"] <= plan.budget])
-    episodes = played_by(pd.concat(tables, ignore_index=True))
+    if diagnosed:
+        found = episodes_of(plan, store)
+    else:
+        found = pd.concat([store.load(run).episodes for run in runs], ignore_index=True)
+    episodes = played_by(found)
     checked = check_episodes(episodes, game=plan.game, budget=plan.budget) if diagnosed else episodes
     return cell_scores(checked, constants, plan.budget)
 

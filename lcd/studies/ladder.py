@@ -35,7 +35,7 @@ from lcd.experiments.store import Store
 from lcd.measurement.demands import CONTRASTS, Floats
 from lcd.measurement.intervals import contrast_interval
 from lcd.measurement.scores import PRIMARY, Cell, cell_scores, played_by
-from lcd.studies.pipeline import normalisation_of
+from lcd.studies.pipeline import episodes_of, normalisation_of
 
 VALUE_SHARE = 2
 """The value of the teacher is learned in a part of a cell's budget: one divided by this number."""
@@ -138,11 +138,7 @@ def read_ladder(ladder: Ladder, store: Store) -> pd.DataFrame:
         See `ladder_table`.
     """
     plan = ladder.plan
-    tables = [store.load(run).episodes for run in (*plan.cells, *ladder.further)]
-    if plan.teacher_run is not None:
-        made = store.load(plan.teacher_run).episodes
-        tables.append(made[made["step"] <= plan.budget])
-    episodes = played_by(pd.concat(tables, ignore_index=True))
+    episodes = played_by(episodes_of(plan, store, *ladder.further))
     return ladder_table(cell_scores(episodes, normalisation_of(plan, store), plan.budget))
 
 

@@ -17,10 +17,10 @@ from lcd.envs.external.making import named
 from lcd.envs.family import game_options, has_view, policy_spaces
 from lcd.envs.views import PIXELS, SEMANTIC, VIEWS
 from lcd.experiments.given_teacher import GivenTeacher, source_of
-from lcd.experiments.learners import LEARNERS
+from lcd.experiments.learners import has_fitted_values
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
-from lcd.experiments.settings import IMPORTED, check_made_for
+from lcd.experiments.settings import IMPORTED, RunSettings, check_made_for
 from lcd.experiments.store import Store
 from lcd.io.files import checksum
 from lcd.io.limits import path, short, text
@@ -108,6 +108,21 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     )
 
 
+def episodes_of(plan: GamePlan, store: Store, *further: RunSettings) -> pd.DataFrame:
+    """Evaluated episodes of the four cells of a plan, the teacher's first part among them, and of further runs.
+
+    Raises
+    ------
+    lcd.experiments.store.StoreError
+        If a run is missing or damaged.
+    """
+    tables = [store.load(run).episodes for run in (*plan.cells, *further)]
+    if plan.teacher_run is not None:
+        made = store.load(plan.teacher_run).episodes
+        tables.append(made[made["step"] <= plan.budget])
+    return pd.concat(tables, ignore_index=True)
+
+
 def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
     """The constants of a plan; where the best return was not known, it is the best that was measured in the end.
 
@@ -187,12 +202,11 @@ def checked_teacher(teacher: GivenTeacher, options: GameOptions) -> GivenTeacher
 
     policy, card = teacher.load(options)
     made = card.get("run")
-    learned = made if isinstance(made, Mapping) else {}
-    if learned.get("learning") in {name for name, each in LEARNERS.items() if each.fits_values}:
+    if has_fitted_values(card):
         raise ValueError(
             f"The teacher {teacher.name} has learned what another returns, and not to act: choose another."
         )
-    acted_on = VIEWS.get(str(learned.get("view")))
+    acted_on = VIEWS.get(str(made.get("view"))) if isinstance(made, Mapping) else None
     if acted_on is None or acted_on.drawn_as == acted_on.name:
         view = _view_of(policy, teacher, options)
     else:
