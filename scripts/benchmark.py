@@ -11,7 +11,7 @@ cores slow each other tenfold. Processor time in the CSV shows it.
     python scripts/benchmark.py --device cuda --output docs/benchmark_cuda.csv
 
 measures on a GPU, for Nature, the presets' default encoder and IMPALA: Stable-Baselines3's PPO, a plain PPO, one run,
-and as many runs at once as `lcd.experiments.execution.chosen_workers` lets a plan have, with the share of the GPU's
+and as many runs at once as `lcd.experiments.resources.chosen_workers` lets a plan have, with the share of the GPU's
 own bfloat16 matrix products that their networks use. Rollouts have 256 steps there.
 
 All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
@@ -40,9 +40,9 @@ from benchmarking.measuring import NUM_ENVS, PRODUCTS, Measurement, measure
 from rich.console import Console
 from rich.table import Table
 
-from lcd.experiments.execution import chosen_workers, resolve_device
 from lcd.experiments.plan import plan_game
 from lcd.experiments.presets import PRESETS
+from lcd.experiments.resources import chosen_workers, resolve_device
 
 SHORT, LONG = 32, 256
 MOST_AT_ONCE = 1_000

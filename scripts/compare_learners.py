@@ -32,10 +32,11 @@ from matplotlib.figure import Figure
 from lcd.cli.display import PlanDisplay
 from lcd.envs import family_of
 from lcd.envs.family import game_options
-from lcd.experiments.execution import execute, resolve_device
+from lcd.experiments.execution import execute
 from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.presets import PRESETS
+from lcd.experiments.resources import resolve_device
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.timing import steps_per_second

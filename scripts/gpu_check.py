@@ -35,10 +35,11 @@ from scipy import stats
 
 from lcd.agents import PPO, DAgger
 from lcd.agents.machine import bfloat16_is_fast
-from lcd.experiments.execution import execute, resolve_device
+from lcd.experiments.execution import execute
 from lcd.experiments.gpu import bytes_of_run
 from lcd.experiments.plan import Plan
 from lcd.experiments.presets import PRESETS, Preset
+from lcd.experiments.resources import resolve_device
 from lcd.experiments.run import learner
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store

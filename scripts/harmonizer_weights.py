@@ -24,6 +24,7 @@ from lcd.alignment.harmonizer import harmonization_loss, standardise_and_cut, tr
 from lcd.alignment.importance import policy_scores
 from lcd.alignment.references import ReferenceMaps
 from lcd.cli.display import PlanDisplay
+from lcd.experiments.execution import execute
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
@@ -66,7 +67,8 @@ def main() -> None:
     for game in options.games.split(","):
         plan = harmonized_plan(planned(game, options.steps, options.seeds), *options.weights)
         with PlanDisplay(plan) as display:
-            runs = measure_harmonization(plan, store, listener=display)
+            execute(plan, store, listener=display)
+        runs = measure_harmonization(plan, store)
         cells = plan.games[0].cells
         references = unseen_references(cells[0], FRAMES)
         runs = runs.join(pd.DataFrame([loss_and_peak(run, store, references) for run in cells]))

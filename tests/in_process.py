@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
-from lcd.experiments.encoded_view import locate
 from lcd.experiments.executor import Report
-from lcd.experiments.run import teacher_of, train
+from lcd.experiments.job import Job
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 
@@ -29,11 +27,7 @@ class InProcess:
         return 1 - self.running
 
     def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
-        locate(weights)
-        with self.store.workspace(run) as workspace:
-            result = train(run, workspace, teacher=teacher_of(run, weights.get(run.teacher or "")), device=self.device)
-            score = None if result.teacher is None else asdict(result.teacher)
-            self.store.finish(run, workspace, result.episodes, result.seconds, score, {"threads": 1})
+        Job.of(run, weights, self.device, 1).carry_out(self.store, lambda progress: None)
         self.reports.append(Report(run, ended=True))
 
     def wait(self) -> list[Report]:

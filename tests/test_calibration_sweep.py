@@ -217,7 +217,7 @@ def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path, monk
     assert first.returncode == 0, first.stderr
     written = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     tables = {"scores.csv", "responses.csv", "dissociation.csv", "alternatives.csv"}
-    assert set(written) == {"plan.json", "calibration.png"} | tables
+    assert set(written) == {"plan.json", "calibration.png", "SHA256SUMS"} | tables
     assert len(pd.read_csv(tmp_path / "out" / "alternatives.csv")) == len(SPLITS) * len(SCORES) * len(LEVELS)
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert len(scores) == 2 * 4 * 2  # values, cells, kinds of level

@@ -12,7 +12,7 @@ from lcd.cli import survey
 from lcd.cli.arguments import encoder_names
 from lcd.cli.console import plain_console
 from lcd.cli.display import verdict_text
-from lcd.experiments.processes import _sentence
+from lcd.experiments.job import sentence_of
 from lcd.io.files import DEFAULT_STORE
 from lcd.measurement.intervals import Interval
 from lcd.measurement.verdict import Verdict
@@ -134,7 +134,7 @@ def test_a_folder_of_another_plan_or_of_somebody_else_is_refused(tmp_path):
 
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / ".plan.123.json").write_text("{")  # left by a process that was killed
-    OutputFolder(tmp_path / "old").claim(Plan((plan_game("maze", PRESETS["standard"]),)))
+    OutputFolder(tmp_path / "old").claim(Plan((plan_game("maze", PRESETS["standard"]),)).as_dict())
     result = lcd("diagnose", "maze", "--preset", "smoke", "--out", "old", cwd=tmp_path)
     assert result.returncode == 2
     assert "belongs to another plan" in result.stderr
@@ -239,4 +239,4 @@ def test_brackets_in_paths_and_sentences_are_printed(tmp_path, capsys):
 def test_no_disk_space_is_said_plainly():
     import errno
 
-    assert "no space left on the disk" in _sentence(OSError(errno.ENOSPC, "No space left on device"))
+    assert "no space left on the disk" in sentence_of(OSError(errno.ENOSPC, "No space left on device"))

@@ -21,7 +21,9 @@ def test_all_runs_are_made_and_reported(finished, game_plan):
     store, events = finished
     for kind in ("started", "finished"):
         assert sorted(e.run.name for e in events if e.kind == kind) == sorted(run.name for run in game_plan.runs)
-    assert {path.name for path in store.root.iterdir()} - {".unfinished"} == {run.name for run in game_plan.runs}
+    assert {path.name for path in store.root.iterdir()} - {".unfinished", ".leases"} == {
+        run.name for run in game_plan.runs
+    }
     assert list((store.root / ".unfinished").iterdir()) == []
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,10 +19,12 @@ from tiny import GAME
 from lcd.experiments.execution import Event, RunFailed, execute
 from lcd.experiments.plan import Plan
 from lcd.experiments.processes import _failure, _hidden_script, _Worker
-from lcd.experiments.store import Store
+from lcd.experiments.store import LEASES, Store
 from lcd.studies.pipeline import read_diagnosis
 
 pytest_plugins = ["trained"]
+
+is_leased = Store.is_leased
 
 
 def test_a_worker_that_dies_is_reported_and_finished_runs_are_kept(copied, game_plan):
@@ -59,16 +62,79 @@ def test_two_threads_carry_out_the_same_plan(copied, game_plan):
     for run in missing:
         shutil.rmtree(copied.folder(run))
     script, before = sys.modules["__main__"], copied.load(game_plan.cells[-1])
+    events: list[Event] = []
     with ThreadPoolExecutor(2) as both:
-        carried = [both.submit(execute, Plan((game_plan,)), Store(copied.root), workers=1) for _ in range(2)]
+        plan = Plan((game_plan,))
+        carried = [both.submit(execute, plan, Store(copied.root), workers=1, listener=events.append) for _ in range(2)]
         for each in carried:
             each.result()
+    finished = [event.run.name for event in events if event.kind == "finished"]
+    assert sorted(finished) == sorted(run.name for run in missing)  # each by one of them
     assert sys.modules["__main__"] is script
     for run in missing:
         assert (copied.folder(run) / "progress.csv").stat().st_size > 0
         copied.load(run)
     assert copied.load(game_plan.cells[-1]).seconds == before.seconds
     assert list((copied.root / ".unfinished").iterdir()) == []
+
+
+def test_a_run_that_is_carried_out_elsewhere_is_waited_for_and_taken_over(copied, game_plan, monkeypatch):
+    """As on the machine of another survey: it holds the run's lease until it ends, finished or not."""
+    monkeypatch.setattr("lcd.experiments.execution.LOOK_AGAIN", 0.05)
+    run, other = game_plan.cells[:2]
+    for each in (run, other):
+        shutil.rmtree(copied.folder(each))
+    code = (
+        "import sys, time; from lcd.experiments.store import Store; from lcd.io.files import held; from pathlib import "
+        "Path\nPath(sys.argv[1]).parent.mkdir(exist_ok=True)\n"
+        "with held(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    )
+    lock = copied.root / LEASES / f"{run.name}.lock"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(lock)], stdout=subprocess.PIPE, text=True)
+    events: list[Event] = []
+
+    def kill_the_holder_at_the_end_of_the_other(event: Event) -> None:
+        events.append(event)
+        if event == Event("finished", other):
+            assert copied.is_leased(run)
+            holder.kill()
+
+    try:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        execute(Plan((game_plan,)), copied, workers=1, listener=kill_the_holder_at_the_end_of_the_other)
+    finally:
+        holder.kill()
+        holder.communicate()
+    told = [(event.kind, event.run) for event in events if event.kind not in ("progress", "reused")]
+    assert told == [
+        ("elsewhere", run),
+        ("started", other),
+        ("finished", other),
+        ("started", run),
+        ("finished", run),
+    ]
+    assert not copied.is_leased(run)
+
+
+def test_a_worker_that_begins_a_run_of_another_plan_leaves_it_alone(copied, game_plan, monkeypatch):
+    """Two plans may look at the same moment: the worker looks again, and its run is tried once more."""
+    monkeypatch.setattr("lcd.experiments.execution.LOOK_AGAIN", 0.05)
+    run = game_plan.cells[0]
+    shutil.rmtree(copied.folder(run))
+    looks = iter([False])
+    monkeypatch.setattr(Store, "is_leased", lambda store, run: next(looks, None) is None and is_leased(store, run))
+    events: list[Event] = []
+    with ExitStack() as kept:
+        assert kept.enter_context(copied.lease(run))
+
+        def release(event: Event) -> None:
+            events.append(event)
+            if event.kind == "elsewhere":
+                kept.close()
+
+        execute(Plan((game_plan,)), copied, workers=1, listener=release)
+    told = [event.kind for event in events if event.kind not in ("progress", "reused")]
+    assert told == ["started", "elsewhere", "started", "finished"]
 
 
 def test_threads_that_start_processes_leave_the_script_where_it_is():

@@ -25,11 +25,17 @@ from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
 from lcd.envs.random_play import random_return
-from lcd.experiments.plan import plan_game
+from lcd.experiments.plan import UNMEASURED, Plan, plan_game
+from lcd.experiments.presets import PRESETS
+from lcd.experiments.store import Store
+from lcd.measurement.scores import Normalisation
 from lcd.pretraining.frames import collect_frames
 from lcd.pretraining.pretraining import Pretraining, pretrain_on_frames
 from lcd.studies.aligning import unseen_levels
+from lcd.studies.diagnosing import prepare_diagnosis
 from lcd.studies.harmonization import prepare_harmonization
+from lcd.studies.output import OutputFolder
+from lcd.studies.pipeline import normalisation_of
 
 GRID = "own_games:Grid"
 
@@ -224,6 +230,31 @@ def test_a_random_policy_is_played_where_no_constants_are_known():
     assert 0 < plan.random_return < 1
     given = plan_game(options, TINY, random=0.1, best=0.9).normalisation
     assert (given.random, given.best, given.source) == (0.1, 0.9, "given")
+
+
+def test_a_plan_does_not_play_the_random_policy_until_it_is_carried_out(monkeypatch, tmp_path):
+    """In slow games that takes a minute, which neither a dry run nor the check of a folder is worth."""
+    plan = plan_game(game_options(GRID), PRESETS["smoke"], best=0.9)
+    folder = OutputFolder(tmp_path / "out")
+    folder.claim(Plan((plan,)).as_dict())
+    assert normalisation_of(plan, Store(tmp_path)) == Normalisation(plan.random_return, 0.9, source="given")
+
+    def refuse(options):
+        raise AssertionError("played")
+
+    monkeypatch.setattr("lcd.experiments.plan.random_return", refuse)
+    again = prepare_diagnosis(GRID, "smoke", best=0.9, store=tmp_path / "store")
+    assert again.game_plan.constants(measure=False) == {"random": UNMEASURED, "best": 0.9, "source": "given"}
+    again.writing_to(tmp_path / "out")
+    with pytest.raises(ValueError, match=r"normalisation.best was 0.9 and is None"):
+        prepare_diagnosis(GRID, "smoke", store=tmp_path / "store").writing_to(tmp_path / "out")
+
+
+def test_a_best_return_below_that_of_a_random_policy_is_refused_before_anything_trains(tmp_path):
+    prepared = prepare_diagnosis(GRID, "smoke", best=-5.0, store=tmp_path / "store")
+    with pytest.raises(ValueError, match=r"best=-5.0 must exceed random="):
+        prepared.diagnose()
+    assert not (tmp_path / "store").exists()
 
 
 def test_an_episode_without_end_is_found_before_anything_trains(monkeypatch):

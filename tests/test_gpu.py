@@ -13,10 +13,10 @@ from tiny import TINY
 from lcd.agents import EncoderPolicy
 from lcd.agents.activations import bytes_per_image
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
-from lcd.experiments.execution import chosen_workers, resolve_device
 from lcd.experiments.gpu import CONTEXT_BYTES, bytes_of_run, free_host_bytes, workers_for, workers_on_gpu
 from lcd.experiments.plan import plan_game
 from lcd.experiments.processes import _sentence
+from lcd.experiments.resources import chosen_workers, resolve_device
 from lcd.experiments.settings import Hyperparameters
 
 GB = 2**30

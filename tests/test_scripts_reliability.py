@@ -102,7 +102,7 @@ def finished_survey(place):
             store.finish(run, workspace, pd.DataFrame(rows, columns=names), 1.0, teacher, {"threads": 1})
     found = diagnosis(game.game, 0.1, 0.2)
     folder = OutputFolder(place.folder / "out" / game.game)
-    folder.claim(Plan((game,)))
+    folder.claim(Plan((game,)).as_dict())
     folder.write(found)
     SurveyTables.of([found]).write(place.folder / "tables")
 

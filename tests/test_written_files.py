@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from synthetic_survey import diagnosis
 
 from lcd.agents import parse_encoder, save_backbone
@@ -34,6 +37,21 @@ def encoder():
 def test_a_packed_table_does_not_tell_its_process(tmp_path):
     OutputFolder(tmp_path).write(diagnosis("maze", 0.1, 0.2))
     assert not (tmp_path / "episodes.csv.gz").read_bytes()[3] & 8  # the header's flag for a name
+
+
+def test_results_that_do_not_all_fit_on_the_disk_leave_the_earlier_ones(tmp_path):
+    class TooLarge(pd.DataFrame):
+        def to_csv(self, path, **options):
+            Path(path).write_text("begun")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = OutputFolder(tmp_path)
+    folder.write_results({"first": pd.DataFrame({"a": [1]}), "second": pd.DataFrame({"a": [1]})}, {"f.png": Figure()})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"first.csv", "second.csv", "f.png", SUMS}
+    with pytest.raises(OSError, match=r"second\.csv"):
+        folder.write_results({"first": pd.DataFrame({"a": [2]}), "second": TooLarge()}, {"f.png": Figure()})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_what_is_written_at_once_to_one_file_is_whole(tmp_path):

@@ -24,7 +24,7 @@ def write_everything(out: Path) -> None:
     taxonomy = Taxonomy(SurveyTables.of(survey({(0.02, 0.01): 3, (0.1, 0.42): 4})))
     taxonomy.tables.write(out / "tables")
     OutputFolder(out / "diagnosis").write(diagnosis("maze", 0.1, 0.2))
-    OutputFolder(out / "taxonomy").write_tables(**taxonomy.as_tables())
+    OutputFolder(out / "taxonomy").write_results(taxonomy.as_tables(), {})
     for kind in ("pdf", "png", "svg"):
         save_figure(taxonomy.plot(), out / f"map.{kind}")
     write_report(taxonomy, out / "report.html")

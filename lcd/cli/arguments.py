@@ -99,9 +99,15 @@ Wrappers = Annotated[
 StoreFolder = Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")]
 Workers = Annotated[
     int | None,
-    number(1, MOST_WORKERS, "Worker processes; by default as many as fill the cores, or the GPU."),
+    number(1, MOST_WORKERS, "Runs at once; by default as many as fill the cores, or the GPU."),
 ]
 Threads = Annotated[int | None, number(1, MOST_WORKERS, "Threads of each worker.")]
+Executor = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="What carries out the runs: local (this machine), or ray[:ADDRESS][,cpus=N][,gpus=SHARE]."
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")]
 AskHubs = Annotated[
     bool,

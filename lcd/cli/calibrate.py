@@ -10,7 +10,7 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import Device, DryRun, Seeds, Steps, StoreFolder, Workers, names
+from lcd.cli.arguments import Device, DryRun, Executor, Seeds, Steps, StoreFolder, Workers, names
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 
@@ -28,6 +28,7 @@ def command(
     store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
     device: Device = "auto",
+    executor: Executor = "local",
     dry_run: DryRun = False,
 ) -> None:
     """Validate the demands on a game of known difficulty.
@@ -37,18 +38,18 @@ def command(
     are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table
-    from lcd.experiments.execution import chosen_workers
+    from lcd.experiments.resources import chosen_workers
     from lcd.studies.calibration.calibration import prepare_calibration
     from lcd.studies.calibration.sweep import PRESET, Sweep
 
     changes: dict[str, Any] = {"steps": steps, "seeds": seeds, "encoder": encoder}
     preset = replace(PRESET, **{name: value for name, value in changes.items() if value is not None})
     sweep = Sweep(Sweep.factors if dials is None else names(dials), _numbers(values), preset=preset)
-    prepared = prepare_calibration(sweep, out=out, store=store, workers=workers, device=device)
+    prepared = prepare_calibration(sweep, out=out, store=store, workers=workers, device=device, executor=executor)
     console = plain_console()
     if dry_run:
-        shared = chosen_workers(prepared.device, sweep.plan().runs, workers, 1)
-        console.print(*estimate_table(sweep.plan(), prepared.store, *shared, prepared.device), sep="\n")
+        shared = chosen_workers(prepared.resources.device, sweep.plan().runs, workers, 1)
+        console.print(*estimate_table(sweep.plan(), prepared.store, *shared, prepared.resources.device), sep="\n")
         return
     found = prepared.run(PlanDisplay)
     console.print(_summary(found.dissociation()))

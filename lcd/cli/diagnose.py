@@ -12,6 +12,7 @@ from lcd.cli.arguments import (
     DryRun,
     EncoderOption,
     EnvKwargs,
+    Executor,
     ImageKey,
     MaxEpisodeSteps,
     Mode,
@@ -87,6 +88,7 @@ def command(
     workers: Workers = None,
     threads: Threads = None,
     device: Device = "auto",
+    executor: Executor = "local",
     dry_run: DryRun = False,
 ) -> None:
     """Measure the perceptual and the policy-learning demand of a game.
@@ -104,7 +106,7 @@ def command(
         ladder_rows,
         verdict_text,
     )
-    from lcd.experiments.execution import chosen_workers
+    from lcd.experiments.resources import chosen_workers
     from lcd.studies.diagnosing import prepare_diagnosis
     from lcd.studies.ladder import STEPS
 
@@ -133,6 +135,7 @@ def command(
         workers=workers,
         threads=threads,
         device=device,
+        executor=executor,
     )
     prepared = prepared.writing_to(out or Path("diagnoses") / f"{prepared.label}-{preset}")
     console = plain_console()
@@ -145,8 +148,9 @@ def command(
     if dry_run:
         further = prepared.further_runs()
         wanted = [run for run in (*prepared.plan.runs, *(run for _, run in further)) if not prepared.store.has(run)]
-        shared = chosen_workers(prepared.device, wanted, workers, threads)
-        console.print(*estimate_table(prepared.plan, prepared.store, *shared, prepared.device, further), sep="\n")
+        device = prepared.resources.device
+        shared = chosen_workers(device, wanted, workers, threads)
+        console.print(*estimate_table(prepared.plan, prepared.store, *shared, device, further), sep="\n")
         console.print(f"The budget of each cell is {prepared.game_plan.budget:,} steps.")
         return
 

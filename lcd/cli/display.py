@@ -128,6 +128,11 @@ class PlanDisplay:
             del self._steps[run.name]
             self._progress.remove_task(self._tasks.pop(run.name))
             self._line(f"{title}: finished; {self._overall()}")
+        elif event.kind == "elsewhere":
+            if run.name in self._tasks:
+                del self._steps[run.name]
+                self._progress.remove_task(self._tasks.pop(run.name))
+            self._line(f"{title}: carried out by another process")
         elif event.kind == "failed":
             self._steps.pop(run.name, None)
             if run.name in self._tasks:

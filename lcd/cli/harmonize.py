@@ -12,6 +12,7 @@ from rich.table import Table
 from lcd.cli.arguments import (
     Device,
     EnvKwargs,
+    Executor,
     ImageKey,
     LabelMaps,
     MaxEpisodeSteps,
@@ -62,6 +63,7 @@ def command(
     ] = None,
     workers: Workers = None,
     device: Device = "auto",
+    executor: Executor = "local",
 ) -> None:
     """Train with the neural harmonizer, and measure its effect.
 
@@ -75,8 +77,9 @@ def command(
     if Path(what).is_dir():
         of_game = {"--preset": preset, "--steps": steps, "--seeds": seeds, "--teacher": teacher, "--mode": mode}
         of_game |= {"--env-kwargs": env_kwargs, "--image-key": image_key, "--semantic": semantic}
+        elsewhere = None if executor == "local" else executor
         of_game |= {"--max-episode-steps": max_episode_steps, "--wrappers": wrappers}
-        if given := _given(of_game | {"--store": store, "--workers": workers}):
+        if given := _given(of_game | {"--store": store, "--workers": workers, "--executor": elsewhere}):
             raise ValueError(f"{given[0]} is for a game, and {what} is a folder of images: leave it out.")
         classifier, file = encoder or "efficientnet_lite0", weights or Path("harmonized.safetensors")
         harmonize_images(
@@ -118,6 +121,7 @@ def command(
         store=store or DEFAULT_STORE,
         workers=workers,
         device=device,
+        executor=executor,
     )
     runs = prepared.run(PlanDisplay)
     title = f"{prepared.plan.games[0].game}, with and without the harmonizer"

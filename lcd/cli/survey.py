@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from lcd.cli.arguments import Device, DryRun, StoreFolder, Threads, Workers, names
+from lcd.cli.arguments import Device, DryRun, Executor, StoreFolder, Threads, Workers, names
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
 from lcd.io.files import DEFAULT_STORE
@@ -31,6 +31,7 @@ def command(
     workers: Workers = None,
     threads: Threads = None,
     device: Device = "auto",
+    executor: Executor = "local",
     dry_run: DryRun = False,
 ) -> None:
     """Diagnose many games by one plan.
@@ -39,7 +40,7 @@ def command(
     as soon as its runs are finished. Finished runs are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table, verdict_text
-    from lcd.experiments.execution import chosen_workers
+    from lcd.experiments.resources import chosen_workers
     from lcd.studies.diagnosis import Diagnosis
     from lcd.studies.survey.survey import prepare_survey
 
@@ -53,12 +54,13 @@ def command(
         workers=workers,
         threads=threads,
         device=device,
+        executor=executor,
     )
     console, runs, whole = plain_console(), prepared.store, prepared.survey.plan
     if dry_run:
         missing = [run for run in whole.runs if not runs.has(run)]
-        shared = chosen_workers(prepared.device, missing, workers, threads)
-        console.print(*estimate_table(whole, runs, *shared, prepared.device), sep="\n")
+        shared = chosen_workers(prepared.resources.device, missing, workers, threads)
+        console.print(*estimate_table(whole, runs, *shared, prepared.resources.device), sep="\n")
         return
 
     def warn(sentence: str) -> None:

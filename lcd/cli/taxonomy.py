@@ -20,11 +20,8 @@ RUNS = Annotated[
 ]
 
 
-class _Folder:
-    """Marker of a folder that holds a taxonomy; its games may change, as surveys grow."""
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT}
+_PLAN: dict[str, Any] = {"format": FORMAT}
+"""What is known of a folder that holds a taxonomy: its games may change, as surveys grow."""
 
 
 def taxonomy(
@@ -58,7 +55,7 @@ def taxonomy(
         check_registered(FIGURES[0])
     if place is None:
         check_registered(*FIGURES)
-        folder.check(_Folder())
+        folder.check(_PLAN)
     found = Taxonomy.read(runs)
     if place is not None:
         placement = found.place(SurveyTables.read(place))
@@ -69,12 +66,11 @@ def taxonomy(
             console.print(f"The map is {figure}.", highlight=False, soft_wrap=True)
         return
     tables = {name: table.round(6) for name, table in found.as_tables().items()}
-    figures = {name: found.plot(name) for name in FIGURES}
-    folder.claim(_Folder())
-    folder.write_tables(**tables)
-    for name, drawn in figures.items():
-        folder.write_figure(name, drawn)
-        save_figure(drawn, out / f"{name}.pdf")
+    drawn = {name: found.plot(name) for name in FIGURES}
+    folder.claim(_PLAN)
+    folder.write_results(
+        tables, {f"{name}{ending}": figure for name, figure in drawn.items() for ending in (".png", ".pdf")}
+    )
     console.print(_summary(found))
     console.print(f"Figures and tables are in {out}.", highlight=False, soft_wrap=True)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lcd.experiments.executor import Executor
+from lcd.experiments.executor import Executor, Report
+from lcd.experiments.executors import LOCAL, make_executor
 from lcd.experiments.plan import Plan
+from lcd.experiments.resources import check_numbers
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.limits import MOST_WORKERS, short, text, whole_number
 
 
 class RunFailed(RuntimeError):
@@ -39,7 +40,8 @@ class Event:
     Attributes
     ----------
     kind
-        ``"reused"``, ``"started"``, ``"progress"``, ``"finished"`` or ``"failed"``.
+        ``"reused"``, ``"started"``, ``"progress"``, ``"finished"`` or ``"failed"``; or ``"elsewhere"``, if another plan
+        carries the run out at the moment.
     run
         The run.
     progress
@@ -52,54 +54,6 @@ class Event:
 
 
 Listener = Callable[[Event], None]
-
-
-def chosen_workers(
-    device: str, runs: Sequence[RunSettings] = (), workers: int | None = None, threads: int | None = None
-) -> tuple[int, int]:
-    """Number of worker processes and of torch threads in each: those that were chosen, else the fastest.
-
-    On CPUs two processes of one thread each are faster than one process of two threads
-    (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them.
-    A GPU takes as many runs at once as fill it, see `lcd.experiments.gpu`, which share the cores for their games.
-
-    Parameters
-    ----------
-    device
-        ``"cpu"``, ``"cuda"`` or ``"auto"``.
-    runs
-        The runs of a plan; on a GPU their memory bounds the number at once.
-    workers, threads
-        What was chosen, or None.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if resolve_device(device) == "cpu":
-        return workers or cores, threads or 1
-    if workers is None:
-        from lcd.experiments.gpu import workers_for
-
-        workers = workers_for(runs, cores)
-    return workers, threads or max(1, cores // workers)
-
-
-def resolve_device(device: str) -> str:
-    """The device to compute on.
-
-    Raises
-    ------
-    ValueError
-        If it is unknown or not there.
-    """
-    if text("The device", device) == "cpu":
-        return device
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and torch.cuda.is_available():
-        return device
-    there = "there is no GPU that torch can use" if device == "cuda" else "it is unknown"
-    raise ValueError(f"The device {short(device)} cannot be used, for {there}: choose cpu or auto.")
 
 
 def weights_of(plan: Plan, store: Store) -> dict[str, Path]:
@@ -137,7 +91,7 @@ def execute(
     threads: int | None = None,
     device: str = "auto",
     listener: Listener = lambda event: None,
-    executor: Executor | None = None,
+    executor: Executor | str = LOCAL,
 ) -> None:
     """Train the runs of a plan that the store lacks.
 
@@ -150,13 +104,14 @@ def execute(
     store
         Where finished runs are and go.
     workers, threads
-        Worker processes, and torch threads in each; by default the fastest numbers, see `chosen_workers`.
+        Runs at once, and torch threads of each; by default the fastest numbers, see
+        `lcd.experiments.resources.chosen_workers`.
     device
         Where torch computes.
     listener
         Called with every event, in the calling thread.
     executor
-        Carries out the runs; by default `lcd.experiments.processes.LocalProcesses` of these workers.
+        What carries out the runs, or its name, see `lcd.experiments.executors.make_executor`.
 
     Raises
     ------
@@ -165,80 +120,126 @@ def execute(
     ValueError
         If there are to be no workers, or no threads.
     """
-    for name, number in (("workers", workers), ("threads", threads)):
-        if number is not None:
-            whole_number(name, number, 1, MOST_WORKERS)
+    check_numbers(workers, threads)
     waiting = [run for run in plan.runs if not _reused(run, store, listener)]
     store.clear_unfinished()
     if not waiting:
         return
     store.root.mkdir(parents=True, exist_ok=True)
-    if executor is None:
-        from lcd.experiments.processes import LocalProcesses
-
-        device = resolve_device(device)
-        workers, threads = chosen_workers(device, waiting, workers, threads)
-        executor = LocalProcesses(store, workers, threads, device)
     with _terminable():
+        if isinstance(executor, str):
+            executor = make_executor(executor, store, waiting, workers=workers, threads=threads, device=device)
         try:
-            failures = _carried_out(plan, waiting, store, executor, listener)
+            carrying = _Carrying(plan, waiting, store, executor, listener)
+            carrying.carry_out()
         finally:
             executor.end()
             store.clear_unfinished()
-    if failures:
+    if failures := carrying.failures:
         raise RunFailed(_message(failures, len(plan.runs)), failures)
 
 
-def _carried_out(
-    plan: Plan, waiting: list[RunSettings], store: Store, executor: Executor, listener: Listener
-) -> dict[str, str]:
-    """Carry out what waits, and tell which runs failed, by name, and why."""
-    files = weights_of(plan, store)
-    makers = {run.identity: run for run in plan.runs if run.identity in files}
-    failures: dict[str, str] = {}
-    in_a_row = 0
+class _Carrying:
+    """The runs of a plan on their way into the store.
 
-    def fail(run: RunSettings, why: str) -> None:
-        failures[run.name] = why
-        listener(Event("failed", run, why))
+    Parameters
+    ----------
+    plan
+        What to run.
+    waiting
+        Its runs that have not begun, in an executable order.
+    store, executor, listener
+        As in `execute`.
+    """
 
-    while waiting or executor.running:
-        for run in list(waiting):
-            if executor.free < 1:
+    def __init__(
+        self, plan: Plan, waiting: list[RunSettings], store: Store, executor: Executor, listener: Listener
+    ) -> None:
+        self._store, self._executor, self._listener = store, executor, listener
+        self._waiting = waiting
+        self._files = weights_of(plan, store)
+        self._makers = {run.identity: run for run in plan.runs if run.identity in self._files}
+        self._elsewhere: set[str] = set()
+        self._in_a_row = 0
+        self.failures: dict[str, str] = {}
+
+    def carry_out(self) -> None:
+        """Carry out all runs, or all that can still be after failures.
+
+        Raises
+        ------
+        RunFailed
+            If the weights that waiting runs use are gone.
+        """
+        while self._waiting or self._executor.running:
+            held_elsewhere = self._start()
+            if self._waiting and not self._executor.running:
+                if not held_elsewhere:
+                    raise RunFailed(f"{_gone(self._waiting, self._files)} {KEPT}", self.failures)
+                time.sleep(LOOK_AGAIN)
+                continue
+            for report in self._executor.wait():
+                self._hear(report)
+            if self._in_a_row >= MOST_FAILURES:  # what fails all of them would fail the others
+                return
+
+    def _start(self) -> bool:
+        """Begin as many of the waiting runs as may be, and tell whether another plan carries any of them out."""
+        held_elsewhere = False
+        for run in list(self._waiting):
+            if self._executor.free < 1:
                 break
-            if _reused(run, store, listener):  # another process has finished it since
-                waiting.remove(run)
+            leased = self._store.is_leased(run)  # a run is finished before its lease ends: look in this order
+            if _reused(run, self._store, self._listener):  # another process has finished it since
+                self._waiting.remove(run)
                 continue
-            needed = [makers[identity] for identity in run.needs if identity in makers]
-            if failed := next((maker.name for maker in needed if maker.name in failures), None):
-                waiting.remove(run)
-                fail(run, f"The run {run.name} cannot begin, for {failed}, whose weights it uses, failed.")
+            if leased:
+                held_elsewhere = True
+                self._tell_elsewhere(run)
                 continue
-            uses = {identity: files[identity] for identity in run.needs}
+            needed = [self._makers[identity] for identity in run.needs if identity in self._makers]
+            if failed := next((maker.name for maker in needed if maker.name in self.failures), None):
+                self._waiting.remove(run)
+                self._fail(run, f"The run {run.name} cannot begin, for {failed}, whose weights it uses, failed.")
+                continue
+            uses = {identity: self._files[identity] for identity in run.needs}
             if not all(file.is_file() for file in uses.values()):
                 continue
             for maker in needed:
-                store.check_weights(maker)
-            waiting.remove(run)
-            executor.start(run, uses)
-            listener(Event("started", run))
-        if waiting and not executor.running:
-            raise RunFailed(f"{_gone(waiting, files)} {KEPT}", failures)
-        for report in executor.wait():
-            if not report.ended:
-                listener(Event("progress", report.run, report.progress))
-            elif store.has(report.run):
-                in_a_row = 0
-                listener(Event("finished", report.run))
-            else:
-                in_a_row += 1
-                fail(report.run, report.failure)
-        if in_a_row >= MOST_FAILURES:  # what fails all of them would fail the others
-            break
-    return failures
+                self._store.check_weights(maker)
+            self._waiting.remove(run)
+            self._executor.start(run, uses)
+            self._listener(Event("started", run))
+        return held_elsewhere
+
+    def _hear(self, report: Report) -> None:
+        """Note what a run reports."""
+        if not report.ended:
+            self._listener(Event("progress", report.run, report.progress))
+        elif self._store.has(report.run):
+            self._in_a_row = 0
+            self._listener(Event("finished", report.run))
+        elif report.elsewhere:
+            self._waiting.insert(0, report.run)
+            self._tell_elsewhere(report.run)
+        else:
+            self._in_a_row += 1
+            self._fail(report.run, report.failure)
+
+    def _tell_elsewhere(self, run: RunSettings) -> None:
+        if run.name not in self._elsewhere:
+            self._elsewhere.add(run.name)
+            self._listener(Event("elsewhere", run))
+
+    def _fail(self, run: RunSettings, why: str) -> None:
+        self.failures[run.name] = why
+        self._listener(Event("failed", run, why))
 
 
 KEPT = "Finished runs are kept."
+
+LOOK_AGAIN = 2.0
+"""Seconds until the store is looked at again while other plans carry out all that is left."""
 
 MOST_FAILURES = 5
 """Runs that fail one after the other, none finished between them, after which no others are begun."""

@@ -24,12 +24,15 @@ class Report:
         Whether the run has ended; it is finished if the store holds it.
     failure
         Why it ended if it is not finished: a sentence.
+    elsewhere
+        Whether it ended because another plan carries out the same run.
     """
 
     run: RunSettings
     progress: Any = None
     ended: bool = False
     failure: str = ""
+    elsewhere: bool = False
 
 
 class Executor(Protocol):

@@ -28,6 +28,9 @@ from lcd.measurement.scores import CELLS, Cell, Normalisation
 
 FORMAT = "lcd.plan/1"
 
+UNMEASURED = "not measured yet"
+"""Stands in the plain data of a plan for a return that has not been measured yet."""
+
 EARLY = 4
 """The run of the control "early" is at most this part of a cell's budget, and ends with a cell's first evaluation."""
 
@@ -46,6 +49,8 @@ class GamePlan:
         Returns that count as scores 0 and 1; None where the best return is not known before the runs are finished.
     random
         Return that counts as score 0, where it is known but not the best; None where `random_return` measures it.
+    best
+        Return that counts as score 1, where it is known but not the random one.
     teacher_run
         The run that trains the teacher, or None where one is given. Its first part, up to the budget, is also the run
         of the cell with the same view, learner and seed.
@@ -71,6 +76,7 @@ class GamePlan:
     given_teacher: GivenTeacher | None
     cells: tuple[RunSettings, ...]
     random: float | None = None
+    best: float | None = None
     early_run: RunSettings | None = None
     controls: tuple[tuple[str, tuple[RunSettings, ...]], ...] = ()
     options: GameOptions | None = None
@@ -94,12 +100,26 @@ class GamePlan:
         """Whether a frozen encoder is the privileged view."""
         return bool(self.controls)
 
-    @property
-    def constants(self) -> dict[str, Any]:
-        """The normalisation constants as plain data, as far as they are known."""
-        if self.normalisation is None:
-            return {"random": self.random_return, "best": None, "source": "measured"}
-        return asdict(self.normalisation)
+    def constants(self, *, measure: bool = True) -> dict[str, Any]:
+        """The normalisation constants as plain data, as far as they are known before the runs.
+
+        Parameters
+        ----------
+        measure
+            Whether a random policy plays where its return is not known; else `UNMEASURED` stands for it.
+
+        Raises
+        ------
+        ValueError
+            If a random policy returned more than the best return that is given.
+        """
+        if self.normalisation is not None:
+            return asdict(self.normalisation)
+        if self.measures_random and not measure:
+            return {"random": UNMEASURED, "best": self.best, "source": "measured" if self.best is None else "given"}
+        if self.best is not None:
+            return asdict(Normalisation(self.random_return, self.best, source="given"))
+        return {"random": self.random_return, "best": None, "source": "measured"}
 
     @property
     def runs(self) -> tuple[RunSettings, ...]:
@@ -135,15 +155,15 @@ class Plan:
         """Environment steps of all runs."""
         return sum(run.steps for run in self.runs)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data that describes the plan completely."""
+    def as_dict(self, *, measure: bool = True) -> dict[str, Any]:
+        """Plain data that describes the plan completely, unless it has constants that shall not be measured yet."""
         return {
             "format": FORMAT,
             "games": [
                 {
                     "game": plan.game,
                     "budget": plan.budget,
-                    "normalisation": plan.constants,
+                    "normalisation": plan.constants(measure=measure),
                     "teacher": None if plan.given_teacher is None else plan.given_teacher.checksum,
                     "runs": [run.as_dict() for run in plan.runs],
                 }
@@ -302,7 +322,7 @@ def plan_game(
     making, identity = None, EXPERT
     if teacher is not None or train_teacher or encoded or not family_of(options).has_expert(options):
         making, identity = _teacher_of(base, preset, teacher, encoded)
-    floor, constants = _constants(options, random, best)
+    random, best, constants = _constants(options, random, best)
     plan = GamePlan(
         game=options.game,
         budget=base.steps,
@@ -310,7 +330,8 @@ def plan_game(
         teacher_run=making,
         given_teacher=teacher,
         cells=(),
-        random=floor if constants is None else None,
+        random=random if constants is None else None,
+        best=best if constants is None else None,
         options=options,
         levels_differ=family_of(options).levels_differ(options),
     )
@@ -343,17 +364,15 @@ def _first_run(options: GameOptions, preset: Preset, view: str) -> RunSettings:
 
 def _constants(
     options: GameOptions, random: float | None, best: float | None
-) -> tuple[float | None, Normalisation | None]:
-    """The return of a random policy, and the normalisation constants, as far as they are known before the plan is."""
+) -> tuple[float | None, float | None, Normalisation | None]:
+    """The returns that count as scores 0 and 1 as far as they are known, and the constants where both are."""
     known = family_of(options).normalisation(options) if random is None or best is None else None
     if known is not None:
         random, best = (known.random if random is None else random), (known.best if best is None else best)
         if (random, best) == (known.random, known.best):
-            return random, known
-    if best is None:
-        return random, None
-    random = random_return(options) if random is None else random
-    return random, Normalisation(random, best, source="given")
+            return random, best, known
+    given = None if random is None or best is None else Normalisation(random, best, source="given")
+    return random, best, given
 
 
 def _teacher_of(

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import errno
-import importlib
 import multiprocessing
 import os
-import platform
-import re
 import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lcd.agents.encoders.registry import import_encoder, module_of
-from lcd.envs.external.watching import WATCH
 from lcd.experiments.executor import Report
+from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 
@@ -41,22 +36,10 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(
-    settings: RunSettings,
-    store_root: Path,
-    weights: Mapping[str, Path],
-    device: str,
-    threads: int,
-    connection: Connection,
-    encoder_module: str | None,
-) -> None:
+def _work(job: Job, store_root: Path, connection: Connection) -> None:
     """Body of a worker process: one run, from settings to the store."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the planning process decides when work ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import torch
-
-    from lcd.experiments.encoded_view import locate
-    from lcd.experiments.run import teacher_of, train
 
     def hangs(sentence: str) -> None:
         try:
@@ -64,48 +47,16 @@ def _work(
         finally:
             os._exit(1)
 
-    locate(weights)
-    WATCH.ended = hangs
-    torch.set_num_threads(threads)
-    store = Store(store_root)
     try:
-        _import_encoder(settings.encoder, encoder_module)
-        with store.workspace(settings) as workspace:  # held by the process that writes to it
-            result = train(
-                settings,
-                workspace,
-                teacher=teacher_of(settings, weights.get(settings.teacher or "")),
-                report=lambda progress: connection.send(("progress", progress)),
-                device=device,
-                num_threads=0 if threads == 1 else threads,
-                checkpoint=store.checkpoint_file(settings),
-            )
-            machine = {"platform": platform.platform(), "device": device, "threads": threads, "cores": os.cpu_count()}
-            teacher_score = None if result.teacher is None else asdict(result.teacher)
-            store.finish(
-                settings, workspace, result.episodes, result.seconds, teacher_score, machine, result.divergences
-            )
+        job.carry_out(Store(store_root), lambda progress: connection.send(("progress", progress)), hangs)
+    except CarriedOutElsewhere:
+        connection.send(("elsewhere", None))
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:  # whatever it is, the planning process must learn of it
-        connection.send(("failed", _sentence(error, store_root)))
+        connection.send(("failed", sentence_of(error, store_root)))
         sys.exit(1)
 
-
-def _sentence(error: Exception, folder: Path | None = None) -> str:
-    if os.strerror(errno.ENOSPC) in str(error):  # safetensors wraps the system's error in one of its own
-        where = "" if folder is None else f" for {folder}"
-        return f"There is no space left on the disk{where}: free some and start the same command again."
-    if _GPU_EXHAUSTED.search(str(error)):
-        return "The memory of the GPU is exhausted: use fewer --workers."
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return "The memory is exhausted: use fewer --workers."
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if text.endswith(".") else f"{type(error).__name__}: {text}."
-
-
-_GPU_EXHAUSTED = re.compile(r"(CUDA|HIP|GPU).*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED", re.IGNORECASE | re.DOTALL)
-"""What torch, the driver and the libraries say when the memory of a GPU runs out."""
 
 _HIDING = threading.Lock()
 
@@ -132,30 +83,13 @@ _LOCATING = ("__file__", "__spec__")
 """What tells where a module comes from."""
 
 
-def _import_encoder(encoder: str, module: str | None) -> None:
-    """Make a run's encoder known in a new process.
-
-    Raises
-    ------
-    ValueError
-        If it was registered by a script, which no other process imports.
-    """
-    if module == "__main__":
-        raise ValueError(
-            f"The encoder {encoder} is registered in the script that was started, which other processes do not import: "
-            "put it into a module."
-        )
-    if module is not None:
-        importlib.import_module(module)
-        import_encoder(encoder)
-
-
 @dataclass
 class _Worker:
     run: RunSettings
     process: BaseProcess
     connection: Connection
     failure: str | None = None
+    elsewhere: bool = False
     heard: float = field(default_factory=time.monotonic)
 
 
@@ -202,7 +136,7 @@ class LocalProcesses:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(run, self._store.root, dict(weights), self._device, self._threads, sender, module_of(run.encoder)),
+            args=(Job.of(run, weights, self._device, self._threads), self._store.root, sender),
             name=run.name,
         )
         with _hidden_script():
@@ -217,6 +151,8 @@ class LocalProcesses:
                 worker.heard = time.monotonic()
                 if kind == "failed":
                     worker.failure = content
+                elif kind == "elsewhere":
+                    worker.elsewhere = True
                 else:
                     yield Report(worker.run, progress=content)
 
@@ -237,7 +173,7 @@ class LocalProcesses:
             worker.process.join()
             worker.connection.close()
             self._workers.remove(worker)
-            yield Report(worker.run, ended=True, failure=_failure(worker))
+            yield Report(worker.run, ended=True, failure=_failure(worker), elsewhere=worker.elsewhere)
 
     def end(self) -> None:
         """End the processes that still work."""

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,9 @@ COLUMN_TYPES = {
 
 UNFINISHED = ".unfinished"
 """Folder of the workspaces within a store."""
+
+LEASES = ".leases"
+"""Folder of the locks of runs that are being carried out within a store."""
 
 
 class StoreError(RuntimeError):
@@ -159,7 +162,10 @@ class Store:
         StoreError
             If its folder is missing, damaged, cut short, or of other settings.
         """
-        folder = self.folder(settings)
+        return self._read(settings, self.folder(settings))
+
+    def _read(self, settings: RunSettings, folder: Path) -> StoredRun:
+        """Read a finished run from a folder."""
         with _damage(settings, folder):
             record = _Record.read(folder, settings)
             contents = {name: record.content(folder, name) for name in dict.fromkeys((EPISODES, *record.files))}
@@ -181,6 +187,32 @@ class Store:
         folder = self.folder(settings)
         with _damage(settings, folder):
             _Record.read(folder, settings).content(folder, self.weights_file(settings).name)
+
+    @contextmanager
+    def lease(self, settings: RunSettings) -> Iterator[bool]:
+        """Hold the right to carry out a run, so that several plans that share a store share their work.
+
+        It is a lock of the file system (flock): it ends with the process that holds it, however that ends. NFS 4
+        forgets the locks of a machine that is gone after its lease time, 90 seconds by default. Where a mount keeps
+        locks to itself (``nolock``, ``local_lock``), two machines may carry out the same run; the second result is
+        dropped.
+
+        Yields
+        ------
+        bool
+            Whether it is held; otherwise somebody else carries the run out.
+        """
+        lock = self.root / LEASES / f"{settings.name}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with held(lock, wait=False) as free:
+            yield free
+
+    def is_leased(self, settings: RunSettings) -> bool:
+        """Whether somebody carries the run out at the moment."""
+        if not (self.root / LEASES / f"{settings.name}.lock").exists():
+            return False
+        with self.lease(settings) as free:
+            return not free
 
     @contextmanager
     def workspace(self, settings: RunSettings) -> Iterator[Path]:
@@ -222,6 +254,31 @@ class Store:
         }
         record["checksum"] = _checksum_of(record)
         (workspace / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        self._move(settings, workspace)
+
+    def take(self, settings: RunSettings, files: Mapping[str, bytes]) -> None:
+        """Put a run into its place that was finished in another store.
+
+        Parameters
+        ----------
+        settings
+            The run.
+        files
+            Its files, by their names.
+
+        Raises
+        ------
+        StoreError
+            If it is not that run, or damaged.
+        """
+        with self.workspace(settings) as workspace:
+            for name, content in files.items():
+                (workspace / Path(name).name).write_bytes(content)
+            self._read(settings, workspace)
+            self._move(settings, workspace)
+
+    def _move(self, settings: RunSettings, workspace: Path) -> None:
+        """Move a complete workspace to its place."""
         for path in (*workspace.iterdir(), workspace):
             flush(path)
         try:

@@ -20,8 +20,8 @@ from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps, read_folders
 from lcd.envs import GameOptions
 from lcd.envs.family import frame_shape, game_options, runs_others_code
-from lcd.experiments.execution import resolve_device
 from lcd.experiments.learners import has_fitted_values
+from lcd.experiments.resources import resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
 from lcd.io.limits import LARGEST_SEED, MOST_IMAGES, path, text, texts, whole_number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import pandas as pd
 
 from lcd.agents import Encoder, import_encoder
 from lcd.envs.views import PIXELS
-from lcd.experiments.execution import Listener, execute, resolve_device
+from lcd.experiments.execution import Listener, execute
+from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
@@ -25,8 +27,8 @@ from lcd.studies.encoder_ablation import (
     encoder_folder,
     missing_runs,
     pretrained_encoder,
+    read_ablation,
     resolve_encoders,
-    run_ablation,
 )
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.ladder import Ladder, ladder_of, read_ladder
@@ -53,10 +55,8 @@ class PreparedDiagnosis:
         Where the diagnosis is written, or None.
     store
         Where runs are kept.
-    device
-        Where torch computes.
-    workers, threads
-        Worker processes, and torch threads in each; None for the fastest numbers.
+    resources
+        With what the runs are carried out.
     """
 
     game_plan: GamePlan
@@ -66,9 +66,7 @@ class PreparedDiagnosis:
     baselines: Baselines | None
     folder: OutputFolder | None
     store: Store
-    device: str
-    workers: int | None
-    threads: int | None
+    resources: Resources
 
     @property
     def plan(self) -> Plan:
@@ -94,7 +92,7 @@ class PreparedDiagnosis:
             If the folder belongs to another plan.
         """
         folder = OutputFolder(path("out", out))
-        folder.check(self.plan)
+        folder.check(self.plan.as_dict(measure=False))
         return replace(self, folder=folder)
 
     def further_runs(self) -> list[tuple[str, RunSettings]]:
@@ -112,9 +110,10 @@ class PreparedDiagnosis:
         lcd.experiments.execution.RunFailed
             If a run failed; the same call resumes from the finished ones.
         """
+        plan = self.plan.as_dict()  # refuses a best return that a random policy exceeds
         if self.folder is not None:
             check_registered("diagnosis")
-            self.folder.claim(self.plan)
+            self.folder.claim(plan)
         self._carry_out(self.plan, show)
         diagnosis = read_diagnosis(self.game_plan, self.store, {"preset": self.preset})
         if self.folder is not None:
@@ -129,7 +128,7 @@ class PreparedDiagnosis:
         Returns
         -------
         pandas.DataFrame
-            See `lcd.studies.encoder_ablation.run_ablation`.
+            See `lcd.studies.encoder_ablation.read_ablation`.
         """
         if not self.encoders:
             return None
@@ -140,15 +139,8 @@ class PreparedDiagnosis:
             lambda objective: pretrained_encoder(self.game_plan, objective, folder, report),
         )
         ablation = EncoderAblation(self.game_plan, encoders)
-        with show(ablation.as_plan()) as listener:
-            table = run_ablation(
-                ablation,
-                self.store,
-                workers=self.workers,
-                threads=self.threads,
-                device=self.device,
-                listener=listener,
-            )
+        self._carry_out(ablation.as_plan(), show)
+        table = read_ablation(ablation, self.store)
         if self.folder is not None:
             self.folder.write_tables(encoders=table.round(6))
         return table
@@ -190,7 +182,7 @@ class PreparedDiagnosis:
     def _carry_out(self, plan: Plan, show: Show) -> None:
         """Train the missing runs of a plan."""
         with show(plan) as listener:
-            execute(plan, self.store, workers=self.workers, threads=self.threads, device=self.device, listener=listener)
+            execute(plan, self.store, listener=listener, **asdict(self.resources))
 
 
 def prepare_diagnosis(
@@ -220,6 +212,7 @@ def prepare_diagnosis(
     workers: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    executor: str = LOCAL,
 ) -> PreparedDiagnosis:
     """Check the arguments of `diagnose` and plan its runs, before anything is trained or written.
 
@@ -228,7 +221,7 @@ def prepare_diagnosis(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    device = resolve_device(device)
+    resources = Resources.checked(device, workers, threads, executor)
     runs = Store(path("store", store))
     if encoder is not None:
         encoder = import_encoder(encoder)
@@ -260,7 +253,7 @@ def prepare_diagnosis(
         if not isinstance(wanted, bool):
             raise ValueError(f"{name} is true or false, not {short(wanted)}.")
     finer, lowest = (ladder_of(game_plan) if ladder else None), (baselines_of(game_plan) if baselines else None)
-    prepared = PreparedDiagnosis(game_plan, preset, others, finer, lowest, None, runs, device, workers, threads)
+    prepared = PreparedDiagnosis(game_plan, preset, others, finer, lowest, None, runs, resources)
     if out is not None:
         prepared = prepared.writing_to(out)
     further = (*(() if finer is None else finer.as_plan().runs), *(() if lowest is None else lowest.as_plan().runs))
@@ -295,6 +288,7 @@ def diagnose(
     workers: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    executor: str = LOCAL,
     listener: Listener = lambda event: None,
 ) -> Diagnosis:
     """Diagnose a game: train the four cells and the teacher, and decompose their scores.
@@ -343,9 +337,12 @@ def diagnose(
     store
         Folder of the runs.
     workers, threads
-        Worker processes, and torch threads in each; by default the fastest numbers for this machine.
+        Runs at once, and torch threads of each; by default the fastest numbers.
     device
         Where torch computes: ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
+    executor
+        What carries out the runs: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster; see
+        `lcd.experiments.executors.make_executor`.
     listener
         Called with every event, see `lcd.experiments.execution.Event`.
 

@@ -91,7 +91,7 @@ class Diagnosis:
         The demands of the unchanged policies, at a temperature of 1; None where the episodes were played by one rule
         of acting only.
     encoders : pandas.DataFrame or None
-        The comparison with other encoders, see :func:`lcd.studies.encoder_ablation.run_ablation`, where one was made.
+        The comparison with other encoders, see :func:`lcd.studies.encoder_ablation.read_ablation`, where one was made.
     ladder : pandas.DataFrame or None
         The steps of finer helps, see :func:`lcd.studies.ladder.ladder_table`, where they were measured.
     baselines : pandas.DataFrame or None

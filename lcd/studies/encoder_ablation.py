@@ -19,7 +19,6 @@ from scipy import stats
 from lcd.agents import EncoderName, read_card
 from lcd.envs.family import has_label_maps
 from lcd.envs.views import SEMANTIC
-from lcd.experiments.execution import Listener, execute
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -239,11 +238,8 @@ def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretrain
     return Pretraining(objective, architecture, frames, num_levels=run.options.num_levels), file
 
 
-def run_ablation(
-    ablation: EncoderAblation, store: Store, *, workers: int | None = None, threads: int | None = None, device: str =
-    "auto", listener: Listener = lambda event: None,
-) -> pd.DataFrame:  # fmt: skip
-    """Train the missing runs, and estimate the share of the perceptual demand that each encoder recovers.
+def read_ablation(ablation: EncoderAblation, store: Store) -> pd.DataFrame:
+    """Estimate the share of the perceptual demand that each encoder recovers, from the finished runs.
 
     Returns
     -------
@@ -252,10 +248,9 @@ def run_ablation(
 
     Raises
     ------
-    lcd.experiments.execution.RunFailed
-        If a run failed; the same call resumes from the finished ones.
+    lcd.experiments.store.StoreError
+        If a run is missing or damaged.
     """
-    execute(ablation.as_plan(), store, workers=workers, threads=threads, device=device, listener=listener)
     constants = normalisation_of(ablation.plan, store)
     diagnosed = _scores(ablation.plan, store, ablation.plan.cells, constants)
     others = {

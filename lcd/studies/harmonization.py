@@ -20,8 +20,10 @@ from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps
 from lcd.envs.family import has_label_maps
-from lcd.experiments.execution import Listener, execute, resolve_device
+from lcd.experiments.execution import Listener, execute
+from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.resources import Resources, resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, check_output, replacing
@@ -55,11 +57,8 @@ def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
     return Plan((replace(plan, cells=(*plain, *harmonized)),))
 
 
-def measure_harmonization(
-    plan: Plan, store: Store, *, workers: int | None = None, threads: int | None = None, device: str = "auto",
-    listener: Listener = lambda event: None,
-) -> pd.DataFrame:  # fmt: skip
-    """Run a plan of `harmonized_plan`, and measure every run's final policy.
+def measure_harmonization(plan: Plan, store: Store) -> pd.DataFrame:
+    """Measure the final policy of every run of a plan of `harmonized_plan`.
 
     Returns
     -------
@@ -71,10 +70,9 @@ def measure_harmonization(
 
     Raises
     ------
-    lcd.experiments.execution.RunFailed
-        If a run failed; the same call resumes from the finished ones.
+    lcd.experiments.store.StoreError
+        If a run is missing or damaged.
     """
-    execute(plan, store, workers=workers, threads=threads, device=device, listener=listener)
     (game,) = plan.games
     return pd.DataFrame([_measured(run, store) for run in game.cells])
 
@@ -147,15 +145,16 @@ class PreparedHarmonization:
         The runs.
     out
         File of the table, or None.
-    store, workers, device
+    store
         As in `lcd.diagnose`.
+    resources
+        With what the runs are carried out.
     """
 
     plan: Plan
     out: Path | None
     store: Store
-    device: str
-    workers: int | None
+    resources: Resources
 
     def run(self, show: Show = silent) -> pd.DataFrame:
         """Train the missing runs, and write the table of `measure_harmonization`.
@@ -165,11 +164,9 @@ class PreparedHarmonization:
         lcd.experiments.execution.RunFailed
             If a run failed; the same call resumes from the finished ones.
         """
-        threads = 1 if self.device == "cpu" else None
         with show(self.plan) as listener:
-            runs = measure_harmonization(
-                self.plan, self.store, workers=self.workers, threads=threads, device=self.device, listener=listener
-            )
+            execute(self.plan, self.store, listener=listener, **asdict(self.resources))
+        runs = measure_harmonization(self.plan, self.store)
         if self.out is not None:
             with replacing(self.out) as partial:
                 runs.round(6).to_csv(partial, index=False)
@@ -195,6 +192,7 @@ def prepare_harmonization(
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
     device: str = "auto",
+    executor: str = LOCAL,
 ) -> PreparedHarmonization:
     """Check the arguments of `harmonize` and plan its runs, before anything is trained or written.
 
@@ -204,7 +202,7 @@ def prepare_harmonization(
         If an argument is invalid; the message says what is allowed.
     """
     file = None if out is None else check_output(path("out", out))
-    device = resolve_device(device)
+    resources = Resources.checked(device, workers, executor=executor)
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder)
     game_plan = plan_diagnosis(
         game,
@@ -220,7 +218,7 @@ def prepare_harmonization(
     plan = harmonized_plan(game_plan, weight)
     runs = Store(path("store", store))
     runs.check(plan.runs)
-    return PreparedHarmonization(plan, file, runs, device, workers)
+    return PreparedHarmonization(plan, file, runs, resources)
 
 
 def harmonize(
@@ -242,13 +240,15 @@ def harmonize(
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
     device: str = "auto",
+    executor: str = LOCAL,
     listener: Listener = lambda event: None,
 ) -> pd.DataFrame:
     """Train a game's learners with and without the neural harmonizer; ``lcd harmonize GAME`` is this function.
 
     Parameters
     ----------
-    game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, listener
+    game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, executor,
+    listener
         As in `lcd.diagnose`.
     env_kwargs, image_key, semantic, max_episode_steps, wrappers
         As in `lcd.diagnose`; `semantic` must name label maps, of which the reference maps are made.
@@ -287,6 +287,7 @@ def harmonize(
         store=store,
         workers=workers,
         device=device,
+        executor=executor,
     )
     return prepared.run(telling(listener))
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lcd.experiments.plan import UNMEASURED
 from lcd.io.checksums import write_together
 from lcd.io.files import check_output, check_output_folder, is_partial, locked, replacing
 from lcd.io.limits import short
@@ -27,7 +28,7 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (a, b) in enumerate(zip(old, new, strict=True)):
             yield from _differences(a, b, f"{path}[{index}]")
-    elif old != new:
+    elif old != new and new != UNMEASURED:
         show = [str(len(value)) + " entries" if isinstance(value, list) else short(value) for value in (old, new)]
         yield f"{path} was {show[0]} and is {show[1]}"
 
@@ -39,14 +40,6 @@ def _renamed(plan: Any) -> Any:
             if isinstance(run, dict) and "eye" in run:
                 run["encoder_checksum"] = run.pop("eye")
     return plan
-
-
-class Planned(Protocol):
-    """A plan that can be written as plain data."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The data."""
-        ...
 
 
 class OutputFolder:
@@ -61,8 +54,13 @@ class OutputFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def check(self, plan: Planned) -> None:
+    def check(self, plan: Mapping[str, Any]) -> None:
         """Refuse a folder that belongs to another plan or holds other files.
+
+        Parameters
+        ----------
+        plan
+            The plan as plain data; `lcd.experiments.plan.UNMEASURED` in it agrees with whatever was measured.
 
         Raises
         ------
@@ -79,19 +77,19 @@ class OutputFolder:
             raise ValueError(
                 f"The folder {self.path} holds files that the LCD did not write: choose another with --out."
             ) from error
-        differences = sorted(_differences(old, json.loads(json.dumps(plan.as_dict()))))
+        differences = sorted(_differences(old, json.loads(json.dumps(plan))))
         if differences:
             raise ValueError(
                 f"The folder {self.path} belongs to another plan ({differences[0]}): "
                 "choose another with --out, or remove it."
             )
 
-    def claim(self, plan: Planned) -> None:
+    def claim(self, plan: Mapping[str, Any]) -> None:
         """Check the folder and write the plan into it."""
         self.check(plan)
         self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.path / "plan.json") as path:
-            path.write_text(json.dumps(plan.as_dict(), indent=1) + "\n")
+            path.write_text(json.dumps(plan, indent=1) + "\n")
 
     def write(self, diagnosis: Diagnosis) -> None:
         """Write JSON, figure and tables of a diagnosis atomically, with their checksums."""
@@ -104,6 +102,23 @@ class OutputFolder:
             **{f"{name}.csv": partial(table.to_csv, index=False) for name, table in tables.items()},
             "episodes.csv.gz": partial(write_packed, diagnosis.episodes),
             "diagnosis.png": partial(save_figure, figure),
+        }
+        with locked(self.path):
+            write_together(self.path, files)
+
+    def write_results(self, tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) -> None:
+        """Write tables and figures atomically, with their checksums: after a failure, all of them are the old ones.
+
+        Parameters
+        ----------
+        tables
+            Tables, by their names without ``.csv``.
+        figures
+            Figures, by their file names.
+        """
+        files: dict[str, Callable[[Path], object]] = {
+            **{f"{name}.csv": partial(table.to_csv, index=False) for name, table in tables.items()},
+            **{name: partial(save_figure, figure) for name, figure in figures.items()},
         }
         with locked(self.path):
             write_together(self.path, files)

@@ -137,6 +137,8 @@ def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
     """
     if plan.normalisation is not None:
         return plan.normalisation
+    if plan.best is not None:
+        return Normalisation(**plan.constants())
     found = []
     for run in plan.runs:
         stored = store.load(run)

@@ -112,7 +112,7 @@ def readers_of(place: Place) -> list[tuple[str, Path, Reader]]:
                 return tables_of(out)
 
             def planned(folder: Path = folder, game: Any = game) -> Any:
-                OutputFolder(folder).check(Plan((game,)))
+                OutputFolder(folder).check(Plan((game,)).as_dict())
 
             special: dict[str, Reader] = {"plan.json": planned, "diagnosis.json": diagnoses, SUMS: diagnoses}
             found.append((f"a diagnosis's {file.name}", file, special.get(file.name, contents)))

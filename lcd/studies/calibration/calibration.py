@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lcd.envs.calibration.options import CourierOptions
-from lcd.experiments.execution import Listener, execute, resolve_device
+from lcd.experiments.execution import Listener, execute
+from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import check_encoder
+from lcd.experiments.resources import Resources
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import path, short
@@ -75,15 +77,16 @@ class PreparedCalibration:
         Factors and settings.
     folder
         Where figure and tables are written, or None.
-    store, workers, device
+    store
         As in `lcd.diagnose`.
+    resources
+        With what the runs are carried out.
     """
 
     sweep: Sweep
     folder: OutputFolder | None
     store: Store
-    device: str
-    workers: int | None
+    resources: Resources
 
     def run(self, show: Show = silent) -> Calibration:
         """Train the missing runs, and write figure and tables.
@@ -96,19 +99,21 @@ class PreparedCalibration:
         check_registered("calibration")
         plan = self.sweep.plan()
         if self.folder is not None:
-            self.folder.claim(self.sweep)
+            self.folder.claim(self.sweep.as_dict())
         with show(plan) as listener:
-            execute(plan, self.store, workers=self.workers, threads=1, device=self.device, listener=listener)
+            execute(plan, self.store, listener=listener, **asdict(self.resources))
         found = Calibration(self.sweep, sweep_scores(self.sweep, self.store))
         if self.folder is not None:
             dissociations = found.every("dissociation")
-            self.folder.write_tables(
-                scores=found.scores.round(6),
-                responses=found.every("responses", splits=(PRIMARY_SPLIT,)).round(6),
-                dissociation=dissociations.round(6),
-                alternatives=alternatives(dissociations).round(6),
+            tables = {
+                "scores": found.scores,
+                "responses": found.every("responses", splits=(PRIMARY_SPLIT,)),
+                "dissociation": dissociations,
+                "alternatives": alternatives(dissociations),
+            }
+            self.folder.write_results(
+                {name: table.round(6) for name, table in tables.items()}, {"calibration.png": found.plot()}
             )
-            self.folder.write_figure("calibration", found.plot())
         return found
 
 
@@ -119,6 +124,7 @@ def prepare_calibration(
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
     device: str = "auto",
+    executor: str = LOCAL,
 ) -> PreparedCalibration:
     """Check the arguments of `calibrate`, before anything is trained or written.
 
@@ -127,16 +133,17 @@ def prepare_calibration(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    sweep, device = Sweep() if sweep is None else sweep, resolve_device(device)
+    resources = Resources.checked(device, workers, threads=1, executor=executor)
+    sweep = Sweep() if sweep is None else sweep
     if not isinstance(sweep, Sweep):
         raise ValueError(f"sweep must be an lcd.studies.calibration.Sweep, not {short(sweep)}.")
     check_encoder(sweep.preset.encoder, CourierOptions())
     folder = None if out is None else OutputFolder(path("out", out))
     if folder is not None:
-        folder.check(sweep)
+        folder.check(sweep.as_dict())
     runs = Store(path("store", store))
     runs.check(sweep.plan().runs)
-    return PreparedCalibration(sweep, folder, runs, device, workers)
+    return PreparedCalibration(sweep, folder, runs, resources)
 
 
 def calibrate(
@@ -146,6 +153,7 @@ def calibrate(
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
     device: str = "auto",
+    executor: str = LOCAL,
     listener: Listener = lambda event: None,
 ) -> Calibration:
     """Validate the demands on a game of known difficulty; the command ``lcd calibrate`` is this function.
@@ -156,7 +164,7 @@ def calibrate(
         Factors and settings; by default all ten.
     out
         Folder for figure and tables; by default nothing is written.
-    store, workers, device, listener
+    store, workers, device, executor, listener
         As in `lcd.diagnose`.
 
     Raises
@@ -166,5 +174,5 @@ def calibrate(
     lcd.experiments.execution.RunFailed
         If a run failed; the same call resumes from the finished ones.
     """
-    prepared = prepare_calibration(sweep, out=out, store=store, workers=workers, device=device)
+    prepared = prepare_calibration(sweep, out=out, store=store, workers=workers, device=device, executor=executor)
     return prepared.run(telling(listener))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lcd.envs.naming import file_name
-from lcd.experiments.execution import Event, Listener, execute, resolve_device
+from lcd.experiments.execution import Event, Listener, execute
+from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.resources import FASTEST, Resources
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import path, texts
@@ -31,7 +33,7 @@ def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
     """
     found = {plan.game: OutputFolder(out / file_name(plan.game)) for plan in survey.plan.games}
     for plan in survey.plan.games:
-        found[plan.game].check(Plan((plan,)))
+        found[plan.game].check(Plan((plan,)).as_dict(measure=False))
     return found
 
 
@@ -58,7 +60,7 @@ class _Writing:
     def _written(self, plan: GamePlan) -> Diagnosis:
         diagnosis = read_diagnosis(plan, self._store, {"preset": self._survey.preset})
         folder = self._folders[plan.game]
-        folder.claim(Plan((plan,)))
+        folder.claim(Plan((plan,)).as_dict())
         folder.write(diagnosis)
         return diagnosis
 
@@ -68,9 +70,7 @@ def carry_out(
     out: Path,
     store: Path | str = DEFAULT_STORE,
     *,
-    workers: int | None = None,
-    threads: int | None = None,
-    device: str = "auto",
+    resources: Resources = FASTEST,
     listener: Listener = lambda event: None,
     done: Callable[[Diagnosis], None] = lambda diagnosis: None,
 ) -> None:
@@ -84,10 +84,8 @@ def carry_out(
         Folder for the diagnoses, a folder a game; each is written as soon as its runs are finished.
     store
         Folder of the runs.
-    workers, threads
-        Worker processes, and torch threads in each; by default the fastest numbers for this machine.
-    device
-        Where torch computes.
+    resources
+        With what they are carried out.
     listener
         Called with every event, see `lcd.experiments.execution.Event`.
     done
@@ -102,7 +100,7 @@ def carry_out(
     """
     runs = Store(store)
     writing = _Writing(survey, out, runs, listener, done)
-    execute(survey.plan, runs, workers=workers, threads=threads, device=device, listener=writing)
+    execute(survey.plan, runs, listener=writing, **asdict(resources))
 
 
 @dataclass(frozen=True)
@@ -133,17 +131,17 @@ class PreparedSurvey:
         Folder of the diagnoses.
     tables
         Folder of tables to which each game is added, or None.
-    store, workers, threads, device
+    store
         As in `lcd.diagnose`.
+    resources
+        With what the runs are carried out.
     """
 
     survey: Survey
     out: Path
     tables: Path | None
     store: Store
-    device: str
-    workers: int | None
-    threads: int | None
+    resources: Resources
 
     def run(
         self, show: Show = silent, done: Callable[[Diagnosis, str | None], None] = lambda diagnosis, error: None
@@ -180,9 +178,7 @@ class PreparedSurvey:
                 self.survey,
                 self.out,
                 self.store.root,
-                workers=self.workers,
-                threads=self.threads,
-                device=self.device,
+                resources=self.resources,
                 listener=listener,
                 done=enter,
             )
@@ -200,6 +196,7 @@ def prepare_survey(
     workers: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    executor: str = LOCAL,
 ) -> PreparedSurvey:
     """Check the arguments of `survey` and plan its runs, before anything is trained or written.
 
@@ -208,7 +205,7 @@ def prepare_survey(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    device = resolve_device(device)
+    resources = Resources.checked(device, workers, threads, executor)
     chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
     if only := texts("games", games):
         chosen = chosen.only(only)
@@ -220,7 +217,7 @@ def prepare_survey(
     runs.check(chosen.plan.runs)
     if kept is not None:
         SurveyTables.check_room(kept, chosen.plan)
-    return PreparedSurvey(chosen, folder, kept, runs, device, workers, threads)
+    return PreparedSurvey(chosen, folder, kept, runs, resources)
 
 
 def survey(
@@ -234,6 +231,7 @@ def survey(
     workers: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    executor: str = LOCAL,
     listener: Listener = lambda event: None,
 ) -> SurveyResult:
     """Diagnose many games by one plan; the command ``lcd survey`` is this function.
@@ -250,7 +248,7 @@ def survey(
         Folder of the diagnoses; by default ``surveys/NAME``.
     tables
         Folder of tables to which each game is added, see `lcd.SurveyTables`.
-    store, workers, threads, device, listener
+    store, workers, threads, device, executor, listener
         As in `lcd.diagnose`.
 
     Raises
@@ -270,5 +268,6 @@ def survey(
         workers=workers,
         threads=threads,
         device=device,
+        executor=executor,
     )
     return prepared.run(telling(listener))

@@ -1,0 +1,165 @@
+"""A run from its settings to the store, as a process of any executor carries it out."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import platform
+import re
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lcd.agents.encoders.registry import import_encoder, module_of
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+
+
+class CarriedOutElsewhere(Exception):
+    """Another plan carries out the same run at the moment."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with all that a new process needs to carry it out.
+
+    Attributes
+    ----------
+    run
+        The run.
+    weights
+        Files of the policies that it uses, by the identities in `RunSettings.needs`.
+    device
+        Where torch computes.
+    threads
+        Threads of torch.
+    encoder_module
+        Module to import so that the run's encoder is known, None where the package has it.
+    """
+
+    run: RunSettings
+    weights: Mapping[str, Path]
+    device: str
+    threads: int
+    encoder_module: str | None
+
+    @classmethod
+    def of(cls, run: RunSettings, weights: Mapping[str, Path], device: str, threads: int) -> Job:
+        """The job of a run whose encoder is known in this process."""
+        return cls(run, dict(weights), device, threads, module_of(run.encoder))
+
+    def carry_out(
+        self,
+        store: Store,
+        report: Callable[[Any], None],
+        hangs: Callable[[str], None] | None = None,
+        *,
+        leased: bool = False,
+    ) -> None:
+        """Train the run, unless the store has it by now, and put it into the store.
+
+        The process that works holds the run's workspace, so that it is free again when it ends.
+
+        Parameters
+        ----------
+        store
+            Where the finished run goes.
+        report
+            Called with `lcd.experiments.Progress` after every evaluation.
+        hangs
+            Called with a sentence, from another thread, if a step of the game takes minutes; it must end the process.
+            By default nobody watches for that.
+        leased
+            Whether the executor holds the run's lease; else this process holds it.
+
+        Raises
+        ------
+        CarriedOutElsewhere
+            If another plan carries it out.
+        Exception
+            Whatever goes wrong; `sentence_of` tells it to a user.
+        """
+        import torch
+
+        from lcd.envs.external.watching import WATCH
+        from lcd.experiments.encoded_view import locate
+
+        locate(self.weights)
+        if hangs is not None:
+            WATCH.ended = hangs
+        torch.set_num_threads(self.threads)
+        self._import_encoder()
+        with nullcontext(True) if leased else store.lease(self.run) as free:
+            if not free:
+                raise CarriedOutElsewhere(self.run.name)
+            if not store.has(self.run):
+                self._train(store, report)
+
+    def _train(self, store: Store, report: Callable[[Any], None]) -> None:
+        from lcd.experiments.run import teacher_of, train
+
+        with store.workspace(self.run) as workspace:
+            result = train(
+                self.run,
+                workspace,
+                teacher=teacher_of(self.run, self.weights.get(self.run.teacher or "")),
+                report=report,
+                device=self.device,
+                num_threads=0 if self.threads == 1 else self.threads,
+                checkpoint=store.checkpoint_file(self.run),
+            )
+            machine = {
+                "platform": platform.platform(),
+                "device": self.device,
+                "threads": self.threads,
+                "cores": os.cpu_count(),
+            }
+            teacher_score = None if result.teacher is None else asdict(result.teacher)
+            store.finish(
+                self.run, workspace, result.episodes, result.seconds, teacher_score, machine, result.divergences
+            )
+
+    def _import_encoder(self) -> None:
+        """Make the run's encoder known in a new process.
+
+        Raises
+        ------
+        ValueError
+            If it was registered by a script, which no other process imports.
+        """
+        if self.encoder_module == "__main__":
+            raise ValueError(
+                f"The encoder {self.run.encoder} is registered in the script that was started, which other processes "
+                "do not import: put it into a module."
+            )
+        if self.encoder_module is not None:
+            importlib.import_module(self.encoder_module)
+            import_encoder(self.run.encoder)
+
+
+def sentence_of(error: Exception, folder: Path | None = None) -> str:
+    """What went wrong in a run, and the remedy, for its user.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    folder
+        The store, which a full disk is told with.
+    """
+    if os.strerror(errno.ENOSPC) in str(error):  # safetensors wraps the system's error in one of its own
+        where = "" if folder is None else f" for {folder}"
+        return f"There is no space left on the disk{where}: free some and start the same command again."
+    if _GPU_EXHAUSTED.search(str(error)):
+        return "The memory of the GPU is exhausted: use fewer --workers."
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "The memory is exhausted: use fewer --workers."
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if text.endswith(".") else f"{type(error).__name__}: {text}."
+
+
+_GPU_EXHAUSTED = re.compile(r"(CUDA|HIP|GPU).*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED", re.IGNORECASE | re.DOTALL)
+"""What torch, the driver and the libraries say when the memory of a GPU runs out."""

@@ -1,0 +1,292 @@
+"""Runs as tasks of a Ray cluster, a task each.
+
+A task writes into the store if its machine has the same disk, and otherwise sends its run back through Ray. A mark in
+the store tells which. Tasks whose machine is lost are tried again by Ray on another one; on a shared disk they go on
+from the run's last checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lcd.experiments.executor import Report
+from lcd.experiments.job import Job, sentence_of
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+from lcd.io.files import token
+
+POLL_SECONDS = 0.5
+
+RETRIES = 3
+"""How often Ray tries a run again whose machine or process is lost."""
+
+GRACE_SECONDS = 10.0
+"""Time that cancelled tasks have to remove what they began."""
+
+MARKS = ".shared"
+"""Folder of the store with a file for each driver, which tells a task that it sees the same disk."""
+
+
+def _shares(store: Store, mark: str) -> bool:
+    return (store.root / MARKS / mark).is_file()
+
+
+def _task(job: Job, root: Path, mark: str, weights: Mapping[str, tuple[str, Any]], queue: Any) -> Any:
+    """Body of a task.
+
+    Returns
+    -------
+    str or dict
+        Why the run failed; or the files of the finished run by their names, where the disk is not shared, else none.
+    """
+    import ray
+
+    def hangs(sentence: str) -> None:
+        with suppress(Exception):
+            queue.put((job.run.name, sentence))
+        os._exit(1)
+
+    def report(progress: Any) -> None:
+        with suppress(Exception):  # its machine may be gone; the run goes on without
+            queue.put((job.run.name, progress))
+
+    with tempfile.TemporaryDirectory(prefix="lcd-") as name:
+        store, shared = Store(root), True
+        if not _shares(store, mark):
+            folder, shared = Path(name), False
+            store, files = Store(folder / "store"), {}
+            for number, (identity, (called, content)) in enumerate(weights.items()):
+                files[identity] = folder / f"{number}-{called}"
+                files[identity].write_bytes(ray.get(content))
+            job = replace(job, weights=files)
+        try:
+            job.carry_out(store, report, hangs, leased=True)
+        except Exception as error:  # whatever it is, the driver must learn of it
+            return sentence_of(error, root if shared else None)
+        return {} if shared else {file.name: file.read_bytes() for file in store.folder(job.run).iterdir()}
+
+
+def _runs_on_one_gpu(runs: Sequence[RunSettings]) -> int:
+    """How many of some runs fill one GPU of the machine that this is called on."""
+    import ray
+
+    from lcd.experiments.gpu import workers_for
+
+    node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
+    return workers_for(runs, max(1, int(node["Resources"]["CPU"] // node["Resources"]["GPU"])))
+
+
+@dataclass
+class _Task:
+    run: RunSettings
+    kept: ExitStack
+    """Holds the run's lease."""
+    hangs: str | None = None
+
+
+class RayTasks:
+    """Carries out runs as tasks of a Ray cluster: an `Executor`.
+
+    The driver holds the runs' leases, for Ray ends its tasks with it.
+
+    Parameters
+    ----------
+    store
+        Where finished runs go.
+    address
+        Of the cluster, as ``ray.init`` takes it; by default the environment's, or else a cluster of this machine, which
+        ends with the executor.
+    runs
+        What is to be run: the largest decides how many share a GPU.
+    workers
+        Most runs at once; by default as many as the cluster has room for, which may change.
+    cpus
+        Cores of a run, which are torch's threads too.
+    gpus
+        GPUs of a run, such as 0.25; by default as many runs share one as fill it, if the cluster has any.
+    device
+        Where torch computes: ``"auto"`` is a GPU if the cluster has one.
+
+    Raises
+    ------
+    ValueError
+        If there is no cluster at the address, or it has no GPU where one is asked for.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        address: str | None = None,
+        runs: Sequence[RunSettings] = (),
+        *,
+        workers: int | None = None,
+        cpus: int = 1,
+        gpus: float | None = None,
+        device: str = "auto",
+    ) -> None:
+        import ray
+        from ray.util.queue import Queue
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        self._store, self._most, self._cpus = store, workers, cpus
+        self._closing = ExitStack()
+        try:
+            self._connect(address)
+            there = ray.cluster_resources()
+            if device == "auto":
+                device = "cuda" if there.get("GPU", 0) > 0 else "cpu"
+            if device == "cuda" and there.get("GPU", 0) <= 0:
+                raise ValueError("The Ray cluster has no GPU: choose the device cpu or auto (--device).")
+            self._device = device
+            if device == "cpu":
+                gpus = gpus or 0.0
+            elif gpus is None:
+                asked = ray.remote(_runs_on_one_gpu).options(num_cpus=1, num_gpus=1)
+                gpus = 1 / ray.get(asked.remote(list(runs)))
+            self._gpus = gpus
+            self._task = ray.remote(_task).options(
+                num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1, retry_exceptions=False
+            )
+            here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+            self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+            self._closing.callback(self._queue.shutdown, force=True)
+            self._mark = token()
+            marked = store.root / MARKS / self._mark
+            marked.parent.mkdir(parents=True, exist_ok=True)
+            marked.touch()
+            self._closing.callback(marked.unlink, missing_ok=True)
+        except BaseException:
+            self._closing.close()
+            raise
+        self._tasks: dict[Any, _Task] = {}
+        self._elsewhere: list[RunSettings] = []
+        self._contents: dict[Path, Any] = {}
+        self._room = self._slots()
+
+    def _connect(self, address: str | None) -> None:
+        import ray
+
+        if ray.is_initialized():
+            return
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"There is no Ray cluster at {address or os.environ.get('RAY_ADDRESS', 'this machine')}: start one "
+                f"with `ray start --head`, or correct the address (--executor ray:ADDRESS). Ray says: {error}"
+            ) from error
+        self._closing.callback(ray.shutdown)
+
+    def _slots(self) -> int:
+        """Number of runs for which the cluster has room, at least 1: it may be about to grow."""
+        import ray
+
+        there = ray.cluster_resources()
+        slots = int(there.get("CPU", 0) // self._cpus)
+        if self._gpus:
+            slots = min(slots, int(there.get("GPU", 0) / self._gpus + 1e-9))
+        return max(1, slots if self._most is None else min(slots, self._most))
+
+    @property
+    def running(self) -> int:
+        """Number of runs that have been handed over and not ended."""
+        return len(self._tasks) + len(self._elsewhere)
+
+    @property
+    def free(self) -> int:
+        """Number of runs that may be handed over."""
+        return self._room - self.running
+
+    def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
+        """Hand a run over to Ray, with the weights that it uses."""
+        kept = ExitStack()
+        if not kept.enter_context(self._store.lease(run)):
+            self._elsewhere.append(run)
+            return
+        sent = {identity: (file.name, self._content(file)) for identity, file in weights.items()}
+        job = Job.of(run, weights, self._device, self._cpus)
+        task = self._task.options(name=run.name).remote(job, self._store.root.absolute(), self._mark, sent, self._queue)
+        self._tasks[task] = _Task(run, kept)
+
+    def _content(self, file: Path) -> Any:
+        """A file's content in Ray's object store, where it is once for all tasks."""
+        import ray
+
+        if file not in self._contents:
+            self._contents[file] = ray.put(file.read_bytes())
+        return self._contents[file]
+
+    def wait(self) -> Iterator[Report]:
+        """What runs report within half a second, and which of them have ended."""
+        import ray
+
+        elsewhere, self._elsewhere = self._elsewhere, []
+        for run in elsewhere:
+            yield Report(run, ended=True, elsewhere=True)
+        if not self._tasks:
+            return
+        ended, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=POLL_SECONDS)
+        yield from self._heard()
+        for task in ended:
+            state = self._tasks.pop(task)
+            failure = state.hangs or self._outcome(task, state.run)
+            state.kept.close()
+            yield Report(state.run, ended=True, failure=failure)
+        self._room = self._slots()
+
+    def _heard(self) -> Iterator[Report]:
+        import ray
+
+        known = {state.run.name: (task, state) for task, state in self._tasks.items()}
+        with suppress(Exception):  # without its queue a plan goes on, and tells less
+            for name, content in self._queue.get_nowait_batch(self._queue.qsize()):
+                if name not in known:
+                    continue
+                task, state = known[name]
+                if isinstance(content, str):
+                    state.hangs = f"The run {name} failed: {content}"
+                    ray.cancel(task, force=True)
+                else:
+                    yield Report(state.run, progress=content)
+
+    def _outcome(self, task: Any, run: RunSettings) -> str:
+        """Put a run that has ended into the store, unless it is there; why it failed, or nothing."""
+        import ray
+
+        try:
+            found = ray.get(task)
+        except ray.exceptions.RayError as error:
+            why = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+            return f"Ray could not carry out the run {run.name} ({type(error).__name__}): {why.rstrip('.')}."
+        if isinstance(found, str):
+            return f"The run {run.name} failed: {found}"
+        if found:
+            try:
+                self._store.take(run, found)
+            except (OSError, ValueError) as error:
+                return f"The run {run.name} came back and could not be kept: {sentence_of(error, self._store.root)}"
+        return ""
+
+    def end(self) -> None:
+        """Cancel the tasks that still work, and leave the cluster."""
+        import ray
+
+        tasks = list(self._tasks)
+        for force in (False, True):
+            for task in tasks:
+                with suppress(Exception):
+                    ray.cancel(task, force=force)
+            if tasks:
+                _, tasks = ray.wait(tasks, num_returns=len(tasks), timeout=GRACE_SECONDS)
+        for state in self._tasks.values():
+            state.kept.close()
+        self._tasks.clear()
+        self._closing.close()

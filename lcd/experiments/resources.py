@@ -1,0 +1,117 @@
+"""With what the runs of a plan are carried out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lcd.experiments.executors import LOCAL, parse_executor
+from lcd.experiments.settings import RunSettings
+from lcd.io.limits import MOST_WORKERS, short, text, whole_number
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """With what the runs of a plan are carried out; the arguments of `lcd.experiments.execution.execute`.
+
+    Attributes
+    ----------
+    device
+        Where torch computes; resolved where this machine carries out the runs.
+    workers, threads
+        Runs at once, and torch threads of each; None for the fastest numbers.
+    executor
+        Name of what carries them out, see `lcd.experiments.executors.make_executor`.
+    """
+
+    device: str = "auto"
+    workers: int | None = None
+    threads: int | None = None
+    executor: str = LOCAL
+
+    @classmethod
+    def checked(
+        cls, device: str = "auto", workers: int | None = None, threads: int | None = None, executor: str = LOCAL
+    ) -> Resources:
+        """The resources, after checking that they are there as far as this machine knows.
+
+        Raises
+        ------
+        ValueError
+            If there is no such device or executor, or a number is impossible.
+        """
+        check_numbers(workers, threads)
+        kind, _ = parse_executor(executor)
+        if kind == LOCAL:
+            device = resolve_device(device)
+        elif text("The device", device) not in DEVICES:
+            raise ValueError(f"The device {short(device)} is unknown: choose one of {', '.join(DEVICES)}.")
+        return cls(device, workers, threads, executor)
+
+
+FASTEST = Resources()
+"""This machine's device, and the fastest numbers."""
+
+
+def check_numbers(workers: int | None, threads: int | None) -> None:
+    """Check the numbers of runs at once and of threads.
+
+    Raises
+    ------
+    ValueError
+        If there are to be none, or too many.
+    """
+    for name, number in (("workers", workers), ("threads", threads)):
+        if number is not None:
+            whole_number(name, number, 1, MOST_WORKERS)
+
+
+def chosen_workers(
+    device: str, runs: Sequence[RunSettings] = (), workers: int | None = None, threads: int | None = None
+) -> tuple[int, int]:
+    """Number of worker processes and of torch threads in each: those that were chosen, else the fastest.
+
+    On CPUs two processes of one thread each are faster than one process of two threads
+    (``scripts/benchmark.py`` measures it): small convolutions share badly, and games and Python overlap with them.
+    A GPU takes as many runs at once as fill it, see `lcd.experiments.gpu`, which share the cores for their games.
+
+    Parameters
+    ----------
+    device
+        ``"cpu"``, ``"cuda"`` or ``"auto"``.
+    runs
+        The runs of a plan; on a GPU their memory bounds the number at once.
+    workers, threads
+        What was chosen, or None.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if resolve_device(device) == "cpu":
+        return workers or cores, threads or 1
+    if workers is None:
+        from lcd.experiments.gpu import workers_for
+
+        workers = workers_for(runs, cores)
+    return workers, threads or max(1, cores // workers)
+
+
+def resolve_device(device: str) -> str:
+    """The device to compute on.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown or not there.
+    """
+    if text("The device", device) == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and torch.cuda.is_available():
+        return device
+    there = "there is no GPU that torch can use" if device == "cuda" else "it is unknown"
+    raise ValueError(f"The device {short(device)} cannot be used, for {there}: choose cpu or auto.")
