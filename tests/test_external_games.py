@@ -392,6 +392,7 @@ def test_encoders_are_pretrained_on_frames_of_any_game(game, channels, labelled)
 
 
 def test_an_atari_games_levels_begin_alike_in_any_order_and_load_its_rom_once(monkeypatch):
+    pytest.importorskip("ale_py")
     options = game_options("ALE/Breakout-v5")
     games = [make_game(options) for _ in range(2)]
     loaded = []

@@ -105,7 +105,9 @@ Threads = Annotated[int | None, number(1, MOST_WORKERS, "Threads of each worker.
 Executor = Annotated[
     str,
     typer.Option(
-        metavar="NAME", help="What carries out the runs: local (this machine), or ray[:ADDRESS][,cpus=N][,gpus=SHARE]."
+        metavar="NAME",
+        help="What carries out the runs: local (this machine), ray[:ADDRESS][,cpus=N][,gpus=SHARE], or "
+        "slurm[:time=8h][,partition=NAME][,cpus=N][,gpus=N].",
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")]

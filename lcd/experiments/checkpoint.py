@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -104,6 +105,10 @@ def _untyped(typed: list[Any]) -> Any:
     return np.dtype(name).type(number) if name else number
 
 
+class RunStopped(Exception):
+    """A run was asked to stop, and has taken a checkpoint."""
+
+
 class CheckpointCallback(BaseCallback):
     """Takes checkpoints of a run, and puts a run back to one.
 
@@ -119,6 +124,8 @@ class CheckpointCallback(BaseCallback):
         The run's table of training statistics, ``progress.csv``.
     seconds
         Time between two checkpoints.
+    stop
+        When it is set, the run takes a checkpoint after the current rollout and raises `RunStopped`.
     """
 
     def __init__(
@@ -127,9 +134,11 @@ class CheckpointCallback(BaseCallback):
         evaluation: EvaluationCallback,
         log: Path,
         seconds: float = CHECKPOINT_SECONDS,
+        stop: threading.Event | None = None,
     ) -> None:
         super().__init__()
         self._checkpoint, self._evaluation, self._log, self._seconds = checkpoint, evaluation, log, seconds
+        self._stop = stop
         self._began = self._last = time.perf_counter()
         self._before = 0.0
         self._pending: State | None = None
@@ -161,9 +170,12 @@ class CheckpointCallback(BaseCallback):
             self.model.start_time -= int(1e9 * self._before)
             self.model._num_timesteps_at_start = 0
             self._pending = None
-        if self._checkpoint is not None and time.perf_counter() - self._last >= self._seconds:
+        stops = self._stop is not None and self._stop.is_set()
+        if self._checkpoint is not None and (stops or time.perf_counter() - self._last >= self._seconds):
             self._take(self._checkpoint)
             self._last = time.perf_counter()
+        if stops:
+            raise RunStopped
 
     def _on_step(self) -> bool:
         return True

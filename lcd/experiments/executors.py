@@ -16,7 +16,8 @@ LOCAL, RAY, SLURM = "local", "ray", "slurm"
 PACKAGES = {RAY: "ray", SLURM: "submitit"}
 """Package that an executor needs, which the extra of its own name installs."""
 
-SETTINGS = {LOCAL: (), RAY: ("cpus", "gpus"), SLURM: ("cpus", "gpus", "time", "partition", "account", "qos", "memory")}
+_SBATCH = ("partition", "account", "qos", "memory")
+SETTINGS = {LOCAL: (), RAY: ("cpus", "gpus"), SLURM: ("cpus", "gpus", "time", *_SBATCH)}
 """Settings that may follow an executor's name."""
 
 
@@ -86,6 +87,8 @@ def make_executor(
     executor
         ``"local"``: processes of this machine, see `lcd.experiments.processes.LocalProcesses`.
         ``"ray[:ADDRESS][,cpus=N][,gpus=SHARE]"``: see `lcd.experiments.ray_tasks.RayTasks`.
+        ``"slurm[:time=8h][,partition=NAME][,cpus=N][,gpus=N][,account=NAME][,qos=NAME][,memory=8G]"``: see
+        `lcd.experiments.slurm_jobs.SlurmJobs`.
     store
         Where finished runs go.
     runs
@@ -108,6 +111,16 @@ def make_executor(
         gpus = _number(kind, settings, "gpus", float)
         address, cores = settings.get("address"), cpus or threads or 1
         return RayTasks(store, address, runs, workers=workers, cpus=cores, gpus=gpus, device=device)
+    if kind == SLURM:
+        from lcd.experiments.slurm_jobs import MINUTES, SlurmJobs, minutes_of
+
+        cpus, gpus = _number(kind, settings, "cpus", int), _number(kind, settings, "gpus", int)
+        minutes = minutes_of(settings["time"]) if "time" in settings else MINUTES
+        options = {"mem" if name == "memory" else name: settings[name] for name in _SBATCH if name in settings}
+        cores = cpus or threads or 1
+        return SlurmJobs(
+            store, workers=workers, cpus=cores, gpus=gpus, minutes=minutes, device=device, cluster="slurm", **options
+        )
     from lcd.experiments.processes import LocalProcesses
     from lcd.experiments.resources import chosen_workers, resolve_device
 

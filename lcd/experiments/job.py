@@ -7,6 +7,7 @@ import importlib
 import os
 import platform
 import re
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -58,6 +59,7 @@ class Job:
         hangs: Callable[[str], None] | None = None,
         *,
         leased: bool = False,
+        stop: threading.Event | None = None,
     ) -> None:
         """Train the run, unless the store has it by now, and put it into the store.
 
@@ -74,11 +76,15 @@ class Job:
             By default nobody watches for that.
         leased
             Whether the executor holds the run's lease; else this process holds it.
+        stop
+            When it is set, the run takes a checkpoint and ends.
 
         Raises
         ------
         CarriedOutElsewhere
             If another plan carries it out.
+        lcd.experiments.checkpoint.RunStopped
+            If it was stopped; the next process that carries it out goes on from there.
         Exception
             Whatever goes wrong; `sentence_of` tells it to a user.
         """
@@ -96,9 +102,9 @@ class Job:
             if not free:
                 raise CarriedOutElsewhere(self.run.name)
             if not store.has(self.run):
-                self._train(store, report)
+                self._train(store, report, stop)
 
-    def _train(self, store: Store, report: Callable[[Any], None]) -> None:
+    def _train(self, store: Store, report: Callable[[Any], None], stop: threading.Event | None) -> None:
         from lcd.experiments.run import teacher_of, train
 
         with store.workspace(self.run) as workspace:
@@ -110,6 +116,7 @@ class Job:
                 device=self.device,
                 num_threads=0 if self.threads == 1 else self.threads,
                 checkpoint=store.checkpoint_file(self.run),
+                stop=stop,
             )
             machine = {
                 "platform": platform.platform(),

@@ -151,9 +151,8 @@ class RayTasks:
                 asked = ray.remote(_runs_on_one_gpu).options(num_cpus=1, num_gpus=1)
                 gpus = 1 / ray.get(asked.remote(list(runs)))
             self._gpus = gpus
-            self._task = ray.remote(_task).options(
-                num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1, retry_exceptions=False
-            )
+            remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)
+            self._task: Any = remote(_task)
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
             self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
             self._closing.callback(self._queue.shutdown, force=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -174,6 +175,7 @@ def train(
     num_threads: int = 0,
     checkpoint: Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    stop: threading.Event | None = None,
 ) -> RunResult:
     """Carry out a run, or go on with it from its last checkpoint, and write its training log and weights.
 
@@ -197,6 +199,8 @@ def train(
         `lcd.experiments.checkpoint`; none are taken without it.
     checkpoint_seconds
         Time between two checkpoints.
+    stop
+        When it is set, the run takes a checkpoint and raises `lcd.experiments.checkpoint.RunStopped`.
 
     Raises
     ------
@@ -214,6 +218,7 @@ def train(
         evaluation,
         folder / "progress.csv",
         checkpoint_seconds,
+        stop,
     )
     try:
         resumed = checkpoints.resume(model)

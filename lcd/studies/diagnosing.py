@@ -341,8 +341,8 @@ def diagnose(
     device
         Where torch computes: ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU where there is one.
     executor
-        What carries out the runs: ``"local"`` for processes of this machine, ``"ray"`` for a Ray cluster; see
-        `lcd.experiments.executors.make_executor`.
+        What carries out the runs: ``"local"`` for processes of this machine, ``"ray"`` or ``"slurm"`` for a cluster,
+        see `lcd.experiments.executors.make_executor`.
     listener
         Called with every event, see `lcd.experiments.execution.Event`.
 

@@ -1,0 +1,336 @@
+"""Runs as jobs of Slurm, through submitit, a job each.
+
+The jobs write into the store, which all machines must share. A job that is preempted, or reaches its time limit, takes
+a checkpoint of its run and requeues itself. Jobs outlive the driver: a later one finds their runs leased and waits for
+them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lcd.experiments.executor import Report
+from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+from lcd.io.files import replacing
+from lcd.io.limits import MOST_WORKERS, short
+
+JOBS = ".jobs"
+"""Folder of the store with the jobs' logs and what they tell of their progress."""
+
+MINUTES = 240
+"""Time limit of a job: shorter ones begin earlier, and a run goes on in as many as it takes."""
+
+SIGNAL_SECONDS = 120
+"""How long before its time limit Slurm signals a job: a checkpoint waits for a rollout and its evaluation."""
+
+TIMEOUTS = 1000
+"""How often a run may reach its time limit."""
+
+PROGRESS_SECONDS = 2.0
+"""Time between two reports of a job."""
+
+LOOK_SECONDS = 15.0
+"""Time between two looks at Slurm's queue."""
+
+GRACE_SECONDS = 40.0
+"""Time that cancelled jobs have to end: Slurm kills them after its KillWait, 30 seconds by default."""
+
+_TIME = re.compile(r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)(?:m|min)?)?")
+
+
+class SlurmRun:
+    """Body of a job: carries out one run, and can stop at a checkpoint.
+
+    Parameters
+    ----------
+    job
+        The run.
+    root
+        Folder of the store.
+    progress
+        File for reports.
+    """
+
+    def __init__(self, job: Job, root: Path, progress: Path) -> None:
+        self.job, self.root, self.progress = job, root, progress
+        self._stop: threading.Event | None = None
+        self._thread: threading.Thread | None = None
+
+    def __call__(self) -> str:
+        """Carry out the run in a thread, so that this one hears signals.
+
+        Returns
+        -------
+        str
+            Why the run failed; ``"elsewhere"`` if somebody else carries it out; or nothing.
+        """
+        self._stop = stop = threading.Event()
+        outcome = [""]
+
+        def work() -> None:
+            try:
+                self.job.carry_out(Store(self.root), self._report, self._hangs, stop=stop)
+            except CarriedOutElsewhere:
+                outcome[0] = ELSEWHERE
+            except Exception as error:  # whatever it is, the driver must learn of it
+                outcome[0] = sentence_of(error, self.root)
+
+        signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+        self._thread = threading.Thread(target=work)
+        self._thread.start()
+        while self._thread.is_alive():
+            self._thread.join(0.2)
+        while stop.is_set() and not Store(self.root).has(self.job.run):
+            time.sleep(0.2)  # until Slurm requeues the job or kills it: one that ends by itself would be over
+        return outcome[0]
+
+    def checkpoint(self) -> Any:
+        """Stop the run at a checkpoint, and say what the next job is to call; submitit calls this on a signal."""
+        from submitit.helpers import DelayedSubmission
+
+        if self._stop is not None and self._thread is not None:
+            self._stop.set()
+            self._thread.join(SIGNAL_SECONDS)
+        return DelayedSubmission(SlurmRun(self.job, self.root, self.progress))
+
+    __submitit_checkpoint__ = checkpoint
+    """The name from submitit 1.6 on."""
+
+    def _report(self, progress: Any) -> None:
+        with suppress(OSError):
+            if self.progress.exists() and time.time() - self.progress.stat().st_mtime < PROGRESS_SECONDS:
+                return
+            with replacing(self.progress) as file:
+                file.write_text(json.dumps(asdict(progress)))
+
+    def _hangs(self, sentence: str) -> None:
+        self.progress.with_suffix(".failed").write_text(sentence)
+        os._exit(1)
+
+
+ELSEWHERE = "elsewhere"
+
+
+class SlurmJobs:
+    """Carries out runs as jobs of Slurm: an `Executor`. Runs that begin together are one job array.
+
+    Parameters
+    ----------
+    store
+        Where finished runs go; on a disk that all machines share.
+    workers
+        Most runs in Slurm's queue.
+    cpus
+        Cores of a job, which are torch's threads too.
+    gpus
+        GPUs of a job; by default 1 where the device is ``"cuda"``.
+    minutes
+        Time limit of a job.
+    device
+        Where torch computes: ``"auto"`` is a GPU if jobs have one.
+    cluster
+        ``"slurm"``, or ``"local"`` for processes of this machine in Slurm's place.
+    options
+        Further options of ``sbatch``: partition, account, qos, mem.
+
+    Raises
+    ------
+    ValueError
+        If there is no Slurm on this machine.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        workers: int | None = None,
+        cpus: int = 1,
+        gpus: int | None = None,
+        minutes: int = MINUTES,
+        device: str = "auto",
+        cluster: str = "slurm",
+        **options: str,
+    ) -> None:
+        import submitit
+
+        if cluster == "slurm" and shutil.which("sbatch") is None:
+            raise ValueError(
+                "Slurm's command sbatch is not on this machine: start this on a login node of the cluster."
+            )
+        if gpus is None:
+            gpus = int(device == "cuda")
+        self._device = device if device != "auto" else "cuda" if gpus else "cpu"
+        self._store, self._most, self._cpus = store, workers or MOST_WORKERS, cpus
+        self._folder = store.root.absolute() / JOBS
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._submitter = submitit.AutoExecutor(self._folder, cluster=cluster, slurm_max_num_timeout=TIMEOUTS)
+        given = {f"slurm_{name}": value for name, value in options.items()} if cluster == "slurm" else {}
+        self._submitter.update_parameters(
+            name="lcd",
+            timeout_min=minutes,
+            cpus_per_task=cpus,
+            gpus_per_node=gpus,
+            slurm_signal_delay_s=SIGNAL_SECONDS,
+            **given,
+        )
+        self._cluster = cluster
+        self._waiting: list[SlurmRun] = []
+        self._jobs: dict[Any, SlurmRun] = {}
+        self._told: dict[str, float] = {}
+        self._missing: set[str] = set()
+        self._looked = time.monotonic()
+
+    @property
+    def running(self) -> int:
+        """Number of runs that have been handed over and not ended."""
+        return len(self._waiting) + len(self._jobs)
+
+    @property
+    def free(self) -> int:
+        """Number of runs that may be handed over."""
+        return self._most - self.running
+
+    def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
+        """Keep a run for the next array."""
+        files = {identity: file.absolute() for identity, file in weights.items()}
+        job = Job.of(run, files, self._device, self._cpus)
+        self._waiting.append(SlurmRun(job, self._store.root.absolute(), self._folder / f"{run.name}.json"))
+
+    def _submit(self) -> None:
+        import submitit
+
+        handed, self._waiting = self._waiting, []
+        for each in handed:
+            for suffix in (".json", ".failed"):
+                each.progress.with_suffix(suffix).unlink(missing_ok=True)
+        try:
+            if len(handed) == 1:
+                jobs = [self._submitter.submit(handed[0])]
+            else:
+                with self._submitter.batch():
+                    jobs = [self._submitter.submit(each) for each in handed]
+        except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
+            why = " ".join(str(getattr(error, "stderr", None) or error).split())
+            raise ValueError(f"Slurm takes no jobs with these settings (--executor): {why}") from error
+        self._jobs |= dict(zip(jobs, handed, strict=True))
+        self._looked = time.monotonic()
+
+    def wait(self) -> Iterator[Report]:
+        """What runs have reported since, and which of them have ended."""
+        if self._waiting:
+            self._submit()
+        time.sleep(0.5)
+        queued = self._queued()
+        for job, each in list(self._jobs.items()):
+            yield from self._progress(each)
+            ended = job.paths.result_pickle.exists()
+            if not ended and self._may_be_there(job, queued):
+                continue
+            del self._jobs[job]
+            outcome = self._outcome(job) if ended else self._lost(job, each)
+            failure = "" if outcome in ("", ELSEWHERE) else f"The run {each.job.run.name} failed: {outcome}"
+            if self._store.has(each.job.run):
+                self._forget(job, each)
+            yield Report(each.job.run, ended=True, failure=failure, elsewhere=outcome == ELSEWHERE)
+
+    def _queued(self) -> set[str] | None:
+        """Jobs that Slurm knows, None between two looks."""
+        if self._cluster != "slurm" or time.monotonic() - self._looked < LOOK_SECONDS:
+            return None
+        self._looked = time.monotonic()
+        asked = ["squeue", "--noheader", "--array", "--format=%F_%K %A", "--user", str(os.getuid())]
+        done = subprocess.run(asked, capture_output=True, text=True)
+        if done.returncode:
+            return None  # the controller is busy, or restarts: jobs are not lost by that
+        return {word.removesuffix("_N/A") for word in done.stdout.split()}
+
+    def _may_be_there(self, job: Any, queued: set[str] | None) -> bool:
+        """Whether a job without a result may still have one: twice it must be missing, for disks can be late."""
+        if self._cluster != "slurm":
+            return not job.done()
+        if queued is None:
+            return True
+        if job.job_id in queued or job.job_id not in self._missing:
+            (self._missing.discard if job.job_id in queued else self._missing.add)(job.job_id)
+            return True
+        return False
+
+    def _progress(self, each: SlurmRun) -> Iterator[Report]:
+        from lcd.experiments.evaluation import Progress
+
+        with suppress(OSError, ValueError, TypeError):
+            written = each.progress.stat().st_mtime
+            if self._told.get(each.job.run.name) != written:
+                self._told[each.job.run.name] = written
+                yield Report(each.job.run, progress=Progress(**json.loads(each.progress.read_text())))
+
+    def _outcome(self, job: Any) -> str:
+        """What a job that has ended says of its run."""
+        import submitit
+
+        try:
+            return str(job.result())
+        except submitit.core.utils.FailedJobError as error:
+            return f"its job {job.job_id} ended with {short(str(error).strip().splitlines()[-1])}."
+
+    def _lost(self, job: Any, each: SlurmRun) -> str:
+        """Why a job is gone that has left no result."""
+        with suppress(OSError):
+            return each.progress.with_suffix(".failed").read_text()
+        with suppress(OSError, IndexError):
+            last = job.paths.stderr.read_text(errors="replace").strip().splitlines()[-1]
+            return (
+                f"its job {job.job_id} is gone from Slurm's queue; its log {job.paths.stderr} ends with {short(last)}."
+            )
+        return f"its job {job.job_id} is gone from Slurm's queue, and has written no log: it may have been cancelled."
+
+    def _forget(self, job: Any, each: SlurmRun) -> None:
+        """Remove the files of a job whose run is finished."""
+        for path in (job.paths.submitted_pickle, job.paths.result_pickle, job.paths.stdout, job.paths.stderr):
+            path.unlink(missing_ok=True)
+        each.progress.unlink(missing_ok=True)
+
+    def end(self) -> None:
+        """Cancel the jobs that have not ended."""
+        for job in self._jobs:
+            with suppress(Exception):
+                job.cancel(check=False)
+        deadline = time.monotonic() + GRACE_SECONDS
+        while any(self._store.is_leased(each.job.run) for each in self._jobs.values()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        self._waiting.clear()
+        self._jobs.clear()
+
+
+def minutes_of(text: str) -> int:
+    """Minutes of a time limit such as ``8h``, ``90``, ``90m`` or ``1h30``.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+
+    Examples
+    --------
+    >>> minutes_of("1h30")
+    90
+    """
+    found = _TIME.fullmatch(text)
+    minutes = 0 if found is None else 60 * int(found["hours"] or 0) + int(found["minutes"] or 0)
+    if not 0 < minutes < 60 * 24 * 366:
+        raise ValueError(f"time={short(text)} is no time limit: write 8h, 90m or 1h30.")
+    return minutes

@@ -1,0 +1,174 @@
+"""Plans carried out as jobs of a real Slurm of this machine, and of submitit's stand-in for one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import local_slurm
+import pandas as pd
+import pytest
+
+from lcd.experiments.execution import Event, RunFailed, execute
+from lcd.experiments.executors import make_executor
+from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.slurm_jobs import SlurmJobs, minutes_of
+from lcd.experiments.store import LEASES, UNFINISHED, Store
+
+pytest.importorskip("submitit")
+pytest_plugins = ["trained"]
+needs_slurm = pytest.mark.skipif(
+    any(local_slurm.program(name) is None for name in local_slurm.PROGRAMS) or os.getuid() != 0,
+    reason="needs root, and apt-get install slurmctld slurmd slurm-client munge",
+)
+
+
+def of_one(plan: GamePlan, run: RunSettings) -> Plan:
+    """A plan of a single run."""
+    return Plan((replace(plan, teacher_run=None, cells=(run,)),))
+
+
+@pytest.fixture
+def long_run(game_plan):
+    """A run of many rollouts, which takes long enough to be stopped in its middle."""
+    return replace(
+        game_plan.cells[0], steps=40 * 128, evaluation=replace(game_plan.cells[0].evaluation, steps=(0, 40 * 128))
+    )
+
+
+def assert_same_runs(runs, store, expected):
+    for run in runs:
+        first, second = store.load(run), expected.load(run)
+        pd.testing.assert_frame_equal(first.episodes, second.episodes)
+        weights = [(each.folder / "policy.safetensors").read_bytes() for each in (first, second)]
+        assert weights[0] == weights[1]
+
+
+def nothing_left(store: Store) -> None:
+    assert not list((store.root / UNFINISHED).glob("*"))
+    assert not list((store.root / LEASES).glob("*"))
+
+
+@pytest.mark.costly("lcd/experiments/*.py")
+@needs_slurm
+def test_jobs_of_slurm_carry_out_a_plan_and_one_that_is_preempted_comes_back(
+    finished, game_plan, long_run, tmp_path, monkeypatch
+):
+    with local_slurm.running_slurm(tmp_path / "slurm") as configuration:
+        monkeypatch.setenv("SLURM_CONF", str(configuration))
+        store = Store(tmp_path / "store")
+        execute(Plan((game_plan,)), store, executor="slurm:time=30m,partition=low", threads=1)
+        assert_same_runs(game_plan.runs, store, finished[0])
+
+        steps: list[int] = []
+
+        def preempt(event: Event) -> None:
+            if event.kind == "progress":
+                if not steps:
+                    asked = ["sbatch", "--partition=high", "--exclusive", "--output=/dev/null", "--wrap=sleep 1"]
+                    subprocess.run(asked, check=True, capture_output=True)
+                steps.append(event.progress.step)
+
+        executor = make_executor("slurm", store, [long_run])
+        execute(of_one(game_plan, long_run), store, executor=executor, listener=preempt)
+        (log,) = (tmp_path / "slurm").glob("slurmctld.log")
+        assert "requeu" in log.read_text().lower()
+        assert len(steps) > 1
+        assert steps == sorted(set(steps))  # it went on from its checkpoint
+    alone = Store(tmp_path / "alone")
+    execute(of_one(game_plan, long_run), alone, workers=1, threads=1)
+    assert_same_runs([long_run], store, alone)
+    nothing_left(store)
+
+
+@pytest.mark.costly("lcd/experiments/*.py")
+@needs_slurm
+def test_what_slurm_refuses_or_loses_is_told(game_plan, long_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("lcd.experiments.slurm_jobs.LOOK_SECONDS", 1.0)
+    with local_slurm.running_slurm(tmp_path / "slurm") as configuration:
+        monkeypatch.setenv("SLURM_CONF", str(configuration))
+        with pytest.raises(ValueError, match="Slurm takes no jobs with these settings"):
+            execute(of_one(game_plan, long_run), Store(tmp_path / "refused"), executor="slurm:partition=none")
+
+        def cancel(event: Event) -> None:
+            if event.kind == "progress":
+                subprocess.run(["scancel", "--user", str(os.getuid())], check=True)
+
+        store = Store(tmp_path / "store")
+        with pytest.raises(RunFailed, match=r"is gone from Slurm's queue"):
+            execute(of_one(game_plan, long_run), store, executor="slurm", listener=cancel)
+
+        def interrupt(event: Event) -> None:
+            if event.kind == "progress":
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            execute(of_one(game_plan, long_run), store, executor="slurm", listener=interrupt)
+        nothing_left(store)
+        assert store.checkpoint_file(long_run).is_file()
+
+
+def test_a_job_that_is_signalled_goes_on_from_its_checkpoint(game_plan, long_run, tmp_path):
+    """With submitit's own processes in the place of Slurm."""
+    store, steps = Store(tmp_path / "store"), []
+    executor = SlurmJobs(store, cluster="local")
+
+    def signal_once(event: Event) -> None:
+        if event.kind == "progress":
+            if not steps:
+                (job,) = executor._jobs
+                job._interrupt()
+            steps.append(event.progress.step)
+
+    with pytest.raises(RunFailed, match=r"is gone|ended"):  # nobody requeues there
+        execute(of_one(game_plan, long_run), store, executor=executor, listener=signal_once)
+    assert store.checkpoint_file(long_run).is_file()
+    before = list(steps)
+    execute(of_one(game_plan, long_run), store, executor=SlurmJobs(store, cluster="local"), listener=signal_once)
+    assert min(steps[len(before) :]) > max(before)
+    alone = Store(tmp_path / "alone")
+    execute(of_one(game_plan, long_run), alone, workers=1, threads=1)
+    assert_same_runs([long_run], store, alone)
+    nothing_left(store)
+
+
+def test_a_run_that_another_plan_carries_out_is_left_to_it(copied, game_plan, monkeypatch):
+    monkeypatch.setattr("lcd.experiments.execution.LOOK_AGAIN", 0.05)
+    run = game_plan.cells[0]
+    kept = copied.folder(run).rename(copied.root / "kept")
+    executor = SlurmJobs(copied, cluster="local")
+    told: list[str] = []
+    with copied.lease(run) as free:
+        assert free
+        monkeypatch.setattr(Store, "is_leased", lambda store, run: False)
+
+        def finish(event: Event) -> None:
+            told.append(event.kind)
+            if event.kind == "elsewhere":
+                kept.rename(copied.folder(run))
+
+        execute(Plan((game_plan,)), copied, executor=executor, listener=finish)
+    assert "failed" not in told
+    assert told[-1] == "reused"
+
+
+@pytest.mark.parametrize(("text", "minutes"), [("8h", 480), ("90", 90), ("90m", 90), ("1h30", 90), ("90min", 90)])
+def test_time_limits(text, minutes):
+    assert minutes_of(text) == minutes
+
+
+@pytest.mark.parametrize("text", ["", "0", "soon", "-1h", "9999999h"])
+def test_impossible_time_limits_are_one_sentence(text):
+    with pytest.raises(ValueError, match="is no time limit"):
+        minutes_of(text)
+
+
+def test_without_slurm_the_executor_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match="sbatch is not on this machine"):
+        make_executor("slurm", Store(tmp_path), [])
+    assert not Path(tmp_path / ".jobs").exists()
