@@ -2,7 +2,8 @@
 
     python scripts/scene_speed.py --output docs/perspective/scene_speed.csv
 
-Numpy is held to one thread. Each number is the median of several rounds, with the slowest and the fastest.
+Numpy is held to one thread, and the time is that of its processor. Each number is the median of several rounds, with the
+slowest and the fastest.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ def rates(work: Callable[[], object], scenes: int, repeats: int) -> list[float]:
     work()
     found = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        found.append(scenes / (time.perf_counter() - start))
+        found.append(scenes / (time.process_time() - start))
     return found
 
 
