@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lcd.alignment.scenes import Scenes, draw_fours, draw_scenes, render
+from lcd.alignment.scenes import draw_fours, draw_scenes, render
 from lcd.alignment.scenes.geometry import ball_is_nearer, sight
 from lcd.analyses.palette import NEUTRAL
 
@@ -34,7 +35,7 @@ class _Style(NamedTuple):
 # Okabe and Ito's colours, safe for colour-blind readers, each with another marker.
 STYLES = {
     "control": _Style("#555555", "D", "control without an encoder"),
-    "random": _Style("#999999", "x", "linear probe, random weights"),
+    "random": _Style("#999999", "v", "linear probe, random weights"),
     "linear probe": _Style("#0072B2", "o", "linear probe, trained weights"),
     "random, fine-tuned": _Style("#E69F00", "s", "trained on the task from random weights"),
     "fine-tuned": _Style("#D55E00", "^", "fine-tuned on the task"),
@@ -57,8 +58,9 @@ def draw_perspective(table: pd.DataFrame) -> Figure:
     shown = table[table["model"] != "chance"]
     labels = list(dict.fromkeys(_label(row) for row in shown.to_dict("records")))
     figure = Figure(figsize=(12, 3.6 + 0.26 * len(labels)), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[2.4, 1.2 + 0.26 * len(labels)])
-    _draw_examples(above.subplots(1, 8))
+    halves: Any = figure.subfigures(2, 1, height_ratios=[2.4, 1.2 + 0.26 * len(labels)])
+    above, below = halves
+    _draw_examples(above.subfigures(1, 2))
     panels = below.subplots(1, len(PANELS), sharey=True)
     for panel, (task, title) in zip(panels, PANELS.items(), strict=True):
         _draw_task(panel, shown[shown["task"] == task], labels)
@@ -78,7 +80,7 @@ def draw_perspective(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _label(row: dict[str, Any]) -> str:
+def _label(row: Mapping[Any, Any]) -> str:
     """Name of an encoder or control without a run's checksum."""
     if not row["weights"].startswith("random"):
         name = re.sub(r"-[0-9a-f]{12}$", "", row["model"]).replace("-pixels-", " ").replace("-seed", " seed ")
@@ -86,7 +88,7 @@ def _label(row: dict[str, Any]) -> str:
     return f"{row['model']}, random weights"
 
 
-def _kind(row: dict[str, Any]) -> str:
+def _kind(row: Mapping[Any, Any]) -> str:
     if row["weights"] == "none":
         return "control"
     if row["weights"].startswith("random"):
@@ -94,21 +96,25 @@ def _kind(row: dict[str, Any]) -> str:
     return row["readout"]
 
 
-def _draw_examples(panels: Any) -> None:
+def _draw_examples(halves: Any) -> None:
     """Draw four scenes, one for each combination of answers, and four that look alike."""
     scenes = draw_scenes(40, seed=EXAMPLE_SEED)
     answers = 2 * ball_is_nearer(scenes) + (sight(scenes) > 0)
-    places = [int(np.flatnonzero(answers == answer)[0]) for answer in range(4)]
-    shown = Scenes.joined(scenes[places], draw_fours(4, seed=EXAMPLE_SEED))
-    frames, _ = render(shown, (EXAMPLE_SIZE, EXAMPLE_SIZE))
-    for place, (panel, frame) in enumerate(zip(panels, frames, strict=True)):
-        panel.imshow(frame)
-        panel.set_axis_off()
-        nearer = "ball" if ball_is_nearer(shown)[place] else "occluder"
-        seen = "seen" if sight(shown)[place] > 0 else "hidden"
-        panel.set_title(f"ball {seen}" if place >= 4 else f"{nearer} nearer,\nball {seen}", fontsize=8)
-    for first, text in ((0, "depth order and VPT-basic"), (4, "VPT-strategy: four scenes that look alike")):
-        panels[first].annotate(text, (0, -0.12), xycoords="axes fraction", fontsize=9, va="top")
+    combinations = scenes[[int(np.flatnonzero(answers == answer)[0]) for answer in range(4)]]
+    for half, shown, title in (
+        (halves[0], combinations, "scenes of depth order and VPT-basic"),
+        (halves[1], draw_fours(4, seed=EXAMPLE_SEED), "VPT-strategy: four scenes that look alike"),
+    ):
+        half.suptitle(title, fontsize=10)
+        frames, _ = render(shown, (EXAMPLE_SIZE, EXAMPLE_SIZE))
+        for panel, frame, nearer, seen in zip(
+            half.subplots(1, 4), frames, ball_is_nearer(shown), sight(shown) > 0, strict=True
+        ):
+            panel.imshow(frame)
+            panel.set_axis_off()
+            panel.set_title(
+                f"{'ball' if nearer else 'occluder'} nearer,\nball {'seen' if seen else 'hidden'}", fontsize=8
+            )
 
 
 def _draw_task(panel: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
@@ -116,8 +122,8 @@ def _draw_task(panel: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
         style, hollow = STYLES[_kind(row)], row["task"] == row["trained_on"] == "vpt-strategy"
         place = labels.index(_label(row)) + (0.18 if hollow else -0.06)
         panel.plot([row["low"], row["high"]], [place, place], color=style.colour, lw=1.0, alpha=0.6)
-        filled = {} if not hollow else {"markerfacecolor": "white"}
-        panel.plot([row["accuracy"]], [place], style.marker, color=style.colour, ms=4.5, **filled)
+        inside = "white" if hollow else style.colour
+        panel.plot([row["accuracy"]], [place], style.marker, color=style.colour, mfc=inside, ms=4.5)
     panel.axvline(0.5, color=NEUTRAL, lw=0.8, ls=":")
     for place in range(len(labels) - 1):
         panel.axhline(place + 0.5, color="#EEEEEE", lw=0.6, zorder=0)

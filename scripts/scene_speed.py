@@ -2,7 +2,7 @@
 
     python scripts/scene_speed.py --output docs/perspective/scene_speed.csv
 
-Numpy is held to one thread, and the time is that of its processor. Each number is the median of several rounds, with the
+Numpy is held to one thread, and the time is the processor's. Each number is the median of several rounds, with the
 slowest and the fastest.
 """
 

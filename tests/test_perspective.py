@@ -18,7 +18,7 @@ from lcd.alignment.probes import STRENGTHS, accuracy, difference, fit_linear, fi
 from lcd.analyses.perspective_figure import draw_perspective
 from lcd.studies.perspective.models import load_probed
 from lcd.studies.perspective.perspective import COLUMNS, perspective
-from lcd.studies.perspective.tasks import TASKS, stimuli_of, tested
+from lcd.studies.perspective.tasks import TASKS, right_answers, stimuli_of
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 
@@ -183,7 +183,7 @@ def test_test_scenes_are_independent_and_their_answers_balanced():
     }  # fmt: skip
     for name in ("test scenes", "test fours"):
         assert len(np.unique(stimuli[name].scenes.groups)) == 40
-    always = tested(lambda training, answers: lambda test: np.ones(40, dtype=bool), stimuli)
+    always = right_answers(lambda training, answers: lambda test: np.ones(40, dtype=bool), stimuli)
     assert [right.mean() for _, right in always] == [0.5] * len(TASKS)
 
 
@@ -251,7 +251,8 @@ def test_what_cannot_be_probed_is_refused_before_any_work(tmp_path, policy):
         ("nature", "--copies", "0"): "--copies",
         ("nature", "--figure", "figure.gif"): "figure.gif must end in .png or .pdf or .svg",
         ("nature", "--out", "maze-run"): "maze-run is a folder",
-        ("labels.safetensors", "--out", "labels.safetensors"): "is read as well",
+        ("nature", "--out", "table.png"): "table.png must end in .csv",
+        ("maze-run", "--figure", "maze-run/policy.safetensors"): "is read as well",
         (): "Missing argument",
     }.items():
         refused = lcd("perspective", *arguments, cwd=tmp_path)

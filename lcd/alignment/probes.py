@@ -105,7 +105,7 @@ def fit_linear(features: NDArray[Any], targets: NDArray[Any], groups: NDArray[np
     Returns
     -------
     sklearn.model_selection.GridSearchCV
-        Fitted; its `predict` gives answers for other features.
+        Fitted; its ``predict`` gives answers for other features.
 
     Raises
     ------

@@ -49,7 +49,7 @@ class Scenes:
     ground : numpy.ndarray, shape (n, 5)
         Chequers of the ground: brightness, contrast, side of a square in metres, and shifts to the right and forward.
     groups : numpy.ndarray, shape (n,), int64
-        Scenes with the same number are dependent: the four of `draw_fours`.
+        Scenes with the same number are dependent: the four of `lcd.alignment.scenes.draw_fours`.
     """
 
     centres: Floats

@@ -12,7 +12,7 @@ from lcd.alignment.probes import fit_linear, fit_trees
 from lcd.alignment.scenes import Scenes
 from lcd.alignment.scenes.geometry import distances, sight_clearance
 from lcd.alignment.scenes.shortcuts import SHORTCUTS, pooled_label_maps
-from lcd.studies.perspective.tasks import Fit, Right, Stimuli, Task, tested
+from lcd.studies.perspective.tasks import Fit, Right, Stimuli, Task, right_answers
 
 
 def truth(scenes: Scenes) -> NDArray[np.float64]:
@@ -71,5 +71,5 @@ def controls(stimuli: Mapping[str, Stimuli], seed: int) -> Iterator[tuple[str, s
     fits["truth", "boosted trees"] = trees(truth, stimuli, seed)
     fits["chance", "most frequent"] = most_frequent(stimuli)
     for (name, readout), fit in fits.items():
-        for task, right in tested(fit, stimuli):
+        for task, right in right_answers(fit, stimuli):
             yield name, readout, task, right

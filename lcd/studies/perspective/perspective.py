@@ -22,7 +22,7 @@ from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import save_figure
 from lcd.studies.perspective.controls import controls, linear
 from lcd.studies.perspective.models import Probed, load_probed
-from lcd.studies.perspective.tasks import Fit, Right, Stimuli, Task, stimuli_of, tested
+from lcd.studies.perspective.tasks import Fit, Right, Stimuli, Task, right_answers, stimuli_of
 
 COLUMNS = (
     *("model", "encoder", "weights", "readout", "task", "trained_on"),
@@ -102,8 +102,8 @@ def perspective(
     whole_number("seed", seed, 0, LARGEST_SEED - MOST_COPIES)
     if layer not in LAYERS:
         raise ValueError(f"Unknown layer {layer!r}: choose {' or '.join(LAYERS)}.")
-    read = [name.partition("@")[2] or name for name in names]
-    table_file = None if out is None else check_output(path("out", out), inputs=read)
+    read = [each for name in names for each in (name.partition("@")[2] or name, Path(name) / "policy.safetensors")]
+    table_file = None if out is None else check_output(path("out", out), ".csv", inputs=read)
     figure_file = None if figure is None else check_output(path("figure", figure), ".png", ".pdf", ".svg", inputs=read)
     if figure_file is not None:
         check_registered(FIGURE)
@@ -177,7 +177,7 @@ class _Study:
         if self.finetuning is not None and tuned:
             fits["fine-tuned"] = self._tuning(encoder, stimuli, self.finetuning)
         for readout, fit in fits.items():
-            for task, right in tested(fit, stimuli):
+            for task, right in right_answers(fit, stimuli):
                 yield readout, task, right
 
     def _tuning(self, encoder: Encoder, stimuli: Mapping[str, Stimuli], settings: FineTuning) -> Fit:

@@ -95,7 +95,7 @@ def stimuli_of(size: tuple[int, int], train: int, test: int, seed: int) -> dict[
     return {name: Stimuli.of(scenes, size) for name, scenes in drawn.items()}
 
 
-def tested(fit: Fit, stimuli: Mapping[str, Stimuli]) -> Iterator[tuple[Task, Right]]:
+def right_answers(fit: Fit, stimuli: Mapping[str, Stimuli]) -> Iterator[tuple[Task, Right]]:
     """Whether each answer to each task is right; tasks with the same question and training scenes share a fit.
 
     Parameters
