@@ -10,9 +10,9 @@ from rich.table import Table
 
 from lcd.cli.arguments import AskHubs, Device, number
 from lcd.cli.console import plain_console
-from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS, MOST_IMAGES
+from lcd.io.limits import FEWEST_SCENES, LARGEST_SEED, MOST_COPIES, MOST_EPOCHS, MOST_SCENES
 
-_SCENES = (40, MOST_IMAGES // 4)
+_SCENES = (FEWEST_SCENES, MOST_SCENES)
 
 
 def command(
@@ -25,10 +25,10 @@ def command(
     layer: Annotated[
         str, typer.Option(help="What is probed: backbone, or features, the output of the linear layer after it.")
     ] = "backbone",
-    copies: Annotated[int, number(1, 100, "Copies of each architecture with random weights, the control.")] = 3,
+    copies: Annotated[int, number(1, MOST_COPIES, "Copies of each architecture with random weights, the control.")] = 3,
     finetune: Annotated[bool, typer.Option("--finetune", help="Fine-tune all weights as well.")] = False,
     epochs: Annotated[int, number(1, MOST_EPOCHS, "Passes of fine-tuning over the training scenes.")] = 10,
-    seed: Annotated[int, number(0, LARGEST_SEED - 100, "Seed of scenes, random weights and fits.")] = 0,
+    seed: Annotated[int, number(0, LARGEST_SEED - MOST_COPIES, "Seed of scenes, random weights and fits.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file of the table.")] = Path("perspective.csv"),
     figure: Annotated[Path | None, typer.Option(help="Output file of the figure: .png, .pdf or .svg.")] = None,
     device: Device = "auto",

@@ -17,7 +17,16 @@ from lcd.alignment.finetuning import FineTuning, answers_of, fine_tune
 from lcd.alignment.probes import accuracy, difference
 from lcd.experiments.execution import resolve_device
 from lcd.io.files import check_output, replacing
-from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS, MOST_IMAGES, path, texts, whole_number
+from lcd.io.limits import (
+    FEWEST_SCENES,
+    LARGEST_SEED,
+    MOST_COPIES,
+    MOST_EPOCHS,
+    MOST_SCENES,
+    path,
+    texts,
+    whole_number,
+)
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import save_figure
 from lcd.studies.perspective.controls import controls, linear
@@ -30,8 +39,6 @@ COLUMNS = (
 )
 FIGURE = "perspective"
 """Name of the figure among the entry points ``lcd.figures``."""
-
-FEWEST_SCENES, MOST_SCENES, MOST_COPIES = 40, MOST_IMAGES // 4, 100
 
 Report = Callable[[str, int, int], None]
 
@@ -81,10 +88,10 @@ def perspective(
     -------
     pandas.DataFrame
         One row a (model, weights, readout, task), with the columns of `COLUMNS`. The first rows are the controls of
-        `lcd.studies.perspective.controls.controls`, without weights. Encoders have the readouts ``linear probe`` and
-        ``fine-tuned``. accuracy has 95 % limits over the test scenes, which are independent. gain is the accuracy less
-        the mean of the copies with random weights, with limits over the same scenes; the copies differ among
-        themselves, which these limits do not hold.
+        `lcd.studies.perspective.controls.controls`, with pictures of the first encoder's size. Encoders have the
+        readouts ``linear probe`` and ``fine-tuned``. accuracy has 95 % limits over the test scenes, which are
+        independent. gain is the accuracy less the mean of the copies with random weights, with limits over the same
+        scenes; the copies differ among themselves, which these limits do not hold.
 
     Raises
     ------
