@@ -22,6 +22,7 @@ _HOMES = {
     "harmonize": "lcd.studies.harmonization",
     "harmonize_images": "lcd.studies.harmonization",
     "load_reference": "lcd.studies.survey.tables",
+    "perspective": "lcd.studies.perspective.perspective",
     "Plan": "lcd.experiments.plan",
     "Store": "lcd.experiments.store",
     "pretrain": "lcd.studies.pretraining",
@@ -48,6 +49,7 @@ __all__ = [
     "harmonize",
     "harmonize_images",
     "load_reference",
+    "perspective",
     "pretrain",
     "survey",
 ]

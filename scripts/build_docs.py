@@ -28,7 +28,7 @@ BESIDE_DOCS = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "C
 
 MENU = {
     "Guide": ["usage", "own-game", "reading", "method", "encoders", "learner", "gpu"],
-    "Results": ["taxonomy", "calibration", "teachers", "semantic-view", "actions", "speed"],
+    "Results": ["taxonomy", "calibration", "perspective", "teachers", "semantic-view", "actions", "speed"],
     "Project": ["contributing", "changelog"],
 }
 """Pages by the headings of the menu; the API reference comes before the last."""

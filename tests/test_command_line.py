@@ -7,6 +7,7 @@ from rich.table import Table
 from lcd.cli import align as commands_align
 from lcd.cli import calibrate as calibration
 from lcd.cli import diagnose as commands_diagnose
+from lcd.cli import perspective as commands_perspective
 from lcd.cli import pretrain as commands_pretrain
 from lcd.cli import survey
 from lcd.cli.arguments import encoder_names
@@ -19,6 +20,7 @@ from lcd.measurement.verdict import Verdict
 from lcd.studies.aligning import align_network
 from lcd.studies.calibration.calibration import calibrate
 from lcd.studies.diagnosing import diagnose
+from lcd.studies.perspective.perspective import perspective
 from lcd.studies.pretraining import pretrain
 from lcd.studies.survey.survey import survey as survey_function
 
@@ -50,6 +52,7 @@ from lcd.studies.survey.survey import survey as survey_function
         (["pretrain", "maze", "--objective", "autoencoding", "--epochs", "1000000000"], ["--epochs", "10,000"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--seed", "9999999999"], ["--seed", "2,147,483,647"]),
         (["align", "efficientnet_lite0", "--count", "1000000000"], ["--count", "100,000"]),
+        (["perspective", "nature", "--train", "1000000000"], ["--train", "25,000"]),
         (["harmonize", "maze", "--epochs", "1000000000"], ["--epochs", "10,000"]),
         (["teachers", "train", "maze", "--threads", "1000000000"], ["--threads", "1,024"]),
         (["teachers", "train", "maze", "--episodes", "1000000000"], ["--episodes", "65,536"]),
@@ -57,6 +60,7 @@ from lcd.studies.survey.survey import survey as survey_function
         (["survey", "/dev/zero"], ["no survey /dev/zero", "a device"]),
         (["watch", "--run", "/dev/zero"], ["/dev/zero", "a device"]),
         (["align", "/dev/zero"], ["/dev/zero", "a device"]),
+        (["perspective", "/dev/zero"], ["/dev/zero", "a device"]),
         (["diagnose", "maze", "--teacher", "/dev/zero"], ["/dev/zero", "a device"]),
         (["diagnose", "maze", "--encoder", "nature@/dev/zero"], ["/dev/zero", "a device"]),
         (["pretrain", "maze", "--objective", "autoencoding", "--agent", "/dev/zero"], ["/dev/zero", "a device"]),
@@ -104,6 +108,7 @@ from lcd.studies.survey.survey import survey as survey_function
         (["report", "procgen-easy", "--out", "page.pdf"], ["page.pdf must end in .html or .htm", "name it page.html"]),
         (["harmonize", "maze", "--out", "."], [". is a folder: name a file"]),
         (["align", "efficientnet_lite0", "--out", "."], [". is a folder: name a file"]),
+        (["perspective", "nature", "--out", "."], [". is a folder: name a file"]),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):
@@ -180,6 +185,7 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path, tiny
         (commands_diagnose.command, diagnose),
         (survey.command, survey_function),
         (commands_align.command, align_network),
+        (commands_perspective.command, perspective),
         (commands_pretrain.command, pretrain),
     ],
 )

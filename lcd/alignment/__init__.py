@@ -1,1 +1,1 @@
-"""Alignment of networks with reference importance maps: measures, the neural harmonizer, robustness."""
+"""Alignment of networks with references: importance maps, the neural harmonizer, robustness, probes of scenes."""

@@ -15,6 +15,7 @@ from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
 from lcd.cli.doctor import command as doctor
 from lcd.cli.harmonize import command as harmonize
+from lcd.cli.perspective import command as perspective
 from lcd.cli.pretrain import command as pretrain
 from lcd.cli.survey import command as survey
 from lcd.cli.taxonomy import report, taxonomy
@@ -41,6 +42,7 @@ app.command("watch")(watch)
 app.command("pretrain")(pretrain)
 app.command("align")(align)
 app.command("harmonize")(harmonize)
+app.command("perspective")(perspective)
 
 
 @app.callback(invoke_without_command=True)

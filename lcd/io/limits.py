@@ -36,6 +36,12 @@ MOST_CHANNELS = 64
 MOST_IMAGES = 100_000
 """Images whose importance maps are measured together."""
 
+FEWEST_SCENES, MOST_SCENES = 40, 25_000
+"""Training or test scenes of each kind from which probes learn."""
+
+MOST_COPIES = 100
+"""Copies of an encoder with random weights."""
+
 MOST_WORKERS = 1_024
 """Worker processes, and threads of each."""
 

@@ -1,0 +1,84 @@
+"""Encoders to probe, by a run's folder, a policy's file or an encoder's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from lcd.agents import Encoder, EncoderName, EncoderPolicy, import_encoder, load_policy
+
+
+@dataclass(frozen=True, eq=False)
+class Probed:
+    """An encoder to probe.
+
+    Attributes
+    ----------
+    name
+        Its name in the table.
+    architecture
+        Name of its architecture, which it shares with its controls.
+    encoder
+        In evaluation mode.
+    size
+        Height and width of its frames in pixels.
+    is_trained
+        Whether its weights are; else only copies with random weights are probed.
+    """
+
+    name: str
+    architecture: str
+    encoder: Encoder
+    size: tuple[int, int]
+    is_trained: bool
+
+
+def load_probed(model: str, ask_hubs: bool = False) -> Probed:
+    """Load an encoder to probe.
+
+    Parameters
+    ----------
+    model
+        Folder of a run, file of a policy on frames, or the name of an encoder, see `lcd.agents.EncoderName`.
+    ask_hubs
+        As in `lcd.agents.load_policy`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such encoder, or it does not take single colour images.
+    """
+    return _of_policy(model, ask_hubs) if _is_path(model) else _by_name(model)
+
+
+def _is_path(model: str) -> bool:
+    before, at, _ = model.partition("@")
+    return Path(model).exists() or (not at and (model.endswith(".safetensors") or "/" in before.partition(":")[0]))
+
+
+def _by_name(model: str) -> Probed:
+    given = import_encoder(model)
+    name, frames = EncoderName.read(given), spaces.Box(0, 255, (3, 64, 64), np.uint8)
+    with torch.random.fork_rng(devices=[]):
+        encoder = EncoderPolicy(frames, spaces.Discrete(2), lambda _: 0.0, given).features_extractor
+    assert isinstance(encoder, Encoder)
+    is_trained = name.weights is not None or name.comes_with_weights
+    return Probed(model, name.architecture, encoder.eval(), (64, 64), is_trained)
+
+
+def _of_policy(model: str, ask_hubs: bool) -> Probed:
+    file = Path(model)
+    policy, _ = load_policy(file / "policy.safetensors" if file.is_dir() else file, ask_hubs=ask_hubs)
+    shape, encoder = policy.observation_space.shape or (), policy.features_extractor
+    if len(shape) != 3 or shape[0] != 3:
+        takes = {1: "vectors", 2: "label maps"}.get(len(shape), f"images of {shape[0]} channels")
+        raise ValueError(f"The policy {model} takes {takes}: give one that was trained from single colour images.")
+    assert isinstance(encoder, Encoder)
+    architecture = EncoderName.read(policy.encoder_name).architecture if policy.encoder_name else "own encoder"
+    place = file.resolve()
+    name = place.parent.name if place.name == "policy.safetensors" else place.name
+    return Probed(name, architecture, encoder, (shape[1], shape[2]), True)
