@@ -15,7 +15,7 @@ from lcd.agents import Encoder
 from lcd.alignment.encoding import LAYERS, Layer, encoded, random_copy
 from lcd.alignment.finetuning import FineTuning, answers_of, fine_tune
 from lcd.alignment.probes import accuracy, difference
-from lcd.experiments.execution import resolve_device
+from lcd.experiments.resources import resolve_device
 from lcd.io.files import check_output, replacing
 from lcd.io.limits import (
     FEWEST_SCENES,
