@@ -2,7 +2,7 @@
 
 It needs Debian's packages, and root, for slurmd does: ``apt-get install slurmctld slurmd slurm-client munge``. Nothing
 outside the folder is written. The partition `low` is the default; a job in `high` preempts those in it: they are
-signalled, have a minute, and are requeued.
+signalled and have a minute, in which a run takes a checkpoint and its job requeues itself.
 
 Usage::
 
@@ -46,7 +46,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
 PreemptType=preempt/partition_prio
-PreemptMode=REQUEUE
+PreemptMode=CANCEL
 SlurmctldParameters=preempt_send_user_signal
 JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
@@ -60,7 +60,7 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 NodeName={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs={cores} State=UNKNOWN
-PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=60 MaxTime=INFINITE State=UP
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=CANCEL GraceTime=60 MaxTime=INFINITE State=UP
 PartitionName=high Nodes=ALL PriorityTier=10 PreemptMode=OFF MaxTime=INFINITE State=UP
 """
 
