@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import matplotlib as mpl
 import pandas as pd
@@ -17,7 +17,9 @@ from lcd.io.checksums import write_together
 from lcd.io.files import check_output, check_output_folder, is_partial, locked, replacing
 from lcd.io.limits import short
 from lcd.io.untrusted import read_json
-from lcd.studies.diagnosis import Diagnosis
+
+if TYPE_CHECKING:  # it loads torch, which tables do without
+    from lcd.studies.diagnosis import Diagnosis
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
