@@ -35,12 +35,11 @@ def draw_audit(audit: Audit) -> Figure:
     matplotlib.figure.Figure
     """
     figure = Figure(figsize=(13, 13), layout="constrained")
-    grid = figure.add_gridspec(3, 2, height_ratios=[1.15, 1, 1])
-    _draw_losses(figure.add_subplot(grid[0, :]), audit)
-    _draw_influence(figure.add_subplot(grid[1, 0]), audit)
-    _draw_choices(figure.add_subplot(grid[1, 1]), audit)
-    _draw_subsets(figure.add_subplot(grid[2, 0]), audit)
-    _draw_noise(figure.add_subplot(grid[2, 1]), audit)
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 2], hspace=0.02)  # long names widen only their own part
+    _draw_losses(top.subplots(), audit)
+    panels = bottom.subplots(2, 2)
+    for panel, draw in zip(panels.ravel(), (_draw_influence, _draw_choices, _draw_subsets, _draw_noise), strict=True):
+        draw(panel, audit)
     for panel in figure.axes:
         panel.spines[["top", "right"]].set_visible(False)
     return figure
@@ -96,16 +95,16 @@ def _draw_influence(panel: Axes, audit: Audit) -> None:
     rows = games.sort_values("share", ascending=False).head(MOST_ROWS).to_dict("records")
     for place, row in enumerate(rows):
         panel.barh(place, row["share"], height=0.65, color=SET, alpha=0.75)
-        decided = "" if row["decided"] != row["decided"] else f"{row['decided']:.0f} decided, "
-        said = f" {decided}τ {row['tau']:.2f} without"
-        panel.annotate(said, (max(row["share"], 0), place), va="center", fontsize=7.5)
-    panel.axvline(1 / len(games), color=NEUTRAL, lw=0.9, ls="--", label="equal parts")
+        pairs = row["decided"] if row["decided"] == row["decided"] else 0
+        decided = f", decides {pairs:.0f} pair{'s' * (pairs > 1)}" if pairs else ""
+        said = f" τ without it {row['tau']:.2f}{decided}"
+        panel.annotate(said, (max(row["share"], 1 / len(games)), place), va="center", fontsize=7.5)
+    panel.axvline(1 / len(games), color=NEUTRAL, lw=0.9, ls="--")
     panel.axvline(0, color=NEUTRAL, lw=0.8)
     panel.set_yticks(range(len(rows)), [_short(row["group"]) for row in rows], fontsize=8)
     panel.set_ylim(len(rows) - 0.4, -0.6)
-    panel.margins(x=0.3)
-    panel.set_xlabel("share of the variance between methods")
-    panel.legend(frameon=False, fontsize=8, loc="lower right")
+    panel.set_xlim(right=1.55 * max(row["share"] for row in rows))
+    panel.set_xlabel("share of the variance between methods (dashed: equal parts)")
 
 
 def _draw_choices(panel: Axes, audit: Audit) -> None:
@@ -162,5 +161,6 @@ def _draw_noise(panel: Axes, audit: Audit) -> None:
     panel.barh(places + 0.18, rows["gain"], height=0.34, color=GAIN, label="gains")
     panel.set_yticks(places, [_short(game) for game in rows["game"]], fontsize=8)
     panel.set_ylim(len(rows) - 0.4, -0.6)
+    panel.margins(x=0.25)
     panel.set_xlabel("root mean square, in the normalised score")
     panel.legend(frameon=False, fontsize=8, loc="lower right")

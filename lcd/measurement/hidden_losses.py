@@ -20,6 +20,7 @@ Royal Statistical Society B 57.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -76,19 +77,18 @@ def gain_table(
         return pd.DataFrame(columns=COLUMNS)
     first, second = np.array(pairs, dtype=np.intp).T
     whole = {ALL_GAMES: {ALL_GAMES: list(scores.games)}}
-    mean_gain, parts = np.empty(0), []
+    parts: list[dict[str, NDArray[Any]]] = []
     for grouping, groups in (whole | with_single_games(groupings, scores.games)).items():
         for group, members in groups.items():
             numbers = [scores.games.index(game) for game in members]
             found = _group_gains(scores, first, second, numbers, level)
-            if grouping == ALL_GAMES:
-                mean_gain = found["gain"].to_numpy()
-            found.insert(0, "improvement", [scores.methods[number] for number in first])
-            found.insert(1, "baseline", [scores.methods[number] for number in second])
-            found.insert(2, "grouping", grouping)
-            found.insert(3, "group", group)
-            parts.append(found.assign(mean_gain=mean_gain))
-    table = pd.concat(parts, ignore_index=True)
+            names = {"grouping": np.full(len(pairs), grouping, object), "group": np.full(len(pairs), group, object)}
+            parts.append(names | found)
+    methods = np.array(scores.methods, dtype=object)
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns |= {"improvement": np.tile(methods[first], len(parts)), "baseline": np.tile(methods[second], len(parts))}
+    columns["mean_gain"] = np.tile(parts[0]["gain"], len(parts))
+    table = pd.DataFrame(columns)
     table = table[table["games"] > 0].reset_index(drop=True)
     tested = (table["grouping"] != ALL_GAMES) & (table["mean_gain"] > 0) & table["p"].notna()
     table["q"] = np.nan
@@ -100,8 +100,8 @@ def gain_table(
 
 def _group_gains(
     scores: MethodScores, first: NDArray[np.intp], second: NDArray[np.intp], games: list[int], level: float
-) -> pd.DataFrame:
-    """Gains of all pairs in one group of games, with their limits and p-values."""
+) -> dict[str, NDArray[Any]]:
+    """Gains of all pairs in one group of games, with their limits and p-values, each of shape (pairs,)."""
     gains = scores.means[first][:, games] - scores.means[second][:, games]  # shape (pairs, games of the group)
     there = np.isfinite(gains)
     count = there.sum(axis=1)
@@ -116,7 +116,9 @@ def _group_gains(
         p = stats.t.cdf(gain / error, freedom)
         half = stats.t.ppf((1 + level) / 2, freedom) * error
     over = np.where(seeds, "seeds", np.where(tells, "games", "nothing"))
-    return pd.DataFrame({"games": count, "gain": gain, "low": gain - half, "high": gain + half, "over": over, "p": p})
+    return {
+        "games": count, "gain": gain, "low": gain - half, "high": gain + half, "over": over.astype(object), "p": p
+    }  # fmt: skip
 
 
 def _over_seeds(
