@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import matplotlib as mpl
 import pandas as pd
@@ -17,9 +17,7 @@ from lcd.io.checksums import write_together
 from lcd.io.files import check_output, check_output_folder, is_partial, locked, replacing
 from lcd.io.limits import short
 from lcd.io.untrusted import read_json
-
-if TYPE_CHECKING:  # it loads torch, which tables do without
-    from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.diagnosis import Diagnosis
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
