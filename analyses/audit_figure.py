@@ -35,7 +35,8 @@ def draw_audit(audit: Audit) -> Figure:
     matplotlib.figure.Figure
     """
     figure = Figure(figsize=(13, 13), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 2], hspace=0.02)  # long names widen only their own part
+    parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[1, 2])  # long names widen only their own part
+    top, bottom = parts[:, 0]
     _draw_losses(top.subplots(), audit)
     panels = bottom.subplots(2, 2)
     for panel, draw in zip(panels.ravel(), (_draw_influence, _draw_choices, _draw_subsets, _draw_noise), strict=True):

@@ -92,7 +92,7 @@ def _cell(value: Any) -> str:
         if value != value:
             return ""
         return f"{value:,.0f}" if value == int(value) and abs(value) >= 1000 else f"{value:.3g}"
-    return str(value)
+    return "" if value is None else str(value)
 
 
 def _figure(audit: Audit) -> str:

@@ -148,6 +148,8 @@ def test_entries_are_named_by_what_tells_them_apart(tmp_path):
         ("method,split,u_train,v_train\na,test,1,2", ["'split' besides"]),
         ("method,game,score\n$x^2$,u,1", ["'$x^2$'", "no name"]),
         ("method,u,v\na,,\nb,,", ["holds no score"]),
+        ("method,game,score", ["no rows below its first line"]),
+        ('method,"ga\nme",score\na,u,1', ["no rows below its first line"]),
         ("method\na", ["no column of a game"]),
         ("method,u,v\na,1,2,3", ["cannot be read as a table"]),
         ("method," + ",".join(f"g{n}" for n in range(MOST_GAMES + 1)) + ("\na" + ",1" * (MOST_GAMES + 1))

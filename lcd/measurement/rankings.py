@@ -122,15 +122,16 @@ def choice_table(rankings: pd.DataFrame, reference: pd.Series[float]) -> pd.Data
     -------
     pandas.DataFrame
         One row a (normalisation, aggregate): tau (Kendall's), changed (share of the pairs of methods in another order
-        or tied in one), first (the method ranked highest), mover (the one whose rank changes most), its rank by the
-        reference and by this choice.
+        or tied in one), first (the method ranked highest), mover (the one whose rank changes most, None where none
+        does), its rank by the reference and by this choice.
     """
     groups = {key: rows.set_index("method") for key, rows in rankings.groupby(["normalisation", "aggregate"])}
     order = dict.fromkeys(zip(rankings["normalisation"], rankings["aggregate"], strict=True))
     rows = []
     for key in order:
         ranks = groups[key]["rank"].loc[reference.index]
-        mover = (ranks - reference).abs().idxmax()
+        moved = (ranks - reference).abs()
+        mover = moved.idxmax() if moved.max() > 0 else None
         rows.append(
             {
                 "normalisation": key[0],
@@ -139,8 +140,8 @@ def choice_table(rankings: pd.DataFrame, reference: pd.Series[float]) -> pd.Data
                 "changed": _changed(reference.to_numpy(), ranks.to_numpy()),
                 "first": ranks.idxmin(),
                 "mover": mover,
-                "rank_by_reference": reference[mover],
-                "rank": ranks[mover],
+                "rank_by_reference": np.nan if mover is None else reference[mover],
+                "rank": np.nan if mover is None else ranks[mover],
             }
         )
     return pd.DataFrame(rows)

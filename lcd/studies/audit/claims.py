@@ -166,12 +166,14 @@ def _choices(audit: Audit) -> list[Claim]:
         found.append(Claim(topic, text, "choices"))
     least = others.loc[others["tau"].idxmin()]
     firsts = rows["first"].nunique()
-    mover = least["mover"]
     text = (
         f"By all {len(rows)} choices {firsts} method{'s are' if firsts > 1 else ' is'} first. The choice that differs "
         f"most is {least['normalisation']}, {least['aggregate']} ({least['tau']:.2f}; {least['changed']:.0%} of the "
-        f"pairs): {mover} goes from place {least['rank_by_reference']:g} to {least['rank']:g}."
+        f"pairs)"
     )
+    if isinstance(least["mover"], str):
+        text += f": {least['mover']} goes from place {least['rank_by_reference']:g} to {least['rank']:g}"
+    text += "."
     return [*found, Claim(topic, text, "choices")]
 
 

@@ -106,6 +106,8 @@ def read_scores(file: Path, *, where: Sequence[str] = (), seeds: int | None = No
         raise ValueError(f"{file} has more than {MOST_VALUES:,} values, where an audit takes fewer: {_REMEDY}.")
     header = _header(content, file)
     table = parse_csv(content, str(file), dtype=dict.fromkeys(header, str), remedy=_REMEDY)
+    if len(table.columns) != len(header) or table.empty:
+        raise ValueError(f"{file} has no rows below its first line, which names the columns: {_REMEDY}.")
     table.columns = pd.Index(header)
     table["_line"] = np.arange(len(table)) + 2
     _check_columns(table, file)
