@@ -167,8 +167,8 @@ def _choices(audit: Audit) -> list[Claim]:
     least = others.loc[others["tau"].idxmin()]
     firsts = rows["first"].nunique()
     text = (
-        f"By all {len(rows)} choices {firsts} method{'s are' if firsts > 1 else ' is'} first. The choice that differs "
-        f"most is {least['normalisation']}, {least['aggregate']} ({least['tau']:.2f}; {least['changed']:.0%} of the "
+        f"By the {len(rows)} choices {firsts} method{'s come' if firsts > 1 else ' comes'} first. The choice that "
+        f"differs most is {least['normalisation']}, {least['aggregate']} ({least['tau']:.2f}; {least['changed']:.0%} of the "
         f"pairs)"
     )
     if isinstance(least["mover"], str):
