@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from lcd.analyses.palette import DEMAND_STYLES, NEUTRAL
 from lcd.measurement.hidden_losses import ALL_GAMES
 from lcd.measurement.method_scores import SINGLE_GAMES
-from lcd.studies.audit.audit import Audit
+from lcd.studies.audit.result import Audit
 
 MOST_ROWS = 16
 """Losses, games and choices that a panel shows."""

@@ -16,8 +16,8 @@ import lcd
 from lcd.analyses.audit_figure import draw_audit
 from lcd.io.files import replacing
 from lcd.measurement.hidden_losses import ALL_GAMES
-from lcd.studies.audit.audit import Audit
 from lcd.studies.audit.columns import COLUMNS
+from lcd.studies.audit.result import Audit
 
 MOST_ROWS = 40
 """Rows of a table that the page shows; its file has all."""

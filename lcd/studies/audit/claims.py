@@ -13,7 +13,7 @@ from lcd.measurement.hidden_losses import ALL_GAMES
 from lcd.measurement.method_scores import SINGLE_GAMES
 
 if TYPE_CHECKING:
-    from lcd.studies.audit.audit import Audit
+    from lcd.studies.audit.result import Audit
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ def _choices(audit: Audit) -> list[Claim]:
     firsts = rows["first"].nunique()
     text = (
         f"By the {len(rows)} choices {firsts} method{'s come' if firsts > 1 else ' comes'} first. The choice that "
-        f"differs most is {least['normalisation']}, {least['aggregate']} ({least['tau']:.2f}; {least['changed']:.0%} of the "
-        f"pairs)"
+        f"differs most is {least['normalisation']}, {least['aggregate']} ({least['tau']:.2f}; {least['changed']:.0%} "
+        "of the pairs)"
     )
     if isinstance(least["mover"], str):
         text += f": {least['mover']} goes from place {least['rank_by_reference']:g} to {least['rank']:g}"

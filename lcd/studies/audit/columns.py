@@ -30,9 +30,9 @@ _GROUPING = "way to group the games: class or verdict of a taxonomy, a column of
 _CHOICE = {
     "split": "train or test",
     "normalisation": "scale of the scores in each game: range (share of the range between given returns), baseline "
-    "(share of the baseline's return above the lower of these), min-max (share of the range between the worst and the best "
-    "method), z-score (standard deviations from the mean of the methods), rank (share of the methods that are worse), "
-    "none (returns as they are)",
+    "(share of the baseline's return above the lower of these), min-max (share of the range between the worst and the "
+    "best method), z-score (standard deviations from the mean of the methods), rank (share of the methods that are "
+    "worse), none (returns as they are)",
     "aggregate": "over games: mean, median or IQM (interquartile mean)",
 }
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lcd.io.limits import short
 from lcd.io.untrusted import parse_csv, read_bytes
 from lcd.measurement.method_scores import MethodScores, with_pooled_errors
+from lcd.studies.audit.checking import REMEDY, check_numbers, check_texts, check_unique, mode_of
 from lcd.studies.audit.columns import ALIASES, SCORE_COLUMNS, SPLITS
 
 LARGEST_TABLE, MOST_VALUES = 64 * 2**20, 5_000_000
@@ -23,22 +23,11 @@ LARGEST_TABLE, MOST_VALUES = 64 * 2**20, 5_000_000
 MOST_ENTRIES, MOST_GAMES = 300, 200
 """Largest numbers of entries (methods at some steps in some publication) and of games."""
 
-LARGEST_NUMBER = 1e15
-"""Beyond any return; squares of it are still numbers."""
-
 SAME_STEPS = 1.05
 """Ratio of two numbers of steps up to which they count as equal."""
 
-_NAME = re.compile(r"[^$\\]{1,200}")
-"""Names: anything printable but what figures would take for a formula."""
-
-_TEXTS = ("method", "game", "publication", "mode")
-_NUMBERS = ("score", "std", "seeds", "steps")
-_KEY = ("method", "publication", "steps", "split", "game")
 _SUFFIX = re.compile(rf"(.+?)(?:[ _:./-]|\s\()({'|'.join(SPLITS)})\)?", re.IGNORECASE)
 """A game's name with its split, as columns of wide tables have: ``maze_train``, ``maze (test)``."""
-
-_REMEDY = "correct the table, or name another"
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,25 +90,25 @@ def read_scores(file: Path, *, where: Sequence[str] = (), seeds: int | None = No
     ValueError
         If it is no such table; the message names the line or the value, and the remedy.
     """
-    content = read_bytes(file, LARGEST_TABLE, remedy=_REMEDY)
+    content = read_bytes(file, LARGEST_TABLE, remedy=REMEDY)
     if content.count(b",") > MOST_VALUES:
-        raise ValueError(f"{file} has more than {MOST_VALUES:,} values, where an audit takes fewer: {_REMEDY}.")
+        raise ValueError(f"{file} has more than {MOST_VALUES:,} values, where an audit takes fewer: {REMEDY}.")
     header = _header(content, file)
-    table = parse_csv(content, str(file), dtype=dict.fromkeys(header, str), remedy=_REMEDY)
+    table = parse_csv(content, str(file), dtype=dict.fromkeys(header, str), remedy=REMEDY)
     if len(table.columns) != len(header) or table.empty:
-        raise ValueError(f"{file} has no rows below its first line, which names the columns: {_REMEDY}.")
+        raise ValueError(f"{file} has no rows below its first line, which names the columns: {REMEDY}.")
     table.columns = pd.Index(header)
     table["_line"] = np.arange(len(table)) + 2
     _check_columns(table, file)
     table = _chosen(table, where, file)
     table = _long(table, file)
-    _check_texts(table, file)
-    _check_numbers(table, file)
-    mode = _mode(table, file)
+    check_texts(table, file)
+    check_numbers(table, file)
+    mode = mode_of(table, file)
     table = table[table["score"].notna()].reset_index(drop=True)
     if table.empty:
-        raise ValueError(f"{file} holds no score: {_REMEDY}.")
-    _check_unique(table, file)
+        raise ValueError(f"{file} holds no score: {REMEDY}.")
+    check_unique(table, file)
     return _aggregated(table, mode, seeds, file)
 
 
@@ -135,7 +124,7 @@ def _header(content: bytes, file: Path) -> list[str]:
         aliases = [name for name in names if ALIASES.get(name.lower(), name.lower()) == twice[0]]
         raise ValueError(f"{file} has several columns for {twice[0]!r} ({', '.join(aliases or twice)}): keep one.")
     if "" in known:
-        raise ValueError(f"{file} has a column without a name in its first line: {_REMEDY}.")
+        raise ValueError(f"{file} has a column without a name in its first line: {REMEDY}.")
     return known
 
 
@@ -150,7 +139,7 @@ def _check_columns(table: pd.DataFrame, file: Path) -> None:
         return
     splits = [name for name in names if name.lower() in SPLITS]
     if "score" not in names and not splits:
-        raise ValueError(f"{file} has no column 'score' (or mean, or return): {_REMEDY}.")
+        raise ValueError(f"{file} has no column 'score' (or mean, or return): {REMEDY}.")
     if "score" in names and splits:
         raise ValueError(f"{file} has both 'score' and {splits[0]!r}: keep the score, with a column split.")
     if unknown := [name for name in names if name not in SCORE_COLUMNS and name not in splits]:
@@ -187,7 +176,7 @@ def _long(table: pd.DataFrame, file: Path) -> pd.DataFrame:
         if "score" in table.columns or "std" in table.columns:
             raise ValueError(f"{file} has no column 'game', though it has scores or deviations in columns: add it.")
         if not values:
-            raise ValueError(f"{file} has no column of a game: {_REMEDY}.")
+            raise ValueError(f"{file} has no column of a game: {REMEDY}.")
     else:
         values = [name for name in table.columns if name.lower() in SPLITS]
         if not values:
@@ -211,77 +200,6 @@ def _long(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     else:
         names = {name: name for name in values}
     return long.assign(game=long["_column"].map(names)).drop(columns="_column")
-
-
-def _check_texts(table: pd.DataFrame, file: Path) -> None:
-    for column in ("publication", "mode", "split"):
-        if column not in table.columns:
-            table[column] = "test" if column == "split" else ""
-    for column in ("publication", "mode"):
-        table[column] = table[column].fillna("").str.strip()
-    for column in ("method", "game", "split"):
-        table[column] = table[column].str.strip()
-        if (missing := table[column].isna() | (table[column] == "")).any():
-            raise ValueError(f"{file} lacks a {column} in line {table['_line'][missing].iloc[0]}: {_REMEDY}.")
-    for column in _TEXTS:
-        for value in table[column].unique():
-            if value and (not value.isprintable() or _NAME.fullmatch(value) is None):
-                raise ValueError(
-                    f"{file} holds {short(value)} in the column {column!r}, which is no name (at most 200 printable "
-                    f"signs, without $ and \\): {_REMEDY}."
-                )
-    splits = table["split"].str.lower().map(SPLITS)
-    if splits.isna().any():
-        value = table["split"][splits.isna()].iloc[0]
-        raise ValueError(f"{file} holds {short(value)} in the column 'split', where train or test belongs: {_REMEDY}.")
-    table["split"] = splits
-
-
-def _check_numbers(table: pd.DataFrame, file: Path) -> None:
-    for column in _NUMBERS:
-        if column not in table.columns:
-            table[column] = np.nan
-            continue
-        given = table[column]
-        numbers = pd.to_numeric(given, errors="coerce")
-        wrong = (numbers.isna() & given.notna()) | (numbers.abs() > LARGEST_NUMBER)
-        if column != "score":
-            wrong |= numbers < (1 if column == "seeds" else 0)
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            raise ValueError(
-                f"{file} holds {short(given.iloc[row])} as {column} of {short(table['method'].iloc[row])} in "
-                f"{short(table['game'].iloc[row])} (line {table['_line'].iloc[row]}), where a number "
-                f"{'of seeds, at least 1, ' if column == 'seeds' else ''}belongs: {_REMEDY}."
-            )
-        table[column] = numbers.astype(np.float64)
-
-
-def _mode(table: pd.DataFrame, file: Path) -> str | None:
-    modes = list(table["mode"].unique())
-    if len(modes) > 1:
-        named = ", ".join(mode or "none" for mode in modes)
-        raise ValueError(
-            f"{file} holds scores in several modes ({named}), which cannot be compared: choose one with --where "
-            f"mode={modes[0]}."
-        )
-    return modes[0] or None
-
-
-def _check_unique(table: pd.DataFrame, file: Path) -> None:
-    by_seed = "seed" in table.columns
-    if by_seed and table["std"].notna().any():
-        raise ValueError(f"{file} has a row a seed and standard deviations, too: keep one of the columns seed and std.")
-    key = [*_KEY, *["seed"] * by_seed]
-    again = table.duplicated(key, keep=False)
-    if again.any():
-        one = table[again].iloc[0]
-        other = table[(table[key].fillna("") == one[key].fillna("")).all(axis=1)].iloc[1]
-        raise ValueError(
-            f"{file} has two scores of {short(one['method'])} in {short(one['game'])} on {one['split']} levels (lines "
-            f"{one['_line']} and {other['_line']}): remove one, or tell them apart by a column publication, steps, "
-            "split or seed."
-        )
 
 
 def _aggregated(table: pd.DataFrame, mode: str | None, seeds: int | None, file: Path) -> ScoreTable:
