@@ -166,6 +166,20 @@ def test_bad_tables_are_refused_in_a_sentence(tmp_path, text, words):
     assert [file.name for file in tmp_path.iterdir()] == ["scores.csv"]
 
 
+def test_tables_that_are_too_large_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    from lcd.studies.audit import reading
+
+    file = written(tmp_path, "method,u,v\na,1,2\nb,1,2")
+    monkeypatch.setattr(reading, "LARGEST_TABLE", 10)
+    with pytest.raises(ValueError, match="at most 10 bytes"):
+        read_scores(file)
+    monkeypatch.undo()
+    monkeypatch.setattr(reading, "MOST_VALUES", 5)
+    monkeypatch.setattr(reading, "parse_csv", None)
+    with pytest.raises(ValueError, match="more than 5 values"):
+        read_scores(file)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
