@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "align_network": "lcd.studies.aligning",
+    "audit": "lcd.studies.audit.audit",
     "calibrate": "lcd.studies.calibration.calibration",
     "diagnose": "lcd.studies.diagnosing",
     "Diagnosis": "lcd.studies.diagnosis",
@@ -43,6 +44,7 @@ __all__ = [
     "Taxonomy",
     "__version__",
     "align_network",
+    "audit",
     "calibrate",
     "diagnose",
     "examine",

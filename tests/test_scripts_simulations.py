@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import audit_error_rates
 import calibration_budgets
 import class_coverage
 import interval_coverage
@@ -26,6 +27,16 @@ def test_classes_are_simulated_in_each_setting(tmp_path):
 def test_two_classes_far_apart_are_found_and_one_class_is_not():
     far = class_coverage.simulated(16, 0.0, 8.0, 2, 19, 0)
     assert (far["classes"], far["percent_rejected"]) == (2, 100)
+
+
+def test_error_rates_of_an_audit_are_simulated_in_each_setting(tmp_path):
+    assert run_script(audit_error_rates, "--tables", 2, "--output", tmp_path / "table.csv") == 0
+    table = pd.read_csv(tmp_path / "table.csv")
+    settings = len(audit_error_rates.TRUTHS) * len(audit_error_rates.SEEDS) * len(audit_error_rates.SPREADS)
+    assert table.groupby("grouping").size().to_dict() == {"class": settings, "game": settings}
+    assert (table["found_percent"].notna() == (table["truth"] == "losses")).all()
+    many = table[(table["seeds"] == 5) & (table["spread"] == "equal") & (table["grouping"] == "class")]
+    assert many["found_percent"].max() == 100  # losses of three standard errors of a class
 
 
 def test_the_chosen_interval_covers_at_least_as_often_as_the_one_that_it_widens(tmp_path):

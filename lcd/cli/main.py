@@ -10,6 +10,7 @@ from rich.table import Table
 
 import lcd
 from lcd.cli.align import command as align
+from lcd.cli.audit import command as audit
 from lcd.cli.calibrate import command as calibrate
 from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
@@ -38,6 +39,7 @@ app.command("calibrate")(calibrate)
 app.command("survey")(survey)
 app.command("taxonomy")(taxonomy)
 app.command("report")(report)
+app.command("audit")(audit)
 app.command("watch")(watch)
 app.command("pretrain")(pretrain)
 app.command("align")(align)

@@ -13,8 +13,26 @@ import numpy as np
 
 def make_others(good: Path) -> None:
     """Everything but policies and a store."""
-    for make in (make_images, make_clickme, make_gaze, make_diagnoses, make_tables, make_plans, make_teachers):
+    for make in (
+        make_images,
+        make_clickme,
+        make_gaze,
+        make_diagnoses,
+        make_tables,
+        make_plans,
+        make_teachers,
+        make_scores,
+    ):
         make(good)
+
+
+def make_scores(good: Path) -> None:
+    """A table of scores of methods in games."""
+    (good / "audit").mkdir()
+    lines = ["method,game,split,score,std,seeds"]
+    for number, method in enumerate(("PPO", "PPG", "DAAC")):
+        lines += [f"{method},{game},test,{number + place / 2},0.5,3" for place, game in enumerate("uvwx")]
+    (good / "audit" / "scores.csv").write_text("\n".join(lines) + "\n")
 
 
 def make_policies(good: Path) -> Path:

@@ -77,6 +77,9 @@ def kinds(folder: Path) -> list[Kind]:
     def tables(file: Path) -> None:
         _lcd("taxonomy", file.parent, "--place", good / "diagnosis")
 
+    def audit(file: Path) -> None:
+        _lcd("audit", file, "--out", "audited")
+
     def store(file: Path) -> None:
         from lcd.cli.errors import exit_status
         from lcd.experiments.store import Store
@@ -128,6 +131,7 @@ def kinds(folder: Path) -> list[Kind]:
             Kind(f"table {name}", "lcd taxonomy", _copied(good / "tables", f"{name}.csv"), tables)
             for name in ("games", "scores", "curves", "demands")
         ),
+        Kind("table of scores", "lcd audit", _copied(good / "audit", "scores.csv"), audit),
         Kind("record of a run", "store", _copied(good / "store", f"{run.name}/run.json"), store, "json"),
         Kind("episodes of a run", "store", _copied(good / "store", f"{run.name}/episodes.csv"), store),
         Kind("image", "lcd align --maps", _pictures(good, "images/b.png"), align_images),

@@ -1,0 +1,1 @@
+"""Audits of benchmarks: what the mean over the games of a table of scores hides."""
