@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
@@ -106,8 +107,13 @@ class OutputFolder:
         with locked(self.path):
             write_together(self.path, files)
 
-    def write_results(self, tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Figure]) -> None:
-        """Write tables and figures atomically, with their checksums: after a failure, all of them are the old ones.
+    def write_results(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        figures: Mapping[str, Figure],
+        pages: Mapping[str, Callable[[Path], object]] = MappingProxyType({}),
+    ) -> None:
+        """Write tables, figures and pages with their checksums: after a failure, all of them are the old ones.
 
         Parameters
         ----------
@@ -115,10 +121,13 @@ class OutputFolder:
             Tables, by their names without ``.csv``.
         figures
             Figures, by their file names.
+        pages
+            What writes a page to a path, by the names of the pages.
         """
         files: dict[str, Callable[[Path], object]] = {
             **{f"{name}.csv": partial(table.to_csv, index=False) for name, table in tables.items()},
             **{name: partial(save_figure, figure) for name, figure in figures.items()},
+            **pages,
         }
         with locked(self.path):
             write_together(self.path, files)

@@ -11,7 +11,7 @@ from lcd.studies.audit.auditor import Auditor
 from lcd.studies.audit.comparing import baseline_entries
 from lcd.studies.audit.grouping import Groups, constants_of, read_groups
 from lcd.studies.audit.reading import ScoreTable, read_scores
-from lcd.studies.audit.result import FIGURE, PAGE, Audit, AuditFolder
+from lcd.studies.audit.result import FIGURE, PAGE, PLAN, Audit
 from lcd.studies.figures import check_registered
 from lcd.studies.output import OutputFolder
 
@@ -82,7 +82,7 @@ def audit(
         whole_number("seeds", seeds, 1, MOST_SEEDS)
     conditions = () if where is None else texts("where", where)
     if out is not None:
-        OutputFolder(path("out", out)).check(AuditFolder())
+        OutputFolder(path("out", out)).check(PLAN)
         check_registered(FIGURE, PAGE)
     table = read_scores(file, where=conditions, seeds=seeds)
     chosen = table.splits[0] if split is None else text("split", split)

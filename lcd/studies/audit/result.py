@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,7 +14,9 @@ from lcd.studies.audit.claims import Claim, claims_of
 from lcd.studies.figures import registered
 from lcd.studies.output import OutputFolder
 
-FORMAT = "lcd.audit/1"
+PLAN = {"format": "lcd.audit/1"}
+"""What marks a folder that holds an audit."""
+
 FIGURE, PAGE = "audit", "audit_report"
 """Names of the figure and of the page among the entry points ``lcd.figures``."""
 
@@ -94,15 +96,9 @@ class Audit:
             If the folder holds something else.
         """
         output = OutputFolder(path("out", folder))
-        output.claim(AuditFolder())
-        output.write_tables(**{name: table.round(6) for name, table in self.as_tables().items()})
-        output.write_figure(FIGURE, self.plot())
-        registered(PAGE)(self, output.path / "report.html")
-
-
-class AuditFolder:
-    """Marker of a folder that holds an audit."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the marker."""
-        return {"format": FORMAT}
+        output.claim(PLAN)
+        output.write_results(
+            {name: table.round(6) for name, table in self.as_tables().items()},
+            {f"{FIGURE}.png": self.plot()},
+            {"report.html": partial(registered(PAGE), self)},
+        )
