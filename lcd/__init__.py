@@ -24,6 +24,7 @@ _HOMES = {
     "load_reference": "lcd.studies.survey.tables",
     "Plan": "lcd.experiments.plan",
     "Store": "lcd.experiments.store",
+    "predict_responses": "lcd.studies.neural",
     "pretrain": "lcd.studies.pretraining",
     "survey": "lcd.studies.survey.survey",
     "Survey": "lcd.studies.survey.plan",
@@ -48,6 +49,7 @@ __all__ = [
     "harmonize",
     "harmonize_images",
     "load_reference",
+    "predict_responses",
     "pretrain",
     "survey",
 ]

@@ -15,6 +15,7 @@ from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
 from lcd.cli.doctor import command as doctor
 from lcd.cli.harmonize import command as harmonize
+from lcd.cli.neural import command as neural
 from lcd.cli.pretrain import command as pretrain
 from lcd.cli.survey import command as survey
 from lcd.cli.taxonomy import report, taxonomy
@@ -40,6 +41,7 @@ app.command("report")(report)
 app.command("watch")(watch)
 app.command("pretrain")(pretrain)
 app.command("align")(align)
+app.command("neural")(neural)
 app.command("harmonize")(harmonize)
 
 
