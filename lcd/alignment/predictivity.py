@@ -120,6 +120,24 @@ def ceilings(recording: Recording, fold: NDArray[np.int64] | None = None, *, see
     return _ceilings(np.ones((1, len(recording))), recording, folds, np.arange(len(recording)), seed)[0]
 
 
+def correlations(predicted: Floats, responses: Floats, fold: NDArray[np.int64]) -> Floats:
+    """Correlation of predictions with responses, averaged over folds.
+
+    Parameters
+    ----------
+    predicted, responses : numpy.ndarray, shape (n, sites)
+        Predictions and mean responses.
+    fold : numpy.ndarray, shape (n,), int64
+        Fold of each image.
+
+    Returns
+    -------
+    numpy.ndarray, shape (sites,)
+        A fold with constant predictions counts as 0, one with constant responses is left out; NaN where all are.
+    """
+    return _correlations(np.ones((1, len(fold))), predicted, responses, fold, np.arange(len(fold)))[0]
+
+
 def predictivity(
     predicted: Mapping[str, Floats],
     recording: Recording,

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy import linalg
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA, KernelPCA
-from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
@@ -226,12 +226,16 @@ def _by_pls(train: Floats, responses: Floats, test: Floats, strengths: Sequence[
 
 
 def _by_ridge(train: Floats, responses: Floats, test: Floats, strengths: Sequence[float]) -> Floats:
-    """Predictions with each penalty, shape (strengths, n, sites)."""
-    sites = responses.shape[1]
-    # As targets of one fit, each with its penalty, they share the decomposition of the activations.
-    fit = Ridge(np.repeat(np.asarray(strengths, np.float64), sites), solver="svd")
-    found = fit.fit(train, np.tile(responses, len(strengths))).predict(test)
-    return found.reshape(len(test), len(strengths), sites).swapaxes(0, 1)
+    """Predictions with each penalty, shape (strengths, n, sites), from one decomposition of the activations.
+
+    References
+    ----------
+    Hastie, T., Tibshirani, R. and Friedman, J. (2009), *The Elements of Statistical Learning*, equation 3.47.
+    """
+    centre, mean = train.mean(axis=0), responses.mean(axis=0)
+    left, values, right = linalg.svd(train - centre, full_matrices=False)
+    scores, wanted = (test - centre) @ right.T, left.T @ (responses - mean)
+    return np.stack([scores * (values / (values**2 + penalty)) @ wanted + mean for penalty in strengths])
 
 
 _MOST_ITERATIONS = 2_000

@@ -100,7 +100,7 @@ def command(
         if first["ceiling"] == first["ceiling"]
         else f"{first['sites']} sites, no ceiling: it takes repetitions"
     )
-    console.print(f"{first['images']} images, {ceiling}. Highest: {found.best}.", highlight=False)
+    console.print(f"{first['images']} images, {ceiling}. Highest: {found.best}.", highlight=False, soft_wrap=True)
     console.print(f"The table is in {out}.", highlight=False, soft_wrap=True)
 
 

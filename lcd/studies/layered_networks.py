@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -95,14 +96,13 @@ def _of_module(model: str, shape: tuple[int, int], seed: int, device: str) -> La
     if at:
         raise ValueError(f"{short(named)} is no lcd.agents.Encoder, and takes no file: load its weights in a function.")
     if not isinstance(found, nn.Module) and callable(found):
+        try:
+            inspect.signature(found).bind()
+        except TypeError as error:
+            raise ValueError(f"{short(named)} needs arguments ({error}): name a function without.") from None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            try:
-                found = found()
-            except TypeError as error:
-                raise ValueError(
-                    f"{short(named)} cannot be called without arguments ({error}): name a function."
-                ) from None
+            found = found()
     if not isinstance(found, nn.Module):
         raise ValueError(f"{short(named)} is no torch module, nor makes one: name one that does.")
     network = found.to(device).eval()
@@ -137,10 +137,10 @@ def inputs_of(network: LayeredNetwork, recording: Recording) -> torch.Tensor:
                 f"The policy takes label maps of {network.size} pixels, and these have "
                 f"{recording.labels.shape[1:]}: give others."
             )
-        return torch.from_numpy(recording.labels)
+        return torch.from_numpy(np.require(recording.labels, requirements="W"))
     if recording.images is None:
         raise ValueError("The file of responses holds no images: name their folder with --images.")
-    images = torch.from_numpy(recording.images).permute(0, 3, 1, 2)
+    images = torch.from_numpy(np.require(recording.images, requirements="W")).permute(0, 3, 1, 2)
     if network.size is None or tuple(images.shape[2:]) == network.size:
         return images
     parts = [
