@@ -150,7 +150,8 @@ def _values(h5py: Any, dataset: Any, path: Path) -> NDArray[Any]:
     numbers = values.astype(np.float64)
     for fill in fills:
         numbers[np.isin(values, fill)] = np.nan
-    return numbers * scale + offset
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite afterwards is refused by its reader
+        return numbers * scale + offset
 
 
 def _texts(dataset: Any, file_size: int) -> NDArray[np.str_]:
