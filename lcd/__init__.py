@@ -26,6 +26,7 @@ _HOMES = {
     "perspective": "lcd.studies.perspective.perspective",
     "Plan": "lcd.experiments.plan",
     "Store": "lcd.experiments.store",
+    "predict_responses": "lcd.studies.neural",
     "pretrain": "lcd.studies.pretraining",
     "survey": "lcd.studies.survey.survey",
     "Survey": "lcd.studies.survey.plan",
@@ -52,6 +53,7 @@ __all__ = [
     "harmonize_images",
     "load_reference",
     "perspective",
+    "predict_responses",
     "pretrain",
     "survey",
 ]

@@ -7,6 +7,7 @@ from rich.table import Table
 from lcd.cli import align as commands_align
 from lcd.cli import calibrate as calibration
 from lcd.cli import diagnose as commands_diagnose
+from lcd.cli import neural as commands_neural
 from lcd.cli import perspective as commands_perspective
 from lcd.cli import pretrain as commands_pretrain
 from lcd.cli import survey
@@ -20,6 +21,7 @@ from lcd.measurement.verdict import Verdict
 from lcd.studies.aligning import align_network
 from lcd.studies.calibration.calibration import calibrate
 from lcd.studies.diagnosing import diagnose
+from lcd.studies.neural import predict_responses
 from lcd.studies.perspective.perspective import perspective
 from lcd.studies.pretraining import pretrain
 from lcd.studies.survey.survey import survey as survey_function
@@ -109,6 +111,14 @@ from lcd.studies.survey.survey import survey as survey_function
         (["harmonize", "maze", "--out", "."], [". is a folder: name a file"]),
         (["align", "efficientnet_lite0", "--out", "."], [". is a folder: name a file"]),
         (["perspective", "nature", "--out", "."], [". is a folder: name a file"]),
+        (["neural", "nature", "nowhere.npz"], ["no file nowhere.npz", "check the path"]),
+        (["neural", "nature", "/dev/zero"], ["/dev/zero", "a device"]),
+        (["neural", "nature", "a.npz", "--method", "lasso"], ["lasso", "pls, ridge"]),
+        (["neural", "nature", "a.npz", "--folds", "1"], ["--folds", "from 2 to 100"]),
+        (["neural", "nature", "a.npz", "--components", "5,x"], ["'x'", "as in 5,10,25"]),
+        (["neural", "nature", "a.npz", "--components", "0"], ["components", "at least 1"]),
+        (["neural", "nature", "a.nc", "--time", "170,70"], ["170,70", "as in 70,170"]),
+        (["neural", "nature", "a.npz", "--over", "neurons"], ["neurons", "both, images, sites"]),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):
@@ -186,6 +196,7 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path, tiny
         (survey.command, survey_function),
         (commands_align.command, align_network),
         (commands_perspective.command, perspective),
+        (commands_neural.command, predict_responses),
         (commands_pretrain.command, pretrain),
     ],
 )

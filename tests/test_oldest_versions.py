@@ -19,7 +19,7 @@ else:
 
 ROOT = Path(__file__).parents[1]
 OLDEST = ROOT / "tests" / "oldest-constraints.txt"
-EXTRAS = ("procgen", "minigrid", "crafter", "atari", "tensorboard", "efficientnet", "recurrent")
+EXTRAS = ("procgen", "minigrid", "crafter", "atari", "tensorboard", "efficientnet", "recurrent", "neural")
 
 TRIED = (
     "test_agents_policy.py",

@@ -16,6 +16,7 @@ from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
 from lcd.cli.doctor import command as doctor
 from lcd.cli.harmonize import command as harmonize
+from lcd.cli.neural import command as neural
 from lcd.cli.perspective import command as perspective
 from lcd.cli.pretrain import command as pretrain
 from lcd.cli.survey import command as survey
@@ -43,6 +44,7 @@ app.command("audit")(audit)
 app.command("watch")(watch)
 app.command("pretrain")(pretrain)
 app.command("align")(align)
+app.command("neural")(neural)
 app.command("harmonize")(harmonize)
 app.command("perspective")(perspective)
 

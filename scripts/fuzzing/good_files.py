@@ -16,6 +16,7 @@ def make_others(good: Path) -> None:
     for make in (
         make_images,
         make_clickme,
+        make_recording,
         make_gaze,
         make_diagnoses,
         make_tables,
@@ -135,6 +136,14 @@ def make_clickme(good: Path) -> None:
     for name in "abc":
         np.savez_compressed(good / "npz" / f"{name}.npz", **arrays)
     _write_shard(good / "shards" / "a.tfrecords")
+
+
+def make_recording(good: Path) -> None:
+    """Images with recorded responses."""
+    (good / "recording").mkdir()
+    draw = np.random.default_rng(0)
+    images = draw.integers(256, size=(24, 16, 16, 3), dtype=np.uint8)
+    np.savez_compressed(good / "recording" / "a.npz", images=images, responses=draw.random((2, 24, 3)))
 
 
 def _write_shard(file: Path) -> None:

@@ -59,6 +59,9 @@ def kinds(folder: Path) -> list[Kind]:
         large = policies / "large.safetensors"
         _lcd("align", large, "--maps", file.parent, "--count", 2, "--methods", "gradient", *_OUT)
 
+    def recording(file: Path) -> None:
+        _lcd("neural", "small", file, "--folds", 2, "--method", "ridge", "--out", "neural.csv")
+
     def watch(file: Path) -> None:
         _lcd("watch", "--run", file, "--max-steps", 2, "--out", "film.gif")
 
@@ -138,6 +141,7 @@ def kinds(folder: Path) -> list[Kind]:
         Kind("map", "lcd align --maps", _pictures(good, "maps/b.jpg"), align_images),
         Kind("ClickMe, npz", "lcd align --maps", _copied(good / "npz", "a.npz"), align_clickme),
         Kind("ClickMe, TFRecord", "lcd align --maps", _copied(good / "shards", "a.tfrecords"), align_clickme),
+        Kind("recording", "lcd neural", _copied(good / "recording", "a.npz"), recording),
         Kind("gaze, table", "read_trial", _copied(good / "gaze", "trial.txt"), trial),
         Kind("gaze, frames", "read_trial", _copied(good / "gaze", "trial.tar.bz2"), trial),
         Kind("card of a teacher", "lcd teachers", _copied(good / "teachers", "card.json"), card, "json"),

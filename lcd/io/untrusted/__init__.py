@@ -8,6 +8,7 @@ device) are refused with `UnreadableFileError`, a ValueError with a message of o
 from lcd.io.untrusted.archives import read_members
 from lcd.io.untrusted.arrays import read_npz
 from lcd.io.untrusted.images import LARGEST_IMAGE, decode_image, read_image
+from lcd.io.untrusted.netcdf import Variable, read_netcdf
 from lcd.io.untrusted.opening import UnreadableFileError, check_file, in_short, memory, opened, read_bytes
 from lcd.io.untrusted.tables import parse_csv, read_csv
 from lcd.io.untrusted.tensors import LARGEST_WEIGHTS, read_pickled, read_safetensors, read_safetensors_metadata
@@ -18,6 +19,7 @@ __all__ = [
     "LARGEST_TOML",
     "LARGEST_WEIGHTS",
     "UnreadableFileError",
+    "Variable",
     "check_file",
     "decode_image",
     "in_short",
@@ -31,6 +33,7 @@ __all__ = [
     "read_image",
     "read_json",
     "read_members",
+    "read_netcdf",
     "read_npz",
     "read_pickled",
     "read_safetensors",

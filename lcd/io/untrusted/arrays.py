@@ -18,7 +18,12 @@ MOST_MEMBERS = 10_000
 
 
 def read_npz(
-    path: Path, names: Collection[str], *, most: int = LARGEST_ARRAYS, remedy: str = REMEDY
+    path: Path,
+    names: Collection[str],
+    *,
+    optional: Collection[str] = (),
+    most: int = LARGEST_ARRAYS,
+    remedy: str = REMEDY,
 ) -> dict[str, NDArray[Any]]:
     """Read numeric arrays by name, without unpickling and without reading others.
 
@@ -28,6 +33,8 @@ def read_npz(
         The file.
     names
         Those that are wanted; they must be there.
+    optional
+        Those that are wanted if they are there.
     most
         Bytes that they have together at the most, and the file, too.
     remedy
@@ -46,7 +53,8 @@ def read_npz(
                 infos = {info.filename: info for info in archive.infolist()}
                 if missing := [name for name in names if f"{name}.npy" not in infos]:
                     raise ValueError(f"it holds no array {missing[0]!r}")
-                wanted = {name: infos[f"{name}.npy"] for name in names}
+                there = (name for name in optional if f"{name}.npy" in infos)
+                wanted = {name: infos[f"{name}.npy"] for name in (*names, *there)}
                 if (total := sum(info.file_size for info in wanted.values())) > most:
                     raise ValueError(f"its arrays have {bytes_text(total)} instead of at most {bytes_text(most)}")
                 # What zipfile gives ends after the size that was declared, however much is packed behind it.
