@@ -16,6 +16,7 @@ from lcd.envs.family import game_options
 from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.plan import Plan, evaluated_steps, plan_game
 from lcd.experiments.presets import PRESETS, Preset
+from lcd.experiments.resources import Resources
 from lcd.experiments.run import learner
 from lcd.experiments.settings import Hyperparameters, RunSettings
 from lcd.experiments.store import Store
@@ -172,10 +173,12 @@ def test_times_are_of_the_runs_that_are_missing_and_of_the_device_that_trains(tm
     for run in plan.runs:
         if run.learning == "rl":
             store.folder(run).mkdir()
-    table, sentence = estimate_table(plan, store, 2, device="cuda")
+    monkeypatch.setattr("lcd.experiments.resources.resolve_device", lambda device: device)
+    table, sentence = estimate_table(plan, store, Resources("cuda", workers=2, threads=1))
     assert set(devices) == {"cuda"}
     assert set(table.columns[3].cells) == {"imitation"}
     assert sentence.startswith(f"4 runs that {tmp_path} does not hold yet, 2.05k steps, about 2 min in 2 workers")
+    assert sentence.endswith("0.1 core-hours and 0.0 GPU-hours, besides evaluations.")
 
 
 def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):

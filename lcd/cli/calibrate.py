@@ -38,7 +38,6 @@ def command(
     are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table
-    from lcd.experiments.resources import chosen_workers
     from lcd.studies.calibration.calibration import prepare_calibration
     from lcd.studies.calibration.sweep import PRESET, Sweep
 
@@ -48,8 +47,7 @@ def command(
     prepared = prepare_calibration(sweep, out=out, store=store, workers=workers, device=device, executor=executor)
     console = plain_console()
     if dry_run:
-        shared = chosen_workers(prepared.resources.device, sweep.plan().runs, workers, 1)
-        console.print(*estimate_table(sweep.plan(), prepared.store, *shared, prepared.resources.device), sep="\n")
+        console.print(*estimate_table(sweep.plan(), prepared.store, prepared.resources), sep="\n")
         return
     found = prepared.run(PlanDisplay)
     console.print(_summary(found.dissociation()))

@@ -106,7 +106,6 @@ def command(
         ladder_rows,
         verdict_text,
     )
-    from lcd.experiments.resources import chosen_workers
     from lcd.studies.diagnosing import prepare_diagnosis
     from lcd.studies.ladder import STEPS
 
@@ -147,10 +146,7 @@ def command(
         )
     if dry_run:
         further = prepared.further_runs()
-        wanted = [run for run in (*prepared.plan.runs, *(run for _, run in further)) if not prepared.store.has(run)]
-        device = prepared.resources.device
-        shared = chosen_workers(device, wanted, workers, threads)
-        console.print(*estimate_table(prepared.plan, prepared.store, *shared, device, further), sep="\n")
+        console.print(*estimate_table(prepared.plan, prepared.store, prepared.resources, further), sep="\n")
         console.print(f"The budget of each cell is {prepared.game_plan.budget:,} steps.")
         return
 

@@ -17,9 +17,10 @@ from rich.text import Text
 from lcd.cli.console import plain_console
 from lcd.experiments.execution import Event
 from lcd.experiments.plan import Plan
+from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.experiments.timing import expected_seconds, kind_of, measured_rates
+from lcd.experiments.timing import expected_seconds, kind_of, measure_speeds
 from lcd.measurement.verdict import Verdict
 from lcd.studies.diagnosis import Diagnosis
 
@@ -142,14 +143,9 @@ class PlanDisplay:
 
 
 def estimate_table(
-    plan: Plan,
-    store: Store,
-    workers: int,
-    threads: int = 1,
-    device: str = "cpu",
-    further: Sequence[tuple[str, RunSettings]] = (),
+    plan: Plan, store: Store, resources: Resources, further: Sequence[tuple[str, RunSettings]] = ()
 ) -> tuple[Table, str]:
-    """Table of a plan's missing runs with their measured speed and time on this machine, and a summary sentence.
+    """Table of a plan's missing runs with their speed where they are to be carried out, and a summary sentence.
 
     Parameters
     ----------
@@ -157,26 +153,25 @@ def estimate_table(
         The plan.
     store
         Where finished runs are; these are left out.
-    workers, threads
-        Worker processes, and threads of each.
-    device
-        Where torch computes.
+    resources
+        With what the runs are to be carried out.
     further
         Further runs, with the names of their encoders.
     """
     console = plain_console(stderr=True)
     named = [*((run.encoder, run) for run in plan.runs if not store.has(run)), *further]
     runs = [run for _, run in named]
-    with console.status("measuring this machine", speed=0.5) as status:
-        rates = measured_rates(
+    with console.status("measuring how fast runs train", speed=0.5) as status:
+        speeds = measure_speeds(
             runs,
-            threads,
-            device,
+            store,
+            resources,
             lambda run: status.update(
                 Text(f"measuring how fast this machine trains: {run.view} + {run.learning}, {run.encoder}")
             ),
         )
-    table = Table(title="Plan: steps of each run, their speed here, and the time of all in one worker")
+    rates, workers = speeds.rates, speeds.workers
+    table = Table(title="Plan: steps of each run, their speed, and the time of all in one worker")
     texts = ("game", "encoder", "view", "learning")
     for name in (*texts, "runs", "steps", "steps/s", "time"):
         table.add_column(name, justify="left" if name in texts else "right", overflow="fold")
@@ -190,11 +185,15 @@ def estimate_table(
     steps = steps_text(sum(run.steps for run in runs))
     time_in = duration(expected_seconds(runs, rates, workers))
     shared = ""
-    if device != "cpu" and workers > 1:
+    if 0 < speeds.share.gpus < 1:
         shared = f" ({duration(expected_seconds(runs, rates, 1))} if together they are no faster than one alone)"
+    hours = sum(run.steps / rates[kind_of(run)] for run in runs) / 3600
+    cost = f"{hours * speeds.share.threads:,.1f} core-hours"
+    if speeds.share.gpus:
+        cost += f" and {hours * speeds.share.gpus:,.1f} GPU-hours"
     return table, (
         f"{len(runs)} runs that {store.root} does not hold yet, {steps} steps, about "
-        f"{time_in} in {workers} workers{shared}, besides evaluations."
+        f"{time_in} in {workers} workers{shared}, {cost}, besides evaluations."
     )
 
 

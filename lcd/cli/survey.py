@@ -40,7 +40,6 @@ def command(
     as soon as its runs are finished. Finished runs are kept, and the same command resumes from them.
     """
     from lcd.cli.display import PlanDisplay, estimate_table, verdict_text
-    from lcd.experiments.resources import chosen_workers
     from lcd.studies.diagnosis import Diagnosis
     from lcd.studies.survey.survey import prepare_survey
 
@@ -58,9 +57,7 @@ def command(
     )
     console, runs, whole = plain_console(), prepared.store, prepared.survey.plan
     if dry_run:
-        missing = [run for run in whole.runs if not runs.has(run)]
-        shared = chosen_workers(prepared.resources.device, missing, workers, threads)
-        console.print(*estimate_table(whole, runs, *shared, prepared.resources.device), sep="\n")
+        console.print(*estimate_table(whole, runs, prepared.resources), sep="\n")
         return
 
     def warn(sentence: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,8 +35,32 @@ class Report:
     elsewhere: bool = False
 
 
+@dataclass(frozen=True)
+class Share:
+    """What an executor gives each run.
+
+    Attributes
+    ----------
+    threads
+        Cores, which are torch's threads too.
+    gpus
+        GPUs, such as 0.25.
+    device
+        Where torch computes.
+    """
+
+    threads: int = 1
+    gpus: float = 0.0
+    device: str = "cpu"
+
+
 class Executor(Protocol):
     """Carries out runs, several at once, until the store holds them."""
+
+    @property
+    def share(self) -> Share:
+        """What each run gets."""
+        ...
 
     @property
     def running(self) -> int:
@@ -64,6 +88,10 @@ class Executor(Protocol):
         """What runs have to report; returns soon also if that is nothing."""
         ...
 
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function once where runs are carried out, with what a run gets, and return its result."""
+        ...
+
     def end(self) -> None:
-        """End the runs that have not ended."""
+        """End the runs that have not ended, and leave nothing behind."""
         ...

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lcd.experiments.executor import Report
+from lcd.experiments.executor import Report, Share
 from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -118,7 +118,8 @@ class LocalProcesses:
         self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
             self._context.set_forkserver_preload(["lcd.experiments.warm_start"])
-        self._store, self._most, self._threads, self._device = store, workers, threads, device
+        self._store, self._most = store, workers
+        self.share = Share(threads, 0.0 if device == "cpu" else 1 / workers, device)
         self._workers: list[_Worker] = []
 
     @property
@@ -136,7 +137,7 @@ class LocalProcesses:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(Job.of(run, weights, self._device, self._threads), self._store.root, sender),
+            args=(Job.of(run, weights, self.share.device, self.share.threads), self._store.root, sender),
             name=run.name,
         )
         with _hidden_script():
@@ -174,6 +175,10 @@ class LocalProcesses:
             worker.connection.close()
             self._workers.remove(worker)
             yield Report(worker.run, ended=True, failure=_failure(worker), elsewhere=worker.elsewhere)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in this process."""
+        return function(*arguments)
 
     def end(self) -> None:
         """End the processes that still work."""

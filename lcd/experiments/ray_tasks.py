@@ -10,13 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lcd.experiments.executor import Report
+from lcd.experiments.executor import Report, Share
 from lcd.experiments.job import Job, sentence_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -135,7 +135,7 @@ class RayTasks:
         from ray.util.queue import Queue
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        self._store, self._most, self._cpus = store, workers, cpus
+        self._store, self._most = store, workers
         self._closing = ExitStack()
         try:
             self._connect(address)
@@ -144,23 +144,18 @@ class RayTasks:
                 device = "cuda" if there.get("GPU", 0) > 0 else "cpu"
             if device == "cuda" and there.get("GPU", 0) <= 0:
                 raise ValueError("The Ray cluster has no GPU: choose the device cpu or auto (--device).")
-            self._device = device
             if device == "cpu":
                 gpus = gpus or 0.0
             elif gpus is None:
                 asked = ray.remote(_runs_on_one_gpu).options(num_cpus=1, num_gpus=1)
                 gpus = 1 / ray.get(asked.remote(list(runs)))
-            self._gpus = gpus
+            self.share = Share(cpus, gpus, device)
             remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)
             self._task: Any = remote(_task)
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
             self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
             self._closing.callback(self._queue.shutdown, force=True)
             self._mark = token()
-            marked = store.root / MARKS / self._mark
-            marked.parent.mkdir(parents=True, exist_ok=True)
-            marked.touch()
-            self._closing.callback(marked.unlink, missing_ok=True)
         except BaseException:
             self._closing.close()
             raise
@@ -189,9 +184,9 @@ class RayTasks:
         import ray
 
         there = ray.cluster_resources()
-        slots = int(there.get("CPU", 0) // self._cpus)
-        if self._gpus:
-            slots = min(slots, int(there.get("GPU", 0) / self._gpus + 1e-9))
+        slots = int(there.get("CPU", 0) // self.share.threads)
+        if self.share.gpus:
+            slots = min(slots, int(there.get("GPU", 0) / self.share.gpus + 1e-9))
         return max(1, slots if self._most is None else min(slots, self._most))
 
     @property
@@ -210,10 +205,18 @@ class RayTasks:
         if not kept.enter_context(self._store.lease(run)):
             self._elsewhere.append(run)
             return
+        self._make_mark()
         sent = {identity: (file.name, self._content(file)) for identity, file in weights.items()}
-        job = Job.of(run, weights, self._device, self._cpus)
+        job = Job.of(run, weights, self.share.device, self.share.threads)
         task = self._task.options(name=run.name).remote(job, self._store.root.absolute(), self._mark, sent, self._queue)
         self._tasks[task] = _Task(run, kept)
+
+    def _make_mark(self) -> None:
+        marked = self._store.root / MARKS / self._mark
+        if not marked.exists():
+            marked.parent.mkdir(parents=True, exist_ok=True)
+            marked.touch()
+            self._closing.callback(marked.unlink, missing_ok=True)
 
     def _content(self, file: Path) -> Any:
         """A file's content in Ray's object store, where it is once for all tasks."""
@@ -273,6 +276,13 @@ class RayTasks:
             except (OSError, ValueError) as error:
                 return f"The run {run.name} came back and could not be kept: {sentence_of(error, self._store.root)}"
         return ""
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in a task."""
+        import ray
+
+        remote = ray.remote(num_cpus=self.share.threads, num_gpus=self.share.gpus)
+        return ray.get(remote(function).remote(*arguments))
 
     def end(self) -> None:
         """Cancel the tasks that still work, and leave the cluster."""

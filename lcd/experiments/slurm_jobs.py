@@ -15,13 +15,13 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lcd.experiments.executor import Report
+from lcd.experiments.executor import Report, Share
 from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -173,10 +173,9 @@ class SlurmJobs:
             )
         if gpus is None:
             gpus = int(device == "cuda")
-        self._device = device if device != "auto" else "cuda" if gpus else "cpu"
-        self._store, self._most, self._cpus = store, workers or MOST_WORKERS, cpus
+        self.share = Share(cpus, float(gpus), device if device != "auto" else "cuda" if gpus else "cpu")
+        self._store, self._most = store, workers or MOST_WORKERS
         self._folder = store.root.absolute() / JOBS
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._submitter = submitit.AutoExecutor(self._folder, cluster=cluster, slurm_max_num_timeout=TIMEOUTS)
         given = {f"slurm_{name}": value for name, value in options.items()} if cluster == "slurm" else {}
         self._submitter.update_parameters(
@@ -207,7 +206,7 @@ class SlurmJobs:
     def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
         """Keep a run for the next array."""
         files = {identity: file.absolute() for identity, file in weights.items()}
-        job = Job.of(run, files, self._device, self._cpus)
+        job = Job.of(run, files, self.share.device, self.share.threads)
         self._waiting.append(SlurmRun(job, self._store.root.absolute(), self._folder / f"{run.name}.json"))
 
     def _submit(self) -> None:
@@ -300,9 +299,21 @@ class SlurmJobs:
 
     def _forget(self, job: Any, each: SlurmRun) -> None:
         """Remove the files of a job whose run is finished."""
-        for path in (job.paths.submitted_pickle, job.paths.result_pickle, job.paths.stdout, job.paths.stderr):
-            path.unlink(missing_ok=True)
+        self._remove(job)
         each.progress.unlink(missing_ok=True)
+
+    def _remove(self, job: Any) -> None:
+        paths = job.paths
+        for path in (paths.submitted_pickle, paths.result_pickle, paths.stdout, paths.stderr, paths.submission_file):
+            path.unlink(missing_ok=True)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in a job, and remove the job's files."""
+        job = self._submitter.submit(function, *arguments)
+        try:
+            return job.result()
+        finally:
+            self._remove(job)
 
     def end(self) -> None:
         """Cancel the jobs that have not ended."""

@@ -1,15 +1,19 @@
-"""Training speed of this machine, measured on the runs of a plan."""
+"""Training speed of a machine, measured on the runs of a plan."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from lcd.envs.views import SEMANTIC
 from lcd.experiments.encoded_view import EncodedOptions
+from lcd.experiments.executor import Share
+from lcd.experiments.executors import LOCAL, make_executor, parse_executor
 from lcd.experiments.learners import get_learner
+from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
 
 SECONDS = 1.0
 """Minimal measured time, after a warm-up of one rollout."""
@@ -107,6 +111,63 @@ def measured_rates(
             begun(run)
             rates[kind_of(run)] = steps_per_second(run, threads, device)
     return rates
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """How fast the runs of a plan train where they are carried out.
+
+    Attributes
+    ----------
+    rates
+        Steps per second of each kind of run.
+    workers
+        Runs at once.
+    share
+        What each of them gets.
+    """
+
+    rates: dict[Kind, float]
+    workers: int
+    share: Share
+
+
+def measure_speeds(
+    runs: Sequence[RunSettings],
+    store: Store,
+    resources: Resources,
+    begun: Callable[[RunSettings], None] = lambda run: None,
+) -> Speeds:
+    """Measure how fast runs train with some resources, on a machine of the cluster if there is one.
+
+    Parameters
+    ----------
+    runs
+        The runs; one of each kind is tried.
+    store
+        Where they are to go.
+    resources
+        With what they are to be carried out.
+    begun
+        Called with each run before its measurement on this machine.
+
+    Raises
+    ------
+    ValueError
+        If the resources are not there.
+    """
+    numbers = {"workers": resources.workers, "threads": resources.threads, "device": resources.device}
+    executor = make_executor(resources.executor, store, runs, **numbers)  # type: ignore[arg-type]
+    try:
+        share, workers = executor.share, min(executor.free, max(1, len(runs)))
+        if parse_executor(resources.executor)[0] == LOCAL:
+            rates = measured_rates(runs, share.threads, share.device, begun)
+        else:
+            kinds = list({kind_of(run): run for run in runs}.values())
+            rates = executor.call(measured_rates, kinds, share.threads, share.device) if kinds else {}
+    finally:
+        executor.end()
+    return Speeds(rates, workers, share)
 
 
 def expected_seconds(runs: Iterable[RunSettings], rates: dict[Kind, float], workers: int) -> float:
