@@ -30,6 +30,7 @@ _HOMES = {
     "Sweep": "lcd.studies.calibration.sweep",
     "SurveyTables": "lcd.studies.survey.tables",
     "Taxonomy": "lcd.studies.taxonomy.taxonomy",
+    "visualize": "lcd.studies.visualising",
 }
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "load_reference",
     "pretrain",
     "survey",
+    "visualize",
 ]
 
 

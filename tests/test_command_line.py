@@ -9,6 +9,7 @@ from lcd.cli import calibrate as calibration
 from lcd.cli import diagnose as commands_diagnose
 from lcd.cli import pretrain as commands_pretrain
 from lcd.cli import survey
+from lcd.cli import visualize as commands_visualize
 from lcd.cli.arguments import encoder_names
 from lcd.cli.console import plain_console
 from lcd.cli.display import verdict_text
@@ -21,6 +22,7 @@ from lcd.studies.calibration.calibration import calibrate
 from lcd.studies.diagnosing import diagnose
 from lcd.studies.pretraining import pretrain
 from lcd.studies.survey.survey import survey as survey_function
+from lcd.studies.visualising import visualize
 
 
 @pytest.mark.parametrize(
@@ -180,6 +182,7 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path, tiny
         (commands_diagnose.command, diagnose),
         (survey.command, survey_function),
         (commands_align.command, align_network),
+        (commands_visualize.command, visualize),
         (commands_pretrain.command, pretrain),
     ],
 )

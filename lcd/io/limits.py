@@ -36,6 +36,9 @@ MOST_CHANNELS = 64
 MOST_IMAGES = 100_000
 """Images whose importance maps are measured together."""
 
+MOST_STEPS_OF_IMAGE, MOST_CROPS = 100_000, 256
+"""Steps of the optimisation of one image, and its crops in each step."""
+
 MOST_WORKERS = 1_024
 """Worker processes, and threads of each."""
 

@@ -1,0 +1,67 @@
+"""Figure of feature visualisations: a row of images for each network or kind of image, a column for each target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+SIDE = 1.0
+"""Side of an image, in inches."""
+
+MOST_COLUMNS = 12
+"""Images of a row; further ones come in another block of rows."""
+
+PAPER = 0.5
+"""Grey that shows through where an image is transparent, so that black and white parts are both seen."""
+
+
+def draw_visualisations(rows: Mapping[str, Mapping[str, NDArray[np.uint8]]], title: str = "") -> Figure:
+    """Draw images in rows.
+
+    Parameters
+    ----------
+    rows : mapping of str to mapping of str to numpy.ndarray, shape (height, width, 3) or (height, width, 4), uint8
+        Images by the row's name, then by their own, which is written above; a fourth channel is their opacity. A row
+        may lack an image that others have.
+    title : str
+        Title.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    blocks = [names[start : start + MOST_COLUMNS] for start in range(0, len(names), MOST_COLUMNS)]
+    columns = max((len(block) for block in blocks), default=1)
+    size = (1.0 + (SIDE + 0.06) * columns, 0.35 + (SIDE + 0.25) * len(blocks) * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(blocks) * len(rows), columns, squeeze=False)
+    for panel in panels.flat:
+        panel.set_axis_off()
+    for number, block in enumerate(blocks):
+        for place, (label, row) in enumerate(rows.items()):
+            line = panels[number * len(rows) + place]
+            line[0].text(-0.08, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
+            for panel, name in zip(line, block, strict=False):
+                if name in row:
+                    _draw(panel, row[name])
+                if place == 0 or _named_anew(rows, place):
+                    panel.set_title(name if name in row else "", fontsize=6.5, pad=2)
+    if title:
+        figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def _named_anew(rows: Mapping[str, Mapping[str, NDArray[np.uint8]]], place: int) -> bool:
+    """Whether a row's images have other names than those of the row above."""
+    several = list(rows.values())
+    return list(several[place]) != list(several[place - 1])
+
+
+def _draw(panel: Axes, image: NDArray[np.uint8]) -> None:
+    colours, opacity = image[..., :3] / 255, image[..., 3:] / 255 if image.shape[-1] == 4 else 1.0
+    panel.imshow(colours * opacity + PAPER * (1 - opacity), interpolation="nearest", vmin=0, vmax=1)
