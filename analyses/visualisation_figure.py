@@ -43,23 +43,19 @@ def draw_visualisations(rows: Mapping[str, Mapping[str, NDArray[np.uint8]]], tit
     for panel in panels.flat:
         panel.set_axis_off()
     for number, block in enumerate(blocks):
+        above: Mapping[str, NDArray[np.uint8]] = {}
         for place, (label, row) in enumerate(rows.items()):
             line = panels[number * len(rows) + place]
             line[0].text(-0.08, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
             for panel, name in zip(line, block, strict=False):
                 if name in row:
                     _draw(panel, row[name])
-                if place == 0 or _named_anew(rows, place):
-                    panel.set_title(name if name in row else "", fontsize=6.5, pad=2)
+                if name in row and name not in above:
+                    panel.set_title(name, fontsize=6.5, pad=2)
+            above = row
     if title:
         figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     return figure
-
-
-def _named_anew(rows: Mapping[str, Mapping[str, NDArray[np.uint8]]], place: int) -> bool:
-    """Whether a row's images have other names than those of the row above."""
-    several = list(rows.values())
-    return list(several[place]) != list(several[place - 1])
 
 
 def _draw(panel: Axes, image: NDArray[np.uint8]) -> None:

@@ -224,7 +224,7 @@ def _gradients(score: torch.Tensor, image: torch.Tensor, coefficients: torch.Ten
         raise ValueError("The target does not depend on the image, or its gradient does not reach it: choose another.")
     (of_image,) = torch.autograd.grad(score, image, retain_graph=True)
     if not (torch.isfinite(score) and torch.isfinite(of_image).all()):
-        raise ValueError(f"The target or its gradient is not finite ({float(score)}): choose another one.")
+        raise ValueError(f"The target or its gradient is not finite ({score.item()}): choose another one.")
     (of_coefficients,) = torch.autograd.grad(image, coefficients, -of_image)
     return of_image, of_coefficients
 

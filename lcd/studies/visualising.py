@@ -169,7 +169,7 @@ def visualize(
     for name, other in networks.items():
         if other.shape is not None and other.shape != shape:
             raise ValueError(f"{name} takes images of shape {other.shape}, not {shape}: name other networks.")
-    plausibility, left_out = _plausibility(real, device)
+    plausibility, left_out = plausibility_to(real, device)
     made, rows, best = {}, [], {}
     for number, each in enumerate(targets):
         report(each.name, number, len(targets))
@@ -264,8 +264,8 @@ def _direction(file: Path) -> NDArray[np.floating]:
     return found.astype(np.float64)
 
 
-def _plausibility(real: torch.Tensor | None, device: str) -> tuple[Plausibility | None, str]:
-    """The measure of plausibility, or None and why there is none."""
+def plausibility_to(real: torch.Tensor | None, device: str = "cpu") -> tuple[Plausibility | None, str]:
+    """Measure of plausibility to `CLASSIFIER` beside real images, or None and why there is none."""
     if real is None:
         return None, "No real images are known, so nothing is compared with any."
     try:
@@ -352,7 +352,7 @@ def write(found: Visualised, folder: Path) -> None:
         "attributions": torch.stack([made.attribution for made in found.images.values()]).numpy(),
     }
     drawn = {name: transparent(made) for name, made in found.images.items()}
-    rows = {"image": drawn, "real": {name: _bytes(image) for name, image in found.real.items()}}
+    rows = {"image": drawn, "real": {name: as_bytes(image) for name, image in found.real.items()}}
     figure = registered(FIGURE)({name: row for name, row in rows.items() if row}, f"magnitude of {found.magnitude}")
     files: dict[str, Callable[[Path], object]] = {
         **{f"{file_of(name)}.png": Image.fromarray(image).save for name, image in drawn.items()},
@@ -371,5 +371,6 @@ def file_of(target: str) -> str:
     return re.sub(r"[^\w.@-]", "-", f"{layer}-{rest}" if rest else layer)
 
 
-def _bytes(image: torch.Tensor) -> NDArray[np.uint8]:
+def as_bytes(image: torch.Tensor) -> NDArray[np.uint8]:
+    """An image in [0, 1] as bytes, channels last."""
     return (image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
