@@ -27,7 +27,7 @@ BESIDE_DOCS = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "C
 """Pages that lie beside docs/, and their names in the site."""
 
 MENU = {
-    "Guide": ["usage", "own-game", "reading", "method", "encoders", "learner", "gpu"],
+    "Guide": ["usage", "own-game", "reading", "method", "encoders", "visualisation", "learner", "gpu"],
     "Results": ["taxonomy", "calibration", "teachers", "semantic-view", "actions", "speed"],
     "Project": ["contributing", "changelog"],
 }

@@ -13,13 +13,14 @@ units.png, units.csv
 images.csv
     Of `methods`, one row an image and a network.
 methods.csv
-    Its means with 95 % limits: the models for which images were made are the clusters.
+    Its means, and differences from phases on the same targets, with limits over models.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ KINDS = {"logit": "output", "value": "output"}
 
 MEASURES = ("deviations", "exceeds", "distance", "outside", "transfer_deviations", "transfer_exceeds")
 """Of an image in its own network, and on the mean of the other networks of its group."""
+
+FEWEST = 3
+"""Models of a group that has limits."""
 
 console = Console()
 
@@ -140,20 +144,35 @@ def compared(
 
 
 def summary(images: pd.DataFrame) -> pd.DataFrame:
-    """Means of the measures by group, kind of target and space, with limits over the models."""
-    keys = ["group", "source", "kind", "space", "target"]
+    """Means of the measures by group, kind of target and space, and how they differ from those of phases.
+
+    Limits are 95 % t limits over the models for which images were made, and missing where there are fewer than
+    `FEWEST`; the group ``all`` holds all of them. Differences are between images of the same target.
+    """
+    keys = ["group", "source", "kind", "target", "space"]
     own = images[images["network"] == images["source"]].set_index(keys)
     others = images[images["network"] != images["source"]].groupby(keys)[["deviations", "exceeds"]].mean()
     each = own[["deviations", "exceeds", "distance", "outside"]].join(others.add_prefix("transfer_"))
+    each = pd.concat([each, pd.concat([each], keys=["all"]).droplevel("group").rename_axis(keys)])
     rows = []
     for (group, kind, space), found in each.groupby(["group", "kind", "space"], sort=False):
-        clusters = found.index.get_level_values("source")
+        phases = each.xs((group, kind, "phase"), level=["group", "kind", "space"])
+        models = found.index.get_level_values("source")
         for measure in MEASURES:
-            mean = Agreement.of(found[measure], clusters)
+            mean = _agreed(found[measure], models)
+            paired = found[measure].droplevel(["group", "kind", "space"]) - phases[measure]
+            change = _agreed(paired, paired.index.get_level_values("source"))
             median = found[measure].median()
-            rows.append((group, kind, space, measure, median, mean.mean, mean.low, mean.high, len(found)))
-    columns = ["group", "kind", "space", "measure", "median", "mean", "low", "high", "images"]
+            row = (group, kind, space, measure, median, mean.mean, mean.low, mean.high)
+            rows.append((*row, change.mean, change.low, change.high, len(found), models.nunique()))
+    columns = ["group", "kind", "space", "measure", "median", "mean", "low", "high"]
+    columns += ["difference", "difference_low", "difference_high", "images", "models"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _agreed(values: pd.Series, models: pd.Index) -> Agreement:
+    found = Agreement.of(values, models)
+    return found if models.nunique() >= FEWEST else replace(found, low=float("nan"), high=float("nan"))
 
 
 def write(table: pd.DataFrame, file: Path) -> None:

@@ -42,13 +42,13 @@ def test_spaces_are_compared_with_limits_over_models(tmp_path, policies):
     assert run_script(visualisation_study, "methods", group, *SMALLEST, "--out", tmp_path) == 0
     images = pd.read_csv(tmp_path / "images.csv")
     assert len(images) == 2 * 7 * 4 * 2  # models, targets (value, and two each of 3 kinds), spaces, networks
-    found = pd.read_csv(tmp_path / "methods.csv").set_index(["kind", "space", "measure"])
+    found = pd.read_csv(tmp_path / "methods.csv").set_index(["kind", "space", "measure"]).sort_index()
     assert set(found.index.get_level_values("space")) == {"random phase", *SPACES}
     assert (found.loc[("output", "phase"), "images"] == 6).all()
     own = images[(images["network"] == images["source"]) & (images["kind"] == "unit") & (images["space"] == "phase")]
     assert found.loc[("unit", "phase", "deviations"), "mean"] == pytest.approx(own["deviations"].mean(), abs=1e-3)
     still = images[images["space"] == "random phase"].groupby("source")["outside"]
-    assert (still.nunique() == 1).all()  # one image, whatever the target
+    assert (still.max() == still.min()).all()  # one image, whatever the target
 
 
 def test_the_peers_table_is_of_both_programs(tmp_path, policies, monkeypatch):
