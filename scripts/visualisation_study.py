@@ -70,7 +70,7 @@ def middle(network: VisibleNetwork, layer: str, image: torch.Tensor) -> tuple[in
 def chosen_targets(network: VisibleNetwork, layer: str, real: torch.Tensor, count: int) -> list[Target]:
     """Outputs, units and channels for the comparison."""
     image = real[0]
-    targets = [Target("value", name="value")] if "value" in network.visible.outputs else []
+    targets = [Target("value", label="value")] if "value" in network.visible.outputs else []
     if "logit" in network.visible.outputs:
         targets += most_varying(network, Target("logit"), real, count)
     targets += most_varying(network, Target(layer, position=middle(network, layer, image)), real, count)
@@ -103,7 +103,7 @@ def units(options: argparse.Namespace) -> None:
 def methods(options: argparse.Namespace) -> None:
     """Compare spaces of images and write the tables."""
     settings, rows = Optimisation(steps=options.steps, crops=options.crops), []
-    still = Optimisation(steps=1, crops=1, learning_rate=0.0)
+    still = Optimisation(steps=1, crops=1, learning_rate=1e-9)
     for group, models in (given.split("=", 1) for given in options.models):
         networks = {
             f"{group} {number}": load_visible(model, "cpu", ask_hubs=options.ask_hubs)

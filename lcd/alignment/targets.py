@@ -38,21 +38,22 @@ class Target:
         Row and column of one unit of a channel; by default all of them.
     direction : numpy.ndarray, shape (channels,), optional
         A direction in the space of the channels, in place of one channel.
-    name : str
-        Its name in tables and files.
+    label : str
+        Its name in tables and files; by default what the other attributes say.
     """
 
     layer: str
     channel: int = 0
     position: tuple[int, int] | None = None
     direction: NDArray[np.floating] | None = None
-    name: str = ""
+    label: str = ""
 
-    def __post_init__(self) -> None:
-        if not self.name:
-            what = f"{self.channel}" if self.direction is None else "direction"
-            where = "" if self.position is None else f"@{self.position[0]}x{self.position[1]}"
-            object.__setattr__(self, "name", f"{self.layer}:{what}{where}")
+    @property
+    def name(self) -> str:
+        """Its name in tables and files."""
+        what = f"{self.channel}" if self.direction is None else "direction"
+        where = "" if self.position is None else f"@{self.position[0]}x{self.position[1]}"
+        return self.label or f"{self.layer}:{what}{where}"
 
 
 def read_target(text: str) -> tuple[str, int | None, tuple[int, int] | None]:

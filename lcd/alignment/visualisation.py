@@ -6,12 +6,15 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch.nn import functional
 
 from lcd.alignment.spectra import Spectrum, unit_phases
+from lcd.io.limits import MOST_CROPS, MOST_STEPS_OF_IMAGE
+from lcd.io.settings import Number, Positive, Share, Whole, settings
 
 Objective = Callable[[torch.Tensor], torch.Tensor]
 """From images, shape (batch, channels, height, width), in [0, 1], to what is to become large, shape (batch,)."""
@@ -23,29 +26,29 @@ _DEVIATION = 0.01
 """Standard deviation of the first image's coefficients, in the spaces of lucid."""
 
 
-@dataclass(frozen=True)
+@settings
 class Optimisation:
     """Settings of an optimisation.
 
     Attributes
     ----------
-    steps : int
+    steps
         Steps of gradient ascent.
-    crops : int
+    crops
         Random crops in each step, each resized to the image's size.
-    crop : float
+    crop
         Smallest side of a crop, as a share of the image's; 1 leaves the image whole.
-    noise : float
+    noise
         Standard deviation of the noise on the crops, with images in [0, 1].
-    learning_rate : float, optional
+    learning_rate
         Highest learning rate, which falls to 0 along a cosine; by default that of the space, see `SPACES`.
     """
 
-    steps: int = 256
-    crops: int = 8
-    crop: float = 0.8
-    noise: float = 0.08
-    learning_rate: float | None = None
+    steps: Annotated[Whole, Field(ge=1, le=MOST_STEPS_OF_IMAGE)] = 256
+    crops: Annotated[Whole, Field(ge=1, le=MOST_CROPS)] = 8
+    crop: Annotated[Number, Field(ge=0.01, le=1, description="a share from 0.01 to 1")] = 0.8
+    noise: Share = 0.08
+    learning_rate: Positive | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +166,7 @@ SPACES: Mapping[str, Callable[[Spectrum], Space]] = MappingProxyType(
 
 
 def visualise(
-    objective: Objective, space: Space, settings: Optimisation | None = None, *, seed: int = 0, device: str = "cpu"
+    objective: Objective, space: Space, how: Optimisation | None = None, *, seed: int = 0, device: str = "cpu"
 ) -> Visualisation:
     """Make an image that excites a target.
 
@@ -173,7 +176,7 @@ def visualise(
         See `Objective`; it computes on `device`.
     space : Space
         Of the image, see `SPACES`.
-    settings : Optimisation, optional
+    how : Optimisation, optional
     seed : int
         Seed of the first image, the crops and the noise.
     device : str
@@ -188,18 +191,18 @@ def visualise(
     ValueError
         If the objective or its gradient is not finite, or does not depend on the image.
     """
-    settings = settings or Optimisation()
+    how = how or Optimisation()
     generator = torch.Generator().manual_seed(seed)
     coefficients = space.start(generator).requires_grad_()
-    rate = space.learning_rate if settings.learning_rate is None else settings.learning_rate
+    rate = space.learning_rate if how.learning_rate is None else how.learning_rate
     optimizer = space.optimizer([coefficients], lr=rate, eps=_SMALLEST)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(settings.steps, 1))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, how.steps)
     total, scores = torch.zeros(()), []
     with torch.enable_grad():
-        for _ in range(settings.steps):
+        for _ in range(how.steps):
             image = space.image(coefficients)
-            seen = random_crops(image.clamp(0, 1), settings.crops, settings.crop, generator)
-            seen = seen + settings.noise * torch.randn(seen.shape, generator=generator)
+            seen = random_crops(image.clamp(0, 1), how.crops, how.crop, generator)
+            seen = seen + how.noise * torch.randn(seen.shape, generator=generator)
             score = objective(seen.to(device)).mean().cpu()
             of_image, coefficients.grad = _gradients(score, image, coefficients)
             total = total + of_image.abs().sum(dim=0)
@@ -208,8 +211,8 @@ def visualise(
             schedule.step()
     with torch.no_grad():
         last = space.image(coefficients)
-    attribution = (total / max(settings.steps, 1)).expand(last.shape[1:])
-    return Visualisation(last, attribution, torch.stack(scores) if scores else torch.zeros(0))
+    attribution = (total / how.steps).expand(last.shape[1:])
+    return Visualisation(last, attribution, torch.stack(scores))
 
 
 def _gradients(score: torch.Tensor, image: torch.Tensor, coefficients: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -27,11 +27,8 @@ from lcd.io.files import check_output_folder, locked
 from lcd.io.limits import (
     LARGEST_SEED,
     LARGEST_SIDE,
-    MOST_CROPS,
     MOST_IMAGES,
-    MOST_STEPS_OF_IMAGE,
     path,
-    real_number,
     text,
     texts,
     whole_number,
@@ -152,7 +149,7 @@ def visualize(
     names, other_names = texts("target", target), texts("others", others)
     if text("space", space) not in SPACES:
         raise ValueError(f"Unknown space {space!r}: choose one of {', '.join(SPACES)}.")
-    settings = _settings(steps, crops, crop, noise, learning_rate)
+    how = Optimisation(steps, crops, crop, noise, learning_rate)
     whole_number("count", count, 2, MOST_IMAGES)
     whole_number("seed", seed, 0, LARGEST_SEED)
     folder = None if out is None else path("out", out)
@@ -174,7 +171,7 @@ def visualize(
     for number, each in enumerate(targets):
         report(each.name, number, len(targets))
         objective = network.visible.objective(each, torch.zeros(shape))
-        made[each.name] = visualise(objective, SPACES[space](spectrum), settings, seed=seed, device=device)
+        made[each.name] = visualise(objective, SPACES[space](spectrum), how, seed=seed, device=device)
         rows += measured(each, made[each.name], {model: network} | networks, real, plausibility, device)
         if real is not None:
             best[each.name] = real[int(evaluated(on_device(objective, device), real).argmax())]
@@ -182,16 +179,6 @@ def visualize(
     if folder is not None:
         write(found, folder)
     return found
-
-
-def _settings(steps: int, crops: int, crop: float, noise: float, learning_rate: float | None) -> Optimisation:
-    return Optimisation(
-        whole_number("steps", steps, 1, MOST_STEPS_OF_IMAGE),
-        whole_number("crops", crops, 1, MOST_CROPS),
-        real_number("crop", crop, 0.01, 1.0),
-        real_number("noise", noise, 0.0, 1.0),
-        None if learning_rate is None else real_number("learning_rate", learning_rate, 1e-6, 1e3),
-    )
 
 
 def _image_shape(network: VisibleNetwork, size: int | None) -> tuple[int, ...]:
@@ -244,12 +231,12 @@ def targets_of(network: VisibleNetwork, names: Sequence[str], image: torch.Tenso
     for name in names:
         layer, _, file = name.partition(":")
         if file.endswith(".npz"):
-            found.append(Target(layer, direction=_direction(Path(file)), name=name))
+            found.append(Target(layer, direction=_direction(Path(file)), label=name))
             continue
         layer, channel, position = read_target(name)
         channels = network.visible.channels(layer, image)[0]
         each = range(channels) if channel is None else [channel]
-        found += [Target(layer, one, position, name=name if channels == 1 else "") for one in each]
+        found += [Target(layer, one, position, label=name if channels == 1 else "") for one in each]
     if len(found) > MOST_TARGETS:
         raise ValueError(f"{len(found):,} targets are too many: name at most {MOST_TARGETS:,}.")
     if repeated := [one.name for number, one in enumerate(found) if one.name in {two.name for two in found[:number]}]:
