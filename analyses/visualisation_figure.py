@@ -25,8 +25,8 @@ def draw_visualisations(rows: Mapping[str, Mapping[str, NDArray[np.uint8]]], tit
     Parameters
     ----------
     rows : mapping of str to mapping of str to numpy.ndarray, shape (height, width, 3) or (height, width, 4), uint8
-        Images by the row's name, then by their own, which is written above; a fourth channel is their opacity. A row
-        may lack an image that others have.
+        Images by the row's name, then by their own, which is written above unless the row above has the same names; a
+        fourth channel is their opacity.
     title : str
         Title.
 
@@ -34,25 +34,24 @@ def draw_visualisations(rows: Mapping[str, Mapping[str, NDArray[np.uint8]]], tit
     -------
     matplotlib.figure.Figure
     """
-    names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    blocks = [names[start : start + MOST_COLUMNS] for start in range(0, len(names), MOST_COLUMNS)]
-    columns = max((len(block) for block in blocks), default=1)
-    size = (1.0 + (SIDE + 0.06) * columns, 0.35 + (SIDE + 0.25) * len(blocks) * len(rows))
+    longest = max((len(row) for row in rows.values()), default=0)
+    columns, blocks = max(1, min(longest, MOST_COLUMNS)), max(1, -(-longest // MOST_COLUMNS))
+    size = (1.0 + (SIDE + 0.06) * columns, 0.35 + (SIDE + 0.25) * blocks * len(rows))
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(len(blocks) * len(rows), columns, squeeze=False)
+    panels = figure.subplots(blocks * len(rows), columns, squeeze=False)
     for panel in panels.flat:
         panel.set_axis_off()
-    for number, block in enumerate(blocks):
-        above: Mapping[str, NDArray[np.uint8]] = {}
+    for block in range(blocks):
+        above: list[str] = []
         for place, (label, row) in enumerate(rows.items()):
-            line = panels[number * len(rows) + place]
+            line = panels[block * len(rows) + place]
             line[0].text(-0.08, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=8)
-            for panel, name in zip(line, block, strict=False):
-                if name in row:
-                    _draw(panel, row[name])
-                if name in row and name not in above:
+            names = list(row)[block * MOST_COLUMNS : (block + 1) * MOST_COLUMNS]
+            for panel, name in zip(line, names, strict=False):
+                _draw(panel, row[name])
+                if names != above:
                     panel.set_title(name, fontsize=6.5, pad=2)
-            above = row
+            above = names
     if title:
         figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     return figure

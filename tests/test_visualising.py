@@ -182,11 +182,14 @@ def test_the_attribution_is_the_opacity():
     assert (image[..., 3] > 0).sum() == 2
 
 
-def test_the_figure_wraps_rows_and_leaves_gaps():
+def test_the_figure_wraps_rows_and_names_images_once():
     image = np.full((8, 8, 4), 128, np.uint8)
     names = [f"logit:{number}" for number in range(MOST_COLUMNS + 2)]
-    figure = draw_visualisations({"image": dict.fromkeys(names, image), "real": {names[1]: image[..., :3]}}, "title")
+    rows = {"image": dict.fromkeys(names, image), "real": dict.fromkeys(names, image[..., :3])}
+    figure = draw_visualisations(rows, "title")
     assert len(figure.axes) == 4 * MOST_COLUMNS
     drawn = [axes for axes in figure.axes if axes.images]
-    assert len(drawn) == len(names) + 1
+    assert len(drawn) == 2 * len(names)
     assert [axes.get_title() for axes in drawn if axes.get_title()] == names
+    others = draw_visualisations({"one": {"a": image}, "other": {"b": image, "c": image}})
+    assert [axes.get_title() for axes in others.axes] == ["a", "", "b", "c"]  # each row from its first column on
