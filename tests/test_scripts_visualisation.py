@@ -37,16 +37,21 @@ def test_units_of_several_encoders_are_drawn(tmp_path, policies):
     assert run_script(visualisation_study, "units", "maze", "--out", tmp_path) == 2
 
 
-def test_spaces_are_compared_with_limits_over_models(tmp_path, policies):
+def test_spaces_are_compared_on_the_same_targets(tmp_path, policies):
     group = f"maze={policies[0]},{policies[1]}"
     assert run_script(visualisation_study, "methods", group, *SMALLEST, "--out", tmp_path) == 0
     images = pd.read_csv(tmp_path / "images.csv")
     assert len(images) == 2 * 7 * 4 * 2  # models, targets (value, and two each of 3 kinds), spaces, networks
-    found = pd.read_csv(tmp_path / "methods.csv").set_index(["kind", "space", "measure"]).sort_index()
+    found = pd.read_csv(tmp_path / "methods.csv").set_index(["group", "kind", "space", "measure"]).sort_index()
+    assert set(found.index.get_level_values("group")) == {"maze", "all"}
     assert set(found.index.get_level_values("space")) == {"random phase", *SPACES}
-    assert (found.loc[("output", "phase"), "images"] == 6).all()
-    own = images[(images["network"] == images["source"]) & (images["kind"] == "unit") & (images["space"] == "phase")]
-    assert found.loc[("unit", "phase", "deviations"), "mean"] == pytest.approx(own["deviations"].mean(), abs=1e-3)
+    assert (found.loc[("all", "output", "phase"), "images"] == 6).all()
+    own = images[(images["network"] == images["source"]) & (images["kind"] == "unit")].set_index("space")["deviations"]
+    phase, pixels = (found.loc[("all", "unit", space, "deviations")] for space in ("phase", "pixels"))
+    assert phase["mean"] == pytest.approx(own["phase"].mean(), abs=1e-3)
+    assert phase["difference"] == 0
+    assert pixels["difference"] == pytest.approx(own["pixels"].mean() - own["phase"].mean(), abs=1e-3)
+    assert found["low"].isna().all()  # two models are too few
     still = images[images["space"] == "random phase"].groupby("source")["outside"]
     assert (still.max() == still.min()).all()  # one image, whatever the target
 
