@@ -33,6 +33,7 @@ _HOMES = {
     "Sweep": "lcd.studies.calibration.sweep",
     "SurveyTables": "lcd.studies.survey.tables",
     "Taxonomy": "lcd.studies.taxonomy.taxonomy",
+    "visualize": "lcd.studies.visualising",
 }
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "predict_responses",
     "pretrain",
     "survey",
+    "visualize",
 ]
 
 

@@ -27,7 +27,18 @@ BESIDE_DOCS = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "C
 """Pages that lie beside docs/, and their names in the site."""
 
 MENU = {
-    "Guide": ["usage", "own-game", "reading", "method", "encoders", "neural", "audit", "learner", "gpu"],
+    "Guide": [
+        "usage",
+        "own-game",
+        "reading",
+        "method",
+        "encoders",
+        "visualisation",
+        "neural",
+        "audit",
+        "learner",
+        "gpu",
+    ],
     "Results": ["taxonomy", "calibration", "perspective", "teachers", "semantic-view", "actions", "speed"],
     "Project": ["contributing", "changelog"],
 }

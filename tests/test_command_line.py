@@ -11,6 +11,7 @@ from lcd.cli import neural as commands_neural
 from lcd.cli import perspective as commands_perspective
 from lcd.cli import pretrain as commands_pretrain
 from lcd.cli import survey
+from lcd.cli import visualize as commands_visualize
 from lcd.cli.arguments import encoder_names
 from lcd.cli.console import plain_console
 from lcd.cli.display import verdict_text
@@ -25,6 +26,7 @@ from lcd.studies.neural import predict_responses
 from lcd.studies.perspective.perspective import perspective
 from lcd.studies.pretraining import pretrain
 from lcd.studies.survey.survey import survey as survey_function
+from lcd.studies.visualising import visualize
 
 
 @pytest.mark.parametrize(
@@ -197,6 +199,7 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path, tiny
         (commands_align.command, align_network),
         (commands_perspective.command, perspective),
         (commands_neural.command, predict_responses),
+        (commands_visualize.command, visualize),
         (commands_pretrain.command, pretrain),
     ],
 )

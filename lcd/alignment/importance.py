@@ -24,15 +24,16 @@ PATCH, STRIDE = 8, 16
 """Size and stride of occlusion's square: an eighth and a sixteenth of the image's side."""
 
 
-def policy_scores(policy: EncoderPolicy, of: Literal["action", "value"] = "action") -> Scores:
-    """A policy as a function from images to scores, for importance maps.
+def policy_scores(policy: EncoderPolicy, of: Literal["action", "logit", "value"] = "action") -> Scores:
+    """A policy as a function from images to scores, for importance maps and visualisations.
 
     Parameters
     ----------
     policy : EncoderPolicy
         A policy on frames.
-    of : {"action", "value"}
-        Log-probabilities of all actions, or the value.
+    of : {"action", "logit", "value"}
+        Log-probabilities of all actions; their logits, minus the mean over actions, which does not change the policy;
+        or the value.
 
     Raises
     ------
@@ -41,11 +42,22 @@ def policy_scores(policy: EncoderPolicy, of: Literal["action", "value"] = "actio
     """
     if policy.observation_space.shape is None or len(policy.observation_space.shape) != 3:
         raise ValueError("Importance maps need a policy on frames; this one takes label maps.")
-    compute = policy.predict_values if of == "value" else policy.log_probabilities
+    if of == "logit":
+        return in_full_precision(policy, lambda images: _centred(policy.log_probabilities(images)))
+    return in_full_precision(policy, policy.predict_values if of == "value" else policy.log_probabilities)
+
+
+def _centred(scores: torch.Tensor) -> torch.Tensor:
+    return scores - scores.mean(dim=1, keepdim=True)
+
+
+def in_full_precision(policy: EncoderPolicy, compute: Scores) -> Scores:
+    """Compute in single precision with a policy that computes in mixed precision.
+
+    What is found by gradients, which are in full precision, would otherwise be evaluated by other numbers.
+    """
 
     def scores(images: torch.Tensor) -> torch.Tensor:
-        # In full precision, as with gradients: in mixed precision an attack found by gradients would be evaluated by
-        # other numbers.
         asked, policy.mixed_precision = policy.mixed_precision, False
         try:
             return compute(images)

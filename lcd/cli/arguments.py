@@ -53,6 +53,11 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name for name in text.replace(" ", "").split(",") if name)
 
 
+def parts(text: str) -> tuple[str, ...]:
+    """Split paths and other texts at commas, keeping the spaces within them; none for an empty text."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def encoder_names(text: str) -> tuple[str, ...]:
     """Split encoder names at commas, such as ``random,impala:16,32``; a number continues a name."""
     return tuple(name.strip() for name in re.split(r",(?!\s*\d+\s*(?:[,@+]|$))", text) if name.strip())

@@ -22,6 +22,7 @@ from lcd.cli.pretrain import command as pretrain
 from lcd.cli.survey import command as survey
 from lcd.cli.taxonomy import report, taxonomy
 from lcd.cli.teachers import teachers
+from lcd.cli.visualize import command as visualize
 from lcd.cli.watch import command as watch
 
 INTERRUPTED = 130
@@ -47,6 +48,7 @@ app.command("align")(align)
 app.command("neural")(neural)
 app.command("harmonize")(harmonize)
 app.command("perspective")(perspective)
+app.command("visualize")(visualize)
 
 
 @app.callback(invoke_without_command=True)

@@ -42,6 +42,9 @@ FEWEST_SCENES, MOST_SCENES = 40, 25_000
 MOST_COPIES = 100
 """Copies of an encoder with random weights."""
 
+MOST_STEPS_OF_IMAGE, MOST_CROPS = 100_000, 256
+"""Steps of the optimisation of one image, and its crops in each step."""
+
 MOST_WORKERS = 1_024
 """Worker processes, and threads of each."""
 
