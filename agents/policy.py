@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -257,8 +258,29 @@ class EncoderPolicy(ActorCriticPolicy):
         if deterministic:
             actions = log_probabilities.argmax(dim=1, keepdim=True)
         else:
-            actions = torch.multinomial(log_probabilities.exp(), 1)
+            with self._telling(log_probabilities):
+                actions = torch.multinomial(log_probabilities.exp(), 1)
         return actions.squeeze(1), values, log_probabilities.gather(1, actions).squeeze(1)
+
+    @contextmanager
+    def _telling(self, computed: torch.Tensor) -> Iterator[None]:
+        """Say what is wrong where torch refuses to draw actions because what was computed is not finite.
+
+        Raises
+        ------
+        ValueError
+            If that is the cause.
+        """
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            if bool(torch.isfinite(computed).all()):
+                raise
+            name = self.encoder_name or type(self.features_extractor).__name__
+            raise ValueError(
+                f"The encoder {name} gives numbers that are not finite for some observations: check its module, such "
+                "as a logarithm or a division in it."
+            ) from error
 
     def evaluate_actions(
         self, obs: PyTorchObs, actions: torch.Tensor
@@ -278,7 +300,9 @@ class EncoderPolicy(ActorCriticPolicy):
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
         """Action distribution."""
-        return self._get_action_dist_from_latent(self.mlp_extractor.forward_actor(self.extract_features(obs)))
+        latent = self.mlp_extractor.forward_actor(self.extract_features(obs))
+        with self._telling(latent):
+            return self._get_action_dist_from_latent(latent)
 
     def predict_values(self, obs: PyTorchObs) -> torch.Tensor:
         """Estimated values, shape (batch, 1)."""

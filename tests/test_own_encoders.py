@@ -1,5 +1,7 @@
+import numpy as np
 import own_encoders
 import pytest
+import torch
 
 import lcd
 from lcd.agents import PPO, import_encoder, load_policy, save_policy
@@ -70,3 +72,16 @@ def test_a_diagnosis_with_an_encoder_of_ones_own_reaches_the_workers(tmp_path):
     )
     encoders = {run["encoder"] for run in diagnosis.settings["plan"]["games"][0]["runs"]}
     assert encoders == {"own_encoders:Tiny"}
+
+
+@pytest.mark.parametrize("learn", [True, False])
+def test_an_encoder_that_gives_no_numbers_is_named(learn):
+    """Only for some observations, so that nothing shows when it is made."""
+    env = ProcgenVecEnv(ProcgenOptions("maze"), num_envs=2)
+    model = PPO(env=env, encoder=import_encoder(own_encoders.Undefined), n_steps=8, batch_size=16, device="cpu")
+    black = np.zeros((2, 3, 64, 64), np.uint8)
+    sentence = r"encoder own_encoders:Undefined gives numbers that are not finite for some observations"
+    with pytest.raises(ValueError, match=sentence):
+        model.policy.forward(torch.as_tensor(black)) if learn else model.predict(black)
+    assert model.predict(black + 1)[0].shape == (2,)
+    env.close()

@@ -183,7 +183,7 @@ class SlurmJobs:
             timeout_min=minutes,
             cpus_per_task=cpus,
             gpus_per_node=gpus,
-            slurm_signal_delay_s=SIGNAL_SECONDS,
+            slurm_signal_delay_s=min(SIGNAL_SECONDS, 30 * minutes),
             **given,
         )
         self._cluster = cluster
