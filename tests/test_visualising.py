@@ -161,7 +161,10 @@ def test_bad_input_is_refused_before_anything_is_written(tmp_path, policy, argum
 
 @pytest.mark.parametrize(
     ("shape", "sentence"),
-    [((64, 64), "takes label maps, not images"), ((4, 64, 64), "takes images of 4 channels: only policies on single")],
+    [
+        ((64, 64), "takes label maps: give one"),
+        ((4, 64, 64), "takes images of 4 channels: give one that was trained from single colour images"),
+    ],
 )
 def test_policies_on_other_observations_are_refused(tmp_path, shape, sentence):
     largest = 64 if len(shape) == 2 else 255

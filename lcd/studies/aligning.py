@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from lcd.agents import load_policy
 from lcd.agents.encoders.pretrained import BACKBONES
 from lcd.agents.encoders.weights import load_classifier
 from lcd.alignment.clickme import read_folder
@@ -20,11 +19,11 @@ from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps, read_folders
 from lcd.envs import GameOptions
 from lcd.envs.family import frame_shape, game_options, runs_others_code
-from lcd.experiments.learners import has_fitted_values
 from lcd.experiments.resources import resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
 from lcd.io.limits import LARGEST_SEED, MOST_IMAGES, path, text, texts, whole_number
+from lcd.studies.policies import has_value, load_acting
 
 PRIVILEGED = "privileged"
 SOURCES = ("human", PRIVILEGED)
@@ -57,15 +56,10 @@ def load_network(model: str, device: str, ask_hubs: bool = False) -> Network:
     """
     if model.partition("@")[0] in BACKBONES:
         return Network(on_device(load_classifier(model).eval().to(device), device))
-    file = Path(model)
-    policy, card = load_policy(file / "policy.safetensors" if file.is_dir() else file, ask_hubs=ask_hubs)
-    run = card.get("run")
-    if has_fitted_values(card):
-        raise ValueError(f"{model} has learned what its teacher returns, and not to act: give another run.")
-    imitated = isinstance(run, Mapping) and run.get("learning") == "imitation"
+    policy, card = load_acting(model, ask_hubs)
     policy.to(device)
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
-    value = None if imitated else on_device(policy_scores(policy, "value"), device)
+    value = on_device(policy_scores(policy, "value"), device) if has_value(card) else None
     return Network(scores, features, value, policy.observation_space.shape, unseen_levels(card, trusted=ask_hubs))
 
 

@@ -12,13 +12,13 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from lcd.agents import Encoder, EncoderName, load_policy, load_weights
+from lcd.agents import Encoder, EncoderName, load_weights
 from lcd.agents.encoders.registry import names_a_class
 from lcd.alignment.layers import LayeredNetwork
 from lcd.alignment.recordings import Recording
-from lcd.experiments.learners import has_fitted_values
 from lcd.io.limits import short
 from lcd.io.modules import import_named
+from lcd.studies.policies import load_acting
 
 
 def load_layers(
@@ -55,10 +55,7 @@ def load_layers(
 
 
 def _of_policy(model: str, device: str, ask_hubs: bool) -> LayeredNetwork:
-    file = Path(model)
-    policy, card = load_policy(file / "policy.safetensors" if file.is_dir() else file, ask_hubs=ask_hubs)
-    if has_fitted_values(card):
-        raise ValueError(f"{model} has learned what its teacher returns, and not to act: give another run.")
+    policy, _ = load_acting(model, ask_hubs)
     found = policy.observation_space.shape or ()
     encoder = policy.features_extractor
     if len(found) not in (2, 3) or not isinstance(encoder, Encoder) or (len(found) == 3 and found[0] != 3):

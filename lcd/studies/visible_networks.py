@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from gymnasium import spaces
 from torch import nn
 from torch.nn import functional
 
-from lcd.agents import Encoder, EncoderPolicy, load_policy
+from lcd.agents import Encoder, EncoderPolicy
 from lcd.agents.encoders.pretrained import BACKBONES, Classifier
 from lcd.agents.encoders.weights import FORMAT, load_classifier, read_card
 from lcd.alignment.importance import Scores, in_full_precision, policy_scores
@@ -21,10 +20,10 @@ from lcd.alignment.references import IMAGE_ENDINGS
 from lcd.alignment.targets import Visible
 from lcd.envs import GameOptions
 from lcd.envs.family import observation_space
-from lcd.experiments.learners import has_fitted_values
 from lcd.io.untrusted import UnreadableFileError, read_image, read_safetensors_metadata
 from lcd.pretraining.frames import collect_frames
 from lcd.studies.aligning import unseen_levels
+from lcd.studies.policies import check_takes_colour, has_value, load_acting, policy_file
 
 FEATURES = "features"
 """Name of the layer of a policy's features, before their rectification."""
@@ -83,18 +82,14 @@ def load_visible(model: str, device: str, ask_hubs: bool = False) -> VisibleNetw
         classifier = load_classifier(model).eval().to(device)
         modules = {name: module for name, module in classifier.model.named_modules() if name}
         return VisibleNetwork(Visible(classifier, modules, {"logit": classifier}))
-    file = Path(model)
-    file = file / "policy.safetensors" if file.is_dir() else file
+    file = policy_file(model)
     if (architecture := _architecture(file)) is not None:
         return _pretrained(file, architecture, device)
-    policy, card = load_policy(file, ask_hubs=ask_hubs)
-    if has_fitted_values(card):
-        raise ValueError(f"{model} has learned what its teacher returns, and not to act: give another run.")
-    _check_shape(policy.observation_space.shape or ())
+    policy, card = load_acting(model, ask_hubs)
+    check_takes_colour(policy.observation_space.shape or (), model)
     policy.to(device)
-    run = card.get("run")
     outputs = {"logit": policy_scores(policy, "logit")}
-    if not (isinstance(run, Mapping) and run.get("learning") == "imitation"):  # which trains no value
+    if has_value(card):
         outputs["value"] = policy_scores(policy, "value")
     classes = policy.action_classes or tuple((each,) for each in range(policy.action_space.n))  # type: ignore[attr-defined]
     named = tuple(f"logit:{members[0]}" for members in classes) + tuple(name for name in outputs if name != "logit")
@@ -117,7 +112,7 @@ def _pretrained(file: Path, architecture: str, device: str) -> VisibleNetwork:
     if levels is None:
         raise ValueError(f"The card of {file} names no game, so the size of its images is not known: give a policy.")
     height, width, channels = observation_space(levels, "pixels").shape or (0, 0, 0)
-    _check_shape((channels, height, width))
+    check_takes_colour((channels, height, width), str(file))
     space = spaces.Box(0, 255, (channels, height, width), np.uint8)
     policy = EncoderPolicy(space, spaces.Discrete(2), lambda _: 0.0, f"{architecture}@{file}").eval().to(device)
     visible = _visible(policy, {})
@@ -134,16 +129,6 @@ def _visible(policy: EncoderPolicy, outputs: dict[str, Scores]) -> Visible:
     }
     modules[FEATURES] = encoder.network[1]  # type: ignore[index]
     return Visible(in_full_precision(policy, policy.extract_features), modules, outputs)
-
-
-def _check_shape(shape: tuple[int, ...]) -> None:
-    if len(shape) != 3:
-        takes = "label maps" if len(shape) == 2 else "vectors"
-        raise ValueError(f"The policy takes {takes}, not images: give one that was trained from pixels.")
-    if shape[0] != 3:
-        raise ValueError(
-            f"The policy takes images of {shape[0]} channels: only policies on single colour images can be visualised."
-        )
 
 
 def frames_of(network: VisibleNetwork, count: int, seed: int) -> torch.Tensor:

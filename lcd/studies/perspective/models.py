@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
-from lcd.agents import Encoder, EncoderName, EncoderPolicy, import_encoder, load_policy
+from lcd.agents import Encoder, EncoderName, EncoderPolicy, import_encoder
+from lcd.studies.policies import check_takes_colour, load_acting, policy_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +72,11 @@ def _by_name(model: str) -> Probed:
 
 
 def _of_policy(model: str, ask_hubs: bool) -> Probed:
-    file = Path(model)
-    policy, _ = load_policy(file / "policy.safetensors" if file.is_dir() else file, ask_hubs=ask_hubs)
+    policy, _ = load_acting(model, ask_hubs)
     shape, encoder = policy.observation_space.shape or (), policy.features_extractor
-    if len(shape) != 3 or shape[0] != 3:
-        takes = {1: "vectors", 2: "label maps"}.get(len(shape), f"images of {shape[0]} channels")
-        raise ValueError(f"The policy {model} takes {takes}: give one that was trained from single colour images.")
+    check_takes_colour(shape, model)
     assert isinstance(encoder, Encoder)
     architecture = EncoderName.read(policy.encoder_name).architecture if policy.encoder_name else "own encoder"
-    place = file.resolve()
+    place = policy_file(model).resolve()
     name = place.parent.name if place.name == "policy.safetensors" else place.name
     return Probed(name, architecture, encoder, (shape[1], shape[2]), True)

@@ -1,0 +1,64 @@
+"""Policies that act, by a run's folder or their file: what studies of trained networks begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lcd.agents import EncoderPolicy, load_policy
+from lcd.experiments.learners import has_fitted_values
+
+
+def policy_file(model: str) -> Path:
+    """File of a policy, given itself or the folder of its run."""
+    file = Path(model)
+    return file / "policy.safetensors" if file.is_dir() else file
+
+
+def load_acting(model: str, ask_hubs: bool = False) -> tuple[EncoderPolicy, dict[str, Any]]:
+    """Load a policy that has learned to act, with its card.
+
+    Parameters
+    ----------
+    model
+        Folder of a run, or file of a policy.
+    ask_hubs
+        As in `lcd.agents.load_policy`.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it has learned values only.
+    """
+    policy, card = load_policy(policy_file(model), ask_hubs=ask_hubs)
+    if has_fitted_values(card):
+        raise ValueError(f"{model} has learned what its teacher returns, and not to act: give another run.")
+    return policy, card
+
+
+def has_value(card: Mapping[str, Any]) -> bool:
+    """Whether the value of a policy with this card was trained: imitation trains none."""
+    run = card.get("run")
+    return not (isinstance(run, Mapping) and run.get("learning") == "imitation")
+
+
+def check_takes_colour(shape: tuple[int, ...], model: str) -> None:
+    """Refuse a network that takes anything but single colour images.
+
+    Parameters
+    ----------
+    shape
+        Of its observations: channels, height and width of images.
+    model
+        What the user named.
+
+    Raises
+    ------
+    ValueError
+        If it takes label maps, vectors, or images of other channels.
+    """
+    if len(shape) == 3 and shape[0] == 3:
+        return
+    takes = {1: "vectors", 2: "label maps"}.get(len(shape), f"images of {shape[0] if shape else 0} channels")
+    raise ValueError(f"{model} takes {takes}: give one that was trained from single colour images.")
