@@ -8,6 +8,7 @@ import sys
 
 import damaged_files
 import interrupted_run
+import load
 import lockstep
 import numpy as np
 import pandas as pd
@@ -164,3 +165,14 @@ def test_views_stay_in_one_state_under_a_teacher(tmp_path, monkeypatch):
     assert row["mean_return"] == 10  # the teacher of maze finds the cheese
     monkeypatch.setattr(lockstep, "play", lambda *_: pytest.fail("played again"))
     assert run_script(lockstep, *asked) == 0
+
+
+@pytest.mark.costly("lcd/experiments/*.py")
+def test_many_runs_load_one_driver(tmp_path, capsys):
+    assert run_script(load, "--output", tmp_path / "load.csv", "--runs", 4, "--workers", 2) == 0
+    table = pd.read_csv(tmp_path / "load.csv").set_index("measure")["value"]
+    assert table["runs"] == 4
+    assert table["seconds in all"] > 0
+    assert table["start-up of a run after it (s)"] > 0
+    assert 0 < table["look-up of half of the runs (s)"] < 1
+    assert "start-up" in capsys.readouterr().out
