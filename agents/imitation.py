@@ -26,6 +26,7 @@ from lcd.agents.ppo import PPO
 from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 from lcd.agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
+from lcd.io.limits import short, whole_number
 
 LABELLED_AT_ONCE = 256
 """States that a teacher labels in one batch on a CPU: larger ones are no faster, and their activations would fragment
@@ -222,8 +223,9 @@ class DAgger(PPO):
         memory: int = 0,
         **kwargs: Any,
     ) -> None:
-        if memory < 0:
-            raise ValueError(f"memory is a number of earlier rollouts, at least 0, not {memory}.")
+        whole_number("memory, a number of earlier rollouts,", memory)
+        if not (callable(mixing) or isinstance(mixing, int | float)):
+            raise ValueError(f"mixing must be a share between 0 and 1, or a schedule of shares, not {short(mixing)}.")
         self.teacher = teacher
         self._past: deque[LabelledSamples] = deque(maxlen=memory)
         self._checked: object = None  # the teacher that passed the checks

@@ -17,6 +17,7 @@ from lcd.agents.encoders.registry import EncoderName, import_encoder, names_a_cl
 from lcd.agents.encoders.weights import check_sealed, checked_card, not_finite, write_tensors
 from lcd.agents.policy import EncoderPolicy
 from lcd.io.limits import LARGEST_SIDE, MOST_ACTIONS, short, whole_number
+from lcd.io.limits import path as path_of
 from lcd.io.untrusted import UnreadableFileError, check_file, in_short, parse_json, read_safetensors
 
 FORMAT = "lcd-policy-1"
@@ -111,7 +112,7 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
     PolicyFileError
         If the file is missing, cut short or not a policy; the message says which.
     """
-    path = Path(path)
+    path = path_of("path", path)
     try:
         check_file(path, LARGEST, what="policy file", remedy=_REMEDY)
         weights, metadata = read_safetensors(path, LARGEST, remedy=_REMEDY)

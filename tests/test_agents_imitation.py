@@ -62,7 +62,7 @@ def test_earlier_rollouts_aggregate_with_their_labels_for_no_further_gradient_st
         shown += [tuple(frame[:, 0, 0].tolist()) for frame in batch.observations]  # a pixel that tells frames apart
     first, last = set(shown[: 16 * 3]), set(shown[-2 * 16 * 3 :])
     assert bool(first & last) == (memory == 4)  # the first of four rollouts is three rollouts ago in the last
-    with pytest.raises(ValueError, match="memory is a number of earlier rollouts, at least 0, not -1"):
+    with pytest.raises(ValueError, match="memory, a number of earlier rollouts, must be at least 0, not -1"):
         dagger(TaughtVecEnv(ColourGame(3, view)), teacher, memory=-1)
 
 

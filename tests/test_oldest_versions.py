@@ -19,7 +19,9 @@ else:
 
 ROOT = Path(__file__).parents[1]
 OLDEST = ROOT / "tests" / "oldest-constraints.txt"
-EXTRAS = ("procgen", "minigrid", "crafter", "atari", "tensorboard", "efficientnet", "recurrent", "neural")
+EXTRAS = (
+    *("procgen", "minigrid", "crafter", "atari", "tensorboard", "efficientnet", "recurrent", "neural", "ray", "slurm"),
+)
 
 TRIED = (
     "test_agents_policy.py",

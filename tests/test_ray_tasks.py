@@ -136,7 +136,7 @@ def test_as_many_runs_share_a_gpu_as_are_told(tmp_path, cluster, game_plan):
     executor = RayTasks(Store(tmp_path), cluster.address, game_plan.runs, gpus=0.25, device="cuda")
     try:
         assert executor.free == 2  # its cores bound it
-        assert executor._gpus == 0.25
+        assert executor.share.gpus == 0.25
     finally:
         executor.end()
     executor = RayTasks(Store(tmp_path), cluster.address, game_plan.runs, gpus=1, device="cuda")

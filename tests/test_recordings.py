@@ -42,9 +42,9 @@ def test_an_npz_file_is_read_with_and_without_repetitions_and_maps(tmp_path):
     [
         ({}, "must hold one of the arrays responses and maps"),
         ({"responses": RESPONSES, "maps": RESPONSES}, "must hold one of the arrays responses and maps"),
-        ({"responses": np.array("text")}, "responses holds <U4, not numbers"),
+        ({"responses": np.array("text")}, "responses holds <U4, not real numbers"),
         ({"responses": np.zeros(3)}, "must be real numbers of the shape (images, sites)"),
-        ({"responses": RESPONSES + 1j}, "not complex128"),
+        ({"responses": RESPONSES + 1j}, "complex128, not real numbers"),
         ({"responses": RESPONSES, "images": pictures(19)}, "20 images with responses need images as uint8"),
         ({"responses": RESPONSES, "images": pictures(20)[..., :1]}, "Images have three colours"),
         ({"responses": RESPONSES, "groups": np.zeros(20)}, "groups must be whole numbers, not float64"),
@@ -70,7 +70,7 @@ def test_arrays_that_do_not_fit_are_refused_in_a_sentence(tmp_path, arrays, sent
 
 def test_a_pickle_in_an_npz_file_is_not_read(tmp_path):
     np.savez(tmp_path / "a.npz", responses=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(UnreadableFileError, match="responses holds object, not numbers"):
+    with pytest.raises(UnreadableFileError, match="responses holds object, not real numbers"):
         read_recording(tmp_path / "a.npz")
 
 
@@ -227,7 +227,7 @@ def test_files_that_are_no_netcdf_are_refused(tmp_path, content, sentence):
 def test_files_that_refer_to_others_or_declare_too_much_are_refused(tmp_path):
     h5py = pytest.importorskip("h5py")
     for number, sentence in enumerate(
-        ("data is a link to somewhere else", "lie in another file", "lie in another file", "its variables have")
+        ("data is a link to somewhere else", "lie in another file", "lie in another file", "its variables take")
     ):
         write_assembly(file := tmp_path / f"{number}.nc", VALUES, IDS)
         secret = tmp_path / "secret.bin"

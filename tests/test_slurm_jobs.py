@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 from lcd.experiments.execution import Event, RunFailed, execute
-from lcd.experiments.executors import make_executor
+from lcd.experiments.executors import make_executor, minutes_of
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
-from lcd.experiments.slurm_jobs import SlurmJobs, minutes_of
+from lcd.experiments.slurm_jobs import SlurmJobs
 from lcd.experiments.store import LEASES, UNFINISHED, Store
 
 pytest.importorskip("submitit")

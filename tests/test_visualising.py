@@ -88,7 +88,7 @@ def test_a_direction_is_read_from_a_file_without_unpickling(tmp_path, policy):
     assert file_of(names[1]) == "backbone.2-along"
     np.savez(tmp_path / "pickled.npz", direction=np.array([{}], dtype=object))
     refused = lcd("visualize", policy, "--target", "backbone.2:pickled.npz", *QUICK, cwd=tmp_path)
-    assert (refused.returncode, "holds object, not numbers" in refused.stderr) == (2, True)
+    assert (refused.returncode, "holds object, not real numbers" in refused.stderr) == (2, True)
 
 
 def test_the_magnitude_of_a_folder_of_images_is_kept(tmp_path, policy):

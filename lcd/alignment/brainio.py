@@ -122,7 +122,10 @@ def _in_time(
         return values[..., 0]
     if not {"time_bin_start", "time_bin_end"} <= found.keys():
         raise UnreadableFileError(f"{path} does not say when its time bins start and end: leave --time out.")
-    starts, ends = (found[name].values.astype(np.float64) for name in ("time_bin_start", "time_bin_end"))
+    limits = [found[name].values for name in ("time_bin_start", "time_bin_end")]
+    if any(each.dtype.kind not in "buif" for each in limits):
+        raise UnreadableFileError(f"{path} says in texts when its time bins start and end, not in milliseconds.")
+    starts, ends = (each.astype(np.float64) for each in limits)
     within = (starts >= time[0]) & (ends <= time[1])
     if not within.any():
         raise UnreadableFileError(

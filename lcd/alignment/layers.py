@@ -76,6 +76,7 @@ class LayeredNetwork:
     takes: str = "images"
     size: tuple[int, int] | None = None
     device: str = "cpu"
+    largest_label: int = 255
 
 
 def find_layers(network: LayeredNetwork, inputs: torch.Tensor, names: Sequence[str] = ()) -> list[Layer]:

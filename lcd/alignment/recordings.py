@@ -83,6 +83,8 @@ class Recording:
     def _check_responses(self) -> None:
         if np.isinf(self.responses).any():
             raise ValueError("A response is infinite: mark what was not recorded by NaN.")
+        if (largest := float(np.nanmax(np.abs(self.responses), initial=0.0))) > LARGEST_RESPONSE:
+            raise ValueError(f"A response is as large as {largest:.3g}, more than {LARGEST_RESPONSE:g}: scale them.")
         recorded = (~np.isnan(self.responses)).any(axis=0)
         if len(missing := np.flatnonzero(~recorded.all(axis=0))):
             raise ValueError(
@@ -120,6 +122,9 @@ class Recording:
         return replace(self, images=images)
 
 
+LARGEST_RESPONSE = 1e100
+"""Limit of the absolute value of a response: squares of larger ones overflow."""
+
 ARRAYS = ("responses", "maps", "images", "labels", "groups", "ceilings")
 """Names of arrays in an npz file of a recording."""
 
@@ -155,7 +160,7 @@ def read_recording(path: Path) -> Recording:
     values = np.asarray(found, np.float64)[None] if found.ndim == dimensions else np.asarray(found, np.float64)
     grid = (int(values.shape[2]), int(values.shape[3])) if dimensions == 3 else None
     images = data.get("images")
-    if images is not None and images[0].size // 3 > LARGEST_IMAGE:
+    if images is not None and images.size // max(1, 3 * len(np.atleast_1d(images))) > LARGEST_IMAGE:
         raise UnreadableFileError(f"{path} holds images of more than {LARGEST_IMAGE:,} pixels: {REMEDY}.")
     try:
         return Recording(

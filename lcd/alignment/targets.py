@@ -161,7 +161,7 @@ class Visible:
         if direction is not None and direction.shape != (count,):
             raise ValueError(f"A direction in {target.layer} has {count} numbers, not {tuple(direction.shape)}.")
         if direction is not None and not 0 < direction.norm() < torch.inf:
-            raise ValueError(f"The direction {target.name} must be finite and not 0.")
+            raise ValueError(f"The direction {target.name} must be finite in single precision, and not 0: scale it.")
         if position is not None and (not size or any(at >= side for at, side in zip(position, size, strict=True))):
             sides = f"{size[0]} x {size[1]} positions, counted from 0" if size else "no positions"
             raise ValueError(f"{target.name} does not exist: {target.layer} has {sides}.")

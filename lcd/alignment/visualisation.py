@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from lcd.alignment.spectra import Spectrum, unit_phases
 from lcd.io.limits import MOST_CROPS, MOST_STEPS_OF_IMAGE
-from lcd.io.settings import Number, Positive, Share, Whole, settings
+from lcd.io.settings import Number, Share, Whole, settings
 
 Objective = Callable[[torch.Tensor], torch.Tensor]
 """From images, shape (batch, channels, height, width), in [0, 1], to what is to become large, shape (batch,)."""
@@ -48,7 +48,7 @@ class Optimisation:
     crops: Annotated[Whole, Field(ge=1, le=MOST_CROPS)] = 8
     crop: Annotated[Number, Field(ge=0.01, le=1, description="a share from 0.01 to 1")] = 0.8
     noise: Share = 0.08
-    learning_rate: Positive | None = None
+    learning_rate: Annotated[Number, Field(gt=0, le=1e6, description="a number above 0 and up to 1e6")] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,10 @@ def parse_executor(executor: str) -> tuple[str, dict[str, str]]:
             raise ValueError(f"The executor {kind} has no setting {short(part)}, or it is given twice: {known}.")
         else:
             settings[name] = value
+    for name, form in (("cpus", int), ("gpus", int if kind == SLURM else float)):
+        _number(kind, settings, name, form)
+    if "time" in settings:
+        minutes_of(settings["time"])
     package = PACKAGES.get(kind)
     if package is not None and importlib.util.find_spec(package) is None:
         raise ValueError(
@@ -112,7 +117,7 @@ def make_executor(
         address, cores = settings.get("address"), cpus or threads or 1
         return RayTasks(store, address, runs, workers=workers, cpus=cores, gpus=gpus, device=device)
     if kind == SLURM:
-        from lcd.experiments.slurm_jobs import MINUTES, SlurmJobs, minutes_of
+        from lcd.experiments.slurm_jobs import MINUTES, SlurmJobs
 
         cpus, gpus = _number(kind, settings, "cpus", int), _number(kind, settings, "gpus", int)
         minutes = minutes_of(settings["time"]) if "time" in settings else MINUTES
@@ -145,3 +150,26 @@ def _number(kind: str, settings: dict[str, str], name: str, form: type[Any]) -> 
     if not 0 < value < float("inf"):
         raise ValueError(f"{name}={short(settings[name])} of the executor {kind} is not a number above 0: correct it.")
     return value
+
+
+_TIME = re.compile(r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)(?:m|min)?)?")
+
+
+def minutes_of(text: str) -> int:
+    """Minutes of a time limit such as ``8h``, ``90``, ``90m`` or ``1h30``.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+
+    Examples
+    --------
+    >>> minutes_of("1h30")
+    90
+    """
+    found = _TIME.fullmatch(text)
+    minutes = 0 if found is None else 60 * int(found["hours"] or 0) + int(found["minutes"] or 0)
+    if not 0 < minutes < 60 * 24 * 366:
+        raise ValueError(f"time={short(text)} is no time limit: write 8h, 90m or 1h30.")
+    return minutes

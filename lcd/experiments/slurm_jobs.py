@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
 from lcd.io.limits import MOST_WORKERS, short
+from lcd.io.untrusted import read_bytes, read_json
 
 JOBS = ".jobs"
 """Folder of the store with the jobs' logs and what they tell of their progress."""
@@ -49,7 +49,8 @@ LOOK_SECONDS = 15.0
 GRACE_SECONDS = 40.0
 """Time that cancelled jobs have to end: Slurm kills them after its KillWait, 30 seconds by default."""
 
-_TIME = re.compile(r"(?:(?P<hours>\d+)h)?(?:(?P<minutes>\d+)(?:m|min)?)?")
+LARGEST_LOG = 64 * 2**20
+"""Limit of the bytes of a job's log that is read for its last line."""
 
 
 class SlurmRun:
@@ -209,22 +210,33 @@ class SlurmJobs:
         job = Job.of(run, files, self.share.device, self.share.threads)
         self._waiting.append(SlurmRun(job, self._store.root.absolute(), self._folder / f"{run.name}.json"))
 
-    def _submit(self) -> None:
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Turn Slurm's refusal of jobs into a sentence, and remove the files that were written for them."""
         import submitit
 
+        before = set(self._folder.iterdir()) if self._folder.is_dir() else set()
+        try:
+            yield
+        except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
+            for file in set(self._folder.iterdir()) - before:
+                file.unlink(missing_ok=True)
+            why = " ".join(str(getattr(error, "stderr", None) or error).split())
+            raise ValueError(
+                f"Slurm takes no jobs with these settings (--executor), or does not answer: {why}"
+            ) from error
+
+    def _submit(self) -> None:
         handed, self._waiting = self._waiting, []
         for each in handed:
             for suffix in (".json", ".failed"):
                 each.progress.with_suffix(suffix).unlink(missing_ok=True)
-        try:
+        with self._refusals():
             if len(handed) == 1:
                 jobs = [self._submitter.submit(handed[0])]
             else:
                 with self._submitter.batch():
                     jobs = [self._submitter.submit(each) for each in handed]
-        except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
-            why = " ".join(str(getattr(error, "stderr", None) or error).split())
-            raise ValueError(f"Slurm takes no jobs with these settings (--executor): {why}") from error
         self._jobs |= dict(zip(jobs, handed, strict=True))
         self._looked = time.monotonic()
 
@@ -271,11 +283,15 @@ class SlurmJobs:
     def _progress(self, each: SlurmRun) -> Iterator[Report]:
         from lcd.experiments.evaluation import Progress
 
-        with suppress(OSError, ValueError, TypeError):
+        try:
             written = each.progress.stat().st_mtime
-            if self._told.get(each.job.run.name) != written:
-                self._told[each.job.run.name] = written
-                yield Report(each.job.run, progress=Progress(**json.loads(each.progress.read_text())))
+            if self._told.get(each.job.run.name) == written:
+                return
+            progress = Progress(**read_json(each.progress))
+        except (OSError, ValueError, TypeError):
+            return
+        self._told[each.job.run.name] = written
+        yield Report(each.job.run, progress=progress)
 
     def _outcome(self, job: Any) -> str:
         """What a job that has ended says of its run."""
@@ -288,10 +304,11 @@ class SlurmJobs:
 
     def _lost(self, job: Any, each: SlurmRun) -> str:
         """Why a job is gone that has left no result."""
-        with suppress(OSError):
-            return each.progress.with_suffix(".failed").read_text()
-        with suppress(OSError, IndexError):
-            last = job.paths.stderr.read_text(errors="replace").strip().splitlines()[-1]
+        with suppress(OSError, ValueError):
+            return read_bytes(each.progress.with_suffix(".failed"), LARGEST_LOG).decode(errors="replace")
+        with suppress(OSError, ValueError, IndexError):
+            log = read_bytes(job.paths.stderr, LARGEST_LOG).decode(errors="replace")
+            last = log.strip().splitlines()[-1]
             return (
                 f"its job {job.job_id} is gone from Slurm's queue; its log {job.paths.stderr} ends with {short(last)}."
             )
@@ -309,7 +326,8 @@ class SlurmJobs:
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in a job, and remove the job's files."""
-        job = self._submitter.submit(function, *arguments)
+        with self._refusals():
+            job = self._submitter.submit(function, *arguments)
         try:
             return job.result()
         finally:
@@ -325,23 +343,3 @@ class SlurmJobs:
             time.sleep(0.2)
         self._waiting.clear()
         self._jobs.clear()
-
-
-def minutes_of(text: str) -> int:
-    """Minutes of a time limit such as ``8h``, ``90``, ``90m`` or ``1h30``.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-
-    Examples
-    --------
-    >>> minutes_of("1h30")
-    90
-    """
-    found = _TIME.fullmatch(text)
-    minutes = 0 if found is None else 60 * int(found["hours"] or 0) + int(found["minutes"] or 0)
-    if not 0 < minutes < 60 * 24 * 366:
-        raise ValueError(f"time={short(text)} is no time limit: write 8h, 90m or 1h30.")
-    return minutes

@@ -23,7 +23,7 @@ from lcd.experiments.resources import resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
 from lcd.io.limits import LARGEST_SEED, MOST_IMAGES, path, text, texts, whole_number
-from lcd.studies.policies import has_value, load_acting
+from lcd.studies.policies import files_of, has_value, load_acting
 
 PRIVILEGED = "privileged"
 SOURCES = ("human", PRIVILEGED)
@@ -182,8 +182,7 @@ def align_network(
     whole_number("seed", seed, 0, LARGEST_SEED)
     text("model", model)
     text("maps", maps)
-    read = model.partition("@")[2] or model
-    file = None if out is None else check_output(path("out", out), inputs=(read,))
+    file = None if out is None else check_output(path("out", out), inputs=files_of(model))
     network = load_network(model, resolve_device(device), ask_hubs)
     references = references_of(maps, source, network.levels, count, seed)
     if network.shape is not None:

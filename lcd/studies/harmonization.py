@@ -27,9 +27,10 @@ from lcd.experiments.resources import Resources, resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, check_output, replacing
-from lcd.io.limits import path, real_number
+from lcd.io.limits import path, real_number, text
 from lcd.measurement.scores import played_by
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+from lcd.studies.policies import files_of
 from lcd.studies.showing import Show, silent, telling
 
 FRAMES = 128
@@ -201,7 +202,9 @@ def prepare_harmonization(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    file = None if out is None else check_output(path("out", out))
+    given = [name for name in (teacher, encoder) if isinstance(name, str | Path)]
+    read = [file for name in given for file in files_of(str(name))]
+    file = None if out is None else check_output(path("out", out), inputs=read)
     resources = Resources.checked(device, workers, executor=executor)
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder)
     game_plan = plan_diagnosis(
@@ -328,9 +331,10 @@ def harmonize_images(
         If an argument is invalid; the message says what is allowed.
     """
     device = resolve_device(device)
-    table_file = None if out is None else check_output(path("out", out))
-    file = check_output(path("weights", weights), ".safetensors")
-    if file == table_file:
+    read = files_of(text("encoder", encoder))
+    table_file = None if out is None else check_output(path("out", out), inputs=read)
+    file = check_output(path("weights", weights), ".safetensors", inputs=read)
+    if table_file is not None and file.absolute().resolve() == table_file.absolute().resolve():
         raise ValueError(f"{file} cannot hold both the table and the weights: name another file with --out.")
     settings = Harmonization(weight, Harmonization.epochs if epochs is None else epochs)
     classifier, references = load_classifier(encoder), read_folder(path("folder", folder))

@@ -64,7 +64,9 @@ def _of_policy(model: str, device: str, ask_hubs: bool) -> LayeredNetwork:
         )
     encoder.to(device).eval()
     takes = "images" if len(found) == 3 else "label maps"
-    return LayeredNetwork(encoder.network, encoder, takes, (found[-2], found[-1]), device)
+    space = policy.observation_space
+    largest = int(space.high.max()) if isinstance(space, spaces.Box) else 255
+    return LayeredNetwork(encoder.network, encoder, takes, (found[-2], found[-1]), device, largest)
 
 
 def _of_encoder(
@@ -133,6 +135,11 @@ def inputs_of(network: LayeredNetwork, recording: Recording) -> torch.Tensor:
             raise ValueError(
                 f"The policy takes label maps of {network.size} pixels, and these have "
                 f"{recording.labels.shape[1:]}: give others."
+            )
+        if (largest := int(recording.labels.max())) > network.largest_label:
+            raise ValueError(
+                f"The policy knows labels up to {network.largest_label}, and the label maps hold {largest}: give those "
+                "of its game."
             )
         return torch.from_numpy(np.require(recording.labels, requirements="W"))
     if recording.images is None:

@@ -19,6 +19,7 @@ from lcd.experiments.resources import resolve_device
 from lcd.io.files import check_output, replacing
 from lcd.io.limits import path, short, text, texts
 from lcd.studies.layered_networks import inputs_of, load_layers
+from lcd.studies.policies import files_of
 
 COLUMNS = (
     "layer",
@@ -193,6 +194,8 @@ def predict_responses(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
+    if isinstance(components, str) or not isinstance(components, Sequence):
+        raise ValueError(f"components is a list of numbers, such as [5, 10, 25], not {short(components)}.")
     regression = Regression(method, tuple(components) or COMPONENTS, folds, seed)
     chosen = texts("layers", layers)
     if over not in OVER:
@@ -202,7 +205,7 @@ def predict_responses(
     files = {"responses": path("responses", responses)} | {
         name: path(name, given) for name, given in (("images", images), ("stimuli", stimuli)) if given is not None
     }
-    inputs = (model.partition("@")[2] or model, files["responses"], files.get("stimuli"))
+    inputs = (*files_of(model), files["responses"], files.get("stimuli"))
     file = None if out is None else check_output(path("out", out), inputs=inputs)
     recording = read_responses(
         files["responses"], files.get("images"), stimuli=files.get("stimuli"), region=region, time=window
@@ -221,6 +224,11 @@ def predict_responses(
         over=over,
         report=report,
     )
+    if table["score"].isna().all():
+        raise ValueError(
+            f"No layer's predictions have a score: the responses in {files['responses']} may be too large, too small "
+            "or too alike to correlate with anything."
+        )
     if file is not None:
         with replacing(file) as partial:
             table.round(6).to_csv(partial, index=False)

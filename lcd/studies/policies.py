@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lcd.agents import EncoderPolicy, load_policy
+from lcd.agents import EncoderName, EncoderPolicy, load_policy
 from lcd.experiments.learners import has_fitted_values
 
 
@@ -14,6 +14,22 @@ def policy_file(model: str) -> Path:
     """File of a policy, given itself or the folder of its run."""
     file = Path(model)
     return file / "policy.safetensors" if file.is_dir() else file
+
+
+def files_of(model: str) -> tuple[Path, ...]:
+    """Files that a model's name may read, so that no output overwrites them.
+
+    Parameters
+    ----------
+    model
+        Folder of a run, file of a policy, or name of an encoder or a classifier with its weights after ``@``.
+    """
+    try:
+        weights = EncoderName.read(model).weights
+    except ValueError:  # no encoder's name
+        weights = None
+    named = model.partition("@")[2]
+    return (policy_file(model), *([Path(named)] if named else []), *([] if weights is None else [weights]))
 
 
 def load_acting(model: str, ask_hubs: bool = False) -> tuple[EncoderPolicy, dict[str, Any]]:

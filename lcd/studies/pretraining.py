@@ -102,7 +102,8 @@ def pretrain(
     if collector is not None:
         policy, card = load_policy(collector)
         check_made_for(card, options, f"The agent {collector}", any_mode=True)
-    file = check_output(default_file(options, settings, collector) if out is None else path("out", out), ".safetensors")
+    file = default_file(options, settings, collector) if out is None else path("out", out)
+    check_output(file, ".safetensors", inputs=(collector,))
     made = pretrain_encoder(options, settings, policy=policy, report=report)
     with replacing(file) as partial:
         save_backbone(made.encoder, partial, encoder, made.card)

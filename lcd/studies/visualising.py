@@ -241,7 +241,13 @@ def targets_of(network: VisibleNetwork, names: Sequence[str], image: torch.Tenso
         raise ValueError(f"{len(found):,} targets are too many: name at most {MOST_TARGETS:,}.")
     if repeated := [one.name for number, one in enumerate(found) if one.name in {two.name for two in found[:number]}]:
         raise ValueError(f"The target {repeated[0]} is named twice: name it once.")
+    of_files: dict[str, str] = {}
     for one in found:
+        if (other := of_files.setdefault(file_of(one.name), one.name)) != one.name:
+            raise ValueError(
+                f"The images of {other} and {one.name} would both be in the file {file_of(one.name)}.png: rename one "
+                "of the directions' files, or make them one after the other."
+            )
         network.visible.objective(one, image)
     return found
 

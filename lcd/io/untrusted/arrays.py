@@ -70,8 +70,8 @@ def _array(content: bytes, name: str) -> NDArray[Any]:
     if version not in readers:
         raise ValueError(f"{name} has the version {version} of the format, not (1, 0) or (2, 0)")
     shape, fortran, dtype = readers[version](file)
-    if dtype.kind not in "buifc":
-        raise ValueError(f"{name} holds {dtype}, not numbers")
+    if dtype.kind not in "buif":
+        raise ValueError(f"{name} holds {dtype}, not real numbers")
     count = 1
     for size in shape:
         count *= int(size)

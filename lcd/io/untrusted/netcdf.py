@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lcd.io.untrusted.opening import GIB, MIB, REMEDY, UnreadableFileError, bytes_text, in_short, opened
+from lcd.io.untrusted.opening import GIB, MIB, REMEDY, UnreadableFileError, bytes_text, in_short, memory, opened
 
 LARGEST_NETCDF = 8 * GIB
 LARGEST_VARIABLES = 4 * GIB
@@ -53,7 +53,7 @@ def read_netcdf(
     choose
         From the names of all variables, with the names of their dimensions, to the names of those to read.
     most
-        Bytes that they have together at the most.
+        Bytes that they take together at the most; a quarter of the memory, if that is less.
     remedy
         Remedy in the message, as the end of a sentence.
 
@@ -76,8 +76,9 @@ def read_netcdf(
                 datasets = dict(_datasets(h5py, root))
                 dimensions = {name: _dimensions(each) for name, each in datasets.items()}
                 wanted = choose(dimensions)
+                most = min(most, memory() // 4)
                 if (total := sum(_size(datasets[name]) for name in wanted)) > most:
-                    raise ValueError(f"its variables have {bytes_text(total)}, not at most {bytes_text(most)}")
+                    raise ValueError(f"its variables take {bytes_text(total)}, not at most {bytes_text(most)}")
                 return {name: Variable(dimensions[name], _values(h5py, datasets[name], path)) for name in wanted}
         except Exception as error:  # a damaged file fails in HDF5, h5py or NumPy, with errors of many types
             if isinstance(error, UnreadableFileError):
@@ -123,11 +124,14 @@ def _dimensions(dataset: Any) -> tuple[str, ...]:
 
 
 def _size(dataset: Any) -> int:
-    """Declared bytes of a variable's numbers, or of the references to its texts."""
-    size = int(dataset.dtype.itemsize)
+    """Bytes that a variable takes when it is read: its numbers in double precision, and a chunk of the file."""
+    size = max(8, int(dataset.dtype.itemsize))
+    chunk = size if dataset.chunks else 0
     for side in dataset.shape or (0,):
         size *= int(side)
-    return size
+    for side in dataset.chunks or ():
+        chunk *= int(side)
+    return size + chunk
 
 
 def _values(h5py: Any, dataset: Any, path: Path) -> NDArray[Any]:

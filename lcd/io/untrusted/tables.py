@@ -43,9 +43,16 @@ def read_csv(
 
 
 def parse_csv(
-    content: bytes, name: str, *, dtype: Mapping[str, Any] | None = None, remedy: str = REMEDY
+    content: bytes,
+    name: str,
+    *,
+    dtype: Mapping[str, Any] | None = None,
+    remedy: str = REMEDY,
+    as_written: bool = False,
 ) -> pd.DataFrame:
     """Parse the bytes of a CSV file, see `read_csv`; `name` is their name in messages.
+
+    With `as_written` only an empty cell is missing, not such names as ``None`` and ``NA``, and an empty line is a row.
 
     Raises
     ------
@@ -62,6 +69,9 @@ def parse_csv(
                 io.BytesIO(content),
                 dtype=dict(dtype) if dtype else None,  # type: ignore[arg-type]
                 index_col=False,
+                keep_default_na=not as_written,
+                na_values=[""],
+                skip_blank_lines=not as_written,
                 compression=None,
                 low_memory=False,
             )

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lcd.io.limits import path as path_of
 from lcd.io.limits import short
 from lcd.io.untrusted import read_csv
 from lcd.measurement.method_scores import Floats
@@ -39,7 +40,7 @@ def read_groups(source: Path | str) -> Groups:
     ValueError
         If it is none of these.
     """
-    path = Path(source)
+    path = path_of("taxonomy", source)
     if path.is_file() or path.suffix.lower() == ".csv":
         table, name = read_csv(path, dtype={"game": str}, most=LARGEST_TABLE), str(path)
     elif (positions := path / "positions.csv").is_file():

@@ -24,6 +24,7 @@ from lcd.io.limits import (
     MOST_EPOCHS,
     MOST_SCENES,
     path,
+    short,
     texts,
     whole_number,
 )
@@ -32,6 +33,7 @@ from lcd.studies.output import save_figure
 from lcd.studies.perspective.controls import controls, linear
 from lcd.studies.perspective.models import Probed, load_probed
 from lcd.studies.perspective.tasks import Fit, Right, Stimuli, Task, right_answers, stimuli_of
+from lcd.studies.policies import files_of
 
 COLUMNS = (
     *("model", "encoder", "weights", "readout", "task", "trained_on"),
@@ -104,12 +106,14 @@ def perspective(
     for name, value in (("train", train), ("test", test)):
         if whole_number(name, value, FEWEST_SCENES, MOST_SCENES) % 4:
             raise ValueError(f"{name} must be a multiple of 4, so that answers are balanced, not {value}.")
+    if not isinstance(finetune, bool):
+        raise ValueError(f"finetune is true or false, not {short(finetune)}.")
     whole_number("copies", copies, 1, MOST_COPIES)
     whole_number("epochs", epochs, 1, MOST_EPOCHS)
     whole_number("seed", seed, 0, LARGEST_SEED - MOST_COPIES)
     if layer not in LAYERS:
         raise ValueError(f"Unknown layer {layer!r}: choose {' or '.join(LAYERS)}.")
-    read = [each for name in names for each in (name.partition("@")[2] or name, Path(name) / "policy.safetensors")]
+    read = [file for name in names for file in files_of(name)]
     table_file = None if out is None else check_output(path("out", out), ".csv", inputs=read)
     figure_file = None if figure is None else check_output(path("figure", figure), ".png", ".pdf", ".svg", inputs=read)
     if figure_file is not None:
