@@ -55,7 +55,7 @@ def test_no_output_is_a_file_that_is_read(tmp_path, run):
         ["align", "run", "--maps", "IMG,MAP", "--source", "human", "--out", f"run/{read}"],
         ["neural", "small@small.safetensors+frozen", "a.npz", "--out", "small.safetensors"],
         ["neural", "run", "a.npz", "--out", f"run/{read}"],
-        ["pretrain", "maze", "--agent", f"run/{read}", "--out", f"run/../run/{read}", "--objective", "inverse-dynamics"],
+        ["pretrain", "maze", "--objective", "inverse-dynamics", "--agent", f"run/{read}", "--out", f"run/{read}"],
         ["harmonize", "maze", "--teacher", f"run/{read}", "--out", f"run/{read}"],
     ):
         done = lcd_command(*arguments, cwd=tmp_path)
