@@ -271,14 +271,38 @@ def test_a_backbone_whose_weights_are_not_finite_is_refused_and_one_in_doubles_i
     [
         ({"do_grayscale": True}, "the step do_grayscale, which is not known"),
         ({"do_color_quantize": True}, "the step do_color_quantize"),
-        ({"rescale_factor": [1]}, "as rescale_factor, where a number belongs"),
-        ({"image_mean": [0.5, 0.5]}, "where three numbers belong"),
-        ({"image_mean": [0.5] * 4}, "where three numbers belong"),
+        ({"rescale_factor": [1]}, "as rescale_factor, where a number above 0 belongs"),
+        ({"image_mean": [0.5, 0.5]}, "where three finite numbers belong"),
+        ({"image_mean": [0.5] * 4}, "where three finite numbers belong"),
     ],
 )
 def test_what_a_processor_does_besides_is_refused(processor, sentence):
     with pytest.raises(ValueError, match=sentence):
         settings_of(SimpleNamespace(**processor))
+
+
+@pytest.mark.parametrize(
+    ("processor", "words"),
+    [
+        ({"resample": [1]}, "resample"),
+        ({"image_std": 0.0, "image_mean": 0.0}, "image_std"),
+        ({"image_std": [0.5, 0.5, -0.5], "image_mean": 0.0}, "image_std"),
+        ({"image_mean": float("inf"), "image_std": 1.0}, "three finite numbers"),
+        ({"rescale_factor": float("nan")}, "rescale_factor"),
+        ({"rescale_factor": 0}, "rescale_factor"),
+        ({"rescale_factor": -1.0}, "rescale_factor"),
+        ({"do_thumbnail": 1}, "do_thumbnail"),
+    ],
+)
+def test_values_of_a_processor_that_cannot_be_are_refused(processor, words):
+    with pytest.raises(ValueError, match=words):
+        settings_of(SimpleNamespace(**processor))
+
+
+@pytest.mark.parametrize("size", [-1, 0, "x", "224", [1.5], 224.5, True, 10**9, {"height": 224, "width": "wide"}])
+def test_a_processors_size_that_cannot_be_is_refused(size):
+    with pytest.raises(ValueError, match="in its size, where a number of pixels from 1"):
+        size_of(SimpleNamespace(size=size), SimpleNamespace())
 
 
 def test_a_processors_size_of_one_number_is_square_and_of_three_is_refused():

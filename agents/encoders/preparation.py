@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from types import MappingProxyType
 from typing import Any
 
-from lcd.io.limits import short
+from lcd.io.limits import LARGEST_SIDE, short
 
 RESAMPLINGS = ("bilinear", "bicubic", "area", "nearest-exact")
 """Interpolation modes, as `torch.nn.functional.interpolate` names them; the first two are antialiased."""
@@ -32,7 +33,14 @@ def resampling_of(known: Any) -> str:
     """Interpolation mode in `RESAMPLINGS` for a Pillow constant (transformers) or a name (timm).
 
     Modes that torch does not have map to the nearest one.
+
+    Raises
+    ------
+    ValueError
+        If it is neither a number nor a name.
     """
+    if known is not None and not isinstance(known, int | str):
+        raise ValueError(f"its image processor has {short(known)} as resample, where a mode of Pillow belongs")
     return _KNOWN.get(known, "bilinear")
 
 
@@ -40,6 +48,11 @@ def size_of(processor: Any, config: Any) -> int | tuple[int, int] | None:
     """Image size of a transformers processor, or of a model's configuration where the processor has none.
 
     For a processor that resizes and then crops, it is the size after the crop: a game's whole frame is resized to it.
+
+    Raises
+    ------
+    ValueError
+        If it has something else where a size belongs.
     """
     size: Any = None
     if getattr(processor, "do_center_crop", True) and getattr(processor, "crop_size", None):
@@ -56,9 +69,29 @@ def size_of(processor: Any, config: Any) -> int | tuple[int, int] | None:
             size = (size[0], size[0])
         if len(size) != 2:
             raise ValueError(f"its image processor has {short(size)} as its size, where a height and a width belong")
-        height, width = size
-        return (height if height == width else (height, width)) if height and width else None
-    return size
+        height, width = (_edge(each) for each in size)
+        if height is None or width is None:
+            return None
+        return height if height == width else (height, width)
+    return _edge(size)
+
+
+def _edge(given: Any) -> int | None:
+    """Height or width in pixels, None where none is given.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole number, or too large.
+    """
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, Integral) or not 1 <= int(given) <= LARGEST_SIDE:
+        raise ValueError(
+            f"its image processor has {short(given)} in its size, where a number of pixels from 1 to {LARGEST_SIDE} "
+            "belongs"
+        )
+    return int(given)
 
 
 def settings_of(processor: Any) -> dict[str, Any]:
@@ -75,12 +108,14 @@ def settings_of(processor: Any) -> dict[str, Any]:
     if others := sorted(name for name in vars(processor) if name.startswith("do_") and _is_other(processor, name)):
         raise ValueError(f"its image processor has the step {others[0]}, which is not known here")
     factor = getattr(processor, "rescale_factor", None)
-    if factor is not None and not isinstance(factor, Real):
-        raise ValueError(f"its image processor has {short(factor)} as rescale_factor, where a number belongs")
-    scale = 255 * float(factor or 1 / 255) if _does(processor, "rescale") else 255.0
+    if factor is not None and not (isinstance(factor, Real) and 0 < float(factor) < math.inf):
+        raise ValueError(f"its image processor has {short(factor)} as rescale_factor, where a number above 0 belongs")
+    scale = 255 * float(1 / 255 if factor is None else factor) if _does(processor, "rescale") else 255.0
     shift = 1.0 if _does(processor, "rescale") and getattr(processor, "rescale_offset", None) else 0.0
     mean, std = (0.0,) * 3, (1.0,) * 3
     given = [_of_colours(getattr(processor, name, None)) for name in ("image_mean", "image_std")]
+    if given[1] is not None and min(given[1]) <= 0:
+        raise ValueError(f"its image processor has {short(given[1])} as image_std, where numbers above 0 belong")
     if _does(processor, "normalize") and None not in given:
         mean, std = given  # type: ignore[assignment]
     again = given[1] if getattr(processor, "include_top", None) and given[1] is not None else (1.0,) * 3
@@ -103,8 +138,8 @@ def _of_colours(value: Any) -> tuple[float, ...] | None:
         return None
     numbers = (value,) * 3 if isinstance(value, Real) else tuple(value)
     numbers = numbers * 3 if len(numbers) == 1 else numbers
-    if len(numbers) != 3 or not all(isinstance(each, Real) for each in numbers):
-        raise ValueError(f"its image processor has {short(value)} for its colours, where three numbers belong")
+    if len(numbers) != 3 or not all(isinstance(each, Real) and math.isfinite(float(each)) for each in numbers):
+        raise ValueError(f"its image processor has {short(value)} for its colours, where three finite numbers belong")
     return tuple(map(float, numbers))
 
 
@@ -120,4 +155,4 @@ _STEPS = frozenset(
 
 def _is_other(processor: Any, name: str) -> bool:
     """Whether a processor does something that is not taken over."""
-    return name not in _STEPS and getattr(processor, name) is True
+    return name not in _STEPS and bool(getattr(processor, name))
