@@ -68,6 +68,8 @@ def _check_frames(space: spaces.Box) -> None:
         )
     if first <= min(space.shape[1:]) and first <= MOST_CHANNELS:
         return
+    if sorted(space.shape)[1] <= max(CHANNELS, 4):  # whichever are the channels, the picture is a few pixels wide
+        raise ValueError(f"Frames of the shape {space.shape} are too small for any encoder: give larger ones.")
     if last < first:
         known = whole and last in (1, 3, 4)  # what Stable-Baselines3 takes for an image
         stacked = "stable_baselines3's VecTransposeImage brings them first" if known else _CHANNELS_FIRST

@@ -227,6 +227,8 @@ def test_vectors_have_an_encoder_of_their_own():
 
 REFUSED = {
     "at most 64 channels": spaces.Box(0, 255, (65, 84, 84), np.uint8),
+    r"\(3, 1, 1\) are too small": spaces.Box(0, 255, (3, 1, 1), np.uint8),
+    r"\(4, 3, 4\) are too small": spaces.Box(0, 255, (4, 3, 4), np.uint8),
     r"not \(84, 84, 4\): .*VecTransposeImage": spaces.Box(0, 255, (84, 84, 4), np.uint8),
     r"not \(84, 84, 12\): .*TransformObservation": spaces.Box(0, 255, (84, 84, 12), np.uint8),
     "VecTransposeImage brings them first": spaces.Box(0, 255, (64, 64, 3), np.uint8),
