@@ -30,6 +30,9 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch")
 FOLDERS = ("/usr/sbin", "/usr/bin")
 START_SECONDS = 60.0
 
+LONGEST_PATH = 70
+"""Characters of the folder's path: those of a socket are at most 107, and slurmd adds names of jobs and steps."""
+
 CONFIGURATION = """\
 ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
@@ -101,7 +104,7 @@ def running_slurm(folder: Path, cores: int = 2) -> Iterator[Path]:
     Raises
     ------
     ValueError
-        If a program is missing, or it does not start.
+        If a program is missing, the path is too long, or it does not start.
     """
     if missing := [name for name in PROGRAMS if program(name) is None]:
         raise ValueError(
@@ -109,6 +112,11 @@ def running_slurm(folder: Path, cores: int = 2) -> Iterator[Path]:
             "apt-get install slurmctld slurmd slurm-client munge."
         )
     folder = folder.absolute()
+    if len(str(folder)) > LONGEST_PATH:
+        raise ValueError(
+            f"{folder} is too long a path for the sockets that Slurm makes in it: choose one of at most {LONGEST_PATH} "
+            "characters, such as /tmp/slurm."
+        )
     for name in ("", "state", "spool"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / name).chmod(0o755)

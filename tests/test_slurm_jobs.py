@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def of_one(plan: GamePlan, run: RunSettings) -> Plan:
 
 
 @pytest.fixture
+def short_folder():
+    """A folder whose path leaves room for those of Slurm's sockets."""
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="lcd-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
 def long_run(game_plan):
     """A run of many rollouts, which takes long enough to be stopped in its middle."""
     return replace(
@@ -57,9 +65,9 @@ def nothing_left(store: Store) -> None:
 @pytest.mark.costly("lcd/experiments/*.py")
 @needs_slurm
 def test_jobs_of_slurm_carry_out_a_plan_and_one_that_is_preempted_comes_back(
-    finished, game_plan, long_run, tmp_path, monkeypatch
+    finished, game_plan, long_run, tmp_path, short_folder, monkeypatch
 ):
-    with local_slurm.running_slurm(tmp_path / "slurm") as configuration:
+    with local_slurm.running_slurm(short_folder) as configuration:
         monkeypatch.setenv("SLURM_CONF", str(configuration))
         store = Store(tmp_path / "store")
         execute(Plan((game_plan,)), store, executor="slurm:time=30m,partition=low", threads=1)
@@ -76,7 +84,7 @@ def test_jobs_of_slurm_carry_out_a_plan_and_one_that_is_preempted_comes_back(
 
         executor = make_executor("slurm", store, [long_run])
         execute(of_one(game_plan, long_run), store, executor=executor, listener=preempt)
-        (log,) = (tmp_path / "slurm").glob("slurmctld.log")
+        log = short_folder / "slurmctld.log"
         assert "requeu" in log.read_text().lower()
         assert len(steps) > 1
         assert steps == sorted(set(steps))  # it went on from its checkpoint
@@ -88,9 +96,9 @@ def test_jobs_of_slurm_carry_out_a_plan_and_one_that_is_preempted_comes_back(
 
 @pytest.mark.costly("lcd/experiments/*.py", "scripts/local_slurm.py")
 @needs_slurm
-def test_what_slurm_refuses_or_loses_is_told(game_plan, long_run, tmp_path, monkeypatch):
+def test_what_slurm_refuses_or_loses_is_told(game_plan, long_run, tmp_path, short_folder, monkeypatch):
     monkeypatch.setattr("lcd.experiments.slurm_jobs.LOOK_SECONDS", 1.0)
-    with local_slurm.running_slurm(tmp_path / "slurm") as configuration:
+    with local_slurm.running_slurm(short_folder) as configuration:
         monkeypatch.setenv("SLURM_CONF", str(configuration))
         with pytest.raises(ValueError, match="Slurm takes no jobs with these settings"):
             execute(of_one(game_plan, long_run), Store(tmp_path / "refused"), executor="slurm:partition=none")
@@ -171,3 +179,27 @@ def test_without_slurm_the_executor_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="sbatch is not on this machine"):
         make_executor("slurm", Store(tmp_path), [])
     assert not Path(tmp_path / ".jobs").exists()
+
+
+def test_a_job_that_slurm_cannot_launch_is_not_waited_for(tmp_path):
+    class Held:
+        job_id, cancelled = "7_0", False
+
+        def cancel(self, check):
+            self.cancelled = True
+
+    jobs = SlurmJobs(Store(tmp_path), cluster="local")
+    jobs._cluster, held = "slurm", Held()
+    assert jobs._may_be_there(held, {"7_0": "Priority"})
+    assert not held.cancelled
+    assert not jobs._may_be_there(held, {"7_0": "launch failed requeued held"})
+    assert held.cancelled
+
+
+@needs_slurm
+def test_a_path_that_is_too_long_for_sockets_is_refused(tmp_path):
+    with (
+        pytest.raises(ValueError, match="too long a path for the sockets"),
+        local_slurm.running_slurm(tmp_path / ("x" * 80)),
+    ):
+        pass

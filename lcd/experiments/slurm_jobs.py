@@ -37,6 +37,9 @@ MINUTES = 240
 SIGNAL_SECONDS = 120
 """How long before its time limit Slurm signals a job: a checkpoint waits for a rollout and its evaluation."""
 
+NEVER = "launch failed"
+"""In the reason why a job waits: it cannot begin on its node, and Slurm holds it for ever."""
+
 TIMEOUTS = 1000
 """How often a run may reach its time limit."""
 
@@ -258,23 +261,27 @@ class SlurmJobs:
                 self._forget(job, each)
             yield Report(each.job.run, ended=True, failure=failure, elsewhere=outcome == ELSEWHERE)
 
-    def _queued(self) -> set[str] | None:
-        """Jobs that Slurm knows, None between two looks."""
+    def _queued(self) -> dict[str, str] | None:
+        """Jobs that Slurm knows, and why each waits; None between two looks."""
         if self._cluster != "slurm" or time.monotonic() - self._looked < LOOK_SECONDS:
             return None
         self._looked = time.monotonic()
-        asked = ["squeue", "--noheader", "--array", "--format=%F_%K %A", "--user", str(os.getuid())]
+        asked = ["squeue", "--noheader", "--array", "--format=%F_%K|%r", "--user", str(os.getuid())]
         done = subprocess.run(asked, capture_output=True, text=True)
         if done.returncode:
             return None  # the controller is busy, or restarts: jobs are not lost by that
-        return {word.removesuffix("_N/A") for word in done.stdout.split()}
+        lines = (line.split("|", 1) for line in done.stdout.splitlines() if "|" in line)
+        return {job.strip().removesuffix("_N/A"): why.strip() for job, why in lines}
 
-    def _may_be_there(self, job: Any, queued: set[str] | None) -> bool:
+    def _may_be_there(self, job: Any, queued: dict[str, str] | None) -> bool:
         """Whether a job without a result may still have one: twice it must be missing, for disks can be late."""
         if self._cluster != "slurm":
             return not job.done()
         if queued is None:
             return True
+        if NEVER in queued.get(job.job_id, ""):
+            job.cancel(check=False)
+            return False
         if job.job_id in queued or job.job_id not in self._missing:
             (self._missing.discard if job.job_id in queued else self._missing.add)(job.job_id)
             return True
@@ -312,7 +319,10 @@ class SlurmJobs:
             return (
                 f"its job {job.job_id} is gone from Slurm's queue; its log {job.paths.stderr} ends with {short(last)}."
             )
-        return f"its job {job.job_id} is gone from Slurm's queue, and has written no log: it may have been cancelled."
+        return (
+            f"its job {job.job_id} is gone from Slurm's queue, and has written no log: it was cancelled, or could not "
+            "be launched on its node, whose slurmd.log says why."
+        )
 
     def _forget(self, job: Any, each: SlurmRun) -> None:
         """Remove the files of a job whose run is finished."""
