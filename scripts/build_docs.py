@@ -36,6 +36,7 @@ MENU = {
         "visualisation",
         "neural",
         "audit",
+        "cluster",
         "learner",
         "gpu",
     ],

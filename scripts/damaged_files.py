@@ -84,7 +84,9 @@ def _quiet(folder: Path) -> Iterator[None]:
     os.chdir(folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    rates = mock.patch("lcd.cli.display.measured_rates", lambda runs, *others: {kind_of(run): 1e3 for run in runs})
+    rates = mock.patch(
+        "lcd.experiments.timing.measured_rates", lambda runs, *others: {kind_of(run): 1e3 for run in runs}
+    )
     try:
         with warnings.catch_warnings(), rates:
             warnings.simplefilter("ignore")

@@ -45,7 +45,8 @@ def tiny(seeds: int) -> GamePlan:
         steps=128, seeds=seeds, evaluations=1, evaluation_episodes=1, teacher_factor=1, hyperparameters=numbers
     )
     plan = plan_game(GAME, preset)
-    return replace(plan, cells=tuple(run for run in plan.cells if run.learning == "rl"))
+    alike = [run for run in plan.cells if run.learning == "rl" and run.view == "pixels"]
+    return replace(plan, cells=tuple(alike), teacher_run=None)
 
 
 def cut(plan: GamePlan, count: int) -> GamePlan:
@@ -122,7 +123,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=1000, help="number of runs, a multiple of 2")
     parser.add_argument("--workers", type=int, default=64, help="runs at once")
     options = parser.parse_args()
-    plan = tiny(options.runs // 2)
+    plan = tiny(options.runs)
     with tempfile.TemporaryDirectory(prefix="lcd-") as name:
         rows = alone(cut(plan, ALONE), Path(name) / "alone")
         store = Store(Path(name) / "queued")

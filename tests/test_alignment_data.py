@@ -162,7 +162,7 @@ def test_colours_and_weights_of_single_images_are_what_they_seem(tmp_path):
     for array, weights, sentence in (
         (image - 300.0, heat, "negative or not finite"),
         (image, heat - 300.0, "negative or not finite"),
-        (image, heat * 1j, "negative or not finite"),
+        (image, heat * 1j, "is damaged"),
         (image * 9.0, heat, "end at 255"),
         (image[:0], heat, "holds an image of shape"),
     ):

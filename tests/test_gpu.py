@@ -14,8 +14,8 @@ from lcd.agents import EncoderPolicy
 from lcd.agents.activations import bytes_per_image
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 from lcd.experiments.gpu import CONTEXT_BYTES, bytes_of_run, free_host_bytes, workers_for, workers_on_gpu
+from lcd.experiments.job import sentence_of
 from lcd.experiments.plan import plan_game
-from lcd.experiments.processes import _sentence
 from lcd.experiments.resources import chosen_workers, resolve_device
 from lcd.experiments.settings import Hyperparameters
 
@@ -134,9 +134,9 @@ def test_a_container_may_have_less_memory_than_its_machine(tmp_path):
     ],
 )
 def test_a_run_that_finds_no_memory_on_the_gpu_says_what_to_do(error):
-    assert _sentence(error) == "The memory of the GPU is exhausted: use fewer --workers."
+    assert sentence_of(error) == "The memory of the GPU is exhausted: use fewer --workers."
 
 
 def test_other_errors_keep_their_sentences():
-    assert _sentence(ValueError("The world is out of memory lane.")) == "The world is out of memory lane."
-    assert "fewer --workers" in _sentence(MemoryError())
+    assert sentence_of(ValueError("The world is out of memory lane.")) == "The world is out of memory lane."
+    assert "fewer --workers" in sentence_of(MemoryError())

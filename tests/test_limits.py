@@ -73,6 +73,7 @@ IN_THEIR_PLACE = {
     "encoder": [3, True, ["nature"], b"nature"],
     "teacher": [3, True, ["a"], b"a"],
     "train_teacher": ["no", 1, None],
+    "executor": [3, None, "raid", "local:4", "slurm:time=soon"],
     "teacher_factor": ["2", 0, 1.5, 10**8],
     "distribution_mode": [each for each in ODD if each is not None],
     "appearance": [3, "monochrome", [3], None, [["monochrome"]]],

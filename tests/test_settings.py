@@ -288,6 +288,8 @@ def test_no_dataclass_checks_types_by_hand_where_settings_do():
         if any(isinstance(each, ast.FunctionDef) and each.name == "__post_init__" for each in kind.body)
     }
     assert by_hand == {
+        "lcd.alignment.recordings.Recording",
+        "lcd.measurement.method_scores.MethodScores",
         "lcd.alignment.references.ReferenceMaps",
         "lcd.pretraining.frames.GameFrames",
         "lcd.studies.survey.tables.SurveyTables",

@@ -13,6 +13,7 @@ from pathlib import Path
 import local_slurm
 import pandas as pd
 import pytest
+from running import run_script
 
 from lcd.experiments.execution import Event, RunFailed, execute
 from lcd.experiments.executors import make_executor, minutes_of
@@ -203,3 +204,4 @@ def test_a_path_that_is_too_long_for_sockets_is_refused(tmp_path):
         local_slurm.running_slurm(tmp_path / ("x" * 80)),
     ):
         pass
+    assert run_script(local_slurm, tmp_path / ("x" * 80)) == 2

@@ -248,7 +248,7 @@ def test_a_target_is_the_activation_that_it_names():
         (Target("backbone.0", 0, (20, 0)), "backbone.0 has 20 x 20 positions"),
         (Target("logit", 0, (0, 0)), "logit has no positions"),
         (Target("backbone.0", direction=np.ones(5)), "A direction in backbone.0 has 6 numbers"),
-        (Target("backbone.0", direction=np.zeros(6)), "must be finite and not 0"),
+        (Target("backbone.0", direction=np.zeros(6)), "must be finite in single precision, and not 0"),
     ],
 )
 def test_a_target_that_a_network_lacks_is_refused(target, words):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -26,6 +27,9 @@ POLL_SECONDS = 0.5
 
 RETRIES = 3
 """How often Ray tries a run again whose machine or process is lost."""
+
+REACHABLE_SECONDS = 10.0
+"""Time in which the port of a cluster's address must answer."""
 
 GRACE_SECONDS = 10.0
 """Time that cancelled tasks have to remove what they began."""
@@ -81,6 +85,26 @@ def _runs_on_one_gpu(runs: Sequence[RunSettings]) -> int:
 
     node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
     return workers_for(runs, max(1, int(node["Resources"]["CPU"] // node["Resources"]["GPU"])))
+
+
+def _check_reachable(address: str | None) -> None:
+    """Refuse an address at which nobody listens, for which Ray itself waits for minutes.
+
+    Raises
+    ------
+    ValueError
+        If nobody listens.
+    """
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHABLE_SECONDS).close()
+    except OSError as error:
+        raise ValueError(
+            f"There is no Ray cluster at {address} ({error}): start one with `ray start --head`, or correct the "
+            "address (--executor ray:ADDRESS)."
+        ) from None
 
 
 @dataclass
@@ -169,6 +193,7 @@ class RayTasks:
 
         if ray.is_initialized():
             return
+        _check_reachable(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)

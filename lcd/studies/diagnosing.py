@@ -389,6 +389,7 @@ def diagnose(
         workers=workers,
         threads=threads,
         device=device,
+        executor=executor,
     )
     show = telling(listener)
     diagnosis = prepared.diagnose(show)
