@@ -131,7 +131,7 @@ def main() -> None:
         rows += looked_up(plan, store)
     table = pd.DataFrame(rows, columns=["measure", "value"])
     with replacing(options.output) as file:
-        table.round(4).to_csv(file, index=False)
+        table.round(7).to_csv(file, index=False)
     print(table.to_string(index=False))
 
 
