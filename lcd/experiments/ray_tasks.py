@@ -101,10 +101,16 @@ def _check_reachable(address: str | None) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=REACHABLE_SECONDS).close()
     except OSError as error:
-        raise ValueError(
-            f"There is no Ray cluster at {address} ({error}): start one with `ray start --head`, or correct the "
-            "address (--executor ray:ADDRESS)."
-        ) from None
+        raise _no_cluster(address, error) from None
+
+
+def _no_cluster(address: str | None, error: Exception) -> ValueError:
+    """What to raise where no cluster answers."""
+    where = address or os.environ.get("RAY_ADDRESS", "this machine")
+    return ValueError(
+        f"There is no Ray cluster at {where} ({error}): start one with `ray start --head`, or correct the address "
+        "(--executor ray:ADDRESS)."
+    )
 
 
 @dataclass
@@ -198,10 +204,7 @@ class RayTasks:
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.WARNING, configure_logging=False)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"There is no Ray cluster at {address or os.environ.get('RAY_ADDRESS', 'this machine')}: start one "
-                f"with `ray start --head`, or correct the address (--executor ray:ADDRESS). Ray says: {error}"
-            ) from error
+            raise _no_cluster(address, error) from error
         self._closing.callback(ray.shutdown)
 
     def _slots(self) -> int:
