@@ -14,13 +14,13 @@ def run_script(script: ModuleType, *arguments: object) -> int:
     before = {sent: signal.getsignal(sent) for sent in (signal.SIGINT, signal.SIGTERM)}
     try:
         with mock.patch.object(sys, "argv", [script.__file__, *map(str, arguments)]):
-            script.main()
+            status = script.main()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
         for sent, handler in before.items():
             signal.signal(sent, handler)
-    return 0
+    return status or 0
 
 
 def run_script_apart(script: ModuleType, *arguments: object) -> None:
