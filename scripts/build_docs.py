@@ -38,6 +38,7 @@ MENU = {
         "audit",
         "learner",
         "gpu",
+        "offline-node",
     ],
     "Results": ["taxonomy", "calibration", "perspective", "teachers", "semantic-view", "actions", "speed"],
     "Project": ["contributing", "changelog"],
