@@ -36,8 +36,15 @@ LOADER = """export LD_LIBRARY_PATH={libraries}"${{LD_LIBRARY_PATH:+:$LD_LIBRARY_
 COMMAND = """\
 #!/bin/sh
 . {activate}
-exec {python} -m lcd "$@"
+exec {python} {start} "$@"
 """
+START = """\
+if __name__ == "__main__":
+    from lcd.cli.main import main
+
+    main()
+"""
+"""A file, as ``python -m lcd`` would look for the LCD in the folder that it is called from first."""
 
 
 class Finding(NamedTuple):
@@ -197,9 +204,8 @@ def _c_library(facts: dict[str, Any], there: Machine) -> Iterable[Finding]:
     elif there.glibc < least:
         yield Finding(
             "problem",
-            "The wheels need glibc {}.{}, and this machine has {}.{}: pack again with --platform {}-manylinux_2_{}.".format(
-                *least, *there.glibc, facts["machine"], there.glibc[1]
-            ),
+            "The wheels need glibc {}.{}, and this machine has {}.{}: pack again with "
+            "--platform {}-manylinux_2_{}.".format(*least, *there.glibc, facts["machine"], there.glibc[1]),
         )
     else:
         yield Finding("ok", "glibc {}.{}; the wheels need {}.{}.".format(*there.glibc, *least))
@@ -326,10 +332,14 @@ def unpack(archive: Path, folder: Path, python: str, *, packed_libraries: bool) 
                 packed.extractall(str(partial), filter="data")
             else:  # its checksum was compared
                 packed.extractall(str(partial))
-        inside = {name: shlex.quote(str(folder / name)) for name in ("bin", "site", "libraries", "activate")}
+        inside = {
+            name: shlex.quote(str(folder / name)) for name in ("bin", "bin/start.py", "site", "libraries", "activate")
+        }
+        inside["start"] = inside.pop("bin/start.py")
         text = ACTIVATE + (LOADER if packed_libraries else "")
         (partial / "activate").write_text(text.format(**inside), "utf-8")
         (partial / "bin").mkdir()
+        (partial / "bin" / "start.py").write_text(START, "utf-8")
         command = partial / "bin" / "lcd"
         command.write_text(COMMAND.format(python=shlex.quote(python), **inside), "utf-8")
         command.chmod(0o755)
