@@ -251,10 +251,10 @@ def test_the_loaders_cache_is_read_for_one_processor():
 
 def test_a_machine_with_everything_passes():
     assert {each.status for each in unpack.check(facts(), machine(), gpu=True)} == {"ok"}
-    assert not unpack.uses_packed(facts(), machine())
+    assert unpack.lacking(facts(), machine()) == []
 
 
-def lacking(*names):
+def without_libraries(*names):
     return lambda name: name not in names
 
 
@@ -271,8 +271,11 @@ def lacking(*names):
         ({"glibc": None}, "not glibc"),
         ({"versions": {}.get}, "torch is missing for this Python: install torch==2.12.1"),
         ({"versions": {"torch": "2.9.1"}.get}, "torch is 2.9.1, and at least 2.11 is needed"),
-        ({"loads": lacking("libstdc++.so.6")}, "libstdc++.so.6 is missing"),
-        ({"loads": lacking("libGL.so.1"), "glibc": (2, 31)}, "needs glibc 2.34, of which this machine has 2.31"),
+        ({"loads": without_libraries("libstdc++.so.6")}, "libstdc++.so.6 is missing"),
+        (
+            {"loads": without_libraries("libGL.so.1"), "glibc": (2, 31)},
+            "needs glibc 2.34, of which this machine has 2.31",
+        ),
         ({"driver": None}, "No NVIDIA driver"),
         ({"torch_cuda": None}, "not built for CUDA"),
         ({"driver": (11, 8)}, "driver runs CUDA 11.8, and torch was built for 12.8"),
@@ -285,12 +288,11 @@ def test_what_is_missing_is_named(changes, words):
 
 def test_libraries_that_were_not_packed_are_named_where_they_are_missing():
     libraries = facts()["libraries"] | {"absent": ["libGL.so.1"], "packed": [], "glibc": [0, 0]}
-    there = machine(loads=lacking("libGL.so.1"))
+    there = machine(loads=without_libraries("libGL.so.1"))
     found = unpack.check(facts(libraries=libraries), there)
     assert [each.sentence for each in found if each.status == "problem"] == [
         "The library libGL.so.1 is missing, and was not packed: install it with the system's packages."
     ]
-    assert unpack.uses_packed(facts(), there)
 
 
 def test_a_missing_gpu_and_another_version_are_notes_unless_a_gpu_is_asked_for():
@@ -308,6 +310,20 @@ def test_a_missing_or_damaged_archive_is_named(tmp_path):
     assert "MB are free" in unpack.check_folder(facts(unpacked_bytes=10**18), tmp_path / "new").sentence
 
 
+def test_only_libraries_that_the_machine_lacks_come_before_its_own(tmp_path):
+    libraries = facts()["libraries"] | {"packed": ["libGL.so.1", "libz.so.1"]}
+    there = machine(loads=without_libraries("libGL.so.1"))
+    assert unpack.lacking(facts(libraries=libraries), there) == ["libGL.so.1"]
+    (tmp_path / "content" / "libraries").mkdir(parents=True)
+    for name in libraries["packed"]:
+        (tmp_path / "content" / "libraries" / name).write_text(name)
+    write_archive(tmp_path / "content", tmp_path / "lcd.tar.xz")
+    for folder, kept in (("all", ["libGL.so.1"]), ("none", [])):
+        unpack.unpack(tmp_path / "lcd.tar.xz", tmp_path / folder, "python3", kept)
+        assert [file.name for file in (tmp_path / folder / "libraries").iterdir()] == kept
+        assert ("LD_LIBRARY_PATH" in (tmp_path / folder / "activate").read_text()) == bool(kept)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
 def test_an_interrupted_unpacking_leaves_nothing(tmp_path, monkeypatch, error):
     (tmp_path / "content").mkdir()
@@ -319,7 +335,7 @@ def test_an_interrupted_unpacking_leaves_nothing(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr(tarfile.TarFile, "extractall", fails)
     with pytest.raises(type(error) if isinstance(error, Exception) else error):
-        unpack.unpack(tmp_path / "lcd.tar.xz", tmp_path / "node" / "lcd", "python3", packed_libraries=True)
+        unpack.unpack(tmp_path / "lcd.tar.xz", tmp_path / "node" / "lcd", "python3", [])
     assert list((tmp_path / "node").iterdir()) == []
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lcd.io.files import replacing
 
-COMPRESSION = 6
-"""xz's own default: higher levels take twice the time and memory for some hundredths of the size."""
+COMPRESSION = 2
+"""A level of xz: its own default, 6, takes several times as long for some hundredths of the size."""
 
 
 def write_archive(folder: Path, target: Path) -> int:

@@ -32,6 +32,8 @@ class Bundle:
     ----------
     archive, script
         Its two files.
+    python
+        Version of the Python that it is for.
     packages
         What is packed, by name.
     libraries
@@ -42,6 +44,7 @@ class Bundle:
 
     archive: Path
     script: Path
+    python: str
     packages: tuple[Package, ...]
     libraries: SystemLibraries
     bytes: int
@@ -125,7 +128,7 @@ def bundle(
         facts = _facts(node, packages, found, least_versions(site, node), archive, total)
         with replacing(out / SCRIPT) as partial:
             partial.write_text(script_text(facts), "utf-8")
-    return Bundle(archive, out / SCRIPT, tuple(packages), found, archive.stat().st_size, total)
+    return Bundle(archive, out / SCRIPT, node.python, tuple(packages), found, archive.stat().st_size, total)
 
 
 def script_text(facts: Mapping[str, Any]) -> str:

@@ -230,9 +230,12 @@ def _package(had: dict[str, Any], there: Machine) -> Finding:
     return Finding("ok", f"{name} {version}.")
 
 
-def uses_packed(facts: dict[str, Any], there: Machine) -> bool:
-    """Whether the packed system libraries are put on the loader's path: only where the machine lacks one of them."""
-    return not all(there.loads(name) for name in facts["libraries"]["needed"])
+def lacking(facts: dict[str, Any], there: Machine) -> list[str]:
+    """Packed libraries that the machine lacks: its own are preferred, which other programs there were built with."""
+    libraries = facts["libraries"]
+    if all(there.loads(name) for name in libraries["needed"]):
+        return []
+    return [name for name in libraries["packed"] if not there.loads(name)]
 
 
 def _libraries(facts: dict[str, Any], there: Machine) -> Iterable[Finding]:
@@ -309,7 +312,7 @@ def check_folder(facts: dict[str, Any], folder: Path) -> Finding:
     return Finding("ok", f"{wanted / 1e6:,.0f} MB go to {folder}.")
 
 
-def unpack(archive: Path, folder: Path, python: str, *, packed_libraries: bool) -> None:
+def unpack(archive: Path, folder: Path, python: str, libraries: Iterable[str]) -> None:
     """Unpack an archive, and write the command and the paths; an interrupted one leaves no folder.
 
     Parameters
@@ -320,8 +323,8 @@ def unpack(archive: Path, folder: Path, python: str, *, packed_libraries: bool) 
         The folder to make.
     python
         The interpreter for the command.
-    packed_libraries
-        Whether the packed system libraries are put on the loader's path.
+    libraries
+        Packed system libraries to keep; without any, the loader's path is left as it is.
     """
     folder = folder.absolute()
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -336,7 +339,11 @@ def unpack(archive: Path, folder: Path, python: str, *, packed_libraries: bool) 
             name: shlex.quote(str(folder / name)) for name in ("bin", "bin/start.py", "site", "libraries", "activate")
         }
         inside["start"] = inside.pop("bin/start.py")
-        text = ACTIVATE + (LOADER if packed_libraries else "")
+        kept = set(libraries)
+        for file in (partial / "libraries").glob("*"):
+            if file.name not in kept:
+                file.unlink()
+        text = ACTIVATE + (LOADER if kept else "")
         (partial / "activate").write_text(text.format(**inside), "utf-8")
         (partial / "bin").mkdir()
         (partial / "bin" / "start.py").write_text(START, "utf-8")
@@ -369,7 +376,7 @@ def main() -> None:
     if options.check:
         return
     try:
-        unpack(archive, options.folder, there.python[1], packed_libraries=uses_packed(facts, there))
+        unpack(archive, options.folder, there.python[1], lacking(facts, there))
     except KeyboardInterrupt:
         sys.exit("Interrupted: nothing was unpacked.")
     except (OSError, tarfile.TarError) as error:
