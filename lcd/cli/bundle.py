@@ -65,6 +65,6 @@ def command(
         lines.append(f"Not packed, as this machine lacks them or has another processor: {', '.join(libraries.absent)}.")
     lines += [
         f"{made.archive}: {made.bytes / 1e6:.0f} MB, unpacked {made.unpacked_bytes / 1e6:.0f} MB.",
-        f"Copy {made.archive} and {made.script} to the machine, and run there: python{made.python} {made.script.name} FOLDER",
+        f"Copy it and {made.script} to the machine, and run there: python{made.python} {made.script.name} FOLDER",
     ]
     plain_console().print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -147,7 +147,7 @@ def _for(node: Node) -> list[str]:
 
 
 def _compile(node: Node, work: Path, *more: str | Path) -> list[str]:
-    files = ["--overrides", work / "overrides.in", "--constraints", work / "constraints.in"]
+    files: list[str | Path] = ["--overrides", work / "overrides.in", "--constraints", work / "constraints.in"]
     printed = run_uv(
         "pip", "compile", work / "wanted.in", *_for(node), *files, *more, "--no-header", "--no-annotate", "--quiet"
     )
