@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
@@ -18,6 +19,9 @@ from lcd.studies.bundle.node import Node
 
 OVERRIDES = ("numpy>=1.24.1",)
 """Requirements in the place of what packages declare: gym3 asks for numpy 1, and runs with numpy 2."""
+
+REPEATABLE = {"PYTHONHASHSEED": "0", "SOURCE_DATE_EPOCH": "315532800"}
+"""Environment of builds, so that they give the same bytes: gym's setup.py writes its metadata in the order of a set."""
 
 _OF_INSTALLER = ("direct_url.json", "uv_cache.json", "uv_build.json", "REQUESTED", "INSTALLER")
 """Files that tell how and from where a wheel was installed, which differs between machines."""
@@ -55,7 +59,8 @@ def run_uv(*arguments: str | Path) -> str:
         from uv import find_uv_bin
     except ImportError:
         raise ValueError("uv is not installed: pip install 'learning-challenge-diagnosticator[bundle]'.") from None
-    done = subprocess.run([find_uv_bin(), *map(str, arguments)], capture_output=True, text=True, check=False)
+    command, environment = [find_uv_bin(), *map(str, arguments)], os.environ | REPEATABLE
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = " ".join(word for word in done.stderr.split() if word.isascii())  # without the lines that uv draws
         raise ValueError(f"uv cannot {' '.join(map(str, arguments[:2]))}: {said[-1500:]}")
@@ -147,10 +152,9 @@ def _for(node: Node) -> list[str]:
 
 
 def _compile(node: Node, work: Path, *more: str | Path) -> list[str]:
-    files: list[str | Path] = ["--overrides", work / "overrides.in", "--constraints", work / "constraints.in"]
-    printed = run_uv(
-        "pip", "compile", work / "wanted.in", *_for(node), *files, *more, "--no-header", "--no-annotate", "--quiet"
-    )
+    files: list[str | Path] = [work / "wanted.in", "--overrides", work / "overrides.in"]
+    files += ["--constraints", work / "constraints.in", *more]
+    printed = run_uv("pip", "compile", "--no-header", "--no-annotate", "--quiet", *_for(node), *files)
     return [line.strip() for line in printed.splitlines() if line.strip()]
 
 
