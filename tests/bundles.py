@@ -95,16 +95,18 @@ def write_index(folder: Path) -> Path:
     )
 
 
-def write_source(folder: Path, name: str, version: str) -> None:
-    """A source distribution that makes a wheel for the Python and the system it is built with."""
+def write_source(folder: Path, name: str, version: str, *, compiled: bool) -> None:
+    """A source distribution; its wheel's content depends on the hash seed, and its tag, if compiled, on the machine."""
     backend = (
         "import sys\n"
         f"sys.path.append({str(Path(__file__).parent)!r})\n"
         "import platform\n"
         "from bundles import CPYTHON, Path, write_wheel\n"
         "def build_wheel(folder, *_):\n"
-        "    tag = f'{CPYTHON}-{CPYTHON}-linux_{platform.machine()}'\n"
-        f"    return write_wheel(Path(folder), {name!r}, {version!r}, tag=tag).name\n"
+        "    here = f'{CPYTHON}-{CPYTHON}-linux_{platform.machine()}'\n"
+        f"    tag, text = here if {compiled} else 'py3-none-any', f'# {{set(map(str, range(50)))}}'\n"
+        f"    files = {{{name + '.py'!r}: text}}\n"
+        f"    return write_wheel(Path(folder), {name!r}, {version!r}, tag=tag, files=files).name\n"
     )
     project = (
         f"[project]\nname = {name!r}\nversion = {version!r}\n"
