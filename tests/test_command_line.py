@@ -123,6 +123,11 @@ from lcd.studies.visualising import visualize
         (["neural", "nature", "a.npz", "--components", "0"], ["components", "at least 1"]),
         (["neural", "nature", "a.nc", "--time", "170,70"], ["170,70", "as in 70,170"]),
         (["neural", "nature", "a.npz", "--over", "neurons"], ["neurons", "both, images, sites"]),
+        (["bundle", "--python", "2.7"], ["--python '2.7'", "3.10, 3.11"]),
+        (["bundle", "--platform", "win32"], ["--platform 'win32'", "x86_64-manylinux_2_28"]),
+        (["bundle", "--have", "numpy,torch>=2"], ["--have 'torch>=2'", "NAME==VERSION"]),
+        (["bundle", "--source", "nowhere"], ["nowhere is no wheel", "--source"]),
+        (["bundle", "--constraints", "nowhere.txt"], ["nowhere.txt", "--constraints"]),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):
