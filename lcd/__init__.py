@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "align_network": "lcd.studies.aligning",
     "audit": "lcd.studies.audit.audit",
+    "bundle": "lcd.studies.bundle.bundle",
     "calibrate": "lcd.studies.calibration.calibration",
     "diagnose": "lcd.studies.diagnosing",
     "Diagnosis": "lcd.studies.diagnosis",
@@ -47,6 +48,7 @@ __all__ = [
     "__version__",
     "align_network",
     "audit",
+    "bundle",
     "calibrate",
     "diagnose",
     "examine",

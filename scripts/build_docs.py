@@ -39,6 +39,7 @@ MENU = {
         "cluster",
         "learner",
         "gpu",
+        "offline-node",
     ],
     "Results": ["taxonomy", "calibration", "perspective", "teachers", "semantic-view", "actions", "speed"],
     "Project": ["contributing", "changelog"],

@@ -5,6 +5,7 @@ from commands import lcd, lcd_process
 from rich.table import Table
 
 from lcd.cli import align as commands_align
+from lcd.cli import bundle as commands_bundle
 from lcd.cli import calibrate as calibration
 from lcd.cli import diagnose as commands_diagnose
 from lcd.cli import neural as commands_neural
@@ -20,6 +21,7 @@ from lcd.io.files import DEFAULT_STORE
 from lcd.measurement.intervals import Interval
 from lcd.measurement.verdict import Verdict
 from lcd.studies.aligning import align_network
+from lcd.studies.bundle.bundle import bundle
 from lcd.studies.calibration.calibration import calibrate
 from lcd.studies.diagnosing import diagnose
 from lcd.studies.neural import predict_responses
@@ -121,6 +123,11 @@ from lcd.studies.visualising import visualize
         (["neural", "nature", "a.npz", "--components", "0"], ["components", "at least 1"]),
         (["neural", "nature", "a.nc", "--time", "170,70"], ["170,70", "as in 70,170"]),
         (["neural", "nature", "a.npz", "--over", "neurons"], ["neurons", "both, images, sites"]),
+        (["bundle", "--python", "2.7"], ["--python '2.7'", "3.10, 3.11"]),
+        (["bundle", "--platform", "win32"], ["--platform 'win32'", "x86_64-manylinux_2_28"]),
+        (["bundle", "--have", "numpy,torch>=2"], ["--have 'torch>=2'", "NAME==VERSION"]),
+        (["bundle", "--source", "nowhere"], ["nowhere is no wheel", "--source"]),
+        (["bundle", "--constraints", "nowhere.txt"], ["nowhere.txt", "--constraints"]),
     ],
 )
 def test_bad_input_is_one_sentence_with_status_2_and_leaves_nothing_behind(tmp_path, arguments, words):
@@ -197,6 +204,7 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path, tiny
         (commands_diagnose.command, diagnose),
         (survey.command, survey_function),
         (commands_align.command, align_network),
+        (commands_bundle.command, bundle),
         (commands_perspective.command, perspective),
         (commands_neural.command, predict_responses),
         (commands_visualize.command, visualize),

@@ -11,6 +11,7 @@ from rich.table import Table
 import lcd
 from lcd.cli.align import command as align
 from lcd.cli.audit import command as audit
+from lcd.cli.bundle import command as bundle
 from lcd.cli.calibrate import command as calibrate
 from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
@@ -49,6 +50,7 @@ app.command("neural")(neural)
 app.command("harmonize")(harmonize)
 app.command("perspective")(perspective)
 app.command("visualize")(visualize)
+app.command("bundle")(bundle)
 
 
 @app.callback(invoke_without_command=True)
