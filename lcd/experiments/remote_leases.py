@@ -18,7 +18,7 @@ RENEWAL_SECONDS = 20.0
 """Time between two renewals."""
 
 EXPIRY_SECONDS = 120.0
-"""Time without a renewal after which a lease has expired: six renewals, so that a short fault of the network is none."""
+"""Time without a renewal after which a lease has expired: that of six, so that a short fault of the network is none."""
 
 _LARGEST = 4096
 
