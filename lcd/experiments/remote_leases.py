@@ -39,6 +39,7 @@ class RemoteLeases:
 
     def __init__(self, objects: Objects, holder: str) -> None:
         self._objects, self._holder = objects, holder
+        self._hasty = objects.within(RENEWAL_SECONDS)  # to renew and to leave
         self._seen: dict[str, tuple[str, float, bool]] = {}
 
     def held(self, name: str, listed: Mapping[str, str]) -> bool:
@@ -49,7 +50,7 @@ class RemoteLeases:
         name
             Name of the run.
         listed
-            What `lcd.io.object_storage.Objects.list` gave.
+            Names of all objects, each with a text that changes when it is written anew.
         """
         version = listed.get(name + LEASE)
         if version is None:
@@ -92,26 +93,26 @@ class RemoteLeases:
             yield True
         finally:
             ended.set()
-            thread.join()
+            thread.join(RENEWAL_SECONDS)
             with suppress(StorageError):  # then it expires
-                if self._holder_of(name) == self._holder:
-                    self._objects.remove(name + LEASE)
+                if self._holder_of(name, self._hasty) == self._holder:
+                    self._hasty.remove(name + LEASE)
 
     def _renew(self, name: str, ended: threading.Event) -> None:
         number = 0
         while not ended.wait(RENEWAL_SECONDS):
             number += 1
             with suppress(StorageError):
-                if self._holder_of(name) != self._holder:
+                if self._holder_of(name, self._hasty) != self._holder:
                     return  # it had expired, as after a sleep, and somebody else has it: one of two results is dropped
-                self._objects.write(name + LEASE, self._content(number))
+                self._hasty.write(name + LEASE, self._content(number))
 
     def _content(self, number: int) -> bytes:
         return json.dumps({"holder": self._holder, "machine": platform.node(), "renewal": number}).encode()
 
-    def _holder_of(self, name: str) -> str | None:
+    def _holder_of(self, name: str, objects: Objects | None = None) -> str | None:
         """Who holds the lease of a run, None if nobody."""
-        content = self._objects.read(name + LEASE, _LARGEST)
+        content = (objects or self._objects).read(name + LEASE, _LARGEST)
         if content is None:
             return None
         try:

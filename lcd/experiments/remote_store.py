@@ -106,7 +106,7 @@ class RemoteStore(Store):
 
         Raises
         ------
-        lcd.io.object_storage.StorageError
+        ValueError
             If the storage cannot be used.
         """
         if settings.name in self._there or settings.name + RUN in self._listing():
@@ -136,7 +136,7 @@ class RemoteStore(Store):
         ------
         StoreError
             If it is missing, damaged, cut short, or of other settings.
-        lcd.io.object_storage.StorageError
+        ValueError
             If the storage cannot be used.
         """
         if super().has(settings):
@@ -204,11 +204,12 @@ class RemoteStore(Store):
         """Download a finished run to the cache, and verify it before it is there."""
         name = settings.name + RUN
         with self.workspace(settings) as workspace:
-            archive = workspace.with_name(f"{workspace.name}{RUN}")
+            archive, files = workspace / "archive", workspace / "files"
+            files.mkdir()
             try:
                 self._objects.download(name, archive, LARGEST_ARCHIVE)
-                unpack(archive, workspace)
-                self._read(settings, workspace)
+                unpack(archive, files)
+                self._read(settings, files)
             except StorageError:
                 raise
             except (StoreError, ValueError, OSError) as error:
@@ -219,9 +220,7 @@ class RemoteStore(Store):
                     f"The run {settings.name} is damaged ({why}): remove {self._objects.url_of(name)} to train the "
                     "run again."
                 ) from error
-            finally:
-                archive.unlink(missing_ok=True)
-            self._place(settings, workspace)
+            self._place(settings, files)
         self._there.add(settings.name)
 
     def _listing(self) -> dict[str, str]:

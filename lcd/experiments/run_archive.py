@@ -32,7 +32,7 @@ def unpack(archive: Path, folder: Path) -> None:
 
     Raises
     ------
-    lcd.io.untrusted.UnreadableFileError
+    ValueError
         If it is damaged, or holds something else than a run's files.
     """
     unpack_files(archive, folder, most=LARGEST_ARCHIVE, most_files=MOST_FILES, remedy="it is no run")

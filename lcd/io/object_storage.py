@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import importlib
 import os
@@ -92,10 +93,17 @@ class Objects:
             raise ValueError("A URL of object storage holds no password: put it into the environment.")
         self.url = url.rstrip("/")
         self._reached = False
+        self._patience: float | None = None
         self._files  # noqa: B018  # tells early that a package is missing
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"url": self.url, "_reached": self._reached}
+        return {"url": self.url, "_reached": self._reached, "_patience": self._patience}
+
+    def within(self, seconds: float) -> Objects:
+        """The same objects, whose requests are repeated for a shorter time."""
+        found = copy.copy(self)
+        found._patience = seconds
+        return found
 
     @cached_property
     def _files(self) -> Any:
@@ -244,6 +252,7 @@ class Objects:
     def _asked(self, ask: Callable[[], Found]) -> Found:
         """What a request gives; it is repeated while the service is away, if that has answered before."""
         begun, pause = time.monotonic(), PAUSE
+        patience = PATIENCE if self._patience is None else self._patience
         while True:
             try:
                 found = ask()
@@ -251,7 +260,7 @@ class Objects:
                 raise
             except Exception as error:  # those of aiohttp, botocore and google-auth have no class in common
                 told = self._sentence(error)
-                if not (told.passing and self._reached and time.monotonic() - begun < PATIENCE):
+                if not (told.passing and self._reached and time.monotonic() - begun < patience):
                     raise told from error
                 time.sleep(pause)
                 pause = min(2 * pause, 60.0)
