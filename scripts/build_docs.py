@@ -30,6 +30,7 @@ MENU = {
     "Guide": [
         "usage",
         "own-game",
+        "object-storage",
         "reading",
         "method",
         "encoders",

@@ -97,8 +97,8 @@ def test_runs_come_back_from_machines_that_do_not_see_the_store(finished, game_p
     started = executor._task.options
 
     class Moved:
-        def remote(self, job, root, *rest):
-            return self.task.remote(job, elsewhere, *rest)
+        def remote(self, job, store, *rest):
+            return self.task.remote(job, Store(elsewhere), *rest)
 
         def __init__(self, **options):
             self.task = started(**options)

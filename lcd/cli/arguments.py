@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lcd.io.limits import MOST_FACTOR, MOST_SEEDS, MOST_STEPS, MOST_WORKERS
+from lcd.io.object_storage import is_url
 
 UNITS = {"k": 1_000, "m": 1_000_000}
 
@@ -58,6 +59,11 @@ def parts(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def store_place(text: str | Path) -> Path | str:
+    """A store's URL as it is, for a path would lose one of its slashes; anything else as a path."""
+    return text if is_url(text) else Path(text)
+
+
 def encoder_names(text: str) -> tuple[str, ...]:
     """Split encoder names at commas, such as ``random,impala:16,32``; a number continues a name."""
     return tuple(name.strip() for name in re.split(r",(?!\s*\d+\s*(?:[,@+]|$))", text) if name.strip())
@@ -101,7 +107,12 @@ MaxEpisodeSteps = Annotated[int | None, number(1, MOST_STEPS, "Limit of its epis
 Wrappers = Annotated[
     str | None, typer.Option(help="Its wrappers: atari, the default for ids that begin with ALE/, or plain.")
 ]
-StoreFolder = Annotated[Path, typer.Option(help="Folder of the runs, which diagnoses share.")]
+STORE = {"parser": store_place, "metavar": "FOLDER"}
+"""How the option ``--store`` is read, in every command that has it."""
+
+StoreFolder = Annotated[
+    Path, typer.Option(**STORE, help="Folder of the runs, which diagnoses share; or a URL such as s3://bucket/prefix.")
+]
 Workers = Annotated[
     int | None,
     number(1, MOST_WORKERS, "Runs at once; by default as many as fill the cores, or the GPU."),

@@ -192,7 +192,7 @@ def estimate_table(
     if speeds.share.gpus:
         cost += f" and {hours * speeds.share.gpus:,.1f} GPU-hours"
     return table, (
-        f"{len(runs)} runs that {store.root} does not hold yet, {steps} steps, about "
+        f"{len(runs)} runs that {store} does not hold yet, {steps} steps, about "
         f"{time_in} in {workers} workers{shared}, {cost}, besides evaluations."
     )
 

@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import (
+    STORE,
     Device,
     EnvKwargs,
     Executor,
@@ -59,7 +60,10 @@ def command(
     ] = None,
     out: Annotated[Path, typer.Option(help="Output file of the table.")] = Path("harmonization.csv"),
     store: Annotated[
-        Path | None, typer.Option(help=f"Folder of a game's runs, which diagnoses share; by default {DEFAULT_STORE}.")
+        Path | None,
+        typer.Option(
+            **STORE, help=f"Folder or URL of a game's runs, which diagnoses share; by default {DEFAULT_STORE}."
+        ),
     ] = None,
     workers: Workers = None,
     device: Device = "auto",

@@ -36,7 +36,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job, store_root: Path, connection: Connection) -> None:
+def _work(job: Job, store: Store, connection: Connection) -> None:
     """Body of a worker process: one run, from settings to the store."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the planning process decides when work ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -48,13 +48,13 @@ def _work(job: Job, store_root: Path, connection: Connection) -> None:
             os._exit(1)
 
     try:
-        job.carry_out(Store(store_root), lambda progress: connection.send(("progress", progress)), hangs)
+        job.carry_out(store, lambda progress: connection.send(("progress", progress)), hangs)
     except CarriedOutElsewhere:
         connection.send(("elsewhere", None))
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:  # whatever it is, the planning process must learn of it
-        connection.send(("failed", sentence_of(error, store_root)))
+        connection.send(("failed", sentence_of(error, store.root)))
         sys.exit(1)
 
 
@@ -137,7 +137,7 @@ class LocalProcesses:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(Job.of(run, weights, self.share.device, self.share.threads), self._store.root, sender),
+            args=(Job.of(run, weights, self.share.device, self.share.threads), self._store, sender),
             name=run.name,
         )
         with _hidden_script():

@@ -42,7 +42,7 @@ def _shares(store: Store, mark: str) -> bool:
     return (store.root / MARKS / mark).is_file()
 
 
-def _task(job: Job, root: Path, mark: str, weights: Mapping[str, tuple[str, Any]], queue: Any) -> Any:
+def _task(job: Job, store: Store, mark: str, weights: Mapping[str, tuple[str, Any]], queue: Any) -> Any:
     """Body of a task.
 
     Returns
@@ -62,7 +62,7 @@ def _task(job: Job, root: Path, mark: str, weights: Mapping[str, tuple[str, Any]
             queue.put((job.run.name, progress))
 
     with tempfile.TemporaryDirectory(prefix="lcd-") as name:
-        store, shared = Store(root), True
+        shared = True
         if not _shares(store, mark):
             folder, shared = Path(name), False
             store, files = Store(folder / "store"), {}
@@ -73,7 +73,7 @@ def _task(job: Job, root: Path, mark: str, weights: Mapping[str, tuple[str, Any]
         try:
             job.carry_out(store, report, hangs, leased=True)
         except Exception as error:  # whatever it is, the driver must learn of it
-            return sentence_of(error, root if shared else None)
+            return sentence_of(error, store.root if shared else None)
         return {} if shared else {file.name: file.read_bytes() for file in store.folder(job.run).iterdir()}
 
 
@@ -236,7 +236,7 @@ class RayTasks:
         self._make_mark()
         sent = {identity: (file.name, self._content(file)) for identity, file in weights.items()}
         job = Job.of(run, weights, self.share.device, self.share.threads)
-        task = self._task.options(name=run.name).remote(job, self._store.root.absolute(), self._mark, sent, self._queue)
+        task = self._task.options(name=run.name).remote(job, self._store.absolute(), self._mark, sent, self._queue)
         self._tasks[task] = _Task(run, kept)
 
     def _make_mark(self) -> None:

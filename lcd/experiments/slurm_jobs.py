@@ -63,14 +63,14 @@ class SlurmRun:
     ----------
     job
         The run.
-    root
-        Folder of the store.
+    store
+        Where the finished run goes.
     progress
         File for reports.
     """
 
-    def __init__(self, job: Job, root: Path, progress: Path) -> None:
-        self.job, self.root, self.progress = job, root, progress
+    def __init__(self, job: Job, store: Store, progress: Path) -> None:
+        self.job, self.store, self.progress = job, store, progress
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
 
@@ -87,18 +87,18 @@ class SlurmRun:
 
         def work() -> None:
             try:
-                self.job.carry_out(Store(self.root), self._report, self._hangs, stop=stop)
+                self.job.carry_out(self.store, self._report, self._hangs, stop=stop)
             except CarriedOutElsewhere:
                 outcome[0] = ELSEWHERE
             except Exception as error:  # whatever it is, the driver must learn of it
-                outcome[0] = sentence_of(error, self.root)
+                outcome[0] = sentence_of(error, self.store.root)
 
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
         self._thread = threading.Thread(target=work)
         self._thread.start()
         while self._thread.is_alive():
             self._thread.join(0.2)
-        while stop.is_set() and not Store(self.root).has(self.job.run):
+        while stop.is_set() and not self.store.has(self.job.run):
             time.sleep(0.2)  # until Slurm requeues the job or kills it: one that ends by itself would be over
         return outcome[0]
 
@@ -109,7 +109,7 @@ class SlurmRun:
         if self._stop is not None and self._thread is not None:
             self._stop.set()
             self._thread.join(SIGNAL_SECONDS)
-        return DelayedSubmission(SlurmRun(self.job, self.root, self.progress))
+        return DelayedSubmission(SlurmRun(self.job, self.store, self.progress))
 
     __submitit_checkpoint__ = checkpoint
     """The name from submitit 1.6 on."""
@@ -211,7 +211,7 @@ class SlurmJobs:
         """Keep a run for the next array."""
         files = {identity: file.absolute() for identity, file in weights.items()}
         job = Job.of(run, files, self.share.device, self.share.threads)
-        self._waiting.append(SlurmRun(job, self._store.root.absolute(), self._folder / f"{run.name}.json"))
+        self._waiting.append(SlurmRun(job, self._store.absolute(), self._folder / f"{run.name}.json"))
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

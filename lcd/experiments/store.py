@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import platform
@@ -22,6 +23,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.versions import versions
 from lcd.io import limits
 from lcd.io.files import check_output_folder, checksum, flush, held, token
+from lcd.io.object_storage import is_url
 from lcd.io.settings import AS_FLOAT, Count, NotNegative, Text, Whole, from_data, settings
 from lcd.io.untrusted import parse_csv, read_bytes, read_json
 
@@ -117,6 +119,17 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = limits.path("The store", root)
+        if is_url(str(root)) or is_url(self.root):
+            raise ValueError(f"{limits.short(str(root))} is a URL: open it with lcd.open_store.")
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    def absolute(self) -> Store:
+        """The same store, for processes that work in another folder."""
+        found = copy.copy(self)
+        found.root = self.root.absolute()
+        return found
 
     def folder(self, settings: RunSettings) -> Path:
         """Folder of a finished run."""
@@ -278,17 +291,21 @@ class Store:
             self._move(settings, workspace)
 
     def _move(self, settings: RunSettings, workspace: Path) -> None:
-        """Move a complete workspace to its place."""
+        """Move the complete workspace of a new run to its place."""
+        self._place(settings, workspace)
+        self.checkpoint_file(settings).unlink(missing_ok=True)
+
+    def _place(self, settings: RunSettings, workspace: Path) -> None:
+        """Make a complete workspace the folder of a finished run."""
         for path in (*workspace.iterdir(), workspace):
             flush(path)
         try:
             workspace.rename(self.folder(settings))
         except OSError:
-            if not self.has(settings):  # else somebody else finished the same run, which is as good
+            if not self.folder(settings).is_dir():  # else somebody else finished the same run, which is as good
                 raise
             shutil.rmtree(workspace, ignore_errors=True)
         flush(self.root)
-        self.checkpoint_file(settings).unlink(missing_ok=True)
 
     def clear_unfinished(self) -> None:
         """Remove workspaces that killed processes have abandoned.

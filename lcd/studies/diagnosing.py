@@ -14,6 +14,7 @@ from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -222,7 +223,7 @@ def prepare_diagnosis(
         If an argument is invalid; the message says what is allowed.
     """
     resources = Resources.checked(device, workers, threads, executor)
-    runs = Store(path("store", store))
+    runs = open_store(store)
     if encoder is not None:
         encoder = import_encoder(encoder)
     compared = texts("encoders", encoders)
@@ -335,7 +336,7 @@ def diagnose(
     out
         Folder for figure, tables and JSON; by default nothing is written.
     store
-        Folder of the runs.
+        Folder of the runs, or the URL of a folder on object storage, such as ``s3://bucket/prefix``.
     workers, threads
         Runs at once, and torch threads of each; by default the fastest numbers.
     device

@@ -23,6 +23,7 @@ from lcd.envs.family import has_label_maps
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources, resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -219,7 +220,7 @@ def prepare_harmonization(
         wrappers=wrappers,
     )
     plan = harmonized_plan(game_plan, weight)
-    runs = Store(path("store", store))
+    runs = open_store(store)
     runs.check(plan.runs)
     return PreparedHarmonization(plan, file, runs, resources)
 

@@ -5,7 +5,7 @@ network. Files that exceed the limits, declare more than they contain, or are no
 device) are refused with `UnreadableFileError`, a ValueError with a message of one sentence.
 """
 
-from lcd.io.untrusted.archives import read_members
+from lcd.io.untrusted.archives import read_members, unpack_files
 from lcd.io.untrusted.arrays import read_npz
 from lcd.io.untrusted.images import LARGEST_IMAGE, decode_image, read_image
 from lcd.io.untrusted.netcdf import Variable, read_netcdf
@@ -40,4 +40,5 @@ __all__ = [
     "read_safetensors_metadata",
     "read_text",
     "read_toml",
+    "unpack_files",
 ]

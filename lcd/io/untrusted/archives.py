@@ -1,12 +1,15 @@
-"""Reader of untrusted archives."""
+"""Readers of untrusted archives."""
 
 from __future__ import annotations
 
 import bz2
 import io
+import re
+import shutil
 import tarfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from lcd.io.untrusted.opening import GIB, MIB, REMEDY, UnreadableFileError, bytes_text, in_short, opened
 
@@ -98,3 +101,77 @@ def read_members(archive: Path, stems: Collection[str], *, remedy: str = REMEDY)
                             yield stem, content.read(LARGEST_MEMBER)
         except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError, RecursionError) as error:
             raise UnreadableFileError(f"{archive} cannot be read to its end ({in_short(error)}): {remedy}.") from None
+
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+class _File(tarfile.TarInfo):
+    """Archive member that is a regular file with a short name, and nothing else."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _File:
+        member = super().frombuf(buf, encoding, errors)
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):  # links, devices, folders, long names, attributes
+            raise tarfile.ReadError(f"{member.name[:100]!r} in it is no regular file")
+        if not _NAME.fullmatch(member.name):
+            raise tarfile.ReadError(f"{member.name[:100]!r} in it is no name of a file")
+        if member.size < 0:
+            raise tarfile.ReadError(f"{member.name!r} declares {member.size:,} bytes")
+        return member
+
+
+def unpack_files(archive: Path, folder: Path, *, most: int, most_files: int, remedy: str = REMEDY) -> None:
+    """Write the files of an uncompressed ``.tar`` into an empty folder, and nothing outside of it.
+
+    Parameters
+    ----------
+    archive
+        The archive: regular files only, whose names have no folders.
+    folder
+        Where they are written.
+    most
+        Limit of its bytes, which those of its files cannot exceed.
+    most_files
+        Limit of their number.
+    remedy
+        Remedy in the message, as the end of a sentence.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is something else, or cut short.
+    OSError
+        If a file cannot be written.
+    """
+    with opened(archive, most, remedy=remedy) as file:
+        try:
+            with tarfile.open(fileobj=file, mode="r:", tarinfo=_File) as files:
+                members = []
+                while (member := files.next()) is not None:
+                    members.append(member)
+                    if len(members) > most_files:
+                        raise tarfile.ReadError(f"it has more than {most_files:,} files")
+                end = members[-1].offset_data + members[-1].size if members else 0
+                if end > archive.stat().st_size:
+                    raise tarfile.ReadError("it is cut short")
+                if len({member.name for member in members}) < len(members):
+                    raise tarfile.ReadError("two of its files have the same name")
+        except (tarfile.TarError, EOFError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+            raise UnreadableFileError(f"{archive} cannot be unpacked ({in_short(error)}): {remedy}.") from None
+        for member in members:
+            file.seek(member.offset_data)
+            with (folder / member.name).open("xb") as written:
+                shutil.copyfileobj(_Part(file, member.size), written, MIB)
+
+
+class _Part:
+    """The next bytes of a file, up to a number of them."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._left = file, size
+
+    def read(self, size: int = -1) -> bytes:
+        found = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(found)
+        return found

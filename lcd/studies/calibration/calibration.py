@@ -14,6 +14,7 @@ from lcd.envs.calibration.options import CourierOptions
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import check_encoder
+from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
@@ -141,7 +142,7 @@ def prepare_calibration(
     folder = None if out is None else OutputFolder(path("out", out))
     if folder is not None:
         folder.check(sweep.as_dict())
-    runs = Store(path("store", store))
+    runs = open_store(store)
     runs.check(sweep.plan().runs)
     return PreparedCalibration(sweep, folder, runs, resources)
 

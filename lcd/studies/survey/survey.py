@@ -10,6 +10,7 @@ from lcd.envs.naming import file_name
 from lcd.experiments.execution import Event, Listener, execute
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import FASTEST, Resources
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
@@ -68,7 +69,7 @@ class _Writing:
 def carry_out(
     survey: Survey,
     out: Path,
-    store: Path | str = DEFAULT_STORE,
+    store: Store | Path | str = DEFAULT_STORE,
     *,
     resources: Resources = FASTEST,
     listener: Listener = lambda event: None,
@@ -83,7 +84,7 @@ def carry_out(
     out
         Folder for the diagnoses, a folder a game; each is written as soon as its runs are finished.
     store
-        Folder of the runs.
+        Folder of the runs, or the URL of a folder on object storage, such as ``s3://bucket/prefix``.
     resources
         With what they are carried out.
     listener
@@ -98,7 +99,7 @@ def carry_out(
     lcd.experiments.execution.RunFailed
         If a run failed; the same call resumes from the finished ones.
     """
-    runs = Store(store)
+    runs = open_store(store)
     writing = _Writing(survey, out, runs, listener, done)
     execute(survey.plan, runs, listener=writing, **asdict(resources))
 
@@ -177,7 +178,7 @@ class PreparedSurvey:
             carry_out(
                 self.survey,
                 self.out,
-                self.store.root,
+                self.store,
                 resources=self.resources,
                 listener=listener,
                 done=enter,
@@ -213,7 +214,7 @@ def prepare_survey(
     folder = Path("surveys") / named if out is None else path("out", out)
     kept = None if tables is None else path("tables", tables)
     folders(chosen, folder)
-    runs = Store(path("store", store))
+    runs = open_store(store)
     runs.check(chosen.plan.runs)
     if kept is not None:
         SurveyTables.check_room(kept, chosen.plan)
