@@ -18,7 +18,7 @@ from torch.optim import Adam
 
 from lcd.agents.encoders.convolutional import Encoder
 from lcd.agents.encoders.pretrained import Backbone, ModuleEncoder
-from lcd.agents.encoders.registry import EncoderName
+from lcd.agents.encoders.registry import EncoderName, check_weights
 from lcd.agents.encoders.weights import load_weights
 from lcd.agents.machine import bfloat16_is_fast
 
@@ -97,6 +97,7 @@ class EncoderPolicy(ActorCriticPolicy):
         if isinstance(encoder, str):
             encoder_class, arguments_of_encoder = EncoderName.read(encoder).encoder
             arguments_of_encoder = arguments_of_encoder | dict(encoder_arguments)
+            check_weights(encoder, encoder_class, arguments_of_encoder, observation_space)
         else:
             backbone = encoder if isinstance(encoder, Backbone) else Backbone(encoder, frozen=False)
             encoder_class, arguments_of_encoder = ModuleEncoder, {"backbone": backbone}

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gymnasium import spaces
 from limited import little
 from tiny import TINY
 
 import lcd
-from lcd.agents import EncoderName
+from lcd.agents import EncoderName, EncoderPolicy, parse_encoder
 from lcd.alignment.classifiers import Harmonization
 from lcd.cli.errors import exit_status, sentence
 from lcd.envs import GAMES, ProcgenBatch, ProcgenOptions, get_game
@@ -198,6 +199,11 @@ def test_settings_that_are_no_object_are_refused(data):
         RunSettings.from_dict(data)
 
 
+def _policy(encoder: str, side: int) -> EncoderPolicy:
+    frames = spaces.Box(0, 255, (3, side, side), np.uint8)
+    return EncoderPolicy(frames, spaces.Discrete(15), lambda _: 1e-3, encoder=encoder)
+
+
 @pytest.mark.parametrize(
     ("make", "arguments"),
     [
@@ -218,6 +224,10 @@ def test_settings_that_are_no_object_are_refused(data):
         (lambda **sizes: ProcgenBatch(ProcgenOptions("maze"), **sizes), {"num_envs": 10**9}),
         (lambda **sizes: ProcgenBatch(ProcgenOptions("maze"), **sizes), {"num_envs": "2"}),
         (EncoderName.read, {"text": "impala:100000,100000,100000"}),
+        (parse_encoder, {"text": "impala:4096,4096,4096"}),
+        (parse_encoder, {"text": "impoola:" + ",".join(["4000"] * 16)}),
+        (parse_encoder, {"text": "residual:1,4096,4096"}),
+        (_policy, {"encoder": "nature:4096", "side": 1000}),
         (EncoderName.read, {"text": "impala:" + ",".join(["8"] * 100)}),
         (EncoderName.read, {"text": "nature:" + "9" * 5000}),
         (EncoderName.read, {"text": 3}),

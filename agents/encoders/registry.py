@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from gymnasium import spaces
+
 from lcd.agents.encoders.convolutional import Encoder, Impala, Impoola, Nature, Small
 from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder
 from lcd.agents.encoders.residual import Residual
 from lcd.agents.encoders.vectors import Mlp
+from lcd.agents.observations import LABELS
 from lcd.io.limits import short
 from lcd.io.limits import text as checked_text
 from lcd.io.modules import import_named
@@ -35,6 +40,12 @@ PLUGINS = "lcd.encoders"
 
 LARGEST_SIZE, MOST_SIZES = 4_096, 16
 """Largest number after the colon of an encoder's name, and how many there may be."""
+
+MOST_WEIGHTS = 2**28
+"""Weights of an encoder whose sizes its name says: one gigabyte, and three more for gradients and Adam's averages."""
+
+_FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+_LABEL_MAPS = spaces.Box(0, LABELS - 1, (64, 64), np.uint8)
 
 
 def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
@@ -155,9 +166,44 @@ def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
             f"impala:16,32,32, not {short(sizes)}."
         )
     try:
-        return ENCODERS[name], ENCODERS[name].arguments(tuple(int(number) for number in numbers))
+        arguments = ENCODERS[name].arguments(tuple(int(number) for number in numbers))
     except ValueError as error:
         raise ValueError(f"The encoder {text!r} does not exist: {error}.") from None
+    check_weights(text, ENCODERS[name], arguments, _FRAMES if ENCODERS[name].reads_frames else _LABEL_MAPS)
+    return ENCODERS[name], arguments
+
+
+def check_weights(text: str, made: type[Encoder], arguments: Mapping[str, Any], space: spaces.Space) -> None:
+    """Check how many weights an encoder has for observations of a space, before memory is allocated for them.
+
+    An encoder whose shapes are not known without computing passes.
+
+    Parameters
+    ----------
+    text
+        Its name, for the message.
+    made, arguments
+        As from `parse_encoder`.
+    space
+        Of the observations.
+
+    Raises
+    ------
+    ValueError
+        If it has more than `MOST_WEIGHTS`.
+    """
+    if made is ModuleEncoder:
+        return  # a library's or a user's own module, as large as it is
+    try:
+        with torch.device("meta"):
+            weights = sum(each.numel() for each in made(space, **arguments).parameters())
+    except Exception:  # of many types: an encoder's constructor may compute with real tensors
+        return
+    if weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"The encoder {text!r} has {weights:,} weights for observations of shape {space.shape}, and at most "
+            f"{MOST_WEIGHTS:,} are trained: choose smaller sizes, such as impala:16,32,32."
+        )
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from gymnasium import spaces
 from pydantic import AfterValidator, Field
 
 from lcd.agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
+from lcd.agents.encoders.registry import check_weights
 from lcd.agents.machine import bfloat16_is_fast, keep_freed_memory
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import ActionClasses, observation_space
@@ -176,7 +177,9 @@ def pretrain_on_frames(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         made, arguments = parse_encoder(settings.architecture)
-        encoder = made(spaces.Box(0, 255, (frames.channels, *frames.image_size), np.uint8), **arguments)
+        space = spaces.Box(0, 255, (frames.channels, *frames.image_size), np.uint8)
+        check_weights(settings.architecture, made, arguments, space)
+        encoder = made(space, **arguments)
         objective = OBJECTIVES[settings.objective](encoder.backbone_dim, classes, frames.channels)
         untrained = evaluate_objective(encoder, objective, others, settings.batch_size)
         _train(encoder, objective, frames, others, settings, report)

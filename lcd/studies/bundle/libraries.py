@@ -80,7 +80,9 @@ def needs(file: Path) -> Needs | None:
         Any file.
     """
     from elftools.common.exceptions import ELFError
+    from elftools.elf.dynamic import DynamicSection
     from elftools.elf.elffile import ELFFile
+    from elftools.elf.gnuversions import GNUVerNeedSection
 
     with file.open("rb") as stream:
         if stream.read(4) != _MAGIC:
@@ -88,8 +90,11 @@ def needs(file: Path) -> Needs | None:
         try:
             read = ELFFile(stream)
             dynamic, versions = (read.get_section_by_name(name) for name in (".dynamic", ".gnu.version_r"))
-            names = {tag.needed for tag in dynamic.iter_tags("DT_NEEDED")} if dynamic else set()
-            used = (each.name for _, group in versions.iter_versions() for each in group) if versions else ()
+            names, used = set[str](), list[str]()
+            if isinstance(dynamic, DynamicSection):
+                names = {tag.needed for tag in dynamic.iter_tags("DT_NEEDED")}  # type: ignore[attr-defined]
+            if isinstance(versions, GNUVerNeedSection):
+                used = [each.name for _, group in versions.iter_versions() for each in group]
             found = (re.fullmatch(r"GLIBC_(\d+)\.(\d+)(\.\d+)?", name) for name in used)
             glibc = max((((int(each[1]), int(each[2]))) for each in found if each), default=(0, 0))
         except ELFError:
