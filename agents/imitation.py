@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -267,6 +267,14 @@ class DAgger(PPO):
             raise ValueError(f"mixing is a probability: it must lie between 0 and 1, not {share}.")
         recorder = RecordingVecEnv(env, taught, rollout_buffer, self.teacher, share, self.device)
         return super().collect_rollouts(recorder, callback, rollout_buffer, n_rollout_steps)
+
+    def further_state(self) -> dict[str, Any]:
+        """Earlier rollouts with their labels."""
+        return {"past": [list(samples) for samples in self._past]}
+
+    def restore_further_state(self, state: Mapping[str, Any]) -> None:
+        """Put the earlier rollouts back."""
+        self._past.extend(LabelledSamples(*samples) for samples in state["past"])
 
     def _minibatches(self) -> Iterator[LabelledSamples]:
         buffer = self.rollout_buffer

@@ -174,6 +174,19 @@ class PPO(stable_baselines3.PPO):
         if self.micro_batch_size is None:
             self.micro_batch_size = self.batch_size
 
+    def further_state(self) -> dict[str, Any]:
+        """What decides how the learner goes on, beside its policy, optimiser, counters and environment.
+
+        Returns
+        -------
+        dict
+            Tensors, arrays and plain data by name; `restore_further_state` puts a learner that was made alike to it.
+        """
+        return {}
+
+    def restore_further_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `further_state` gave; arrays have become tensors."""
+
     def save(
         self,
         path: str | pathlib.Path | io.BufferedIOBase,

@@ -18,6 +18,7 @@ from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 from lcd.envs.family import game_options
 from lcd.experiments.checkpoint import Checkpoint
+from lcd.experiments.improvements import IMPROVEMENTS
 from lcd.experiments.run import RunResult, train
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.teachers.library import shipped_teacher
@@ -80,8 +81,13 @@ def log_of(folder: Path) -> pd.DataFrame:
         settings_of("dodgeball", "semantic", "rl", keep_best=True),  # headings are followed, weights kept
         settings_of("fruitbot", "pixels", "imitation", hyperparameters=Hyperparameters(4, 8, 2, 1, memory=2)),
         settings_of(CourierOptions(DifficultyFactors(distractors=0.5, slip=0.5, delay=0.5), 200), "semantic", "rl"),
+        *(
+            settings_of("bossfight", "pixels", "rl", improvement=name)
+            for name, improvement in IMPROVEMENTS.items()
+            if improvement.learner is not None
+        ),
     ],
-    ids=lambda settings: f"{settings.game}-{settings.view}-{settings.learning}",
+    ids=lambda settings: f"{settings.game}-{settings.view}-{settings.improvement or settings.learning}",
 )
 def test_a_stopped_run_equals_one_that_never_was(settings: RunSettings, tmp_path: Path) -> None:
     whole = trained(settings, tmp_path / "whole", ())

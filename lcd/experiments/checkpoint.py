@@ -21,14 +21,13 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import CSVOutputFormat
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, unwrap_vec_wrapper
 
-from lcd.agents import PPO, DAgger, TaughtVecEnv
-from lcd.agents.imitation import LabelledSamples
+from lcd.agents import PPO, TaughtVecEnv
 from lcd.envs.vec_env import GameVecEnv
 from lcd.experiments.evaluation import EvaluationCallback
 from lcd.io.files import replacing
 from lcd.io.untrusted import UnreadableFileError, read_pickled
 
-FORMAT = "lcd.checkpoint/1"
+FORMAT = "lcd.checkpoint/2"
 
 CHECKPOINT_SECONDS = 120.0
 """Time between two checkpoints: what a run that is killed loses at the most, and one rollout."""
@@ -196,7 +195,6 @@ class CheckpointCallback(BaseCallback):
 
 def _model_state(model: PPO) -> State:
     assert model.ep_info_buffer is not None
-    past = [list(samples) for samples in model._past] if isinstance(model, DAgger) else []
     return {
         "policy": model.policy.state_dict(),
         "optimizer": model.policy.optimizer.state_dict(),
@@ -206,7 +204,7 @@ def _model_state(model: PPO) -> State:
         "observations": np.asarray(model._last_obs),
         "starts": model._last_episode_starts,
         "episodes": [{name: _typed(value) for name, value in info.items()} for info in model.ep_info_buffer],
-        "past": past,
+        "further": model.further_state(),
     }
 
 
@@ -220,8 +218,7 @@ def _restore_model(model: PPO, state: State) -> None:
     episodes = [{name: _untyped(value) for name, value in info.items()} for info in state["episodes"]]
     model.ep_info_buffer = deque(episodes, maxlen=model._stats_window_size)
     model.ep_success_buffer = deque(maxlen=model._stats_window_size)
-    if isinstance(model, DAgger):
-        model._past.extend(LabelledSamples(*samples) for samples in state["past"])
+    model.restore_further_state(state["further"])
 
 
 def _wrappers(env: VecEnv | None) -> tuple[VecNormalize, VecMonitor, TaughtVecEnv | None, GameVecEnv]:

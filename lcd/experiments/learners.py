@@ -40,8 +40,8 @@ class Learner:
     is_shaped: bool = False
 
 
-def _ppo(build: Callable[..., PPO]) -> Callable[..., PPO]:
-    """PPO has no use for what only imitation takes."""
+def reward_learner(build: Callable[..., PPO]) -> Callable[..., PPO]:
+    """What makes a learner from reward, of the arguments that all learners are given: not those of imitation."""
 
     def without(*, mixing: float, memory: int, teacher: object, **arguments: Any) -> PPO:
         return build(**arguments)
@@ -50,10 +50,10 @@ def _ppo(build: Callable[..., PPO]) -> Callable[..., PPO]:
 
 
 LEARNERS: dict[str, Learner] = {
-    "rl": Learner("rl", False, _ppo(PPO), _ppo(HarmonizedPPO)),
+    "rl": Learner("rl", False, reward_learner(PPO), reward_learner(HarmonizedPPO)),
     "imitation": Learner("imitation", True, DAgger, HarmonizedDAgger),
     "teacher-value": Learner("teacher-value", True, TeacherValue, fits_values=True),
-    "shaped": Learner("shaped", True, _ppo(PPO), is_shaped=True),
+    "shaped": Learner("shaped", True, reward_learner(PPO), is_shaped=True),
 }
 """Learners by name: reinforcement learning by PPO, imitation of a teacher by online DAgger, and for the ladder
 (`lcd.studies.ladder`) the value of a teacher, and PPO on rewards that this value shapes."""

@@ -24,7 +24,8 @@ from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, Checkpoin
 from lcd.experiments.evaluation import EvaluationCallback, Progress
 from lcd.experiments.given_teacher import load_imported, read_teacher
 from lcd.experiments.harmonized import Harmonizer
-from lcd.experiments.learners import get_learner
+from lcd.experiments.improvements import get_improvement
+from lcd.experiments.learners import get_learner, reward_learner
 from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for, maker_of
 from lcd.experiments.versions import versions
 from lcd.io.files import checksum
@@ -162,6 +163,10 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         harmonizer = Harmonizer(family_of(settings.options).relevant_labels(settings.options), settings.harmonizer)
         assert chosen.harmonized is not None
         return chosen.harmonized(harmonizer=harmonizer, **arguments), env
+    if settings.improvement is not None:
+        improved = get_improvement(settings.improvement).learner
+        assert improved is not None
+        return reward_learner(improved)(**arguments), env
     return chosen.build(**arguments), env
 
 

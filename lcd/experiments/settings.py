@@ -14,6 +14,7 @@ from pydantic import Field, InstanceOf, model_validator
 from lcd.agents import EncoderName, parse_encoder
 from lcd.envs.family import GameOptions, family_of, options_from_record
 from lcd.envs.views import SEMANTIC, get_view
+from lcd.experiments.improvements import get_improvement
 from lcd.experiments.learners import get_learner
 from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_STEPS, short
 from lcd.io.settings import (
@@ -187,6 +188,8 @@ class RunSettings:
         name and checksums of its source and labels where it is imported, or `EXPERT`.
     teacher_view
         Name of the view that the teacher acts on.
+    improvement
+        Name of an improvement that has a learner of its own, see `lcd.experiments.improvements`.
     precision
         In which encoders compute, ``"float32"`` or ``"bfloat16"``; None, for runs of before, that of the machine.
     game_version
@@ -210,12 +213,14 @@ class RunSettings:
     precision: Literal["float32", "bfloat16"] | None = None
     game_version: Text | None = None
     teacher_view: Text = SEMANTIC.name
+    improvement: Text | None = None
 
     @model_validator(mode="after")
     def _check(self) -> RunSettings:
         _ = self.unseen_options  # refuses that no level is unseen
         self._check_view()
         self._check_learner()
+        self._check_improvement()
         self._check_schedule()
         return self
 
@@ -261,6 +266,18 @@ class RunSettings:
             raise ValueError("The harmonizer takes its maps from label maps, on which the teacher must act as well.")
         if self.teacher == EXPERT and not family_of(self.options).has_expert(self.options):
             raise ValueError(f"No optimal policy is known for {self.game}, so that {EXPERT!r} cannot be its teacher.")
+
+    def _check_improvement(self) -> None:
+        """Check that an improvement has a learner, and is of the one from frames and reward."""
+        if self.improvement is None:
+            return
+        improvement = get_improvement(self.improvement)
+        if improvement.learner is None:
+            raise ValueError(f"The improvement {self.improvement!r} is other settings of a run, not another learner.")
+        if self.learning != "rl" or self.harmonizer:
+            raise ValueError(f"The improvement {self.improvement!r} is of the learner 'rl', without the harmonizer.")
+        if improvement.kind == "perceptual" and get_view(self.view).kind != "image":
+            raise ValueError(f"The improvement {self.improvement!r} is of learners from frames, not from {self.view}.")
 
     def _check_schedule(self) -> None:
         """Check that evaluations come after whole rollouts, the last one at the end."""
@@ -317,6 +334,7 @@ class RunSettings:
             "harmonizer",
             "precision",
             "game_version",
+            "improvement",
         ):  # left out at their defaults, so that older runs keep their identity
             if not data[name]:
                 del data[name]

@@ -77,13 +77,13 @@ def _shortened(run: RunSettings, device: str) -> RunSettings:
     return replace(run, hyperparameters=rollout, steps=end, evaluation=replace(run.evaluation, steps=(0, end)))
 
 
-Kind = tuple[str, str, str, bool]
-"""Determinants of a run's speed: view, learning, encoder, and whether it is harmonized."""
+Kind = tuple[str, str, str, bool, str | None]
+"""Determinants of a run's speed: view, learning, encoder, whether it is harmonized, and its improvement."""
 
 
 def kind_of(run: RunSettings) -> Kind:
     """The kind of a run."""
-    return run.view, run.learning, run.encoder, run.harmonizer > 0
+    return run.view, run.learning, run.encoder, run.harmonizer > 0, run.improvement
 
 
 def measured_rates(

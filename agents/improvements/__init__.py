@@ -1,0 +1,1 @@
+"""Published improvements of PPO, each a subclass of `lcd.agents.PPO` that learns the same policies."""
