@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
@@ -23,6 +24,7 @@ from lcd.experiments.store import Store
 from lcd.experiments.timing import expected_seconds, kind_of, measure_speeds
 from lcd.measurement.verdict import Verdict
 from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.survey.budget import REFERENCE, UNITS, Choice
 
 LINE_SECONDS = 30.0
 
@@ -142,6 +144,35 @@ class PlanDisplay:
         self._overall()
 
 
+@contextmanager
+def measuring() -> Iterator[Callable[[RunSettings], None]]:
+    """Show, while speeds are measured, whose is: what it gives is called with each run."""
+    with plain_console(stderr=True).status("measuring how fast runs train", speed=0.5) as status:
+        yield lambda run: status.update(
+            Text(f"measuring how fast this machine trains: {run.view} + {run.learning}, {run.encoder}")
+        )
+
+
+def budget_lines(choice: Choice) -> tuple[Table | Text, ...]:
+    """What a budget is best spent on: a table of the options that pay, and sentences."""
+    unit, column = choice.budget.unit, UNITS[choice.budget.unit]
+    table = Table(title="Options that decide more than every cheaper one")
+    for name in ("steps", "seeds", "decided", unit, "within the budget"):
+        table.add_column(name, justify="right")
+    for option in choice.worthwhile.to_dict("records"):
+        cost = f"{option[column]:,.3g}"
+        steps, seeds = (f"{int(option[name]):,}" for name in ("steps", "seeds"))
+        table.add_row(steps, seeds, f"{option['decided']:.0%}", cost, "yes" if option["within"] else "no")
+    sentence = (
+        f"{choice.budget} are best spent on {choice.seeds} seeds of {choice.steps:,} steps, evaluations apart: in the "
+        f"survey {REFERENCE} so many decide {choice.decided:.0%} of the games."
+    )
+    if (better := choice.next_better) is not None:
+        sentence += f" For more, at least {better[column]:,.3g} {unit} are needed."
+    remedy = f"Give --steps {choice.steps} --seeds {choice.seeds} instead of --budget to carry it out."
+    return table, Text(sentence), *map(Text, choice.cautions), Text(remedy)
+
+
 def estimate_table(
     plan: Plan, store: Store, resources: Resources, further: Sequence[tuple[str, RunSettings]] = ()
 ) -> tuple[Table, str]:
@@ -158,18 +189,10 @@ def estimate_table(
     further
         Further runs, with the names of their encoders.
     """
-    console = plain_console(stderr=True)
     named = [*((run.encoder, run) for run in plan.runs if not store.has(run)), *further]
     runs = [run for _, run in named]
-    with console.status("measuring how fast runs train", speed=0.5) as status:
-        speeds = measure_speeds(
-            runs,
-            store,
-            resources,
-            lambda run: status.update(
-                Text(f"measuring how fast this machine trains: {run.view} + {run.learning}, {run.encoder}")
-            ),
-        )
+    with measuring() as begun:
+        speeds = measure_speeds(runs, store, resources, begun)
     rates, workers = speeds.rates, speeds.workers
     table = Table(title="Plan: steps of each run, their speed, and the time of all in one worker")
     texts = ("game", "encoder", "view", "learning")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from lcd.cli.arguments import Device, DryRun, Executor, StoreFolder, Threads, Workers, names
+from lcd.cli.arguments import Device, DryRun, Executor, Seeds, Steps, StoreFolder, Threads, Workers, names
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
 from lcd.io.files import DEFAULT_STORE
@@ -17,6 +17,16 @@ from lcd.io.files import DEFAULT_STORE
 def command(
     plan: Annotated[str, typer.Argument(help="A survey's file, or the name of one that comes with the package.")],
     games: Annotated[str, typer.Option(metavar="NAMES", help="Only these of its games, such as maze,heist.")] = "",
+    steps: Steps = None,
+    seeds: Seeds = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AMOUNT",
+            help="What may be spent, such as '8 gpu-hours', '40 core-hours' or '12 hours': print the steps and seeds "
+            "that decide most games for it, and leave.",
+        ),
+    ] = None,
     trust: Annotated[
         bool,
         typer.Option(
@@ -39,13 +49,17 @@ def command(
     The plan is a file in TOML: games = [...], and the numbers of a preset to replace. Each game's diagnosis is written
     as soon as its runs are finished. Finished runs are kept, and the same command resumes from them.
     """
-    from lcd.cli.display import PlanDisplay, estimate_table, verdict_text
+    from lcd.cli.display import PlanDisplay, budget_lines, estimate_table, measuring, verdict_text
     from lcd.studies.diagnosis import Diagnosis
+    from lcd.studies.survey.budget import Budget, choose
     from lcd.studies.survey.survey import prepare_survey
 
+    allowed = None if budget is None else Budget.parse(budget)
     prepared = prepare_survey(
         plan,
         games=names(games),
+        steps=steps,
+        seeds=seeds,
         trust=trust,
         out=out,
         tables=tables,
@@ -56,6 +70,11 @@ def command(
         executor=executor,
     )
     console, runs, whole = plain_console(), prepared.store, prepared.survey.plan
+    if allowed is not None:
+        with measuring() as begun:
+            choice = choose(prepared.survey, allowed, runs, prepared.resources, begun)
+        console.print(*budget_lines(choice), sep="\n", soft_wrap=True)
+        return
     if dry_run:
         console.print(*estimate_table(whole, runs, prepared.resources), sep="\n")
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from lcd.envs.naming import file_name
@@ -190,6 +190,8 @@ def prepare_survey(
     plan: Survey | Path | str,
     *,
     games: Sequence[str] = (),
+    steps: int | None = None,
+    seeds: int | None = None,
     trust: bool = False,
     out: Path | str | None = None,
     tables: Path | str | None = None,
@@ -210,6 +212,8 @@ def prepare_survey(
     chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
     if only := texts("games", games):
         chosen = chosen.only(only)
+    given = {name: number for name, number in (("steps", steps), ("seeds", seeds)) if number is not None}
+    chosen = replace(chosen, changes=chosen.changes | given)
     named = "survey" if isinstance(plan, Survey) else Path(plan).stem
     folder = Path("surveys") / named if out is None else path("out", out)
     kept = None if tables is None else path("tables", tables)
@@ -225,6 +229,8 @@ def survey(
     plan: Survey | Path | str,
     *,
     games: Sequence[str] = (),
+    steps: int | None = None,
+    seeds: int | None = None,
     trust: bool = False,
     out: Path | str | None = None,
     tables: Path | str | None = None,
@@ -243,6 +249,8 @@ def survey(
         The survey, its TOML file, or the name of one that comes with the package.
     games
         Only these of its games.
+    steps, seeds
+        Of each cell, instead of its own.
     trust
         Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
     out
@@ -262,6 +270,8 @@ def survey(
     prepared = prepare_survey(
         plan,
         games=games,
+        steps=steps,
+        seeds=seeds,
         trust=trust,
         out=out,
         tables=tables,

@@ -182,16 +182,34 @@ def seeds_table(scores: pd.DataFrame, counts: Sequence[int] = SEEDS) -> pd.DataF
     cells = Cells.of(scores)
     singles = [intraclass_correlation(cells.by_seed()[:, :, axis].T)[0][0] for axis in range(2)]
     rows = []
-    for count in counts:
+    for count, decided in zip(counts, decided_shares(scores, counts), strict=True):
         shown = [_intervals_at(*game, count) for game in games]
-        careful = [_intervals_at(*game, count, least_spreads([cell.mean() for cell in game[0]])) for game in games]
-        decided = [
-            classify(verdict_intervals(*of_game)) != "inconclusive" for of_game in zip(shown, careful, strict=True)
-        ]
         widths = [(of_game[name].high - of_game[name].low) / 2 for of_game in shown for name in PLANE]
         expected = [count * max(icc, 0.0) / (1 + (count - 1) * max(icc, 0.0)) for icc in singles]
-        rows.append((count, float(np.mean(decided)), float(np.median(widths)), *expected))
+        rows.append((count, decided, float(np.median(widths)), *expected))
     return pd.DataFrame(rows, columns=["seeds", "decided", "half_width", "icc_perceptual", "icc_policy"])
+
+
+def decided_shares(scores: pd.DataFrame, counts: Sequence[int]) -> list[float]:
+    """Share of the games that each number of seeds would decide, at the present estimates, spreads and noise.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        One row a (game, view, learning, seed, levels).
+    counts : sequence of int
+        Numbers of seeds.
+    """
+    games = [cell_samples(rows, *PRIMARY) for _, rows in scores.groupby("game", sort=False)]
+    spreads = [least_spreads([cell.mean() for cell in samples]) for samples, _ in games]
+    shares = []
+    for count in counts:
+        decided = []
+        for (samples, errors), spread in zip(games, spreads, strict=True):
+            careful = _intervals_at(samples, errors, count, spread)
+            decided.append(classify(verdict_intervals(_intervals_at(samples, errors, count), careful)))
+        shares.append(float(np.mean([verdict != "inconclusive" for verdict in decided])))
+    return shares
 
 
 def _intervals_at(
