@@ -35,6 +35,8 @@ _HOMES = {
     "Sweep": "lcd.studies.calibration.sweep",
     "SurveyTables": "lcd.studies.survey.tables",
     "Taxonomy": "lcd.studies.taxonomy.taxonomy",
+    "validate": "lcd.studies.validation.validation",
+    "Validation": "lcd.studies.validation.plan",
     "visualize": "lcd.studies.visualising",
 }
 
@@ -46,6 +48,7 @@ __all__ = [
     "SurveyTables",
     "Sweep",
     "Taxonomy",
+    "Validation",
     "__version__",
     "align_network",
     "audit",
@@ -61,6 +64,7 @@ __all__ = [
     "predict_responses",
     "pretrain",
     "survey",
+    "validate",
     "visualize",
 ]
 

@@ -23,6 +23,7 @@ from lcd.cli.pretrain import command as pretrain
 from lcd.cli.survey import command as survey
 from lcd.cli.taxonomy import report, taxonomy
 from lcd.cli.teachers import teachers
+from lcd.cli.validate import command as validate
 from lcd.cli.visualize import command as visualize
 from lcd.cli.watch import command as watch
 
@@ -43,6 +44,7 @@ app.command("survey")(survey)
 app.command("taxonomy")(taxonomy)
 app.command("report")(report)
 app.command("audit")(audit)
+app.command("validate")(validate)
 app.command("watch")(watch)
 app.command("pretrain")(pretrain)
 app.command("align")(align)

@@ -105,6 +105,26 @@ class Survey:
             remedy = f"give a file, or one of {known}"
             check_file(path, LARGEST_TOML, what="survey", remedy=remedy, lost=remedy)
             data = read_toml(path, what="a survey", remedy=remedy)
+        return cls.from_toml(data, source, trust=trust)
+
+    @classmethod
+    def from_toml(cls, data: Mapping[str, Any], source: Path | str, *, trust: bool = False) -> Survey:
+        """The survey in the data of a TOML file.
+
+        Parameters
+        ----------
+        data
+            The data.
+        source
+            Name of the file, for messages.
+        trust
+            As in `read`.
+
+        Raises
+        ------
+        ValueError
+            If it is no plan of a survey, or names code and is not to be trusted.
+        """
         own = {f.name for f in fields(cls)} - {"changes"}
         if "games" not in data:
             raise ValueError(f"{source} names no games: a survey needs a line such as games = ['starpilot', 'maze'].")

@@ -1,0 +1,64 @@
+"""The runs of a learner from frames and reward with an improvement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lcd.agents import EncoderName
+from lcd.envs.family import has_label_maps
+from lcd.envs.views import PIXELS
+from lcd.experiments.improvements import Improvement
+from lcd.experiments.plan import GamePlan, weights_checksum
+from lcd.experiments.settings import RunSettings
+
+
+def plain_runs(plan: GamePlan, seeds: Sequence[int]) -> tuple[RunSettings, ...]:
+    """The runs of a plan's learner from frames and reward, with other seeds."""
+    first = next(run for run in plan.cells if (run.view, run.learning) == (PIXELS.name, "rl"))
+    return tuple(replace(first, seed=seed) for seed in seeds)
+
+
+def improved_run(run: RunSettings, improvement: Improvement, encoder: str | None = None) -> RunSettings:
+    """The same run with an improvement.
+
+    Parameters
+    ----------
+    run
+        A run of the learner from frames and reward.
+    improvement
+        The improvement.
+    encoder
+        Full name of the encoder, for an improvement that brings another.
+
+    Raises
+    ------
+    ValueError
+        If the game or its settings do not allow it.
+    """
+    if improvement.encoder is not None:
+        assert encoder is not None
+        return replace(run, encoder=encoder, encoder_checksum=weights_checksum(encoder))
+    if improvement.harmonizer:
+        if not has_label_maps(run.options):
+            raise ValueError(
+                f"The improvement {improvement.name!r} is trained with label maps, and {run.game} has none: leave it "
+                "out."
+            )
+        return replace(run, harmonizer=improvement.harmonizer)
+    if improvement.learner is not None:
+        return replace(run, improvement=improvement.name)
+    return replace(run, hyperparameters=replace(run.hyperparameters, **improvement.hyperparameters))
+
+
+def encoder_with(run: RunSettings, improvement: Improvement, weights: str) -> str:
+    """Full name of the encoder that an improvement brings, with weights from a file.
+
+    Examples
+    --------
+    >>> encoder_with(run, get_improvement("pretrained-tuned"), "e.safetensors")  # doctest: +SKIP
+    'nature@e.safetensors+tuned'
+    """
+    assert improvement.encoder is not None
+    _, plus, mode = improvement.encoder.partition("+")
+    return f"{EncoderName.read(run.encoder).architecture}@{weights}{plus}{mode}"

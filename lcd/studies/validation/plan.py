@@ -1,0 +1,147 @@
+"""The plan of a validation: games, improvements, seeds that take no part in the estimate, and hypotheses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
+from lcd.io.limits import MOST_SEEDS, short
+from lcd.io.limits import path as checked_path
+from lcd.io.settings import Flag, Names, Text, Whole, from_data, settings
+from lcd.io.untrusted import LARGEST_TOML, check_file, read_toml
+from lcd.measurement.validity import FEWEST_GAMES, KINDS
+from lcd.studies.survey.plan import Survey
+from lcd.studies.validation.predictors import PREDICTORS
+
+
+@settings(called="A hypothesis's {}")
+class Hypothesis:
+    """What is expected before anything is measured: that a predictor goes with the gains of improvements over games.
+
+    Attributes
+    ----------
+    predictor
+        Name of a predictor, see `lcd.studies.validation.predictors.PREDICTORS`.
+    gain
+        Kind of improvements whose mean gain it is about, ``"perceptual"`` or ``"policy"``; or one improvement.
+    sign
+        Sign of the expected rank correlation.
+    given_score
+        Whether it is the partial correlation, with the plain score held constant.
+    """
+
+    predictor: Text
+    gain: Text
+    sign: Literal["positive", "negative"] = "positive"
+    given_score: Flag = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Hypothesis:
+        if self.predictor not in PREDICTORS:
+            raise ValueError(
+                f"A hypothesis has no predictor {short(self.predictor)}: choose one of {', '.join(PREDICTORS)}."
+            )
+        if self.gain not in (*KINDS, *IMPROVEMENTS):
+            raise ValueError(
+                f"A hypothesis is about the gains of {' or '.join(KINDS)} improvements or of one of them, not of "
+                f"{short(self.gain)}."
+            )
+        return self
+
+    @property
+    def text(self) -> str:
+        """The hypothesis as a sentence."""
+        gains = f"the mean gain of {self.gain} improvements" if self.gain in KINDS else f"the gain of {self.gain}"
+        held = ", the plain score held constant" if self.given_score else ""
+        direction = "larger" if self.sign == "positive" else "smaller"
+        return f"Where {PREDICTORS[self.predictor]} is larger, {gains} is {direction}{held}."
+
+
+@settings(called="A validation's {}")
+class Validation:
+    """What is validated, on what.
+
+    Attributes
+    ----------
+    survey
+        The games, and the budget and seeds of their diagnoses.
+    improvements
+        Names of improvements, see `lcd.experiments.improvements`, of either kind.
+    further_seeds
+        Seeds of each improved learner and of the learner that it improves; none of them is a diagnosis's.
+    ladder
+        Whether the ladder's steps are predictors, too.
+    hypotheses
+        What was expected before.
+    """
+
+    survey: Survey
+    improvements: Names
+    further_seeds: Annotated[Whole, Field(ge=1, le=MOST_SEEDS)] = 2
+    ladder: Flag = False
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Validation:
+        if len(set(self.improvements)) < len(self.improvements):
+            raise ValueError(f"A validation names each improvement once, unlike {', '.join(self.improvements)}.")
+        for kind in KINDS:
+            if not any(get_improvement(name).kind == kind for name in self.improvements):
+                raise ValueError(f"A validation compares improvements of both kinds, and there is no {kind} one.")
+        if len(self.survey.games) < FEWEST_GAMES:
+            raise ValueError(
+                f"A validation correlates over games, {FEWEST_GAMES} or more, not {len(self.survey.games)}."
+            )
+        for hypothesis in self.hypotheses:
+            if hypothesis.gain not in (*KINDS, *self.improvements):
+                raise ValueError(f"A hypothesis is about {hypothesis.gain}, which is not measured: add it.")
+        return self
+
+    @classmethod
+    def read(cls, source: Path | str, *, trust: bool = False) -> Validation:
+        """Read a validation's TOML file: that of a survey, with the further attributes of this class.
+
+        Parameters
+        ----------
+        source
+            The file.
+        trust
+            As in `lcd.Survey.read`.
+
+        Raises
+        ------
+        ValueError
+            If there is no such file, or it is no plan of a validation.
+        """
+        path, remedy = checked_path("The validation", source), "give the TOML file of a validation"
+        check_file(path, LARGEST_TOML, what="validation", remedy=remedy, lost=remedy)
+        data = read_toml(path, what="a validation", remedy=remedy)
+        own = {each.name for each in fields(cls)} - {"survey"}
+        if "improvements" not in data:
+            raise ValueError(
+                f"{source} names no improvements: a validation needs a line such as improvements = ['invariant-crop', "
+                "'longer-credit']."
+            )
+        survey = Survey.from_toml({name: value for name, value in data.items() if name not in own}, source, trust=trust)
+        given = {name: value for name, value in data.items() if name in own}
+        expected = given.pop("hypotheses", [])
+        if not isinstance(expected, list) or not all(isinstance(each, Mapping) for each in expected):
+            raise ValueError(f"The hypotheses in {source} must be tables, [[hypotheses]], not {short(expected)}.")
+        hypotheses = tuple(from_data(Hypothesis, each) for each in expected)
+        return cls(survey=survey, hypotheses=hypotheses, **_checked(given))
+
+    @property
+    def further(self) -> range:
+        """The seeds that take no part in the estimate."""
+        seeds = len({run.seed for game in self.survey.plan.games for run in game.cells})
+        return range(seeds, seeds + self.further_seeds)
+
+
+def _checked(given: dict[str, Any]) -> dict[str, Any]:
+    """The attributes as their types; a list for a tuple."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}

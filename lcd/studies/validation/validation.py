@@ -1,0 +1,383 @@
+"""Execution of a validation: diagnoses, improved learners, and what of the former predicts the gains of the latter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lcd.experiments.execution import Event, Listener, execute
+from lcd.experiments.executors import LOCAL
+from lcd.experiments.improvements import get_improvement
+from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.remote_store import open_store
+from lcd.experiments.resources import Resources
+from lcd.experiments.settings import RunSettings
+from lcd.experiments.store import Store
+from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import path
+from lcd.measurement.validity import KINDS, Rule, correlation_table, decision_table, rank_correlation
+from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder
+from lcd.studies.ladder import Ladder, ladder_of, read_ladder
+from lcd.studies.output import OutputFolder
+from lcd.studies.pipeline import normalisation_of, read_diagnosis
+from lcd.studies.showing import Show, silent, telling
+from lcd.studies.validation.complexity import policy_capacity
+from lcd.studies.validation.gains import gains_of
+from lcd.studies.validation.improving import encoder_with, improved_run, plain_runs
+from lcd.studies.validation.plan import Hypothesis, Validation
+from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of
+
+FORMAT = "lcd.validation/1"
+
+LEARNED = ("perceptual", "policy", SCORE, "generalisation", "capacity")
+"""Predictors of which a threshold is learned, for the decision what to try first."""
+
+
+@dataclass(frozen=True)
+class GameRuns:
+    """The runs of a validation in one game.
+
+    Attributes
+    ----------
+    plan
+        Its diagnosis.
+    ladder
+        The finer cells, where they are asked for.
+    plain
+        The learner without improvement, with the further seeds.
+    improved
+        The learner with each improvement.
+    """
+
+    plan: GamePlan
+    ladder: Ladder | None
+    plain: tuple[RunSettings, ...]
+    improved: dict[str, tuple[RunSettings, ...]]
+
+    @property
+    def plans(self) -> tuple[GamePlan, ...]:
+        """All runs as plans of the game."""
+        further = tuple(run for runs in (self.plain, *self.improved.values()) for run in runs)
+        ladder = () if self.ladder is None else self.ladder.as_plan().games[1:]
+        return (self.plan, *ladder, replace(self.plan, cells=further))
+
+    def read(self, store: Store) -> tuple[Diagnosis, pd.DataFrame]:
+        """The diagnosis, with its ladder, and the gains.
+
+        Raises
+        ------
+        lcd.experiments.store.StoreError
+            If a run is missing or damaged.
+        """
+        diagnosis = read_diagnosis(self.plan, store)
+        if self.ladder is not None:
+            diagnosis = replace(diagnosis, ladder=read_ladder(self.ladder, store))
+        constants = normalisation_of(self.plan, store)
+        return diagnosis, gains_of(self.plan, self.plain, self.improved, constants, store)
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationResult:
+    """What a validation found.
+
+    Attributes
+    ----------
+    predictors
+        One row a game: the predictors of `lcd.studies.validation.predictors`; NaN for those that were not measured.
+    gains
+        One row a (game, improvement), see `lcd.studies.validation.gains.gains_of`.
+    correlations
+        One row a (predictor, kind, improvement), see `lcd.measurement.validity.correlation_table`.
+    decisions
+        One row a rule, see `lcd.measurement.validity.decision_table`.
+    hypotheses
+        One row a hypothesis: predictor, gain, sign, given_score, text, estimate with its limits, games, and outcome:
+        supported, contradicted or undecided.
+    """
+
+    predictors: pd.DataFrame
+    gains: pd.DataFrame
+    correlations: pd.DataFrame
+    decisions: pd.DataFrame
+    hypotheses: pd.DataFrame
+
+    def as_tables(self) -> dict[str, pd.DataFrame]:
+        """All tables, by name."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hypothesis, ...]) -> ValidationResult:
+    """Tell what predicts the gains.
+
+    Parameters
+    ----------
+    predictors, gains
+        As in `ValidationResult`.
+    hypotheses
+        What was expected before; all of them are reported.
+    """
+    indexed = predictors.set_index("game").dropna(axis=1, how="all")
+    correlations = correlation_table(indexed, gains, given=SCORE)
+    means = {kind: _mean_gain(gains, kind).reindex(indexed.index).to_numpy(dtype=np.float64) for kind in KINDS}
+    column = {name: indexed[name].to_numpy(dtype=np.float64) for name in indexed}
+    rules = [
+        Rule("larger demand", column["difference"], 0.0),
+        Rule("generalisation estimate", column["generalisation"] - (1 - column["training_score"]), 0.0),
+        *(Rule(f"threshold of {name}", column[name]) for name in LEARNED if name in column),
+    ]
+    outcomes = pd.DataFrame([_outcome(each, indexed, gains) for each in hypotheses])
+    return ValidationResult(predictors, gains, correlations, decision_table(rules, means), outcomes)
+
+
+def _mean_gain(gains: pd.DataFrame, gain: str) -> pd.Series:
+    """Gain of one improvement, or the mean of a kind where all of it were measured, by game."""
+    column = "kind" if gain in KINDS else "improvement"
+    table = gains[gains[column] == gain].pivot_table(index="game", columns="improvement", values="gain")
+    return table.dropna().mean(axis=1)
+
+
+def _outcome(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFrame) -> dict[str, Any]:
+    values = _mean_gain(gains, hypothesis.gain).reindex(predictors.index)
+    unknown = pd.Series(np.nan, predictors.index)
+    given = predictors[SCORE] if hypothesis.given_score else None
+    found = rank_correlation(predictors.get(hypothesis.predictor, unknown), values, given)
+    towards = 1 if hypothesis.sign == "positive" else -1
+    outcome = "undecided"
+    if np.isfinite(found.estimate) and found.low * found.high > 0:
+        outcome = "supported" if found.low * towards > 0 else "contradicted"
+    return asdict(hypothesis) | {
+        "text": hypothesis.text,
+        "estimate": found.estimate,
+        "low": found.low,
+        "high": found.high,
+        "games": found.games,
+        "outcome": outcome,
+    }
+
+
+@dataclass(frozen=True)
+class PreparedValidation:
+    """A validation whose arguments are checked; nothing is trained or written yet.
+
+    Attributes
+    ----------
+    validation
+        Games, improvements and hypotheses.
+    out
+        Folder of the results.
+    store
+        As in `lcd.diagnose`.
+    resources
+        With what the runs are carried out.
+    """
+
+    validation: Validation
+    out: OutputFolder
+    store: Store
+    resources: Resources
+
+    def games(self, encoder: Callable[[GamePlan, str], str]) -> Iterator[GameRuns]:
+        """The runs in each game.
+
+        Parameters
+        ----------
+        encoder
+            From a game's plan and the name of an improvement to the full name of the encoder that it brings.
+        """
+        for plan in self.validation.survey.plan.games:
+            plain = plain_runs(plan, self.validation.further)
+            improved = {}
+            for name in self.validation.improvements:
+                improvement = get_improvement(name)
+                brought = None if improvement.encoder is None else encoder(plan, name)
+                improved[name] = tuple(improved_run(run, improvement, brought) for run in plain)
+            yield GameRuns(plan, ladder_of(plan) if self.validation.ladder else None, plain, improved)
+
+    def untrained(self) -> Plan:
+        """All runs, with random weights in the place of encoders that may not be pretrained yet: of the same cost."""
+
+        def stand_in(plan: GamePlan, name: str) -> str:
+            full = encoder_with(plan.cells[0], get_improvement(name), "none.safetensors")
+            return full.replace("@none.safetensors", "")
+
+        return Plan(tuple(each for game in self.games(stand_in) for each in game.plans))
+
+    def run(self, show: Show = silent, report: Callable[[str], None] = lambda line: None) -> ValidationResult:
+        """Train what is missing and write the tables; those of games that are finished are written as they come.
+
+        Parameters
+        ----------
+        show
+            Shows the progress of the plan.
+        report
+            Called with a line about what takes long beside it.
+
+        Raises
+        ------
+        lcd.experiments.execution.RunFailed
+            If a run failed; the same call resumes from the finished ones.
+        """
+        self.out.claim(self.as_dict())
+        folder = encoder_folder(self.store.root)
+
+        def pretrained(plan: GamePlan, name: str) -> str:
+            objective = (get_improvement(name).encoder or "").partition("+")[0]
+            file = pretrained_encoder(plan, objective, folder, lambda line: report(f"{plan.game}, {name}: {line}"))
+            return encoder_with(plan.cells[0], get_improvement(name), str(file))
+
+        games = list(self.games(pretrained))
+        plan = Plan(tuple(each for game in games for each in game.plans))
+        writing = _Writing(games, self.store, self.out)
+        with show(plan) as listener:
+
+            def both(event: Event) -> None:
+                listener(event)
+                writing(event)
+
+            execute(plan, self.store, listener=both, **asdict(self.resources))
+        predictors = self._with_capacity(writing.predictors, games, report)
+        result = analyse(predictors, writing.gains, self.validation.hypotheses)
+        self.out.write_results({name: table.round(6) for name, table in result.as_tables().items()}, {})
+        return result
+
+    def _with_capacity(
+        self, predictors: pd.DataFrame, games: list[GameRuns], report: Callable[[str], None]
+    ) -> pd.DataFrame:
+        """Add the policy information capacity, which random policies tell; those in the folder are kept."""
+        file = self.out.path / "capacity.csv"
+        known = pd.read_csv(file).set_index("game")["capacity"].to_dict() if file.is_file() else {}
+        for game in games:
+            if game.plan.game not in known:
+                report(f"{game.plan.game}: random policies play, for the policy information capacity")
+                known[game.plan.game] = policy_capacity(game.plain[0])
+                self.out.write_tables(capacity=pd.DataFrame(known.items(), columns=["game", "capacity"]))
+        return predictors.assign(capacity=predictors["game"].map(known))
+
+    def as_dict(self) -> dict[str, Any]:
+        """What identifies the validation, as plain data."""
+        chosen = self.validation
+        return {
+            "format": FORMAT,
+            "plan": chosen.survey.plan.as_dict(measure=False),
+            "improvements": sorted(chosen.improvements),
+            "further_seeds": list(chosen.further),
+            "ladder": chosen.ladder,
+            "hypotheses": [asdict(each) for each in chosen.hypotheses],
+        }
+
+
+class _Writing:
+    """Event listener that reads and writes a game's numbers after the last of its runs."""
+
+    def __init__(self, games: list[GameRuns], store: Store, out: OutputFolder) -> None:
+        self._missing = [(game, {run.identity for run in Plan(game.plans).runs}) for game in games]
+        self._store, self._out = store, out
+        self._predictors: list[dict[str, Any]] = []
+        self._gains: list[pd.DataFrame] = []
+
+    def __call__(self, event: Event) -> None:
+        if event.kind not in ("reused", "finished"):
+            return
+        for game, missing in self._missing:
+            if event.run.identity in missing:
+                missing.discard(event.run.identity)
+                if not missing:
+                    self._read(game)
+
+    def _read(self, game: GameRuns) -> None:
+        diagnosis, gains = game.read(self._store)
+        self._predictors.append({"game": game.plan.game} | predictors_of(diagnosis))
+        self._gains.append(gains)
+        self._out.write_tables(predictors=self.predictors.round(6), gains=self.gains.round(6))
+
+    @property
+    def predictors(self) -> pd.DataFrame:
+        """Of the games so far."""
+        return pd.DataFrame(self._predictors, columns=["game", *PREDICTORS])
+
+    @property
+    def gains(self) -> pd.DataFrame:
+        """Of the games so far."""
+        return pd.concat(self._gains, ignore_index=True)
+
+
+def prepare_validation(
+    plan: Validation | Path | str,
+    *,
+    trust: bool = False,
+    out: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    executor: str = LOCAL,
+) -> PreparedValidation:
+    """Check the arguments of `validate` and plan its runs, before anything is trained or written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    resources = Resources.checked(device, workers, threads, executor)
+    chosen = plan if isinstance(plan, Validation) else Validation.read(plan, trust=trust)
+    named = "validation" if isinstance(plan, Validation) else Path(plan).stem
+    folder = OutputFolder(Path("validations") / named if out is None else path("out", out))
+    prepared = PreparedValidation(chosen, folder, open_store(store), resources)
+    folder.check(prepared.as_dict())
+    prepared.store.check(prepared.untrained().runs)
+    return prepared
+
+
+def validate(
+    plan: Validation | Path | str,
+    *,
+    trust: bool = False,
+    out: Path | str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    workers: int | None = None,
+    threads: int | None = None,
+    device: str = "auto",
+    executor: str = LOCAL,
+    listener: Listener = lambda event: None,
+    report: Callable[[str], None] = lambda line: None,
+) -> ValidationResult:
+    """Measure what improvements gain, and how well diagnoses predict it; ``lcd validate`` is this function.
+
+    Parameters
+    ----------
+    plan
+        The validation, or its TOML file.
+    trust
+        Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
+    out
+        Folder of the tables; by default ``validations/NAME``.
+    store, workers, threads, device, executor, listener
+        As in `lcd.diagnose`.
+    report
+        Called with a line about what takes long beside training.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    lcd.experiments.execution.RunFailed
+        If a run failed; the same call resumes from the finished ones.
+    """
+    prepared = prepare_validation(
+        plan,
+        trust=trust,
+        out=out,
+        store=store,
+        workers=workers,
+        threads=threads,
+        device=device,
+        executor=executor,
+    )
+    return prepared.run(telling(listener), report)

@@ -1,0 +1,220 @@
+"""A validation: its plan, its runs, and what is reported of its hypotheses."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import lcd as command
+
+from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
+from lcd.experiments.plan import Plan
+from lcd.experiments.resources import Resources
+from lcd.experiments.store import Store
+from lcd.measurement.capacity import information_capacity
+from lcd.studies.output import OutputFolder
+from lcd.studies.pipeline import read_diagnosis
+from lcd.studies.survey.plan import Survey
+from lcd.studies.validation.complexity import policy_capacity
+from lcd.studies.validation.improving import improved_run
+from lcd.studies.validation.plan import Hypothesis, Validation
+from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of
+from lcd.studies.validation.validation import PreparedValidation, analyse, prepare_validation
+
+GAMES = ("bossfight", "maze", "starpilot", "ninja", "leaper")
+SURVEY = Survey(GAMES, "smoke", {"steps": 1024, "seeds": 1, "evaluations": 1, "evaluation_episodes": 2})
+
+FILE = """
+games = ["bossfight", "starpilot", "ninja", "leaper", "plunder"]
+preset = "smoke"
+steps = 1024
+seeds = 1
+evaluations = 1
+evaluation_episodes = 2
+improvements = ["augment-crop", "shorter-credit"]
+further_seeds = 1
+
+[[hypotheses]]
+predictor = "perceptual"
+gain = "perceptual"
+
+[[hypotheses]]
+predictor = "score"
+gain = "shorter-credit"
+sign = "negative"
+"""
+
+
+def prepared(validation: Validation, folder: Path) -> PreparedValidation:
+    return PreparedValidation(validation, OutputFolder(folder / "out"), Store(folder / "runs"), Resources())
+
+
+def test_no_further_seed_takes_part_in_a_diagnosis(tmp_path):
+    validation = Validation(replace(SURVEY, changes=SURVEY.changes | {"seeds": 2}), ("augment-crop", "longer-credit"))
+    assert list(validation.further) == [2, 3]
+    for game in prepared(validation, tmp_path).games(lambda plan, name: "nature"):
+        diagnosed = {run.seed for run in game.plan.cells}
+        assert diagnosed == {0, 1}
+        for runs in (game.plain, *game.improved.values()):
+            assert [run.seed for run in runs] == [2, 3]
+            assert {(run.view, run.learning) for run in runs} == {("pixels", "rl")}
+
+
+def test_each_improvement_is_another_run(tmp_path, monkeypatch):
+    validation = Validation(SURVEY, tuple(IMPROVEMENTS), further_seeds=1)
+    first = next(iter(prepared(validation, tmp_path).untrained().games))
+    assert first.game == "bossfight"
+    games = list(prepared(validation, tmp_path).games(lambda plan, name: f"nature:{8 + len(name)}"))
+    for game in games:
+        runs = [*game.plain, *(run for (run,) in game.improved.values())]
+        assert len({run.identity for run in runs}) == 1 + len(IMPROVEMENTS)
+    improved = games[0].improved
+    assert improved["shorter-credit"][0].hyperparameters.gamma == 0.99
+    assert improved["harmonized"][0].harmonizer == 1.0
+    assert improved["augment-crop"][0].improvement == "augment-crop"
+    assert improved["pretrained-frozen"][0].encoder != games[0].plain[0].encoder
+    monkeypatch.setattr("lcd.studies.validation.improving.has_label_maps", lambda options: False)
+    with pytest.raises(ValueError, match="trained with label maps, and bossfight has none: leave it out"):
+        improved_run(games[0].plain[0], get_improvement("harmonized"))
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"improvements": ("augment-crop",)}, "there is no policy one"),
+        ({"improvements": ("augment-crop", "augment-crop", "longer-credit")}, "each improvement once"),
+        ({"improvements": ("no-such",)}, "Unknown improvement"),
+        ({"survey": replace(SURVEY, games=GAMES[:4])}, "5 or more, not 4"),
+        ({"hypotheses": (Hypothesis("policy", "harmonized"),)}, "harmonized, which is not measured"),
+        ({"further_seeds": 0}, "further_seeds"),
+    ],
+)
+def test_what_validates_nothing_is_refused(given, sentence):
+    usual = {"survey": SURVEY, "improvements": ("augment-crop", "longer-credit")}
+    with pytest.raises(ValueError, match=sentence):
+        Validation(**(usual | given))
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ("improvements = 3", "improvements"),
+        ("hypotheses = 3", r"\[\[hypotheses\]\]"),
+        ('[[hypotheses]]\npredictor = "luck"\ngain = "policy"', "no predictor"),
+        ('[[hypotheses]]\npredictor = "policy"\ngain = "luck"', "are about|is about"),
+        ('[[hypotheses]]\npredictor = "policy"', "gain"),
+        ("improved = 3", "cannot set 'improved'"),
+    ],
+)
+def test_a_file_that_is_no_validation_is_one_sentence_with_status_2(tmp_path, changed, sentence):
+    text = FILE.partition("[[hypotheses]]")[0]
+    name = changed.partition(" ")[0]
+    text = "\n".join(line for line in text.splitlines() if not line.startswith(f"{name} "))
+    (tmp_path / "v.toml").write_text(f"{text}\n{changed}\n")
+    done = command("validate", "v.toml", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2, done.stdout
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+    assert re.search(sentence, done.stderr)
+
+
+def tables(slope: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    random = np.random.default_rng(0)
+    names = [f"g{number}" for number in range(10)]
+    demand = random.normal(size=10)
+    predictors = pd.DataFrame({"game": names} | dict.fromkeys(PREDICTORS, np.nan))
+    predictors = predictors.assign(perceptual=demand, score=random.normal(size=10), policy=random.normal(size=10))
+    predictors = predictors.assign(
+        difference=predictors["perceptual"] - predictors["policy"], generalisation=0.1, training_score=0.2
+    )
+    gains = [
+        {"game": name, "improvement": improvement, "kind": get_improvement(improvement).kind, "gain": gain}
+        for improvement, values in {
+            "augment-crop": slope * demand,
+            "augment-colour": slope * demand + 0.01 * random.normal(size=10),
+            "shorter-credit": random.normal(size=10),
+        }.items()
+        for name, gain in zip(names, values, strict=True)
+    ]
+    return predictors, pd.DataFrame(gains)
+
+
+@pytest.mark.parametrize(("slope", "outcome"), [(1.0, "supported"), (-1.0, "contradicted"), (0.0, "undecided")])
+def test_every_hypothesis_is_reported(slope, outcome):
+    expected = (
+        Hypothesis("perceptual", "perceptual"),
+        Hypothesis("perceptual", "augment-crop", given_score=True),
+        Hypothesis("capacity", "policy"),
+    )
+    predictors, gains = tables(slope)
+    found = analyse(predictors, gains, expected)
+    assert found.hypotheses["outcome"].tolist() == [outcome if slope else "undecided"] * 2 + ["undecided"]
+    assert found.hypotheses["games"].tolist()[:2] == [10, 10]
+    assert set(found.correlations["predictor"]) == {
+        "perceptual", "policy", SCORE, "difference", "generalisation", "training_score"
+    }  # fmt: skip
+    assert "threshold of capacity" not in set(found.decisions["rule"])
+    assert {"larger demand", "always policy", "threshold of perceptual"} <= set(found.decisions["rule"])
+
+
+def test_a_diagnosis_gives_the_predictors(trained):
+    diagnosis = read_diagnosis(trained.plan, trained.store)
+    found = predictors_of(diagnosis)
+    assert list(found) == list(PREDICTORS)
+    scores = diagnosis.scores
+    cell = scores[(scores["view"] == "pixels") & (scores["learning"] == "rl")].groupby("levels")["area"].mean()
+    assert found[SCORE] == pytest.approx(cell["unseen"])
+    assert found["generalisation"] == pytest.approx(cell["training"] - cell["unseen"])
+    assert found["difference"] == pytest.approx(found["perceptual"] - found["policy"])
+    assert found["gap"] == pytest.approx(found["perceptual"] + found["policy"] + found["joint"])
+    assert np.isnan(found["capacity"])
+
+
+def test_capacity_is_what_policies_decide():
+    random = np.random.default_rng(0)
+    nothing = random.normal(size=(64, 64))
+    assert abs(information_capacity(nothing, bins=10)) < 0.05
+    everything = np.repeat(np.arange(16.0)[:, None], 64, axis=1)
+    assert information_capacity(everything) == pytest.approx(4, abs=0.05)
+    assert information_capacity(np.ones((4, 4))) == 0
+    assert information_capacity(nothing + 3 * np.arange(64)[:, None] / 64, bins=10) > 0.5
+    for wrong in ([[1.0, 2.0]], [1.0, 2.0], [[1.0, np.inf], [1.0, 2.0]]):
+        with pytest.raises(ValueError, match=r"capacity needs|not finite"):
+            information_capacity(wrong)
+
+
+@pytest.mark.costly()
+def test_the_command_trains_resumes_and_writes_its_tables(tmp_path, monkeypatch):
+    monkeypatch.setattr("lcd.studies.validation.plan.FEWEST_GAMES", 2)
+    monkeypatch.setattr("lcd.studies.validation.validation.policy_capacity", partial(policy_capacity, episodes=4))
+    two_games = FILE.replace(', "ninja", "leaper", "plunder"', "")
+    (tmp_path / "v.toml").write_text(two_games)
+    done = command("validate", "v.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Hypotheses" in done.stdout
+    read = {name: pd.read_csv(tmp_path / "out" / f"{name}.csv") for name in ("predictors", "gains", "hypotheses")}
+    assert len(read["predictors"]) == 2
+    assert len(read["gains"]) == 4
+    assert read["predictors"]["capacity"].notna().all()
+    assert read["hypotheses"]["games"].tolist() == [2, 2]
+    again = command("validate", "v.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert ": started" not in again.stdout
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "gains.csv"), read["gains"])
+    (tmp_path / "other.toml").write_text(two_games.replace("augment-crop", "augment-colour"))
+    other = command("validate", "other.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "belongs to another plan" in other.stderr
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    (tmp_path / "v.toml").write_text(FILE)
+    validation = prepare_validation(tmp_path / "v.toml", out=tmp_path / "out", store=tmp_path / "runs")
+    runs = Plan(tuple(validation.untrained().games)).runs
+    assert len(runs) == 5 * (4 + 1 + 2)
+    assert [path.name for path in tmp_path.iterdir()] == ["v.toml"]
