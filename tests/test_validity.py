@@ -103,8 +103,8 @@ def test_regret_is_what_the_better_choice_would_have_earned():
     )
     assert table["regret"]["always perception"] == pytest.approx(1.5 / 3)
     assert table["regret"]["always policy"] == pytest.approx(2 / 3)
-    assert table["better_than_fixed"]["larger demand"] == pytest.approx(0.5 - 1 / 3)
-    assert table["better_than_fixed"]["always perception"] == 0
+    assert table["gain_over_fixed"]["larger demand"] == pytest.approx(0.5 - 1 / 3)
+    assert table["gain_over_fixed"]["always perception"] == 0
 
 
 def test_a_threshold_is_learned_without_the_game_that_it_decides():

@@ -47,7 +47,8 @@ def steps_text(steps: float) -> str:
 def run_title(run: RunSettings) -> str:
     """Short title of a run."""
     role = " (teacher)" if run.keep_best else ""
-    return f"{run.options.label} {run.view} + {run.learning}{role}, seed {run.seed}"
+    changed = f", {run.improvement}" if run.improvement else ", harmonized" if run.harmonizer else ""
+    return f"{run.options.label} {run.view} + {run.learning}{role}{changed}, seed {run.seed}"
 
 
 class PlanDisplay:
@@ -200,7 +201,7 @@ def estimate_table(
         table.add_column(name, justify="left" if name in texts else "right", overflow="fold")
     groups: dict[tuple[str, str, str, str, int], list[float]] = defaultdict(list)
     for encoder, run in named:
-        role = run.learning + " (teacher)" * run.keep_best
+        role = run.learning + " (teacher)" * run.keep_best + f" ({run.improvement})" * (run.improvement is not None)
         groups[run.game, encoder, run.view, role, run.steps].append(rates[kind_of(run)])
     for (*row, each), (rate, *more) in groups.items():
         count = 1 + len(more)

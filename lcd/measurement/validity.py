@@ -232,8 +232,8 @@ def decision_table(rules: Sequence[Rule], gains: Mapping[str, Floats]) -> pd.Dat
     -------
     pandas.DataFrame
         One row a rule: games, perception (share of games in which it tries perception first), right (share in which
-        that was the better kind), regret with its 95 % limits over games (Student's t) ``_low`` and ``_high``, and
-        better_than_fixed: the mean over the same games of the regret of the better fixed choice minus its own.
+        that was the better kind), regret, and gain_over_fixed: the regret of the fixed choice that is better in the
+        same games, minus its own; both are means over games, with 95 % limits (Student's t) ``_low`` and ``_high``.
     """
     advantage = gains["perceptual"] - gains["policy"]
     measured = np.isfinite(advantage)
@@ -249,14 +249,25 @@ def decision_table(rules: Sequence[Rule], gains: Mapping[str, Floats]) -> pd.Dat
             continue
         chosen = Rule(rule.name, rule.numbers[used], rule.threshold).choices(part)
         regrets = np.where(chosen == (part > 0), 0.0, np.abs(part))
-        fixed = min(np.where(part > 0, 0.0, -part).mean(), np.where(part > 0, part, 0.0).mean())
-        half = np.nan
-        if len(part) > 1:
-            half = float(stats.t.ppf(0.975, len(part) - 1) * stats.sem(regrets))
-        regret = float(regrets.mean())
+        fixed = min((np.where(part > 0, 0.0, -part), np.where(part > 0, part, 0.0)), key=np.mean)
         right = float((chosen == (part > 0)).mean())
-        rows.append(
-            (rule.name, len(part), float(chosen.mean()), right, regret, regret - half, regret + half, fixed - regret)
+        row = (
+            rule.name,
+            len(part),
+            float(chosen.mean()),
+            right,
+            *_mean_limits(regrets),
+            *_mean_limits(fixed - regrets),
         )
-    columns = ["rule", "games", "perception", "right", "regret", "regret_low", "regret_high", "better_than_fixed"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append(row)
+    columns = ["rule", "games", "perception", "right"]
+    numbers = [f"{name}{end}" for name in ("regret", "gain_over_fixed") for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=[*columns, *numbers])
+
+
+def _mean_limits(values: Floats) -> tuple[float, float, float]:
+    """Mean over games with its 95 % limits; NaN for those of one game."""
+    mean, half = float(values.mean()), np.nan
+    if len(values) > 1:
+        half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return mean, mean - half, mean + half
