@@ -291,7 +291,8 @@ class EncoderPolicy(ActorCriticPolicy):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Values, log-probabilities of given actions, and entropies of the action distributions."""
         log_probabilities, values = self.heads(obs)
-        return values, log_probabilities.gather(1, actions.unsqueeze(1)).squeeze(1), self.entropies(log_probabilities)
+        entropies = self.entropies(log_probabilities)
+        return values, log_probabilities.gather(1, actions.unsqueeze(1)).squeeze(1), entropies
 
     def entropies(self, log_probabilities: torch.Tensor) -> torch.Tensor:
         """Entropies of action distributions, shape (batch,), from their logarithms, shape (batch, actions)."""
