@@ -43,11 +43,13 @@ class Levels(BaseCallback):
         super().__init__()
         self.of_steps: list[int] = []
         self.begun: list[int] = []
+        self.begun_at: list[int] = []
 
     def _on_step(self) -> bool:
         infos, dones = self.locals["infos"], self.locals["dones"]
         self.of_steps += [info["prev_level_seed"] for info in infos]
         self.begun += [info["level_seed"] for info, done in zip(infos, dones, strict=True) if done]
+        self.begun_at += [self.num_timesteps] * int(dones.sum())
         return True
 
 
@@ -143,13 +145,12 @@ def test_learners_are_told_what_they_played(learner: type[LevelChoosingPPO], mon
 def test_every_game_has_a_fresh_choice_after_a_rollout(learner: type[LevelChoosingPPO]) -> None:
     """What the first rollout shows decides all episodes that begin in the second."""
     model = learner(env=normalised(QUICK, 4), **(SMALL | {"n_steps": 40}))
-    model.learn(160)
-    model.chooser.choose = lambda games: np.full(games, 3)  # type: ignore[method-assign]
-    model.set_next_levels(model.env, np.arange(4))  # type: ignore[arg-type]
+    model.chooser.choose = lambda games: np.full(games, 1 if model.num_timesteps < 160 else 3)  # type: ignore[method-assign]
     levels = Levels()
-    model.learn(160, callback=levels, reset_num_timesteps=False)
-    assert levels.begun
-    assert set(levels.begun) == {23}
+    model.learn(320, callback=levels)
+    first = {level for step, level in zip(levels.begun_at, levels.begun, strict=True) if step <= 160}
+    second = {level for step, level in zip(levels.begun_at, levels.begun, strict=True) if step > 160}
+    assert (first, second) == ({21}, {23})
 
 
 def test_a_curriculum_plays_each_level_twice_first() -> None:
