@@ -119,9 +119,9 @@ def draw(table: pd.DataFrame) -> Figure:
         for number, (name, rows) in enumerate(table.groupby("improvement", sort=False)):
             means = rows.groupby("step")[f"{levels}_return"].mean()
             style = "--" if number >= len(COLOURS) else "-"
-            panel.plot(means.index, means, lw=1.5, label=name, color=COLOURS[number % len(COLOURS)], ls=style)
+            panel.plot(means.index / 1000, means, lw=1.5, label=name, color=COLOURS[number % len(COLOURS)], ls=style)
         panel.set_title(f"{table['game'].iloc[0]} ({table['view'].iloc[0]}), {levels} levels", fontsize=9)
-        panel.set_xlabel("environment steps")
+        panel.set_xlabel("thousands of steps")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("return")
     handles, labels = panels[0].get_legend_handles_labels()
