@@ -123,7 +123,7 @@ class RecordedGradient:
     def _compute(self, *columns: torch.Tensor) -> tuple[torch.Tensor, ...]:
         statistics = self._learner.gradient(self._batch_type._make(columns), self._clip_range)  # type: ignore[attr-defined]
         self._names = list(statistics)
-        parameters = self._learner.policy.parameters()
+        parameters = self._learner.trained_parameters
         reached = {parameter: parameter.grad for parameter in parameters if parameter.grad is not None}
         self._reached = list(reached)
         return torch.stack(list(statistics.values())), *reached.values()

@@ -71,6 +71,9 @@ class EncoderPolicy(ActorCriticPolicy):
     backbone_learning_rate: float | None = None
     """Highest learning rate of the backbone; None where it is that of the other layers."""
 
+    detaches_values: bool = False
+    """Whether the gradient of the values ends at the features, and does not train the encoder."""
+
     def __init__(
         self,
         observation_space: spaces.Space,
@@ -288,16 +291,25 @@ class EncoderPolicy(ActorCriticPolicy):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Values, log-probabilities of given actions, and entropies of the action distributions."""
         log_probabilities, values = self.heads(obs)
+        entropies = self.entropies(log_probabilities)
+        return values, log_probabilities.gather(1, actions.unsqueeze(1)).squeeze(1), entropies
+
+    def entropies(self, log_probabilities: torch.Tensor) -> torch.Tensor:
+        """Entropies of action distributions, shape (batch,), from their logarithms, shape (batch, actions)."""
         of_classes = log_probabilities
         if isinstance(self.action_net, _ClassLinear):
             of_classes = log_probabilities + self.action_net.log_sizes
-        entropies = -(log_probabilities.exp() * of_classes).sum(dim=1)
-        return values, log_probabilities.gather(1, actions.unsqueeze(1)).squeeze(1), entropies
+        return -(log_probabilities.exp() * of_classes).sum(dim=1)
 
     def heads(self, obs: PyTorchObs) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities of all actions, shape (batch, actions), and values, shape (batch, 1)."""
-        actor, critic = self.mlp_extractor(self.extract_features(obs))
-        return torch.log_softmax(self.action_net(actor), dim=1), self.value_net(critic)
+        return self.heads_of(self.extract_features(obs))
+
+    def heads_of(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `heads`, from features of the observations, shape (batch, features)."""
+        actor, critic = self.mlp_extractor(features)
+        values = self.value_net(critic.detach() if self.detaches_values else critic)
+        return torch.log_softmax(self.action_net(actor), dim=1), values
 
     def get_distribution(self, obs: PyTorchObs) -> Distribution:
         """Action distribution."""

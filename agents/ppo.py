@@ -249,29 +249,56 @@ class PPO(stable_baselines3.PPO):
         """
         values, log_prob, entropy = self.policy.evaluate_actions(batch.observations, batch.actions.long().flatten())
         assert entropy is not None
-        log_ratio = log_prob - batch.old_log_prob
-        ratio = log_ratio.exp()
-        clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
-        policy_loss = -torch.min(batch.advantages * ratio, batch.advantages * clipped).mean()
+        policy_loss, statistics = self.policy_loss(batch, log_prob, entropy, clip_range)
         values = values.flatten()
         if self.clip_range_vf is not None:
             limit = self.clip_range_vf(self._current_progress_remaining)  # type: ignore[operator]
             values = batch.old_values + (values - batch.old_values).clamp(-limit, limit)
         value_loss = functional.mse_loss(batch.returns, values)
+        loss = policy_loss + self.vf_coef * value_loss
+        return loss, statistics | {"value_loss": value_loss.detach(), "loss": loss.detach()}
+
+    def policy_loss(
+        self, batch: Any, log_prob: torch.Tensor, entropy: torch.Tensor, clip_range: float
+    ) -> tuple[torch.Tensor, Statistics]:
+        """Clipped surrogate and entropy losses of a minibatch.
+
+        Parameters
+        ----------
+        batch
+            As in `minibatch_loss`.
+        log_prob, entropy : torch.Tensor, shape (batch,)
+            Of its actions and states, by the present policy.
+        clip_range
+            Clipping range of the probability ratio.
+
+        Returns
+        -------
+        torch.Tensor
+            The loss, a scalar.
+        dict
+            Scalars for the log.
+        """
+        log_ratio = log_prob - batch.old_log_prob
+        ratio = log_ratio.exp()
+        clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+        surrogate = -torch.min(batch.advantages * ratio, batch.advantages * clipped).mean()
         entropy_loss = -entropy.mean()
-        loss = policy_loss + self.ent_coef * entropy_loss + self.vf_coef * value_loss
-        return loss, {
-            "policy_gradient_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
+        return surrogate + self.ent_coef * entropy_loss, {
+            "policy_gradient_loss": surrogate.detach(),
             "entropy_loss": entropy_loss.detach(),
             "approx_kl": (ratio - 1 - log_ratio).mean().detach(),
             "clip_fraction": ((ratio - 1).abs() > clip_range).float().mean(),
-            "loss": loss.detach(),
         }
+
+    @property
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Parameters of which `gradient` accumulates the gradient: the policy's, without those that are frozen."""
+        return [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
 
     def gradient(self, batch: Any, clip_range: float) -> Statistics:
         """Accumulate a minibatch's gradient, clipped, into ``.grad``; gives scalars for the log."""
-        parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        parameters = self.trained_parameters
         part_size = self.micro_batch_size or self.batch_size
         statistics = accumulate_gradient(
             parameters, batch, part_size, lambda samples: self.minibatch_loss(samples, clip_range)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -106,4 +106,19 @@ class Batch(Protocol):
 
     def close(self) -> None:
         """Free the games."""
+        ...
+
+
+@runtime_checkable
+class LevelBatch(Protocol):
+    """Games that can be told which level they play next; a `Batch` as well."""
+
+    def set_next_levels(self, games: np.ndarray, levels: np.ndarray) -> None:
+        """Choose the level that some games play after their present episode, and until another is chosen.
+
+        Parameters
+        ----------
+        games, levels : numpy.ndarray, shape (n,), whole numbers
+            Indices of games of this batch, and a level of theirs for each.
+        """
         ...

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, TypeVar
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
+from lcd.io.limits import short
 from lcd.io.settings import Whole
 
 Options = TypeVar("Options", bound="LevelRange")
@@ -26,6 +29,11 @@ class LevelRange:
 
     num_levels: Levels
     start_level: Levels
+
+    @property
+    def levels(self) -> range:
+        """All levels."""
+        return range(self.start_level, self.start_level + (self.num_levels or LEVEL_SEEDS))
 
     def _check_levels(self) -> None:
         if self.start_level + self.num_levels > LEVEL_SEEDS:
@@ -55,3 +63,42 @@ class LevelRange:
             raise ValueError("With num_levels=0 every level is a training level and none is unseen: set num_levels.")
         rest = LEVEL_SEEDS - num_training_levels
         return replace(self, start_level=num_training_levels, num_levels=rest)  # type: ignore[type-var]
+
+
+def choosable_levels(options: object) -> range | None:
+    """Levels among which a learner may choose what each game plays next; None where the game draws them itself.
+
+    Parameters
+    ----------
+    options
+        A game and its levels. Options whose games take `lcd.envs.vec_env.GameVecEnv.set_next_levels` have an attribute
+        of this name.
+    """
+    return getattr(options, "choosable_levels", None)
+
+
+def checked_levels(levels: ArrayLike, games: ArrayLike, num_envs: int, choosable: range) -> NDArray[np.int64]:
+    """Check levels that were chosen for some games, and return them with shape (games,), int64.
+
+    Raises
+    ------
+    ValueError
+        If they are not one level of the range for each game, or there is no such game.
+    """
+    found, of_games = np.asarray(levels), np.asarray(games)
+    if (
+        found.ndim != 1
+        or found.shape != of_games.shape
+        or found.dtype.kind not in "iu"
+        or of_games.dtype.kind not in "iu"
+    ):
+        raise ValueError(f"One whole number is chosen for each game, not {short(found.tolist())}.")
+    if not found.size:
+        return found.astype(np.int64)
+    if of_games.min() < 0 or of_games.max() >= num_envs:
+        raise ValueError(f"The {num_envs} games of this batch count from 0, unlike {short(of_games.tolist())}.")
+    if found.min() < choosable.start or found.max() >= choosable.stop:
+        raise ValueError(
+            f"Levels are chosen from {choosable.start} to {choosable.stop - 1}, not {short(found.tolist())}."
+        )
+    return found.astype(np.int64)

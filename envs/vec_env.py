@@ -12,7 +12,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from lcd.envs.batch import Batch, checked_num_envs
+from lcd.envs.batch import Batch, LevelBatch, checked_num_envs
+from lcd.envs.levels import checked_levels
 
 
 class GameVecEnv(VecEnv):
@@ -26,6 +27,8 @@ class GameVecEnv(VecEnv):
         How often the views of a game diverged and were synchronised again.
     saves_states : bool
         Whether `snapshot` can save the states of the games.
+    choosable_levels : range or None
+        Levels of which `set_next_levels` takes any; None where the games draw them themselves.
 
     Parameters
     ----------
@@ -43,6 +46,7 @@ class GameVecEnv(VecEnv):
 
     divergences: int = 0
     saves_states: bool = True
+    choosable_levels: range | None = None
 
     def __init__(
         self, num_envs: int, view: str, observation_space: spaces.Space, action_space: spaces.Space, seed: int
@@ -115,6 +119,33 @@ class GameVecEnv(VecEnv):
             if ended[index]:
                 infos[index]["terminal_observation"] = observation
         return step.observations, step.rewards, ended, infos
+
+    def set_next_levels(self, games: np.ndarray, levels: np.ndarray) -> None:
+        """Choose the level that some games play once their present episode is over, and until another is chosen.
+
+        A game for which none was ever chosen draws its levels itself, as do all after a reset from a seed.
+
+        Parameters
+        ----------
+        games : numpy.ndarray, shape (n,), whole numbers
+            Indices of the games.
+        levels : numpy.ndarray, shape (n,), whole numbers
+            A level for each of them, out of `choosable_levels`.
+
+        Raises
+        ------
+        RuntimeError
+            If the games have not begun.
+        ValueError
+            If their levels cannot be chosen, or these are not levels of theirs.
+        """
+        if self.choosable_levels is None:
+            raise ValueError("These games draw their levels themselves: choose others, or a learner that lets them.")
+        if self._batch is None:
+            raise RuntimeError("Call reset() before set_next_levels().")
+        assert isinstance(self._batch, LevelBatch)
+        checked = checked_levels(levels, games, self.num_envs, self.choosable_levels)
+        self._batch.set_next_levels(np.asarray(games), checked)
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that decides how the games go on: arrays and numbers by name.

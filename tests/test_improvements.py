@@ -15,6 +15,7 @@ from lcd.envs import ProcgenOptions, make_vec_env
 from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 
+SEQUENTIAL = ProcgenOptions("coinrun", num_levels=200, use_sequential_levels=True)
 SMALL = {"encoder": "small", "n_steps": 8, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 0}
 
 
@@ -169,6 +170,11 @@ def test_a_run_without_improvement_keeps_its_identity() -> None:
         ({"improvement": "augment-crop", "learning": "imitation", "teacher": "its checksum"}, "of the learner 'rl'"),
         ({"improvement": "augment-crop", "harmonizer": 1.0}, "without the harmonizer"),
         ({"improvement": "augment-crop", "view": "semantic"}, "from frames, not from semantic"),
+        ({"improvement": "curious", "view": "semantic"}, "from frames, not from semantic"),
+        *(
+            ({"improvement": name, "options": SEQUENTIAL}, "and coinrun draws them itself: choose another game")
+            for name in ("replayed-levels", "curriculum")
+        ),
     ],
 )
 def test_an_improvement_that_does_not_fit_is_refused(others: dict[str, object], sentence: str) -> None:
@@ -184,3 +190,10 @@ def test_the_registry_says_what_each_is_for() -> None:
         changes = (improvement.learner, improvement.hyperparameters, improvement.harmonizer, improvement.encoder)
         assert sum(bool(each) for each in changes) == 1, name
         Hyperparameters(**improvement.hyperparameters)
+        assert improvement.summary
+        assert improvement.source
+
+
+@pytest.mark.parametrize("name", ["phasic", "decoupled", "replayed-levels", "curriculum"])
+def test_policy_improvements_learn_from_label_maps_as_well(name: str) -> None:
+    assert run(improvement=name, view="semantic").improvement == name

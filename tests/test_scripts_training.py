@@ -9,6 +9,7 @@ import compare_learners
 import compare_learning
 import encoder_study
 import harmonizer_weights
+import improvement_study
 import interrupted_run
 import numpy as np
 import pandas as pd
@@ -72,6 +73,25 @@ def test_learners_are_compared_by_returns_per_second(tmp_path, monkeypatch):
     assert output.read_text() == before
     (run,) = (path for path in (tmp_path / "store").glob("starpilot-*"))
     assert "semantic-imitation-seed0" in run.name
+
+
+def test_improvements_are_compared_with_plain_ppo(tmp_path, monkeypatch):
+    monkeypatch.setattr(improvement_study, "PRESETS", {"standard": TINY})
+    output = tmp_path / "bossfight.csv"
+    asked = ["bossfight", "--improvements", "curriculum", "shorter-credit", "--steps", 256, "--seeds", 2]
+    asked += ["--evaluations", 1, "--workers", 1, "--store", tmp_path / "store", "--output", output]
+    assert run_script(improvement_study, *asked) == 0
+    table = pd.read_csv(output)
+    runs = [f"{name} {seed}" for name in ("none", "curriculum", "shorter-credit") for seed in (0, 1)]
+    assert list(dict.fromkeys(table["improvement"] + " " + table["seed"].astype(str))) == runs
+    assert set(table["step"]) == {0, 256}
+    assert len(list((tmp_path / "store").glob("bossfight-*"))) == 6
+    assert imread(output.with_suffix(".png")).ndim == 3
+    gains = improvement_study.summary(table)["unseen_gain"]
+    last = table[table["step"] == 256].set_index(["improvement", "seed"])["unseen_return"]
+    wanted = (last["curriculum"] - last["none"]).mean()
+    assert gains.loc["curriculum", "mean"] == pytest.approx(wanted, abs=1e-3)
+    assert gains.loc["none", "mean"] == 0
 
 
 def test_the_speed_of_a_learner_is_measured_once(tmp_path, monkeypatch):

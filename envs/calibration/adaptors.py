@@ -35,6 +35,7 @@ class CalibrationVecEnv(GameVecEnv):
 
     def __init__(self, options: CalibrationOptions, num_envs: int = 64, view: str = "pixels", seed: int = 0) -> None:
         self.options = options
+        self.choosable_levels = options.choosable_levels
         super().__init__(num_envs, view, observation_space(view), ACTION_SPACE, seed)
 
     def _lay_out(self, seed: int) -> CalibrationBatch:

@@ -15,7 +15,6 @@ from lcd.envs.calibration.courier_drawing import CourierDrawing
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 from lcd.envs.calibration.tracker import Tracker
 from lcd.envs.calibration.tracker_drawing import TrackerDrawing
-from lcd.envs.levels import LEVEL_SEEDS
 from lcd.envs.views import both_spaces
 
 ACTIONS = ("stay", "up", "down", "left", "right")
@@ -24,6 +23,9 @@ FRAME_SHAPE = (64, 64)
 NUM_LABELS = 65
 """As in Procgen, so that a policy takes the label maps of either; a game uses a few of them."""
 CalibrationOptions = CourierOptions | TrackerOptions
+
+_DRAWN = -1
+"""In the place of a chosen level: the game draws one."""
 
 
 def observation_space(view: str) -> spaces.Space:
@@ -80,11 +82,17 @@ class CalibrationBatch:
         self.options = options
         self._everyone = np.arange(num_envs)
         self._generator = np.random.default_rng(seed)
-        self._games, self._drawing = _lay_out(options, self._draw_levels(num_envs))
+        self._next_levels = np.full(num_envs, _DRAWN)
+        self._games, self._drawing = _lay_out(options, self._draw_levels(self._everyone))
 
-    def _draw_levels(self, count: int) -> np.ndarray:
-        first, number = self.options.start_level, self.options.num_levels or LEVEL_SEEDS
-        return self._generator.integers(first, first + number, count)
+    def _draw_levels(self, games: np.ndarray) -> np.ndarray:
+        drawn = self._generator.integers(self.options.levels.start, self.options.levels.stop, len(games))
+        chosen = self._next_levels[games]
+        return np.where(chosen == _DRAWN, drawn, chosen)
+
+    def set_next_levels(self, games: np.ndarray, levels: np.ndarray) -> None:
+        """Choose the level that some games play after their present episode, see `lcd.envs.batch.LevelBatch`."""
+        self._next_levels[games] = levels
 
     @property
     def level_seeds(self) -> np.ndarray:
@@ -123,7 +131,7 @@ class CalibrationBatch:
         if ended.size:
             last = self._view_of(ended)
             final_views = {index: one_of(last, place) for place, index in enumerate(ended.tolist())}
-            self._games.begin(ended, self._draw_levels(ended.size))
+            self._games.begin(ended, self._draw_levels(ended))
         return Step(
             observations=self.observe(),
             rewards=rewards,
@@ -137,18 +145,20 @@ class CalibrationBatch:
 
     def restart(self) -> None:
         """End every episode and begin the next."""
-        self._games.begin(self._everyone, self._draw_levels(self.num_envs))
+        self._games.begin(self._everyone, self._draw_levels(self._everyone))
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that decides how the games go on: arrays by name."""
         games = {name: value.copy() for name, value in vars(self._games).items() if isinstance(value, np.ndarray)}
-        return {"games": games, "generator": json.dumps(self._generator.bit_generator.state)}
+        generator = json.dumps(self._generator.bit_generator.state)
+        return {"games": games, "generator": generator, "next_levels": self._next_levels.copy()}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of a batch of the same options and number of games."""
         for name, value in snapshot["games"].items():
             setattr(self._games, name, np.array(value))
         self._generator.bit_generator.state = json.loads(snapshot["generator"])
+        self._next_levels = np.array(snapshot["next_levels"])
 
     def close(self) -> None:
         """Nothing to free."""

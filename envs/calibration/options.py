@@ -42,6 +42,11 @@ class CourierOptions(LevelRange):
         return self
 
     @property
+    def choosable_levels(self) -> range:
+        """All levels, see `lcd.envs.levels.choosable_levels`."""
+        return self.levels
+
+    @property
     def label(self) -> str:
         """Name of the game with its factors above 0, for names of runs."""
         return "-".join([self.game, *(f"{name}{value:g}" for name, value in self.factors.nonzero.items())])
@@ -100,6 +105,11 @@ class TrackerOptions(LevelRange):
     def _check(self) -> TrackerOptions:
         self._check_levels()
         return self
+
+    @property
+    def choosable_levels(self) -> range:
+        """All levels, see `lcd.envs.levels.choosable_levels`."""
+        return self.levels
 
     @property
     def label(self) -> str:

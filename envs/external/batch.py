@@ -10,7 +10,6 @@ from gymnasium import spaces
 from lcd.envs.batch import Observation, Step, checked_actions, checked_num_envs
 from lcd.envs.external.game import ExternalGame, spaces_of
 from lcd.envs.external.options import ExternalOptions
-from lcd.envs.levels import LEVEL_SEEDS
 from lcd.envs.vec_env import GameVecEnv
 from lcd.envs.views import BOTH
 
@@ -34,17 +33,19 @@ class ExternalBatch:
         self.options, self.view, self.num_envs = options, view, checked_num_envs(num_envs)
         self._games = [ExternalGame(options, view) for _ in range(num_envs)]
         self._levels = np.zeros(num_envs, np.int64)
+        self._next_levels: dict[int, int] = {}
         self._now: list[dict[str, np.ndarray]] = []
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
         """Begin from a seed, with the same games."""
         self._generator = np.random.default_rng(seed)
+        self._next_levels.clear()
         self.restart()
 
     def _begun(self, index: int) -> dict[str, np.ndarray]:
-        first, number = self.options.start_level, self.options.num_levels or LEVEL_SEEDS
-        self._levels[index] = self._generator.integers(first, first + number)
+        drawn = self._generator.integers(self.options.levels.start, self.options.levels.stop)
+        self._levels[index] = self._next_levels.get(index, drawn)
         return self._games[index].begin(int(self._levels[index]))
 
     def _one(self, views: dict[str, np.ndarray]) -> Observation:
@@ -91,6 +92,10 @@ class ExternalBatch:
             final_observations=last,
         )
 
+    def set_next_levels(self, games: np.ndarray, levels: np.ndarray) -> None:
+        """Choose the level that some games play after their present episode, see `lcd.envs.batch.LevelBatch`."""
+        self._next_levels |= dict(zip(games.tolist(), levels.tolist(), strict=True))
+
     def restart(self) -> None:
         """End every episode and begin the next."""
         self._now = [self._begun(index) for index in range(self.num_envs)]
@@ -130,6 +135,7 @@ class ExternalVecEnv(GameVecEnv):
 
     def __init__(self, options: ExternalOptions, num_envs: int = 64, view: str = "pixels", seed: int = 0) -> None:
         self.options = options
+        self.choosable_levels = options.choosable_levels
         found = spaces_of(options.training_levels(0))
         actions: spaces.Space = found.actions
         super().__init__(num_envs, view, found.of_view(view), actions, seed)

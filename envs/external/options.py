@@ -80,6 +80,11 @@ class ExternalOptions(LevelRange):
         return self
 
     @property
+    def choosable_levels(self) -> range:
+        """All levels, see `lcd.envs.levels.choosable_levels`."""
+        return self.levels
+
+    @property
     def label(self) -> str:
         """Name of the game that a file can have, for names of runs."""
         named = re.sub(r"[^A-Za-z0-9.]+", "-", self.game.rpartition(":")[2]).strip("-")

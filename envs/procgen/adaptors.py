@@ -53,6 +53,7 @@ class ProcgenVecEnv(GameVecEnv):
         num_threads: int = 0,
     ) -> None:
         self.options = options
+        self.choosable_levels = options.choosable_levels
         self._num_threads = num_threads
         self._past_divergences = 0
         super().__init__(num_envs, view, observation_space(view), ACTION_SPACE, seed)

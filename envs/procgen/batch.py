@@ -211,6 +211,15 @@ class ProcgenBatch:
             final_observations=final_views,
         )
 
+    def set_next_levels(self, games: np.ndarray, levels: np.ndarray) -> None:
+        """Choose the level that some games play after their present episode, see `lcd.envs.batch.LevelBatch`.
+
+        The choice is a part of the games' own states, and so of `snapshot`.
+        """
+        for index, level in zip(games.tolist(), levels.tolist(), strict=True):
+            for engine in self._engines:
+                engine.set_next_level(index, level)
+
     def give_up(self, games: np.ndarray) -> None:
         """End the episodes of some games with the coming step, whatever the action.
 

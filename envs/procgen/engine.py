@@ -90,6 +90,12 @@ class Engine:
         """Put one game into a saved state; its frame and arrays follow at once."""
         self._env.call_c_func("set_state", index, state, len(state))
 
+    def set_next_level(self, index: int, level: int) -> None:
+        """Make a game draw its levels, from its next episode on, out of this one alone."""
+        state = SavedState(self.get_state(index))
+        state.levels = range(level, level + 1)
+        self.set_state(index, state.to_bytes())
+
     def snapshot(self) -> dict[str, Any]:
         """Everything that decides how the games go on and are drawn: arrays by name."""
         return {"states": [np.frombuffer(self.get_state(index), np.uint8) for index in range(self.num_envs)]}

@@ -133,6 +133,12 @@ class ProcgenOptions(LevelRange):
         return self
 
     @property
+    def choosable_levels(self) -> range | None:
+        """All levels, but none where one leads into the next, where there is only one, or states cannot be saved."""
+        draws = self.use_sequential_levels or self.use_generated_assets or self.distribution_mode == "exploration"
+        return None if draws else self.levels
+
+    @property
     def appearance(self) -> tuple[str, ...]:
         """Names in `APPEARANCES` of what is plainer than usual, in alphabetical order."""
         plainer = (name for name, changes in APPEARANCES.items() if appearance_is_set(self, changes))

@@ -46,6 +46,7 @@ ENTITY = np.dtype(
 INT32_MAX = 2**31 - 1
 
 _NUMBERS_AFTER_OPTIONS = 5  # grid step, two level bounds, game type, game number
+_NUMBERS_BEFORE_LEVELS = 1  # of those
 _NUMBERS_BEFORE_TIMEOUT = 4  # reward, done, level complete, action
 _NUMBERS_BEFORE_TIME = 1 + 8  # the timeout, seeds, episodes, rewards of before
 _NUMBERS_BEFORE_ENTITIES = 1 + 10 + 1  # the timeout, the rest of Game::serialize, the grid's size
@@ -128,6 +129,19 @@ class SavedState:
     @time.setter
     def time(self, steps: int) -> None:
         struct.pack_into("<i", self._head, self._timeout_at + 4 * _NUMBERS_BEFORE_TIME, steps)
+
+    @property
+    def levels(self) -> range:
+        """Levels of which the game draws its next one."""
+        return range(*struct.unpack_from("<2i", self._head, self._levels_at))
+
+    @levels.setter
+    def levels(self, levels: range) -> None:
+        struct.pack_into("<2i", self._head, self._levels_at, levels.start, levels.stop)
+
+    @property
+    def _levels_at(self) -> int:
+        return self._options_at + 4 * (len(OPTIONS) + _NUMBERS_BEFORE_LEVELS)
 
     def option(self, name: str) -> int:
         """Value of one of `OPTIONS`."""

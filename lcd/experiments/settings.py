@@ -276,8 +276,7 @@ class RunSettings:
             raise ValueError(f"The improvement {self.improvement!r} is other settings of a run, not another learner.")
         if self.learning != "rl" or self.harmonizer:
             raise ValueError(f"The improvement {self.improvement!r} is of the learner 'rl', without the harmonizer.")
-        if improvement.kind == "perceptual" and get_view(self.view).kind != "image":
-            raise ValueError(f"The improvement {self.improvement!r} is of learners from frames, not from {self.view}.")
+        improvement.check_game(self.options, self.view)
 
     def _check_schedule(self) -> None:
         """Check that evaluations come after whole rollouts, the last one at the end."""

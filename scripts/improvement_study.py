@@ -1,0 +1,179 @@
+"""Train plain PPO and published improvements of it on a game, for equally many steps, and compare their returns.
+
+    python scripts/improvement_study.py bossfight --steps 1000000 --seeds 3
+    python scripts/improvement_study.py maze --improvements replayed-levels curriculum --view semantic
+    python scripts/improvement_study.py bossfight --draw
+
+All run with the hyperparameters of the preset `standard`, from reward, on 200 training levels. Runs are kept in the
+store, and the same command resumes. ``--draw`` draws the figure from the table alone.
+
+One row an evaluation: game, view, improvement (``none`` for plain PPO), seed, step, training_return, unseen_return
+(with the inverse temperature of a diagnosis, see docs/method.md), sampled_return (unseen levels, with temperature 1),
+score (unseen_return, normalised), and hours, the core-hours of the whole run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lcd.cli.display import PlanDisplay
+from lcd.envs import GameOptions, family_of
+from lcd.envs.family import game_options
+from lcd.experiments.execution import execute
+from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
+from lcd.experiments.plan import GamePlan, Plan, evaluated_steps
+from lcd.experiments.presets import PRESETS
+from lcd.experiments.settings import Evaluation, RunSettings
+from lcd.experiments.store import Store
+from lcd.io.files import replacing
+from lcd.measurement.scores import SAMPLED, TEMPERED, played_by
+
+PLAIN = "none"
+"""Name of PPO without an improvement."""
+
+WITHOUT_ENCODERS = tuple(name for name, each in IMPROVEMENTS.items() if each.encoder is None)
+"""Improvements that need no encoder which is pretrained first."""
+
+POLICY = tuple(name for name in WITHOUT_ENCODERS if IMPROVEMENTS[name].kind == "policy")
+
+COLOURS = ("#000000", "#D55E00", "#E69F00", "#009E73", "#0072B2", "#56B4E9", "#CC79A7", "#999999")
+"""Okabe and Ito's, safe for colour-blind readers; a second round of them is dashed."""
+
+
+def settings_of(
+    options: GameOptions, view: str, improvement: str, seed: int, steps: int, evaluations: int
+) -> RunSettings:
+    """One run: PPO with an improvement, or plain."""
+    preset = replace(PRESETS["standard"], steps=steps, evaluations=evaluations, spacing="even")
+    ends = evaluated_steps(preset)
+    plain = RunSettings(
+        options.relevant_to(view, "rl"),
+        view,
+        "rl",
+        seed,
+        ends[-1],
+        Evaluation(ends, preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures),
+        preset.encoder,
+        hyperparameters=preset.hyperparameters,
+    )
+    if improvement == PLAIN:
+        return plain
+    found = get_improvement(improvement)
+    hyperparameters = replace(plain.hyperparameters, **found.hyperparameters)
+    named = None if found.learner is None else improvement
+    return replace(plain, hyperparameters=hyperparameters, harmonizer=found.harmonizer, improvement=named)
+
+
+def planned(
+    game: str, view: str, improvements: Sequence[str], steps: int, seeds: int, evaluations: int
+) -> dict[str, GamePlan]:
+    """The runs of each improvement, and of plain PPO first."""
+    options = game_options(game, num_levels=PRESETS["standard"].num_levels)
+    constants = family_of(options).normalisation(options)
+    plans = {}
+    for name in (PLAIN, *improvements):
+        runs = tuple(settings_of(options, view, name, seed, steps, evaluations) for seed in range(seeds))
+        plans[name] = GamePlan(game, runs[0].steps, constants, None, None, runs)
+    return plans
+
+
+def rows_of(plan: GamePlan, improvement: str, store: Store) -> Iterator[dict[str, object]]:
+    """Evaluations of a plan's finished runs."""
+    for run in plan.cells:
+        if not store.has(run):
+            continue
+        stored = store.load(run)
+        tempered, sampled = (
+            played_by(stored.episodes, rule)
+            .pivot_table(index="step", columns="levels", values="return")
+            .to_dict("index")
+            for rule in (TEMPERED, SAMPLED)
+        )
+        for step, returns in tempered.items():
+            unseen = returns["unseen"]
+            yield {
+                "game": run.game,
+                "view": run.view,
+                "improvement": improvement,
+                "seed": run.seed,
+                "step": step,
+                "training_return": round(returns["training"], 4),
+                "unseen_return": round(unseen, 4),
+                "sampled_return": round(sampled[step]["unseen"], 4),
+                "score": None if plan.normalisation is None else round(plan.normalisation.score(unseen), 4),
+                "hours": round(stored.core_hours, 3),
+            }
+
+
+def draw(table: pd.DataFrame) -> Figure:
+    """Return over steps on training and on unseen levels, a line an improvement (mean over seeds)."""
+    figure = Figure(figsize=(9.2, 3.2), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, levels in zip(panels, ("training", "unseen"), strict=True):
+        for number, (name, rows) in enumerate(table.groupby("improvement", sort=False)):
+            means = rows.groupby("step")[f"{levels}_return"].mean()
+            style = "--" if number >= len(COLOURS) else "-"
+            panel.plot(means.index / 1000, means, lw=1.5, label=name, color=COLOURS[number % len(COLOURS)], ls=style)
+        panel.set_title(f"{table['game'].iloc[0]} ({table['view'].iloc[0]}), {levels} levels", fontsize=9)
+        panel.set_xlabel("thousands of steps")
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("return")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
+    return figure
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Last returns of each improvement and their gains over plain PPO, mean and standard deviation over seeds."""
+    last = table.loc[table.groupby(["improvement", "seed"])["step"].idxmax()]
+    columns = ["training_return", "unseen_return"]
+    plain = last.loc[last["improvement"] == PLAIN, ["seed", *columns]]
+    paired = last.merge(plain, on="seed", suffixes=("", "_plain"))
+    for name in columns:
+        paired[name.replace("return", "gain")] = paired[name] - paired[f"{name}_plain"]
+    shown = [*columns, "training_gain", "unseen_gain", "hours"]
+    return paired.groupby("improvement", sort=False)[shown].agg(["mean", "std"]).round(3)
+
+
+def main() -> None:
+    """Train the missing runs, write the table and draw it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("game", help="name of a game")
+    parser.add_argument("--view", default="pixels", help="what is learned from")
+    parser.add_argument("--improvements", nargs="+", choices=WITHOUT_ENCODERS, default=list(POLICY), metavar="NAME")
+    parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps of each run")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--evaluations", type=int, default=10, help="along each run")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
+    parser.add_argument("--workers", type=int, default=None, help="processes; by default what is fastest")
+    parser.add_argument("--store", type=Path, default=Path("lcd-runs"))
+    parser.add_argument("--draw", action="store_true", help="only draw the table")
+    parser.add_argument("--output", type=Path, default=None, help="by default docs/improvements/GAME.csv")
+    options = parser.parse_args()
+    output: Path = options.output or Path("docs/improvements") / f"{options.game}.csv"
+    if not options.draw:
+        asked = (options.game, options.view, options.improvements, options.steps, options.seeds, options.evaluations)
+        plans, store = planned(*asked), Store(options.store)
+        plan = Plan(tuple(plans.values()))
+        try:
+            with PlanDisplay(plan) as display:
+                execute(plan, store, workers=options.workers, threads=1, device=options.device, listener=display)
+        finally:
+            rows = [row for name, each in plans.items() for row in rows_of(each, name, store)]
+            if rows:
+                output.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(output) as unfinished:
+                    pd.DataFrame(rows).to_csv(unfinished, index=False)
+    table = pd.read_csv(output)
+    draw(table).savefig(output.with_suffix(".png"), dpi=110)
+    print(summary(table).to_string())
+
+
+if __name__ == "__main__":
+    main()
