@@ -43,7 +43,16 @@ MENU = {
         "gpu",
         "offline-node",
     ],
-    "Results": ["taxonomy", "calibration", "improvements", "perspective", "teachers", "semantic-view", "actions", "speed"],
+    "Results": [
+        "taxonomy",
+        "calibration",
+        "improvements",
+        "perspective",
+        "teachers",
+        "semantic-view",
+        "actions",
+        "speed",
+    ],
     "Project": ["contributing", "changelog"],
 }
 """Pages by the headings of the menu; the API reference comes before the last."""
