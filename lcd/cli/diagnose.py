@@ -81,6 +81,10 @@ def command(
             help="Learners on a constant frame, and how much of the teacher a supervised fit predicts from each view.",
         ),
     ] = False,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="What lcd validate wrote: on it rests what is recommended to try first."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
     ] = None,
@@ -106,8 +110,10 @@ def command(
         ladder_rows,
         verdict_text,
     )
+    from lcd.studies.advice import advise
     from lcd.studies.diagnosing import prepare_diagnosis
     from lcd.studies.ladder import STEPS
+    from lcd.studies.validation.evidence import read_evidence
 
     prepared = prepare_diagnosis(
         game,
@@ -137,6 +143,7 @@ def command(
         executor=executor,
     )
     prepared = prepared.writing_to(out or Path("diagnoses") / f"{prepared.label}-{preset}")
+    known = None if evidence is None else read_evidence(evidence)
     console = plain_console()
     if prepared.game_plan.is_encoded:
         console.print(
@@ -176,4 +183,5 @@ def command(
     lowest = prepared.measure_baselines(PlanDisplay)
     if lowest is not None:
         console.print(baseline_rows(lowest))
+    console.print(f"  {advise(diagnosis, known).text}", highlight=False)
     console.print(f"Figure, tables and JSON are in {prepared.out}.", highlight=False, soft_wrap=True)

@@ -35,6 +35,9 @@ from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of
 
 FORMAT = "lcd.validation/1"
 
+DEMAND_RULE, CHEAP_RULE = "larger demand", "generalisation estimate"
+"""Rules that compare two estimates of a diagnosis: P with L, and the two that need the first cell alone."""
+
 LEARNED = ("perceptual", "policy", SCORE, "generalisation", "capacity")
 """Predictors of which a threshold is learned, for the decision what to try first."""
 
@@ -127,8 +130,8 @@ def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hyp
     means = {kind: _mean_gain(gains, kind).reindex(indexed.index).to_numpy(dtype=np.float64) for kind in KINDS}
     column = {name: indexed[name].to_numpy(dtype=np.float64) for name in indexed}
     rules = [
-        Rule("larger demand", column["difference"], 0.0),
-        Rule("generalisation estimate", column["generalisation"] - (1 - column["training_score"]), 0.0),
+        Rule(DEMAND_RULE, column["difference"], 0.0),
+        Rule(CHEAP_RULE, column["generalisation"] - (1 - column["training_score"]), 0.0),
         *(Rule(f"threshold of {name}", column[name]) for name in LEARNED if name in column),
     ]
     outcomes = pd.DataFrame([_outcome(each, indexed, gains) for each in hypotheses])

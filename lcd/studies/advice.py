@@ -1,0 +1,127 @@
+"""What to try first in a diagnosed game, as far as a validation's evidence carries it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from lcd.measurement.intervals import Interval
+from lcd.measurement.validity import KINDS, outcomes
+from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.validation.validation import CHEAP_RULE, DEMAND_RULE, ValidationResult
+
+Floats = NDArray[np.float64]
+
+TRY = {"perceptual": "perception", "policy": "policy learning"}
+"""What improvements of each kind improve, as words."""
+
+FEWEST_GAMES = 5
+"""Smallest number of games behind any advice."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to try first.
+
+    Attributes
+    ----------
+    kind
+        ``"perceptual"`` or ``"policy"``; None where nothing can be recommended.
+    expected
+        What improvements of the kind may gain in a game like this, in units of the normalised score, with the 95 %
+        limits of a single further game; None where nothing is recommended.
+    text
+        The advice with its evidence, in a sentence or two.
+    """
+
+    kind: str | None
+    expected: Interval | None
+    text: str
+
+
+def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
+    """Say what to try first in a game.
+
+    A rule is followed if in the validation its decisions regretted significantly less than the better fixed choice
+    did: first that of the larger demand, then that of the generalisation estimate, which is cheaper. Where neither did,
+    the kind whose improvements gained significantly more over all games is recommended, whatever the diagnosis says;
+    and where none did, nothing.
+
+    Parameters
+    ----------
+    diagnosis
+        Of the game.
+    evidence
+        A validation; None where there is none.
+    """
+    if evidence is None:
+        return Advice(None, None, "Nothing to recommend: no validation was given that tells what demands predict.")
+    gains = {kind: gain for (kind, improvement), gain in outcomes(evidence.gains) if not improvement}
+    games = sorted(set.intersection(*(set(gain.index) for gain in gains.values()))) if len(gains) == len(KINDS) else []
+    if len(games) < FEWEST_GAMES:
+        return Advice(None, None, f"Nothing to recommend: the validation has {len(games)} games, too few to tell.")
+    on = f"on {len(games)} games of a validation"
+    rules = evidence.decisions.set_index("rule")
+    for name, chosen in _rules(diagnosis).items():
+        if name in rules.index and rules["gain_over_fixed_low"][name] > 0:
+            kind, sure = chosen()
+            if not sure:
+                return Advice(None, None, f"Nothing to recommend: {_SAYS[name]}, and in this game they do not differ.")
+            return _recommended(kind, gains[kind].loc[games].to_numpy(np.float64), f"{_SAYS[name]} {on}")
+    advantage = (gains["perceptual"] - gains["policy"]).loc[games].to_numpy(np.float64)
+    half = stats.t.ppf(0.975, len(advantage) - 1) * stats.sem(advantage)
+    if abs(advantage.mean()) > half:
+        kind = "perceptual" if advantage.mean() > 0 else "policy"
+        why = f"{on} improvements of {TRY[kind]} gained more than the others, whatever the demands were"
+        return _recommended(kind, gains[kind].loc[games].to_numpy(np.float64), why)
+    return Advice(
+        None,
+        None,
+        f"Nothing to recommend: {on} neither demands nor the generalisation estimate decided better than a fixed "
+        "choice, and neither kind of improvement gained more.",
+    )
+
+
+_SAYS = {
+    DEMAND_RULE: "the larger demand decides what to try first",
+    CHEAP_RULE: "the generalisation estimate, which needs the learner from frames and reward alone, decides what to "
+    "try first",
+}
+
+
+def _rules(diagnosis: Diagnosis) -> dict[str, Callable[[], tuple[str, bool]]]:
+    """What each rule chooses in a game, and whether its two sides differ significantly."""
+
+    def by_demand() -> tuple[str, bool]:
+        difference = diagnosis.difference
+        return _kind(difference.estimate), difference.low * difference.high > 0
+
+    def by_generalisation() -> tuple[str, bool]:
+        found = diagnosis.generalisation
+        if found is None:
+            return "policy", False
+        apart = found.perceptual.low > found.policy.high or found.policy.low > found.perceptual.high
+        return _kind(found.perceptual.estimate - found.policy.estimate), apart
+
+    return {DEMAND_RULE: by_demand, CHEAP_RULE: by_generalisation}
+
+
+def _kind(difference: float) -> str:
+    return "perceptual" if difference > 0 else "policy"
+
+
+def _recommended(kind: str, gains: Floats, why: str) -> Advice:
+    """A kind, with the prediction interval of its gain in a further game."""
+    half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) * np.sqrt(1 + 1 / len(gains))
+    mean = float(gains.mean())
+    expected = Interval(mean, float(mean - half), float(mean + half))
+    return Advice(
+        kind,
+        expected,
+        f"Try improvements of {TRY[kind]} first: {why}. There they gained {mean:.3f} on average; in a further game, "
+        f"{expected.low:.3f} to {expected.high:.3f} of the range.",
+    )
