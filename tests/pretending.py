@@ -5,6 +5,7 @@ As a script it carries out a plan of such runs: ``python pretending.py URL NUMBE
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import replace
@@ -26,6 +27,13 @@ def some_runs(number: int) -> list[RunSettings]:
     """Runs that use no others' weights."""
     first = next(run for run in plan_game("maze", PRESETS["smoke"]).cells if run.learning == "rl")
     return [replace(first, seed=seed) for seed in range(number)]
+
+
+class TellingItsEnvironment:
+    """A job that reports one of its environment's variables, and trains nothing."""
+
+    def carry_out(self, store: Store, report: Any, hangs: Any = None) -> None:
+        report(os.environ.get("LCD_TEST_VARIABLE"))
 
 
 def episodes_of(run: RunSettings) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from lcd.cli import neural as commands_neural
 from lcd.cli import perspective as commands_perspective
 from lcd.cli import pretrain as commands_pretrain
 from lcd.cli import survey
+from lcd.cli import validate as commands_validate
 from lcd.cli import visualize as commands_visualize
 from lcd.cli.arguments import encoder_names
 from lcd.cli.console import plain_console
@@ -28,6 +29,7 @@ from lcd.studies.neural import predict_responses
 from lcd.studies.perspective.perspective import perspective
 from lcd.studies.pretraining import pretrain
 from lcd.studies.survey.survey import survey as survey_function
+from lcd.studies.validation.validation import validate
 from lcd.studies.visualising import visualize
 
 
@@ -209,6 +211,7 @@ def test_dry_run_counts_the_runs_with_other_eyes_and_teaches_none(tmp_path, tiny
         (commands_neural.command, predict_responses),
         (commands_visualize.command, visualize),
         (commands_pretrain.command, pretrain),
+        (commands_validate.command, validate),
     ],
 )
 def test_a_command_and_its_function_have_the_same_options_and_defaults(command, function):
@@ -216,7 +219,8 @@ def test_a_command_and_its_function_have_the_same_options_and_defaults(command, 
         {name: each.default for name, each in inspect.signature(made).parameters.items()}
         for made in (command, function)
     )
-    assert of_command.pop("dry_run", False) is False
+    for only_prints in ("dry_run", "budget", "evidence"):
+        assert not of_command.pop(only_prints, None)
     for tells in ("listener", "report"):
         of_function.pop(tells, None)
     if "mode" in of_command:

@@ -14,8 +14,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pretending import TellingItsEnvironment, some_runs
 from tiny import GAME
 
+from lcd.experiments import processes
 from lcd.experiments.execution import Event, RunFailed, execute
 from lcd.experiments.plan import Plan
 from lcd.experiments.processes import _failure, _hidden_script, _Worker
@@ -25,6 +27,23 @@ from lcd.studies.pipeline import read_diagnosis
 pytest_plugins = ["trained"]
 
 is_leased = Store.is_leased
+
+
+def test_workers_have_the_environment_of_the_moment(tmp_path, monkeypatch):
+    """The server that forks them keeps that of its own beginning, without credentials that came since."""
+    monkeypatch.setattr(processes.Job, "of", lambda *arguments: TellingItsEnvironment())
+    (run,) = some_runs(1)
+    for value in ("first", None, "second"):
+        if value is None:
+            monkeypatch.delenv("LCD_TEST_VARIABLE")
+        else:
+            monkeypatch.setenv("LCD_TEST_VARIABLE", value)
+        local = processes.LocalProcesses(Store(tmp_path), 1)
+        local.start(run, {})
+        told = []
+        while local.running:
+            told += [report for report in local.wait() if not report.ended]
+        assert [report.progress for report in told] == [value]
 
 
 def test_a_worker_that_dies_is_reported_and_finished_runs_are_kept(copied, game_plan):

@@ -36,8 +36,14 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _work(job: Job, store: Store, connection: Connection) -> None:
-    """Body of a worker process: one run, from settings to the store."""
+def _work(job: Job, store: Store, connection: Connection, environment: Mapping[str, str]) -> None:
+    """Body of a worker process: one run, from settings to the store.
+
+    A server forks it that keeps the environment in which the first worker was started, such as credentials that have
+    been changed since.
+    """
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the planning process decides when work ends
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -137,7 +143,7 @@ class LocalProcesses:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(Job.of(run, weights, self.share.device, self.share.threads), self._store, sender),
+            args=(Job.of(run, weights, self.share.device, self.share.threads), self._store, sender, dict(os.environ)),
             name=run.name,
         )
         with _hidden_script():

@@ -52,13 +52,7 @@ def improved_run(run: RunSettings, improvement: Improvement, encoder: str | None
 
 
 def encoder_with(run: RunSettings, improvement: Improvement, weights: str) -> str:
-    """Full name of the encoder that an improvement brings, with weights from a file.
-
-    Examples
-    --------
-    >>> encoder_with(run, get_improvement("pretrained-tuned"), "e.safetensors")  # doctest: +SKIP
-    'nature@e.safetensors+tuned'
-    """
+    """Full name of the encoder that an improvement brings, with weights from a file."""
     assert improvement.encoder is not None
     _, plus, mode = improvement.encoder.partition("+")
     return f"{EncoderName.read(run.encoder).architecture}@{weights}{plus}{mode}"
