@@ -20,6 +20,7 @@ def make_others(good: Path) -> None:
         make_gaze,
         make_diagnoses,
         make_tables,
+        make_evidence,
         make_plans,
         make_teachers,
         make_scores,
@@ -34,6 +35,21 @@ def make_scores(good: Path) -> None:
     for number, method in enumerate(("PPO", "PPG", "DAAC")):
         lines += [f"{method},{game},test,{number + place / 2},0.5,3" for place, game in enumerate("uvwx")]
     (good / "audit" / "scores.csv").write_text("\n".join(lines) + "\n")
+
+
+def make_evidence(good: Path) -> None:
+    """What a validation measured in six games."""
+    from lcd.studies.validation.predictors import PREDICTORS
+
+    (good / "evidence").mkdir()
+    games = "uvwxyz"
+    lines = [",".join(["game", *PREDICTORS])]
+    lines += [",".join([game, *(str(0.1 * (place + 1)) for _ in PREDICTORS)]) for place, game in enumerate(games)]
+    (good / "evidence" / "predictors.csv").write_text("\n".join(lines) + "\n")
+    gains = ["game,improvement,kind,gain"]
+    for improvement, kind in (("augment-crop", "perceptual"), ("phasic", "policy")):
+        gains += [f"{game},{improvement},{kind},{0.05 * place - 0.1}" for place, game in enumerate(games)]
+    (good / "evidence" / "gains.csv").write_text("\n".join(gains) + "\n")
 
 
 def make_policies(good: Path) -> Path:
@@ -250,6 +266,10 @@ def make_plans(good: Path) -> None:
     from lcd.studies.pipeline import plan_diagnosis
 
     (good / "plans").mkdir()
+    (good / "plans" / "validation.toml").write_text(
+        'games = ["maze", "ninja", "leaper", "bigfish", "plunder"]\npreset = "smoke"\nfurther_seeds = 1\n'
+        'improvements = ["augment-crop", "phasic"]\n[[hypotheses]]\npredictor = "perceptual"\ngain = "perceptual"\n'
+    )
     (good / "plans" / "survey.toml").write_text('games = ["maze"]\npreset = "smoke"\nseeds = 2\n')
     plan = plan_diagnosis("maze", PRESETS["smoke"], distribution_mode="easy", teacher=None)
     (good / "plans" / "plan.json").write_text(json.dumps(Plan((plan,)).as_dict()))

@@ -83,6 +83,16 @@ def kinds(folder: Path) -> list[Kind]:
     def audit(file: Path) -> None:
         _lcd("audit", file, "--out", "audited")
 
+    def validation(file: Path) -> None:
+        from lcd.studies.validation.plan import Validation
+
+        Validation.read(file)
+
+    def evidence(file: Path) -> None:
+        from lcd.studies.validation.evidence import read_evidence
+
+        read_evidence(file.parent)
+
     def store(file: Path) -> None:
         from lcd.cli.errors import exit_status
         from lcd.experiments.store import Store
@@ -128,6 +138,7 @@ def kinds(folder: Path) -> list[Kind]:
         Kind("encoder, older torch.save", "lcd diagnose", _copied(policies, "older.pth"), encoder),
         Kind("model of Stable-Baselines3", "load_model", _copied(policies, "model.zip"), model),
         Kind("survey", "lcd survey", _copied(good / "plans", "survey.toml"), survey, "toml"),
+        Kind("validation", "lcd validate", _copied(good / "plans", "validation.toml"), validation, "toml"),
         Kind("plan", "lcd diagnose --out", _copied(good / "plans", "plan.json"), plan, "json"),
         Kind("diagnosis", "lcd taxonomy --place", _copied(good / "diagnosis", "diagnosis.json"), place, "json"),
         *(
@@ -135,6 +146,10 @@ def kinds(folder: Path) -> list[Kind]:
             for name in ("games", "scores", "curves", "demands")
         ),
         Kind("table of scores", "lcd audit", _copied(good / "audit", "scores.csv"), audit),
+        *(
+            Kind(f"evidence, {name}", "lcd diagnose --evidence", _copied(good / "evidence", f"{name}.csv"), evidence)
+            for name in ("predictors", "gains")
+        ),
         Kind("record of a run", "store", _copied(good / "store", f"{run.name}/run.json"), store, "json"),
         Kind("episodes of a run", "store", _copied(good / "store", f"{run.name}/episodes.csv"), store),
         Kind("image", "lcd align --maps", _pictures(good, "images/b.png"), align_images),
