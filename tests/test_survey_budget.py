@@ -121,7 +121,7 @@ def test_the_command_prints_the_choice_and_trains_nothing(measured, tmp_path):
     assert not list(tmp_path.iterdir())
     refused = {"2 gpu-hours": "No run would use a GPU", "0.001 hours": "are too few", "2": "A budget is"}
     for given, sentence in refused.items():
-        done = lcd("survey", "procgen-easy", "--budget", given, cwd=tmp_path)
+        done = lcd("survey", "procgen-easy", "--games", "maze", "--budget", given, cwd=tmp_path)
         assert done.returncode == 2
         assert sentence in done.stderr
 
