@@ -158,6 +158,8 @@ class Encoder(BaseFeaturesExtractor):
         try:
             return _flat_size(body, self.image_shape)
         except _BODY_ERRORS as error:
+            if torch.empty(0).is_meta:
+                raise  # the body computes with values, and at no size are there any
             shape, reason = self._observation_space.shape, " ".join(str(error).split())[:160]
             smallest = _smallest_side(body, self.image_shape)
             if smallest or "Kernel size can't be greater" in reason:

@@ -194,16 +194,27 @@ def check_weights(text: str, made: type[Encoder], arguments: Mapping[str, Any], 
     """
     if made is ModuleEncoder:
         return  # a library's or a user's own module, as large as it is
-    try:
-        with torch.device("meta"):
-            weights = sum(each.numel() for each in made(space, **arguments).parameters())
-    except Exception:  # of many types: an encoder's constructor may compute with real tensors
-        return
-    if weights > MOST_WEIGHTS:
+    key = (made, repr(sorted(arguments.items())), repr(space))
+    if key not in _WEIGHTS:
+        _WEIGHTS[key] = _count_weights(made, arguments, space)
+    if (weights := _WEIGHTS[key]) > MOST_WEIGHTS:
         raise ValueError(
             f"The encoder {text!r} has {weights:,} weights for observations of shape {space.shape}, and at most "
             f"{MOST_WEIGHTS:,} are trained: choose smaller sizes, such as impala:16,32,32."
         )
+
+
+_WEIGHTS: dict[tuple[type[Encoder], str, str], int] = {}
+"""Numbers of weights that were counted, by class, arguments and observations."""
+
+
+def _count_weights(made: type[Encoder], arguments: Mapping[str, Any], space: spaces.Space) -> int:
+    """Weights of an encoder, without memory for them; 0 where its shapes are not known without computing."""
+    try:
+        with torch.device("meta"):
+            return sum(each.numel() for each in made(space, **arguments).parameters())
+    except Exception:  # of many types: an encoder's constructor may compute with real tensors
+        return 0
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from lcd.measurement.intervals import mean_limits
+
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 """Inverse strengths of the L2 penalty that a linear probe chooses among, scikit-learn's ``C``."""
 
@@ -82,9 +84,7 @@ def difference(right: ArrayLike, others: ArrayLike) -> tuple[float, float, float
     one, other = (np.asarray(each, dtype=np.float64) for each in (right, others))
     if one.shape != other.shape or one.ndim != 1 or len(one) < 2:
         raise ValueError(f"Answers of shape {one.shape} cannot be compared with {other.shape}: give two lists of two.")
-    apart = one - other
-    half = float(stats.t.ppf(0.975, len(apart) - 1) * stats.sem(apart))
-    return float(apart.mean()), float(apart.mean()) - half, float(apart.mean()) + half
+    return mean_limits(one - other)
 
 
 def fit_linear(features: NDArray[Any], targets: NDArray[Any], groups: NDArray[np.int64], *, seed: int = 0) -> Any:

@@ -129,6 +129,28 @@ def welch_limits(
     return estimate - half, estimate + half
 
 
+def mean_limits(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """Return the mean of independent observations and its limits by Student's t.
+
+    Parameters
+    ----------
+    values : array_like, shape (observations,)
+        At least one observation.
+    level : float
+        Coverage aimed at.
+
+    Returns
+    -------
+    mean, low, high : float
+        The limits are NaN for a single observation.
+    """
+    known = np.asarray(values, dtype=np.float64)
+    mean, half = float(known.mean()), float("nan")
+    if len(known) > 1:
+        half = float(stats.t.ppf((1 + level) / 2, len(known) - 1) * stats.sem(known))
+    return mean, mean - half, mean + half
+
+
 def degrees_of_freedom(parts: Floats, counts: ArrayLike) -> Floats:
     """Return Satterthwaite's degrees of freedom of a sum of means.
 

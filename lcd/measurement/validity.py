@@ -20,6 +20,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from lcd.measurement.intervals import mean_limits
+
 Floats = NDArray[np.float64]
 
 FEWEST_GAMES = 5
@@ -158,12 +160,26 @@ def outcomes(gains: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.Series]]
         Kind and improvement, and the gain, indexed by the game.
     """
     for kind in KINDS:
-        table = gains[gains["kind"] == kind].pivot_table(index="game", columns="improvement", values="gain")
-        if table.empty:
+        mean = mean_gain(gains, kind)
+        if mean.empty:
             continue
-        yield (kind, ""), table.dropna().mean(axis=1)
-        for improvement in table:
-            yield (kind, str(improvement)), table[improvement].dropna()
+        yield (kind, ""), mean
+        for improvement in sorted(set(gains.loc[gains["kind"] == kind, "improvement"])):
+            yield (kind, improvement), mean_gain(gains, improvement)
+
+
+def mean_gain(gains: pd.DataFrame, name: str) -> pd.Series:
+    """Gain of one improvement, or the mean of a kind in games where every improvement of it was measured, by game.
+
+    Parameters
+    ----------
+    gains : pandas.DataFrame
+        As in `correlation_table`.
+    name : str
+        An improvement's name, or one of `KINDS`.
+    """
+    rows = gains[gains["kind" if name in KINDS else "improvement"] == name]
+    return rows.pivot_table(index="game", columns="improvement", values="gain").dropna().mean(axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,18 +272,10 @@ def decision_table(rules: Sequence[Rule], gains: Mapping[str, Floats]) -> pd.Dat
             len(part),
             float(chosen.mean()),
             right,
-            *_mean_limits(regrets),
-            *_mean_limits(fixed - regrets),
+            *mean_limits(regrets),
+            *mean_limits(fixed - regrets),
         )
         rows.append(row)
     columns = ["rule", "games", "perception", "right"]
     numbers = [f"{name}{end}" for name in ("regret", "gain_over_fixed") for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=[*columns, *numbers])
-
-
-def _mean_limits(values: Floats) -> tuple[float, float, float]:
-    """Mean over games with its 95 % limits; NaN for those of one game."""
-    mean, half = float(values.mean()), np.nan
-    if len(values) > 1:
-        half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
-    return mean, mean - half, mean + half

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from lcd.measurement.intervals import Interval
-from lcd.measurement.validity import KINDS, outcomes
+from lcd.measurement.intervals import Interval, mean_limits
+from lcd.measurement.validity import FEWEST_GAMES, KINDS, mean_gain
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.validation.validation import CHEAP_RULE, DEMAND_RULE, ValidationResult
 
@@ -18,9 +18,6 @@ Floats = NDArray[np.float64]
 
 TRY = {"perceptual": "perception", "policy": "policy learning"}
 """What improvements of each kind improve, as words."""
-
-FEWEST_GAMES = 5
-"""Smallest number of games behind any advice."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +57,8 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
     """
     if evidence is None:
         return Advice(None, None, "Nothing to recommend: no validation was given that tells what demands predict.")
-    gains = {kind: gain for (kind, improvement), gain in outcomes(evidence.gains) if not improvement}
-    games = sorted(set.intersection(*(set(gain.index) for gain in gains.values()))) if len(gains) == len(KINDS) else []
+    gains = {kind: mean_gain(evidence.gains, kind) for kind in KINDS}
+    games = sorted(set.intersection(*(set(gain.index) for gain in gains.values())))
     if len(games) < FEWEST_GAMES:
         return Advice(None, None, f"Nothing to recommend: the validation has {len(games)} games, too few to tell.")
     on = f"on {len(games)} games of a validation"
@@ -73,9 +70,9 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
                 return Advice(None, None, f"Nothing to recommend: {_SAYS[name]}, and in this game they do not differ.")
             return _recommended(kind, gains[kind].loc[games].to_numpy(np.float64), f"{_SAYS[name]} {on}")
     advantage = (gains["perceptual"] - gains["policy"]).loc[games].to_numpy(np.float64)
-    half = stats.t.ppf(0.975, len(advantage) - 1) * stats.sem(advantage)
-    if abs(advantage.mean()) > half:
-        kind = "perceptual" if advantage.mean() > 0 else "policy"
+    mean, low, high = mean_limits(advantage)
+    if low * high > 0:
+        kind = _kind(mean)
         why = f"{on} improvements of {TRY[kind]} gained more than the others, whatever the demands were"
         return _recommended(kind, gains[kind].loc[games].to_numpy(np.float64), why)
     return Advice(

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from lcd.agents import load_policy
 from lcd.agents.encoders.weights import load_classifier, save_classifier
@@ -29,6 +28,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, check_output, replacing
 from lcd.io.limits import path, real_number, text
+from lcd.measurement.intervals import mean_limits
 from lcd.measurement.scores import played_by
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 from lcd.studies.policies import files_of
@@ -128,11 +128,9 @@ def effect_table(runs: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.D
         )
         for measure in measures:
             change = (harmonized[measure] - plain[measure]).to_numpy(dtype=np.float64)
-            half = float("nan")
-            if len(change) > 1:
-                half = float(stats.t.ppf(0.975, len(change) - 1) * stats.sem(change))
-            mean, both = float(change.mean()), (plain[measure].mean(), harmonized[measure].mean())
-            rows.append((game, learning, measure, *both, mean, mean - half, mean + half))
+            rows.append(
+                (game, learning, measure, plain[measure].mean(), harmonized[measure].mean(), *mean_limits(change))
+            )
     columns = ["game", "learning", "measure", "without", "with", "change", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -10,13 +10,13 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 
 from lcd.agents import EncoderPolicy, evaluate
 from lcd.envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
 from lcd.envs.procgen.actions import HEADINGS
 from lcd.envs.procgen.heading import NO_MOVE
 from lcd.io.settings import Count, Number, settings
+from lcd.measurement.intervals import mean_limits
 from lcd.teachers.enemy_avoidance import EnemyAvoidingExpert
 from lcd.teachers.recipes import ENEMY_AVOIDING, Expert
 from lcd.teachers.search import PlanSearch, SearchSettings
@@ -74,9 +74,7 @@ class Score:
     def of(cls, returns: NDArray[np.floating]) -> Score:
         """Score of some episodes, at least two."""
         returns = np.asarray(returns, np.float64).ravel()
-        mean, error = float(returns.mean()), float(stats.sem(returns))
-        margin = error * float(stats.t.ppf(0.975, returns.size - 1))
-        return cls(mean, mean - margin, mean + margin, returns.size)
+        return cls(*mean_limits(returns), returns.size)
 
 
 def evaluate_teacher(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> Score:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from lcd.envs.calibration.difficulty import PERCEPTUAL
 from lcd.measurement.demands import CONTRASTS, Contrast
-from lcd.measurement.intervals import cell_samples, contrast_interval, fieller_limits
+from lcd.measurement.intervals import cell_samples, contrast_interval, fieller_limits, mean_limits
 from lcd.measurement.rule import FLOOR
 
 Floats = NDArray[np.float64]
@@ -120,8 +120,8 @@ def dissociation(scores: pd.DataFrame, levels: str, score: str, split: str, *, s
         slopes = np.stack([_slopes(values, own), _slopes(values, other)])
         measures = {
             "spearman": _rank_correlation(values, own, np.random.default_rng(seed)),
-            "movement": _mean_limits(slopes[0]),
-            "other_movement": _mean_limits(slopes[1]),
+            "movement": mean_limits(slopes[0]),
+            "other_movement": mean_limits(slopes[1]),
             "leak": _leak(*slopes),
         }
         row: dict[str, Any] = {"dial": factor, "own": own_name}
@@ -177,15 +177,6 @@ def _slopes(values: Floats, demands: Floats) -> Floats:
     """Least-squares slope of each seed's demands, shape (seeds, settings), over the settings."""
     centred = values - values.mean()
     return demands @ centred / (centred @ centred)
-
-
-def _mean_limits(samples: Floats) -> Limits:
-    """A mean over seeds with its t limits."""
-    mean = float(samples.mean())
-    if len(samples) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf((1 + LEVEL) / 2, len(samples) - 1) * stats.sem(samples))
-    return mean, mean - half, mean + half
 
 
 def _leak(own: Floats, other: Floats) -> Limits:

@@ -51,8 +51,9 @@ def improved_run(run: RunSettings, improvement: Improvement, encoder: str | None
     return replace(run, hyperparameters=replace(run.hyperparameters, **improvement.hyperparameters))
 
 
-def encoder_with(run: RunSettings, improvement: Improvement, weights: str) -> str:
-    """Full name of the encoder that an improvement brings, with weights from a file."""
+def encoder_with(run: RunSettings, improvement: Improvement, weights: str | None = None) -> str:
+    """Full name of the encoder that an improvement brings, with weights from a file, or without."""
     assert improvement.encoder is not None
     _, plus, mode = improvement.encoder.partition("+")
-    return f"{EncoderName.read(run.encoder).architecture}@{weights}{plus}{mode}"
+    file = "" if weights is None else f"@{weights}"
+    return f"{EncoderName.read(run.encoder).architecture}{file}{plus}{mode}"

@@ -20,7 +20,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import path
-from lcd.measurement.validity import KINDS, Rule, correlation_table, decision_table, rank_correlation
+from lcd.measurement.validity import KINDS, Rule, correlation_table, decision_table, mean_gain, rank_correlation
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder
 from lcd.studies.ladder import Ladder, ladder_of, read_ladder
@@ -127,7 +127,7 @@ def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hyp
     """
     indexed = predictors.set_index("game").dropna(axis=1, how="all")
     correlations = correlation_table(indexed, gains, given=SCORE)
-    means = {kind: _mean_gain(gains, kind).reindex(indexed.index).to_numpy(dtype=np.float64) for kind in KINDS}
+    means = {kind: mean_gain(gains, kind).reindex(indexed.index).to_numpy(dtype=np.float64) for kind in KINDS}
     column = {name: indexed[name].to_numpy(dtype=np.float64) for name in indexed}
     rules = [
         Rule(DEMAND_RULE, column["difference"], 0.0),
@@ -138,15 +138,8 @@ def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hyp
     return ValidationResult(predictors, gains, correlations, decision_table(rules, means), outcomes)
 
 
-def _mean_gain(gains: pd.DataFrame, gain: str) -> pd.Series:
-    """Gain of one improvement, or the mean of a kind where all of it were measured, by game."""
-    column = "kind" if gain in KINDS else "improvement"
-    table = gains[gains[column] == gain].pivot_table(index="game", columns="improvement", values="gain")
-    return table.dropna().mean(axis=1)
-
-
 def _outcome(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFrame) -> dict[str, Any]:
-    values = _mean_gain(gains, hypothesis.gain).reindex(predictors.index)
+    values = mean_gain(gains, hypothesis.gain).reindex(predictors.index)
     unknown = pd.Series(np.nan, predictors.index)
     given = predictors[SCORE] if hypothesis.given_score else None
     found = rank_correlation(predictors.get(hypothesis.predictor, unknown), values, given)
@@ -206,8 +199,7 @@ class PreparedValidation:
         """All runs, with random weights in the place of encoders that may not be pretrained yet: of the same cost."""
 
         def stand_in(plan: GamePlan, name: str) -> str:
-            full = encoder_with(plan.cells[0], get_improvement(name), "none.safetensors")
-            return full.replace("@none.safetensors", "")
+            return encoder_with(plan.cells[0], get_improvement(name))
 
         return Plan(tuple(each for game in self.games(stand_in) for each in game.plans))
 
