@@ -1,6 +1,7 @@
 # Two commands on a fresh machine that has only Python:
 #   make diagnose [GAME=starpilot]   set up, then diagnose a game at the `quick` preset
 #   make test                        set up, then pass the checks and the tests
+#   make test OPTIONS=--record-costly   the same, and keep the checksums of the costly tests that ran
 #   make coverage                  the same tests, and which lines they reach: half as long again
 #   make test-costly                 what plays and trains for minutes, also where its inputs did not change; keeps their checksums
 #   make test-slow                   the tests that need a package index, such as one with the oldest versions allowed,
@@ -13,6 +14,7 @@ PYTHON ?= python3
 GAME ?= starpilot
 PRESET ?= quick
 SURVEY ?= procgen-easy
+OPTIONS ?=
 
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
@@ -41,14 +43,13 @@ test: .venv/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses auto --dist worksteal --durations 20
+	$(BIN)/pytest --numprocesses auto --dist worksteal --durations 20 $(OPTIONS)
 
 coverage: .venv/installed-for-tests
 	$(BIN)/pytest --numprocesses auto --dist worksteal --cov --cov-report=term:skip-covered
 
-# One process, so that nothing but these tests decides what is recorded; --durations tells which of them to make cheaper.
 test-costly: .venv/installed-for-tests
-	$(BIN)/pytest -m costly --costly all --record-costly --durations 15
+	$(BIN)/pytest --numprocesses auto --dist worksteal -m costly --costly all --record-costly --durations 15
 
 test-slow: .venv/installed-for-tests
 	$(BIN)/pytest -m slow --durations 15

@@ -3,9 +3,9 @@
 A test is marked ``costly(*patterns)``. The inputs of its file are the file itself, every module of the project that it
 imports, directly or through others, the versions in ``constraints.txt``, and what the patterns match: data files and
 modules that are found by name instead of an import. While the checksum of the inputs is the one in `RECORD`, the
-marked tests of the file are skipped. ``pytest -m costly --costly all --record-costly`` runs them all and records the
-checksums of the files whose marked tests have all passed. ``python tests/costly.py test_report.py`` tells by its status
-whether the inputs of a file have changed (0) or not (1).
+marked tests of the file are skipped. ``pytest --record-costly`` runs those whose inputs changed, and records the
+checksums of the files whose marked tests have all passed; with ``-m costly --costly all`` it runs them all.
+``python tests/costly.py test_report.py`` tells by its status whether the inputs of a file have changed (0) or not (1).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from imports import reached
@@ -59,7 +60,7 @@ class Costly:
     checksums
         Of the inputs, by the names of the test files.
     tests
-        Names of all marked tests of each file, whether they are run or not.
+        Names of all marked tests of each file, whether they are run or not, but for slow ones.
     passed
         Names of those that passed.
     """
@@ -73,7 +74,7 @@ class Costly:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         root, unchanged = config.rootpath, recorded(config.rootpath)
         for item in items:
-            if item.get_closest_marker("costly"):
+            if item.get_closest_marker("costly") and not item.get_closest_marker("slow"):
                 self.tests[item.path.name].add(item.nodeid)
                 if item.path.name not in self.checksums:
                     self.checksums[item.path.name] = checksum_of(item.path, root)
@@ -82,7 +83,8 @@ class Costly:
         skip = pytest.mark.skip(reason="passed with the same inputs before; --costly all runs it nevertheless")
         for item in items:
             name = item.path.name
-            if item.get_closest_marker("costly") and unchanged.get(name) == self.checksums[name]:
+            known = unchanged.get(name)
+            if item.get_closest_marker("costly") and known is not None and known == self.checksums.get(name):
                 item.add_marker(skip)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -91,7 +93,18 @@ class Costly:
         elif report.failed:
             self.passed.discard(report.nodeid)
 
+    @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Take over what a worker process has collected; which tests passed is reported as they do."""
+        found = getattr(node, "workeroutput", {}).get("costly", {})
+        for name, (checksum, tests) in found.items():
+            self.checksums[name] = checksum
+            self.tests[name] |= set(tests)
+
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if (output := getattr(session.config, "workeroutput", None)) is not None:
+            output["costly"] = {name: (self.checksums[name], sorted(tests)) for name, tests in self.tests.items()}
+            return
         if not session.config.option.record_costly:
             return
         root = session.config.rootpath
@@ -114,8 +127,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.record_costly and getattr(config.option, "numprocesses", None):
-        raise pytest.UsageError("--record-costly runs the tests in one process: leave --numprocesses out.")
     config.pluginmanager.register(Costly(), "costly-tests")
 
 

@@ -16,6 +16,8 @@ from toy_games import COLOURS, ColourGame, ColourTeacher, colour_of_frame
 from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 
+pytestmark = pytest.mark.costly()
+
 
 @pytest.fixture(autouse=True)
 def _one_thread():

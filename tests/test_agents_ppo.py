@@ -21,6 +21,8 @@ from lcd.agents import PPO, EncoderPolicy, TrainingDiverged, evaluate
 from lcd.agents.parallel import single_threaded
 from lcd.envs import NumberedActions
 
+pytestmark = pytest.mark.costly()
+
 EXACT = {"mixed_precision": False}
 
 

@@ -23,6 +23,8 @@ from lcd.experiments.run import RunResult, train
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.teachers.library import shipped_teacher
 
+pytestmark = pytest.mark.costly("lcd/teachers/data/*", "lcd/teachers/encoders/*.py")
+
 HYPER = Hyperparameters(num_envs=4, rollout_steps=8, minibatches=2, epochs=1)
 ROLLOUT = 32
 STEPS = 5 * ROLLOUT

@@ -74,6 +74,13 @@ def test_costly_tests_are_skipped_until_an_input_changes(project):
     assert outcomes(project, "--costly", "all") == (3, 0, 0)
 
 
+def test_many_processes_record_what_one_does(project):
+    found = project.runpytest_subprocess("-p", "no:cacheprovider", "--numprocesses", "2", "--record-costly")
+    assert found.parseoutcomes()["passed"] == 3
+    assert set(json.loads((project.path / RECORD).read_text())) == {"test_played.py"}
+    assert outcomes(project) == (1, 2, 0)
+
+
 def test_what_did_not_pass_whole_is_not_recorded(project):
     record = project.path / RECORD
     assert outcomes(project, "-k", "wins", "--record-costly") == (1, 0, 0)

@@ -5,6 +5,8 @@ from lcd.cli.main import app
 from lcd.envs.family import game_options
 from lcd.studies.doctor import examine, examined_here
 
+pytestmark = pytest.mark.costly("envs/external/*.py")
+
 
 def findings(game, encoder="nature", **settings):
     return {finding.what: finding for finding in examined_here(game_options(game, **settings), encoder)}

@@ -11,6 +11,8 @@ import pytest
 from lcd.envs import GAMES, LockstepError, ProcgenBatch, ProcgenOptions
 from lcd.envs.procgen.saved_state import INT32_MAX, SavedState
 
+pytestmark = pytest.mark.costly()
+
 NO_OP = 4
 SLOW_TO_END = {"caveflyer", "climber", "coinrun", "heist", "jumper", "maze", "miner", "plunder", "ninja"}
 

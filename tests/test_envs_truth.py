@@ -12,6 +12,8 @@ from lcd.envs.procgen.engine import Engine
 from lcd.envs.procgen.saved_state import SavedState
 from lcd.envs.procgen.semantic import LabelReader, _labels_and_colours
 
+pytestmark = pytest.mark.costly()
+
 BORDER = {
     "caveflyer": 8, "climber": 15, "coinrun": 15, "dodgeball": 10, "fruitbot": 2, "heist": 51, "jumper": 6, "maze": 51,
     "miner": 10, "ninja": 20,

@@ -14,6 +14,8 @@ from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.store import Store
 from lcd.studies.pipeline import read_diagnosis
 
+pytestmark = pytest.mark.costly()
+
 pytest_plugins = ["trained"]
 
 

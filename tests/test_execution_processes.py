@@ -24,6 +24,8 @@ from lcd.experiments.processes import _failure, _hidden_script, _Worker
 from lcd.experiments.store import LEASES, Store
 from lcd.studies.pipeline import read_diagnosis
 
+pytestmark = pytest.mark.costly("lcd/cli/*.py")
+
 pytest_plugins = ["trained"]
 
 is_leased = Store.is_leased
@@ -226,10 +228,7 @@ def _finished_runs(folder: Path) -> int:
     return len(list((folder / "runs").glob(f"{GAME}-*")))
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [signal.SIGKILL, *(pytest.param(each, marks=pytest.mark.costly()) for each in (signal.SIGTERM, signal.SIGINT))],
-)
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_plan_stopped_in_the_middle_and_resumed_equals_an_uninterrupted_one(finished, game_plan, tmp_path, sent):
     process = subprocess.Popen(
         _command(tmp_path),

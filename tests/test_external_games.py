@@ -37,6 +37,8 @@ from lcd.studies.harmonization import prepare_harmonization
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import normalisation_of
 
+pytestmark = pytest.mark.costly("envs/external/*.py", "analyses/*.py", "analyses/templates/*")
+
 GRID = "own_games:Grid"
 
 
@@ -297,7 +299,6 @@ def test_a_game_of_somebody_else_is_diagnosed(diagnosed):
     assert json.loads(Path(folder / "out" / "plan.json").read_text())["games"][0]["runs"][0]["game"] == GRID
 
 
-@pytest.mark.costly("envs/external/*.py")
 def test_a_game_whose_privileged_view_is_a_vector_is_diagnosed(tmp_path, monkeypatch, tiny_preset):
     monkeypatch.setattr("lcd.experiments.processes.LocalProcesses", InProcess)
     diagnosis = lcd.diagnose("own_games:Remembered", tiny_preset, store=tmp_path, random=0.0, best=1.0)

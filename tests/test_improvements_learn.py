@@ -18,6 +18,8 @@ from lcd.envs import make_vec_env
 from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions
 
+pytestmark = pytest.mark.costly()
+
 SETTINGS = {"n_epochs": 1, "device": "cpu", "seed": 0}
 
 

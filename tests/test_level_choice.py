@@ -17,6 +17,8 @@ from lcd.envs.procgen.batch import ProcgenBatch
 from lcd.envs.procgen.engine import Engine
 from lcd.envs.procgen.levels import layout_of
 
+pytestmark = pytest.mark.costly()
+
 GAMES = (
     ProcgenOptions("bossfight", num_levels=40),  # themes of different sizes, in the label maps switched off
     ProcgenOptions("plunder", num_levels=40),  # its label maps play with other themes

@@ -20,6 +20,8 @@ from lcd.agents.improvements.level_replay import LevelReplay, LevelReplayPPO
 from lcd.envs import ProcgenOptions, make_vec_env
 from lcd.envs.external.options import ExternalOptions
 
+pytestmark = pytest.mark.costly()
+
 SMALL = {"encoder": "small", "n_steps": 8, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 0}
 QUICK = ExternalOptions("own_games:Grid", num_levels=6, start_level=20)  # episodes of twelve steps at most
 

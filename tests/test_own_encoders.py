@@ -9,6 +9,8 @@ from lcd.agents.encoders.registry import module_of
 from lcd.agents.policy_file import PolicyFileError
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 
+pytestmark = pytest.mark.costly()
+
 
 @pytest.mark.parametrize(
     ("encoder", "name"),

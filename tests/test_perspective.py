@@ -20,6 +20,8 @@ from lcd.studies.perspective.models import load_probed
 from lcd.studies.perspective.perspective import COLUMNS, perspective
 from lcd.studies.perspective.tasks import TASKS, right_answers, stimuli_of
 
+pytestmark = pytest.mark.costly("analyses/*.py", "analyses/templates/*")
+
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 
 

@@ -28,6 +28,8 @@ from lcd.agents.improvements.revaluing import generalised_advantages
 from lcd.envs import ProcgenOptions, make_vec_env
 from lcd.experiments.improvements import IMPROVEMENTS
 
+pytestmark = pytest.mark.costly()
+
 SMALL = {"encoder": "small", "n_steps": 8, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 0}
 LEARNERS = (PhasicPPO, DecoupledPPO, CuriousPPO)
 

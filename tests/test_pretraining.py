@@ -23,6 +23,8 @@ from lcd.pretraining.pretraining import Pretraining, pretrain, pretrain_on_frame
 from lcd.studies.pretraining import default_file
 from lcd.studies.replay import record
 
+pytestmark = pytest.mark.costly()
+
 ACTIONS = spaces.Discrete(15)
 SMALL = {"architecture": "small", "frames": 4_096, "epochs": 3, "batch_size": 128, "learning_rate": 2e-3}
 
@@ -99,7 +101,6 @@ def test_slow_features_recover_a_known_slow_source():
     assert found.var() == pytest.approx(1, abs=0.15)
 
 
-@pytest.mark.costly()
 @pytest.mark.parametrize(
     ("name", "world", "batch_size", "least", "most"),
     [

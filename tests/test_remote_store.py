@@ -27,14 +27,11 @@ from lcd.io import object_storage
 from lcd.io.object_storage import Objects, StorageError
 from lcd.studies.pipeline import read_diagnosis
 
+pytestmark = pytest.mark.costly("lcd/cli/*.py", "lcd/experiments/*.py")
+
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
 pytest_plugins = ["trained"]
-
-OF_PROCESSES = pytest.mark.costly(
-    "lcd/experiments/*store.py", "lcd/experiments/remote_leases.py", "lcd/io/object_storage.py"
-)
-"""Of tests whose processes import torch anew."""
 
 SAID = b"<Error><Code>AccessDenied</Code><Message>It is not yours to read</Message></Error>"
 DENIED = (
@@ -120,7 +117,6 @@ def test_a_whole_plan_comes_back_to_the_bit_on_another_machine(trained, game_pla
     assert found == json.loads(json.dumps(read_diagnosis(game_plan, local, {"preset": tiny_preset}).to_json()))
 
 
-@OF_PROCESSES
 def test_a_worker_process_uploads_its_run(trained, game_plan, url, tmp_path):
     """It is what a store in a folder has, but for what tells of the machine."""
     store, local = open_store(url), trained.store
@@ -178,7 +174,6 @@ def test_what_an_own_cache_lost_or_damaged_is_fetched_again(in_memory):
 # -------------------------------------------------------------------------------------------- several at once, leases
 
 
-@OF_PROCESSES
 def test_two_processes_with_folders_of_their_own_share_the_work(url, proxy, tmp_path):
     command = [sys.executable, str(Path(__file__).with_name("pretending.py")), url, "6", "0.3"]
     working = [
@@ -299,7 +294,6 @@ def unfinished_uploads(bucket):
     return found.get("Uploads", [])
 
 
-@OF_PROCESSES
 def test_a_process_killed_in_the_middle_of_an_upload_leaves_nothing_there(url, bucket, proxy, tmp_path):
     proxy.slow, before = 0.05, proxy.sent
     environ = subprocess_environment(proxy.port, tmp_path / "cache")

@@ -24,6 +24,8 @@ from lcd.alignment.scenes.geometry import (
 )
 from lcd.alignment.scenes.shortcuts import SHORTCUTS, pooled_label_maps
 
+pytestmark = pytest.mark.costly()
+
 DRAWS = {"scenes": draw_scenes, "fours": draw_fours}
 COUNT = 2000
 

@@ -9,6 +9,7 @@ import calibration_games_figure
 import numpy as np
 import pandas as pd
 import procgen_checks
+import pytest
 import semantic_view_figure
 import teachers
 from matplotlib.image import imread
@@ -16,6 +17,8 @@ from running import run_script
 
 from lcd.envs import class_names
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY
+
+pytestmark = pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
 
 DOCS = Path(__file__).parents[1] / "docs"
 

@@ -26,6 +26,8 @@ from running import run_script
 
 from lcd.envs.procgen.routes import TERRAINS
 
+pytestmark = pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
+
 
 def test_the_benchmark_counts_steps_and_operations(monkeypatch, capsys):
     """A forward pass of the Nature network is known; a backward pass takes twice as much, but for the input's part."""

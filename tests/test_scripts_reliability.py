@@ -27,6 +27,8 @@ from lcd.studies.output import OutputFolder
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 
+pytestmark = pytest.mark.costly("scripts/*.py", "scripts/*/*.py", "lcd/experiments/*.py")
+
 SURVEY_OF_PROCESSES = """
 import json, os, pathlib, sys, time
 
@@ -167,7 +169,6 @@ def test_views_stay_in_one_state_under_a_teacher(tmp_path, monkeypatch):
     assert run_script(lockstep, *asked) == 0
 
 
-@pytest.mark.costly("lcd/experiments/*.py")
 def test_many_runs_load_one_driver(tmp_path, capsys):
     assert run_script(load, "--output", tmp_path / "load.csv", "--runs", 4, "--workers", 2) == 0
     table = pd.read_csv(tmp_path / "load.csv").set_index("measure")["value"]

@@ -13,6 +13,8 @@ from running import run_script
 from lcd.experiments.store import Store
 from lcd.studies.calibration.sweep import Sweep
 
+pytestmark = pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
+
 
 def test_classes_are_simulated_in_each_setting(tmp_path):
     arguments = ["--surveys", 2, "--nulls", 1, "--output", tmp_path / "table.csv"]

@@ -22,6 +22,8 @@ from tiny import TINY
 from lcd.experiments.presets import PRESETS
 from lcd.studies import harmonization
 
+pytestmark = pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
+
 STUDY = replace(
     encoder_study.PRESET,
     evaluations=1,
@@ -121,7 +123,6 @@ def test_two_libraries_learn_the_same_number_of_steps(tmp_path, monkeypatch):
     assert run_script(compare_learning, *asked) == 0
 
 
-@pytest.mark.costly()
 def test_encoders_are_studied_game_by_game(tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_study, "PRESET", STUDY)
     monkeypatch.setattr(encoder_study, "ProcessPoolExecutor", lambda workers, _: ThreadPoolExecutor(workers))
@@ -187,7 +188,6 @@ class Killed:
         self.returncode = -sent
 
 
-@pytest.mark.costly()
 @pytest.mark.parametrize("differs", [False, True])
 def test_an_interrupted_run_is_compared_with_an_undisturbed_one(monkeypatch, capsys, differs):
     deaths = [None, None]

@@ -17,6 +17,8 @@ from test_visualising import made_policy
 from lcd.alignment.spectra import natural_spectrum, unit_phases
 from lcd.alignment.visualisation import SPACES
 
+pytestmark = pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
+
 SMALLEST = ("--steps", 2, "--crops", 1, "--count", 40, "--targets", 2, "--layer", "backbone.2")
 
 

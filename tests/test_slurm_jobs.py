@@ -22,6 +22,8 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.slurm_jobs import SlurmJobs
 from lcd.experiments.store import LEASES, UNFINISHED, Store
 
+pytestmark = pytest.mark.costly("lcd/experiments/*.py", "scripts/local_slurm.py")
+
 pytest.importorskip("submitit")
 pytest_plugins = ["trained"]
 needs_slurm = pytest.mark.skipif(
@@ -63,7 +65,6 @@ def nothing_left(store: Store) -> None:
     assert not list((store.root / LEASES).glob("*"))
 
 
-@pytest.mark.costly("lcd/experiments/*.py")
 @needs_slurm
 def test_jobs_of_slurm_carry_out_a_plan_and_one_that_is_preempted_comes_back(
     finished, game_plan, long_run, tmp_path, short_folder, monkeypatch
@@ -95,7 +96,6 @@ def test_jobs_of_slurm_carry_out_a_plan_and_one_that_is_preempted_comes_back(
     nothing_left(store)
 
 
-@pytest.mark.costly("lcd/experiments/*.py", "scripts/local_slurm.py")
 @needs_slurm
 def test_what_slurm_refuses_or_loses_is_told(game_plan, long_run, tmp_path, short_folder, monkeypatch):
     monkeypatch.setattr("lcd.experiments.slurm_jobs.LOOK_SECONDS", 1.0)

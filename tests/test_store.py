@@ -19,6 +19,8 @@ from lcd.experiments.execution import Event, execute
 from lcd.experiments.plan import Plan
 from lcd.experiments.store import Store, StoreError, _checksum_of
 
+pytestmark = pytest.mark.costly()
+
 pytest_plugins = ["trained"]
 
 

@@ -21,6 +21,8 @@ from lcd.studies.survey.columns import COLUMNS, TABLES
 from lcd.studies.survey.plan import Survey, shipped_surveys
 from lcd.studies.survey.tables import SurveyTables, load_reference, reference_surveys
 
+pytestmark = pytest.mark.costly("lcd/studies/survey/plans/*", "analyses/*.py", "analyses/templates/*")
+
 PLAN = """
 games = ["coinrun", "Maze"]
 preset = "smoke"

@@ -18,6 +18,8 @@ from lcd.studies.survey.power import power_table
 from lcd.studies.survey.tables import load_reference
 from lcd.studies.taxonomy.reliability import seeds_table, steps_table
 
+pytestmark = pytest.mark.costly("lcd/studies/survey/plans/*", "lcd/studies/survey/reference/*/*")
+
 ALONE = Share()
 SURVEY = Survey(("maze", "starpilot"), "standard", {"steps": 100_000, "seeds": 1})
 

@@ -28,6 +28,8 @@ from lcd.teachers.initial import untrained_policy
 from lcd.teachers.library import Card, shipped_games, shipped_teacher
 from lcd.teachers.search import SearchSettings
 
+pytestmark = pytest.mark.costly("lcd/teachers/data/*", "lcd/teachers/encoders/*.py")
+
 SMALL = Hyperparameters(num_envs=4, rollout_steps=16, minibatches=2)
 RECIPE = recipes.Recipe(SearchSettings(6, 12, route_weight=0.1), steps=128, encoder="impoola:4", hyperparameters=SMALL)
 

@@ -19,6 +19,8 @@ from lcd.experiments.run import train
 from lcd.experiments.settings import EXPERT, TRAINING_VERSION, Evaluation, Hyperparameters, RunSettings
 from lcd.teachers.library import shipped_teacher
 
+pytestmark = pytest.mark.costly("lcd/teachers/data/*", "lcd/teachers/encoders/*.py", "tests/training.json")
+
 FILE = Path(__file__).parent / "training.json"
 HYPER = Hyperparameters(num_envs=8, rollout_steps=16, minibatches=4, epochs=2)
 STEPS = 4 * HYPER.rollout
