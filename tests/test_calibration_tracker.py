@@ -67,6 +67,28 @@ def test_nothing_but_colour_and_shape_differs_between_seen_and_held_out():
     assert of_target[0] > 1.5 * of_target[1]  # stars cover less than discs and squares
 
 
+def test_textures_change_frames_and_nothing_else():
+    tracker = Tracker(5, EVERYONE)
+    plain, seen, held_out = (
+        TrackerDrawing(TrackerOptions(textures=name)).both(tracker, EVERYONE) for name in ("plain", "seen", "held-out")
+    )
+    assert np.array_equal(plain[1], seen[1])
+    assert np.array_equal(plain[1], held_out[1])
+    frames = plain[0], seen[0], held_out[0]
+    darker = [(plain[0] != other[0]).any(axis=-1).mean() for other in (seen, held_out)]
+    assert darker[0] == pytest.approx(darker[1], rel=0.1)
+    assert darker[0] > 0.02
+    assert (frames[0] >= np.maximum(frames[1], frames[2])).all()
+    assert not np.array_equal(frames[1], frames[2])
+
+
+def test_plain_textures_leave_names_and_records_as_they_were():
+    assert TrackerOptions().label == "tracker"
+    assert "textures" not in TrackerOptions().as_record()["dials"]
+    assert TrackerOptions(textures="seen").label == "tracker-texturesseen"
+    assert TrackerOptions(textures="seen").as_record()["dials"]["textures"] == "seen"
+
+
 @pytest.mark.parametrize(("change", "alike"), [(0.0, True), (1.0, False)])
 def test_change_is_of_colour_and_shape_over_an_episode(change, alike):
     tracker, drawing = Tracker(0, EVERYONE), TrackerDrawing(TrackerOptions(0, change))
@@ -97,7 +119,15 @@ def test_it_passes_gymnasiums_checker():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"distractors": 16}, {"distractors": 2.5}, {"change": 1.2}, {"colours": "red"}, {"shapes": ""}]
+    "settings",
+    [
+        {"distractors": 16},
+        {"distractors": 2.5},
+        {"change": 1.2},
+        {"colours": "red"},
+        {"shapes": ""},
+        {"textures": "fur"},
+    ],
 )
 def test_impossible_settings_are_one_clear_sentence(settings):
     with pytest.raises(ValueError, match=r"^[^\n]{20,100}\.$"):

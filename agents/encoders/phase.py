@@ -64,19 +64,40 @@ class Synchrony(nn.Module):
         torch.Tensor, shape (batch, 2, channels, height, width)
             Real and imaginary parts.
         """
-        strength = amplitudes.sum(dim=1, keepdim=True)
         # All channels of a position share one phase: they encode the feature, and the phase encodes the object.
-        turned = self.start.to(amplitudes.dtype).expand(len(amplitudes), -1, -1, -1)
-        kernel = functional.softplus(self.near).to(amplitudes.dtype)
+        phases = self.start.to(amplitudes.dtype).expand(len(amplitudes), -1, -1, -1)
+        phases = self.synchronised(phases, amplitudes.sum(dim=1, keepdim=True))
+        return phases[:, :, None] * amplitudes[:, None]
+
+    def synchronised(self, phases: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
+        """Synchronise given phases.
+
+        Parameters
+        ----------
+        phases : torch.Tensor, shape (batch, 2, height, width)
+            Unit vectors.
+        strength : torch.Tensor, shape (batch, 1, height, width)
+            Weight of each position, not negative.
+
+        Returns
+        -------
+        torch.Tensor, shape (batch, 2, height, width)
+            Unit vectors.
+        """
+        kernel = functional.softplus(self.near).to(strength.dtype)
         rate, apart = functional.softplus(self.rate), functional.softplus(self.apart)
         for _ in range(self.iterations):
-            waves = strength * turned
+            waves = strength * phases
             field = functional.conv2d(waves.flatten(0, 1)[:, None], kernel, padding=REACH // 2).view_as(waves)
             mean = waves.sum(dim=(2, 3), keepdim=True) / strength.sum(dim=(2, 3), keepdim=True).clamp_min(1e-6)
             level = strength.amax(dim=(2, 3), keepdim=True).clamp_min(1e-6)
-            turned = turned + rate * (field / level - apart * mean)
-            turned = turned / turned.square().sum(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
-        return turned[:, :, None] * amplitudes[:, None]
+            phases = unit(phases + rate * (field / level - apart * mean))
+        return phases
+
+
+def unit(vectors: torch.Tensor) -> torch.Tensor:
+    """Scale vectors along the second dimension to length 1."""
+    return vectors / vectors.square().sum(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
 
 
 def _inverse_softplus(value: float) -> float:

@@ -73,6 +73,7 @@ class CourierOptions(LevelRange):
 
 
 Palette = Literal["seen", "held-out"]
+Textures = Literal["plain", "seen", "held-out"]
 
 
 @settings
@@ -87,6 +88,8 @@ class TrackerOptions(LevelRange):
         From 0 (objects keep their colour and shape) to 1 (both vary over their whole range).
     colours, shapes
         ``"seen"``, or ``"held-out"`` for those that do not occur in the other setting.
+    textures
+        ``"plain"`` for objects of one colour, or ``"seen"`` and ``"held-out"``: stripes, and a chequered pattern.
     num_levels, start_level
         As for Courier.
     """
@@ -98,6 +101,7 @@ class TrackerOptions(LevelRange):
     change: Share = 1.0
     colours: Palette = "seen"
     shapes: Palette = "seen"
+    textures: Textures = "plain"
     num_levels: Levels = 0
     start_level: Levels = 0
 
@@ -115,12 +119,13 @@ class TrackerOptions(LevelRange):
     def label(self) -> str:
         """Name of the game with its settings, for names of runs."""
         usual = TrackerOptions()._settings()
-        changed = (f"{name}{value}" for name, value in self._settings().items() if value != usual[name])
+        changed = (f"{name}{value}" for name, value in self._settings().items() if value != usual.get(name))
         return "-".join([self.game, *changed])
 
     def _settings(self) -> dict[str, Any]:
-        """All but the levels."""
-        return {name: value for name, value in asdict(self).items() if name not in ("num_levels", "start_level")}
+        """All but the levels; without textures that are plain, so that runs from before keep their names."""
+        left_out = ("num_levels", "start_level", *("textures",) * (self.textures == "plain"))
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def relevant_to(self, view: str, learner: str) -> TrackerOptions:
         """The same options: label maps have the shapes of objects, and distractors."""

@@ -28,6 +28,9 @@ _EXPONENTS = {"seen": (1.6, 8.0), "held-out": (0.55, 0.9)}
 """Range of hues, and of the exponents of superellipses: round to square for seen shapes, concave stars for held-out
 ones."""
 
+_TEXTURES = {"seen": lambda row, column: row // 2 % 2, "held-out": lambda row, column: (row // 2 + column // 2) % 2}
+"""Where an object is dark, by rows and columns from the corner of its square: stripes, and a chequered pattern."""
+
 _ALONG = np.arange(-_HALF, _HALF + 1, dtype=np.float32)
 _STAMP = SIDE * np.arange(2 * _HALF + 1)[:, None] + np.arange(2 * _HALF + 1)
 _RADII = (3.6, 5.6)
@@ -42,10 +45,13 @@ class _Stamp(NamedTuple):
         Their numbers in the games' pictures, laid one after the other.
     counts : numpy.ndarray, shape (n,)
         How many of them each game has.
+    dark : numpy.ndarray, shape (total,), bool
+        Where the texture is dark; None without one.
     """
 
     pixels: NDArray[np.int64]
     counts: NDArray[np.int64]
+    dark: NDArray[np.bool_] | None
 
 
 class TrackerDrawing:
@@ -54,12 +60,17 @@ class TrackerDrawing:
     Parameters
     ----------
     options
-        How far objects change, and their colours and shapes.
+        How far objects change, and their colours, shapes and textures.
     """
 
     def __init__(self, options: TrackerOptions) -> None:
         self._change = options.change
         self._hues, self._exponents = _HUES[options.colours], _EXPONENTS[options.shapes]
+        side = np.arange(2 * _HALF + 1)
+        self._dark = None
+        if options.textures != "plain":
+            self._dark = _TEXTURES[options.textures](side[:, None], side).astype(bool)
+            self._dark = np.broadcast_to(self._dark, (len(side), len(side)))
 
     def frames(self, tracker: Tracker, games: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Frames of some of the games, shape (n, 64, 64, 3)."""
@@ -74,13 +85,29 @@ class TrackerDrawing:
         stamps = self._stamps(tracker, games)
         return self._painted(stamps, tracker, games), self._mapped(stamps, tracker, games)
 
+    def objects(self, tracker: Tracker, games: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Which object each pixel shows in some of the games, without the cursor.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n, 64, 64), uint8
+            0 for the ground, 1 for the target, and from 2 for the distractors.
+        """
+        shown = np.zeros((len(games), SIDE, SIDE), np.uint8)
+        for place, stamp in enumerate(self._stamps(tracker, games)):
+            shown.reshape(-1)[stamp.pixels] = tracker.things - place
+        return shown
+
     def _painted(self, stamps: list[_Stamp], tracker: Tracker, games: NDArray[np.int64]) -> NDArray[np.uint8]:
         hues = self._within(*self._hues, "hue", tracker, games)[:, ::-1].T
         colours = _as_pixels(bright_colours())[(256 * hues).astype(np.int64) & 255]
         frames = np.full((len(games), SIDE, SIDE, 3), _GROUND, np.uint8)
         pixels = _as_pixels(frames)
         for stamp, of_thing in zip(stamps, colours, strict=True):
-            pixels[stamp.pixels] = of_thing.repeat(stamp.counts)
+            painted = of_thing.repeat(stamp.counts)
+            if stamp.dark is not None:
+                painted.view(np.uint8).reshape(-1, 3)[stamp.dark] //= 2
+            pixels[stamp.pixels] = painted
         self._draw_cursor(frames, tracker.cursor[games], _CURSOR)
         return frames
 
@@ -126,7 +153,8 @@ class TrackerDrawing:
             across, upright = _power(lengths, exponent[thing, :, None])
             covered = across + upright <= 1
             pixels = corners[thing, :, None, None] + _STAMP
-            stamps.append(_Stamp(pixels[covered], covered.reshape(len(games), -1).sum(axis=1)))
+            dark = None if self._dark is None else np.broadcast_to(self._dark, covered.shape)[covered]
+            stamps.append(_Stamp(pixels[covered], covered.reshape(len(games), -1).sum(axis=1), dark))
         return stamps
 
     @staticmethod

@@ -23,6 +23,7 @@ from lcd.cli.pretrain import command as pretrain
 from lcd.cli.survey import command as survey
 from lcd.cli.taxonomy import report, taxonomy
 from lcd.cli.teachers import teachers
+from lcd.cli.tracking import command as tracking
 from lcd.cli.validate import command as validate
 from lcd.cli.visualize import command as visualize
 from lcd.cli.watch import command as watch
@@ -52,6 +53,7 @@ app.command("neural")(neural)
 app.command("harmonize")(harmonize)
 app.command("perspective")(perspective)
 app.command("visualize")(visualize)
+app.command("tracking")(tracking)
 app.command("bundle")(bundle)
 
 

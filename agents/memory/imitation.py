@@ -1,0 +1,101 @@
+"""Online DAgger across time, for policies with a memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from sb3_contrib import RecurrentPPO
+from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
+from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from lcd.agents.imitation import TaughtVecEnv, labels_of
+from lcd.agents.teacher import Teacher
+
+
+class RecurrentDAgger(RecurrentPPO):
+    """The student acts, a teacher labels every state that it visits, and the student learns from whole sequences.
+
+    As `lcd.agents.DAgger` for policies with a memory: rollouts, minibatches and optimiser are those of sb3-contrib's
+    RecurrentPPO. The label of a state is an action that is drawn from the teacher's distribution, so that the loss is
+    an unbiased estimate of the cross-entropy.
+
+    Parameters
+    ----------
+    policy
+        A class of recurrent policies, such as `lcd.agents.memory.MemoryPolicy`.
+    env
+        A `lcd.agents.TaughtVecEnv`, possibly wrapped further.
+    teacher
+        Gives the labels.
+    **kwargs
+        Further arguments of RecurrentPPO; those of the reinforcement-learning loss have no effect.
+    """
+
+    def __init__(self, policy: Any, env: VecEnv, *, teacher: Teacher, **kwargs: Any) -> None:
+        self.teacher = teacher
+        super().__init__(policy, env, **kwargs)
+
+    def collect_rollouts(
+        self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
+    ) -> bool:
+        """Collect a rollout, and put the teacher's actions in the place of the student's."""
+        assert isinstance(rollout_buffer, RecurrentRolloutBuffer)
+        taught = unwrap_vec_wrapper(env, TaughtVecEnv)
+        if taught is None:
+            raise ValueError("Imitation needs an environment in a TaughtVecEnv: wrap env.")
+        labelled = _LabellingVecEnv(env, taught, self.teacher)
+        done = super().collect_rollouts(labelled, callback, rollout_buffer, n_rollout_steps)
+        rollout_buffer.actions[: len(labelled.labels)] = np.stack(labelled.labels)[..., None]
+        return done
+
+    def train(self) -> None:
+        """Update the student towards the teacher's actions on the rollout just collected."""
+        policy, buffer = self.policy, self.rollout_buffer
+        assert isinstance(policy, RecurrentActorCriticPolicy)
+        assert isinstance(buffer, RecurrentRolloutBuffer)
+        policy.set_training_mode(True)
+        self._update_learning_rate(policy.optimizer)
+        losses = []
+        for _ in range(self.n_epochs):
+            for batch in buffer.get(self.batch_size):
+                _, likelihood, _ = policy.evaluate_actions(
+                    batch.observations, batch.actions.long().flatten(), batch.lstm_states, batch.episode_starts
+                )
+                loss = -likelihood[batch.mask > 0].mean()
+                policy.optimizer.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(policy.parameters(), self.max_grad_norm)
+                policy.optimizer.step()
+                losses.append(loss.item())
+        self._n_updates += self.n_epochs
+        self.logger.record("train/imitation_loss", np.mean(losses))
+
+
+class _LabellingVecEnv(VecEnvWrapper):
+    """Labels each state before the step from it, in `labels`: actions of shape (games,)."""
+
+    def __init__(self, venv: VecEnv, taught: TaughtVecEnv, teacher: Teacher) -> None:
+        super().__init__(venv)
+        self._taught, self._teacher = taught, teacher
+        self.labels: list[np.ndarray] = []
+
+    def reset(self) -> VecEnvObs:
+        return self.venv.reset()
+
+    def step_async(self, actions: np.ndarray) -> None:
+        assert isinstance(self.action_space, spaces.Discrete)
+        labels = labels_of(
+            self._teacher, self._taught.teacher_observations, int(self.action_space.n), torch.device("cpu")
+        )
+        self.labels.append(torch.multinomial(labels.exp(), 1)[:, 0].numpy())
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> VecEnvStepReturn:
+        return self.venv.step_wait()

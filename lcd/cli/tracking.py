@@ -1,0 +1,76 @@
+"""The command ``lcd tracking``: whether memory and phase synchrony help agents to track objects that change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lcd.cli.arguments import count, number
+from lcd.cli.console import plain_console
+from lcd.io.limits import MOST_SEEDS
+
+
+def command(
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Networks: none=ENCODER, stacked=ENCODER, lstm=ENCODER, convolutional, phase or phase+convolutional; "
+            "by default six of them.",
+            show_default=False,
+        ),
+    ] = None,
+    learner: Annotated[list[str] | None, typer.Option(help="reward or imitation; may be repeated.")] = None,
+    view: Annotated[list[str] | None, typer.Option(help="pixels or semantic; may be repeated.")] = None,
+    distractors: Annotated[list[int] | None, typer.Option(help="Objects beside the target; may be repeated.")] = None,
+    change: Annotated[
+        list[float] | None, typer.Option(help="How fast colours and shapes change, 0 to 1; may be repeated.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each agent, by default 200k.")
+    ] = None,
+    seeds: Annotated[int, number(1, MOST_SEEDS, "Agents of each kind.")] = 3,
+    evaluations: Annotated[int, number(1, 100, "Evaluations along the training.")] = 4,
+    out: Annotated[Path, typer.Option(help="Folder of the tables; what is finished there is kept.")] = Path("tracking"),
+    figure: Annotated[Path | None, typer.Option(help="Output file of the figure: .png, .pdf or .svg.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Agents that are trained at once, each with one thread.")] = None,
+) -> None:
+    """Train agents with and without memory to follow one of several changing objects, and compare them.
+
+    The games are lcd/Tracker-v0: an agent is paid for each step that its cursor is on the target, which starts under
+    it, and which no single frame tells from the others. Agents are tested on unseen levels and with colours, shapes and
+    textures that they have not seen. The table says what memory, and phases that synchronise, add.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from lcd.cli.display import limits_text
+    from lcd.studies.tracking.tracking import NETWORKS, tracking
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
+    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        result = tracking(
+            networks or NETWORKS,
+            learners=learner or ("imitation",),
+            views=view or ("pixels",),
+            distractors=distractors or (5, 15),
+            changes=change or (1.0,),
+            steps=steps or 200_000,
+            seeds=seeds,
+            evaluations=evaluations,
+            out=out,
+            figure=figure,
+            workers=workers,
+            report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+        )
+    shown = Table("compared", "with", "learner", "distractors", "change", "test", "difference", "95 % interval")
+    for row in result.differences.to_dict("records"):
+        names = (str(row[name]) for name in ("compared", "with", "learner", "distractors", "change", "test"))
+        shown.add_row(*names, f"{row['difference']:+.3f}", limits_text(row["low"], row["high"], ".3f"))
+    console = plain_console()
+    console.print(shown)
+    console.print(f"The tables are in {out}.", highlight=False, soft_wrap=True)
+    if figure is not None:
+        console.print(f"The figure is in {figure}.", highlight=False, soft_wrap=True)

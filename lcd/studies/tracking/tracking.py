@@ -1,0 +1,194 @@
+"""The tracking study, from networks to tables: what ``lcd tracking`` calls."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.experiments.resources import check_numbers
+from lcd.io.files import check_output_folder, replacing
+from lcd.io.limits import MOST_SEEDS, path, texts, whole_number
+from lcd.studies.figures import check_registered, registered
+from lcd.studies.output import save_figure
+from lcd.studies.tracking.analysis import differences
+from lcd.studies.tracking.conditions import Condition
+
+NETWORKS = (
+    "none=nature",
+    "stacked=impala:8,16,16",
+    "lstm=nature",
+    "convolutional",
+    "phase",
+    "phase+convolutional",
+)
+"""Networks that are compared by default."""
+
+FIGURE = "tracking"
+"""Name of the figure among the entry points ``lcd.figures``."""
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class TrackingResult:
+    """What the study found.
+
+    Attributes
+    ----------
+    measurements
+        One row a (condition, step, test, measure), see `lcd.studies.tracking.training.train`.
+    differences
+        Differences between networks, see `lcd.studies.tracking.analysis.differences`.
+    """
+
+    measurements: pd.DataFrame
+    differences: pd.DataFrame
+
+
+def conditions_of(
+    networks: Sequence[str],
+    learners: Sequence[str],
+    views: Sequence[str],
+    distractors: Sequence[int],
+    changes: Sequence[float],
+    steps: int,
+    seeds: int,
+    evaluations: int,
+) -> tuple[Condition, ...]:
+    """All combinations, seed by seed, so that whatever is finished is balanced.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    whole_number("seeds", seeds, 1, MOST_SEEDS)
+    combinations = list(product(range(seeds), learners, views, distractors, changes, networks))
+    return tuple(
+        Condition(network, learner, view, number, change, steps, evaluations, seed)  # type: ignore[arg-type]
+        for seed, learner, view, number, change, network in combinations
+        if not (view == "semantic" and network.startswith("stacked="))
+    )
+
+
+def tracking(
+    networks: Sequence[str] = NETWORKS,
+    *,
+    learners: Sequence[str] = ("imitation",),
+    views: Sequence[str] = ("pixels",),
+    distractors: Sequence[int] = (5, 15),
+    changes: Sequence[float] = (1.0,),
+    steps: int = 200_000,
+    seeds: int = 3,
+    evaluations: int = 4,
+    out: Path | str = "tracking",
+    figure: Path | str | None = None,
+    workers: int | None = None,
+    report: Report = lambda what, done, of: None,
+) -> TrackingResult:
+    """Train networks with and without memory on Tracker, and compare them; the command ``lcd tracking`` is this.
+
+    Every agent's rows are written when it is finished, so that the same call resumes, and others add to them.
+
+    Parameters
+    ----------
+    networks
+        See `lcd.agents.memory.networks.build_network`.
+    learners, views, distractors, changes
+        See `lcd.studies.tracking.conditions.Condition`; all combinations are trained, label maps without stacked
+        frames.
+    steps, seeds, evaluations
+        Environment steps of each agent, number of seeds, and of evaluations along the way.
+    out
+        Folder of the tables: ``measurements.csv``, ``differences.csv``, and a table an agent in ``agents``.
+    figure
+        Output file of the figure; by default none.
+    workers
+        Agents that are trained at once, each with one thread; by default 1.
+    report
+        Called with what has been trained, how many agents are done, and of how many.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    names = texts("networks", networks)
+    conditions = conditions_of(names, learners, views, distractors, changes, steps, seeds, evaluations)
+    check_numbers(workers, None)
+    folder = path("out", out)
+    check_output_folder(folder, "--out")
+    if figure is not None:
+        check_registered(FIGURE)
+    agents = folder / "agents"
+    agents.mkdir(parents=True, exist_ok=True)
+    missing = [each for each in conditions if not _file(agents, each).is_file()]
+    done = len(conditions) - len(missing)
+    for condition, rows in _trained(missing, workers or 1):
+        with replacing(_file(agents, condition)) as partial:
+            rows.to_csv(partial, index=False)
+        done += 1
+        report(condition.label, done, len(conditions))
+    result = read_tracking(conditions, folder)
+    for name, table in asdict(result).items():
+        with replacing(folder / f"{name}.csv") as partial:
+            table.to_csv(partial, index=False)
+    if figure is not None:
+        save_figure(registered(FIGURE)(result.measurements), path("figure", figure))
+    return result
+
+
+def read_tracking(conditions: Sequence[Condition], folder: Path) -> TrackingResult:
+    """Read the rows of finished agents and compare them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If one is missing.
+    """
+    tables = [pd.read_csv(_file(folder / "agents", each)) for each in conditions]
+    measurements = pd.concat(tables, ignore_index=True)
+    measurements["value"] = measurements["value"].round(5)
+    return TrackingResult(measurements, differences(measurements))
+
+
+def _file(agents: Path, condition: Condition) -> Path:
+    return agents / f"{condition.identity}.csv"
+
+
+def _trained(conditions: Sequence[Condition], workers: int) -> Iterator[tuple[Condition, pd.DataFrame]]:
+    """Each condition with its rows, as they are finished."""
+    if workers == 1:
+        yield from ((each, _train(each)) for each in conditions)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waiting = {pool.submit(_train, each): each for each in conditions}
+        try:
+            for finished in as_completed(waiting):
+                yield waiting[finished], finished.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(pool._processes.values()):
+                process.terminate()
+            raise
+
+
+def _train(condition: Condition) -> Any:
+    """Train with one thread, which is fastest for networks of this size."""
+    import torch
+
+    from lcd.studies.tracking.training import train
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return train(condition)
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,126 @@
+"""Networks that remember: what they carry from frame to frame, and that it is learned across time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import VecMonitor, VecTransposeImage
+from toy_games import COLOURS, ColourGame, ColourTeacher
+
+pytest.importorskip("sb3_contrib")
+from sb3_contrib import RecurrentPPO
+
+from lcd.agents import TaughtVecEnv
+from lcd.agents.memory import MAPS, MemoryPolicy, RecurrentDAgger, RecurrentMap, build_network
+
+pytestmark = pytest.mark.costly()
+
+FRAMES = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+LABELS = spaces.Box(0, 64, (36, 36), np.uint8)
+NAMES = ("none=small", "stacked=small", "lstm=small", *MAPS)
+REMEMBER = ("lstm=small", *MAPS)
+SETTINGS = {"n_steps": 16, "batch_size": 128, "n_epochs": 2, "learning_rate": 3e-3, "device": "cpu", "seed": 0}
+
+
+class RecalledColourGame(ColourGame):
+    """A colour that is shown in the first frame of an episode only, and is to be named in every step."""
+
+    def _shown(self):
+        observations = self._observe(self._colours)
+        frames = observations["pixels"] if isinstance(observations, dict) else observations
+        frames[self._elapsed > 0] = 40
+        self.history[-1] = observations
+        return observations
+
+    def reset(self):
+        super().reset()
+        return self._shown()
+
+    def step_wait(self):
+        before = self._colours
+        _, rewards, dones, infos = super().step_wait()
+        self._colours = np.where(dones, self._colours, before)
+        return self._shown(), rewards, dones, infos
+
+
+def learned(network, learner):
+    """Share of steps in which a trained agent names the colour."""
+    taught = TaughtVecEnv(RecalledColourGame(16, "both")) if learner == "imitation" else RecalledColourGame(16)
+    env, made = VecTransposeImage(taught), RecurrentDAgger if learner == "imitation" else RecurrentPPO
+    given = {"teacher": ColourTeacher(0.999)} if learner == "imitation" else {"gamma": 0.5}
+    model = made(MemoryPolicy, env, policy_kwargs={"network": network}, **SETTINGS, **given)
+    model.learn(16 * 16 * (16 if learner == "imitation" else 40))
+    played = VecMonitor(VecTransposeImage(RecalledColourGame(16)))
+    return evaluate_policy(model, played, 64, deterministic=True)[0] / 5
+
+
+@pytest.mark.parametrize("learner", ["imitation", "reward"])
+@pytest.mark.parametrize("network", ["none=small", *REMEMBER])
+def test_what_was_shown_before_is_named_by_those_who_remember(network, learner):
+    named = learned(network, learner)
+    by_chance = (1 + 4 / COLOURS) / 5  # the first frame shows it
+    if network in REMEMBER:
+        assert named > 0.9
+    else:
+        assert named < by_chance + 0.15
+
+
+@pytest.mark.parametrize("network", NAMES)
+@pytest.mark.parametrize("space", [FRAMES, LABELS])
+def test_episodes_are_apart_and_sequences_may_be_cut(network, space):
+    made = build_network(network, space)
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.rand((6, 2, *space.shape), generator=generator)
+    observations = numbers if space is FRAMES else (3 * numbers).byte().float()
+    begins = torch.zeros(6, 2)
+    begins[0], begins[3, 1] = 1, 1
+    nothing = torch.zeros(2, made.state_size)
+    with torch.no_grad():
+        whole, state = made(observations, nothing, begins)
+        first, between = made(observations[:4], nothing, begins[:4])
+        second, after = made(observations[4:], between, begins[4:])
+        assert torch.allclose(whole, torch.cat([first, second]), atol=1e-5)
+        assert torch.allclose(state, after, atol=1e-5)
+        alone, _ = made(observations[3:, 1:], torch.ones(1, made.state_size), torch.tensor([[1.0], [0], [0]]))
+        assert torch.allclose(whole[3:, 1:], alone, atol=1e-5)
+        if network in REMEMBER:
+            other, _ = made(observations[1:2], nothing, torch.ones(1, 2))
+            assert not torch.allclose(whole[1, 0], other[0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("network", NAMES)
+def test_all_weights_learn_from_actions_and_values(network):
+    model = RecurrentPPO(MemoryPolicy, VecTransposeImage(ColourGame(4)), policy_kwargs={"network": network}, **SETTINGS)
+    before = {name: each.clone() for name, each in model.policy.named_parameters()}
+    model.learn(4 * 16 * 2)
+    unchanged = [name for name, each in model.policy.named_parameters() if torch.equal(before[name], each)]
+    assert unchanged == []
+
+
+def test_phases_are_unit_vectors_and_go_on_from_where_they_were():
+    network = build_network("phase", FRAMES)
+    assert isinstance(network, RecurrentMap)
+    frames = torch.rand(1, 1, 3, 36, 36).expand(2, -1, -1, -1, -1)
+    with torch.no_grad():
+        _, once = network(frames[:1], torch.zeros(1, network.state_size), torch.ones(1, 1))
+        _, twice = network(frames, torch.zeros(1, network.state_size), torch.tensor([[1.0], [0.0]]))
+        _, again = network(frames[:1], once, torch.zeros(1, 1))
+    phases = network.phases(twice)
+    assert torch.allclose(phases.square().sum(dim=1), torch.ones(1, network.height, network.width), atol=1e-5)
+    assert torch.allclose(twice, again, atol=1e-6)
+    assert not torch.allclose(once, twice, atol=1e-3)
+
+
+def test_networks_with_and_without_phases_are_of_a_size():
+    space = spaces.Box(0, 255, (3, 64, 64), np.uint8)
+    sizes = [sum(each.numel() for each in build_network(name, space).parameters()) for name in MAPS]
+    assert max(sizes) < 1.1 * min(sizes)
+
+
+@pytest.mark.parametrize("name", ["", "nature", "gru=nature", "none", "none=natur", "phase=nature"])
+def test_a_network_that_does_not_exist_is_one_sentence(name):
+    with pytest.raises(ValueError, match=r"^[^\n]{20,250}\.$"):
+        build_network(name, FRAMES)

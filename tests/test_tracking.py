@@ -1,0 +1,164 @@
+"""The tracking study: its measures on known phases, its conditions, and the command."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import lcd
+
+pytest.importorskip("sb3_contrib")
+
+from lcd.analyses.tracking_figure import draw_tracking
+from lcd.envs.calibration.tracker import Tracker
+from lcd.envs.calibration.tracker_drawing import TrackerDrawing
+from lcd.studies.tracking import training
+from lcd.studies.tracking.analysis import differences
+from lcd.studies.tracking.conditions import TESTS, Condition
+from lcd.studies.tracking.synchrony import Synchrony, synchrony, units_of
+
+pytestmark = pytest.mark.costly("analyses/tracking_figure.py")
+
+
+def scene():
+    """One game with two objects of 2 × 2 and 2 × 1 units, each unit of 4 × 4 pixels."""
+    objects = np.zeros((1, 32, 32), np.uint8)
+    objects[0, 0:8, 0:8], objects[0, 16:24, 16:20] = 1, 2
+    return objects
+
+
+def phases_of(angles):
+    return np.stack([np.cos(angles), np.sin(angles)])[None].astype(np.float32)
+
+
+def cosines(angles, first):
+    sums, pairs = synchrony(phases_of(angles), scene(), np.array([first]))
+    return Synchrony(*(sums / pairs))
+
+
+def test_units_belong_to_the_object_that_covers_them():
+    angles = np.zeros((8, 8))
+    angles[:2, :2] = np.pi / 2
+    sums, counts = units_of(phases_of(angles), scene())
+    assert counts.tolist() == [[4, 2]]
+    assert sums == pytest.approx(np.array([[[0, 4], [2, 0]]]), abs=1e-6)
+
+
+def test_cosines_of_known_phases():
+    angles = np.random.default_rng(0).uniform(0, 7, (8, 8))
+    angles[:2, :2], angles[4:6, 4] = 1.0, 1.0 + np.pi
+    opposed = cosines(angles, (np.cos(1.0), np.sin(1.0)))
+    assert opposed == pytest.approx((1, -1, -1, 1, -1), abs=1e-5)
+    angles[:2, :2] = [[0, np.pi / 2], [np.pi, 3 * np.pi / 2]]
+    scattered = cosines(angles, (1.0, 0.0))
+    assert scattered.target == pytest.approx(0, abs=1e-6)
+    assert scattered.kept == pytest.approx(0, abs=1e-6)
+    assert scattered.within == pytest.approx((12 * -1 / 3 + 2 * 1) / 14)  # pairs of the four, and of the two
+
+
+def test_a_first_frame_without_the_target_counts_nothing():
+    _, pairs = synchrony(phases_of(np.zeros((8, 8))), scene(), np.full((1, 2), np.nan))
+    assert pairs.tolist() == [14, 16, 8, 0, 0]
+
+
+def test_tests_differ_in_what_is_held_out_and_levels_are_unseen():
+    condition = Condition("convolutional")
+    trained = condition.training_game()
+    for test in TESTS:
+        game = condition.test_game(test)
+        assert set(game.levels).isdisjoint(trained.levels)
+        changed = {name for name in ("colours", "shapes", "textures") if getattr(game, name) != getattr(trained, name)}
+        assert changed == {"seen": set(), "all": {"colours", "shapes", "textures"}}.get(test, {test})
+
+
+def test_every_setting_is_another_agent():
+    agents = [
+        Condition("convolutional"),
+        Condition("phase"),
+        Condition("phase", "reward"),
+        Condition("phase", view="semantic"),
+        Condition("phase", distractors=3),
+        Condition("phase", change=0.5),
+        Condition("phase", steps=5),
+        Condition("phase", evaluations=1),
+        Condition("phase", seed=1),
+    ]
+    assert len({each.identity for each in agents}) == len(agents)
+    assert Condition("phase", change=1).identity == Condition("phase", change=1.0).identity
+
+
+def measured(returns):
+    """Rows of finished agents: network, view, seed and return."""
+    usual = {"learner": "imitation", "distractors": 5, "change": 1.0, "steps": 10, "step": 10, "test": "seen"}
+    rows = [
+        usual | {"network": network, "view": view, "seed": seed, "measure": "return", "value": value}
+        for network, view, seed, value in returns
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_differences_are_paired_by_seed():
+    table = differences(
+        measured(
+            [("convolutional", "pixels", seed, seed / 10) for seed in range(4)]
+            + [("phase+convolutional", "pixels", seed, seed / 10 + 0.2 + 0.01 * (-1) ** seed) for seed in range(3)]
+            + [("convolutional", "semantic", seed, 0.9) for seed in range(4)]
+        )
+    )
+    phase, maps = table.to_dict("records")
+    assert (phase["compared"], phase["with"], phase["seeds"]) == ("phase+convolutional", "convolutional", 3)
+    assert phase["difference"] == pytest.approx(0.2 + 0.01 / 3, abs=1e-5)
+    assert phase["low"] < phase["difference"] < phase["high"] < 0.25
+    assert (maps["compared"], maps["difference"]) == ("convolutional, label maps", pytest.approx(0.75))
+
+
+def test_objects_are_where_the_label_map_has_them():
+    everyone = np.arange(20)
+    tracker, drawing = Tracker(6, everyone), TrackerDrawing(Condition("phase", distractors=6).training_game())
+    objects, labels = drawing.objects(tracker, everyone), drawing.labels(tracker, everyone)
+    assert set(np.unique(objects)) == set(range(8))
+    for shown, label in (((objects == 1), 2), ((objects > 1), 3), ((objects == 0), 0)):
+        assert (shown | (labels == 1))[labels == label].all()
+        assert ((labels == label) | (labels == 1))[shown].all()
+
+
+@pytest.fixture
+def short_tests(monkeypatch):
+    monkeypatch.setattr(training, "EPISODES", 32)
+
+
+def test_the_command_trains_compares_and_resumes(tmp_path, short_tests, monkeypatch):
+    asked = ["tracking", "none=small", "convolutional", "phase+convolutional", "--distractors", "2", "--steps", "2048"]
+    asked += ["--seeds", "2", "--evaluations", "1", "--out", "found", "--figure", "found/figure.png"]
+    ended = lcd(*asked, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "phase+convolutional" in ended.stdout
+    before = {file.name: file.read_bytes() for file in (tmp_path / "found").rglob("*.csv")}
+    assert len(before) == 2 + 6
+    table = pd.read_csv(tmp_path / "found/measurements.csv")
+    assert set(table["test"]) == set(TESTS)
+    assert set(table.loc[table["network"] == "phase+convolutional", "measure"]) == {"return", *Synchrony._fields}
+    assert table.loc[table["measure"] == "return", "value"].between(0, 1).all()
+    draw_tracking(table)
+    monkeypatch.setattr(training, "train", None)  # nothing is left to be trained
+    assert lcd(*asked, cwd=tmp_path).returncode == 0
+    assert {file.name: file.read_bytes() for file in (tmp_path / "found").rglob("*.csv")} == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["gru=nature"],
+        ["none=natur"],
+        ["--learner", "both"],
+        ["--distractors", "16"],
+        ["--change", "2"],
+        ["--view", "x"],
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, arguments):
+    ended = lcd("tracking", *arguments, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
