@@ -20,6 +20,7 @@ from lcd.cli.harmonize import command as harmonize
 from lcd.cli.neural import command as neural
 from lcd.cli.perspective import command as perspective
 from lcd.cli.pretrain import command as pretrain
+from lcd.cli.scaling import command as scaling
 from lcd.cli.survey import command as survey
 from lcd.cli.taxonomy import report, taxonomy
 from lcd.cli.teachers import teachers
@@ -54,6 +55,7 @@ app.command("harmonize")(harmonize)
 app.command("perspective")(perspective)
 app.command("visualize")(visualize)
 app.command("tracking")(tracking)
+app.command("scaling")(scaling)
 app.command("bundle")(bundle)
 
 

@@ -1,0 +1,273 @@
+"""Scaling: how gaps and demands change with steps, levels, width or frames, and how much more would close a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lcd.io.files import check_output, replacing
+from lcd.io.limits import path, short
+from lcd.io.untrusted import read_csv
+from lcd.measurement.intervals import mean_limits
+from lcd.measurement.scaling import FEWEST_SIZES, FORMS, STAYS, best_fit, extrapolations, fits, multiple_limits
+from lcd.measurement.scores import CELLS
+from lcd.studies.figures import check_registered, registered
+from lcd.studies.output import save_figure
+from lcd.studies.survey.tables import SurveyTables
+
+Floats = NDArray[np.float64]
+
+FIGURE = "scaling"
+"""Name of the figure among the entry points ``lcd.figures``."""
+
+KEYS = ("game", "quantity")
+
+GAPS = {cell: f"gap of cell {cell}" for cell in CELLS}
+"""Distance of each cell from the best return: 1 minus its score; that of d is the headroom."""
+
+DEMANDS = {"perceptual": ("d", "c"), "policy": ("d", "b")}
+"""Demands as differences of two cells."""
+
+SOLVED = 0.1
+"""Gap at which a cell counts as solved."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scaling:
+    """What was fitted.
+
+    Attributes
+    ----------
+    values
+        One row a (game, quantity, size, seed): value.
+    laws
+        One row a (game, quantity): sizes, seeds, form (with the lowest criterion), ``aicc`` of each form, last (mean
+        value at the largest size), twice and tenfold (what the form predicts at 2 and at 10 times the largest size),
+        and for gaps solved, with ``_low`` and ``_high``: the multiple of the largest size at which a gap of `SOLVED`
+        is reached, see `lcd.measurement.scaling.multiple_limits`. For the gap of cell *a*, helped is the multiple at
+        which it reaches the gap that the best of the other cells has at the largest size.
+    extrapolation
+        One row a (game, quantity, form, beyond): predicted, measured and error at the largest size, when it was fitted
+        without that, and when it was fitted to sizes up to half of it; see `lcd.measurement.scaling.extrapolations`.
+    """
+
+    values: pd.DataFrame
+    laws: pd.DataFrame
+    extrapolation: pd.DataFrame
+
+    def plot(self) -> Figure:
+        """Draw the values with their laws, and the errors of extrapolation."""
+        return registered(FIGURE)(self.values, self.laws, self.extrapolation)
+
+
+def values_of_survey(curves: pd.DataFrame, levels: str = "unseen") -> pd.DataFrame:
+    """Gaps and demands of a survey's games by step and seed.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        Learning curves of a survey: game, view, learning, seed, levels, step and score.
+    levels
+        ``"unseen"`` or ``"training"``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (game, quantity, size, seed): value. Step 0 is left out: no law has a size of 0.
+    """
+    used = curves[(curves["levels"] == levels) & (curves["step"] > 0)]
+    letters = {kind: cell for cell, kind in CELLS.items()}
+    used = used.assign(cell=[letters[kind] for kind in zip(used["view"], used["learning"], strict=True)])
+    scores = used.pivot_table(index=["game", "step", "seed"], columns="cell", values="score")
+    found = {GAPS[cell]: 1 - scores[cell] for cell in CELLS if cell in scores}
+    for name, (more, less) in DEMANDS.items():
+        if {more, less} <= set(scores):
+            found[name] = scores[more] - scores[less]
+    wide = pd.DataFrame(found).reset_index().rename(columns={"step": "size"})
+    return wide.melt(["game", "size", "seed"], var_name="quantity")[[*KEYS, "size", "seed", "value"]].dropna()
+
+
+def laws_of(values: pd.DataFrame) -> Scaling:
+    """Fit all forms to each quantity of each game.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        One row a (game, quantity, size, seed): value.
+
+    Raises
+    ------
+    ValueError
+        If no quantity has `FEWEST_SIZES` + 1 sizes.
+    """
+    laws, errors = [], []
+    for (game, quantity), rows in values.groupby(list(KEYS), sort=False):
+        by_seed = rows.pivot_table(index="seed", columns="size", values="value").dropna()
+        if by_seed.shape[1] <= FEWEST_SIZES or by_seed.empty:
+            continue
+        sizes, numbers = by_seed.columns.to_numpy(np.float64), by_seed.to_numpy(np.float64)
+        means = numbers.mean(axis=0)
+        found = fits(sizes, means)
+        best = best_fit(found)
+        row = {"game": game, "quantity": quantity, "sizes": len(sizes), "seeds": len(numbers), "form": best.form}
+        row |= {f"aicc_{form}": found[form].aicc if form in found else np.nan for form in FORMS}
+        row |= {"last": means[-1]}
+        row |= {name: best.predict([by * sizes[-1]])[0] for name, by in (("twice", 2), ("tenfold", 10))}
+        if quantity in GAPS.values():
+            row |= _named("solved", multiple_limits(sizes, numbers, SOLVED))
+        if quantity == GAPS["a"]:
+            others = (
+                values[(values["game"] == game) & (values["size"] == sizes[-1])].groupby("quantity")["value"].mean()
+            )
+            helped = others.reindex([GAPS[cell] for cell in "bcd"]).min()
+            row |= _named("helped", multiple_limits(sizes, numbers, float(helped)))
+        laws.append(row)
+        halved = int((sizes <= sizes[-1] / 2).sum())
+        for times in (1.0, 2.0):
+            if times == 1.0 or FEWEST_SIZES <= halved < len(sizes) - 1:
+                table = extrapolations(sizes, means, times)
+                table["game"], table["quantity"] = str(game), str(quantity)
+                errors.append(table)
+    if not laws:
+        raise ValueError(
+            f"Nothing has more than {FEWEST_SIZES} sizes: scaling laws need that many, and one more to be judged by."
+        )
+    extrapolation = pd.concat(errors, ignore_index=True)
+    return Scaling(
+        values, pd.DataFrame(laws), extrapolation[[*KEYS, "form", "beyond", "predicted", "measured", "error"]]
+    )
+
+
+def _named(name: str, limits: tuple[float, float, float]) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), limits, strict=True))
+
+
+def extrapolation_summary(extrapolation: pd.DataFrame) -> pd.DataFrame:
+    """Mean absolute error of each form's extrapolation.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a (kind of quantity, beyond, form), the best form first: kind (demands, or gaps and others), beyond,
+        form, quantities, error, and gain over `STAYS` in the same quantities with its 95 % t limits ``_low`` and
+        ``_high`` over games.
+    """
+    kind = np.where(extrapolation["quantity"].isin(list(DEMANDS)), "demands", "gaps")
+    table = extrapolation.assign(kind=kind, beyond=extrapolation["beyond"].round(2), error=extrapolation["error"].abs())
+    keys = ["kind", "beyond", *KEYS]
+    plain = table[table["form"] == STAYS].set_index(keys)["error"].rename("stays")
+    table = table.join(plain, on=keys)
+    rows = []
+    for (name, beyond, form), group in table.groupby(["kind", "beyond", "form"]):
+        gains = (group["stays"] - group["error"]).groupby(group["game"]).mean()
+        rows.append((name, beyond, form, len(group), group["error"].mean(), *mean_limits(gains)))
+    columns = ["kind", "beyond", "form", "quantities", "error", "gain", "gain_low", "gain_high"]
+    return pd.DataFrame(rows, columns=columns).sort_values(["kind", "beyond", "error"], ignore_index=True)
+
+
+def judgements(summary: pd.DataFrame) -> Iterator[str]:
+    """Sentences that say whether the chosen laws predict better than that nothing changes.
+
+    Parameters
+    ----------
+    summary
+        See `extrapolation_summary`.
+    """
+    for (kind, beyond), rows in summary.groupby(["kind", "beyond"]):
+        by_form = rows.set_index("form")
+        chosen, stays = by_form.loc["chosen"], by_form.loc[STAYS]
+        verdict = "which the games do not decide"
+        if chosen["gain_low"] > 0:
+            verdict = "so it may be trusted that far"
+        elif chosen["gain_high"] < 0:
+            verdict = "so do not trust it that far"
+        yield (
+            f"At {beyond:.2g} times the largest size that was fitted, the chosen law of {chosen['quantities']} {kind} "
+            f"errs by {chosen['error']:.3f} on average, and no change by {stays['error']:.3f}, {verdict}."
+        )
+
+
+def read_values(file: Path, size: str, value: str, by: Sequence[str]) -> pd.DataFrame:
+    """Read a table of one's own: a row a (setting, size, seed).
+
+    Parameters
+    ----------
+    file
+        A CSV file, with a column ``seed``.
+    size, value
+        Columns of the sizes and of the quantity.
+    by
+        Columns whose combinations are scaled apart.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a table.
+    """
+    table = read_csv(file)
+    needed = dict.fromkeys([*by, size, value, "seed"])
+    if missing := [name for name in needed if name not in table]:
+        raise ValueError(f"The table {file} has no column {short(missing[0])}: it has {', '.join(map(str, table))}.")
+    for name in (size, value):
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+        if not np.isfinite(table[name]).all() or (name == size and not (table[name] > 0).all()):
+            what = "sizes above 0" if name == size else "finite numbers"
+            raise ValueError(f"The column {name} of {file} must hold {what}.")
+    games = table[list(by)].astype(str).agg(", ".join, axis=1) if by else value
+    found = pd.DataFrame({"game": games, "quantity": value, "size": table[size], "seed": table["seed"]})
+    return found.assign(value=table[value])
+
+
+def scaling(
+    source: Path | str,
+    *,
+    levels: str = "unseen",
+    size: str | None = None,
+    value: str = "score",
+    by: Sequence[str] = (),
+    out: Path | str | None = None,
+    figure: Path | str | None = None,
+) -> Scaling:
+    """Fit scaling laws to a survey, over the steps of its learning curves, or to a table of one's own.
+
+    The command ``lcd scaling`` is this function.
+
+    Parameters
+    ----------
+    source
+        A folder of diagnoses, a survey that comes with the package, or with `size` a CSV file.
+    levels
+        Of a survey: ``"unseen"`` or ``"training"``.
+    size, value, by
+        Of a file, see `read_values`.
+    out, figure
+        Output files of the laws and of the figure; by default nothing is written.
+
+    Raises
+    ------
+    ValueError
+        If an argument is invalid; the message says what is allowed.
+    """
+    if levels not in ("unseen", "training"):
+        raise ValueError(f"Unknown levels {short(levels)}: choose unseen or training.")
+    table_file = None if out is None else check_output(path("out", out), ".csv", inputs=[source])
+    figure_file = None if figure is None else check_output(path("figure", figure), ".png", ".pdf", ".svg")
+    if figure_file is not None:
+        check_registered(FIGURE)
+    if size is None:
+        values = values_of_survey(SurveyTables.read(source).curves, levels)
+    else:
+        values = read_values(path("source", source), size, value, by)
+    found = laws_of(values)
+    if table_file is not None:
+        with replacing(table_file) as partial:
+            found.laws.round(5).to_csv(partial, index=False)
+    if figure_file is not None:
+        save_figure(found.plot(), figure_file)
+    return found

@@ -1,0 +1,166 @@
+"""Scaling laws recover what they were made from, and say where they cannot be trusted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import lcd
+
+from lcd.measurement.scaling import (
+    FARTHEST,
+    FORMS,
+    STAYS,
+    best_fit,
+    exponent_limits,
+    extrapolations,
+    fit,
+    fits,
+    multiple_limits,
+)
+from lcd.studies.scaling import extrapolation_summary, judgements, laws_of, scaling, values_of_survey
+from lcd.studies.survey.tables import SurveyTables
+
+SIZES = 1e4 * 2.0 ** np.arange(10)
+TRUTHS = {
+    "constant": np.full(10, 0.5),
+    "logarithmic": 1.3 - 0.1 * np.log(SIZES / 1e4),
+    "power": 0.9 * (SIZES / 1e4) ** -0.4,
+    "saturating": 0.2 + 0.7 * (SIZES / 1e4) ** -0.6,
+    "broken": 0.9 * np.where(SIZES < 8e4, (SIZES / 8e4) ** -0.05, (SIZES / 8e4) ** -0.8),
+}
+
+
+def noisy(values, seed, scale=0.004):
+    return values + np.random.default_rng(seed).normal(0, scale, np.shape(values))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_law_is_found_by_its_form_and_goes_on_as_it_began(form):
+    values = noisy(TRUTHS[form], 0)
+    found = fits(SIZES, values)
+    assert best_fit(found).form == form
+    assert best_fit(found).predict(SIZES) == pytest.approx(TRUTHS[form], abs=0.012)
+    table = extrapolations(SIZES, values, 2.0).set_index("form")
+    assert abs(table.loc[form, "error"]) < 0.03
+    if form != "constant":
+        assert abs(table.loc[form, "error"]) < abs(table.loc[STAYS, "error"])
+    assert table["beyond"].unique() == pytest.approx([2.0])
+
+
+def test_exponents_are_recovered_with_limits_over_seeds():
+    values = np.stack([noisy(TRUTHS["power"], seed) for seed in range(5)])
+    mean, low, high = exponent_limits(SIZES, values)
+    assert low < 0.4 < high
+    assert mean == pytest.approx(0.4, abs=0.02)
+    assert np.isnan(exponent_limits(SIZES, values[:1])[1])
+
+
+@pytest.mark.parametrize(("form", "target"), [("power", 0.05), ("logarithmic", 0.3), ("saturating", 0.21)])
+def test_the_size_at_which_a_value_is_reached_is_that_of_the_formula(form, target):
+    found = fit(form, SIZES, TRUTHS[form])
+    reached = found.reaches(target)
+    assert found.predict([reached])[0] == pytest.approx(target, abs=0.002)
+    assert reached > SIZES[-1]
+    assert found.reaches(2.0) == pytest.approx(SIZES[-1])
+
+
+def test_what_saturates_above_the_target_never_reaches_it():
+    assert fit("saturating", SIZES, TRUTHS["saturating"]).reaches(0.1) == np.inf
+    values = np.stack([noisy(TRUTHS["saturating"], seed, 0.001) for seed in range(3)])
+    assert multiple_limits(SIZES, values, 0.1) == (np.inf, np.inf, np.inf)
+
+
+def test_multiples_hold_the_truth_and_start_at_one():
+    values = np.stack([noisy(TRUTHS["power"], seed) for seed in range(4)])
+    truth = (0.9 / 0.05) ** (1 / 0.4) * 1e4 / SIZES[-1]
+    estimate, low, high = multiple_limits(SIZES, values, 0.05)
+    assert low < truth < high
+    assert estimate == pytest.approx(truth, rel=0.3)
+    assert multiple_limits(SIZES, values, 0.5) == (1.0, 1.0, 1.0)
+    assert high < FARTHEST
+
+
+@pytest.mark.parametrize(
+    ("sizes", "values"),
+    [([1, 2, 3], [1, 1, 1]), ([0, 1, 2, 3], [1, 2, 3, 4]), ([1, 2, 3, 4], [1, 2, np.nan, 4]), ([1, 2, 3, 4], [1, 2])],
+)
+def test_what_cannot_be_fitted_is_one_sentence(sizes, values):
+    with pytest.raises(ValueError, match=r"^[^\n]{20,120}\.$"):
+        fit("constant", sizes, values)
+    with pytest.raises(ValueError, match="values above 0"):
+        fit("power", SIZES, TRUTHS["power"] - 1)
+
+
+def test_gaps_and_demands_of_a_survey_are_those_of_its_scores():
+    curves = SurveyTables.read("procgen-easy").curves
+    values = values_of_survey(curves).set_index(["game", "quantity", "size", "seed"])["value"]
+    at = {"game": "ninja", "seed": 1, "levels": "unseen"}
+    step = int(curves["step"].max())
+    of = curves[(curves[list(at)] == pd.Series(at)).all(axis=1) & (curves["step"] == step)]
+    scores = of.set_index(["view", "learning"])["score"]
+    assert values["ninja", "gap of cell a", step, 1] == pytest.approx(1 - scores["pixels", "rl"])
+    policy = scores["semantic", "imitation"] - scores["semantic", "rl"]
+    assert values["ninja", "policy", step, 1] == pytest.approx(policy)
+    assert values.index.get_level_values("size").min() > 0
+
+
+def survey(laws, seeds=3):
+    """Values of games whose gap of cell a follows a law, with noise."""
+    rows = []
+    for number, (game, truth) in enumerate(laws.items()):
+        for seed in range(seeds):
+            for size, value in zip(SIZES, noisy(truth, 100 * number + seed), strict=True):
+                rows.append((game, "gap of cell a", size, seed, value))
+    return pd.DataFrame(rows, columns=["game", "quantity", "size", "seed", "value"])
+
+
+def test_laws_that_hold_are_trusted_and_laws_that_do_not_are_not():
+    falling = survey({f"game{number}": (0.9 - 0.03 * number) * TRUTHS["power"] for number in range(6)})
+    trusted = list(judgements(extrapolation_summary(laws_of(falling).extrapolation)))
+    assert len(trusted) == 1
+    assert all("may be trusted" in sentence for sentence in trusted)
+    stopping = {
+        f"game{number}": np.where(SIZES[-2] >= SIZES, TRUTHS["logarithmic"], TRUTHS["logarithmic"][-2])
+        for number in range(6)
+    }
+    sentences = list(judgements(extrapolation_summary(laws_of(survey(stopping)).extrapolation)))
+    assert all("do not trust" in sentence for sentence in sentences)
+
+
+def test_a_table_of_ones_own_is_scaled_by_its_columns(tmp_path):
+    table = survey({"easy": TRUTHS["power"], "hard": TRUTHS["saturating"]})
+    table = table.rename(columns={"size": "num_levels", "value": "error"}).drop(columns="quantity")
+    table.to_csv(tmp_path / "own.csv", index=False)
+    found = scaling(tmp_path / "own.csv", size="num_levels", value="error", by=("game",), out=tmp_path / "laws.csv")
+    assert found.laws.set_index("game")["form"].to_dict() == {"easy": "power", "hard": "saturating"}
+    assert pd.read_csv(tmp_path / "laws.csv")["quantity"].unique().tolist() == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["nowhere"], "nowhere"),
+        (["procgen-easy", "--levels", "both"], "both"),
+        (["own.csv", "--size", "levels"], "levels"),
+        (["own.csv", "--size", "size", "--value", "score", "--by", "game"], "game"),
+        (["own.csv", "--size", "size", "--value", "word"], "word"),
+        (["own.csv", "--size", "size"], "sizes"),
+        (["procgen-easy", "--out", "laws.txt"], "laws.txt"),
+    ],
+)
+def test_bad_input_is_one_sentence(tmp_path, arguments, word):
+    (tmp_path / "own.csv").write_text("size,seed,score,word\n1,0,0.5,a\n2,0,0.4,b\n")
+    ended = lcd("scaling", *arguments, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.strip().splitlines()) == 1
+    assert word in ended.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["own.csv"]
+
+
+def test_the_command_fits_a_survey_and_draws(tmp_path):
+    ended = lcd("scaling", "procgen-easy", "--out", "laws.csv", "--figure", "laws.png", cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert "times the largest size" in ended.stdout
+    assert len(pd.read_csv(tmp_path / "laws.csv")) == 16 * 6
+    assert (tmp_path / "laws.png").stat().st_size > 10_000
