@@ -59,7 +59,7 @@ def _multiple(row: Mapping[Any, Any], name: str) -> str:
     if row.get(name, float("nan")) != row.get(name, float("nan")):
         return ""
     shown = [_times(row[f"{name}{end}"]) for end in ("", "_low", "_high")]
-    return f"{shown[0]} [{shown[1]}, {shown[2]}]"
+    return shown[0] if len(set(shown)) == 1 else f"{shown[0]} [{shown[1]}, {shown[2]}]"
 
 
 def _times(multiple: float) -> str:
