@@ -21,6 +21,7 @@ from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import read_diagnosis
 from lcd.studies.survey.plan import Survey
 from lcd.studies.validation.complexity import policy_capacity
+from lcd.studies.validation.effective_horizon import procgen_horizon
 from lcd.studies.validation.improving import improved_run
 from lcd.studies.validation.plan import Hypothesis, Validation
 from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of
@@ -191,7 +192,9 @@ def test_capacity_is_what_policies_decide():
 @pytest.mark.costly()
 def test_the_command_trains_resumes_and_writes_its_tables(tmp_path, monkeypatch):
     monkeypatch.setattr("lcd.studies.validation.plan.FEWEST_GAMES", 2)
-    monkeypatch.setattr("lcd.studies.validation.validation.policy_capacity", partial(policy_capacity, episodes=4))
+    monkeypatch.setattr("lcd.studies.validation.complexity.policy_capacity", partial(policy_capacity, episodes=4))
+    short = partial(procgen_horizon, levels=2, steps=12, rollouts=(1, 2))
+    monkeypatch.setattr("lcd.studies.validation.effective_horizon.procgen_horizon", short)
     two_games = FILE.replace(', "ninja", "leaper", "plunder"', "")
     (tmp_path / "v.toml").write_text(two_games)
     done = command("validate", "v.toml", "--out", "out", "--store", "runs", cwd=tmp_path)

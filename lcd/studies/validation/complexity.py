@@ -1,4 +1,4 @@
-"""Complexity of a game that no training measures: returns of policies with random weights."""
+"""Complexity of a game that no training measures: returns of policies with random weights, and of random play."""
 
 from __future__ import annotations
 
@@ -9,18 +9,47 @@ from numpy.typing import NDArray
 from lcd.agents import EncoderPolicy, evaluate
 from lcd.agents.parallel import single_threaded
 from lcd.agents.rollout import channels_first
-from lcd.envs import GameOptions, make_vec_env
+from lcd.envs import GameOptions, ProcgenOptions, make_vec_env
 from lcd.envs.family import policy_spaces
-from lcd.envs.views import PIXELS
+from lcd.envs.views import PIXELS, SEMANTIC
+from lcd.experiments.plan import GamePlan
 from lcd.experiments.run import encoder_of
 from lcd.experiments.settings import RunSettings
 from lcd.measurement.capacity import information_capacity
+
+COMPLEXITY = ("capacity", "effective_horizon")
+"""Measures of complexity, by their names among the predictors."""
 
 POLICIES, EPISODES = 32, 64
 """Random policies, and episodes of each, all at once."""
 
 SPREAD = 3.0
 """Standard deviation of a random policy's logits over actions: it mostly repeats what its weights prefer."""
+
+
+def complexity_of(plan: GamePlan, run: RunSettings) -> dict[str, float]:
+    """The measures of a game, by the names in `COMPLEXITY`.
+
+    Parameters
+    ----------
+    plan
+        Of the game.
+    run
+        A run of the learner from frames.
+    """
+    return {"capacity": policy_capacity(run), "effective_horizon": horizon_of(plan, run)}
+
+
+def horizon_of(plan: GamePlan, run: RunSettings) -> float:
+    """The effective horizon of a game of Procgen with a given teacher; NaN for others, whose states are not copied."""
+    from lcd.studies.validation.effective_horizon import procgen_horizon
+
+    given = plan.given_teacher
+    if not isinstance(run.options, ProcgenOptions) or given is None or given.view != SEMANTIC.name:
+        return float("nan")
+    teacher, _ = given.load(run.options)
+    with single_threaded():
+        return procgen_horizon(run.options, teacher)
 
 
 def policy_capacity(run: RunSettings, policies: int = POLICIES, episodes: int = EPISODES, seed: int = 0) -> float:

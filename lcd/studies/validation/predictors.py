@@ -26,6 +26,7 @@ PREDICTORS: Mapping[str, str] = MappingProxyType(
         "generalisation": "the score that it loses from training to unseen levels",
         **{name.replace(" ", "_"): f"the ladder's step {name!r}" for name in STEPS},
         "capacity": "the policy information capacity",
+        "effective_horizon": "the effective horizon",
     }
 )
 """Predictors by name, as parts of a sentence."""

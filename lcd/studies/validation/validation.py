@@ -27,7 +27,7 @@ from lcd.studies.ladder import Ladder, ladder_of, read_ladder
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import normalisation_of, read_diagnosis
 from lcd.studies.showing import Show, silent, telling
-from lcd.studies.validation.complexity import policy_capacity
+from lcd.studies.validation.complexity import COMPLEXITY, complexity_of
 from lcd.studies.validation.gains import gains_of
 from lcd.studies.validation.improving import encoder_with, improved_run, plain_runs
 from lcd.studies.validation.plan import Hypothesis, Validation
@@ -38,7 +38,7 @@ FORMAT = "lcd.validation/1"
 DEMAND_RULE, CHEAP_RULE = "larger demand", "generalisation estimate"
 """Rules that compare two estimates of a diagnosis: P with L, and the two that need the first cell alone."""
 
-LEARNED = ("perceptual", "policy", SCORE, "generalisation", "capacity")
+LEARNED = ("perceptual", "policy", SCORE, "generalisation", *COMPLEXITY)
 """Predictors of which a threshold is learned, for the decision what to try first."""
 
 
@@ -236,23 +236,24 @@ class PreparedValidation:
                 writing(event)
 
             execute(plan, self.store, listener=both, **asdict(self.resources))
-        predictors = self._with_capacity(writing.predictors, games, report)
+        predictors = self._with_complexity(writing.predictors, games, report)
         result = analyse(predictors, writing.gains, self.validation.hypotheses)
         self.out.write_results({name: table.round(6) for name, table in result.as_tables().items()}, {})
         return result
 
-    def _with_capacity(
+    def _with_complexity(
         self, predictors: pd.DataFrame, games: list[GameRuns], report: Callable[[str], None]
     ) -> pd.DataFrame:
-        """Add the policy information capacity, which random policies tell; those in the folder are kept."""
-        file = self.out.path / "capacity.csv"
-        known = pd.read_csv(file).set_index("game")["capacity"].to_dict() if file.is_file() else {}
+        """Add the measures of complexity, which random play tells; those in the folder are kept."""
+        file = self.out.path / "complexity.csv"
+        rows: list[Any] = pd.read_csv(file).to_dict("records") if file.is_file() else []
         for game in games:
-            if game.plan.game not in known:
-                report(f"{game.plan.game}: random policies play, for the policy information capacity")
-                known[game.plan.game] = policy_capacity(game.plain[0])
-                self.out.write_tables(capacity=pd.DataFrame(known.items(), columns=["game", "capacity"]))
-        return predictors.assign(capacity=predictors["game"].map(known))
+            if game.plan.game not in {row["game"] for row in rows}:
+                report(f"{game.plan.game}: random play, for the policy information capacity and the effective horizon")
+                rows.append({"game": game.plan.game, **complexity_of(game.plan, game.plain[0])})
+                self.out.write_tables(complexity=pd.DataFrame(rows))
+        measured = pd.DataFrame(rows).set_index("game")
+        return predictors.assign(**{name: predictors["game"].map(measured[name]) for name in COMPLEXITY})
 
     def as_dict(self) -> dict[str, Any]:
         """What identifies the validation, as plain data."""
