@@ -131,3 +131,38 @@ def _draw_predictive_validity(panel: Axes, correlations: pd.DataFrame, means: pd
     panel.set_xlabel("rank correlation with the score\nover a game's encoders")
     panel.plot([], [], color="#BBBBBB", lw=5, label="without one of the encoders")
     panel.legend(frameon=False, fontsize="small", loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+STAGES = ("robustness", "perturbation", "gradient")
+"""Measures that are drawn by training stage."""
+
+
+def draw_stages(stages: pd.DataFrame) -> Figure:
+    """Draw how perturbations and maps change in training: a row a game, a column a measure, a line an encoder.
+
+    Parameters
+    ----------
+    stages : pandas.DataFrame
+        One row a (game, encoder, seed, step) with the measures of `STAGES`; lines are means over seeds, and thin ones
+        the seeds.
+    """
+    games = list(dict.fromkeys(stages["game"]))
+    figure = Figure(figsize=(10.5, 2.2 * len(games) + 0.6), layout="constrained")
+    panels = figure.subplots(len(games), len(STAGES), squeeze=False, sharex=True)
+    for row, game in zip(panels, games, strict=True):
+        of_game = stages[stages["game"] == game]
+        for panel, measure in zip(row, STAGES, strict=True):
+            for encoder, rows in of_game.groupby("encoder", sort=False):
+                style = STYLES[str(encoder)]
+                for _, of_seed in rows.sort_values("step").groupby("seed"):
+                    panel.plot(of_seed["step"] / 1000, of_seed[measure], color=style.colour, lw=0.4, alpha=0.6)
+                means = rows.groupby("step")[measure].mean()
+                panel.plot(means.index / 1000, means, style.marker + "-", ms=5, lw=1.4, label=encoder, **style.line)
+            panel.set_ylabel(f"{game}\n{NAMES[measure]}" if panel is row[0] else NAMES[measure], fontsize=8)
+            panel.spines[["top", "right"]].set_visible(False)
+            panel.set_xscale("log")
+    for panel in panels[-1]:
+        panel.set_xlabel("thousands of steps")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+    return figure

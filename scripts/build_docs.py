@@ -48,6 +48,7 @@ MENU = {
         "calibration",
         "improvements",
         "perspective",
+        "scaling",
         "teachers",
         "semantic-view",
         "actions",

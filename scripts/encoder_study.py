@@ -8,8 +8,14 @@ frames. Every policy on frames is then measured as in `lcd align`: agreement of 
 its features to the game's appearance. Tables are written after each game, and finished runs are kept: the same command
 resumes.
 
+With ``--stages 16384,32768,65536`` the learners on frames are also trained for so many steps only, as the first part of
+the whole training, and measured there: how perturbations and maps change while they learn. ``--draw-stages`` draws
+these from their table alone.
+
 runs.csv
     One row a run: returns, score and measures, see `lcd.studies.predictive_validity.MEASURES`.
+stages.csv
+    The same for each of the stages, and for the whole training, with the steps.
 shares.csv
     One row a (game, encoder): the share of the perceptual demand recovered, see
     `lcd.studies.encoder_ablation.ablation_table`.
@@ -29,7 +35,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +49,7 @@ from lcd.agents.machine import keep_freed_memory
 from lcd.alignment.importance import policy_scores
 from lcd.alignment.measuring import align, invariance_table
 from lcd.alignment.privileged import collect_references
-from lcd.analyses.encoder_figure import draw_encoders
+from lcd.analyses.encoder_figure import draw_encoders, draw_stages
 from lcd.cli.display import PlanDisplay
 from lcd.envs import ProcgenOptions
 from lcd.experiments.execution import execute
@@ -112,6 +118,11 @@ def planned(game: str, steps: int = STEPS, seeds: int = SEEDS) -> GamePlan:
     return replace(plan, cells=tuple(run for run in plan.cells if run.learning == "imitation"))
 
 
+def steps_of(text: str) -> tuple[int, ...]:
+    """Numbers of steps, separated by commas."""
+    return tuple(int(number) for number in text.split(","))
+
+
 def scores_of(plan: GamePlan, store: Store, runs: tuple[RunSettings, ...]) -> pd.DataFrame:
     """Scores of some runs."""
     episodes = played_by(pd.concat([store.load(run).episodes for run in runs], ignore_index=True))
@@ -154,10 +165,32 @@ def measure(run: RunSettings, store: Store, frames: int, attacked: int) -> dict[
     return alignment_measures(pd.concat([aligned, redrawn])) | returns
 
 
+def staged(
+    game: str, names: Mapping[str, str], store: Store, options: argparse.Namespace, whole: pd.DataFrame
+) -> pd.DataFrame:
+    """The learners on frames after each stage, beside those of the whole training."""
+    rows = []
+    for steps in options.stages:
+        plan = planned(game, steps, options.seeds)
+        plan = replace(plan, cells=tuple(run for run in plan.cells if run.view == "pixels"))
+        ablation = EncoderAblation(plan, names)
+        with PlanDisplay(ablation.as_plan()) as display:
+            execute(ablation.as_plan(), store, listener=display)
+        runs = {SCRATCH: plan.cells} | {name: ablation.runs_with(encoder) for name, encoder in names.items()}
+        with ProcessPoolExecutor(options.workers, multiprocessing.get_context("forkserver")) as pool:
+            asked = (store.root / "measures", options.frames, options.attacked)
+            found = {run: pool.submit(measured, run, store, *asked) for of_one in runs.values() for run in of_one}
+            for name, of_one in runs.items():
+                row = {"game": game, "encoder": name, "step": steps}
+                rows += [row | {"seed": run.seed} | found[run].result() for run in of_one]
+    end = whole[["game", "encoder", "seed", *MEASURES, "training", "unseen"]].assign(step=options.steps)
+    return pd.concat([pd.DataFrame(rows), end], ignore_index=True)
+
+
 def study(
     game: str, encoders: Sequence[str], store: Store, options: argparse.Namespace, console: Console
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The measured runs of a game, and the share of its demand that each encoder recovers."""
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The measured runs of a game, the share of its demand that each encoder recovers, and the stages."""
     plan, folder = planned(game, options.steps, options.seeds), encoder_folder(options.store)
     names = resolve_encoders(
         encoders,
@@ -190,7 +223,8 @@ def study(
     others = {name: scores[name] for name in names}
     shares = ablation_table(scores_of(plan, store, plan.cells), others)
     shares.insert(0, "game", game)
-    return pd.DataFrame(rows), shares
+    table = pd.DataFrame(rows)
+    return table, shares, staged(game, names, store, options, table) if options.stages else pd.DataFrame()
 
 
 def main() -> None:
@@ -205,17 +239,22 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=FRAMES, help="on which a policy is measured")
     parser.add_argument("--attacked", type=int, default=ATTACKED, help="of these, how many are attacked")
     parser.add_argument("--workers", type=int, default=WORKERS, help="processes that measure")
+    parser.add_argument("--stages", type=steps_of, default=(), help="also measured after so many steps, as 16384,32768")
+    parser.add_argument("--draw-stages", action="store_true", help="only draw stages.csv")
     options = parser.parse_args()
+    if options.draw_stages:
+        draw_stages(pd.read_csv(options.out / "stages.csv")).savefig(options.out / "stages.png", dpi=100)
+        return
     encoders = options.encoders.split(",")
     if unknown := [name for name in encoders if name not in ENCODERS]:
         parser.error(f"the figure has no style for the encoder {unknown[0]!r}: choose among {', '.join(ENCODERS)}")
     console, store = Console(), Store(options.store)
     torch.set_num_threads(1)
     options.out.mkdir(parents=True, exist_ok=True)
-    found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    found: list[tuple[pd.DataFrame, ...]] = []
     for game in options.games.split(","):
         found.append(study(game, encoders, store, options, console))
-        runs, shares = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
+        runs, shares, stages = (pd.concat(tables, ignore_index=True) for tables in zip(*found, strict=True))
         means = runs.groupby(["game", "encoder"], sort=False)[["score", *MEASURES]].mean().reset_index()
         compared = runs[runs["encoder"].isin([SCRATCH, HARMONIZED])]
         tables = {
@@ -229,6 +268,10 @@ def main() -> None:
         for name, table in tables.items():
             with replacing(options.out / f"{name}.csv") as partial:
                 table.round(6).to_csv(partial, index=False)
+        if options.stages:
+            with replacing(options.out / "stages.csv") as partial:
+                stages.round(6).to_csv(partial, index=False)
+            draw_stages(stages).savefig(options.out / "stages.png", dpi=100)
         with_mean = pd.concat([shares, tables["mean_shares"].assign(game="mean of games")])
         drawn = draw_encoders(with_mean, tables["ranks"], tables["predictive_validity"])
         drawn.savefig(options.out / "encoders.png", dpi=100)

@@ -140,11 +140,20 @@ def test_encoders_are_studied_game_by_game(tmp_path, monkeypatch):
         "--attacked",
         1,
     ]
-    asked += ["--workers", 1, "--store", tmp_path / "store", "--out", tmp_path / "out"]
+    asked += ["--workers", 1, "--store", tmp_path / "store", "--out", tmp_path / "out", "--stages", "64"]
     assert run_script(encoder_study, *asked) == 0
     runs = pd.read_csv(tmp_path / "out" / "runs.csv")
     assert runs.groupby("encoder")["seed"].apply(list).to_dict() == {"random": [0, 1], encoder_study.SCRATCH: [0, 1]}
     assert np.isfinite(runs[["score", "training", "unseen"]]).all(axis=None)
+    stages = pd.read_csv(tmp_path / "out" / "stages.csv")
+    assert stages.groupby("step")["encoder"].apply(set).to_dict() == {
+        64: set(runs["encoder"]),
+        128: set(runs["encoder"]),
+    }
+    end = stages[stages["step"] == 128].reset_index(drop=True)
+    pd.testing.assert_series_equal(end["robustness"], runs["robustness"])
+    assert imread(tmp_path / "out" / "stages.png").ndim == 3
+    assert run_script(encoder_study, "--draw-stages", "--out", tmp_path / "out") == 0
     shares = pd.read_csv(tmp_path / "out" / "shares.csv")
     assert set(shares["encoder"]) == {"random"}
     for name in ("mean_shares", "harmonizer", "ranks", "predictive_validity"):
