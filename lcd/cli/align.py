@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import AskHubs, Device, names, number
-from lcd.cli.console import plain_console
+from lcd.cli.console import counting, plain_console
 from lcd.io.limits import LARGEST_SEED, MOST_IMAGES
 
 PRIVILEGED = "privileged"
@@ -43,14 +43,10 @@ def command(
     ones. For a policy trained by reinforcement learning the value's maps are measured as well; for every policy the
     invariance of its features to the game's appearance.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from lcd.cli.display import limits_text
     from lcd.studies.aligning import align_network
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
+    with counting() as report:
         found = align_network(
             model,
             maps,
@@ -61,7 +57,7 @@ def command(
             out=out,
             ask_hubs=ask_hubs,
             device=device,
-            report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+            report=report,
         )
     table = found.table
     shown = Table("aspect", "method", "measure", "mean", "95 % interval", title=f"{found.source} maps")

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import AskHubs, Device, names, number
-from lcd.cli.console import plain_console
+from lcd.cli.console import counting, plain_console
 from lcd.io.limits import LARGEST_SEED
 
 
@@ -53,14 +53,10 @@ def command(
     Responses of sites held out from the regression, fold by fold, are correlated with its predictions; the score is the
     median over sites. Repetitions give its ceiling, by which the noise-corrected score is divided.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from lcd.cli.display import limits_text
     from lcd.studies.neural import predict_responses
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
+    with counting() as report:
         found = predict_responses(
             model,
             responses,
@@ -78,7 +74,7 @@ def command(
             out=out,
             ask_hubs=ask_hubs,
             device=device,
-            report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+            report=report,
         )
     table = found.table
     first = table.iloc[0]

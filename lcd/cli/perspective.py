@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import AskHubs, Device, number
-from lcd.cli.console import plain_console
+from lcd.cli.console import counting, plain_console
 from lcd.io.limits import FEWEST_SCENES, LARGEST_SEED, MOST_COPIES, MOST_EPOCHS, MOST_SCENES
 
 _SCENES = (FEWEST_SCENES, MOST_SCENES)
@@ -40,14 +40,10 @@ def command(
     encoder's features answer these in scenes where shortcuts of the picture help (vpt-basic), and in scenes that look
     alike (vpt-strategy). Controls are copies with random weights, the shortcuts themselves, the truth and chance.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from lcd.cli.display import limits_text
     from lcd.studies.perspective.perspective import perspective
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
+    with counting() as report:
         table = perspective(
             models,
             train=train,
@@ -61,7 +57,7 @@ def command(
             figure=figure,
             ask_hubs=ask_hubs,
             device=device,
-            report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+            report=report,
         )
     shown = Table("model", "weights", "readout", "task", "trained on", "accuracy", "95 % interval", "over random")
     for row in table.to_dict("records"):

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import count, number
-from lcd.cli.console import plain_console
+from lcd.cli.console import counting, plain_console
 from lcd.io.limits import MOST_SEEDS
 
 
@@ -43,14 +43,10 @@ def command(
     it, and which no single frame tells from the others. Agents are tested on unseen levels and with colours, shapes and
     textures that they have not seen. The table says what memory, and phases that synchronise, add.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from lcd.cli.display import limits_text
     from lcd.studies.tracking.tracking import NETWORKS, tracking
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
+    with counting() as report:
         result = tracking(
             networks or NETWORKS,
             learners=learner or ("imitation",),
@@ -63,7 +59,7 @@ def command(
             out=out,
             figure=figure,
             workers=workers,
-            report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+            report=report,
         )
     shown = Table("compared", "with", "learner", "distractors", "change", "test", "difference", "95 % interval")
     for row in result.differences.to_dict("records"):

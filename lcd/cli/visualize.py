@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import AskHubs, Device, number, parts
-from lcd.cli.console import plain_console
+from lcd.cli.console import counting, plain_console
 from lcd.io.limits import LARGEST_SEED, LARGEST_SIDE, MOST_CROPS, MOST_IMAGES, MOST_STEPS_OF_IMAGE
 
 
@@ -59,13 +59,9 @@ def command(
     The images keep the magnitude spectrum of real ones. They are compared with real images: how far they excite the
     target, in this network and in others, and how far they are from real images to a classifier.
     """
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from lcd.studies.visualising import visualize
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TimeRemainingColumn())
-    with Progress(*columns, console=plain_console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
+    with counting() as report:
         found = visualize(
             model,
             parts(target),
@@ -83,7 +79,7 @@ def command(
             out=out,
             ask_hubs=ask_hubs,
             device=device,
-            report=lambda what, done, of: progress.update(task, description=what, completed=done, total=of),
+            report=report,
         )
     shown = Table("target", "network", "excitation", "above", "distance", title=f"magnitude of {found.magnitude}")
     for row in found.table.to_dict("records"):
