@@ -29,6 +29,7 @@ from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.rule import NEGLIGIBLE, VerdictName
 from lcd.measurement.scores import CELLS, LEVELS, mean_curves
+from lcd.studies.scaling import more_steps
 from lcd.studies.survey.columns import COLUMNS as SURVEY_COLUMNS
 from lcd.studies.survey.columns import TABLES
 from lcd.studies.taxonomy.columns import COLUMNS
@@ -111,6 +112,7 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
     styles = dict(zip(taxonomy.classes.names, CLASS_STYLES, strict=False))
     games = {}
     measured = {row["game"]: row for row in _records(tables.games)}
+    more = more_steps(tables.curves)
     for row in taxonomy.positions.to_dict("records"):
         game, known = row["game"], measured[row["game"]]
         games[game] = {
@@ -119,7 +121,9 @@ def page_data(taxonomy: Taxonomy) -> dict[str, Any]:
             "floor_limited": row["floor_limited"] == FLOOR_LIMITED,
             "verdict": row["verdict"],
             "reason": known["reason"],
-            "notes": [text for text in (known["would_decide"], known["cautions"]) if isinstance(text, str)],
+            "notes": [
+                text for text in (known["would_decide"], known["cautions"], more.get(game)) if isinstance(text, str)
+            ],
             "teacher": row["teacher_score"],
             "quantities": {name: [row[name], row[f"{name}_low"], row[f"{name}_high"]] for name in CONTRASTS},
             "frames": _pictures(known),

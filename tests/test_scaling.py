@@ -18,7 +18,7 @@ from lcd.measurement.scaling import (
     fits,
     multiple_limits,
 )
-from lcd.studies.scaling import extrapolation_summary, judgements, laws_of, scaling, values_of_survey
+from lcd.studies.scaling import extrapolation_summary, judgements, laws_of, more_steps, scaling, values_of_survey
 from lcd.studies.survey.tables import SurveyTables
 
 SIZES = 1e4 * 2.0 ** np.arange(10)
@@ -103,6 +103,29 @@ def test_gaps_and_demands_of_a_survey_are_those_of_its_scores():
     policy = scores["semantic", "imitation"] - scores["semantic", "rl"]
     assert values["ninja", "policy", step, 1] == pytest.approx(policy)
     assert values.index.get_level_values("size").min() > 0
+
+
+def test_a_sentence_says_how_many_more_steps_bring_what_help_brings():
+    sizes = 1e4 * np.arange(1, 11)
+    laws = {
+        ("pixels", "rl"): 0.9,
+        ("semantic", "rl"): 0.9,
+        ("pixels", "imitation"): 0.9,
+        ("semantic", "imitation"): 0.3,
+    }
+    rows = [
+        ("g", *cell, seed, "unseen", step, 1 - start * (step / 1e4) ** -0.5)
+        for cell, start in laws.items()
+        for seed in range(3)
+        for step in sizes
+    ]
+    curves = pd.DataFrame(rows, columns=["game", "view", "learning", "seed", "levels", "step", "score"])
+    sentence = more_steps(curves)["g"]
+    assert "by the power law" in sentence
+    assert "with 9 times" in sentence  # a third of the gap, at an exponent of one half
+    assert more_steps(curves[curves["step"] <= 4e4]) == {}
+    constant = curves.assign(score=np.where(curves["learning"] == "rl", 0.1, curves["score"]))
+    assert "does not come" in more_steps(constant)["g"]
 
 
 def survey(laws, seeds=3):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -191,6 +192,53 @@ def judgements(summary: pd.DataFrame) -> Iterator[str]:
             f"At {beyond:.2g} times the largest size that was fitted, the chosen law of {chosen['quantities']} {kind} "
             f"errs by {chosen['error']:.3f} on average, and no change by {stays['error']:.3f}, {verdict}."
         )
+
+
+def more_steps(curves: pd.DataFrame) -> dict[str, str]:
+    """How many more steps would bring each game's learner from frames and reward where help brings one, as a sentence.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        As in `values_of_survey`.
+
+    Returns
+    -------
+    dict of str to str
+        By game; empty where there are too few evaluations, or a cell is missing.
+    """
+    try:
+        found = laws_of(values_of_survey(curves))
+    except ValueError:
+        return {}
+    summary = extrapolation_summary(found.extrapolation)
+    farthest = summary[(summary["kind"] == "gaps") & (summary["beyond"] == summary["beyond"].max())].set_index("form")
+    trusted = farthest.loc["chosen", "gain_low"] > 0
+    judged = "predicted better than that" if trusted else "did not predict better than that"
+    caution = f"Such laws {judged} nothing changes when they were fitted to the first part of these curves."
+    laws = found.laws[found.laws["quantity"] == GAPS["a"]]
+    return {
+        row["game"]: f"More steps: by the {row['form']} law of its curve, the learner from frames and reward "
+        f"{_needed(row)}. {caution}"
+        for row in laws.to_dict("records")
+        if np.isfinite(row["last"]) and "helped" in row
+    }
+
+
+def _needed(row: Mapping[Hashable, Any]) -> str:
+    """What a learner needs to come where help brings it, as the end of a sentence."""
+    where = "where the best learner with help is now"
+    if row["helped"] <= 1:
+        return f"is {where}"
+    low, high = (_times(row[f"helped_{end}"]) for end in ("low", "high"))
+    limits = "" if np.isnan(row["helped_low"]) else f" (95 % limits {low} to {high})"
+    if not np.isfinite(row["helped"]):
+        return f"does not come {where} with 1,000 times as many{limits if np.isfinite(row['helped_low']) else ''}"
+    return f"comes {where} with {_times(row['helped'])} times as many{limits}"
+
+
+def _times(multiple: float) -> str:
+    return "beyond 1,000" if np.isinf(multiple) else f"{multiple:.2g}" if multiple < 100 else f"{multiple:,.0f}"
 
 
 def read_values(file: Path, size: str, value: str, by: Sequence[str]) -> pd.DataFrame:
