@@ -218,7 +218,7 @@ def more_steps(curves: pd.DataFrame) -> dict[str, str]:
     caution = f"Such laws {judged} nothing changes when they were fitted to the first part of these curves."
     laws = found.laws[found.laws["quantity"] == GAPS["a"]]
     return {
-        row["game"]: f"More steps: by the {row['form']} law of its curve, the learner from frames and reward "
+        row["game"]: f"Scaling: by the {row['form']} law of its curve, the learner from frames and reward "
         f"{_needed(row)}. {caution}"
         for row in laws.to_dict("records")
         if np.isfinite(row["last"]) and "helped" in row
