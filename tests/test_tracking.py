@@ -128,7 +128,7 @@ def short_tests(monkeypatch):
 
 
 def test_the_command_trains_compares_and_resumes(tmp_path, short_tests, monkeypatch):
-    asked = ["tracking", "none=small", "convolutional", "phase+convolutional", "--distractors", "2", "--steps", "2048"]
+    asked = ["tracking", "none=small", "convolutional", "phase+convolutional", "--distractors", "2", "--steps", "4096"]
     asked += ["--seeds", "2", "--evaluations", "1", "--out", "found", "--figure", "found/figure.png"]
     ended = lcd(*asked, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr

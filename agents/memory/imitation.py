@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,24 @@ class RecurrentDAgger(RecurrentPPO):
         A `lcd.agents.TaughtVecEnv`, possibly wrapped further.
     teacher
         Gives the labels.
+    mixing
+        Probability with which the teacher's action is taken instead of the student's, from the remaining share of the
+        budget (from 1 to 0), as in `lcd.agents.DAgger`. Where a student that errs cannot find back, its states tell
+        nothing at first, and the teacher should act.
     **kwargs
         Further arguments of RecurrentPPO; those of the reinforcement-learning loss have no effect.
     """
 
-    def __init__(self, policy: Any, env: VecEnv, *, teacher: Teacher, **kwargs: Any) -> None:
-        self.teacher = teacher
+    def __init__(
+        self,
+        policy: Any,
+        env: VecEnv,
+        *,
+        teacher: Teacher,
+        mixing: Callable[[float], float] = lambda remaining: 0.0,
+        **kwargs: Any,
+    ) -> None:
+        self.teacher, self.mixing = teacher, mixing
         super().__init__(policy, env, **kwargs)
 
     def collect_rollouts(
@@ -50,7 +63,7 @@ class RecurrentDAgger(RecurrentPPO):
         taught = unwrap_vec_wrapper(env, TaughtVecEnv)
         if taught is None:
             raise ValueError("Imitation needs an environment in a TaughtVecEnv: wrap env.")
-        labelled = _LabellingVecEnv(env, taught, self.teacher)
+        labelled = _LabellingVecEnv(env, taught, self.teacher, self.mixing(self._current_progress_remaining))
         done = super().collect_rollouts(labelled, callback, rollout_buffer, n_rollout_steps)
         rollout_buffer.actions[: len(labelled.labels)] = np.stack(labelled.labels)[..., None]
         return done
@@ -79,11 +92,11 @@ class RecurrentDAgger(RecurrentPPO):
 
 
 class _LabellingVecEnv(VecEnvWrapper):
-    """Labels each state before the step from it, in `labels`: actions of shape (games,)."""
+    """Labels each state before the step from it, in `labels`, and takes these actions with probability `mixing`."""
 
-    def __init__(self, venv: VecEnv, taught: TaughtVecEnv, teacher: Teacher) -> None:
+    def __init__(self, venv: VecEnv, taught: TaughtVecEnv, teacher: Teacher, mixing: float) -> None:
         super().__init__(venv)
-        self._taught, self._teacher = taught, teacher
+        self._taught, self._teacher, self._mixing = taught, teacher, mixing
         self.labels: list[np.ndarray] = []
 
     def reset(self) -> VecEnvObs:
@@ -95,7 +108,8 @@ class _LabellingVecEnv(VecEnvWrapper):
             self._teacher, self._taught.teacher_observations, int(self.action_space.n), torch.device("cpu")
         )
         self.labels.append(torch.multinomial(labels.exp(), 1)[:, 0].numpy())
-        self.venv.step_async(actions)
+        taken_over = torch.rand(len(actions)).numpy() < self._mixing
+        self.venv.step_async(np.where(taken_over, self.labels[-1], actions))
 
     def step_wait(self) -> VecEnvStepReturn:
         return self.venv.step_wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -82,7 +83,10 @@ class MemoryPolicy(RecurrentActorCriticPolicy):
             enable_critic_lstm=False,
             **kwargs,
         )
-        cell = MemoryCell(build_network(network, observation_space), observation_space)
+        built = build_network(network, observation_space)
+        if self.ortho_init:  # as Stable-Baselines3 does: features of frames are too small otherwise
+            built.apply(partial(self.init_weights, gain=2**0.5))
+        cell = MemoryCell(built, observation_space)
         self.lstm_actor = cell  # type: ignore[assignment]
         self.lstm_hidden_state_shape = (cell.num_layers, 1, cell.hidden_size)
         made: Any = self.optimizer_class

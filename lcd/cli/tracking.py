@@ -29,7 +29,7 @@ def command(
         list[float] | None, typer.Option(help="How fast colours and shapes change, 0 to 1; may be repeated.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each agent, by default 200k.")
+        int | None, typer.Option(parser=count, metavar="N", help="Environment steps of each agent, by default 500k.")
     ] = None,
     seeds: Annotated[int, number(1, MOST_SEEDS, "Agents of each kind.")] = 3,
     evaluations: Annotated[int, number(1, 100, "Evaluations along the training.")] = 4,
@@ -53,7 +53,7 @@ def command(
             views=view or ("pixels",),
             distractors=distractors or (5, 15),
             changes=change or (1.0,),
-            steps=steps or 200_000,
+            steps=steps or 500_000,
             seeds=seeds,
             evaluations=evaluations,
             out=out,

@@ -28,8 +28,15 @@ SILENCE = 3600.0
 """Seconds without a report after which a run is taken to hang: an evaluation of a slow game takes some minutes."""
 
 
-def _end_with_parent() -> None:
-    """Leave when the process that planned the run is gone: its result could not be kept any more."""
+def end_with_parent() -> None:
+    """Watch from a thread that the process that planned the work is there, and leave when it is gone.
+
+    Its result could not be kept any more.
+    """
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -45,7 +52,7 @@ def _work(job: Job, store: Store, connection: Connection, environment: Mapping[s
     os.environ.clear()
     os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the planning process decides when work ends
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
     def hangs(sentence: str) -> None:
         try:

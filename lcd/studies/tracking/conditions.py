@@ -59,7 +59,7 @@ class Condition:
     view: Literal["pixels", "semantic"] = "pixels"
     distractors: Annotated[Whole, Field(ge=0, le=15, description="a whole number from 0 to 15")] = 5
     change: Annotated[Share, AS_FLOAT] = 1.0
-    steps: Steps = 200_000
+    steps: Steps = 500_000
     evaluations: Annotated[Whole, Field(ge=1, le=100)] = 4
     seed: Seed = 0
 

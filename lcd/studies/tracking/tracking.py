@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from lcd.experiments.processes import end_with_parent
 from lcd.experiments.resources import check_numbers
 from lcd.io.files import check_output_folder, replacing
 from lcd.io.limits import MOST_SEEDS, path, texts, whole_number
@@ -85,7 +86,7 @@ def tracking(
     views: Sequence[str] = ("pixels",),
     distractors: Sequence[int] = (5, 15),
     changes: Sequence[float] = (1.0,),
-    steps: int = 200_000,
+    steps: int = 500_000,
     seeds: int = 3,
     evaluations: int = 4,
     out: Path | str = "tracking",
@@ -168,7 +169,8 @@ def _trained(conditions: Sequence[Condition], workers: int) -> Iterator[tuple[Co
     if workers == 1:
         yield from ((each, _train(each)) for each in conditions)
         return
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         waiting = {pool.submit(_train, each): each for each in conditions}
         try:
             for finished in as_completed(waiting):

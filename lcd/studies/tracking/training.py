@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,7 +23,7 @@ from lcd.envs.calibration.options import TrackerOptions
 from lcd.studies.tracking.conditions import TESTS, Condition
 from lcd.studies.tracking.synchrony import measure_synchrony
 
-GAMES, ROLLOUT = 32, 64
+GAMES, ROLLOUT = 128, 32
 """Games that step together, and steps of each in a rollout, which is the length of the sequences that are learned."""
 
 EPISODES = 128
@@ -34,8 +34,8 @@ STACKED = 4
 
 HYPERPARAMETERS: dict[str, Any] = {
     "n_steps": ROLLOUT,
-    "batch_size": GAMES * ROLLOUT // 4,
-    "n_epochs": 2,
+    "batch_size": GAMES * ROLLOUT // 8,
+    "n_epochs": 3,
     "learning_rate": 5e-4,
     "gamma": 0.99,
     "gae_lambda": 0.95,
@@ -78,7 +78,7 @@ def train(condition: Condition, report: Callable[[int], None] = lambda steps: No
     torch.manual_seed(condition.seed)
     imitates = condition.learner == "imitation"
     env = games_of(condition, condition.training_game(), condition.seed, taught=imitates)
-    given: dict[str, Any] = {"teacher": TrackerExpert()} if imitates else {}
+    given: dict[str, Any] = {"teacher": TrackerExpert(), "mixing": _teachers_part} if imitates else {}
     made = RecurrentDAgger if imitates else RecurrentPPO
     model = made(
         MemoryPolicy,
@@ -92,34 +92,56 @@ def train(condition: Condition, report: Callable[[int], None] = lambda steps: No
     policy = model.policy
     assert isinstance(policy, MemoryPolicy)
     weights = sum(each.numel() for each in policy.network.parameters())
-    rows: list[dict[str, Any]] = []
-    trained = 0.0
-    for number in range(1, condition.evaluations + 1):
-        started = time.perf_counter()
-        wanted = condition.steps * number // condition.evaluations
-        model.learn(max(1, wanted - model.num_timesteps), _Reporting(report), reset_num_timesteps=False)
-        trained += time.perf_counter() - started
-        last = number == condition.evaluations
-        for test in TESTS if last else ("seen",):
-            found = _tested(model, policy, condition, test)
-            common = asdict(condition) | {"weights": weights, "seconds": round(trained, 1), "step": model.num_timesteps}
-            rows += [common | {"test": test, "measure": name, "value": value} for name, value in found.items()]
+    evaluating = _Evaluating(model, policy, condition, weights, report)
+    model.learn(condition.steps, evaluating)
+    evaluating.finish()
     env.close()
-    return pd.DataFrame(rows)
+    return pd.DataFrame(evaluating.rows)
 
 
-class _Reporting(BaseCallback):
-    """Reports the steps after each rollout."""
+def _teachers_part(remaining: float) -> float:
+    """Probability that the teacher acts: at first it mostly does, and less and less, down to 0.
 
-    def __init__(self, report: Callable[[int], None]) -> None:
+    A student that has lost the target sees nothing that tells where it is, so that its own states teach little at
+    first; and the teacher's alone do not show how to come back.
+    """
+    return 0.9 * remaining
+
+
+class _Evaluating(BaseCallback):
+    """Evaluates at even distances, before the rollout that comes next, and collects the rows."""
+
+    def __init__(
+        self, learner: Any, policy: MemoryPolicy, condition: Condition, weights: int, report: Callable[[int], None]
+    ) -> None:
         super().__init__()
-        self._report = report
+        self.rows: list[dict[str, Any]] = []
+        self._learner, self._policy, self._condition = learner, policy, condition
+        self._weights, self._report = weights, report
+        self._done, self._seconds, self._since = 0, 0.0, time.perf_counter()
 
     def _on_step(self) -> bool:
         return True
 
-    def _on_rollout_end(self) -> None:
+    def _on_rollout_start(self) -> None:
         self._report(self.num_timesteps)
+        due = self._condition.evaluations * self.num_timesteps // self._condition.steps
+        if self._done < due < self._condition.evaluations:
+            self._evaluate(("seen",))
+            self._done = due
+
+    def finish(self) -> None:
+        """The last evaluation, in all tests."""
+        self._evaluate(TESTS)
+
+    def _evaluate(self, tests: Sequence[str]) -> None:
+        self._seconds += time.perf_counter() - self._since
+        for test in tests:
+            found = _tested(self._learner, self._policy, self._condition, test)
+            common = asdict(self._condition) | {"weights": self._weights, "seconds": round(self._seconds, 1)}
+            common |= {"step": self._learner.num_timesteps, "test": test}
+            self.rows += [common | {"measure": name, "value": value} for name, value in found.items()]
+        self._since = time.perf_counter()
 
 
 def _tested(model: Any, policy: MemoryPolicy, condition: Condition, test: str) -> dict[str, float]:
