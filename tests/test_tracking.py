@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,11 +129,12 @@ def test_objects_are_where_the_label_map_has_them():
 
 @pytest.fixture
 def short_tests(monkeypatch):
-    monkeypatch.setattr(training, "EPISODES", 32)
+    monkeypatch.setattr(training, "EPISODES", 16)
+    monkeypatch.setattr(training, "GAMES", 16)
 
 
 def test_the_command_trains_compares_and_resumes(tmp_path, short_tests, monkeypatch):
-    asked = ["tracking", "none=small", "convolutional", "phase+convolutional", "--distractors", "2", "--steps", "4096"]
+    asked = ["tracking", "none=small", "convolutional", "phase+convolutional", "--distractors", "2", "--steps", "1024"]
     asked += ["--seeds", "2", "--evaluations", "1", "--out", "found", "--figure", "found/figure.png"]
     ended = lcd(*asked, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
@@ -143,6 +149,28 @@ def test_the_command_trains_compares_and_resumes(tmp_path, short_tests, monkeypa
     monkeypatch.setattr(training, "train", None)  # nothing is left to be trained
     assert lcd(*asked, cwd=tmp_path).returncode == 0
     assert {file.name: file.read_bytes() for file in (tmp_path / "found").rglob("*.csv")} == before
+
+
+def test_agents_that_nobody_waits_for_are_not_trained_on(tmp_path):
+    command = ["-m", "lcd.cli.main", "tracking", "none=small", "convolutional", "--steps", "100k", "--workers", "2"]
+    process = subprocess.Popen([sys.executable, *command], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        started = wait_for(lambda: len(children.read_text().split()) >= 3, 60)  # two agents, and Python's tracker
+        workers = [Path("/proc") / pid for pid in children.read_text().split()]
+    finally:
+        process.kill()
+        process.wait()
+    assert started
+    assert wait_for(lambda: not any(worker.exists() for worker in workers), 30)
+
+
+def wait_for(holds, seconds):
+    """Whether something comes to hold within some time."""
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.2)
+    return holds()
 
 
 @pytest.mark.parametrize(

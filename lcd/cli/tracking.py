@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from lcd.cli.arguments import count, number
 from lcd.cli.console import counting, plain_console
@@ -61,10 +61,11 @@ def command(
             workers=workers,
             report=report,
         )
-    shown = Table("compared", "with", "learner", "distractors", "change", "test", "difference", "95 % interval")
+    shown = Table(Column("network", no_wrap=True), "less", "learner", "objects", "test", "difference")
     for row in result.differences.to_dict("records"):
-        names = (str(row[name]) for name in ("compared", "with", "learner", "distractors", "change", "test"))
-        shown.add_row(*names, f"{row['difference']:+.3f}", limits_text(row["low"], row["high"], ".3f"))
+        names = (str(row[name]) for name in ("compared", "with", "learner"))
+        difference = f"{row['difference']:+.2f} {limits_text(row['low'], row['high'], '.2f')}"
+        shown.add_row(*names, f"{row['distractors'] + 1}", row["test"], difference)
     console = plain_console()
     console.print(shown)
     console.print(f"The tables are in {out}.", highlight=False, soft_wrap=True)
