@@ -52,7 +52,7 @@ def learned(network, learner):
     env, made = VecTransposeImage(taught), RecurrentDAgger if learner == "imitation" else RecurrentPPO
     given = {"teacher": ColourTeacher(0.999)} if learner == "imitation" else {"gamma": 0.5}
     model = made(MemoryPolicy, env, policy_kwargs={"network": network}, **SETTINGS, **given)
-    model.learn(16 * 16 * (30 if learner == "imitation" else 60))
+    model.learn(16 * 16 * (50 if learner == "imitation" else 60))
     played = VecMonitor(VecTransposeImage(RecalledColourGame(16)))
     return evaluate_policy(model, played, 64, deterministic=True)[0] / 5
 
