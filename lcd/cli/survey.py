@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from lcd.cli.arguments import Device, DryRun, Executor, Seeds, Steps, StoreFolder, Threads, Workers, names
+from lcd.cli.arguments import Device, DryRun, Executor, Seeds, Steps, StoreFolder, Threads, Workers, names, number
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
 from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import LARGEST_SEED
 
 
 def command(
@@ -19,6 +20,9 @@ def command(
     games: Annotated[str, typer.Option(metavar="NAMES", help="Only these of its games, such as maze,heist.")] = "",
     steps: Steps = None,
     seeds: Seeds = None,
+    first_seed: Annotated[
+        int | None, number(0, LARGEST_SEED, "The first seed of each cell: others than --tables has are pooled with it.")
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -35,7 +39,11 @@ def command(
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the diagnoses; by default surveys/NAME.")] = None,
     tables: Annotated[
-        Path | None, typer.Option(help="Folder of tables that a repository keeps, to which each game is added.")
+        Path | None,
+        typer.Option(
+            help="Folder of tables that a repository keeps, to which each game is added; what they hold is not "
+            "trained again."
+        ),
     ] = None,
     store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
@@ -60,6 +68,7 @@ def command(
         games=names(games),
         steps=steps,
         seeds=seeds,
+        first_seed=first_seed,
         trust=trust,
         out=out,
         tables=tables,
@@ -69,11 +78,15 @@ def command(
         device=device,
         executor=executor,
     )
-    console, runs, whole = plain_console(), prepared.store, prepared.survey.plan
+    console, runs, whole = plain_console(), prepared.store, prepared.plan
     if allowed is not None:
         with measuring() as begun:
             choice = choose(prepared.survey, allowed, runs, prepared.resources, begun)
         console.print(*budget_lines(choice), sep="\n", soft_wrap=True)
+        return
+    if prepared.held:
+        console.print(f"{tables} holds the runs of {', '.join(prepared.held)}.", highlight=False, soft_wrap=True)
+    if dry_run and not whole.games:
         return
     if dry_run:
         console.print(*estimate_table(whole, runs, prepared.resources), sep="\n")

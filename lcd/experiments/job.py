@@ -17,6 +17,7 @@ from typing import Any
 from lcd.agents.encoders.registry import import_encoder, module_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
+from lcd.experiments.versions import processor_of
 
 
 class CarriedOutElsewhere(Exception):
@@ -120,6 +121,7 @@ class Job:
             )
             machine = {
                 "platform": platform.platform(),
+                "processor": processor_of(self.device),
                 "device": self.device,
                 "threads": self.threads,
                 "cores": os.cpu_count(),

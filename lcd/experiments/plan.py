@@ -53,7 +53,7 @@ class GamePlan:
         Return that counts as score 1, where it is known but not the random one.
     teacher_run
         The run that trains the teacher, or None where one is given. Its first part, up to the budget, is also the run
-        of the cell with the same view, learner and seed.
+        of the cell with the same view, learner and seed, if the cells have that seed.
     given_teacher
         The teacher, where one is given.
     cells
@@ -99,6 +99,11 @@ class GamePlan:
     def is_encoded(self) -> bool:
         """Whether a frozen encoder is the privileged view."""
         return bool(self.controls)
+
+    @property
+    def begins_with_teacher(self) -> bool:
+        """Whether the first part of the teacher's run is one of the cells' runs."""
+        return self.teacher_run is not None and self.teacher_run.seed in {run.seed for run in self.cells}
 
     def constants(self, *, measure: bool = True) -> dict[str, Any]:
         """The normalisation constants as plain data, as far as they are known before the runs.
@@ -335,7 +340,7 @@ def plan_game(
         options=options,
         levels_differ=family_of(options).levels_differ(options),
     )
-    seeds = range(preset.seeds)
+    seeds = range(preset.first_seed, preset.first_seed + preset.seeds)
     if encoded:
         return _with_encoded_view(plan, options, base, seeds, identity)
     acts_on = SEMANTIC.name if teacher is None else teacher.view

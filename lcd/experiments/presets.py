@@ -11,7 +11,7 @@ from pydantic import Field
 
 from lcd.envs.levels import Levels
 from lcd.experiments.settings import Hyperparameters
-from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_SEEDS
+from lcd.io.limits import LARGEST_SEED, MOST_EVALUATIONS, MOST_FACTOR, MOST_SEEDS
 from lcd.io.settings import GamesAtOnce, Positive, Several, Steps, Text, Whole, settings
 
 INVERSE_TEMPERATURES = (1.0, 2.0, 4.0)
@@ -28,6 +28,8 @@ class Preset:
         Budget of environment steps for each cell and seed; rounded up to whole rollouts.
     seeds
         Seeds for each cell.
+    first_seed
+        The first of them; the others follow it.
     evaluations
         Evaluations along the budget, after the one at step 0.
     spacing
@@ -54,6 +56,7 @@ class Preset:
     teacher_factor: Annotated[Whole, Field(ge=1, le=MOST_FACTOR)] = 5
     encoder: Text = "nature"
     num_levels: Levels = 200
+    first_seed: Annotated[Whole, Field(ge=0, le=LARGEST_SEED - MOST_SEEDS)] = 0
     inverse_temperatures: Several[Positive] = INVERSE_TEMPERATURES
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
 

@@ -11,7 +11,8 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from pydantic import Field
 
 from lcd.experiments.run import TeacherScore
 from lcd.experiments.settings import RunSettings
-from lcd.experiments.versions import versions
+from lcd.experiments.versions import commit, versions
 from lcd.io import limits
 from lcd.io.files import check_output_folder, checksum, flush, held, token
 from lcd.io.object_storage import is_url
@@ -68,6 +69,25 @@ class StoreError(RuntimeError):
     """A run in the store is missing or damaged."""
 
 
+@settings(called="A run's {}")
+class Origin:
+    """When, where and by what code a run was made; None where its record does not tell.
+
+    Attributes
+    ----------
+    commit : str or None
+        Of the LCD's checkout, see `lcd.experiments.versions.commit`.
+    finished : str or None
+        Date and time in UTC, as in ISO 8601.
+    machine : str or None
+        Name of the processor or of the graphics card.
+    """
+
+    commit: Text | None = None
+    finished: Text | None = None
+    machine: Text | None = None
+
+
 @dataclass(frozen=True)
 class StoredRun:
     """A finished run.
@@ -88,6 +108,8 @@ class StoredRun:
         Where it lies.
     divergences
         How often frames and label maps of a game diverged and were synchronised again, see `lcd.envs.ProcgenBatch`.
+    origin
+        Where it comes from.
     """
 
     settings: RunSettings
@@ -97,6 +119,7 @@ class StoredRun:
     teacher: dict[str, Any] | None
     folder: Path
     divergences: int = 0
+    origin: Origin = field(default_factory=Origin)
 
     @property
     def core_hours(self) -> float:
@@ -187,7 +210,16 @@ class Store:
                 raise ValueError("its table is cut short")
             if settings.keep_best and not (folder / TEACHER).is_file():
                 raise ValueError("it has lost its teacher's weights")
-        return StoredRun(settings, episodes, record.seconds, record.threads, record.teacher, folder, record.divergences)
+        return StoredRun(
+            settings,
+            episodes,
+            record.seconds,
+            record.threads,
+            record.teacher,
+            folder,
+            record.divergences,
+            record.origin,
+        )
 
     def check_weights(self, settings: RunSettings) -> None:
         """Verify the checksum of the weights that other runs use of a finished run, right before they are used.
@@ -258,6 +290,8 @@ class Store:
             "format": FORMAT,
             "settings": settings.as_dict(),
             "versions": versions(),
+            "commit": commit(),
+            "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "machine": machine,
             "seconds": seconds,
             "rows": len(episodes),
@@ -333,7 +367,7 @@ class _Record:
         Checksums of the run's files, by name; none in a record of the earlier format.
     rows
         Of the table of episodes.
-    seconds, threads, teacher, divergences
+    seconds, threads, teacher, divergences, origin
         As in `StoredRun`.
     """
 
@@ -343,6 +377,7 @@ class _Record:
     threads: Count
     teacher: dict[Text, Any] | None
     divergences: Annotated[Whole, Field(ge=0)]
+    origin: Origin
 
     @classmethod
     def read(cls, folder: Path, settings: RunSettings) -> _Record:
@@ -367,7 +402,8 @@ class _Record:
             from_data(TeacherScore, teacher)
         files = data["files"] if data["format"] == FORMAT else {}
         threads, divergences = data["machine"]["threads"], data.get("divergences", 0)
-        return cls(files, data["rows"], data["seconds"], threads, teacher, divergences)
+        origin = Origin(data.get("commit"), data.get("finished"), data["machine"].get("processor"))
+        return cls(files, data["rows"], data["seconds"], threads, teacher, divergences, origin)
 
     def content(self, folder: Path, name: str) -> bytes:
         """Content of one of the run's files.

@@ -152,6 +152,11 @@ def finish(folder: Path) -> None:
                     ready.replace(folder / name)
 
 
+def is_listed(folder: Path, name: str) -> bool:
+    """Whether the checksums of a folder name a file, so that it must be there."""
+    return name in (_listed(folder) or {})
+
+
 def _listed(folder: Path) -> dict[str, str] | None:
     """Listed checksums of a folder, None if the list is damaged."""
     try:

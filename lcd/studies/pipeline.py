@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ from lcd.experiments.given_teacher import GivenTeacher, source_of
 from lcd.experiments.learners import has_fitted_values
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
-from lcd.experiments.settings import IMPORTED, RunSettings, check_made_for
-from lcd.experiments.store import Store
+from lcd.experiments.settings import IMPORTED, TRAINING_VERSION, RunSettings, check_made_for
+from lcd.experiments.store import Store, StoredRun
 from lcd.io.files import checksum
 from lcd.io.limits import path, short, text
 from lcd.measurement.scores import Normalisation, played_by
@@ -70,12 +70,11 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         If a run is missing or damaged.
     """
     runs = [store.load(run) for run in plan.cells]
-    tables = [run.episodes for run in runs]
-    card = None
+    of_cells, card = list(runs), None
     if plan.teacher_run is not None:
         made = store.load(plan.teacher_run)
         runs.append(made)
-        tables.append(made.episodes[made.episodes["step"] <= plan.budget])
+        of_cells += [made] * plan.begins_with_teacher
         assert made.teacher is not None
         card = TeacherCard(
             "trained", made.teacher["step"], made.teacher["training_return"], made.teacher["unseen_return"]
@@ -86,7 +85,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     runs += [run for of_control in others.values() for run in of_control]
     runs += [] if plan.early_run is None else [store.load(plan.early_run)]
     diagnosis = Diagnosis.from_episodes(
-        pd.concat(tables, ignore_index=True),
+        _episodes(plan, of_cells),
         game=plan.game,
         budget=plan.budget,
         normalisation=normalisation_of(plan, store),
@@ -96,6 +95,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
             "plan": Plan((plan,)).as_dict(),
             "core_hours": round(sum(run.core_hours for run in runs), 4),
             "divergences": sum(run.divergences for run in runs),
+            "runs": [_origin(run) for run in of_cells],
         }
         | ({"privileged_view": EXPERT_VIEW} if plan.is_encoded else {})
         | (settings or {}),
@@ -108,6 +108,24 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     )
 
 
+def _episodes(plan: GamePlan, runs: Iterable[StoredRun]) -> pd.DataFrame:
+    """Episodes of runs up to the budget of their plan, which a teacher's goes beyond."""
+    return pd.concat([run.episodes[run.episodes["step"] <= plan.budget] for run in runs], ignore_index=True)
+
+
+def _origin(run: StoredRun) -> dict[str, Any]:
+    """What a run is, and where it comes from, as plain data."""
+    settings = run.settings
+    return {
+        "view": settings.view,
+        "learning": settings.learning,
+        "seed": settings.seed,
+        "run": settings.name,
+        "training_version": TRAINING_VERSION,
+        "core_hours": round(run.core_hours, 4),
+    } | asdict(run.origin)
+
+
 def episodes_of(plan: GamePlan, store: Store, *further: RunSettings) -> pd.DataFrame:
     """Evaluated episodes of the four cells of a plan, the teacher's first part among them, and of further runs.
 
@@ -116,11 +134,8 @@ def episodes_of(plan: GamePlan, store: Store, *further: RunSettings) -> pd.DataF
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
     """
-    tables = [store.load(run).episodes for run in (*plan.cells, *further)]
-    if plan.teacher_run is not None:
-        made = store.load(plan.teacher_run).episodes
-        tables.append(made[made["step"] <= plan.budget])
-    return pd.concat(tables, ignore_index=True)
+    of_teacher = [plan.teacher_run] if plan.teacher_run is not None and plan.begins_with_teacher else []
+    return _episodes(plan, [store.load(run) for run in (*plan.cells, *further, *of_teacher)])
 
 
 def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:

@@ -7,10 +7,14 @@ from typing import get_args
 from lcd.measurement.rule import VerdictName
 from lcd.measurement.scores import CELLS, LEVELS
 
-TABLES = ("games", "scores", "curves", "demands")
+TABLES = ("games", "scores", "curves", "demands", "runs")
 """Names of the tables of a survey."""
 FILES = {f"{name}.csv": name for name in TABLES}
 """Names of the tables by their files."""
+DECIMALS = 6
+"""Of numbers in the files."""
+ADDED = "runs.csv"
+"""A file that the first surveys lack."""
 
 COLUMNS = {
     "games": {
@@ -69,6 +73,18 @@ COLUMNS = {
         "high": "upper 95 % limit",
         "over": "source of the variance: seeds, episodes or nothing",
     },
+    "runs": {
+        "game": "name of the game",
+        "view": "pixels or semantic",
+        "learning": "rl or imitation",
+        "seed": "seed of the run",
+        "run": "name of the run, which ends in a checksum of its settings",
+        "training_version": "version of what decides what a run learns, see lcd.experiments.settings.TRAINING_VERSION",
+        "core_hours": "its cost, wall-clock time times threads",
+        "commit": "commit of the LCD, with + where files differed from it; empty if unknown",
+        "finished": "date and time of its end, in UTC; empty if unknown",
+        "machine": "processor or graphics card; empty if unknown",
+    },
 }
 """Meaning of the columns of each table."""
 
@@ -81,6 +97,7 @@ TEXTS = {
     "scores": _CELL,
     "curves": _CELL,
     "demands": _CELL | {"quantity", "score", "over"},
+    "runs": _CELL | {"run", "commit", "finished", "machine"},
 }
 """Columns of each table that hold texts; all others hold numbers."""
 
@@ -89,19 +106,26 @@ KEYS = {
     "scores": ["game", "view", "learning", "seed", "levels"],
     "curves": ["game", "view", "learning", "seed", "levels", "step"],
     "demands": ["game", "quantity", "levels", "score"],
+    "runs": ["game", "view", "learning", "seed"],
 }
 """Columns of each table that identify a row."""
 
 _VIEWS, _LEARNERS = (tuple(dict.fromkeys(cell[place] for cell in CELLS.values())) for place in (0, 1))
 _OF_CELLS = {"view": _VIEWS, "learning": _LEARNERS, "levels": LEVELS}
 
-CHOICES = {"games": {"verdict": get_args(VerdictName)}, "scores": _OF_CELLS, "curves": _OF_CELLS}
+CHOICES = {
+    "games": {"verdict": get_args(VerdictName)},
+    "scores": _OF_CELLS,
+    "curves": _OF_CELLS,
+    "runs": {"view": _VIEWS, "learning": _LEARNERS},
+}
 """Allowed values in columns of some tables."""
 
 LEAST = {
     "games": {"budget": 1, "seeds": 1, "training_levels": 0, "core_hours": 0},
     "scores": {"area_error": 0, "log_area_error": 0, "final_error": 0},
     "curves": {"step": 0, "score_error": 0, "episodes": 1},
+    "runs": {"core_hours": 0, "training_version": 0},
 }
 """Smallest values in columns of some tables."""
 
@@ -110,8 +134,12 @@ NEEDED = {
     "scores": ["area", "log_area", "final"],
     "curves": ["return", "score"],
     "demands": ["estimate"],
+    "runs": ["run", "training_version"],
 }
 """Columns of each table, besides its keys, in which no value may be missing or infinite."""
 
 ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder")
 """Columns of `games` in which all games of a survey must agree: else learners differ, not only games."""
+
+SAME = (*ALIKE, "preset", "random", "best", "teacher", "teacher_checksum")
+"""Columns of `games` in which two diagnoses of a game must agree for their seeds to be pooled."""

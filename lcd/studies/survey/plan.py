@@ -20,7 +20,9 @@ from lcd.io.settings import Flag, Names, Text, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
-ADJUSTABLE = ("steps", "seeds", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor")
+ADJUSTABLE = (
+    "steps", "seeds", "first_seed", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor",
+)  # fmt: skip
 """Fields of a preset that a survey may replace."""
 
 

@@ -25,6 +25,7 @@ class Rows:
     scores: pd.DataFrame
     curves: pd.DataFrame
     demands: pd.DataFrame
+    runs: pd.DataFrame
 
 
 def rows_of(record: dict[str, Any]) -> Rows:
@@ -34,8 +35,10 @@ def rows_of(record: dict[str, Any]) -> Rows:
             f"The privileged view of {record['game']} is an expert's encoder: its demands cannot be compared with "
             "those by a game's own view. Leave it out, or give the game a label map."
         )
-    tables = {name: pd.DataFrame(record[name]) for name in TABLES[1:]}
+    tables = {name: pd.DataFrame(record[name]) for name in ("scores", "curves", "demands")}
     tables["demands"] = tables["demands"].assign(game=record["game"])
+    runs = record["settings"].get("runs", [])  # the first diagnoses do not tell them
+    tables["runs"] = pd.DataFrame(runs, columns=list(COLUMNS["runs"])).assign(game=record["game"])
     return Rows(_game_row(record), **{name: table[list(COLUMNS[name])] for name, table in tables.items()})
 
 

@@ -114,10 +114,13 @@ class SurveyResult:
         By game.
     left_out
         Games that could not be added to the tables, each with a sentence that says why.
+    held
+        Games whose runs the tables hold and the store does not: nothing was trained for them.
     """
 
     diagnoses: dict[str, Diagnosis]
     left_out: dict[str, str]
+    held: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,8 @@ class PreparedSurvey:
         As in `lcd.diagnose`.
     resources
         With what the runs are carried out.
+    held
+        Games whose runs the tables hold and the store does not: they are not trained again.
     """
 
     survey: Survey
@@ -143,6 +148,12 @@ class PreparedSurvey:
     tables: Path | None
     store: Store
     resources: Resources
+    held: tuple[str, ...] = ()
+
+    @property
+    def plan(self) -> Plan:
+        """The runs of all games but those that the tables hold."""
+        return Plan(tuple(game for game in self.survey.plan.games if game.game not in self.held))
 
     def run(
         self, show: Show = silent, done: Callable[[Diagnosis, str | None], None] = lambda diagnosis, error: None
@@ -163,7 +174,7 @@ class PreparedSurvey:
             If a run failed; the same call resumes from the finished ones.
         """
         check_registered("diagnosis")
-        found = SurveyResult({}, {})
+        found = SurveyResult({}, {}, self.held)
 
         def enter(diagnosis: Diagnosis) -> None:
             found.diagnoses[diagnosis.game] = diagnosis
@@ -174,9 +185,12 @@ class PreparedSurvey:
                     found.left_out[diagnosis.game] = str(error)
             done(diagnosis, found.left_out.get(diagnosis.game))
 
-        with show(self.survey.plan) as listener:
+        plan = self.plan
+        if not plan.games:
+            return found
+        with show(plan) as listener:
             carry_out(
-                self.survey,
+                self.survey.only([game.game for game in plan.games]),
                 self.out,
                 self.store,
                 resources=self.resources,
@@ -192,6 +206,7 @@ def prepare_survey(
     games: Sequence[str] = (),
     steps: int | None = None,
     seeds: int | None = None,
+    first_seed: int | None = None,
     trust: bool = False,
     out: Path | str | None = None,
     tables: Path | str | None = None,
@@ -212,17 +227,24 @@ def prepare_survey(
     chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
     if only := texts("games", games):
         chosen = chosen.only(only)
-    given = {name: number for name, number in (("steps", steps), ("seeds", seeds)) if number is not None}
-    chosen = replace(chosen, changes=chosen.changes | given)
+    given = {"steps": steps, "seeds": seeds, "first_seed": first_seed}
+    chosen = replace(chosen, changes=chosen.changes | {key: value for key, value in given.items() if value is not None})
     named = "survey" if isinstance(plan, Survey) else Path(plan).stem
     folder = Path("surveys") / named if out is None else path("out", out)
     kept = None if tables is None else path("tables", tables)
     folders(chosen, folder)
     runs = open_store(store)
     runs.check(chosen.plan.runs)
+    held: tuple[str, ...] = ()
     if kept is not None:
         SurveyTables.check_room(kept, chosen.plan)
-    return PreparedSurvey(chosen, folder, kept, runs, resources)
+        tables_kept = SurveyTables.kept(kept)
+        held = tuple(
+            game.game
+            for game in chosen.plan.games
+            if tables_kept is not None and tables_kept.holds(game) and not all(map(runs.has, game.runs))
+        )
+    return PreparedSurvey(chosen, folder, kept, runs, resources, held)
 
 
 def survey(
@@ -231,6 +253,7 @@ def survey(
     games: Sequence[str] = (),
     steps: int | None = None,
     seeds: int | None = None,
+    first_seed: int | None = None,
     trust: bool = False,
     out: Path | str | None = None,
     tables: Path | str | None = None,
@@ -249,14 +272,15 @@ def survey(
         The survey, its TOML file, or the name of one that comes with the package.
     games
         Only these of its games.
-    steps, seeds
+    steps, seeds, first_seed
         Of each cell, instead of its own.
     trust
         Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
     out
         Folder of the diagnoses; by default ``surveys/NAME``.
     tables
-        Folder of tables to which each game is added, see `lcd.SurveyTables`.
+        Folder of tables to which each game is added, see `lcd.SurveyTables`. Games whose runs they hold and the store
+        does not are not trained again. Other seeds of a game that is there are pooled with its own.
     store, workers, threads, device, executor, listener
         As in `lcd.diagnose`.
 
@@ -272,6 +296,7 @@ def survey(
         games=games,
         steps=steps,
         seeds=seeds,
+        first_seed=first_seed,
         trust=trust,
         out=out,
         tables=tables,

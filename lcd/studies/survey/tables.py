@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from lcd.experiments.plan import Plan
-from lcd.io.checksums import SUMS, finish, write_together
+from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.settings import TRAINING_VERSION
+from lcd.io.checksums import SUMS, finish, is_listed, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
 from lcd.io.limits import path, short
+from lcd.measurement.scores import LEVELS
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.checking import check_alike, read_table
-from lcd.studies.survey.columns import ALIKE, COLUMNS, FILES, TABLES
+from lcd.studies.survey.columns import ADDED, ALIKE, COLUMNS, DECIMALS, FILES, TABLES
+from lcd.studies.survey.pooling import check_same, pooled, seeds_of, settings_of
 from lcd.studies.survey.rows import Rows, contents_of, measured_settings, read_rows, rows_of
 
 
@@ -34,12 +37,15 @@ class SurveyTables:
         One row an evaluation.
     demands
         One row a (game, quantity, levels, score).
+    runs
+        One row a run, with its commit, machine and time; none where they are not known, as of the first surveys.
     """
 
     games: pd.DataFrame
     scores: pd.DataFrame
     curves: pd.DataFrame
     demands: pd.DataFrame
+    runs: pd.DataFrame
 
     def __post_init__(self) -> None:
         check_alike(self.games)
@@ -67,11 +73,13 @@ class SurveyTables:
         if named in reference_surveys() and not folder.exists():
             return load_reference(named)
         finish(folder)
-        if all((folder / file).is_file() for file in FILES):
-            contents = contents_of(folder, FILES)
-            tables = cls(
-                **{name: read_table(folder / file, contents.files[file], name) for file, name in FILES.items()}
-            )
+        if all((folder / file).is_file() for file in FILES if file != ADDED):
+            present = (folder / ADDED).is_file() or is_listed(folder, ADDED)
+            contents = contents_of(folder, [file for file in FILES if file != ADDED or present])
+            found = {
+                FILES[file]: read_table(folder / file, content, FILES[file]) for file, content in contents.files.items()
+            }
+            tables = cls(**{"runs": pd.DataFrame(columns=list(COLUMNS["runs"]))} | found)
             tables._check_whole(folder)
             contents.check("restore it")
             return tables
@@ -90,10 +98,23 @@ class SurveyTables:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"There are several diagnoses of {twice[0]}: keep one of them in the folder.")
         games = pd.DataFrame([rows.game for rows in diagnoses])[list(COLUMNS["games"])]
-        others = {
-            name: pd.concat([getattr(rows, name) for rows in diagnoses], ignore_index=True) for name in TABLES[1:]
-        }
-        return cls(games, **others)
+        return cls(games, **{name: cls._stacked([getattr(rows, name) for rows in diagnoses]) for name in TABLES[1:]})
+
+    @staticmethod
+    def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+        filled = [table for table in tables if len(table)] or tables[:1]  # empty ones would change the others' types
+        return pd.concat(filled, ignore_index=True)
+
+    def _rows(self, game: str) -> Rows:
+        """What these tables hold of a game."""
+        parts = self.of_game(game)
+        return Rows(
+            {str(name): value for name, value in parts.games.iloc[0].items()},
+            parts.scores,
+            parts.curves,
+            parts.demands,
+            parts.runs,
+        )
 
     def _check_whole(self, folder: Path) -> None:
         """Check that every run has a score and a curve up to the budget, and every game all demands.
@@ -105,14 +126,15 @@ class SurveyTables:
         """
         budgets = self.games.set_index("game")["budget"]
         ends = self.curves[self.curves["step"] == self.curves["game"].map(budgets)]
-        tables = {"scores": self.scores, "curves": ends, "demands": self.demands}
+        tables = {"scores": self.scores, "curves": ends, "demands": self.demands, "runs": self.runs}
         if alone := sorted(set().union(*(table["game"] for table in tables.values())) - set(budgets.index)):
             raise ValueError(f"{folder / 'games.csv'} lacks {alone[0]}, which other tables have: restore it.")
         counts = {name: table.groupby("game").size() for name, table in tables.items()}
         for game in budgets.index:
             found = {name: int(count.get(game, 0)) for name, count in counts.items()}
-            runs = max(found["scores"], found["curves"])
-            for name, wanted in (("scores", runs), ("curves", runs), ("demands", int(counts["demands"].max()))):
+            runs = max(found["scores"], found["curves"], len(LEVELS) * found["runs"])
+            whole = {"scores": runs, "curves": runs, "demands": int(counts["demands"].max())}
+            for name, wanted in (whole | ({"runs": runs // len(LEVELS)} if found["runs"] else {})).items():
                 if found[name] != wanted:
                     raise ValueError(
                         f"{folder / f'{name}.csv'} has {found[name]} rows of {game} instead of {wanted}: restore it."
@@ -136,14 +158,22 @@ class SurveyTables:
         )
 
     def updated(self, newer: SurveyTables) -> SurveyTables:
-        """Return these tables with the games of `newer` added or replaced."""
+        """Return these tables with the games of `newer` added.
 
-        def update(name: str) -> pd.DataFrame:
-            mine, theirs = getattr(self, name), getattr(newer, name)
-            kept = mine[~mine["game"].isin(newer.games["game"])]
-            return pd.concat([kept, theirs]).sort_values("game", kind="stable", ignore_index=True)
+        Where both have a game, its seeds are pooled if they differ, and else its rows are replaced.
 
-        return SurveyTables(**{name: update(name) for name in TABLES})
+        Raises
+        ------
+        ValueError
+            If a game has other seeds in both, and was not measured alike.
+        """
+        theirs = [newer._rows(game) for game in newer.games["game"]]
+        mine = {game: self._rows(game) for game in self.games["game"]}
+        for rows in theirs:
+            game = rows.game["game"]
+            others = game in mine and not seeds_of(mine[game]) & seeds_of(rows)
+            mine[game] = pooled(mine[game], rows) if others else rows
+        return self._together([mine[game] for game in sorted(mine)])
 
     @classmethod
     def kept(cls, folder: Path) -> SurveyTables | None:
@@ -160,7 +190,7 @@ class SurveyTables:
         found = {file.name for file in folder.iterdir() if not is_partial(file)} if folder.is_dir() else {folder.name}
         if not found:
             return None
-        if found - {SUMS} != FILES.keys():
+        if (found | {ADDED}) - {SUMS} != FILES.keys():
             raise ValueError(f"{folder} is no folder of a survey's tables: choose a new one or an empty one.")
         return cls.read(folder)
 
@@ -177,14 +207,40 @@ class SurveyTables:
         check_output_folder(folder, "--tables")
         if kept is None:
             return
+        for game in plan.games:
+            kept._check_pool(game)
         games = kept.games[["game", *ALIKE]].astype(object)
         for game in plan.as_dict()["games"]:
             settings = {"game": game["game"], "budget": game["budget"]} | measured_settings(game)
             planned = pd.DataFrame([settings], dtype=object)
             check_alike(pd.concat([games[games["game"] != game["game"]], planned]))
 
+    def _check_pool(self, plan: GamePlan) -> None:
+        """Check before training that other seeds of a game can be pooled with those that are there.
+
+        Raises
+        ------
+        ValueError
+            If they cannot.
+        """
+        if plan.game not in set(self.games["game"]):
+            return
+        mine, seeds = self._rows(plan.game), {run.seed for run in plan.cells}
+        if not seeds_of(mine) & seeds:
+            (data,) = Plan((plan,)).as_dict(measure=False)["games"]
+            planned = {"budget": plan.budget, "teacher_checksum": data["teacher"]} | measured_settings(data)
+            planned |= {"training_version": TRAINING_VERSION} | (
+                {} if plan.normalisation is None else {name: data["normalisation"][name] for name in ("random", "best")}
+            )
+            check_same(plan.game, settings_of(mine), seeds_of(mine), planned, seeds)
+
+    def holds(self, plan: GamePlan) -> bool:
+        """Whether every run of the cells of a game's plan is in these tables, by its settings."""
+        runs = [*plan.cells, *([plan.teacher_run] if plan.teacher_run and plan.begins_with_teacher else [])]
+        return {run.name for run in runs} <= set(self.runs["run"])
+
     def enter(self, folder: Path) -> None:
-        """Add these games to the tables of a folder, replacing their earlier rows.
+        """Add these games to the tables of a folder, see `updated`.
 
         Several processes may enter games into the same tables; they wait for one another.
 
@@ -199,7 +255,7 @@ class SurveyTables:
 
     def write(self, folder: Path) -> None:
         """Write the tables as CSV atomically, with their checksums."""
-        rounded = {file: getattr(self, name).round(6) for file, name in FILES.items()}
+        rounded = {file: getattr(self, name).round(DECIMALS) for file, name in FILES.items()}
         write_together(folder, {file: partial(table.to_csv, index=False) for file, table in rounded.items()})
 
 
