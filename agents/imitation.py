@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -262,9 +262,7 @@ class DAgger(PPO):
             check_fits(self.teacher, taught.teacher_observations, actions)
             labels_of(self.teacher, taught.teacher_observations, actions, self.device)
             self._checked = self.teacher
-        share = self.mixing(self._current_progress_remaining)
-        if not 0 <= share <= 1:
-            raise ValueError(f"mixing is a probability: it must lie between 0 and 1, not {share}.")
+        share = share_of(self.mixing, self._current_progress_remaining)
         recorder = RecordingVecEnv(env, taught, rollout_buffer, self.teacher, share, self.device)
         return super().collect_rollouts(recorder, callback, rollout_buffer, n_rollout_steps)
 
@@ -321,6 +319,27 @@ class DAgger(PPO):
         loss = (cross_entropy - torch.special.entr(chances).sum(dim=1)).mean()  # entr is defined at probability 0
         agreement = (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
         return loss, {"loss": loss.detach(), "imitation_loss": loss.detach(), "agreement": agreement}
+
+
+def share_of(mixing: Callable[[float], float], remaining: float) -> float:
+    """Share of the steps that a teacher takes.
+
+    Parameters
+    ----------
+    mixing
+        The share by the remaining part of the budget, from 1 to 0.
+    remaining
+        That part.
+
+    Raises
+    ------
+    ValueError
+        If it is no probability.
+    """
+    share = mixing(remaining)
+    if not 0 <= share <= 1:
+        raise ValueError(f"mixing is a probability: it must lie between 0 and 1, not {share}.")
+    return share
 
 
 class RecordingVecEnv(VecEnvWrapper):

@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lcd.measurement.scaling import best_fit, fits
+from lcd.analyses.palette import COLOURS, MARKERS
+from lcd.measurement.scaling import Fit
 
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
-"""Okabe and Ito's, safe for colour-blind readers."""
-
-MARKERS = "osD^vP*X"
 BEYOND = 10.0
 """Multiple of the largest size up to which laws are drawn."""
 
 COLUMNS = 4
 
 
-def draw_scaling(values: pd.DataFrame, laws: pd.DataFrame, extrapolation: pd.DataFrame) -> Figure:
+def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit]) -> Figure:
     """Draw a panel a game: means over seeds as points, the chosen law through them and, dashed, beyond them.
 
     Parameters
     ----------
-    values, laws, extrapolation : pandas.DataFrame
+    values : pandas.DataFrame
         See `lcd.studies.scaling.Scaling`. Demands are left out: they are differences of what is drawn.
+    laws
+        The law of each (game, quantity).
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    shown = [name for name in dict.fromkeys(laws["quantity"]) if name not in ("perceptual", "policy")]
-    games = list(dict.fromkeys(laws.loc[laws["quantity"].isin(shown), "game"]))
+    shown = [name for name in dict.fromkeys(name for _, name in laws) if name not in ("perceptual", "policy")]
+    games = list(dict.fromkeys(game for game, name in laws if name in shown))
     columns = min(COLUMNS, len(games))
     rows = math.ceil(len(games) / columns)
     figure = Figure(figsize=(3.0 * columns + 0.4, 2.3 * rows + 0.7), layout="constrained")
@@ -42,7 +42,7 @@ def draw_scaling(values: pd.DataFrame, laws: pd.DataFrame, extrapolation: pd.Dat
     for panel, game in zip(panels.flat, games, strict=False):
         for number, quantity in enumerate(shown):
             of = values[(values["game"] == game) & (values["quantity"] == quantity)]
-            _draw(panel, of.groupby("size")["value"].mean(), number, quantity)
+            _draw(panel, of.groupby("size")["value"].mean(), laws.get((game, quantity)), number, quantity)
         panel.set_title(game, fontsize=10)
         panel.set_xscale("log")
         panel.spines[["top", "right"]].set_visible(False)
@@ -57,13 +57,11 @@ def draw_scaling(values: pd.DataFrame, laws: pd.DataFrame, extrapolation: pd.Dat
     return figure
 
 
-def _draw(panel: Axes, means: pd.Series, number: int, label: str) -> None:
+def _draw(panel: Axes, means: pd.Series, law: Fit | None, number: int, label: str) -> None:
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
     sizes = means.index.to_numpy(np.float64)
     panel.plot(sizes, means, marker, color=colour, ms=4, label=label)
-    try:
-        law = best_fit(fits(sizes, means.to_numpy()))
-    except ValueError:
+    if law is None:
         return
     inside, beyond = np.geomspace(sizes.min(), sizes.max(), 50), np.geomspace(sizes.max(), BEYOND * sizes.max(), 50)
     panel.plot(inside, law.predict(inside), color=colour, lw=1.2)

@@ -7,12 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lcd.analyses.palette import COLOURS, MARKERS
 from lcd.measurement.intervals import mean_limits
-
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#D55E00", "#CC79A7", "#0072B2", "#999999")
-"""Okabe and Ito's, safe for colour-blind readers."""
-
-MARKERS = "osD^vP*X"
 
 TESTS = {
     "seen": "as in training",

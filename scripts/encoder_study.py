@@ -35,7 +35,7 @@ import argparse
 import hashlib
 import json
 import multiprocessing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +165,26 @@ def measure(run: RunSettings, store: Store, frames: int, attacked: int) -> dict[
     return alignment_measures(pd.concat([aligned, redrawn])) | returns
 
 
+def carry_out(ablation: EncoderAblation, store: Store) -> dict[str, tuple[RunSettings, ...]]:
+    """Train the learners of an ablation, and give those on frames by the name of their encoder."""
+    with PlanDisplay(ablation.as_plan()) as display:
+        execute(ablation.as_plan(), store, listener=display)
+    own = tuple(run for run in ablation.plan.cells if run.view == "pixels")
+    return {SCRATCH: own} | {name: ablation.runs_with(encoder) for name, encoder in ablation.encoders.items()}
+
+
+def measured_all(
+    runs: Mapping[str, tuple[RunSettings, ...]], store: Store, options: argparse.Namespace
+) -> Iterator[tuple[str, RunSettings, dict[str, float]]]:
+    """Measures of all runs, by several processes: the name of the encoder, the run and its measures, in order."""
+    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("forkserver")) as pool:
+        asked = (store.root / "measures", options.frames, options.attacked)
+        found = {run: pool.submit(measured, run, store, *asked) for of_one in runs.values() for run in of_one}
+        for name, of_one in runs.items():
+            for run in of_one:
+                yield name, run, found[run].result()
+
+
 def staged(
     game: str, names: Mapping[str, str], store: Store, options: argparse.Namespace, whole: pd.DataFrame
 ) -> pd.DataFrame:
@@ -173,16 +193,8 @@ def staged(
     for steps in options.stages:
         plan = planned(game, steps, options.seeds)
         plan = replace(plan, cells=tuple(run for run in plan.cells if run.view == "pixels"))
-        ablation = EncoderAblation(plan, names)
-        with PlanDisplay(ablation.as_plan()) as display:
-            execute(ablation.as_plan(), store, listener=display)
-        runs = {SCRATCH: plan.cells} | {name: ablation.runs_with(encoder) for name, encoder in names.items()}
-        with ProcessPoolExecutor(options.workers, multiprocessing.get_context("forkserver")) as pool:
-            asked = (store.root / "measures", options.frames, options.attacked)
-            found = {run: pool.submit(measured, run, store, *asked) for of_one in runs.values() for run in of_one}
-            for name, of_one in runs.items():
-                row = {"game": game, "encoder": name, "step": steps}
-                rows += [row | {"seed": run.seed} | found[run].result() for run in of_one]
+        for name, run, found in measured_all(carry_out(EncoderAblation(plan, names), store), store, options):
+            rows.append({"game": game, "encoder": name, "step": steps, "seed": run.seed} | found)
     end = whole[["game", "encoder", "seed", *MEASURES, "training", "unseen"]].assign(step=options.steps)
     return pd.concat([pd.DataFrame(rows), end], ignore_index=True)
 
@@ -199,27 +211,15 @@ def study(
             plan, objective, folder, lambda line: console.print(line, highlight=False)
         ),
     )
-    ablation = EncoderAblation(plan, names)
-    with PlanDisplay(ablation.as_plan()) as display:
-        execute(ablation.as_plan(), store, listener=display)
-    own = tuple(run for run in plan.cells if run.view == "pixels")
-    runs = {SCRATCH: own} | {name: ablation.runs_with(encoder) for name, encoder in names.items()}
+    runs = carry_out(EncoderAblation(plan, names), store)
     scores = {name: scores_of(plan, store, of_one) for name, of_one in runs.items()}
     rows, (levels, score) = [], PRIMARY
-    with ProcessPoolExecutor(options.workers, multiprocessing.get_context("forkserver")) as pool:
-        measures = {
-            run: pool.submit(measured, run, store, store.root / "measures", options.frames, options.attacked)
-            for of_one in runs.values()
-            for run in of_one
-        }
-        for name, of_one in runs.items():
-            table = scores[name]
-            of_seed = table[table["levels"] == levels].set_index("seed")[score]
-            for run in of_one:
-                found = measures[run].result()
-                console.print(f"{game}: measured {name}, seed {run.seed}", highlight=False)
-                row = {"game": game, "encoder": name, "learning": run.learning, "harmonizer": run.harmonizer}
-                rows.append(row | {"seed": run.seed, "score": of_seed[run.seed]} | found)
+    for name, run, found in measured_all(runs, store, options):
+        console.print(f"{game}: measured {name}, seed {run.seed}", highlight=False)
+        table = scores[name]
+        of_seed = table[table["levels"] == levels].set_index("seed")[score]
+        row = {"game": game, "encoder": name, "learning": run.learning, "harmonizer": run.harmonizer}
+        rows.append(row | {"seed": run.seed, "score": of_seed[run.seed]} | found)
     others = {name: scores[name] for name in names}
     shares = ablation_table(scores_of(plan, store, plan.cells), others)
     shares.insert(0, "game", game)

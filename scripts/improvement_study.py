@@ -22,6 +22,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lcd.analyses.palette import COLOURS
 from lcd.cli.display import PlanDisplay
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options
@@ -41,9 +42,6 @@ WITHOUT_ENCODERS = tuple(name for name, each in IMPROVEMENTS.items() if each.enc
 """Improvements that need no encoder which is pretrained first."""
 
 POLICY = tuple(name for name in WITHOUT_ENCODERS if IMPROVEMENTS[name].kind == "policy")
-
-COLOURS = ("#000000", "#D55E00", "#E69F00", "#009E73", "#0072B2", "#56B4E9", "#CC79A7", "#999999")
-"""Okabe and Ito's, safe for colour-blind readers; a second round of them is dashed."""
 
 
 def settings_of(

@@ -52,6 +52,11 @@ def recorded(root: Path) -> dict[str, str]:
     return json.loads(record.read_text("utf-8")) if record.is_file() else {}
 
 
+def is_costly(item: pytest.Item) -> bool:
+    """Whether a test is run only where its inputs changed; slow ones are run where they are asked for."""
+    return item.get_closest_marker("costly") is not None and item.get_closest_marker("slow") is None
+
+
 class Costly:
     """What is known of the marked tests of a test run.
 
@@ -74,7 +79,7 @@ class Costly:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         root, unchanged = config.rootpath, recorded(config.rootpath)
         for item in items:
-            if item.get_closest_marker("costly") and not item.get_closest_marker("slow"):
+            if is_costly(item):
                 self.tests[item.path.name].add(item.nodeid)
                 if item.path.name not in self.checksums:
                     self.checksums[item.path.name] = checksum_of(item.path, root)
@@ -84,7 +89,7 @@ class Costly:
         for item in items:
             name = item.path.name
             known = unchanged.get(name)
-            if item.get_closest_marker("costly") and known is not None and known == self.checksums.get(name):
+            if is_costly(item) and known is not None and known == self.checksums.get(name):
                 item.add_marker(skip)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

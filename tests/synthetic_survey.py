@@ -13,7 +13,20 @@ BUDGET = 100_000
 STEPS = (0, 20_000, 40_000, 60_000, 80_000, BUDGET)
 
 
-def diagnosis(game, perceptual, policy, *, joint=0.05, top=0.9, noise=0.01, seeds=3, seed=0, episodes=8, settings=None):
+def diagnosis(
+    game,
+    perceptual,
+    policy,
+    *,
+    joint=0.05,
+    top=0.9,
+    noise=0.01,
+    seeds=3,
+    seed=0,
+    episodes=8,
+    settings=None,
+    first_seed=0,
+):
     """A diagnosis with these demands, but for noise: curves rise at once to their cell's score and stay there."""
     random = np.random.default_rng(seed)
     levels_of_cells = {
@@ -24,7 +37,7 @@ def diagnosis(game, perceptual, policy, *, joint=0.05, top=0.9, noise=0.01, seed
     }
     rows = []
     for letter, (view, learning) in CELLS.items():
-        for number in range(seeds):
+        for number in range(first_seed, first_seed + seeds):
             height = levels_of_cells[letter] + noise * random.standard_normal()
             for step in STEPS:
                 for levels in LEVELS:
@@ -39,8 +52,19 @@ def diagnosis(game, perceptual, policy, *, joint=0.05, top=0.9, noise=0.01, seed
         budget=BUDGET,
         normalisation=Normalisation(0.0, 10.0, "published"),
         teacher=TeacherCard("reference", None, 9.5, 9.3),
-        settings=settings or {"preset": "smoke"},
+        settings={"preset": "smoke", "runs": runs(range(first_seed, first_seed + seeds)), "core_hours": 0.5}
+        | (settings or {}),
     )
+
+
+def runs(seeds):
+    """What a diagnosis tells of its runs."""
+    return [
+        {"view": view, "learning": learning, "seed": seed, "run": f"{view}-{learning}-{seed}", "training_version": 2}
+        | {"core_hours": 0.1, "commit": "1e3f", "finished": "2026-01-02T03:04:05+00:00", "machine": "a processor"}
+        for view, learning in CELLS.values()
+        for seed in seeds
+    ]
 
 
 def survey(groups, *, spread=0.02, seed=0, **settings):

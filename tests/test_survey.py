@@ -11,13 +11,14 @@ import pandas as pd
 import pytest
 from commands import lcd
 from PIL import Image
-from synthetic_survey import diagnosis
+from synthetic_survey import diagnosis, runs
 from tiny import GAME
 from typer.testing import CliRunner
 
 from lcd.cli.main import app
 from lcd.envs import GAMES
-from lcd.studies.survey.columns import COLUMNS, TABLES
+from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.survey.columns import COLUMNS, KEYS, TABLES
 from lcd.studies.survey.plan import Survey, shipped_surveys
 from lcd.studies.survey.tables import SurveyTables, load_reference, reference_surveys
 
@@ -148,6 +149,90 @@ def test_tables_take_up_new_games_and_newer_diagnoses_of_old_ones(tmp_path):
     assert abs(row - 0.3) < 0.05
 
 
+def pooled_and_whole():
+    """The same runs as a diagnosis of three seeds beside one of two, and as one diagnosis of five."""
+    parts = [diagnosis("maze", 0.3, 0.2), diagnosis("maze", 0.3, 0.2, seeds=2, first_seed=3, seed=1)]
+    whole = Diagnosis.from_episodes(
+        pd.concat([part.episodes for part in parts]),
+        game="maze",
+        budget=parts[0].budget,
+        normalisation=parts[0].normalisation,
+        teacher=parts[0].teacher,
+        settings={"preset": "smoke", "runs": runs(range(5)), "core_hours": 1.0},
+    )
+    return SurveyTables.of(parts[:1]).updated(SurveyTables.of(parts[1:])), SurveyTables.of([whole])
+
+
+def test_other_seeds_of_a_game_are_pooled_as_if_they_had_been_trained_together():
+    pooled, whole = pooled_and_whole()
+    for name in TABLES:
+        order = KEYS[name]
+        one, other = (getattr(each, name).sort_values(order, ignore_index=True) for each in (pooled, whole))
+        pd.testing.assert_frame_equal(one, other, check_dtype=False)
+    assert (whole.games["seeds"][0], len(whole.runs)) == (5, 20)
+
+
+def test_seeds_are_pooled_in_files_and_a_seed_that_is_there_replaces_its_game(tmp_path):
+    whole = pooled_and_whole()[1]
+    SurveyTables.of([diagnosis("maze", 0.3, 0.2), diagnosis("heist", 0.3, 0.2)]).enter(tmp_path)
+    SurveyTables.of([diagnosis("maze", 0.3, 0.2, seeds=2, first_seed=3, seed=1)]).enter(tmp_path)
+    pooled = SurveyTables.read(tmp_path)
+    assert pooled.games["seeds"].tolist() == [3, 5]
+    maze = pooled.of_game("maze").demands[["quantity", "estimate", "low"]]
+    assert np.allclose(maze[["estimate", "low"]], whole.demands[["estimate", "low"]], atol=1e-5)
+    SurveyTables.of([diagnosis("maze", 0.3, 0.2, seeds=2)]).enter(tmp_path)
+    assert SurveyTables.read(tmp_path).games["seeds"].tolist() == [3, 2]
+
+
+def test_seeds_that_were_not_measured_alike_are_not_pooled(tmp_path):
+    SurveyTables.of([measured("maze")]).enter(tmp_path)
+    for changed, sentence in (
+        ({"teacher": "0dd"}, "The seeds 0, 1, 2 of maze were measured with teacher_checksum = 5ea1, the seeds 3, 4, 5"),
+        ({"version": 3}, "training_version = 2, the seeds 3, 4, 5 with 3"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            SurveyTables.of([measured("maze", first_seed=3, **changed)]).enter(tmp_path)
+    assert SurveyTables.read(tmp_path).games["seeds"].tolist() == [3]
+
+
+def test_what_tables_hold_is_not_trained_again_and_other_seeds_join_it(tmp_path, tiny_preset):
+    plan = f"games = ['{GAME}']\npreset = '{tiny_preset}'\nsteps = 128\nseeds = 1\n"
+    (tmp_path / "small.toml").write_text(plan)
+    one = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
+    assert one.returncode == 0, one.stderr
+    again = lcd("survey", "small.toml", "--tables", "kept", "--store", "empty", "--out", "other", cwd=tmp_path)
+    assert (again.returncode, f"kept holds the runs of {GAME}." in again.stdout) == (0, True)
+    assert not (tmp_path / "empty").exists()
+    dry = lcd("survey", "small.toml", "--tables", "kept", "--store", "empty", "--dry-run", cwd=tmp_path)
+    assert (dry.returncode, dry.stdout.count("\n")) == (0, 1)
+    more = ("survey", "small.toml", "--first-seed", "1", "--tables", "kept", "--store", "empty", "--out", "other")
+    added = lcd(*more, cwd=tmp_path)
+    assert added.returncode == 0, added.stderr
+    tables = SurveyTables.read(tmp_path / "kept")
+    assert tables.games["seeds"].tolist() == [2]
+    assert set(tables.demands["over"]) == {"seeds"}
+    assert len(set(tables.runs["run"])) == 8
+    assert tables.runs[["training_version", "finished", "machine"]].notna().all(axis=None)
+    (tmp_path / "small.toml").write_text(plan + "num_levels = 100\nfirst_seed = 7\n")
+    refused = lcd("survey", "small.toml", "--tables", "kept", "--out", "third", cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "with training_levels = 200, the seeds 7 with 100" in refused.stderr
+
+
+def test_the_tables_of_the_first_surveys_have_no_runs_and_are_read(tmp_path):
+    SurveyTables.of([diagnosis("maze", 0.3, 0.2)]).write(tmp_path)
+    (tmp_path / "runs.csv").unlink()
+    with pytest.raises(ValueError, match=r"runs\.csv"):
+        SurveyTables.read(tmp_path)  # its checksum says that it was there
+    sums = tmp_path / "SHA256SUMS"
+    sums.write_text("".join(line for line in sums.read_text().splitlines(keepends=True) if "runs" not in line))
+    tables = SurveyTables.read(tmp_path)
+    assert (len(tables.games), len(tables.runs)) == (1, 0)
+    tables.enter(tmp_path / "new")
+    SurveyTables.of([diagnosis("heist", 0.3, 0.2)]).enter(tmp_path / "new")
+    assert set(SurveyTables.read(tmp_path / "new").runs["game"]) == {"heist"}
+
+
 def test_tables_are_entered_beside_others_and_nowhere_else(tmp_path):
     for game in ("maze", "heist"):
         SurveyTables.of([diagnosis(game, 0.1, 0.2)]).enter(tmp_path / "kept")
@@ -167,10 +252,11 @@ def test_tables_are_entered_beside_others_and_nowhere_else(tmp_path):
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
 
-def measured(game, **run):
+def measured(game, first_seed=0, teacher="5ea1", version=2, **run):
     first = {"view": "pixels", "distribution_mode": "easy", "num_levels": 200, "encoder": "nature"} | run
-    plan = {"games": [{"teacher": "5ea1", "runs": [{"view": "semantic"}, first]}]}
-    return diagnosis(game, 0.1, 0.2, settings={"preset": "smoke", "plan": plan})
+    plan = {"games": [{"teacher": teacher, "runs": [{"view": "semantic"}, first]}]}
+    made = [run | {"training_version": version} for run in runs(range(first_seed, first_seed + 3))]
+    return diagnosis(game, 0.1, 0.2, first_seed=first_seed, settings={"preset": "smoke", "plan": plan, "runs": made})
 
 
 def test_tables_say_how_games_were_measured_and_what_the_verdict_leaves_out():

@@ -16,8 +16,8 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from lcd.agents.imitation import TaughtVecEnv, labels_of
-from lcd.agents.teacher import Teacher
+from lcd.agents.imitation import TaughtVecEnv, labels_of, share_of
+from lcd.agents.teacher import Teacher, check_fits
 
 
 class RecurrentDAgger(RecurrentPPO):
@@ -53,6 +53,7 @@ class RecurrentDAgger(RecurrentPPO):
         **kwargs: Any,
     ) -> None:
         self.teacher, self.mixing = teacher, mixing
+        self._is_checked = False
         super().__init__(policy, env, **kwargs)
 
     def collect_rollouts(
@@ -63,7 +64,12 @@ class RecurrentDAgger(RecurrentPPO):
         taught = unwrap_vec_wrapper(env, TaughtVecEnv)
         if taught is None:
             raise ValueError("Imitation needs an environment in a TaughtVecEnv: wrap env.")
-        labelled = _LabellingVecEnv(env, taught, self.teacher, self.mixing(self._current_progress_remaining))
+        if not self._is_checked:
+            assert isinstance(self.action_space, spaces.Discrete)
+            check_fits(self.teacher, taught.teacher_observations, int(self.action_space.n))
+            self._is_checked = True
+        share = share_of(self.mixing, self._current_progress_remaining)
+        labelled = _LabellingVecEnv(env, taught, self.teacher, share)
         done = super().collect_rollouts(labelled, callback, rollout_buffer, n_rollout_steps)
         rollout_buffer.actions[: len(labelled.labels)] = np.stack(labelled.labels)[..., None]
         return done

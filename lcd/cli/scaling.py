@@ -55,12 +55,10 @@ def command(
 
 
 def _multiple(row: Mapping[Any, Any], name: str) -> str:
-    """A multiple of the largest size with its limits, such as ``3.0 [1.5, >1000]``; empty where there is none."""
+    """A multiple of the largest size with its limits, such as ``3.0 [1.5, >1,000]``; empty where there is none."""
+    from lcd.measurement.scaling import shown_multiple
+
     if row.get(name, float("nan")) != row.get(name, float("nan")):
         return ""
-    shown = [_times(row[f"{name}{end}"]) for end in ("", "_low", "_high")]
+    shown = [shown_multiple(row[f"{name}{end}"]) for end in ("", "_low", "_high")]
     return shown[0] if len(set(shown)) == 1 else f"{shown[0]} [{shown[1]}, {shown[2]}]"
-
-
-def _times(multiple: float) -> str:
-    return ">1000" if multiple == float("inf") else f"{multiple:.2g}" if multiple < 100 else f"{multiple:.0f}"

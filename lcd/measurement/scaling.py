@@ -15,7 +15,6 @@ and judged by what it predicts there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -192,9 +191,9 @@ def _broken(x: Floats, y: Floats) -> Floats:
     return found.x if 2 * found.cost <= best else start
 
 
-def fits(sizes: ArrayLike, values: ArrayLike, forms: Sequence[Form] = FORMS) -> dict[Form, Fit]:
+def fits(sizes: ArrayLike, values: ArrayLike) -> dict[Form, Fit]:
     """Fit all forms that take the values, by name."""
-    usable = [form for form in forms if form not in POSITIVE or (np.asarray(values) > 0).all()]
+    usable = [form for form in FORMS if form not in POSITIVE or (np.asarray(values) > 0).all()]
     return {form: fit(form, sizes, values) for form in usable}
 
 
@@ -246,19 +245,20 @@ def exponent_limits(sizes: ArrayLike, values: ArrayLike) -> tuple[float, float, 
     ----------
     sizes : array_like, shape (sizes,)
     values : array_like, shape (seeds, sizes)
-        Above 0.
+        The quantity.
 
     Returns
     -------
     mean, low, high : float
-        Above 0 where the quantity falls. The limits are NaN for one seed.
+        Above 0 where the quantity falls. The limits are NaN for one seed, and all three where a value is not above 0:
+        no power law describes that.
     """
+    if not (np.asarray(values) > 0).all():
+        return np.nan, np.nan, np.nan
     return mean_limits([fit("power", sizes, each).parameters[1] for each in np.atleast_2d(values)])
 
 
-def multiple_limits(
-    sizes: ArrayLike, values: ArrayLike, target: float, form: Form | None = None
-) -> tuple[float, float, float]:
+def multiple_limits(sizes: ArrayLike, values: ArrayLike, target: float) -> tuple[float, float, float]:
     """How many times the largest size is needed for a quantity to fall to a target, with limits over seeds.
 
     A form is fitted to each seed, the one with the lowest criterion of the mean over seeds; limits are of the logarithm
@@ -270,8 +270,6 @@ def multiple_limits(
     values : array_like, shape (seeds, sizes)
     target
         The value.
-    form
-        Another form.
 
     Returns
     -------
@@ -280,7 +278,7 @@ def multiple_limits(
     """
     every = np.atleast_2d(np.asarray(values, np.float64))
     x = np.asarray(sizes, np.float64)
-    chosen = form or best_fit(fits(x, every.mean(axis=0))).form
+    chosen = best_fit(fits(x, every.mean(axis=0))).form
     found = []
     for each in every:
         usable = chosen if chosen not in POSITIVE or (each > 0).all() else "saturating"
@@ -288,3 +286,8 @@ def multiple_limits(
     limits = np.exp(mean_limits(np.log(found)))
     mean, low, high = (np.inf if each >= FARTHEST * (1 - 1e-9) else float(each) for each in limits)
     return mean, max(low, 1.0) if np.isfinite(low) else low, high
+
+
+def shown_multiple(multiple: float) -> str:
+    """A multiple of a size as text: two digits of what is below 100, and ``>1,000`` for what is infinite."""
+    return f">{FARTHEST:,.0f}" if np.isinf(multiple) else f"{multiple:.2g}" if multiple < 100 else f"{multiple:,.0f}"

@@ -10,19 +10,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from lcd.io.files import check_output, replacing
 from lcd.io.limits import path, short
 from lcd.io.untrusted import read_csv
 from lcd.measurement.intervals import mean_limits
-from lcd.measurement.scaling import FEWEST_SIZES, FORMS, STAYS, best_fit, extrapolations, fits, multiple_limits
+from lcd.measurement.scaling import (
+    FEWEST_SIZES,
+    FORMS,
+    STAYS,
+    Fit,
+    best_fit,
+    exponent_limits,
+    extrapolations,
+    fits,
+    multiple_limits,
+    shown_multiple,
+)
 from lcd.measurement.scores import CELLS
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import save_figure
 from lcd.studies.survey.tables import SurveyTables
-
-Floats = NDArray[np.float64]
 
 FIGURE = "scaling"
 """Name of the figure among the entry points ``lcd.figures``."""
@@ -48,23 +56,27 @@ class Scaling:
     values
         One row a (game, quantity, size, seed): value.
     laws
-        One row a (game, quantity): sizes, seeds, form (with the lowest criterion), ``aicc`` of each form, last (mean
-        value at the largest size), twice and tenfold (what the form predicts at 2 and at 10 times the largest size),
-        and for gaps solved, with ``_low`` and ``_high``: the multiple of the largest size at which a gap of `SOLVED`
+        One row a (game, quantity): sizes, seeds, form (with the lowest criterion), ``aicc`` of each form, exponent (of
+        the power law, with ``_low`` and ``_high``, see `lcd.measurement.scaling.exponent_limits`), last (mean value at
+        the largest size), twice and tenfold (what the form predicts at 2 and at 10 times the largest size), and for
+        gaps solved, with ``_low`` and ``_high``: the multiple of the largest size at which a gap of `SOLVED`
         is reached, see `lcd.measurement.scaling.multiple_limits`. For the gap of cell *a*, helped is the multiple at
         which it reaches the gap that the best of the other cells has at the largest size.
     extrapolation
         One row a (game, quantity, form, beyond): predicted, measured and error at the largest size, when it was fitted
         without that, and when it was fitted to sizes up to half of it; see `lcd.measurement.scaling.extrapolations`.
+    chosen
+        The law of each (game, quantity).
     """
 
     values: pd.DataFrame
     laws: pd.DataFrame
     extrapolation: pd.DataFrame
+    chosen: Mapping[tuple[str, str], Fit]
 
     def plot(self) -> Figure:
-        """Draw the values with their laws, and the errors of extrapolation."""
-        return registered(FIGURE)(self.values, self.laws, self.extrapolation)
+        """Draw the values with their laws."""
+        return registered(FIGURE)(self.values, self.chosen)
 
 
 def values_of_survey(curves: pd.DataFrame, levels: str = "unseen") -> pd.DataFrame:
@@ -107,7 +119,7 @@ def laws_of(values: pd.DataFrame) -> Scaling:
     ValueError
         If no quantity has `FEWEST_SIZES` + 1 sizes.
     """
-    laws, errors = [], []
+    laws, errors, chosen = [], [], {}
     for (game, quantity), rows in values.groupby(list(KEYS), sort=False):
         by_seed = rows.pivot_table(index="seed", columns="size", values="value").dropna()
         if by_seed.shape[1] <= FEWEST_SIZES or by_seed.empty:
@@ -115,9 +127,10 @@ def laws_of(values: pd.DataFrame) -> Scaling:
         sizes, numbers = by_seed.columns.to_numpy(np.float64), by_seed.to_numpy(np.float64)
         means = numbers.mean(axis=0)
         found = fits(sizes, means)
-        best = best_fit(found)
+        best = chosen[str(game), str(quantity)] = best_fit(found)
         row = {"game": game, "quantity": quantity, "sizes": len(sizes), "seeds": len(numbers), "form": best.form}
         row |= {f"aicc_{form}": found[form].aicc if form in found else np.nan for form in FORMS}
+        row |= _named("exponent", exponent_limits(sizes, numbers))
         row |= {"last": means[-1]}
         row |= {name: best.predict([by * sizes[-1]])[0] for name, by in (("twice", 2), ("tenfold", 10))}
         if quantity in GAPS.values():
@@ -140,9 +153,8 @@ def laws_of(values: pd.DataFrame) -> Scaling:
             f"Nothing has more than {FEWEST_SIZES} sizes: scaling laws need that many, and one more to be judged by."
         )
     extrapolation = pd.concat(errors, ignore_index=True)
-    return Scaling(
-        values, pd.DataFrame(laws), extrapolation[[*KEYS, "form", "beyond", "predicted", "measured", "error"]]
-    )
+    columns = [*KEYS, "form", "beyond", "predicted", "measured", "error"]
+    return Scaling(values, pd.DataFrame(laws), extrapolation[columns], chosen)
 
 
 def _named(name: str, limits: tuple[float, float, float]) -> dict[str, float]:
@@ -230,15 +242,11 @@ def _needed(row: Mapping[Hashable, Any]) -> str:
     where = "where the best learner with help is now"
     if row["helped"] <= 1:
         return f"is {where}"
-    low, high = (_times(row[f"helped_{end}"]) for end in ("low", "high"))
+    low, high = (shown_multiple(row[f"helped_{end}"]) for end in ("low", "high"))
     limits = "" if np.isnan(row["helped_low"]) else f" (95 % limits {low} to {high})"
     if not np.isfinite(row["helped"]):
         return f"does not come {where} with 1,000 times as many{limits if np.isfinite(row['helped_low']) else ''}"
-    return f"comes {where} with {_times(row['helped'])} times as many{limits}"
-
-
-def _times(multiple: float) -> str:
-    return "beyond 1,000" if np.isinf(multiple) else f"{multiple:.2g}" if multiple < 100 else f"{multiple:,.0f}"
+    return f"comes {where} with {shown_multiple(row['helped'])} times as many{limits}"
 
 
 def read_values(file: Path, size: str, value: str, by: Sequence[str]) -> pd.DataFrame:

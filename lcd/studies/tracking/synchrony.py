@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lcd.agents.memory.networks import RecurrentMap
 from lcd.envs.calibration.options import TrackerOptions
-from lcd.envs.calibration.tracker import EPISODE, SIDE, Tracker
+from lcd.envs.calibration.tracker import EPISODE, Tracker
 from lcd.envs.calibration.tracker_drawing import TrackerDrawing
 
 EVERY = 4
@@ -125,6 +125,5 @@ def measure_synchrony(
             total += synchrony(phases, objects, first)
         tracker.step(actions)
         begins = np.zeros(games, bool)
-    assert objects.shape[1] == SIDE
     cosines, pairs = total
     return Synchrony(*(float(value) for value in np.divide(cosines, pairs, out=np.full(5, np.nan), where=pairs > 0)))

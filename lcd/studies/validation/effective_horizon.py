@@ -14,6 +14,7 @@ is that at which at least half of the levels are played as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Protocol
 
@@ -138,9 +139,8 @@ class ProcgenCopies:
         self._classes = action_classes(options.game)
         self.actions = len(self._classes)
         self._simulator = simulator
-        engine = Engine(replace(options, num_levels=1, start_level=level), 1, seed=0)
-        self._start = engine.get_state(0)
-        engine.close()
+        with closing(Engine(replace(options, num_levels=1, start_level=level), 1, seed=0)) as engine:
+            self._start = engine.get_state(0)
         self.restart()
 
     def restart(self) -> None:
@@ -164,16 +164,15 @@ class ProcgenCopies:
 
 def teacher_return(options: ProcgenOptions, level: int, teacher: Teacher, steps: int) -> float:
     """What a teacher earns in the first steps of a level, with its most probable actions."""
-    env = ProcgenVecEnv(replace(options, num_levels=1, start_level=level), 1, "semantic")
-    observations, total = env.reset(), 0.0
-    for _ in range(steps):
-        with torch.no_grad():
-            action = teacher.log_probabilities(torch.as_tensor(observations)).argmax(dim=1).numpy()
-        observations, rewards, dones, _ = env.step(action)
-        total += float(rewards[0])
-        if dones[0]:
-            break
-    env.close()
+    with closing(ProcgenVecEnv(replace(options, num_levels=1, start_level=level), 1, "semantic")) as env:
+        observations, total = env.reset(), 0.0
+        for _ in range(steps):
+            with torch.no_grad():
+                action = teacher.log_probabilities(torch.as_tensor(observations)).argmax(dim=1).numpy()
+            observations, rewards, dones, _ = env.step(action)
+            total += float(rewards[0])
+            if dones[0]:
+                break
     return total
 
 
@@ -204,15 +203,13 @@ def procgen_horizon(
         NaN where the teacher earns no more than random play in any of the levels.
     """
     actions = len(action_classes(options.game))
-    simulator = Simulator(options, actions * max(rollouts))
     generator = np.random.default_rng(seed)
     games: list[tuple[Copies, float]] = []
-    for level in range(options.start_level, options.start_level + levels):
-        copies = ProcgenCopies(options, level, simulator)
-        by_chance = float(copies.returns(generator.integers(actions, size=(simulator.num_copies, steps))).mean())
-        best = teacher_return(options, level, teacher, steps)
-        if best > by_chance + 1e-6:
-            games.append((copies, by_chance + AS_GOOD * (best - by_chance)))
-    found = effective_horizon(games, steps, rollouts, seed)
-    simulator.close()
-    return found
+    with closing(Simulator(options, actions * max(rollouts))) as simulator:
+        for level in range(options.start_level, options.start_level + levels):
+            copies = ProcgenCopies(options, level, simulator)
+            by_chance = float(copies.returns(generator.integers(actions, size=(simulator.num_copies, steps))).mean())
+            best = teacher_return(options, level, teacher, steps)
+            if best > by_chance + 1e-6:
+                games.append((copies, by_chance + AS_GOOD * (best - by_chance)))
+        return effective_horizon(games, steps, rollouts, seed)
