@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from lcd.agents.policy import EncoderPolicy
 from lcd.agents.raw_rewards import RawRewards, raw_rewards
 from lcd.agents.rollout import channels_first
 from lcd.agents.teacher import Teacher, check_can_teach, checked_labels
+from lcd.envs.vec_env import GameVecEnv
 from lcd.io.limits import LARGEST_SEED, real_number, short, whole_number
 
 
@@ -157,33 +160,91 @@ def _play(
     returns, lengths, level_seeds = np.zeros(shape), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
     episode = np.zeros(env.num_envs, np.int64)
     env.seed(seed)
-    observations = env.reset()
-    paid.begin()
-    actions = np.zeros(env.num_envs, np.int64)
-    while (playing := np.flatnonzero(episode < shape[1])).size:
-        assert isinstance(observations, np.ndarray)
-        chances = chances_of(observations, playing)
-        _check_numbers("probability of an action", chances.sum(dim=1).cpu().numpy(), playing, episode, lengths)
-        if deterministic:
-            chosen = chances.argmax(dim=1)
-        else:
-            chosen = torch.multinomial(chances, 1, generator=generator).squeeze(1)
-        actions[playing] = chosen.cpu().numpy()
-        observations, rewards, dones, infos = env.step(actions)
-        for given in (raw := paid.of(rewards), rewards):
-            _check_numbers("reward", given[playing], playing, episode, lengths)
-        returns[playing, episode[playing]] += raw[playing]
-        lengths[playing, episode[playing]] += 1
-        for index in playing[dones[playing]].tolist():
-            level_seeds[index, episode[index]] = infos[index].get("prev_level_seed", -1)
-        endless = playing[(lengths[playing, episode[playing]] >= max_episode_steps) & ~dones[playing]]
-        if endless.size:
-            raise ValueError(
-                f"Episode {episode[endless[0]]} of environment {endless[0]} does not end within {max_episode_steps:,} "
-                "steps: end it, as gymnasium.wrappers.TimeLimit does, or raise max_episode_steps."
-            )
-        episode[playing] += dones[playing]
+    with closing(_Games(env, paid)) as games:
+        while (playing := np.flatnonzero(episode < shape[1])).size:
+            chances = chances_of(games.observations, playing)
+            _check_numbers("probability of an action", chances.sum(dim=1).cpu().numpy(), playing, episode, lengths)
+            if deterministic:
+                chosen = chances.argmax(dim=1)
+            else:
+                chosen = torch.multinomial(chances, 1, generator=generator).squeeze(1)
+            rewards, raw, dones, infos = games.step(playing, chosen.cpu().numpy())
+            for given in (raw, rewards):
+                _check_numbers("reward", given, playing, episode, lengths)
+            returns[playing, episode[playing]] += raw
+            lengths[playing, episode[playing]] += 1
+            for place in np.flatnonzero(dones).tolist():
+                index = playing[place]
+                level_seeds[index, episode[index]] = infos[place].get("prev_level_seed", -1)
+            endless = playing[(lengths[playing, episode[playing]] >= max_episode_steps) & ~dones]
+            if endless.size:
+                raise ValueError(
+                    f"Episode {episode[endless[0]]} of environment {endless[0]} does not end within "
+                    f"{max_episode_steps:,} steps: end it, as gymnasium.wrappers.TimeLimit does, or raise "
+                    "max_episode_steps."
+                )
+            episode[playing] += dones
     return Episodes(returns, lengths, level_seeds)
+
+
+class _Games:
+    """The games of an evaluation, of which those that have finished are no longer stepped once they are half of them.
+
+    Parameters
+    ----------
+    env
+        Environment, which is reset.
+    paid
+        The games' own rewards.
+
+    Attributes
+    ----------
+    observations : numpy.ndarray, shape (games, ...)
+        Of all games; the last ones of those that are no longer stepped.
+    """
+
+    def __init__(self, env: VecEnv, paid: RawRewards) -> None:
+        self._all = self._stepped = env
+        self._paid = paid
+        self._members = np.arange(env.num_envs)
+        self._actions = np.zeros(env.num_envs, np.int64)
+        observations = env.reset()
+        assert isinstance(observations, np.ndarray)
+        self.observations = observations
+        paid.begin()
+
+    def step(
+        self, playing: np.ndarray, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
+        """Step the games that are playing: their rewards, the games' own rewards, ends of episodes and infos."""
+        if 2 * len(playing) <= len(self._members):
+            self._leave_behind(playing)
+        self._actions[playing] = actions
+        seen, rewards, dones, infos = self._stepped.step(self._actions[self._members])
+        assert isinstance(seen, np.ndarray)
+        if len(self._members) == len(self.observations):
+            self.observations = seen
+        else:
+            self.observations[self._members] = seen
+        places = np.searchsorted(self._members, playing)
+        raw = self._paid.of(rewards)
+        return rewards[places], raw[places], dones[places], [infos[place] for place in places.tolist()]
+
+    def _leave_behind(self, playing: np.ndarray) -> None:
+        """Go on with those that are playing alone, where the games can be parted."""
+        if not isinstance(self._stepped, GameVecEnv):
+            return
+        alone = self._stepped.part(np.searchsorted(self._members, playing))
+        if alone is not None:
+            if len(self._members) == len(self.observations):
+                self.observations = self.observations.copy()  # those of the environment may be its own
+            self.close()
+            self._stepped, self._members = alone, playing
+
+    def close(self) -> None:
+        """Free what was parted."""
+        if self._stepped is not self._all:
+            self._stepped.close()
 
 
 ChancesOf = Callable[[np.ndarray, np.ndarray], torch.Tensor]

@@ -110,6 +110,21 @@ class Batch(Protocol):
 
 
 @runtime_checkable
+class PartedBatch(Protocol):
+    """Games of which some can go on without the others; a `Batch` as well."""
+
+    def part(self, games: np.ndarray) -> Batch | None:
+        """These games alone, which go on from their present states; None where their states cannot be saved.
+
+        Parameters
+        ----------
+        games : numpy.ndarray, shape (n,), whole numbers
+            Indices of games of this batch, in rising order.
+        """
+        ...
+
+
+@runtime_checkable
 class LevelBatch(Protocol):
     """Games that can be told which level they play next; a `Batch` as well."""
 

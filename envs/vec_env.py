@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from lcd.envs.batch import Batch, LevelBatch, checked_num_envs
+from lcd.envs.batch import Batch, LevelBatch, PartedBatch, checked_num_envs
 from lcd.envs.levels import checked_levels
 
 
@@ -146,6 +147,26 @@ class GameVecEnv(VecEnv):
         assert isinstance(self._batch, LevelBatch)
         checked = checked_levels(levels, games, self.num_envs, self.choosable_levels)
         self._batch.set_next_levels(np.asarray(games), checked)
+
+    def part(self, games: np.ndarray) -> GameVecEnv | None:
+        """Some of the games alone: they go on from their present states, and the others need not be stepped.
+
+        Parameters
+        ----------
+        games : numpy.ndarray, shape (n,), whole numbers
+            Their indices, in rising order.
+
+        Returns
+        -------
+        GameVecEnv or None
+            To be stepped, and closed, before this environment is reset; None where such games cannot be parted.
+        """
+        batch = self._batch.part(games) if isinstance(self._batch, PartedBatch) else None
+        if batch is None:
+            return None
+        alone = copy.copy(self)
+        alone.num_envs, alone._batch, alone._actions = len(games), batch, np.zeros(len(games), np.int32)
+        return alone
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that decides how the games go on: arrays and numbers by name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial, reduce
+from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -24,6 +25,7 @@ from toy_games import ColourGame
 
 from lcd.agents import PPO, Episodes, evaluate
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
+from lcd.envs.vec_env import GameVecEnv
 
 
 @pytest.fixture
@@ -81,6 +83,41 @@ def test_the_same_seed_plays_the_same_episodes(procgen_policy):
     assert not same(first, other)
     certain = [evaluate(procgen_policy, env, 1, 1, deterministic=True) for _ in range(2)]
     assert same(*certain)
+
+
+@pytest.mark.parametrize(
+    ("game", "view"),
+    [
+        ("caveflyer", "semantic"),
+        ("ninja", "semantic"),
+        ("plunder", "semantic"),
+        ("starpilot", "semantic"),
+        ("leaper", "pixels"),
+    ],
+)
+@pytest.mark.parametrize("episodes_per_env", [1, 2])
+def test_games_that_have_finished_are_left_behind_and_nothing_else_changes(game, view, episodes_per_env, monkeypatch):
+    env = ProcgenVecEnv(ProcgenOptions(game, num_levels=50), 9, view)
+    policy = PPO(env=env, encoder="small", n_steps=4, batch_size=8, device="cpu", seed=0).policy
+    with monkeypatch.context() as never:
+        never.setattr(GameVecEnv, "part", lambda self, games: None)
+        whole = evaluate(policy, env, episodes_per_env, seed=1)
+    parts, part = [], GameVecEnv.part
+    monkeypatch.setattr(GameVecEnv, "part", lambda self, games: parts.append(part(self, games)) or parts[-1])
+    found = evaluate(policy, env, episodes_per_env, seed=1)
+    assert same(found, whole)
+    assert np.array_equal(found.level_seeds, whole.level_seeds)
+    sizes = [each.num_envs for each in parts]
+    assert sizes
+    assert all(2 * after <= before for before, after in pairwise([9, *sizes]))
+    assert all(each._batch is None for each in parts)  # closed
+
+
+def test_games_of_generated_assets_go_on_together():
+    env = ProcgenVecEnv(ProcgenOptions("leaper", num_levels=50, use_generated_assets=True), 4)
+    env.reset()
+    assert env.part(np.array([1, 3])) is None
+    env.close()
 
 
 def test_levels_are_those_asked_for(procgen_policy):

@@ -78,6 +78,22 @@ def test_a_game_of_somebody_else_is_played_in_both_views(game, settings):
     env.close()
 
 
+def test_games_of_somebody_else_go_on_without_those_that_have_finished():
+    env = make_vec_env(game_options(GRID, num_levels=5), 4, "both")
+    env.reset()
+    env.step(np.zeros(4, int))
+    before = env._batch.observe()
+    alone = env.part(np.array([1, 3]))
+    assert alone.num_envs == 2
+    assert all((alone._batch.observe()[view] == before[view][[1, 3]]).all() for view in before)
+    alone.step(np.ones(2, int))
+    assert all((env._batch.observe()[view] == before[view]).all() for view in before)  # the others stand still
+    alone.close()
+    env.seed(0)
+    env.reset()  # the games are not closed with those that were parted
+    env.close()
+
+
 def test_levels_are_the_seeds_of_episodes():
     options = game_options(GRID, num_levels=5)
     one, same = make_vec_env(options, 4, "semantic", seed=3), make_vec_env(options, 4, "semantic", seed=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class ExternalBatch:
     def __init__(self, options: ExternalOptions, num_envs: int, view: str = "pixels", seed: int = 0) -> None:
         self.options, self.view, self.num_envs = options, view, checked_num_envs(num_envs)
         self._games = [ExternalGame(options, view) for _ in range(num_envs)]
+        self._owns_games = True
         self._levels = np.zeros(num_envs, np.int64)
         self._next_levels: dict[int, int] = {}
         self._now: list[dict[str, np.ndarray]] = []
@@ -114,9 +116,20 @@ class ExternalBatch:
         """Never, see `snapshot`."""
         raise ValueError(f"The state of {self.options.game} cannot be restored.")
 
+    def part(self, games: np.ndarray) -> ExternalBatch:
+        """Some of the games alone, see `lcd.envs.batch.PartedBatch`; this batch is to begin anew afterwards."""
+        chosen = games.tolist()
+        alone = copy.copy(self)
+        alone.num_envs, alone._owns_games, alone._levels = len(chosen), False, self._levels[games]
+        alone._games, alone._now = ([each[index] for index in chosen] for each in (self._games, self._now))
+        alone._next_levels = {
+            place: self._next_levels[index] for place, index in enumerate(chosen) if index in self._next_levels
+        }
+        return alone
+
     def close(self) -> None:
         """Free the games."""
-        for game in self._games:
+        for game in self._games if self._owns_games else ():
             game.close()
 
 

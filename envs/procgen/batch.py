@@ -74,6 +74,7 @@ class ProcgenBatch:
         if not isinstance(num_threads, int) or num_threads < 0:
             raise ValueError(f"num_threads is a whole number, at least 0, not {num_threads!r}.")
         self.options = options
+        self._num_threads = num_threads
         self._drawings: list[type[Engine]] = []
         if view != "semantic":
             self._drawings.append(Engine)
@@ -246,10 +247,13 @@ class ProcgenBatch:
         """
         if self.options.use_generated_assets:
             raise ValueError("Procgen cannot save the state of games with use_generated_assets=True: leave them off.")
+        return self._snapshot(np.arange(self.num_envs))
+
+    def _snapshot(self, games: np.ndarray) -> dict[str, Any]:
         return {
-            "engines": [engine.snapshot() for engine in self._engines],
-            "elapsed": self._elapsed.copy(),
-            "given_up": self._given_up.copy(),
+            "engines": [engine.snapshot(games) for engine in self._engines],
+            "elapsed": self._elapsed[games],
+            "given_up": self._given_up[games],
             "divergences": self.divergences,
             "steps": self._steps,
         }
@@ -260,6 +264,14 @@ class ProcgenBatch:
             engine.restore(saved)
         self._elapsed, self._given_up = np.array(snapshot["elapsed"]), np.array(snapshot["given_up"])
         self.divergences, self._steps = int(snapshot["divergences"]), int(snapshot["steps"])
+
+    def part(self, games: np.ndarray) -> ProcgenBatch | None:
+        """Some of the games alone, see `lcd.envs.batch.PartedBatch`; this batch stays as it is."""
+        if self.options.use_generated_assets:
+            return None
+        alone = ProcgenBatch(self.options, len(games), self.view, num_threads=self._num_threads)
+        alone.restore(self._snapshot(games))
+        return alone
 
     def close(self) -> None:
         """Free the games."""

@@ -96,9 +96,9 @@ class Engine:
         state.levels = range(level, level + 1)
         self.set_state(index, state.to_bytes())
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything that decides how the games go on and are drawn: arrays by name."""
-        return {"states": [np.frombuffer(self.get_state(index), np.uint8) for index in range(self.num_envs)]}
+    def snapshot(self, games: np.ndarray) -> dict[str, Any]:
+        """Everything that decides how some of the games go on and are drawn: arrays by name."""
+        return {"states": [np.frombuffer(self.get_state(index), np.uint8) for index in games.tolist()]}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of an engine of the same options and number of games."""

@@ -73,9 +73,9 @@ class Heading:
         self._spin[index] = player["vrot"]
         self.rotation[index] = np.pi * player["is_reflected"] if self._game == "ninja" else player["rotation"]
 
-    def snapshot(self) -> dict[str, np.ndarray]:
-        """What is known of all games."""
-        return {"rotation": self.rotation.copy(), "spin": self._spin.copy(), "last_move": self._last_move.copy()}
+    def snapshot(self, games: np.ndarray) -> dict[str, np.ndarray]:
+        """What is known of some of the games."""
+        return {"rotation": self.rotation[games], "spin": self._spin[games], "last_move": self._last_move[games]}
 
     def restore(self, snapshot: dict[str, np.ndarray]) -> None:
         """Go on from a snapshot."""

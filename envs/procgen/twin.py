@@ -88,10 +88,12 @@ class SemanticEngine(Engine):
             if other_index in other._true_labels:
                 self._true_labels[index] = other._true_labels[other_index]
 
-    def snapshot(self) -> dict[str, Any]:
-        """Everything that decides how the games go on and are drawn: arrays by name."""
-        heading = {} if self._heading is None else {"heading": self._heading.snapshot()}
-        return super().snapshot() | heading | {"true_labels": dict(self._true_labels)}
+    def snapshot(self, games: np.ndarray) -> dict[str, Any]:
+        """Everything that decides how some of the games go on and are drawn: arrays by name."""
+        heading = {} if self._heading is None else {"heading": self._heading.snapshot(games)}
+        places = {index: place for place, index in enumerate(games.tolist())}
+        true_labels = {places[index]: labels for index, labels in self._true_labels.items() if index in places}
+        return super().snapshot(games) | heading | {"true_labels": true_labels}
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot of an engine of the same options and number of games."""
