@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lcd.analyses.palette import COLOURS, MARKERS
+from lcd.analyses.palette import COLOURS, MARKERS, NEUTRAL
 from lcd.measurement.intervals import mean_limits
 
 TESTS = {
@@ -18,6 +18,8 @@ TESTS = {
     "all": "all held\nout",
 }
 
+RULES = {"nearest": "rule: nearest to the cursor", "random": "rule: random"}
+
 SYNCHRONY = {
     "within": "within objects",
     "between": "between objects",
@@ -27,7 +29,7 @@ SYNCHRONY = {
 }
 
 
-def draw_tracking(measurements: pd.DataFrame) -> Figure:
+def draw_tracking(measurements: pd.DataFrame, rules: pd.DataFrame) -> Figure:
     """Draw a row a learner with frames: return by the number of distractors, return by test, and synchrony over steps.
 
     Parameters
@@ -35,6 +37,8 @@ def draw_tracking(measurements: pd.DataFrame) -> Figure:
     measurements : pandas.DataFrame
         See `lcd.studies.tracking.training.train`. Points are means over seeds with 95 % t limits; the second and the
         third panel are of the largest number of distractors and the fastest change.
+    rules : pandas.DataFrame
+        See `lcd.studies.tracking.rules.rule_returns`; grey lines in the first panel.
 
     Returns
     -------
@@ -48,7 +52,7 @@ def draw_tracking(measurements: pd.DataFrame) -> Figure:
     for row, learner in zip(panels, learners, strict=True):
         of = table[table["learner"] == learner]
         last = of[of["step"] == of.groupby(["network", "distractors", "change", "seed"])["step"].transform("max")]
-        _by_distractors(row[0], last, networks)
+        _by_distractors(row[0], last, networks, rules)
         hardest = last[(last["distractors"] == last["distractors"].max()) & (last["change"] == last["change"].max())]
         _by_test(row[1], hardest, networks)
         _synchrony(row[2], of[(of["distractors"] == of["distractors"].max()) & (of["test"] == "seen")])
@@ -70,7 +74,10 @@ def _points(panel: Axes, places: np.ndarray, groups: list[pd.Series], number: in
     panel.errorbar(places, means[:, 0], errors, capsize=2, lw=1.2, ms=5, **style)  # type: ignore[arg-type]
 
 
-def _by_distractors(panel: Axes, last: pd.DataFrame, networks: list[str]) -> None:
+def _by_distractors(panel: Axes, last: pd.DataFrame, networks: list[str], rules: pd.DataFrame) -> None:
+    for style, (rule, label) in zip(("--", ":"), RULES.items(), strict=True):
+        of = rules[rules["rule"] == rule]
+        panel.plot(of["distractors"], of["value"], ls=style, marker="_", color=NEUTRAL, lw=1.2, label=label)
     found = last[(last["measure"] == "return") & (last["test"] == "seen") & (last["change"] == last["change"].max())]
     counts = sorted(found["distractors"].unique())
     for number, network in enumerate(networks):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -17,9 +20,11 @@ from typer.testing import CliRunner
 
 from lcd.cli.main import app
 from lcd.envs import GAMES
+from lcd.experiments.plan import Plan
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.columns import COLUMNS, KEYS, TABLES
 from lcd.studies.survey.plan import Survey, shipped_surveys
+from lcd.studies.survey.pooling import Measured
 from lcd.studies.survey.tables import SurveyTables, load_reference, reference_surveys
 
 pytestmark = pytest.mark.costly("lcd/studies/survey/plans/*", "analyses/*.py", "analyses/templates/*")
@@ -136,10 +141,10 @@ def test_tables_survive_their_files_and_every_column_is_documented(tmp_path):
 
 def test_tables_take_up_new_games_and_newer_diagnoses_of_old_ones(tmp_path):
     tables = SurveyTables.of([diagnosis("maze", 0.1, 0.2), diagnosis("heist", 0.2, 0.1)])
-    newer = SurveyTables.of([diagnosis("maze", 0.3, 0.2, seeds=2), diagnosis("coinrun", 0.2, 0.1)])
+    newer = SurveyTables.of([diagnosis("maze", 0.3, 0.2, seeds=4), diagnosis("coinrun", 0.2, 0.1)])
     both = tables.updated(newer)
     assert both.games["game"].tolist() == ["coinrun", "heist", "maze"]
-    assert both.games["seeds"].tolist() == [3, 3, 2]
+    assert both.games["seeds"].tolist() == [3, 3, 4]
     for name in TABLES:
         ours, theirs, mine = (getattr(each, name) for each in (both, newer, tables))
         assert len(ours) == len(theirs) + (mine["game"] == "heist").sum()
@@ -158,7 +163,7 @@ def pooled_and_whole():
         budget=parts[0].budget,
         normalisation=parts[0].normalisation,
         teacher=parts[0].teacher,
-        settings={"preset": "smoke", "runs": runs(range(5)), "core_hours": 1.0},
+        settings={"preset": "smoke", "runs": runs(range(5)), "core_hours": 2.0},
     )
     return SurveyTables.of(parts[:1]).updated(SurveyTables.of(parts[1:])), SurveyTables.of([whole])
 
@@ -172,7 +177,7 @@ def test_other_seeds_of_a_game_are_pooled_as_if_they_had_been_trained_together()
     assert (whole.games["seeds"][0], len(whole.runs)) == (5, 20)
 
 
-def test_seeds_are_pooled_in_files_and_a_seed_that_is_there_replaces_its_game(tmp_path):
+def test_seeds_are_pooled_in_files_and_of_a_seed_that_is_there_the_newer_run_counts(tmp_path):
     whole = pooled_and_whole()[1]
     SurveyTables.of([diagnosis("maze", 0.3, 0.2), diagnosis("heist", 0.3, 0.2)]).enter(tmp_path)
     SurveyTables.of([diagnosis("maze", 0.3, 0.2, seeds=2, first_seed=3, seed=1)]).enter(tmp_path)
@@ -180,8 +185,19 @@ def test_seeds_are_pooled_in_files_and_a_seed_that_is_there_replaces_its_game(tm
     assert pooled.games["seeds"].tolist() == [3, 5]
     maze = pooled.of_game("maze").demands[["quantity", "estimate", "low"]]
     assert np.allclose(maze[["estimate", "low"]], whole.demands[["estimate", "low"]], atol=1e-5)
-    SurveyTables.of([diagnosis("maze", 0.3, 0.2, seeds=2)]).enter(tmp_path)
-    assert SurveyTables.read(tmp_path).games["seeds"].tolist() == [3, 2]
+    SurveyTables.of([diagnosis("maze", 0.3, 0.2)]).enter(tmp_path)  # again
+    again = SurveyTables.read(tmp_path)
+    assert again.games["seeds"].tolist() == [3, 5]
+    pd.testing.assert_frame_equal(again.of_game("maze").demands, pooled.of_game("maze").demands, rtol=0, atol=2e-6)
+    SurveyTables.of([diagnosis("maze", 0.1, 0.2, seeds=1, first_seed=3, seed=7)]).enter(tmp_path)
+    newer = SurveyTables.read(tmp_path).of_game("maze")
+    assert newer.games["seeds"][0] == 5
+    scores = [table.scores.set_index(KEYS["scores"])["area"] for table in (newer, pooled.of_game("maze"))]
+    changed = scores[0] != scores[1].loc[scores[0].index]
+    assert set(changed[changed].index.get_level_values("seed")) == {3}
+    assert len(newer.runs) == 20
+    SurveyTables.of([diagnosis("maze", 0.1, 0.2, seeds=6)]).enter(tmp_path)
+    assert SurveyTables.read(tmp_path).games["seeds"].tolist() == [3, 6]
 
 
 def test_seeds_that_were_not_measured_alike_are_not_pooled(tmp_path):
@@ -189,6 +205,7 @@ def test_seeds_that_were_not_measured_alike_are_not_pooled(tmp_path):
     for changed, sentence in (
         ({"teacher": "0dd"}, "The seeds 0, 1, 2 of maze were measured with teacher_checksum = 5ea1, the seeds 3, 4, 5"),
         ({"version": 3}, "training_version = 2, the seeds 3, 4, 5 with 3"),
+        ({"episodes": 4}, "evaluation_episodes = 8, the seeds 3, 4, 5 with 4"),
     ):
         with pytest.raises(ValueError, match=sentence):
             SurveyTables.of([measured("maze", first_seed=3, **changed)]).enter(tmp_path)
@@ -229,8 +246,63 @@ def test_the_tables_of_the_first_surveys_have_no_runs_and_are_read(tmp_path):
     tables = SurveyTables.read(tmp_path)
     assert (len(tables.games), len(tables.runs)) == (1, 0)
     tables.enter(tmp_path / "new")
-    SurveyTables.of([diagnosis("heist", 0.3, 0.2)]).enter(tmp_path / "new")
-    assert set(SurveyTables.read(tmp_path / "new").runs["game"]) == {"heist"}
+    SurveyTables.of([diagnosis("heist", 0.3, 0.2), diagnosis("maze", 0.3, 0.2, first_seed=3)]).enter(tmp_path / "new")
+    runs = SurveyTables.read(tmp_path / "new").runs
+    assert set(zip(runs["game"], runs["seed"], strict=True)) == {(g, s) for g, s in product(["heist"], range(3))} | {
+        ("maze", seed) for seed in range(3, 6)
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda runs: runs.assign(seed=runs["seed"].replace(0, 9)),
+            "runs.csv tells of the run maze, pixels, imitation, seed 9",
+        ),
+        (lambda runs: runs[:-1], "runs.csv lacks the run maze, semantic, imitation, seed 2"),
+    ],
+)
+def test_runs_that_are_not_those_of_the_scores_are_named(tmp_path, change, sentence):
+    SurveyTables.of([diagnosis("maze", 0.3, 0.2)]).write(tmp_path)
+    change(pd.read_csv(tmp_path / "runs.csv")).to_csv(tmp_path / "runs.csv", index=False)
+    (tmp_path / "SHA256SUMS").unlink()
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        SurveyTables.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, None),
+        ({"preset": "standard"}, "preset = smoke, the seeds 1 with standard"),
+        ({"evaluations": 1}, "evaluations = 2, the seeds 1 with 1"),
+        ({"evaluation_episodes": 4}, "evaluation_episodes = 8, the seeds 1 with 4"),
+        ({"teacher_factor": 2}, "teacher_checksum = "),
+        ({"arguments": {"maze": {"best": 9.123456789}}}, "best = 10, the seeds 1 with 9.123457"),
+        ({"seeds": 2, "first_seed": 0, "evaluations": 1}, None),  # both seeds are measured anew
+    ],
+)
+def test_seeds_that_could_not_be_pooled_are_refused_before_anything_is_trained(changes, sentence):
+    usual = {"games": ["maze"], "preset": "smoke", "train_teachers": True}
+    usual |= {"steps": 32_768, "seeds": 1, "evaluations": 2, "evaluation_episodes": 8, "teacher_factor": 1}
+    kept, newer = (Survey.from_toml(usual | more, "plan.toml") for more in ({}, {"first_seed": 1} | changes))
+    one, other = (Measured.planned(survey.plan.games[0], survey.preset) for survey in (kept, newer))
+    with pytest.raises(ValueError, match=re.escape(sentence)) if sentence else nullcontext():
+        one.check_takes(other)
+
+
+def test_a_best_return_that_runs_measure_is_to_be_given_before_seeds_are_pooled(tmp_path):
+    game = "MiniGrid-Empty-5x5-v0"
+    (plan,) = Survey.from_toml({"games": [game], "preset": "smoke", "seeds": 1}, "plan.toml").plan.games
+    tables = SurveyTables.of([diagnosis(game, 0.1, 0.2, seeds=1, first_seed=1)])
+    known = Measured.planned(plan, "smoke").settings
+    columns = {name: value for name, value in known.items() if name in tables.games and name != "budget"}
+    curves = tables.curves[tables.curves["step"].isin([0, 40_000, 100_000])]
+    alike = replace(tables, games=tables.games.assign(**columns), curves=curves.assign(episodes=8))
+    alike.write(tmp_path)
+    with pytest.raises(ValueError, match="give best = 10 for it"):
+        SurveyTables.check_room(tmp_path, Plan((replace(plan, budget=100_000),)), "smoke")
 
 
 def test_tables_are_entered_beside_others_and_nowhere_else(tmp_path):
@@ -252,11 +324,12 @@ def test_tables_are_entered_beside_others_and_nowhere_else(tmp_path):
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
 
 
-def measured(game, first_seed=0, teacher="5ea1", version=2, **run):
+def measured(game, first_seed=0, teacher="5ea1", version=2, episodes=8, **run):
     first = {"view": "pixels", "distribution_mode": "easy", "num_levels": 200, "encoder": "nature"} | run
     plan = {"games": [{"teacher": teacher, "runs": [{"view": "semantic"}, first]}]}
     made = [run | {"training_version": version} for run in runs(range(first_seed, first_seed + 3))]
-    return diagnosis(game, 0.1, 0.2, first_seed=first_seed, settings={"preset": "smoke", "plan": plan, "runs": made})
+    settings = {"preset": "smoke", "plan": plan, "runs": made}
+    return diagnosis(game, 0.1, 0.2, first_seed=first_seed, episodes=episodes, settings=settings)
 
 
 def test_tables_say_how_games_were_measured_and_what_the_verdict_leaves_out():
@@ -293,6 +366,7 @@ def test_processes_that_enter_games_at_once_lose_none(tmp_path):
 def test_tables_of_games_measured_otherwise_are_refused_before_anything_is_trained(tmp_path):
     (tmp_path / "small.toml").write_text(PLAN)
     survey = Survey.read(tmp_path / "small.toml").only(["maze"])
+    survey = replace(survey, changes=survey.changes | {"seeds": 3})
     for game, changed, sentence in (
         ("heist", {"encoder": "impala"}, "budget = 100000, maze with 1024"),
         ("heist", {"budget": 1024, "encoder": "impala"}, "heist was measured with encoder = impala, maze with nature"),
@@ -305,7 +379,7 @@ def test_tables_of_games_measured_otherwise_are_refused_before_anything_is_train
         tables.curves.loc[tables.curves["step"] == 100_000, "step"] = tables.games["budget"][0]
         tables.write(tmp_path / game)
         with pytest.raises(ValueError, match=sentence) if sentence else nullcontext():
-            SurveyTables.check_room(tmp_path / game, survey.plan)
+            SurveyTables.check_room(tmp_path / game, survey.plan, survey.preset)
     SurveyTables.of([measured("heist", encoder="impala")]).write(tmp_path / "kept")
     refused = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
@@ -370,7 +444,9 @@ def test_damaged_tables_are_named(tmp_path, name):
     short = r"has \d+ rows of maze instead of \d+: restore it\.$"
     for damaged in (b"", b"\xff\x00" * 50, "".join(lines[:-1]).encode(), whole.replace("0", "zero").encode()):
         file.write_bytes(damaged)
-        with pytest.raises(ValueError, match=rf"\.csv ({short}|cannot be|has no column|holds|lacks maze)"):
+        with pytest.raises(
+            ValueError, match=rf"\.csv ({short}|cannot be|has no column|holds|lacks maze|lacks the run maze)"
+        ):
             SurveyTables.read(tmp_path)
     file.write_text(whole)
     assert len(SurveyTables.read(tmp_path).games) == 2

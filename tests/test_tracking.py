@@ -20,6 +20,7 @@ from lcd.envs.calibration.tracker_drawing import TrackerDrawing
 from lcd.studies.tracking import training
 from lcd.studies.tracking.analysis import differences
 from lcd.studies.tracking.conditions import TESTS, Condition
+from lcd.studies.tracking.rules import RULES, rule_returns
 from lcd.studies.tracking.synchrony import Synchrony, synchrony, units_of
 
 pytestmark = pytest.mark.costly("analyses/tracking_figure.py")
@@ -127,6 +128,17 @@ def test_objects_are_where_the_label_map_has_them():
         assert ((labels == label) | (labels == 1))[shown].all()
 
 
+def test_rules_without_memory_lose_the_target_among_others():
+    table = rule_returns([0, 2, 15], levels=200)
+    returns = table.pivot_table(index="distractors", columns="rule", values="value")
+    assert set(returns) == set(RULES)
+    assert returns["target"].to_numpy() == pytest.approx(1)
+    assert returns["nearest"][0] == pytest.approx(1)  # of one object, the nearest is the target
+    assert 1 > returns["nearest"][2] > returns["nearest"][15] > 0.4
+    assert (returns["random"] < 0.2).all()
+    assert (table.loc[table["distractors"] == 15, "error"] < 0.03).all()
+
+
 @pytest.fixture
 def short_tests(monkeypatch):
     monkeypatch.setattr(training, "EPISODES", 16)
@@ -139,13 +151,14 @@ def test_the_command_trains_compares_and_resumes(tmp_path, short_tests, monkeypa
     ended = lcd(*asked, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert "phase+convolutional" in ended.stdout
+    assert "from the true places of 3 objects" in ended.stdout
     before = {file.name: file.read_bytes() for file in (tmp_path / "found").rglob("*.csv")}
-    assert len(before) == 2 + 6
+    assert len(before) == 3 + 6
     table = pd.read_csv(tmp_path / "found/measurements.csv")
     assert set(table["test"]) == set(TESTS)
     assert set(table.loc[table["network"] == "phase+convolutional", "measure"]) == {"return", *Synchrony._fields}
     assert table.loc[table["measure"] == "return", "value"].between(0, 1).all()
-    draw_tracking(table)
+    draw_tracking(table, pd.read_csv(tmp_path / "found/rules.csv"))
     monkeypatch.setattr(training, "train", None)  # nothing is left to be trained
     assert lcd(*asked, cwd=tmp_path).returncode == 0
     assert {file.name: file.read_bytes() for file in (tmp_path / "found").rglob("*.csv")} == before

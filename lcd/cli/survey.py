@@ -12,7 +12,7 @@ from lcd.cli.arguments import Device, DryRun, Executor, Seeds, Steps, StoreFolde
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import LARGEST_SEED
+from lcd.io.limits import LARGEST_SEED, MOST_SEEDS
 
 
 def command(
@@ -21,7 +21,12 @@ def command(
     steps: Steps = None,
     seeds: Seeds = None,
     first_seed: Annotated[
-        int | None, number(0, LARGEST_SEED, "The first seed of each cell: others than --tables has are pooled with it.")
+        int | None,
+        number(
+            0,
+            LARGEST_SEED - MOST_SEEDS,
+            "The first seed of each cell, 0 by default: seeds that --tables lacks are pooled with its own.",
+        ),
     ] = None,
     budget: Annotated[
         str | None,
@@ -101,9 +106,9 @@ def command(
             warn(f"{diagnosis.game} is not added to {tables}: {error} The survey goes on.")
 
     found = prepared.run(PlanDisplay, done)
-    console.print(
-        f"The diagnoses are in {prepared.out}; lcd taxonomy {prepared.out} sorts them.", highlight=False, soft_wrap=True
-    )
+    sorted_from = prepared.out if whole.games and not prepared.held else tables
+    where = f"The diagnoses are in {prepared.out}; " if whole.games else ""
+    console.print(f"{where}lcd taxonomy {sorted_from} sorts the games.", highlight=False, soft_wrap=True)
     if found.left_out:
         warn(f"Not in {tables}: {', '.join(found.left_out)}. Correct the errors above, and the same command adds them.")
         raise typer.Exit(FAILURE)

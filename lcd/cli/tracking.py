@@ -68,6 +68,15 @@ def command(
         shown.add_row(*names, f"{row['distractors'] + 1}", row["test"], difference)
     console = plain_console()
     console.print(shown)
+    rules = result.rules.pivot_table(index="distractors", columns="rule", values="value").reset_index()
+    for row in rules.to_dict("records"):
+        console.print(
+            f"Without learning, from the true places of {row['distractors'] + 1} objects: the rule to follow that "
+            f"nearest to the cursor is on the target in {row['nearest']:.2f} of the steps, random moves in "
+            f"{row['random']:.2f}.",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(f"The tables are in {out}.", highlight=False, soft_wrap=True)
     if figure is not None:
         console.print(f"The figure is in {figure}.", highlight=False, soft_wrap=True)

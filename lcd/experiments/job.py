@@ -17,7 +17,7 @@ from typing import Any
 from lcd.agents.encoders.registry import import_encoder, module_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.experiments.versions import processor_of
+from lcd.experiments.versions import commit, processor_of
 
 
 class CarriedOutElsewhere(Exception):
@@ -108,6 +108,7 @@ class Job:
     def _train(self, store: Store, report: Callable[[Any], None], stop: threading.Event | None) -> None:
         from lcd.experiments.run import teacher_of, train
 
+        trained_by = commit()  # before the training, for the checkout may change meanwhile
         with store.workspace(self.run) as workspace:
             result = train(
                 self.run,
@@ -125,6 +126,7 @@ class Job:
                 "device": self.device,
                 "threads": self.threads,
                 "cores": os.cpu_count(),
+                "commit": trained_by,
             }
             teacher_score = None if result.teacher is None else asdict(result.teacher)
             store.finish(

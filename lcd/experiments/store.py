@@ -21,7 +21,7 @@ from pydantic import Field
 
 from lcd.experiments.run import TeacherScore
 from lcd.experiments.settings import RunSettings
-from lcd.experiments.versions import commit, versions
+from lcd.experiments.versions import versions
 from lcd.io import limits
 from lcd.io.files import check_output_folder, checksum, flush, held, token
 from lcd.io.object_storage import is_url
@@ -290,7 +290,6 @@ class Store:
             "format": FORMAT,
             "settings": settings.as_dict(),
             "versions": versions(),
-            "commit": commit(),
             "finished": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "machine": machine,
             "seconds": seconds,
@@ -402,7 +401,7 @@ class _Record:
             from_data(TeacherScore, teacher)
         files = data["files"] if data["format"] == FORMAT else {}
         threads, divergences = data["machine"]["threads"], data.get("divergences", 0)
-        origin = Origin(data.get("commit"), data.get("finished"), data["machine"].get("processor"))
+        origin = Origin(data["machine"].get("commit"), data.get("finished"), data["machine"].get("processor"))
         return cls(files, data["rows"], data["seconds"], threads, teacher, divergences, origin)
 
     def content(self, folder: Path, name: str) -> bytes:

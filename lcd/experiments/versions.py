@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from functools import cache
@@ -40,12 +41,13 @@ def commit() -> str | None:
         None outside a checkout, or where git does not tell.
     """
     file = Path(__file__).resolve()
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # of another repository
 
     def git(*arguments: str) -> str:
-        found = subprocess.run(
-            ["git", "-C", str(file.parent), *arguments], capture_output=True, text=True, check=True, timeout=10
-        )
-        return found.stdout.strip()
+        command = ["git", "--no-optional-locks", "-C", str(file.parent), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10, env=own, stdin=subprocess.DEVNULL
+        ).stdout.strip()
 
     try:
         git("ls-files", "--error-unmatch", file.name)  # another repository may hold the folder

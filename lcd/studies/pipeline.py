@@ -97,6 +97,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
             "divergences": sum(run.divergences for run in runs),
             "runs": [_origin(run) for run in of_cells],
         }
+        | ({} if plan.teacher_run is None else {"teacher_run": plan.teacher_run.identity})
         | ({"privileged_view": EXPERT_VIEW} if plan.is_encoded else {})
         | (settings or {}),
     )

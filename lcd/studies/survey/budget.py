@@ -134,7 +134,7 @@ def choose(
         If the budget allows none of the options, or is of GPUs that no run would use.
     """
     tables, power = _reference()
-    plan = replace(survey, changes=survey.changes | {"seeds": 2}).plan
+    plan = replace(survey, changes=survey.changes | {"seeds": 2, "first_seed": 0}).plan
     once = [run for run in plan.runs if run.seed == 0]  # with the teachers
     speeds = measure_speeds(once, store, resources, begun)
     if budget.unit == "gpu-hours" and not speeds.share.gpus:

@@ -29,7 +29,7 @@ COLUMNS = {
         "random": "return that counts as 0",
         "best": "return that counts as 1",
         "teacher": "where the teacher comes from: reference, trained, or a path; empty if unknown",
-        "teacher_checksum": "SHA-256 of its file; empty for a teacher trained by the plan",
+        "teacher_checksum": "SHA-256 of its file, or the checksum of the settings of the run that trained it",
         "teacher_training": "the teacher's mean return on training levels, in game points",
         "teacher_unseen": "the same on unseen levels",
         "core_hours": "cost of its runs, wall-clock time times threads; empty if unknown",
@@ -141,5 +141,5 @@ NEEDED = {
 ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder")
 """Columns of `games` in which all games of a survey must agree: else learners differ, not only games."""
 
-SAME = (*ALIKE, "preset", "random", "best", "teacher", "teacher_checksum")
+SAME = (*ALIKE, "preset", "random", "best", "teacher_checksum")
 """Columns of `games` in which two diagnoses of a game must agree for their seeds to be pooled."""

@@ -2,23 +2,93 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.settings import TRAINING_VERSION
 from lcd.measurement.intervals import cell_samples, demand_table
 from lcd.measurement.scores import PRIMARY, Normalisation, late_gains
 from lcd.measurement.verdict import decide
 from lcd.studies.diagnosis import ALIKE as ALL_ALIKE
-from lcd.studies.survey.columns import ALIKE, DECIMALS, SAME
-from lcd.studies.survey.rows import Rows
-
-ADDED_UP = ("seeds", "core_hours")
+from lcd.studies.survey.columns import DECIMALS, SAME
+from lcd.studies.survey.rows import Rows, measured_settings, stacked
 
 
-def pooled(kept: Rows, newer: Rows) -> Rows:
-    """Pool two diagnoses of a game whose seeds differ.
+@dataclass(frozen=True)
+class Measured:
+    """How a game's seeds were measured, or are to be.
+
+    Attributes
+    ----------
+    game
+        The game.
+    seeds
+        The seeds.
+    settings
+        What must be the same for seeds to be pooled, as far as it is known, by name.
+    """
+
+    game: str
+    seeds: frozenset[int]
+    settings: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, rows: Rows) -> Measured:
+        """How the seeds of a diagnosis were measured."""
+        evaluations = rows.curves["step"].nunique() - 1, int(rows.curves["episodes"].max())
+        versions = rows.runs["training_version"].unique().tolist()
+        known = {name: rows.game[name] for name in SAME} | dict(zip(EVALUATED, evaluations, strict=True))
+        known |= {"training_version": versions[0]} if versions else {}
+        return cls(str(rows.game["game"]), frozenset(rows.scores["seed"].tolist()), _known(known))
+
+    @classmethod
+    def planned(cls, plan: GamePlan, preset: str) -> Measured:
+        """How the seeds of a plan are to be measured."""
+        (data,) = Plan((plan,)).as_dict(measure=False)["games"]
+        evaluation = plan.cells[0].evaluation
+        episodes = evaluation.num_envs * evaluation.episodes_per_env
+        evaluations = len(evaluation.steps) - 1, episodes
+        known = measured_settings(data) | dict(zip(EVALUATED, evaluations, strict=True))
+        known |= {"budget": plan.budget, "preset": preset, "training_version": TRAINING_VERSION}
+        made = None if plan.teacher_run is None else plan.teacher_run.identity
+        known |= {"teacher_checksum": data["teacher"] or made}
+        if plan.normalisation is not None:
+            known |= {"random": plan.normalisation.random, "best": plan.normalisation.best}
+        return cls(plan.game, frozenset(run.seed for run in plan.cells), _known(known))
+
+    def check_takes(self, newer: Measured) -> None:
+        """Check that newer seeds can join these, or replace them all.
+
+        Raises
+        ------
+        ValueError
+            If some would stay, and were measured otherwise.
+        """
+        if newer.seeds >= self.seeds or (name := self.differing(newer)) is None:
+            return
+        seeds = [", ".join(map(str, sorted(each.seeds))) for each in (self, newer)]
+        values = [_shown(each.settings[name]) for each in (self, newer)]
+        raise ValueError(
+            f"The seeds {seeds[0]} of {self.game} were measured with {name} = {values[0]}, the seeds {seeds[1]} with "
+            f"{values[1]}: they cannot be pooled, keep them in folders of their own."
+        )
+
+    def differing(self, newer: Measured) -> str | None:
+        """Name of a setting that is known of both and not the same; None if there is none."""
+        both = [name for name in self.settings if name in newer.settings]
+        return next((name for name in both if self.settings[name] != newer.settings[name]), None)
+
+
+EVALUATED = ("evaluations", "evaluation_episodes")
+"""Settings of a preset that tables hold in their curves."""
+
+
+def joined(kept: Rows, newer: Rows) -> Rows:
+    """Join two diagnoses of a game: of a seed that both have, the newer run counts.
 
     Demands and verdict follow from the scores of all seeds, as if they had been trained together.
 
@@ -30,17 +100,21 @@ def pooled(kept: Rows, newer: Rows) -> Rows:
     Raises
     ------
     ValueError
-        If they have a seed in common, or were not measured alike.
+        If they were not measured alike, unless the newer one has all seeds of the other.
     """
-    game = kept.game["game"]
-    if common := seeds_of(kept) & seeds_of(newer):
-        raise ValueError(f"Seed {min(common)} of {game} is there twice: pool other seeds.")
-    check_same(game, settings_of(kept), seeds_of(kept), settings_of(newer), seeds_of(newer))
+    mine, theirs = Measured.of(kept), Measured.of(newer)
+    mine.check_takes(theirs)
+    staying = mine.seeds - theirs.seeds
+    if not staying:
+        return newer
     scores, curves, runs = (
-        pd.concat([getattr(kept, name), getattr(newer, name)], ignore_index=True)
-        for name in ("scores", "curves", "runs")
+        stacked([part[part["seed"].isin(staying)], other])
+        for part, other in ((getattr(kept, name), getattr(newer, name)) for name in ("scores", "curves", "runs"))
     )
-    row = dict(kept.game) | {name: kept.game[name] + newer.game[name] for name in ADDED_UP}
+    seeds = len(mine.seeds | theirs.seeds)
+    row = dict(kept.game) | {"seeds": seeds, "core_hours": kept.game["core_hours"] + newer.game["core_hours"]}
+    if set(runs["seed"]) == set(scores["seed"]):
+        row["core_hours"] = round(float(runs["core_hours"].sum()), 4)
     teacher = row["teacher_unseen"]
     verdict = decide(
         *cell_samples(scores, *PRIMARY),
@@ -54,47 +128,17 @@ def pooled(kept: Rows, newer: Rows) -> Rows:
         "would_decide": " ".join(verdict.would_decide) or None,
         "cautions": " ".join([*verdict.cautions, *no_levels]) or None,
     }
-    return Rows(row, scores, curves, demand_table(scores).assign(game=game)[list(kept.demands)], runs)
+    return Rows(row, scores, curves, demand_table(scores).assign(game=mine.game)[list(kept.demands)], runs)
 
 
-def seeds_of(rows: Rows) -> set[int]:
-    """Seeds of a diagnosis."""
-    return set(rows.scores["seed"])
-
-
-def settings_of(rows: Rows) -> dict[str, Any]:
-    """What must be the same in two diagnoses of a game for their seeds to be pooled, as far as it is known."""
-    found = {name: _rounded(rows.game[name]) for name in SAME}
-    versions = rows.runs["training_version"].unique().tolist()
-    return {name: value for name, value in found.items() if name in ALIKE or not pd.isna(value)} | (
-        {"training_version": versions[0]} if versions else {}
-    )
-
-
-def check_same(
-    game: str, kept: Mapping[str, Any], kept_seeds: Set[int], newer: Mapping[str, Any], newer_seeds: Set[int]
-) -> None:
-    """Check that seeds of a game may be pooled: what is known of both is the same.
-
-    Raises
-    ------
-    ValueError
-        If something is not.
-    """
-    for name in [name for name in kept if name in newer]:
-        value, other = kept[name], newer[name]
-        if value != other and not (pd.isna(value) and pd.isna(other)):
-            seeds = [", ".join(map(str, sorted(each))) for each in (kept_seeds, newer_seeds)]
-            raise ValueError(
-                f"The seeds {seeds[0]} of {game} were measured with {name} = {_shown(value)}, the seeds {seeds[1]} "
-                f"with {_shown(other)}: they cannot be pooled, keep them in folders of their own."
-            )
-
-
-def _rounded(value: Any) -> Any:
-    """As in a file of a table."""
-    return round(value, DECIMALS) if isinstance(value, float) else value
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as in a file of a table, without those that are not known."""
+    return {
+        name: round(value, DECIMALS) if isinstance(value, float) else value
+        for name, value in values.items()
+        if not pd.isna(value)
+    }
 
 
 def _shown(value: Any) -> str:
-    return "none" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.{DECIMALS + 6}g}" if isinstance(value, float) else str(value)

@@ -42,6 +42,11 @@ def rows_of(record: dict[str, Any]) -> Rows:
     return Rows(_game_row(record), **{name: table[list(COLUMNS[name])] for name, table in tables.items()})
 
 
+def stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Tables below one another, without empty ones, which would change the others' types."""
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
 def contents_of(folder: Path, names: Iterable[str]) -> Contents:
     """Read some files of a folder with their checksums.
 
@@ -103,7 +108,7 @@ def _game_row(record: dict[str, Any]) -> dict[str, Any]:
         "random": record["normalisation"]["random"],
         "best": record["normalisation"]["best"],
         "teacher": teacher.get("source"),
-        "teacher_checksum": plan.get("teacher"),
+        "teacher_checksum": plan.get("teacher") or record["settings"].get("teacher_run"),
         "teacher_training": teacher.get("training_return"),
         "teacher_unseen": teacher.get("unseen_return"),
         "core_hours": record["settings"].get("core_hours", float("nan")),

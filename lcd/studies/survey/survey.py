@@ -230,6 +230,8 @@ def prepare_survey(
     given = {"steps": steps, "seeds": seeds, "first_seed": first_seed}
     chosen = replace(chosen, changes=chosen.changes | {key: value for key, value in given.items() if value is not None})
     named = "survey" if isinstance(plan, Survey) else Path(plan).stem
+    if begins := chosen.changes.get("first_seed"):
+        named += f"-from-seed-{begins}"  # a folder holds the diagnoses of one plan
     folder = Path("surveys") / named if out is None else path("out", out)
     kept = None if tables is None else path("tables", tables)
     folders(chosen, folder)
@@ -237,12 +239,12 @@ def prepare_survey(
     runs.check(chosen.plan.runs)
     held: tuple[str, ...] = ()
     if kept is not None:
-        SurveyTables.check_room(kept, chosen.plan)
-        tables_kept = SurveyTables.kept(kept)
+        SurveyTables.check_room(kept, chosen.plan, chosen.preset)
+        found = SurveyTables.kept(kept)
         held = tuple(
             game.game
             for game in chosen.plan.games
-            if tables_kept is not None and tables_kept.holds(game) and not all(map(runs.has, game.runs))
+            if found is not None and found.holds(game, chosen.preset) and not all(map(runs.has, game.runs))
         )
     return PreparedSurvey(chosen, folder, kept, runs, resources, held)
 

@@ -11,16 +11,14 @@ from pathlib import Path
 import pandas as pd
 
 from lcd.experiments.plan import GamePlan, Plan
-from lcd.experiments.settings import TRAINING_VERSION
 from lcd.io.checksums import SUMS, finish, is_listed, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
 from lcd.io.limits import path, short
-from lcd.measurement.scores import LEVELS
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.checking import check_alike, read_table
-from lcd.studies.survey.columns import ADDED, ALIKE, COLUMNS, DECIMALS, FILES, TABLES
-from lcd.studies.survey.pooling import check_same, pooled, seeds_of, settings_of
-from lcd.studies.survey.rows import Rows, contents_of, measured_settings, read_rows, rows_of
+from lcd.studies.survey.columns import ADDED, ALIKE, COLUMNS, DECIMALS, FILES, KEYS, TABLES
+from lcd.studies.survey.pooling import Measured, joined
+from lcd.studies.survey.rows import Rows, contents_of, measured_settings, read_rows, rows_of, stacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +96,7 @@ class SurveyTables:
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"There are several diagnoses of {twice[0]}: keep one of them in the folder.")
         games = pd.DataFrame([rows.game for rows in diagnoses])[list(COLUMNS["games"])]
-        return cls(games, **{name: cls._stacked([getattr(rows, name) for rows in diagnoses]) for name in TABLES[1:]})
-
-    @staticmethod
-    def _stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
-        filled = [table for table in tables if len(table)] or tables[:1]  # empty ones would change the others' types
-        return pd.concat(filled, ignore_index=True)
+        return cls(games, **{name: stacked([getattr(rows, name) for rows in diagnoses]) for name in TABLES[1:]})
 
     def _rows(self, game: str) -> Rows:
         """What these tables hold of a game."""
@@ -126,19 +119,26 @@ class SurveyTables:
         """
         budgets = self.games.set_index("game")["budget"]
         ends = self.curves[self.curves["step"] == self.curves["game"].map(budgets)]
-        tables = {"scores": self.scores, "curves": ends, "demands": self.demands, "runs": self.runs}
+        tables = {"scores": self.scores, "curves": ends, "demands": self.demands}
         if alone := sorted(set().union(*(table["game"] for table in tables.values())) - set(budgets.index)):
             raise ValueError(f"{folder / 'games.csv'} lacks {alone[0]}, which other tables have: restore it.")
         counts = {name: table.groupby("game").size() for name, table in tables.items()}
         for game in budgets.index:
             found = {name: int(count.get(game, 0)) for name, count in counts.items()}
-            runs = max(found["scores"], found["curves"], len(LEVELS) * found["runs"])
-            whole = {"scores": runs, "curves": runs, "demands": int(counts["demands"].max())}
-            for name, wanted in (whole | ({"runs": runs // len(LEVELS)} if found["runs"] else {})).items():
+            runs = max(found["scores"], found["curves"])
+            for name, wanted in (("scores", runs), ("curves", runs), ("demands", int(counts["demands"].max()))):
                 if found[name] != wanted:
                     raise ValueError(
                         f"{folder / f'{name}.csv'} has {found[name]} rows of {game} instead of {wanted}: restore it."
                     )
+        told, scored = (set(table[KEYS["runs"]].itertuples(index=False)) for table in (self.runs, self.scores))
+        seeds = {(run.game, run.seed) for run in told}
+        for run in sorted(told ^ {run for run in scored if (run.game, run.seed) in seeds}):
+            what = "tells of" if run in told else "lacks"
+            raise ValueError(
+                f"{folder / ADDED} {what} the run {run.game}, {run.view}, {run.learning}, seed {run.seed}, unlike "
+                "scores.csv: restore it."
+            )
 
     def of_game(self, game: str) -> SurveyTables:
         """The tables of one of the games.
@@ -160,19 +160,17 @@ class SurveyTables:
     def updated(self, newer: SurveyTables) -> SurveyTables:
         """Return these tables with the games of `newer` added.
 
-        Where both have a game, its seeds are pooled if they differ, and else its rows are replaced.
+        Where both have a game, its seeds are pooled; of a seed that both have, the newer run counts.
 
         Raises
         ------
         ValueError
-            If a game has other seeds in both, and was not measured alike.
+            If a game was not measured alike, unless the newer tables have all its seeds.
         """
-        theirs = [newer._rows(game) for game in newer.games["game"]]
         mine = {game: self._rows(game) for game in self.games["game"]}
-        for rows in theirs:
-            game = rows.game["game"]
-            others = game in mine and not seeds_of(mine[game]) & seeds_of(rows)
-            mine[game] = pooled(mine[game], rows) if others else rows
+        for game in newer.games["game"]:
+            rows = newer._rows(game)
+            mine[game] = joined(mine[game], rows) if game in mine else rows
         return self._together([mine[game] for game in sorted(mine)])
 
     @classmethod
@@ -195,28 +193,38 @@ class SurveyTables:
         return cls.read(folder)
 
     @classmethod
-    def check_room(cls, folder: Path, plan: Plan) -> None:
+    def check_room(cls, folder: Path, plan: Plan, preset: str) -> None:
         """Check before training that each game of a plan can be added to a folder's tables.
+
+        Parameters
+        ----------
+        folder
+            The folder.
+        plan
+            The plan.
+        preset
+            Name of its preset.
 
         Raises
         ------
         ValueError
-            If the folder holds something else, or games that are not measured alike, or nothing can be written to it.
+            If the folder holds something else, or games or seeds that are not measured alike, or nothing can be written
+            to it.
         """
         kept = cls.kept(folder)
         check_output_folder(folder, "--tables")
         if kept is None:
             return
         for game in plan.games:
-            kept._check_pool(game)
+            kept._check_takes(game, preset)
         games = kept.games[["game", *ALIKE]].astype(object)
-        for game in plan.as_dict()["games"]:
-            settings = {"game": game["game"], "budget": game["budget"]} | measured_settings(game)
+        for data in plan.as_dict()["games"]:
+            settings = {"game": data["game"], "budget": data["budget"]} | measured_settings(data)
             planned = pd.DataFrame([settings], dtype=object)
-            check_alike(pd.concat([games[games["game"] != game["game"]], planned]))
+            check_alike(pd.concat([games[games["game"] != data["game"]], planned]))
 
-    def _check_pool(self, plan: GamePlan) -> None:
-        """Check before training that other seeds of a game can be pooled with those that are there.
+    def _check_takes(self, plan: GamePlan, preset: str) -> None:
+        """Check before training that the seeds of a plan can join those that are there.
 
         Raises
         ------
@@ -225,19 +233,20 @@ class SurveyTables:
         """
         if plan.game not in set(self.games["game"]):
             return
-        mine, seeds = self._rows(plan.game), {run.seed for run in plan.cells}
-        if not seeds_of(mine) & seeds:
-            (data,) = Plan((plan,)).as_dict(measure=False)["games"]
-            planned = {"budget": plan.budget, "teacher_checksum": data["teacher"]} | measured_settings(data)
-            planned |= {"training_version": TRAINING_VERSION} | (
-                {} if plan.normalisation is None else {name: data["normalisation"][name] for name in ("random", "best")}
+        kept, newer = Measured.of(self._rows(plan.game)), Measured.planned(plan, preset)
+        kept.check_takes(newer)
+        if not newer.seeds >= kept.seeds and plan.normalisation is None and plan.best is None:
+            raise ValueError(
+                f"The best return of {plan.game} is measured by its runs, so that other seeds would measure another: "
+                f"give best = {kept.settings['best']:g} for it, and they can be pooled."
             )
-            check_same(plan.game, settings_of(mine), seeds_of(mine), planned, seeds)
 
-    def holds(self, plan: GamePlan) -> bool:
-        """Whether every run of the cells of a game's plan is in these tables, by its settings."""
+    def holds(self, plan: GamePlan, preset: str) -> bool:
+        """Whether every run of the cells of a game's plan is in these tables, measured in the same way."""
         runs = [*plan.cells, *([plan.teacher_run] if plan.teacher_run and plan.begins_with_teacher else [])]
-        return {run.name for run in runs} <= set(self.runs["run"])
+        if not {run.name for run in runs} <= set(self.runs["run"]):
+            return False
+        return Measured.of(self._rows(plan.game)).differing(Measured.planned(plan, preset)) is None
 
     def enter(self, folder: Path) -> None:
         """Add these games to the tables of a folder, see `updated`.

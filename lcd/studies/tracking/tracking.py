@@ -20,6 +20,7 @@ from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import save_figure
 from lcd.studies.tracking.analysis import differences
 from lcd.studies.tracking.conditions import Condition
+from lcd.studies.tracking.rules import rule_returns
 
 NETWORKS = (
     "none=nature",
@@ -47,10 +48,13 @@ class TrackingResult:
         One row a (condition, step, test, measure), see `lcd.studies.tracking.training.train`.
     differences
         Differences between networks, see `lcd.studies.tracking.analysis.differences`.
+    rules
+        What fixed rules reach, see `lcd.studies.tracking.rules.rule_returns`.
     """
 
     measurements: pd.DataFrame
     differences: pd.DataFrame
+    rules: pd.DataFrame
 
 
 def conditions_of(
@@ -108,7 +112,8 @@ def tracking(
     steps, seeds, evaluations
         Environment steps of each agent, number of seeds, and of evaluations along the way.
     out
-        Folder of the tables: ``measurements.csv``, ``differences.csv``, and a table an agent in ``agents``.
+        Folder of the tables: ``measurements.csv``, ``differences.csv``, ``rules.csv``, and a table an agent in
+        ``agents``.
     figure
         Output file of the figure; by default none.
     workers
@@ -142,12 +147,12 @@ def tracking(
         with replacing(folder / f"{name}.csv") as partial:
             table.to_csv(partial, index=False)
     if figure is not None:
-        save_figure(registered(FIGURE)(result.measurements), path("figure", figure))
+        save_figure(registered(FIGURE)(result.measurements, result.rules), path("figure", figure))
     return result
 
 
 def read_tracking(conditions: Sequence[Condition], folder: Path) -> TrackingResult:
-    """Read the rows of finished agents and compare them.
+    """Read the rows of finished agents, and compare them with one another and with fixed rules.
 
     Raises
     ------
@@ -157,7 +162,8 @@ def read_tracking(conditions: Sequence[Condition], folder: Path) -> TrackingResu
     tables = [pd.read_csv(_file(folder / "agents", each)) for each in conditions]
     measurements = pd.concat(tables, ignore_index=True)
     measurements["value"] = measurements["value"].round(5)
-    return TrackingResult(measurements, differences(measurements))
+    rules = rule_returns(sorted({each.distractors for each in conditions}))
+    return TrackingResult(measurements, differences(measurements), rules.round(5))
 
 
 def _file(agents: Path, condition: Condition) -> Path:
