@@ -22,7 +22,6 @@ RULES = {"nearest": "rule: nearest to the cursor", "random": "rule: random"}
 
 SYNCHRONY = {
     "within": "within objects",
-    "between": "between objects",
     "target": "target and distractors",
     "kept": "target, now and at first",
     "confused": "distractors now, target at first",
@@ -55,7 +54,8 @@ def draw_tracking(measurements: pd.DataFrame, rules: pd.DataFrame) -> Figure:
         _by_distractors(row[0], last, networks, rules)
         hardest = last[(last["distractors"] == last["distractors"].max()) & (last["change"] == last["change"].max())]
         _by_test(row[1], hardest, networks)
-        _synchrony(row[2], of[(of["distractors"] == of["distractors"].max()) & (of["test"] == "seen")])
+        fastest = (of["distractors"] == of["distractors"].max()) & (of["change"] == of["change"].max())
+        _synchrony(row[2], of[fastest & (of["test"] == "seen")])
         row[0].set_title(f"{learner}: unseen levels", fontsize=10)
         row[1].set_title(f"{learner}: {hardest['distractors'].max()} distractors, by test", fontsize=10)
         row[2].set_title(f"{learner}: synchrony of units", fontsize=10)
@@ -111,10 +111,14 @@ def _synchrony(panel: Axes, found: pd.DataFrame) -> None:
     network = with_phases["network"].iloc[-1]
     of = with_phases[with_phases["network"] == network]
     for number, (measure, label) in enumerate(SYNCHRONY.items()):
-        rows = of[of["measure"] == measure].groupby("step")["value"].mean()
-        panel.plot(rows.index / 1000, rows, marker=MARKERS[number], ms=4, color=COLOURS[number], label=label)
+        for name, style in ((measure, "-"), (f"elsewhere_{measure}", ":")):
+            rows = of[of["measure"] == name].groupby("step")["value"].mean()
+            marker = MARKERS[number] if style == "-" else ""
+            panel.plot(rows.index / 1000, rows, style, marker=marker, ms=4, color=COLOURS[number])
+        panel.plot([], [], marker=MARKERS[number], ms=4, color=COLOURS[number], label=label)
+    panel.plot([], [], ":", color=NEUTRAL, label="the same where another game's objects are")
     panel.axhline(0, lw=0.6, color="#999999")
     panel.set_xlabel("thousands of steps")
     panel.set_ylabel("mean cosine of phases")
     panel.set_ylim(-1.02, 1.02)
-    panel.legend(fontsize=8, frameon=False, title=network, title_fontsize=8)
+    panel.legend(fontsize=7, frameon=False, title=network, title_fontsize=8)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.costly()
 
 FRAMES = spaces.Box(0, 255, (3, 36, 36), np.uint8)
 LABELS = spaces.Box(0, 64, (36, 36), np.uint8)
-NAMES = ("none=small", "stacked=small", "lstm=small", *MAPS)
+NAMES = ("none=small", "stacked=small", "lstm=small", "forgetful=phase+convolutional", *MAPS)
 REMEMBER = ("lstm=small", *MAPS)
 SETTINGS = {"n_steps": 16, "batch_size": 128, "n_epochs": 2, "learning_rate": 3e-3, "device": "cpu", "seed": 0}
 
@@ -58,7 +58,7 @@ def learned(network, learner):
 
 
 @pytest.mark.parametrize("learner", ["imitation", "reward"])
-@pytest.mark.parametrize("network", ["none=small", *REMEMBER])
+@pytest.mark.parametrize("network", ["none=small", "forgetful=convolutional", *REMEMBER])
 def test_what_was_shown_before_is_named_by_those_who_remember(network, learner):
     named = learned(network, learner)
     by_chance = (1 + 4 / COLOURS) / 5  # the first frame shows it
@@ -120,7 +120,10 @@ def test_networks_with_and_without_phases_are_of_a_size():
     assert max(sizes) < 1.1 * min(sizes)
 
 
-@pytest.mark.parametrize("name", ["", "nature", "gru=nature", "none", "none=natur", "phase=nature"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "nature", "gru=nature", "none", "none=natur", "phase=nature", "forgetful=nature", "none=nature@x.safetensors"],
+)
 def test_a_network_that_does_not_exist_is_one_sentence(name):
     with pytest.raises(ValueError, match=r"^[^\n]{20,250}\.$"):
         build_network(name, FRAMES)

@@ -15,13 +15,14 @@ from commands import lcd
 pytest.importorskip("sb3_contrib")
 
 from lcd.analyses.tracking_figure import draw_tracking
-from lcd.envs.calibration.tracker import Tracker
+from lcd.envs.calibration.tracker import EPISODE, Tracker
 from lcd.envs.calibration.tracker_drawing import TrackerDrawing
 from lcd.studies.tracking import training
 from lcd.studies.tracking.analysis import differences
 from lcd.studies.tracking.conditions import TESTS, Condition
 from lcd.studies.tracking.rules import RULES, rule_returns
-from lcd.studies.tracking.synchrony import Synchrony, synchrony, units_of
+from lcd.studies.tracking.synchrony import Synchrony, _Total, synchrony, units_of
+from lcd.studies.tracking.tracking import conditions_of
 
 pytestmark = pytest.mark.costly("analyses/tracking_figure.py")
 
@@ -62,6 +63,53 @@ def test_cosines_of_known_phases():
     assert scattered.within == pytest.approx((12 * -1 / 3 + 2 * 1) / 14)  # pairs of the four, and of the two
 
 
+def scenes(games=30, distractors=6):
+    """Objects in some games of Tracker, and in the same games later."""
+    tracker, drawing = Tracker(distractors, np.arange(games)), TrackerDrawing(Condition("phase").training_game())
+    now = drawing.objects(tracker, np.arange(games))
+    for _ in range(30):
+        tracker.step(np.zeros(games, int))
+    return now, drawing.objects(tracker, np.arange(games))
+
+
+def measured_and_elsewhere(phases, shown):
+    """What `measure_synchrony` says of given phases, shape (2, games, 2, 16, 16)."""
+    places = (_Total(), _Total())
+    for each, objects in zip(phases, shown, strict=True):
+        for total, where in zip(places, (objects, np.roll(objects, 1, axis=0)), strict=True):
+            total.add(each, where)
+    return [total.mean() for total in places]
+
+
+def test_units_that_are_alike_because_they_are_near_exceed_nothing():
+    shown = scenes()
+    rows, columns = np.mgrid[:16, :16] / 4
+    angles = np.random.default_rng(0).uniform(0, 7, (2, 30, 1, 1)) + rows + 0.7 * columns
+    smooth = np.stack([np.cos(angles), np.sin(angles)], axis=2).astype(np.float32)
+    measured, elsewhere = measured_and_elsewhere(smooth, shown)
+    assert measured.within > 0.7
+    assert measured[:3] == pytest.approx(elsewhere[:3], abs=0.01)
+    assert abs(measured.kept - elsewhere.kept) < 0.3  # of 30 games, whose phases turn anyhow
+
+
+def test_units_of_an_object_that_share_a_phase_exceed_those_elsewhere():
+    shown = scenes()
+    angles = np.random.default_rng(0).uniform(0, 7, (30, 8))
+    fields = []
+    for objects in shown:
+        tiles = objects.reshape(30, 16, 4, 16, 4)
+        shares = np.stack([(tiles == thing).mean(axis=(2, 4)) for thing in range(8)])
+        shares[0] -= 0.01  # half a unit is an object's
+        fields.append(np.take_along_axis(angles, shares.argmax(axis=0).reshape(30, -1), axis=1).reshape(30, 16, 16))
+    phases = np.stack([np.stack([np.cos(each), np.sin(each)], axis=1) for each in fields]).astype(np.float32)
+    measured, elsewhere = measured_and_elsewhere(phases, shown)
+    assert measured.within == pytest.approx(1, abs=0.05)
+    assert measured.kept == pytest.approx(1, abs=0.05)
+    assert abs(measured.target) < 0.2
+    assert elsewhere.within < 0.8
+    assert elsewhere.kept < 0.5
+
+
 def test_a_first_frame_without_the_target_counts_nothing():
     _, pairs = synchrony(phases_of(np.zeros((8, 8))), scene(), np.full((1, 2), np.nan))
     assert pairs.tolist() == [14, 16, 8, 0, 0]
@@ -75,6 +123,26 @@ def test_tests_differ_in_what_is_held_out_and_levels_are_unseen():
         assert set(game.levels).isdisjoint(trained.levels)
         changed = {name for name in ("colours", "shapes", "textures") if getattr(game, name) != getattr(trained, name)}
         assert changed == {"seen": set(), "all": {"colours", "shapes", "textures"}}.get(test, {test})
+
+
+def test_training_games_are_at_all_times_of_their_episodes_and_the_cursor_on_its_target(monkeypatch):
+    monkeypatch.setattr(training, "GAMES", 16)
+    condition = Condition("none=small")
+    env = training.games_of(condition, condition.training_game(), 0, trains=True)
+    env.reset()
+    ends, paid = [], []
+    for _ in range(EPISODE):
+        _, rewards, dones, _ = env.step(np.zeros(16, int))
+        ends.append(int(dones.sum()))
+        paid.append(rewards[0])
+    assert max(ends) == 1
+    assert sum(ends) == 16
+    assert paid[0] > 0
+
+
+def test_the_same_agent_is_trained_once():
+    twice = conditions_of(["none=small"] * 2, ["imitation"], ["pixels"], [5, 5], [1.0], 1000, 1, 1)
+    assert len(twice) == 1
 
 
 def test_every_setting_is_another_agent():
@@ -156,7 +224,11 @@ def test_the_command_trains_compares_and_resumes(tmp_path, short_tests, monkeypa
     assert len(before) == 3 + 6
     table = pd.read_csv(tmp_path / "found/measurements.csv")
     assert set(table["test"]) == set(TESTS)
-    assert set(table.loc[table["network"] == "phase+convolutional", "measure"]) == {"return", *Synchrony._fields}
+    assert set(table.loc[table["network"] == "phase+convolutional", "measure"]) == {
+        "return", *Synchrony._fields, *(f"elsewhere_{name}" for name in Synchrony._fields)
+    }  # fmt: skip
+    assert sorted(set(table["step"])) == [0, 1024]
+    assert set(table.loc[table["measure"] == "within", "test"]) == set(training.MEASURED)
     assert table.loc[table["measure"] == "return", "value"].between(0, 1).all()
     draw_tracking(table, pd.read_csv(tmp_path / "found/rules.csv"))
     monkeypatch.setattr(training, "train", None)  # nothing is left to be trained
@@ -195,6 +267,11 @@ def wait_for(holds, seconds):
         ["--distractors", "16"],
         ["--change", "2"],
         ["--view", "x"],
+        ["none=mlp"],
+        ["none=nature+frozen"],
+        ["stacked=nature", "--view", "semantic"],
+        ["none=nature", "--view", "semantic", "--figure", "one.png"],
+        ["none=nature", "--figure", "one.txt"],
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, arguments):

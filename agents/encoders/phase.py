@@ -19,6 +19,10 @@ REACH = 5
 """Side of the neighbourhood in which units synchronise their phases."""
 
 
+LARGEST_MATRIX = 512
+"""Largest number of units whose field is one product of matrices, twice as fast as a convolution of one channel."""
+
+
 class Synchrony(nn.Module):
     """Recurrent phase synchronisation: local excitation synchronises neighbours, global inhibition separates objects.
 
@@ -40,6 +44,7 @@ class Synchrony(nn.Module):
     """
 
     start: torch.Tensor
+    places: torch.Tensor
 
     def __init__(self, height: int, width: int, iterations: int = ITERATIONS) -> None:
         super().__init__()
@@ -47,6 +52,9 @@ class Synchrony(nn.Module):
         self.near = nn.Parameter(torch.full((1, 1, REACH, REACH), _inverse_softplus(1 / REACH**2)))
         self.rate = nn.Parameter(torch.tensor(_inverse_softplus(4.0)))
         self.apart = nn.Parameter(torch.tensor(_inverse_softplus(1.0)))
+        self._matrix = height * width <= LARGEST_MATRIX
+        if self._matrix:
+            self.register_buffer("places", _places_in_kernel(height, width), persistent=False)
         generator = torch.Generator().manual_seed(0)
         angles = 2 * math.pi * torch.rand(height, width, generator=generator)
         self.register_buffer("start", torch.stack([angles.cos(), angles.sin()]), persistent=False)
@@ -86,13 +94,28 @@ class Synchrony(nn.Module):
         """
         kernel = functional.softplus(self.near).to(strength.dtype)
         rate, apart = functional.softplus(self.rate), functional.softplus(self.apart)
+        weights = functional.pad(kernel.flatten(), (0, 1))[self.places] if self._matrix else kernel
         for _ in range(self.iterations):
             waves = strength * phases
-            field = functional.conv2d(waves.flatten(0, 1)[:, None], kernel, padding=REACH // 2).view_as(waves)
+            field = self._field(waves, weights)
             mean = waves.sum(dim=(2, 3), keepdim=True) / strength.sum(dim=(2, 3), keepdim=True).clamp_min(1e-6)
             level = strength.amax(dim=(2, 3), keepdim=True).clamp_min(1e-6)
             phases = unit(phases + rate * (field / level - apart * mean))
         return phases
+
+    def _field(self, waves: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Sum of the waves around each unit, weighted by the kernel; for small maps one product of matrices."""
+        if self._matrix:
+            return (waves.flatten(2) @ weights).view_as(waves)
+        return functional.conv2d(waves.flatten(0, 1)[:, None], weights, padding=REACH // 2).view_as(waves)
+
+
+def _places_in_kernel(height: int, width: int) -> torch.Tensor:
+    """Where in the flat kernel the weight from each unit to each other lies, shape (units, units); its end for none."""
+    rows, columns = torch.arange(height).repeat_interleave(width), torch.arange(width).repeat(height)
+    down, right = (each[:, None] - each[None] + REACH // 2 for each in (rows, columns))
+    near = (down >= 0) & (down < REACH) & (right >= 0) & (right < REACH)
+    return torch.where(near, down * REACH + right, REACH**2)
 
 
 def unit(vectors: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,8 @@ in what they carry:
 - **phase**: the phases of `lcd.agents.encoders.phase.Synchrony`, which go on from where the last frame left them;
 - **phase+convolutional**: both. As in the paper of phase synchrony (Muzellec et al., arXiv:2410.02094), the recurrent
   unit takes the complex-valued map; without the phases it is the convolutional network.
+
+Each of them is also there with the same weights and nothing remembered, which tells what memory adds.
 """
 
 from __future__ import annotations
@@ -202,6 +204,31 @@ class RecurrentMap(MemoryNetwork):
         return shown, torch.cat(parts, dim=1)
 
 
+class Forgetful(MemoryNetwork):
+    """A map that remembers nothing: every frame is the first of an episode.
+
+    Parameters
+    ----------
+    space
+        As in `MemoryNetwork`.
+    name
+        One of `MAPS`.
+    """
+
+    def __init__(self, space: spaces.Box, name: str) -> None:
+        super().__init__(space)
+        self.map = RecurrentMap(space, **MAPS[name])
+
+    def forward(
+        self, observations: torch.Tensor, state: torch.Tensor, begins: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `MemoryNetwork.forward`; the state stays empty."""
+        frames = observations.flatten(0, 1)[None]
+        nothing = torch.zeros(frames.shape[1], self.map.state_size, device=frames.device)
+        features, _ = self.map(frames, nothing, torch.ones(1, frames.shape[1], device=frames.device))
+        return features[0].unflatten(0, observations.shape[:2]), state
+
+
 class GatedMap(nn.Module):
     """A convolutional gated recurrent unit.
 
@@ -233,9 +260,20 @@ MAPS = {
 WITH_ENCODER = {"none": WithoutMemory, "stacked": WithoutMemory, "lstm": LongShortTerm}
 """What remembers with an encoder, by name; stacked frames are the environment's."""
 
+FORGETFUL = "forgetful"
+"""Before a map of `MAPS`: the same without what it remembers."""
+
 
 def build_network(name: str, space: spaces.Box) -> MemoryNetwork:
-    """Make a network by its name: ``"none=nature"``, ``"lstm=impala:8,16,16"``, or one of `MAPS`.
+    """Make a network by its name.
+
+    Parameters
+    ----------
+    name
+        ``"none=nature"``, ``"lstm=impala:8,16,16"``, one of `MAPS`, or one of these that remembers nothing, such as
+        ``"forgetful=phase"``.
+    space
+        As in `MemoryNetwork`.
 
     Raises
     ------
@@ -246,6 +284,8 @@ def build_network(name: str, space: spaces.Box) -> MemoryNetwork:
     if name in MAPS:
         return RecurrentMap(space, **MAPS[name])
     memory, _, encoder = name.partition("=")
+    if memory == FORGETFUL:
+        return Forgetful(space, encoder)
     return WITH_ENCODER[memory](space, encoder)
 
 
@@ -258,9 +298,14 @@ def check_network(name: str) -> None:
         If there is no such network.
     """
     memory, equals, encoder = name.partition("=")
-    if name in MAPS:
+    if name in MAPS or (memory == FORGETFUL and encoder in MAPS):
         return
     if memory not in WITH_ENCODER or not equals:
-        known = ", ".join([*MAPS, *(f"{each}=ENCODER" for each in WITH_ENCODER)])
+        known = ", ".join([*MAPS, f"{FORGETFUL}={next(iter(MAPS))}", *(f"{each}=ENCODER" for each in WITH_ENCODER)])
         raise ValueError(f"There is no network {short(name)}: choose from {known}, as in none=nature.")
-    EncoderName.read(encoder)
+    read = EncoderName.read(encoder)
+    if read.weights is not None or read.frozen or read.learning_rate is not None or read.comes_with_weights:
+        raise ValueError(
+            f"{short(name)} names weights, or how an encoder's weights learn: encoders of these networks begin from "
+            f"random weights, which all learn, as in {memory}=nature."
+        )

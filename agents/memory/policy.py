@@ -13,6 +13,10 @@ from torch import nn
 
 from lcd.agents.memory.networks import FEATURES, MemoryNetwork, build_network
 
+SMALL_GAIN = 0.01
+"""Of the first values, as Stable-Baselines3 has it for the first actions: what a large network happens to say at first
+is not to drown returns of 1 and less."""
+
 States = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -86,6 +90,7 @@ class MemoryPolicy(RecurrentActorCriticPolicy):
         built = build_network(network, observation_space)
         if self.ortho_init:  # as Stable-Baselines3 does: features of frames are too small otherwise
             built.apply(partial(self.init_weights, gain=2**0.5))
+            self.value_net.apply(partial(self.init_weights, gain=SMALL_GAIN))
         cell = MemoryCell(built, observation_space)
         self.lstm_actor = cell  # type: ignore[assignment]
         self.lstm_hidden_state_shape = (cell.num_layers, 1, cell.hidden_size)

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 import gymnasium
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from lcd.envs.calibration.batch import ACTION_SPACE, CalibrationBatch, CalibrationOptions, observation_space
 from lcd.envs.calibration.difficulty import DifficultyFactors
@@ -25,6 +26,9 @@ class CalibrationVecEnv(GameVecEnv):
         The game, its difficulty and its levels.
     num_envs, view, seed
         As in `lcd.envs.vec_env.GameVecEnv`.
+    staggered
+        Whether the first episodes after a reset begin at different times (Tracker only, whose episodes are all equally
+        long): then every rollout has all parts of an episode in it.
 
     Examples
     --------
@@ -33,13 +37,31 @@ class CalibrationVecEnv(GameVecEnv):
     [('pixels', (2, 64, 64, 3)), ('semantic', (2, 64, 64))]
     """
 
-    def __init__(self, options: CalibrationOptions, num_envs: int = 64, view: str = "pixels", seed: int = 0) -> None:
+    def __init__(
+        self,
+        options: CalibrationOptions,
+        num_envs: int = 64,
+        view: str = "pixels",
+        seed: int = 0,
+        *,
+        staggered: bool = False,
+    ) -> None:
         self.options = options
+        self.staggered = staggered
         self.choosable_levels = options.choosable_levels
         super().__init__(num_envs, view, observation_space(view), ACTION_SPACE, seed)
 
     def _lay_out(self, seed: int) -> CalibrationBatch:
         return CalibrationBatch(self.options, self.num_envs, self.view, seed)
+
+    def reset(self) -> VecEnvObs:
+        """Begin new episodes, see `lcd.envs.vec_env.GameVecEnv.reset`."""
+        observations = super().reset()
+        if not self.staggered:
+            return observations
+        assert isinstance(self._batch, CalibrationBatch)
+        self._batch.stagger()
+        return self._batch.observe()
 
 
 def calibration_options(game: str, settings: dict[str, Any]) -> CalibrationOptions:

@@ -13,7 +13,7 @@ from lcd.envs.batch import Observation, Step, checked_actions, checked_num_envs,
 from lcd.envs.calibration.courier import Courier
 from lcd.envs.calibration.courier_drawing import CourierDrawing
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
-from lcd.envs.calibration.tracker import Tracker
+from lcd.envs.calibration.tracker import EPISODE, Tracker
 from lcd.envs.calibration.tracker_drawing import TrackerDrawing
 from lcd.envs.views import both_spaces
 
@@ -142,6 +142,18 @@ class CalibrationBatch:
             level_completes=np.zeros_like(over),
             final_observations=final_views,
         )
+
+    def stagger(self) -> None:
+        """Shorten the present episodes of Tracker evenly, so that they do not all end together.
+
+        Raises
+        ------
+        ValueError
+            If the game is another, whose episodes end at different times anyway.
+        """
+        if not isinstance(self._games, Tracker):
+            raise ValueError("Only games of Tracker are staggered: episodes of the others differ in length.")
+        self._games.let_pass(self._everyone * EPISODE // self.num_envs)
 
     def restart(self) -> None:
         """End every episode and begin the next."""

@@ -101,6 +101,17 @@ class Tracker:
         self._phases[games] = 2 * np.pi * uniform(*keys, 1)
         self.cursor[games] = np.rint(self.places(games)[:, 0])
 
+    def let_pass(self, steps: NDArray[np.int64]) -> None:
+        """Let time pass in every game, with the cursor on its target.
+
+        Parameters
+        ----------
+        steps : numpy.ndarray, shape (n,), int64
+            Of each game, fewer than its episode has left.
+        """
+        self.time += steps
+        self.cursor[:] = np.rint(self.places(np.arange(len(self.levels)))[:, 0])
+
     def step(self, actions: NDArray[np.integer]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Advance every game by one step; finished episodes must be restarted with `begin`.
 

@@ -17,8 +17,8 @@ def command(
     networks: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Networks: none=ENCODER, stacked=ENCODER, lstm=ENCODER, convolutional, phase or phase+convolutional; "
-            "by default six of them.",
+            help="Networks: none=ENCODER, stacked=ENCODER, lstm=ENCODER, convolutional, phase, phase+convolutional, or "
+            "the last three without memory, such as forgetful=phase; by default eight of them.",
             show_default=False,
         ),
     ] = None,
@@ -61,9 +61,10 @@ def command(
             workers=workers,
             report=report,
         )
-    shown = Table(Column("network", no_wrap=True), "less", "learner", "objects", "test", "difference")
+    several = [name for name in ("view", "change") if result.differences[name].nunique() > 1]
+    shown = Table(Column("network", no_wrap=True), "less", "learner", *several, "objects", "test", "difference")
     for row in result.differences.to_dict("records"):
-        names = (str(row[name]) for name in ("compared", "with", "learner"))
+        names = (str(row[name]) for name in ("compared", "with", "learner", *several))
         difference = f"{row['difference']:+.2f} {limits_text(row['low'], row['high'], '.2f')}"
         shown.add_row(*names, f"{row['distractors'] + 1}", row["test"], difference)
     console = plain_console()

@@ -11,11 +11,10 @@ SETTINGS = ("learner", "view", "distractors", "change", "steps")
 
 PAIRS = (
     ("phase+convolutional", "convolutional"),
-    ("phase", "convolutional"),
-    ("convolutional", "none=nature"),
+    ("convolutional", "forgetful=convolutional"),
+    ("phase", "forgetful=phase"),
     ("lstm=nature", "none=nature"),
-    ("stacked=impala:8,16,16", "none=nature"),
-    ("phase", "none=nature"),
+    ("stacked=nature", "none=nature"),
 )
 """Networks that are compared: what the first has and the second lacks is in question."""
 

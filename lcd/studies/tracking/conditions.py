@@ -7,12 +7,16 @@ import json
 from dataclasses import asdict, replace
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from gymnasium import spaces
 from pydantic import AfterValidator, Field
 
+from lcd.envs.calibration.batch import NUM_LABELS
 from lcd.envs.calibration.options import TrackerOptions
+from lcd.envs.calibration.tracker import SIDE
 from lcd.io.settings import AS_FLOAT, Seed, Share, Steps, Text, Whole, settings
 
-VERSION = 1
+VERSION = 2
 """Raised when training or measuring changes, so that old rows are not mixed with new ones."""
 
 TRAINING_LEVELS, UNSEEN_LEVELS = (0, 20_000), (1_000_000, 20_000)
@@ -25,11 +29,35 @@ TESTS = ("seen", *HELD_OUT, "all")
 """Tests of a trained agent on unseen levels: as in training, with one thing held out, and with all of them."""
 
 
-def _known(name: str) -> str:
-    from lcd.agents.memory.networks import check_network
+STACKED = 4
+"""Frames that a network with stacked frames sees."""
 
+
+def _known(name: str) -> str:
+    try:
+        from lcd.agents.memory.networks import check_network
+    except ImportError as error:
+        raise ValueError(
+            f"Agents with a memory need a package that is not installed ({error}): pip install "
+            "'learning-challenge-diagnosticator[recurrent]'."
+        ) from None
     check_network(name)
     return name
+
+
+def check_takes(network: str, view: str) -> None:
+    """Check before training that a network takes a view of the game.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    from lcd.agents.memory.networks import build_network
+
+    frames = 3 * (STACKED if network.startswith("stacked=") else 1)
+    shape, highest = ((frames, SIDE, SIDE), 255) if view == "pixels" else ((SIDE, SIDE), NUM_LABELS - 1)
+    build_network(network, spaces.Box(0, highest, shape, np.uint8))
 
 
 @settings

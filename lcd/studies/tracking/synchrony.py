@@ -1,4 +1,9 @@
-"""Synchrony of units inside objects and between them, while an agent plays."""
+"""Synchrony of units inside objects and between them, while an agent plays.
+
+Units that are near one another synchronise whatever they show, and units of one object are near one another. So every
+measure is also taken where the objects of *another* game are, which are as large and as far apart, and show nothing of
+this one: only what exceeds that is of objects.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +37,9 @@ class Synchrony(NamedTuple):
     target
         Of a unit of the target and one of a distractor.
     kept
-        Of a unit of the target now and one of it in the first frame.
+        Of a unit of the target now and one of it in the first frame; not measured in that frame itself.
     confused
-        Of a unit of a distractor now and one of the target in the first frame.
+        Of a unit of a distractor now and one of the target in the first frame; likewise.
     """
 
     within: float
@@ -44,7 +49,7 @@ class Synchrony(NamedTuple):
     confused: float
 
 
-def synchrony(phases: NDArray[np.float32], objects: NDArray[np.uint8], first: NDArray[np.float32]) -> NDArray[Any]:
+def synchrony(phases: NDArray[np.float32], objects: NDArray[np.uint8], first: NDArray[np.floating]) -> NDArray[Any]:
     """Sums behind the cosines of `Synchrony`, and how many pairs each is of.
 
     Parameters
@@ -92,7 +97,7 @@ def units_of(phases: NDArray[np.float32], objects: NDArray[np.uint8]) -> tuple[N
 
 def measure_synchrony(
     model: Any, network: RecurrentMap, options: TrackerOptions, games: int = 64, seed: int = 0
-) -> Synchrony:
+) -> tuple[Synchrony, Synchrony]:
     """Play one episode in each of some games and measure the phases on the way.
 
     Parameters
@@ -104,26 +109,54 @@ def measure_synchrony(
     options
         Of the games.
     games
-        Their number.
+        Their number, at least 2.
     seed
         Of their levels.
+
+    Returns
+    -------
+    measured, elsewhere : Synchrony
+        Where the objects are, and where those of another game are.
     """
     everyone = np.arange(games)
     levels = np.random.default_rng(seed).integers(options.levels.start, options.levels.stop, games)
     tracker, drawing = Tracker(options.distractors, levels), TrackerDrawing(options)
-    state, begins, total, first = None, np.ones(games, bool), np.zeros((2, len(Synchrony._fields))), None
+    state, begins = None, np.ones(games, bool)
+    places = (_Total(), _Total())
     for step in range(EPISODE):
         frames = np.ascontiguousarray(drawing.frames(tracker, everyone).transpose(0, 3, 1, 2))
         actions, state = model.predict(frames, state=state, episode_start=begins)
         if step % EVERY == 0:
             kept = torch.from_numpy(np.concatenate(state, axis=2)[0])
             phases, objects = network.phases(kept[:, : network.state_size]).numpy(), drawing.objects(tracker, everyone)
-            if first is None:
-                sums, counts = units_of(phases, objects)
-                with np.errstate(invalid="ignore"):
-                    first = sums[:, 0] / np.where(counts[:, :1] > 0, counts[:, :1], np.nan)
-            total += synchrony(phases, objects, first)
+            for total, shown in zip(places, (objects, np.roll(objects, 1, axis=0)), strict=True):
+                total.add(phases, shown)
         tracker.step(actions)
         begins = np.zeros(games, bool)
-    cosines, pairs = total
-    return Synchrony(*(float(value) for value in np.divide(cosines, pairs, out=np.full(5, np.nan), where=pairs > 0)))
+    measured, elsewhere = (total.mean() for total in places)
+    return measured, elsewhere
+
+
+class _Total:
+    """Sums and numbers of pairs over the steps of an episode."""
+
+    def __init__(self) -> None:
+        self._sums = np.zeros((2, len(Synchrony._fields)))
+        self._first: NDArray[np.float64] | None = None
+
+    def add(self, phases: NDArray[np.float32], objects: NDArray[np.uint8]) -> None:
+        """Add a step; the first one is what later ones are compared with."""
+        if self._first is None:
+            unknown = np.full((len(phases), 2), np.nan)
+            self._sums += synchrony(phases, objects, unknown)
+            sums, counts = units_of(phases, objects)
+            with np.errstate(invalid="ignore"):
+                self._first = sums[:, 0] / np.where(counts[:, :1] > 0, counts[:, :1], np.nan)
+        else:
+            self._sums += synchrony(phases, objects, self._first)
+
+    def mean(self) -> Synchrony:
+        """Mean cosines."""
+        cosines, pairs = self._sums
+        means = np.divide(cosines, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+        return Synchrony(*(float(value) for value in means))

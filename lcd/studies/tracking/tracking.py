@@ -14,19 +14,21 @@ import pandas as pd
 
 from lcd.experiments.processes import end_with_parent
 from lcd.experiments.resources import check_numbers
-from lcd.io.files import check_output_folder, replacing
+from lcd.io.files import check_output, check_output_folder, replacing
 from lcd.io.limits import MOST_SEEDS, path, texts, whole_number
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import save_figure
 from lcd.studies.tracking.analysis import differences
-from lcd.studies.tracking.conditions import Condition
+from lcd.studies.tracking.conditions import Condition, check_takes
 from lcd.studies.tracking.rules import rule_returns
 
 NETWORKS = (
     "none=nature",
-    "stacked=impala:8,16,16",
+    "stacked=nature",
     "lstm=nature",
+    "forgetful=convolutional",
     "convolutional",
+    "forgetful=phase",
     "phase",
     "phase+convolutional",
 )
@@ -76,11 +78,16 @@ def conditions_of(
     """
     whole_number("seeds", seeds, 1, MOST_SEEDS)
     combinations = list(product(range(seeds), learners, views, distractors, changes, networks))
-    return tuple(
+    found = dict.fromkeys(
         Condition(network, learner, view, number, change, steps, evaluations, seed)  # type: ignore[arg-type]
         for seed, learner, view, number, change, network in combinations
         if not (view == "semantic" and network.startswith("stacked="))
     )
+    if not found:
+        raise ValueError("Nothing is left to train: frames are stacked, not label maps, so choose view pixels as well.")
+    for network, view in {(each.network, each.view): None for each in found}:
+        check_takes(network, view)
+    return tuple(found)
 
 
 def tracking(
@@ -100,7 +107,8 @@ def tracking(
 ) -> TrackingResult:
     """Train networks with and without memory on Tracker, and compare them; the command ``lcd tracking`` is this.
 
-    Every agent's rows are written when it is finished, so that the same call resumes, and others add to them.
+    Every agent's rows are written when it is finished, so that the same call resumes. Where calls share a folder, its
+    tables are those of the last one.
 
     Parameters
     ----------
@@ -131,8 +139,11 @@ def tracking(
     check_numbers(workers, None)
     folder = path("out", out)
     check_output_folder(folder, "--out")
-    if figure is not None:
+    figure_file = None if figure is None else check_output(path("figure", figure), ".png", ".pdf", ".svg")
+    if figure_file is not None:
         check_registered(FIGURE)
+        if all(each.view != "pixels" for each in conditions):
+            raise ValueError("The figure shows agents that see frames: choose view pixels as well, or leave it out.")
     agents = folder / "agents"
     agents.mkdir(parents=True, exist_ok=True)
     missing = [each for each in conditions if not _file(agents, each).is_file()]
@@ -146,8 +157,8 @@ def tracking(
     for name, table in asdict(result).items():
         with replacing(folder / f"{name}.csv") as partial:
             table.to_csv(partial, index=False)
-    if figure is not None:
-        save_figure(registered(FIGURE)(result.measurements, result.rules), path("figure", figure))
+    if figure_file is not None:
+        save_figure(registered(FIGURE)(result.measurements, result.rules), figure_file)
     return result
 
 

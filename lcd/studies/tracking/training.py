@@ -20,17 +20,19 @@ from lcd.agents.memory import MemoryPolicy, RecurrentDAgger, RecurrentMap
 from lcd.envs.calibration.adaptors import CalibrationVecEnv
 from lcd.envs.calibration.expert import TrackerExpert
 from lcd.envs.calibration.options import TrackerOptions
-from lcd.studies.tracking.conditions import TESTS, Condition
+from lcd.studies.tracking.conditions import STACKED, TESTS, Condition
 from lcd.studies.tracking.synchrony import measure_synchrony
 
 GAMES, ROLLOUT = 128, 32
-"""Games that step together, and steps of each in a rollout, which is the length of the sequences that are learned."""
+"""Games that step together, and steps of each in a rollout, which is the length of the sequences that are learned: a
+quarter of an episode, whose first state is the one that was played with. Games are staggered, so that every rollout
+has all parts of episodes in it."""
 
 EPISODES = 128
 """Episodes of an evaluation."""
 
-STACKED = 4
-"""Frames that a network with stacked frames sees."""
+MEASURED = ("seen", "colours", "textures")
+"""Tests in which synchrony is measured: held-out shapes cover few units."""
 
 HYPERPARAMETERS: dict[str, Any] = {
     "n_steps": ROLLOUT,
@@ -45,10 +47,12 @@ HYPERPARAMETERS: dict[str, Any] = {
 """Of both learners."""
 
 
-def games_of(condition: Condition, options: TrackerOptions, seed: int, *, taught: bool = False) -> VecEnv:
-    """The games as the condition's network sees them."""
+def games_of(
+    condition: Condition, options: TrackerOptions, seed: int, *, trains: bool = False, taught: bool = False
+) -> VecEnv:
+    """The games as the condition's network sees them, to train in them, with or without a teacher, or to be tested."""
     view = condition.view if not taught or condition.view == "semantic" else "both"
-    env: VecEnv = CalibrationVecEnv(options, GAMES, view, seed)
+    env: VecEnv = CalibrationVecEnv(options, GAMES, view, seed, staggered=trains)
     if taught:
         env = TaughtVecEnv(env, condition.view)
     if condition.network.startswith("stacked=") and condition.view == "pixels":
@@ -73,11 +77,13 @@ def train(condition: Condition, report: Callable[[int], None] = lambda steps: No
     pandas.DataFrame
         One row a measurement: the condition's settings, weights (of the network), seconds (of training until then),
         step, test (see `lcd.studies.tracking.conditions.TESTS`), measure and value. The measure ``return`` is the share
-        of steps on the target; the others are those of `lcd.studies.tracking.synchrony.Synchrony`.
+        of steps on the target; the others are those of `lcd.studies.tracking.synchrony.Synchrony`, and with
+        ``elsewhere_`` before them the same where the objects of another game are. The first evaluation is of the
+        untrained agent.
     """
     torch.manual_seed(condition.seed)
     imitates = condition.learner == "imitation"
-    env = games_of(condition, condition.training_game(), condition.seed, taught=imitates)
+    env = games_of(condition, condition.training_game(), condition.seed, trains=True, taught=imitates)
     given: dict[str, Any] = {"teacher": TrackerExpert(), "mixing": _teachers_part} if imitates else {}
     made = RecurrentDAgger if imitates else RecurrentPPO
     model = made(
@@ -126,7 +132,7 @@ class _Evaluating(BaseCallback):
     def _on_rollout_start(self) -> None:
         self._report(self.num_timesteps)
         due = self._condition.evaluations * self.num_timesteps // self._condition.steps
-        if self._done < due < self._condition.evaluations:
+        if self._done < due < self._condition.evaluations or self.num_timesteps == 0:
             self._evaluate(("seen",))
             self._done = due
 
@@ -154,6 +160,9 @@ def _tested(model: Any, policy: MemoryPolicy, condition: Condition, test: str) -
         env.close()
         found = {"return": float(np.mean(returns))}
         network = policy.network
-        if isinstance(network, RecurrentMap) and network.synchrony is not None and condition.view == "pixels":
-            found |= measure_synchrony(model, network, options)._asdict()
+        if not isinstance(network, RecurrentMap) or network.synchrony is None or condition.view != "pixels":
+            return found
+        if test in MEASURED:
+            measured, elsewhere = measure_synchrony(model, network, options)
+            found |= measured._asdict() | {f"elsewhere_{name}": value for name, value in elsewhere._asdict().items()}
     return found
