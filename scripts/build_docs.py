@@ -49,6 +49,7 @@ MENU = {
         "improvements",
         "perspective",
         "scaling",
+        "tracking",
         "teachers",
         "semantic-view",
         "actions",

@@ -44,6 +44,7 @@ def command(
     textures that they have not seen. The table says what memory, and phases that synchronise, add.
     """
     from lcd.cli.display import limits_text
+    from lcd.studies.tracking.analysis import final
     from lcd.studies.tracking.tracking import NETWORKS, tracking
 
     with counting() as report:
@@ -61,14 +62,25 @@ def command(
             workers=workers,
             report=report,
         )
-    several = [name for name in ("view", "change") if result.differences[name].nunique() > 1]
+    console = plain_console()
+    by_test = final(result.measurements).pivot_table(
+        index=["network", "learner", "view", "change", "distractors"], columns="test", values="value", sort=False
+    )
+    several = [name for name in ("view", "change") if result.measurements[name].nunique() > 1]
+    reached = Table(Column("network", no_wrap=True), "learner", *several, "objects", "seen", "held out")
+    for row in by_test.reset_index().to_dict("records"):
+        names = (str(row[name]) for name in ("network", "learner", *several))
+        shares = (f"{row[test]:.2f}" for test in ("seen", "all"))
+        reached.add_row(*names, f"{row['distractors'] + 1}", *shares)
+    reached.caption = "Share of steps on the target in unseen levels: with looks as in training, and all held out."
+    console.print(reached)
     shown = Table(Column("network", no_wrap=True), "less", "learner", *several, "objects", "test", "difference")
     for row in result.differences.to_dict("records"):
         names = (str(row[name]) for name in ("compared", "with", "learner", *several))
         difference = f"{row['difference']:+.2f} {limits_text(row['low'], row['high'], '.2f')}"
         shown.add_row(*names, f"{row['distractors'] + 1}", row["test"], difference)
-    console = plain_console()
-    console.print(shown)
+    if len(result.differences):
+        console.print(shown)
     rules = result.rules.pivot_table(index="distractors", columns="rule", values="value").reset_index()
     for row in rules.to_dict("records"):
         console.print(
