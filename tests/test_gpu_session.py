@@ -85,6 +85,7 @@ def test_the_worth_of_a_session_comes_first(tmp_path):
 
 
 @pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
+@pytest.mark.timeout(1800)  # a processor without bfloat16 takes a quarter of an hour
 def test_the_rehearsal_carries_out_every_step(tmp_path, monkeypatch):
     """In this process, but for what the benchmark measures."""
     from lcd.cli import main

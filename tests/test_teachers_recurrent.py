@@ -58,7 +58,7 @@ def test_a_detour_of_many_cells_is_learned_at_the_players_cell():
     head = torch.nn.Linear(16, 2)
     optimizer = torch.optim.Adam([*encoder.parameters(), *head.parameters()], 3e-3)
     maps, ways = corridors(64, 9, seed=0)
-    for _ in range(120):
+    for _ in range(360):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(head(encoder(maps)), ways).backward()
         optimizer.step()
