@@ -12,7 +12,7 @@ cores slow each other tenfold. Processor time in the CSV shows it.
 
 measures on a GPU, for Nature, the presets' default encoder and IMPALA: Stable-Baselines3's PPO, a plain PPO, one run,
 and as many runs at once as `lcd.experiments.resources.chosen_workers` lets a plan have, with the share of the GPU's
-own bfloat16 matrix products that their networks use. Rollouts have 256 steps there.
+own matrix products that their networks use. Rollouts have 256 steps there.
 
 All of them play the same game in the same vector environment with 64 games, minibatches of 2,048 and 3 epochs. With the
 Nature encoder a rollout has 256 steps. With larger ones it has 32 and one minibatch: the work a step is the same, and
@@ -107,8 +107,8 @@ def spread(values: list[float], digits: int = 0) -> str:
 def report(measured: dict[str, list[Measurement]], gpu: bool = False) -> None:
     """Print the speeds and their ratios."""
     console = Console()
-    peak = median([m.gflops for m in measured.get("bf16 matrix product", ())] or [0.0])
-    speeds = Table("contender", "steps/s (min / median / max)", "peak memory, MB", "GFLOP/s", "of bf16 product")
+    peak = median([m.gflops for m in measured.get("matrix product", ())] or [0.0])
+    speeds = Table("contender", "steps/s (min / median / max)", "peak memory, MB", "GFLOP/s", "of matrix product")
     if gpu:
         speeds.add_column("memory of the GPU, MB")
         speeds.add_column("processes")

@@ -72,10 +72,10 @@ def steps(options: argparse.Namespace) -> Iterator[Step]:
     sizes = ("--preset", "smoke", "--steps", "1024", "--seeds", "2", "--evaluations", "1", "--workers", "1") * small
     yield Step("check", (python, check, *curves, *sizes), 180)
     for encoder in ("nature",) if small else options.encoders:
-        measured: tuple[str, ...] = ("--only", encoder, "bf16", "--output", str(out / f"benchmark-{encoder}.csv"))
+        measured: tuple[str, ...] = ("--only", encoder, "product", "--output", str(out / f"benchmark-{encoder}.csv"))
         if small:
             measured = ("--contenders", "gpu", "--workers", "1", "--threads", "1", "--repeats", "1", "--products", "20")
-            measured += ("--only", "bf16", "--output", str(out / f"benchmark-{encoder}.csv"))
+            measured += ("--only", "product", "--output", str(out / f"benchmark-{encoder}.csv"))
         yield Step(f"benchmark {encoder}", (python, benchmark, "--device", device, *measured), 240)
     plan = options.survey
     if small:

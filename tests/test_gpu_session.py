@@ -85,7 +85,6 @@ def test_the_worth_of_a_session_comes_first(tmp_path):
 
 
 @pytest.mark.costly("scripts/*.py", "scripts/*/*.py")
-@pytest.mark.timeout(1800)  # a processor without bfloat16 takes a quarter of an hour
 def test_the_rehearsal_carries_out_every_step(tmp_path, monkeypatch):
     """In this process, but for what the benchmark measures."""
     from lcd.cli import main
@@ -156,7 +155,7 @@ def test_a_gpus_contenders_are_peers_a_run_and_a_plan_for_each_encoder():
         assert f"agents, {encoder}, plan" in names
     for encoder in ("nature", "impala"):
         assert {f"SB3, {encoder}", f"plain PPO, {encoder}"} <= set(names)
-    assert "bf16 matrix product" in names
+    assert "matrix product" in names
     options = argparse.Namespace(gpu=True, threads=16, workers=4, device="cuda", game="coinrun")
     assert benchmark.processes_and_threads(benchmark.Contender("agents"), options) == (1, 16)
     assert benchmark.processes_and_threads(benchmark.Contender("agents", alone=False), options) == (4, 4)

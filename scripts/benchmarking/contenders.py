@@ -48,7 +48,7 @@ CONTENDERS = {
     "plain PPO, impala": Contender("plain", "impala"),
     "agents, frozen encoder": Contender("agents", "efficientnet_lite0"),
     "agents, frozen encoder, uncached": Contender("uncached", "efficientnet_lite0"),
-    "bf16 matrix product": Contender("product"),
+    "matrix product": Contender("product"),
 }
 
 
@@ -61,7 +61,7 @@ def gpu_contenders() -> dict[str, Contender]:
             found[f"plain PPO, {encoder}"] = Contender("plain", encoder)
         found[f"agents, {encoder}"] = Contender("agents", encoder)
         found[f"agents, {encoder}, plan"] = Contender("agents", encoder, alone=False)
-    return found | {"bf16 matrix product": CONTENDERS["bf16 matrix product"]}
+    return found | {"matrix product": CONTENDERS["matrix product"]}
 
 
 ALL_CONTENDERS = gpu_contenders() | CONTENDERS

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarking.contenders import Contender
 from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
+from lcd.agents.machine import fastest_precision
 from lcd.agents.ppo import PROCGEN_SETTINGS
 
 NUM_ENVS = 64
@@ -100,9 +101,9 @@ def flops_a_step(model: Any) -> float:
 
 
 def products(device: str = "cpu") -> tuple[float, Callable[[int], Any]]:
-    """Operations of one bfloat16 matrix product, and a function that computes a given number of them."""
+    """Operations of a matrix product in the precision that encoders compute in, and what computes a number of them."""
     size = 2048 if device == "cpu" else 8192
-    matrix = torch.rand(size, size, device=device).bfloat16()
+    matrix = torch.rand(size, size, device=device, dtype=getattr(torch, fastest_precision(device)))
 
     def work(count: int) -> None:
         for _ in range(count):
