@@ -5,7 +5,7 @@ import pytest
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.intervals import Interval, contrast_interval
 from lcd.measurement.rule import classify, intervals_of, least_spreads, verdict_intervals
-from lcd.measurement.verdict import decide
+from lcd.measurement.verdict import better_than_teacher, decide
 
 FLAT = {"gain": 0.5, "late_gain": 0.01}
 
@@ -227,3 +227,25 @@ def test_a_learner_at_the_floor_makes_a_demand_floor_limited():
     assert not any("floor-limited" in caution for caution in verdict_of(0.0, 0.01, 0.02, 0.09).cautions)
     assert verdict_of(0.0, 0.05, 0.04, 0.6).reason.endswith("which is larger cannot be told at this budget.")
     assert "policy learning is the larger" in verdict_of(0.0, 0.15, 0.35, 0.6).reason
+
+
+def ends_of(**changes):
+    """Last evaluations of two learners from reward, whose scores on training levels are 0.4 and 0.6, and more."""
+    rows = [
+        ("semantic", "rl", 0, "training", 0.4), ("semantic", "rl", 1, "training", 0.6),
+        ("semantic", "rl", 2, "unseen", 0.9), ("semantic", "imitation", 3, "training", 0.9),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["view", "learning", "seed", "levels", "score"])
+    earlier = table.assign(step=0, score=1.0)
+    return pd.concat([earlier, table.assign(step=100)]).assign(**{"score_error": 0.03} | changes)
+
+
+def test_a_learner_that_is_clearly_better_than_its_teacher_is_named():
+    (caution,) = better_than_teacher(ends_of(), 0.45)
+    assert "(semantic/rl, seed 1) ends at 0.60" in caution
+    assert "--teacher" in caution
+
+
+@pytest.mark.parametrize(("teacher", "changes"), [(0.55, {}), (0.45, {"score_error": 0.1}), (None, {})])
+def test_a_learner_that_may_be_no_better_than_its_teacher_is_not(teacher, changes):
+    assert better_than_teacher(ends_of(**changes), teacher) == ()

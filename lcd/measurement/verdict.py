@@ -24,6 +24,9 @@ from lcd.measurement.scores import CELLS
 GOOD_TEACHER = 0.5
 """A teacher below this score is named as a limit of the diagnosis."""
 
+CLEARLY_BETTER = 0.1
+"""A learner from reward that ends further above its teacher than this, and than chance explains, is named."""
+
 MOST_SEEDS = 50
 """Seeds a cell beyond which more seeds are not proposed, unless they only double those there are."""
 
@@ -87,6 +90,38 @@ def decide(
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
     reason = _reason(name, shown, careful, threshold, comparable=len(floor_limited_demands(gains)) < 2)
     return Verdict(name, reason, tuple(ways), _cautions(shown, gains, threshold))
+
+
+def better_than_teacher(curves: pd.DataFrame, teacher_score: float | None) -> tuple[str, ...]:
+    """Name the learner from reward that ended furthest above the teacher, if one clearly did.
+
+    Imitation shows no more than its teacher can; a teacher that was trained once may have been unlucky.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        What :func:`lcd.measurement.scores.learning_curves` returned.
+    teacher_score : float or None
+        Normalised score of the teacher on training levels, None if unknown.
+
+    Returns
+    -------
+    tuple of str
+        A caution with its remedy, or nothing.
+    """
+    if teacher_score is None:
+        return ()
+    ends = curves[
+        (curves["learning"] == "rl") & (curves["levels"] == "training") & (curves["step"] == curves["step"].max())
+    ]
+    best = ends.loc[ends["score"].idxmax()]
+    if not best["score"] - teacher_score > max(CLEARLY_BETTER, 2 * best["score_error"]):
+        return ()
+    return (
+        f"A learner from reward ({best['view']}/rl, seed {best['seed']}) ends at {two_places(best['score'])} on "
+        f"training levels, the teacher at {two_places(teacher_score)}: imitation learned from the worse one. Give "
+        "policy.safetensors of that run as --teacher.",
+    )
 
 
 def _reason(

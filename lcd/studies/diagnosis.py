@@ -29,7 +29,7 @@ from lcd.measurement.scores import (
     late_gains,
     learning_curves,
 )
-from lcd.measurement.verdict import Verdict, decide
+from lcd.measurement.verdict import Verdict, better_than_teacher, decide
 from lcd.studies.figures import registered
 
 if TYPE_CHECKING:
@@ -187,8 +187,9 @@ class Diagnosis:
             gains=late_gains(curves),
             teacher_score=None if teacher is None else normalisation.score(teacher.unseen_return),
         )
-        if not levels_differ:
-            verdict = replace(verdict, cautions=(*verdict.cautions, ALIKE))
+        of_teacher = None if teacher is None else normalisation.score(teacher.training_return)
+        further = (*better_than_teacher(curves, of_teacher), *([] if levels_differ else [ALIKE]))
+        verdict = replace(verdict, cautions=(*verdict.cautions, *further))
         return cls(
             game=game,
             budget=budget,

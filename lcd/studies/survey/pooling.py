@@ -12,7 +12,7 @@ from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import TRAINING_VERSION
 from lcd.measurement.intervals import cell_samples, demand_table
 from lcd.measurement.scores import PRIMARY, Normalisation, late_gains
-from lcd.measurement.verdict import decide
+from lcd.measurement.verdict import better_than_teacher, decide
 from lcd.studies.diagnosis import ALIKE as ALL_ALIKE
 from lcd.studies.survey.columns import DECIMALS, SAME
 from lcd.studies.survey.rows import Rows, measured_settings, stacked
@@ -115,18 +115,17 @@ def joined(kept: Rows, newer: Rows) -> Rows:
     row = dict(kept.game) | {"seeds": seeds, "core_hours": kept.game["core_hours"] + newer.game["core_hours"]}
     if set(runs["seed"]) == set(scores["seed"]):
         row["core_hours"] = round(float(runs["core_hours"].sum()), 4)
-    teacher = row["teacher_unseen"]
-    verdict = decide(
-        *cell_samples(scores, *PRIMARY),
-        gains=late_gains(curves),
-        teacher_score=None if pd.isna(teacher) else Normalisation(row["random"], row["best"], "given").score(teacher),
-    )
+    normalisation = Normalisation(row["random"], row["best"], "given")
+    returns = row["teacher_training"], row["teacher_unseen"]
+    training, unseen = (None if pd.isna(each) else normalisation.score(each) for each in returns)
+    verdict = decide(*cell_samples(scores, *PRIMARY), gains=late_gains(curves), teacher_score=unseen)
+    cautions = (*verdict.cautions, *better_than_teacher(curves, training))
     no_levels = [ALL_ALIKE] * (ALL_ALIKE in str(row["cautions"]))
     row |= {
         "verdict": verdict.name,
         "reason": verdict.reason,
         "would_decide": " ".join(verdict.would_decide) or None,
-        "cautions": " ".join([*verdict.cautions, *no_levels]) or None,
+        "cautions": " ".join([*cautions, *no_levels]) or None,
     }
     return Rows(row, scores, curves, demand_table(scores).assign(game=mine.game)[list(kept.demands)], runs)
 
