@@ -222,7 +222,7 @@ class _Games:
         self._actions[playing] = actions
         seen, rewards, dones, infos = self._stepped.step(self._actions[self._members])
         assert isinstance(seen, np.ndarray)
-        if len(self._members) == len(self.observations):
+        if self._stepped is self._all:
             self.observations = seen
         else:
             self.observations[self._members] = seen
@@ -236,7 +236,7 @@ class _Games:
             return
         alone = self._stepped.part(np.searchsorted(self._members, playing))
         if alone is not None:
-            if len(self._members) == len(self.observations):
+            if self._stepped is self._all:
                 self.observations = self.observations.copy()  # those of the environment may be its own
             self.close()
             self._stepped, self._members = alone, playing

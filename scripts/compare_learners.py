@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lcd.analyses.palette import COLOURS
 from lcd.cli.display import PlanDisplay
 from lcd.envs import family_of
 from lcd.envs.family import game_options
@@ -111,8 +112,6 @@ LEARNERS: Mapping[str, Mapping[str, Learner]] = {
 
 GAMES = ("starpilot", "fruitbot", "ninja", "maze")
 POINTS = 4
-COLOURS = ("#000000", "#999999", "#D55E00", "#E69F00", "#009E73", "#0072B2", "#56B4E9", "#CC79A7")
-"""Okabe and Ito's, safe for colour-blind readers; a second round of them is dashed."""
 
 
 def settings_of(

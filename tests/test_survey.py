@@ -302,7 +302,7 @@ def test_a_best_return_that_runs_measure_is_to_be_given_before_seeds_are_pooled(
     alike = replace(tables, games=tables.games.assign(**columns), curves=curves.assign(episodes=8))
     alike.write(tmp_path)
     with pytest.raises(ValueError, match="give best = 10 for it"):
-        SurveyTables.check_room(tmp_path, Plan((replace(plan, budget=100_000),)), "smoke")
+        SurveyTables.with_room(tmp_path, Plan((replace(plan, budget=100_000),)), "smoke")
 
 
 def test_tables_are_entered_beside_others_and_nowhere_else(tmp_path):
@@ -379,7 +379,7 @@ def test_tables_of_games_measured_otherwise_are_refused_before_anything_is_train
         tables.curves.loc[tables.curves["step"] == 100_000, "step"] = tables.games["budget"][0]
         tables.write(tmp_path / game)
         with pytest.raises(ValueError, match=sentence) if sentence else nullcontext():
-            SurveyTables.check_room(tmp_path / game, survey.plan, survey.preset)
+            SurveyTables.with_room(tmp_path / game, survey.plan, survey.preset)
     SurveyTables.of([measured("heist", encoder="impala")]).write(tmp_path / "kept")
     refused = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)

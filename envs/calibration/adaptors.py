@@ -6,7 +6,6 @@ from dataclasses import fields
 from typing import Any
 
 import gymnasium
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs
 
 from lcd.envs.calibration.batch import ACTION_SPACE, CalibrationBatch, CalibrationOptions, observation_space
 from lcd.envs.calibration.difficulty import DifficultyFactors
@@ -27,8 +26,8 @@ class CalibrationVecEnv(GameVecEnv):
     num_envs, view, seed
         As in `lcd.envs.vec_env.GameVecEnv`.
     staggered
-        Whether the first episodes after a reset begin at different times (Tracker only, whose episodes are all equally
-        long): then every rollout has all parts of an episode in it.
+        Whether the first episodes after a reset are shortened evenly (Tracker only): then every rollout has all parts
+        of an episode in it.
 
     Examples
     --------
@@ -52,16 +51,7 @@ class CalibrationVecEnv(GameVecEnv):
         super().__init__(num_envs, view, observation_space(view), ACTION_SPACE, seed)
 
     def _lay_out(self, seed: int) -> CalibrationBatch:
-        return CalibrationBatch(self.options, self.num_envs, self.view, seed)
-
-    def reset(self) -> VecEnvObs:
-        """Begin new episodes, see `lcd.envs.vec_env.GameVecEnv.reset`."""
-        observations = super().reset()
-        if not self.staggered:
-            return observations
-        assert isinstance(self._batch, CalibrationBatch)
-        self._batch.stagger()
-        return self._batch.observe()
+        return CalibrationBatch(self.options, self.num_envs, self.view, seed, staggered=self.staggered)
 
 
 def calibration_options(game: str, settings: dict[str, Any]) -> CalibrationOptions:

@@ -73,9 +73,25 @@ class CalibrationBatch:
         ``"pixels"``, ``"semantic"`` or ``"both"``.
     seed
         Decides which levels are drawn in which order.
+    staggered
+        Whether the first episodes, and those after a restart, are shortened evenly, so that they do not all end
+        together (Tracker only, whose episodes are equally long).
+
+    Raises
+    ------
+    ValueError
+        If a game is staggered whose episodes end at different times anyway.
     """
 
-    def __init__(self, options: CalibrationOptions, num_envs: int, view: str = "pixels", seed: int = 0) -> None:
+    def __init__(
+        self,
+        options: CalibrationOptions,
+        num_envs: int,
+        view: str = "pixels",
+        seed: int = 0,
+        *,
+        staggered: bool = False,
+    ) -> None:
         self.observation_space = observation_space(view)
         self.view = view
         self.num_envs = checked_num_envs(num_envs)
@@ -84,6 +100,8 @@ class CalibrationBatch:
         self._generator = np.random.default_rng(seed)
         self._next_levels = np.full(num_envs, _DRAWN)
         self._games, self._drawing = _lay_out(options, self._draw_levels(self._everyone))
+        self._staggered = staggered
+        self._stagger()
 
     def _draw_levels(self, games: np.ndarray) -> np.ndarray:
         drawn = self._generator.integers(self.options.levels.start, self.options.levels.stop, len(games))
@@ -143,14 +161,10 @@ class CalibrationBatch:
             final_observations=final_views,
         )
 
-    def stagger(self) -> None:
-        """Shorten the present episodes of Tracker evenly, so that they do not all end together.
-
-        Raises
-        ------
-        ValueError
-            If the game is another, whose episodes end at different times anyway.
-        """
+    def _stagger(self) -> None:
+        """Shorten the present episodes, where the games are staggered."""
+        if not self._staggered:
+            return
         if not isinstance(self._games, Tracker):
             raise ValueError("Only games of Tracker are staggered: episodes of the others differ in length.")
         self._games.let_pass(self._everyone * EPISODE // self.num_envs)
@@ -158,6 +172,7 @@ class CalibrationBatch:
     def restart(self) -> None:
         """End every episode and begin the next."""
         self._games.begin(self._everyone, self._draw_levels(self._everyone))
+        self._stagger()
 
     def snapshot(self) -> dict[str, Any]:
         """Everything that decides how the games go on: arrays by name."""

@@ -91,10 +91,9 @@ def command(
         return
     if prepared.held:
         console.print(f"{tables} holds the runs of {', '.join(prepared.held)}.", highlight=False, soft_wrap=True)
-    if dry_run and not whole.games:
-        return
     if dry_run:
-        console.print(*estimate_table(whole, runs, prepared.resources), sep="\n")
+        if whole.games:
+            console.print(*estimate_table(whole, runs, prepared.resources), sep="\n")
         return
 
     def warn(sentence: str) -> None:

@@ -101,9 +101,11 @@ class GamePlan:
         return bool(self.controls)
 
     @property
-    def begins_with_teacher(self) -> bool:
-        """Whether the first part of the teacher's run is one of the cells' runs."""
-        return self.teacher_run is not None and self.teacher_run.seed in {run.seed for run in self.cells}
+    def runs_of_cells(self) -> tuple[RunSettings, ...]:
+        """The runs of the four cells, with the teacher's where its first part is one of them."""
+        if self.teacher_run is None or self.teacher_run.seed not in {run.seed for run in self.cells}:
+            return self.cells
+        return (*self.cells, self.teacher_run)
 
     def constants(self, *, measure: bool = True) -> dict[str, Any]:
         """The normalisation constants as plain data, as far as they are known before the runs.

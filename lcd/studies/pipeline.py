@@ -69,12 +69,11 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
     """
-    runs = [store.load(run) for run in plan.cells]
-    of_cells, card = list(runs), None
+    of_cells = [store.load(run) for run in plan.runs_of_cells]
+    runs, card = list(of_cells), None
     if plan.teacher_run is not None:
         made = store.load(plan.teacher_run)
-        runs.append(made)
-        of_cells += [made] * plan.begins_with_teacher
+        runs += [made] * (plan.teacher_run not in plan.runs_of_cells)
         assert made.teacher is not None
         card = TeacherCard(
             "trained", made.teacher["step"], made.teacher["training_return"], made.teacher["unseen_return"]
@@ -135,8 +134,7 @@ def episodes_of(plan: GamePlan, store: Store, *further: RunSettings) -> pd.DataF
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
     """
-    of_teacher = [plan.teacher_run] if plan.teacher_run is not None and plan.begins_with_teacher else []
-    return _episodes(plan, [store.load(run) for run in (*plan.cells, *further, *of_teacher)])
+    return _episodes(plan, [store.load(run) for run in (*plan.runs_of_cells, *further)])
 
 
 def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:

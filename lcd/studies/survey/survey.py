@@ -238,13 +238,11 @@ def prepare_survey(
     runs = open_store(store)
     runs.check(chosen.plan.runs)
     held: tuple[str, ...] = ()
-    if kept is not None:
-        SurveyTables.check_room(kept, chosen.plan, chosen.preset)
-        found = SurveyTables.kept(kept)
+    if kept is not None and (found := SurveyTables.with_room(kept, chosen.plan, chosen.preset)) is not None:
         held = tuple(
             game.game
             for game in chosen.plan.games
-            if found is not None and found.holds(game, chosen.preset) and not all(map(runs.has, game.runs))
+            if found.holds(game, chosen.preset) and not all(map(runs.has, game.runs))
         )
     return PreparedSurvey(chosen, folder, kept, runs, resources, held)
 

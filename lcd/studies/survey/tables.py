@@ -131,10 +131,10 @@ class SurveyTables:
                     raise ValueError(
                         f"{folder / f'{name}.csv'} has {found[name]} rows of {game} instead of {wanted}: restore it."
                     )
-        told, scored = (set(table[KEYS["runs"]].itertuples(index=False)) for table in (self.runs, self.scores))
-        seeds = {(run.game, run.seed) for run in told}
-        for run in sorted(told ^ {run for run in scored if (run.game, run.seed) in seeds}):
-            what = "tells of" if run in told else "lacks"
+        recorded, scored = (set(table[KEYS["runs"]].itertuples(index=False)) for table in (self.runs, self.scores))
+        seeds = {(run.game, run.seed) for run in recorded}
+        for run in sorted(recorded ^ {run for run in scored if (run.game, run.seed) in seeds}):
+            what = "tells of" if run in recorded else "lacks"
             raise ValueError(
                 f"{folder / ADDED} {what} the run {run.game}, {run.view}, {run.learning}, seed {run.seed}, unlike "
                 "scores.csv: restore it."
@@ -193,8 +193,8 @@ class SurveyTables:
         return cls.read(folder)
 
     @classmethod
-    def check_room(cls, folder: Path, plan: Plan, preset: str) -> None:
-        """Check before training that each game of a plan can be added to a folder's tables.
+    def with_room(cls, folder: Path, plan: Plan, preset: str) -> SurveyTables | None:
+        """Read a folder's tables, and check before training that each game of a plan can be added to them.
 
         Parameters
         ----------
@@ -205,6 +205,11 @@ class SurveyTables:
         preset
             Name of its preset.
 
+        Returns
+        -------
+        SurveyTables or None
+            None if the folder is empty or missing.
+
         Raises
         ------
         ValueError
@@ -214,7 +219,7 @@ class SurveyTables:
         kept = cls.kept(folder)
         check_output_folder(folder, "--tables")
         if kept is None:
-            return
+            return None
         for game in plan.games:
             kept._check_takes(game, preset)
         games = kept.games[["game", *ALIKE]].astype(object)
@@ -222,6 +227,7 @@ class SurveyTables:
             settings = {"game": data["game"], "budget": data["budget"]} | measured_settings(data)
             planned = pd.DataFrame([settings], dtype=object)
             check_alike(pd.concat([games[games["game"] != data["game"]], planned]))
+        return kept
 
     def _check_takes(self, plan: GamePlan, preset: str) -> None:
         """Check before training that the seeds of a plan can join those that are there.
@@ -243,8 +249,7 @@ class SurveyTables:
 
     def holds(self, plan: GamePlan, preset: str) -> bool:
         """Whether every run of the cells of a game's plan is in these tables, measured in the same way."""
-        runs = [*plan.cells, *([plan.teacher_run] if plan.teacher_run and plan.begins_with_teacher else [])]
-        if not {run.name for run in runs} <= set(self.runs["run"]):
+        if not {run.name for run in plan.runs_of_cells} <= set(self.runs["run"]):
             return False
         return Measured.of(self._rows(plan.game)).differing(Measured.planned(plan, preset)) is None
 
