@@ -85,6 +85,18 @@ def test_nothing_is_said_of_generalisation_where_levels_are_alike(found):
     assert same.demands.equals(found.demands)
 
 
+@pytest.mark.parametrize(("source", "told"), [("measured", True), ("given", False)])
+def test_where_nothing_limits_its_own_best_return_may_not_be_the_games(source, told):
+    same = dict.fromkeys("abcd", 1.0)
+    diagnosis = diagnose(episode_table(same), normalisation=Normalisation(0, 10, source), teacher=None)
+    assert diagnosis.verdict.name in ("not limited", "inconclusive")
+    assert any("--best" in caution for caution in diagnosis.verdict.cautions) == told
+
+
+def test_where_something_limits_nothing_is_said_of_the_best_return(found):
+    assert not any("--best" in caution for caution in found.verdict.cautions)
+
+
 def test_settings_that_are_no_json_are_refused():
     with pytest.raises(ValueError, match="settings"):
         diagnose(episode_table(FINAL), settings={"encoder": np.zeros(2)})

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
 ALIKE = "All levels that were tried are alike, so that returns on unseen ones say nothing of generalisation."
 """A caution."""
 
+ITS_OWN_BEST = (
+    "Score 1 is a return of {best:.4g}, the highest that these learners or their teacher reached: what all miss is "
+    "in no demand. Where a higher return is known, give it as --best."
+)
+"""A caution, where nothing was found to limit the learners."""
+
 FORMAT = "lcd.diagnosis/1"
 """Name and version of the JSON form."""
 
@@ -188,7 +194,11 @@ class Diagnosis:
             teacher_score=None if teacher is None else normalisation.score(teacher.unseen_return),
         )
         of_teacher = None if teacher is None else normalisation.score(teacher.training_return)
-        further = (*better_than_teacher(curves, of_teacher), *([] if levels_differ else [ALIKE]))
+        further = [*better_than_teacher(curves, of_teacher)]
+        if normalisation.source == "measured" and verdict.name in ("not limited", "inconclusive"):
+            further.append(ITS_OWN_BEST.format(best=normalisation.best))
+        if not levels_differ:
+            further.append(ALIKE)
         verdict = replace(verdict, cautions=(*verdict.cautions, *further))
         return cls(
             game=game,
