@@ -89,7 +89,8 @@ def test_options_are_written_and_read():
 def test_the_plan_trains_an_expert_and_two_controls():
     plan = plan_diagnosis(HIDDEN, TINY, random=0.0, best=1.0)
     expert, early = plan.teacher_run, plan.early_run
-    assert (expert.view, expert.learning, expert.steps) == ("pixels", "rl", plan.budget * TINY.teacher_factor)
+    assert (expert.view, expert.learning, expert.steps) == ("pixels", "rl", plan.budget * (TINY.teacher_factor - 1))
+    assert plan.candidates == tuple(run for run in plan.cells if (run.view, run.learning) == ("pixels", "rl"))
     assert (early.view, early.steps) == ("pixels", plan.budget // 4)
     makers = {name: {run.options.made_by for run in runs} for name, runs in plan.controls}
     assert makers == {"random": {None}, "early": {early.identity}}
@@ -98,7 +99,7 @@ def test_the_plan_trains_an_expert_and_two_controls():
     assert all(run.teacher == expert.identity for run in plan.runs if run.learning == "imitation")
     assert all(run.teacher_view == "pixels" for run in plan.runs if run.learning == "imitation")
     cells = [(run.view, run.learning, run.seed) for run in plan.cells]
-    assert len(cells) == len(set(cells)) == 4 * TINY.seeds - 1  # one is the first part of the expert's
+    assert len(cells) == len(set(cells)) == 4 * TINY.seeds
     assert {identity for run in plan.runs for identity in run.needs} <= {run.identity for run in plan.runs}
     for run in plan.runs:
         assert RunSettings.from_dict(json.loads(json.dumps(run.as_dict()))).identity == run.identity

@@ -6,12 +6,17 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
 from tiny import GAME, TINY
 
+from lcd.agents import evaluate, load_policy, save_policy
+from lcd.envs import make_vec_env
 from lcd.experiments.execution import MOST_FAILURES, Event, RunFailed, _message, execute
 from lcd.experiments.executor import Report
 from lcd.experiments.plan import Plan, plan_game
+from lcd.experiments.run import best_candidate, train
 from lcd.experiments.store import Store
+from lcd.measurement.scores import SAMPLED, played_by
 from lcd.studies.pipeline import read_diagnosis
 
 pytestmark = pytest.mark.costly()
@@ -65,15 +70,43 @@ def test_the_same_seed_gives_the_same_run(finished, game_plan, tmp_path):
         assert list(logs[0].columns) == sorted(logs[0].columns)
 
 
-def test_the_teachers_early_curve_is_the_cell_itself(finished, game_plan, tmp_path):
-    """Training on beyond the budget, keeping the best weights, changes nothing before the budget."""
-    assert game_plan.teacher_run is not None
-    evaluation = next(run.evaluation for run in game_plan.cells)
-    cell = replace(game_plan.teacher_run, steps=game_plan.budget, evaluation=evaluation, keep_best=False)
-    execute(Plan((replace(game_plan, teacher_run=None, cells=(cell,)),)), Store(tmp_path), workers=1, threads=1)
-    long = finished[0].load(game_plan.teacher_run).episodes
-    early = long[long["step"] <= game_plan.budget].reset_index(drop=True)
-    pd.testing.assert_frame_equal(early, Store(tmp_path).load(cell).episodes)
+def with_return(source, file, training_return):
+    """A copy of a policy whose card tells another return."""
+    policy, card = load_policy(source)
+    save_policy(policy, file, card | {"training_return": training_return})
+    return file
+
+
+def test_a_candidates_card_tells_its_last_return_on_training_levels(finished, game_plan):
+    for run in game_plan.candidates:
+        episodes = played_by(finished[0].load(run).episodes)
+        last = episodes[(episodes["step"] == run.steps) & (episodes["levels"] == "training")]
+        assert load_policy(finished[0].weights_file(run))[1]["training_return"] == pytest.approx(last["return"].mean())
+
+
+@pytest.mark.parametrize("better", [0, 1])
+def test_a_teacher_begins_with_the_weights_of_its_best_candidate(finished, game_plan, tmp_path, better):
+    run, files = game_plan.teacher_run, [finished[0].weights_file(each) for each in game_plan.candidates]
+    alike = [with_return(file, tmp_path / f"{number}.safetensors", 1.0) for number, file in enumerate(files)]
+    alike[better] = with_return(files[better], alike[better], 2.0)
+    begun, wanted = best_candidate(run, alike), load_policy(files[better])[0]
+    assert all(torch.equal(each, wanted.state_dict()[name]) for name, each in begun.state_dict().items())
+    result = train(run, tmp_path, candidates=alike, device="cpu")
+    env = make_vec_env(run.options, run.evaluation.num_envs, run.view)
+    played = evaluate(wanted, env, run.evaluation.episodes_per_env, run.seed)
+    env.close()
+    table = played_by(result.episodes, SAMPLED)
+    begin = table[(table["step"] == 0) & (table["levels"] == "training")]
+    assert begin["return"].tolist() == played.returns.ravel().tolist()
+
+
+def test_candidates_of_another_plan_are_refused(finished, game_plan, tmp_path):
+    run, files = game_plan.teacher_run, [finished[0].weights_file(each) for each in game_plan.candidates]
+    other = finished[0].weights_file(next(each for each in game_plan.cells if each.view == "pixels"))
+    with pytest.raises(ValueError, match="has changed since the run was planned"):
+        best_candidate(run, [files[0], other])
+    with pytest.raises(ValueError, match="has 2 candidates, not 1"):
+        best_candidate(run, files[:1])
 
 
 def test_all_cells_of_a_seed_are_evaluated_on_the_same_levels(finished, game_plan):
@@ -153,7 +186,7 @@ def test_another_executor_carries_out_a_plan(finished, game_plan, tmp_path):
 
 def test_runs_that_fail_are_told_at_the_end_and_tried_again(finished, game_plan, tmp_path):
     store, events = Store(tmp_path), []
-    failing = [run.name for run in game_plan.cells if run.learning == "rl"]
+    failing = [run.name for run in game_plan.cells if (run.view, run.learning) == ("pixels", "rl")]
     with pytest.raises(
         RunFailed, match=rf"^{len(failing)} of \d+ runs failed\. .*on fire.*Finished runs are kept"
     ) as caught:

@@ -26,29 +26,55 @@ from lcd.measurement.scores import CELLS
 
 def test_every_cell_and_seed_is_trained_once():
     plan = plan_game("maze", TINY)
-    trained = [(run.view, run.learning, run.seed) for run in plan.runs]
+    assert [run for run in plan.runs if run not in plan.cells] == [plan.teacher_run]
+    trained = [(run.view, run.learning, run.seed) for run in plan.cells]
     assert sorted(trained) == sorted((*cell, seed) for cell in CELLS.values() for seed in range(TINY.seeds))
 
 
-def test_teacher_is_the_longer_run_of_its_cell():
-    plan = plan_game("maze", TINY)
-    assert plan.teacher_run is not None
-    assert (plan.teacher_run.view, plan.teacher_run.learning) == ("semantic", "rl")
-    assert plan.teacher_run.steps == plan.budget * TINY.teacher_factor
-    sibling = next(run for run in plan.cells if (run.view, run.learning) == ("semantic", "rl"))
-    early = tuple(step for step in plan.teacher_run.evaluation.steps if step <= plan.budget)
-    assert early == sibling.evaluation.steps
-    evaluation = replace(plan.teacher_run.evaluation, steps=early)
-    shortened = replace(plan.teacher_run, steps=sibling.steps, evaluation=evaluation, keep_best=False)
-    assert replace(shortened, seed=sibling.seed) == sibling
+def cell_b(plan):
+    return tuple(run for run in plan.cells if (run.view, run.learning) == ("semantic", "rl"))
 
 
-def test_games_come_one_after_the_other_each_with_its_teacher_first_and_imitation_last():
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_a_teacher_goes_on_from_the_best_learner_of_its_cell(factor):
+    preset = replace(TINY, seeds=3, teacher_candidates=3, teacher_factor=factor)
+    plan = plan_game("maze", preset)
+    teacher = plan.teacher_run
+    assert teacher is not None
+    assert plan.candidates == cell_b(plan)
+    assert teacher.candidates == teacher.needs == tuple(run.identity for run in plan.candidates)
+    rollout = teacher.hyperparameters.rollout
+    assert teacher.steps == max(rollout, plan.budget * (factor - 1))
+    evaluation = plan.cells[0].evaluation
+    first = tuple(step for step in teacher.evaluation.steps if step <= plan.budget)
+    assert first == (evaluation.steps if factor > 1 else (0, rollout))
+    alike = replace(teacher, steps=plan.budget, evaluation=evaluation, keep_best=False, candidates=())
+    assert alike == plan.candidates[0]
+
+
+def test_the_teacher_is_the_same_whatever_seeds_a_plan_has():
+    plans = [plan_game("maze", replace(TINY, seeds=2, first_seed=first)) for first in (0, 7)]
+    assert plans[0].teacher_run == plans[1].teacher_run
+    assert {run.seed for run in plans[1].runs if run not in plans[1].cells} == {0, 1}
+
+
+def test_only_a_learner_from_reward_goes_on_from_another():
+    teacher, cells = (plan := plan_game("maze", TINY)).teacher_run, plan.cells
+    assert teacher is not None
+    assert RunSettings.from_dict(json.loads(json.dumps(teacher.as_dict()))) == teacher
+    with pytest.raises(ValueError, match="Only a learner from reward goes on"):
+        replace(next(run for run in cells if run.learning == "imitation"), candidates=teacher.candidates)
+
+
+def test_games_come_one_after_the_other_those_first_that_others_need_and_imitation_last():
     plan = Plan((plan_game("maze", TINY), plan_game("heist", TINY)))
-    order = ["teacher", "rl", "imitation"].index
-    kinds = [(run.game, "teacher" if run.keep_best else run.learning) for run in plan.runs]
-    assert kinds == sorted(kinds, key=lambda kind: (["maze", "heist"].index(kind[0]), order(kind[1])))
-    assert [kind for _, kind in kinds].count("teacher") == 2
+    assert [run.game for run in plan.runs] == sorted((run.game for run in plan.runs), key=["maze", "heist"].index)
+    places = {run.identity: place for place, run in enumerate(plan.runs)}
+    assert all(places[needed] < places[run.identity] for run in plan.runs for needed in run.needs)
+    for game in ("maze", "heist"):
+        learned = [run.learning for run in plan.runs if run.game == game]
+        assert learned == sorted(learned, key=["rl", "imitation"].index)
+    assert [run.keep_best for run in plan.runs].count(True) == 2
 
 
 def test_a_given_teacher_replaces_the_trained_one(tmp_path):
@@ -155,7 +181,7 @@ def test_a_plan_takes_no_less_than_its_longest_run_after_its_teachers():
     whole = sum(run.steps for run in plan.runs) / 10
     assert expected_seconds(plan.runs, rates, 1) == pytest.approx(whole)
     assert plan.teacher_run is not None
-    taught = (plan.teacher_run.steps + plan.budget) / 10
+    taught = (plan.budget + plan.teacher_run.steps + plan.budget) / 10
     assert expected_seconds(plan.runs, rates, 1000) == pytest.approx(taught)
     assert expected_seconds(plan.cells, rates, 1000) == pytest.approx(plan.budget / 10)  # the teacher is there
     assert expected_seconds([], rates, 2) == 0

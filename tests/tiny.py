@@ -24,6 +24,7 @@ TINY = Preset(
     evaluations=2,
     evaluation_episodes=2,
     teacher_factor=2,
+    teacher_candidates=2,
     inverse_temperatures=(1.0, 2.0),
     hyperparameters=Hyperparameters(num_envs=8, rollout_steps=16, minibatches=2, epochs=1),
 )

@@ -182,6 +182,10 @@ class EvaluationCallback(BaseCallback):
         self._evaluate()
         self._report_progress()
 
+    def last_return(self, levels: str) -> float:
+        """Mean return of the last evaluation on one kind of levels, at the selected temperature."""
+        return self._last[levels]
+
     @property
     def table(self) -> pd.DataFrame:
         """All evaluated episodes so far."""

@@ -114,6 +114,7 @@ class Job:
                 self.run,
                 workspace,
                 teacher=teacher_of(self.run, self.weights.get(self.run.teacher or "")),
+                candidates=[self.weights[identity] for identity in self.run.candidates],
                 report=report,
                 device=self.device,
                 num_threads=0 if self.threads == 1 else self.threads,

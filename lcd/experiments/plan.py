@@ -52,12 +52,13 @@ class GamePlan:
     best
         Return that counts as score 1, where it is known but not the random one.
     teacher_run
-        The run that trains the teacher, or None where one is given. Its first part, up to the budget, is also the run
-        of the cell with the same view, learner and seed, if the cells have that seed.
+        The run that trains the teacher, or None where one is given. It goes on from the best of the candidates.
     given_teacher
         The teacher, where one is given.
     cells
-        All other runs of the four cells.
+        The runs of the four cells.
+    candidates
+        The runs of which the best goes on as the teacher; those with the cells' seeds are theirs.
     early_run
         Where a frozen encoder is the privileged view: the short run from frames whose encoder is a control.
     controls
@@ -75,6 +76,7 @@ class GamePlan:
     teacher_run: RunSettings | None
     given_teacher: GivenTeacher | None
     cells: tuple[RunSettings, ...]
+    candidates: tuple[RunSettings, ...] = ()
     random: float | None = None
     best: float | None = None
     early_run: RunSettings | None = None
@@ -100,13 +102,6 @@ class GamePlan:
         """Whether a frozen encoder is the privileged view."""
         return bool(self.controls)
 
-    @property
-    def runs_of_cells(self) -> tuple[RunSettings, ...]:
-        """The runs of the four cells, with the teacher's where its first part is one of them."""
-        if self.teacher_run is None or self.teacher_run.seed not in {run.seed for run in self.cells}:
-            return self.cells
-        return (*self.cells, self.teacher_run)
-
     def constants(self, *, measure: bool = True) -> dict[str, Any]:
         """The normalisation constants as plain data, as far as they are known before the runs.
 
@@ -130,9 +125,10 @@ class GamePlan:
 
     @property
     def runs(self) -> tuple[RunSettings, ...]:
-        """All runs in an executable order, the longest first."""
+        """All runs, those first whose weights others use."""
         first = [run for run in (self.teacher_run, self.early_run) if run is not None]
-        return (*first, *self.cells, *(run for _, runs in self.controls for run in runs))
+        runs = (*self.candidates, *first, *self.cells, *(run for _, runs in self.controls for run in runs))
+        return tuple({run.identity: run for run in runs}.values())
 
 
 @dataclass(frozen=True)
@@ -149,12 +145,8 @@ class Plan:
 
     @property
     def runs(self) -> tuple[RunSettings, ...]:
-        """All runs, game by game; in each the teacher first, as others depend on it, and imitation last."""
-
-        def place(run: RunSettings) -> tuple[bool, bool]:
-            return not run.keep_best, run.learning == "imitation"
-
-        runs = [run for game in self.games for run in sorted(game.runs, key=place)]
+        """All runs, game by game; in each those first whose weights others use, and imitation last."""
+        runs = [run for game in self.games for run in sorted(game.runs, key=lambda run: run.learning == "imitation")]
         return tuple({run.identity: run for run in runs}.values())
 
     @property
@@ -191,11 +183,11 @@ def evaluated_steps(preset: Preset) -> tuple[int, ...]:
     return tuple(end * rollout for end in sorted({0, *ends, rollouts}))
 
 
-def _continued(evaluation: Evaluation, factor: int) -> Evaluation:
+def _repeated(evaluation: Evaluation, times: int) -> Evaluation:
     """Repeat the schedule of evaluations for a run that is a number of times as long."""
     budget = evaluation.steps[-1]
-    further = (part * budget + step for part in range(1, factor) for step in evaluation.steps[1:])
-    return replace(evaluation, steps=(*evaluation.steps, *further))
+    steps = (part * budget + step for part in range(times) for step in evaluation.steps[1:])
+    return replace(evaluation, steps=(0, *steps))
 
 
 def shown_view(*views: str) -> str:
@@ -208,12 +200,11 @@ def cells_of(
     options: GameOptions,
     seeds: Sequence[int],
     teacher: str,
-    making: RunSettings | None = None,
     *,
     teacher_view: str = SEMANTIC.name,
     cells: Iterable[Cell] = CELLS.values(),
 ) -> Iterator[RunSettings]:
-    """Runs of every cell with every seed, except the one that is the first part of the teacher's run.
+    """Runs of every cell with every seed.
 
     Parameters
     ----------
@@ -225,8 +216,6 @@ def cells_of(
         Their seeds.
     teacher
         Identity of the teacher.
-    making
-        The run that trains it, if one does.
     teacher_view
         Name of the view that it acts on.
     cells
@@ -235,8 +224,6 @@ def cells_of(
     for view, learning in cells:
         taught = get_learner(learning).needs_teacher
         for seed in seeds:
-            if making is not None and (view, learning, seed) == (making.view, making.learning, making.seed):
-                continue  # the first part of the teacher's run
             yield replace(
                 base,
                 options=options.relevant_to(shown_view(view, teacher_view if taught else view), learning),
@@ -326,9 +313,11 @@ def plan_game(
     for view in (PIXELS.name, *[SEMANTIC.name] * (not encoded)):
         observation_space(options, view)  # refuses a game that has no such view
     base = _first_run(options, preset, PIXELS.name if encoded else SEMANTIC.name)
-    making, identity = None, EXPERT
+    making: RunSettings | None = None
+    candidates: tuple[RunSettings, ...] = ()
+    identity = EXPERT
     if teacher is not None or train_teacher or encoded or not family_of(options).has_expert(options):
-        making, identity = _teacher_of(base, preset, teacher, encoded)
+        making, candidates, identity = _teacher_of(base, preset, teacher, encoded)
     random, best, constants = _constants(options, random, best)
     plan = GamePlan(
         game=options.game,
@@ -337,6 +326,7 @@ def plan_game(
         teacher_run=making,
         given_teacher=teacher,
         cells=(),
+        candidates=candidates,
         random=random if constants is None else None,
         best=best if constants is None else None,
         options=options,
@@ -346,7 +336,7 @@ def plan_game(
     if encoded:
         return _with_encoded_view(plan, options, base, seeds, identity)
     acts_on = SEMANTIC.name if teacher is None else teacher.view
-    return replace(plan, cells=tuple(cells_of(base, options, seeds, identity, making, teacher_view=acts_on)))
+    return replace(plan, cells=tuple(cells_of(base, options, seeds, identity, teacher_view=acts_on)))
 
 
 def _first_run(options: GameOptions, preset: Preset, view: str) -> RunSettings:
@@ -384,13 +374,25 @@ def _constants(
 
 def _teacher_of(
     base: RunSettings, preset: Preset, teacher: GivenTeacher | None, encoded: bool
-) -> tuple[RunSettings | None, str]:
-    """The run that trains an expert, unless one is given that has all that is needed, and the teacher's identity."""
+) -> tuple[RunSettings | None, tuple[RunSettings, ...], str]:
+    """The run that trains an expert and its candidates, unless one is given that has all, and the teacher's identity.
+
+    The candidates' seeds do not depend on the plan's, so that plans of other seeds have the same teacher.
+    """
     if teacher is not None and (teacher.encoder is not None or not encoded):
-        return None, teacher.checksum
-    longer = _continued(base.evaluation, preset.teacher_factor)
-    making = replace(base, steps=base.steps * preset.teacher_factor, evaluation=longer, keep_best=True)
-    return making, making.identity if teacher is None else teacher.checksum
+        return None, (), teacher.checksum
+    candidates = tuple(replace(base, seed=seed) for seed in range(preset.teacher_candidates))
+    further = replace(base.evaluation, steps=(0, base.hyperparameters.rollout))  # the shortest run
+    if preset.teacher_factor > 1:
+        further = _repeated(base.evaluation, preset.teacher_factor - 1)
+    making = replace(
+        base,
+        steps=further.steps[-1],
+        evaluation=further,
+        keep_best=True,
+        candidates=tuple(run.identity for run in candidates),
+    )
+    return making, candidates, making.identity if teacher is None else teacher.checksum
 
 
 def _with_encoded_view(
@@ -416,7 +418,7 @@ def _with_encoded_view(
         assert teacher.encoder is not None
         encoder, expert = teacher.encoder, teacher.checksum
     on_frames = [cell for cell in CELLS.values() if cell[0] == PIXELS.name]
-    on_pixels = cells_of(base, options, seeds, identity, making, teacher_view=PIXELS.name, cells=on_frames)
+    on_pixels = cells_of(base, options, seeds, identity, teacher_view=PIXELS.name, cells=on_frames)
     return replace(
         plan,
         cells=(*on_pixels, *encoded_by(encoder, expert)),

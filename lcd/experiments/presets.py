@@ -38,6 +38,9 @@ class Preset:
         Episodes of each evaluation, on training and on unseen levels each.
     teacher_factor
         Budget of a teacher that has to be trained, as a multiple of `steps`.
+    teacher_candidates
+        Learners from reward that begin as such a teacher, with the seeds from 0 on. After `steps` the best of them goes
+        on alone.
     encoder
         Visual encoder.
     num_levels
@@ -54,6 +57,7 @@ class Preset:
     spacing: Literal["even", "geometric"] = "even"
     evaluation_episodes: GamesAtOnce = 64
     teacher_factor: Annotated[Whole, Field(ge=1, le=MOST_FACTOR)] = 5
+    teacher_candidates: Annotated[Whole, Field(ge=1, le=MOST_SEEDS)] = 3
     encoder: Text = "nature"
     num_levels: Levels = 200
     first_seed: Annotated[Whole, Field(ge=0, le=LARGEST_SEED - MOST_SEEDS)] = 0
@@ -77,6 +81,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             evaluations=2,
             evaluation_episodes=8,
             teacher_factor=2,
+            teacher_candidates=2,
             hyperparameters=Hyperparameters(rollout_steps=16),
         ),
         "quick": Preset(

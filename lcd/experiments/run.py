@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, unwrap_vec_wrapper
 
-from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, save_policy
+from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, load_policy, save_policy
 from lcd.agents.teacher_value import ValueShapedVecEnv
 from lcd.envs import family_of, make_vec_env
 from lcd.envs.family import observation_space
@@ -103,6 +103,25 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
     return policy
 
 
+def best_candidate(settings: RunSettings, files: Sequence[Path]) -> EncoderPolicy:
+    """Load the policy that a run begins with: the candidate with the highest last return on training levels.
+
+    Raises
+    ------
+    ValueError
+        If a file holds another policy than a candidate's.
+    """
+    found = []
+    for file in files:
+        policy, card = load_policy(file, ask_hubs=True)  # made here, with the encoder that this run has as well
+        if maker_of(card) not in settings.candidates:
+            raise ValueError(f"The candidate {file} has changed since the run was planned: start the command again.")
+        found.append((float(card["training_return"]), policy))
+    if len(found) != len(settings.candidates):
+        raise ValueError(f"The run {settings.name} has {len(settings.candidates)} candidates, not {len(found)}.")
+    return max(found, key=lambda each: each[0])[1]  # the first of those that return alike
+
+
 def _is_mixed(settings: RunSettings) -> bool | None:
     """Whether encoders compute in bfloat16; None where the machine decides."""
     return None if settings.precision is None else settings.precision == "bfloat16"
@@ -175,6 +194,7 @@ def train(
     folder: Path,
     *,
     teacher: Teacher | None = None,
+    candidates: Sequence[Path] = (),
     report: Callable[[Progress], None] = lambda progress: None,
     device: str = "auto",
     num_threads: int = 0,
@@ -193,6 +213,8 @@ def train(
         ``teacher.safetensors``.
     teacher
         Labels for an imitation run.
+    candidates
+        Files of the policies of which the best is begun with, see `RunSettings.candidates`.
     report
         Called after every rollout.
     device
@@ -212,7 +234,7 @@ def train(
     lcd.agents.TrainingDiverged
         If a loss is not finite.
     ValueError
-        If the checkpoint is damaged.
+        If the checkpoint is damaged, or the candidates are not those of the settings.
     """
     model, env = learner(settings, teacher, device, num_threads)
     model.set_logger(configure(str(folder), ["csv"]))
@@ -226,6 +248,8 @@ def train(
         stop,
     )
     try:
+        if settings.candidates:
+            model.policy.load_state_dict(best_candidate(settings, candidates).state_dict())
         resumed = checkpoints.resume(model)
         model.learn(
             settings.steps - model.num_timesteps,
@@ -235,7 +259,8 @@ def train(
         if get_learner(settings.learning).fits_values:
             model.policy.scale_values(reward_scale(env))  # type: ignore[operator]
         card = {"run": settings.as_dict()}
-        save_policy(model.policy, folder / "policy.safetensors", card | {"step": settings.steps})  # type: ignore[arg-type]
+        last = {"step": settings.steps, "training_return": evaluation.last_return("training")}
+        save_policy(model.policy, folder / "policy.safetensors", card | last)  # type: ignore[arg-type]
         score = None
         if evaluation.best_weights is not None:
             model.policy.load_state_dict(evaluation.best_weights)

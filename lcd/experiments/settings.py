@@ -27,6 +27,7 @@ from lcd.io.settings import (
     Positive,
     RunSteps,
     Seed,
+    Several,
     Share,
     Text,
     Whole,
@@ -196,6 +197,9 @@ class RunSettings:
         See `lcd.envs.family.GameFamily.version`; None, for runs of before, unknown.
     keep_best
         Whether to keep the weights of the best evaluation on training levels, as a teacher.
+    candidates
+        Identities of runs from reward of the same game: this one begins with the weights of the one of them that
+        returned most on training levels in the end.
     """
 
     options: InstanceOf[GameOptions]
@@ -214,6 +218,7 @@ class RunSettings:
     game_version: Text | None = None
     teacher_view: Text = SEMANTIC.name
     improvement: Text | None = None
+    candidates: Several[Text] = ()
 
     @model_validator(mode="after")
     def _check(self) -> RunSettings:
@@ -258,6 +263,8 @@ class RunSettings:
         if get_view(self.teacher_view).drawn_as not in family_of(self.options).views:
             raise ValueError(f"{self.game} has no view {self.teacher_view!r}, on which its teacher could act.")
         get_view(self.teacher_view).of_game(self.options)
+        if self.candidates and self.learning != "rl":
+            raise ValueError(f"Only a learner from reward goes on from another's weights, not {self.learning!r}.")
         if get_learner(self.learning).is_shaped and self.teacher == EXPERT:
             raise ValueError("Rewards are shaped by the value of a teacher, which is a run's, not that of its actions.")
         if get_learner(self.learning).is_shaped and self.view != self.teacher_view:
@@ -304,7 +311,7 @@ class RunSettings:
     def needs(self) -> tuple[str, ...]:
         """Identities of the runs, or checksums of the files, whose weights this run uses."""
         from_file = self.teacher is not None and self.teacher != EXPERT and IMPORTED not in self.teacher
-        return (*((str(self.teacher),) if from_file else ()), *getattr(self.options, "needs", ()))
+        return (*self.candidates, *((str(self.teacher),) if from_file else ()), *getattr(self.options, "needs", ()))
 
     @cached_property
     def identity(self) -> str:
@@ -343,6 +350,9 @@ class RunSettings:
             del data["hyperparameters"]["memory"]
         if data["evaluation"]["inverse_temperatures"] == [1.0]:
             del data["evaluation"]["inverse_temperatures"]
+        data["candidates"] = list(self.candidates)
+        if not self.candidates:
+            del data["candidates"]
         return data
 
     @classmethod

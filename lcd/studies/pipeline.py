@@ -69,22 +69,21 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
     """
-    of_cells = [store.load(run) for run in plan.runs_of_cells]
-    runs, card = list(of_cells), None
+    runs = {run.identity: store.load(run) for run in plan.runs}
+
+    def stored(wanted: Iterable[RunSettings]) -> list[StoredRun]:
+        return [runs[run.identity] for run in wanted]
+
+    card = None
     if plan.teacher_run is not None:
-        made = store.load(plan.teacher_run)
-        runs += [made] * (plan.teacher_run not in plan.runs_of_cells)
-        assert made.teacher is not None
-        card = TeacherCard(
-            "trained", made.teacher["step"], made.teacher["training_return"], made.teacher["unseen_return"]
-        )
+        made = runs[plan.teacher_run.identity].teacher
+        assert made is not None
+        steps = plan.candidates[0].steps + made["step"]
+        card = TeacherCard("trained", steps, made["training_return"], made["unseen_return"])
     if plan.given_teacher is not None:  # beside it an expert may have been trained, for its encoder
         card = _evaluate_given(plan, plan.given_teacher)
-    others = {name: [store.load(run) for run in of_control] for name, of_control in plan.controls}
-    runs += [run for of_control in others.values() for run in of_control]
-    runs += [] if plan.early_run is None else [store.load(plan.early_run)]
     diagnosis = Diagnosis.from_episodes(
-        _episodes(plan, of_cells),
+        _episodes(stored(plan.cells)),
         game=plan.game,
         budget=plan.budget,
         normalisation=normalisation_of(plan, store),
@@ -92,9 +91,9 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
         teacher=card,
         settings={
             "plan": Plan((plan,)).as_dict(),
-            "core_hours": round(sum(run.core_hours for run in runs), 4),
-            "divergences": sum(run.divergences for run in runs),
-            "runs": [_origin(run) for run in of_cells],
+            "core_hours": round(sum(run.core_hours for run in runs.values()), 4),
+            "divergences": sum(run.divergences for run in runs.values()),
+            "runs": [_origin(run) for run in stored(plan.cells)],
         }
         | ({} if plan.teacher_run is None else {"teacher_run": plan.teacher_run.identity})
         | ({"privileged_view": EXPERT_VIEW} if plan.is_encoded else {})
@@ -102,15 +101,11 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     )
     if not plan.is_encoded:
         return diagnosis
-    return with_controls(
-        diagnosis,
-        {name: pd.concat([run.episodes for run in found], ignore_index=True) for name, found in others.items()},
-    )
+    return with_controls(diagnosis, {name: _episodes(stored(of_control)) for name, of_control in plan.controls})
 
 
-def _episodes(plan: GamePlan, runs: Iterable[StoredRun]) -> pd.DataFrame:
-    """Episodes of runs up to the budget of their plan, which a teacher's goes beyond."""
-    return pd.concat([run.episodes[run.episodes["step"] <= plan.budget] for run in runs], ignore_index=True)
+def _episodes(runs: Iterable[StoredRun]) -> pd.DataFrame:
+    return pd.concat([run.episodes for run in runs], ignore_index=True)
 
 
 def _origin(run: StoredRun) -> dict[str, Any]:
@@ -127,14 +122,14 @@ def _origin(run: StoredRun) -> dict[str, Any]:
 
 
 def episodes_of(plan: GamePlan, store: Store, *further: RunSettings) -> pd.DataFrame:
-    """Evaluated episodes of the four cells of a plan, the teacher's first part among them, and of further runs.
+    """Evaluated episodes of the four cells of a plan, and of further runs.
 
     Raises
     ------
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
     """
-    return _episodes(plan, [store.load(run) for run in (*plan.runs_of_cells, *further)])
+    return _episodes(store.load(run) for run in (*plan.cells, *further))
 
 
 def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:

@@ -22,6 +22,7 @@ from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
 ADJUSTABLE = (
     "steps", "seeds", "first_seed", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor",
+    "teacher_candidates",
 )  # fmt: skip
 """Fields of a preset that a survey may replace."""
 

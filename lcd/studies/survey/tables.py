@@ -249,7 +249,7 @@ class SurveyTables:
 
     def holds(self, plan: GamePlan, preset: str) -> bool:
         """Whether every run of the cells of a game's plan is in these tables, measured in the same way."""
-        if not {run.name for run in plan.runs_of_cells} <= set(self.runs["run"]):
+        if not {run.name for run in plan.cells} <= set(self.runs["run"]):
             return False
         return Measured.of(self._rows(plan.game)).differing(Measured.planned(plan, preset)) is None
 
