@@ -45,7 +45,7 @@ def test_a_plan_is_read_from_its_file(tmp_path):
     survey = Survey.read(file)
     assert (survey.games, survey.appearance) == (("coinrun", "maze"), ("no-backgrounds",))
     assert survey.changes == {"steps": 1024, "seeds": 1, "teacher_factor": 1}
-    assert [run.game for run in survey.plan.runs] == ["coinrun"] * 4 + ["maze"] * 4  # one game after the other
+    assert [run.game for run in survey.plan.runs] == ["coinrun"] * 7 + ["maze"] * 7  # one game after the other
     assert {run.options.appearance for run in survey.plan.runs if run.view == "pixels"} == {("no-backgrounds",)}
     assert survey.only(["maze"]).plan.games == survey.plan.games[1:]
 
@@ -104,7 +104,7 @@ def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path, t
     first = (written / GAME / "diagnosis.json").read_bytes()
     both = lcd("survey", "small.toml", "--tables", "kept", cwd=tmp_path)
     assert both.returncode == 0, both.stderr
-    assert both.stderr.count(GAME) == both.stderr.count("found in the store") == 4
+    assert both.stderr.count(GAME) == both.stderr.count("found in the store") == 6
     assert both.stdout.count("inconclusive") == 2
     assert (written / GAME / "diagnosis.json").read_bytes() == first
     (run,) = (tmp_path / "lcd-runs").glob(f"{GAME}-pixels-rl-*")
