@@ -45,7 +45,7 @@ def test_a_plan_is_read_from_its_file(tmp_path):
     survey = Survey.read(file)
     assert (survey.games, survey.appearance) == (("coinrun", "maze"), ("no-backgrounds",))
     assert survey.changes == {"steps": 1024, "seeds": 1, "teacher_factor": 1}
-    assert [run.game for run in survey.plan.runs] == ["coinrun"] * 7 + ["maze"] * 7  # one game after the other
+    assert [run.game for run in survey.plan.runs] == ["coinrun"] * 6 + ["maze"] * 6  # one game after the other
     assert {run.options.appearance for run in survey.plan.runs if run.view == "pixels"} == {("no-backgrounds",)}
     assert survey.only(["maze"]).plan.games == survey.plan.games[1:]
 
