@@ -34,7 +34,7 @@ needs_slurm = pytest.mark.skipif(
 
 def of_one(plan: GamePlan, run: RunSettings) -> Plan:
     """A plan of a single run."""
-    return Plan((replace(plan, teacher_run=None, cells=(run,)),))
+    return Plan((replace(plan, teacher_run=None, candidates=(), cells=(run,)),))
 
 
 @pytest.fixture
