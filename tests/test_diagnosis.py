@@ -85,12 +85,12 @@ def test_nothing_is_said_of_generalisation_where_levels_are_alike(found):
     assert same.demands.equals(found.demands)
 
 
-@pytest.mark.parametrize(("source", "told"), [("measured", True), ("given", False)])
-def test_where_nothing_limits_its_own_best_return_may_not_be_the_games(source, told):
+@pytest.mark.parametrize(("source", "named"), [("measured", True), ("given", False)])
+def test_where_nothing_limits_its_own_best_return_may_not_be_the_games(source, named):
     same = dict.fromkeys("abcd", 1.0)
     diagnosis = diagnose(episode_table(same), normalisation=Normalisation(0, 10, source), teacher=None)
     assert diagnosis.verdict.name in ("not limited", "inconclusive")
-    assert any("--best" in caution for caution in diagnosis.verdict.cautions) == told
+    assert any("--best" in caution for caution in diagnosis.verdict.cautions) == named
 
 
 def test_where_something_limits_nothing_is_said_of_the_best_return(found):

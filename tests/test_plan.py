@@ -31,17 +31,13 @@ def test_every_cell_and_seed_is_trained_once():
     assert sorted(trained) == sorted((*cell, seed) for cell in CELLS.values() for seed in range(TINY.seeds))
 
 
-def cell_b(plan):
-    return tuple(run for run in plan.cells if (run.view, run.learning) == ("semantic", "rl"))
-
-
 @pytest.mark.parametrize("factor", [1, 2, 4])
 def test_a_teacher_goes_on_from_the_best_learner_of_its_cell(factor):
     preset = replace(TINY, seeds=3, teacher_candidates=3, teacher_factor=factor)
     plan = plan_game("maze", preset)
     teacher = plan.teacher_run
     assert teacher is not None
-    assert plan.candidates == cell_b(plan)
+    assert plan.candidates == tuple(run for run in plan.cells if (run.view, run.learning) == ("semantic", "rl"))
     assert teacher.candidates == teacher.needs == tuple(run.identity for run in plan.candidates)
     rollout = teacher.hyperparameters.rollout
     assert teacher.steps == max(rollout, plan.budget * (factor - 1))
