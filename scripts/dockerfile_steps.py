@@ -139,16 +139,16 @@ def copy(step: Step, image: Image, machine: Machine) -> None:
 def inside(command: Sequence[str], image: Image, machine: Machine, *, network: bool = True) -> list[str]:
     """The command line that carries out another one within the root, in namespaces of its own."""
     root = str(machine.root.resolve())
-    mounts = ['export PATH="$PATH:/usr/sbin:/sbin"']  # where chroot is, though not for every user
-    mounts += [f"mount --rbind /dev {shlex.quote(root)}/dev", f"mount -t proc proc {shlex.quote(root)}/proc"]
+    commands = ['export PATH="$PATH:/usr/sbin:/sbin"']  # where chroot is, though not for every user
+    commands += [f"mount --rbind /dev {shlex.quote(root)}/dev", f"mount -t proc proc {shlex.quote(root)}/proc"]
     for inner, outer in machine.binds.items():
-        mounts.append(f"mount --bind {shlex.quote(outer)} {shlex.quote(root + inner)}")
+        commands.append(f"mount --bind {shlex.quote(outer)} {shlex.quote(root + inner)}")
     variables = [f"{name}={value}" for name, value in (image.environment | machine.environment).items()]
     run = shlex.join(
         ["chroot", root, "/usr/bin/env", "-i", f"--chdir={image.workdir}", "HOME=/root", *variables, *command]
     )
     isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *([] if network else ["--net"])]
-    return [*isolated, "/bin/sh", "-ec", "\n".join([*mounts, f"exec {run}"])]
+    return [*isolated, "/bin/sh", "-ec", "\n".join([*commands, f"exec {run}"])]
 
 
 def make_mount_points(machine: Machine) -> None:

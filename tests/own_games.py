@@ -199,6 +199,8 @@ class Odd(Grid):
     def step(self, action):
         if self.how == "hang" and self.steps == 3:
             time.sleep(60)
+        if self.how == "slow":
+            time.sleep(0.01)
         if self.how == "print":
             print("step", self.steps)
         if self.how == "leak":

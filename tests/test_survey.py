@@ -177,6 +177,15 @@ def test_other_seeds_of_a_game_are_pooled_as_if_they_had_been_trained_together()
     assert (whole.games["seeds"][0], len(whole.runs)) == (5, 20)
 
 
+def test_the_hours_of_a_teacher_that_seeds_share_count_once():
+    def with_a_teacher(seeds, first_seed):
+        tables = SurveyTables.of([diagnosis("maze", 0.3, 0.2, seeds=seeds, first_seed=first_seed)])
+        return replace(tables, games=tables.games.assign(core_hours=tables.runs["core_hours"].sum() + 1))
+
+    pooled = with_a_teacher(3, 0).updated(with_a_teacher(2, 3))
+    assert pooled.games["core_hours"][0] == pytest.approx(pooled.runs["core_hours"].sum() + 1)
+
+
 def test_seeds_are_pooled_in_files_and_of_a_seed_that_is_there_the_newer_run_counts(tmp_path):
     whole = pooled_and_whole()[1]
     SurveyTables.of([diagnosis("maze", 0.3, 0.2), diagnosis("heist", 0.3, 0.2)]).enter(tmp_path)

@@ -86,9 +86,11 @@ def test_a_trained_teacher_is_paid_once(measured, tmp_path):
     cost = options.set_index(["steps", "seeds"])["core_hours"]
     steps = options["steps"].max()
     seed = steps * (2 / 1000 + 2 / 500) / 3600
-    assert cost[steps, 3] - cost[steps, 2] == pytest.approx(seed, rel=0.01)
-    longer = 5 * steps / 1000 / 3600  # the teacher's run, whose first part is a cell
-    assert cost[steps, 2] == pytest.approx(2 * seed + longer - steps / 1000 / 3600, rel=0.01)
+    assert cost[steps, 5] - cost[steps, 4] == pytest.approx(seed, rel=0.01)
+    hour = steps / 1000 / 3600  # of a learner from label maps
+    further = 4 * hour  # the teacher's run, which goes on from one of three learners
+    assert cost[steps, 2] == pytest.approx(2 * seed + further + hour, rel=0.01)  # of the three, two are cells
+    assert cost[steps, 3] == pytest.approx(3 * seed + further, rel=0.01)
 
 
 def test_most_is_decided_for_the_least(measured, tmp_path):

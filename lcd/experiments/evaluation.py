@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from lcd.agents import Episodes, evaluate
+from lcd.agents import EncoderPolicy, Episodes, evaluate
 from lcd.envs import make_vec_env
 from lcd.experiments.settings import RunSettings
 from lcd.measurement.scores import SAMPLED, TEMPERED
@@ -106,10 +106,23 @@ class EvaluationCallback(BaseCallback):
         self.best_step = 0
         self.best_inverse_temperature = 1.0
 
-    def _play(self, levels: str, inverse_temperature: float, seed: int, episodes_per_env: int) -> Episodes:
+    def _play(
+        self, policy: EncoderPolicy, levels: str, inverse_temperature: float, seed: int, episodes_per_env: int
+    ) -> Episodes:
         env = self._envs[levels]
-        policy = self.model.policy
-        return evaluate(policy, env, episodes_per_env, seed, inverse_temperature=inverse_temperature)  # type: ignore[arg-type]
+        return evaluate(policy, env, episodes_per_env, seed, inverse_temperature=inverse_temperature)
+
+    def _tempered(
+        self, policy: EncoderPolicy, factors: Iterable[float], seed: int, episodes_per_env: int
+    ) -> dict[float, Episodes]:
+        """Episodes on training levels by the inverse temperature."""
+        return {factor: self._play(policy, "training", factor, seed, episodes_per_env) for factor in factors}
+
+    def training_return(self, policy: EncoderPolicy) -> float:
+        """Mean return of a policy on the training levels of every evaluation, at the temperature that is best there."""
+        chosen = self._settings.evaluation
+        tried = self._tempered(policy, chosen.inverse_temperatures, self._settings.seed, chosen.episodes_per_env)
+        return max(float(episodes.returns.mean()) for episodes in tried.values())
 
     def played(self, seed: int, episodes_per_env: int) -> Iterator[Played]:
         """Evaluate the present policy by each rule of acting; that with a temperature of 1 comes first.
@@ -121,15 +134,16 @@ class EvaluationCallback(BaseCallback):
         episodes_per_env
             Episodes in each environment, of each inverse temperature.
         """
-        plain = self._play("training", 1.0, seed, episodes_per_env)
-        sampled = Played(SAMPLED, 1.0, plain, self._play("unseen", 1.0, seed, episodes_per_env))
+        policy: EncoderPolicy = self.model.policy  # type: ignore[assignment]
+        tried = self._tempered(policy, [1.0], seed, episodes_per_env)
+        sampled = Played(SAMPLED, 1.0, tried[1.0], self._play(policy, "unseen", 1.0, seed, episodes_per_env))
         yield sampled
         others = [factor for factor in self._settings.evaluation.inverse_temperatures if factor != 1]
         if not others:
             return
-        tried = {1.0: plain} | {factor: self._play("training", factor, seed, episodes_per_env) for factor in others}
+        tried |= self._tempered(policy, others, seed, episodes_per_env)
         best = max(tried, key=lambda factor: tried[factor].returns.mean())  # the least of those that return alike
-        unseen = sampled.unseen if best == 1 else self._play("unseen", best, seed, episodes_per_env)
+        unseen = sampled.unseen if best == 1 else self._play(policy, "unseen", best, seed, episodes_per_env)
         yield Played(TEMPERED, best, tried[best], unseen)
 
     def _evaluate(self) -> None:
@@ -181,10 +195,6 @@ class EvaluationCallback(BaseCallback):
     def _on_training_end(self) -> None:
         self._evaluate()
         self._report_progress()
-
-    def last_return(self, levels: str) -> float:
-        """Mean return of the last evaluation on one kind of levels, at the selected temperature."""
-        return self._last[levels]
 
     @property
     def table(self) -> pd.DataFrame:

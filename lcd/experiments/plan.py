@@ -127,7 +127,8 @@ class GamePlan:
     def runs(self) -> tuple[RunSettings, ...]:
         """All runs, those first whose weights others use."""
         first = [run for run in (self.teacher_run, self.early_run) if run is not None]
-        runs = (*self.candidates, *first, *self.cells, *(run for _, runs in self.controls for run in runs))
+        candidates = () if self.teacher_run is None else self.candidates
+        runs = (*candidates, *first, *self.cells, *(run for _, runs in self.controls for run in runs))
         return tuple({run.identity: run for run in runs}.values())
 
 
@@ -382,9 +383,10 @@ def _teacher_of(
     if teacher is not None and (teacher.encoder is not None or not encoded):
         return None, (), teacher.checksum
     candidates = tuple(replace(base, seed=seed) for seed in range(preset.teacher_candidates))
-    further = replace(base.evaluation, steps=(0, base.hyperparameters.rollout))  # the shortest run
     if preset.teacher_factor > 1:
         further = _repeated(base.evaluation, preset.teacher_factor - 1)
+    else:
+        further = replace(base.evaluation, steps=(0, base.hyperparameters.rollout))  # the shortest run
     making = replace(
         base,
         steps=further.steps[-1],

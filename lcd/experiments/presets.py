@@ -37,7 +37,8 @@ class Preset:
     evaluation_episodes
         Episodes of each evaluation, on training and on unseen levels each.
     teacher_factor
-        Budget of a teacher that has to be trained, as a multiple of `steps`.
+        Steps of a teacher that has to be trained, with those of the candidate that it goes on from, as a multiple of
+        `steps`; with 1, a single rollout follows those.
     teacher_candidates
         Learners from reward that begin as such a teacher, with the seeds from 0 on. After `steps` the best of them goes
         on alone.

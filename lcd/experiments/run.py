@@ -103,23 +103,37 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
     return policy
 
 
-def best_candidate(settings: RunSettings, files: Sequence[Path]) -> EncoderPolicy:
-    """Load the policy that a run begins with: the candidate with the highest last return on training levels.
+def begin_with_best(
+    policy: EncoderPolicy, settings: RunSettings, files: Sequence[Path], evaluation: EvaluationCallback
+) -> None:
+    """Give a policy the weights of the candidate that returns most on the run's own training levels.
+
+    Parameters
+    ----------
+    policy
+        The policy of the run.
+    settings
+        The run.
+    files
+        Policies of its candidates, in their order; of those that return alike, the first is taken.
+    evaluation
+        What evaluates the run.
 
     Raises
     ------
     ValueError
         If a file holds another policy than a candidate's.
     """
+    if len(files) != len(settings.candidates):
+        raise ValueError(f"The run {settings.name} has {len(settings.candidates)} candidates, not {len(files)}.")
     found = []
-    for file in files:
-        policy, card = load_policy(file, ask_hubs=True)  # made here, with the encoder that this run has as well
-        if maker_of(card) not in settings.candidates:
+    for file, identity in zip(files, settings.candidates, strict=True):
+        candidate, card = load_policy(file, ask_hubs=True)  # made here, with the encoder that this run has as well
+        if maker_of(card) != identity:
             raise ValueError(f"The candidate {file} has changed since the run was planned: start the command again.")
-        found.append((float(card["training_return"]), policy))
-    if len(found) != len(settings.candidates):
-        raise ValueError(f"The run {settings.name} has {len(settings.candidates)} candidates, not {len(found)}.")
-    return max(found, key=lambda each: each[0])[1]  # the first of those that return alike
+        policy.load_state_dict(candidate.state_dict())
+        found.append((evaluation.training_return(policy), candidate.state_dict()))
+    policy.load_state_dict(max(found, key=lambda each: each[0])[1])
 
 
 def _is_mixed(settings: RunSettings) -> bool | None:
@@ -248,9 +262,9 @@ def train(
         stop,
     )
     try:
-        if settings.candidates:
-            model.policy.load_state_dict(best_candidate(settings, candidates).state_dict())
         resumed = checkpoints.resume(model)
+        if settings.candidates and not resumed:
+            begin_with_best(model.policy, settings, candidates, evaluation)  # type: ignore[arg-type]
         model.learn(
             settings.steps - model.num_timesteps,
             callback=CallbackList([evaluation, checkpoints]),
@@ -259,8 +273,7 @@ def train(
         if get_learner(settings.learning).fits_values:
             model.policy.scale_values(reward_scale(env))  # type: ignore[operator]
         card = {"run": settings.as_dict()}
-        last = {"step": settings.steps, "training_return": evaluation.last_return("training")}
-        save_policy(model.policy, folder / "policy.safetensors", card | last)  # type: ignore[arg-type]
+        save_policy(model.policy, folder / "policy.safetensors", card)  # type: ignore[arg-type]
         score = None
         if evaluation.best_weights is not None:
             model.policy.load_state_dict(evaluation.best_weights)

@@ -331,7 +331,7 @@ class RunSettings:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; `from_dict` reads it."""
-        data = asdict(self) | self.options.as_record()
+        data = asdict(self) | self.options.as_record() | {"candidates": list(self.candidates)}
         del data["options"]
         for name in ("steps", "inverse_temperatures"):
             data["evaluation"][name] = list(data["evaluation"][name])
@@ -341,6 +341,7 @@ class RunSettings:
             "precision",
             "game_version",
             "improvement",
+            "candidates",
         ):  # left out at their defaults, so that older runs keep their identity
             if not data[name]:
                 del data[name]
@@ -350,9 +351,6 @@ class RunSettings:
             del data["hyperparameters"]["memory"]
         if data["evaluation"]["inverse_temperatures"] == [1.0]:
             del data["evaluation"]["inverse_temperatures"]
-        data["candidates"] = list(self.candidates)
-        if not self.candidates:
-            del data["candidates"]
         return data
 
     @classmethod

@@ -27,6 +27,9 @@ GOOD_TEACHER = 0.5
 CLEARLY_BETTER = 0.1
 """A learner from reward that ends further above its teacher than this, and than chance explains, is named."""
 
+CLEAR_ERRORS = 3
+"""So many standard errors are beyond chance for the best of a handful of learners."""
+
 MOST_SEEDS = 50
 """Seeds a cell beyond which more seeds are not proposed, unless they only double those there are."""
 
@@ -100,7 +103,7 @@ def better_than_teacher(curves: pd.DataFrame, teacher_score: float | None) -> tu
     Parameters
     ----------
     curves : pandas.DataFrame
-        What :func:`lcd.measurement.scores.learning_curves` returned.
+        What :func:`lcd.measurement.scores.learning_curves` returned, of learners that can be given as a teacher.
     teacher_score : float or None
         Normalised score of the teacher on training levels, None if unknown.
 
@@ -115,12 +118,12 @@ def better_than_teacher(curves: pd.DataFrame, teacher_score: float | None) -> tu
         (curves["learning"] == "rl") & (curves["levels"] == "training") & (curves["step"] == curves["step"].max())
     ]
     best = ends.loc[ends["score"].idxmax()]
-    if not best["score"] - teacher_score > max(CLEARLY_BETTER, 2 * best["score_error"]):
+    if not best["score"] - teacher_score > max(CLEARLY_BETTER, CLEAR_ERRORS * best["score_error"]):
         return ()
     return (
         f"A learner from reward ({best['view']}/rl, seed {best['seed']}) ends at {two_places(best['score'])} on "
         f"training levels, the teacher at {two_places(teacher_score)}: imitation learned from the worse one. Give "
-        "policy.safetensors of that run as --teacher.",
+        "policy.safetensors of that run as --teacher, and another --out.",
     )
 
 

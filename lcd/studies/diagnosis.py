@@ -40,7 +40,7 @@ ALIKE = "All levels that were tried are alike, so that returns on unseen ones sa
 
 ITS_OWN_BEST = (
     "Score 1 is a return of {best:.4g}, the highest that these learners or their teacher reached: what all miss is "
-    "in no demand. Where a higher return is known, give it as --best."
+    "in no demand. Where a higher return is known, give it as --best, and another --out."
 )
 """A caution, where nothing was found to limit the learners."""
 
@@ -194,7 +194,8 @@ class Diagnosis:
             teacher_score=None if teacher is None else normalisation.score(teacher.unseen_return),
         )
         of_teacher = None if teacher is None else normalisation.score(teacher.training_return)
-        further = [*better_than_teacher(curves, of_teacher)]
+        teachable = curves[curves["view"] == "pixels"] if "privileged_view" in kept else curves
+        further = [*better_than_teacher(teachable, of_teacher)]
         if normalisation.source == "measured" and verdict.name in ("not limited", "inconclusive"):
             further.append(ITS_OWN_BEST.format(best=normalisation.best))
         if not levels_differ:

@@ -28,7 +28,16 @@ Status = Literal["ok", "note", "problem"]
 
 STEPS, NUM_ENVS = 400, 4
 SILENCE = 60.0
-"""Seconds without a finding after which the game is taken to hang."""
+"""Seconds without a finding or a step after which the game is taken to hang."""
+
+PLAYED_SECONDS = 15.0
+"""Random play of a slow game ends after these, before all `STEPS` are done."""
+
+SHOWN_EVERY = 40
+"""Steps between the observations of random play that are compared."""
+
+BEAT = "a step"
+"""Sent after each step, so that a slow game is not taken for one that hangs."""
 
 SLOW, GROWTH_MB = 200.0, 50.0
 
@@ -67,7 +76,7 @@ def examine(
     game, encoder, **settings
         As in `lcd.diagnose`.
     seconds
-        Time without a finding after which the game is taken to hang.
+        Time without a finding or a step after which the game is taken to hang.
     report
         Called with each finding.
 
@@ -106,7 +115,8 @@ def examine(
                 break
             if found is None:
                 break
-            add(found)
+            if found != BEAT:
+                add(found)
     finally:
         process.kill()
         process.join()
@@ -115,20 +125,20 @@ def examine(
 
 def _child(out: Connection, options: GameOptions, encoder: str) -> None:
     """Send each finding, and None at the end."""
-    for finding in examined_here(options, encoder):
+    for finding in examined_here(options, encoder, lambda: out.send(BEAT)):
         out.send(finding)
     out.send(None)
 
 
-def examined_here(options: GameOptions, encoder: str) -> Iterator[Finding]:
-    """The findings of `examine`, in this process."""
+def examined_here(options: GameOptions, encoder: str, stepped: Callable[[], None] = lambda: None) -> Iterator[Finding]:
+    """The findings of `examine`, in this process; `stepped` is called after each step."""
     try:
-        yield from _checks(options, encoder)
+        yield from _checks(options, encoder, stepped)
     except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
         yield Finding("fails", "problem", " ".join(str(error).split())[:400] or type(error).__name__)
 
 
-def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
+def _checks(options: GameOptions, encoder: str, stepped: Callable[[], None]) -> Iterator[Finding]:
     began = time.perf_counter()
     frames = observation_space(options, "pixels")
     yield Finding("game", "ok", f"{options.game} is made in {time.perf_counter() - began:.1f} s.")
@@ -140,7 +150,9 @@ def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
         yield finding
     yield _encoder(options, encoder)
     with _stdout_of_games() as printed:
-        played, again = (_play(options, BOTH if has_privileged else "pixels") for _ in range(2))
+        view = BOTH if has_privileged else "pixels"
+        played = _play(options, view, STEPS, PLAYED_SECONDS, stepped)
+        again = _play(options, view, len(played.rewards), float("inf"), stepped)
     yield _same(played, again)
     yield from _episodes(played)
     yield _levels(options)
@@ -193,7 +205,6 @@ class _Played:
     rewards: np.ndarray
     returns: list[float]
     lengths: list[int]
-    longest: int
     steps_per_second: float
     growth_mb: float
 
@@ -202,14 +213,15 @@ def _resident_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
-def _play(options: GameOptions, view: str) -> _Played:
+def _play(options: GameOptions, view: str, steps: int, seconds: float, stepped: Callable[[], None]) -> _Played:
     env, rng = make_vec_env(options, NUM_ENVS, view, seed=0), np.random.default_rng(0)
-    views, rewards, returns, lengths = [], [], [], []
+    views, returns, lengths, resident = [], [], [], []
+    rewards: list[np.ndarray] = []
     running, since = np.zeros(NUM_ENVS), np.zeros(NUM_ENVS, np.int64)
     try:
         views.append(_as_dict(env.reset()))
-        began, before = time.perf_counter(), 0.0
-        for number in range(STEPS):
+        began = time.perf_counter()
+        while len(rewards) < steps and time.perf_counter() - began < seconds:
             observed, paid, ended, _ = env.step(random_actions(options, rng, NUM_ENVS))
             rewards.append(paid)
             running += paid
@@ -218,16 +230,15 @@ def _play(options: GameOptions, view: str) -> _Played:
                 returns.append(float(running[index]))
                 lengths.append(int(since[index]))
             running[ended], since[ended] = 0.0, 0
-            if number % 40 == 0:
+            if len(rewards) % SHOWN_EVERY == 1:
                 views.append(_as_dict(observed))
-            if number == STEPS // 4:
-                before = _resident_mb()
-        seconds = time.perf_counter() - began
+            resident.append(_resident_mb())
+            stepped()
+        rate = len(rewards) * NUM_ENVS / (time.perf_counter() - began)
     finally:
         env.close()
-    growth = _resident_mb() - before
-    rate = STEPS * NUM_ENVS / seconds
-    return _Played(views, np.array(rewards), returns, lengths, int(since.max()), rate, growth)
+    growth = resident[-1] - resident[len(resident) // 4]
+    return _Played(views, np.array(rewards), returns, lengths, rate, growth)
 
 
 def _as_dict(observed: Any) -> dict[str, np.ndarray]:
@@ -254,8 +265,8 @@ def _episodes(played: _Played) -> Iterator[Finding]:
         yield Finding(
             "episodes",
             "note",
-            f"No episode ended within {STEPS} steps of random play: evaluations take long, and one that never ends is "
-            "refused. Limit it with max_episode_steps.",
+            f"No episode ended within {len(played.rewards)} steps of random play: evaluations take long, and one "
+            "that never ends is refused. Limit it with max_episode_steps.",
         )
     else:
         yield Finding(
@@ -296,9 +307,10 @@ def _speed(played: _Played) -> Finding:
 
 
 def _memory(played: _Played) -> Finding:
+    steps = len(played.rewards)
     if played.growth_mb > GROWTH_MB:
-        return Finding("memory", "problem", f"It grew by {played.growth_mb:.0f} MB in {STEPS} steps: it leaks.")
-    return Finding("memory", "ok", f"It grew by {played.growth_mb:.0f} MB in {STEPS} steps.")
+        return Finding("memory", "problem", f"It grew by {played.growth_mb:.0f} MB in {steps} steps: it leaks.")
+    return Finding("memory", "ok", f"It grew by {played.growth_mb:.0f} MB in {steps} steps.")
 
 
 @contextlib.contextmanager

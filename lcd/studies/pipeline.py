@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
+from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +158,8 @@ def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
         found.append(float(last["return"].mean()))
         if stored.teacher is not None:
             found.append(stored.teacher["training_return"])
+    if plan.given_teacher is not None:
+        found.append(_evaluate_given(plan, plan.given_teacher).training_return)
     best = max(found)
     if best <= plan.random_return:
         raise ValueError(
@@ -166,18 +170,40 @@ def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
 
 
 def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
-    """Evaluate a given teacher in the same way as the cells."""
-    from lcd.agents import evaluate
+    """Evaluate a given teacher in the same way as the cells.
 
+    Raises
+    ------
+    ValueError
+        If its file has changed or is missing.
+    """
     teacher.check()
-    run = plan.cells[0]
+    return TeacherCard(teacher.name, None, *_returns_of(teacher, plan.cells[0]))
+
+
+@cache
+def _returns_of(teacher: GivenTeacher, run: RunSettings) -> tuple[float, float]:
+    """Mean returns on training and on unseen levels, at the temperature that returns most on training levels.
+
+    They are those of fresh episodes, not of those that decide the temperature.
+    """
+    from lcd.agents import evaluate
+    from lcd.experiments.run import CHECK_SEED
+
     policy, _ = teacher.load(run.options)
-    returns = []
-    for options in (run.options, run.unseen_options):
-        env = make_vec_env(options, run.evaluation.num_envs, teacher.view)
-        returns.append(float(evaluate(policy, env, 2 * run.evaluation.episodes_per_env).returns.mean()))
-        env.close()
-    return TeacherCard(teacher.name, None, *returns)
+    episodes, factors = run.evaluation.episodes_per_env, run.evaluation.inverse_temperatures
+
+    def played(options: GameOptions, episodes: int, seed: int, factor: float) -> float:
+        with closing(make_vec_env(options, run.evaluation.num_envs, teacher.view)) as env:
+            return float(evaluate(policy, env, episodes, seed, inverse_temperature=factor).returns.mean())
+
+    best = factors[0]
+    if len(factors) > 1:
+        best = max(factors, key=lambda factor: played(run.options, episodes, run.seed, factor))
+    training, unseen = (
+        played(options, 2 * episodes, run.seed + CHECK_SEED, best) for options in (run.options, run.unseen_options)
+    )
+    return training, unseen
 
 
 TRIED_GAMES, TRIED_STEPS = 8, 8

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 import pandas as pd
 
+from lcd.experiments.plan import Plan
 from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -139,7 +140,7 @@ def choose(
     speeds = measure_speeds(once, store, resources, begun)
     if budget.unit == "gpu-hours" and not speeds.share.gpus:
         raise ValueError(f"No run would use a GPU, so that {budget} say nothing: give core-hours.")
-    options = costs(power, once, [run for run in plan.runs if run.seed == 1], speeds)
+    options = costs(power, once, [run for run in plan.runs if run.seed == 1], speeds, _candidates(plan))
     column = UNITS[budget.unit]
     options["within"] = options[column] <= budget.amount
     deciding = options[options["decided"] > 0]
@@ -167,7 +168,18 @@ def _reference() -> tuple[SurveyTables, pd.DataFrame]:
     return tables, power_table(tables.curves)
 
 
-def costs(power: pd.DataFrame, first: list[RunSettings], further: list[RunSettings], speeds: Speeds) -> pd.DataFrame:
+def _candidates(plan: Plan) -> list[RunSettings]:
+    """The runs of which the best goes on as a teacher; those with the cells' seeds are theirs."""
+    return [run for game in plan.games if game.teacher_run is not None for run in game.candidates]
+
+
+def costs(
+    power: pd.DataFrame,
+    first: list[RunSettings],
+    further: list[RunSettings],
+    speeds: Speeds,
+    candidates: Sequence[RunSettings] = (),
+) -> pd.DataFrame:
     """What each option of a power table costs.
 
     Parameters
@@ -178,6 +190,8 @@ def costs(power: pd.DataFrame, first: list[RunSettings], further: list[RunSettin
         The runs of the first seed, teachers among them, and those of another seed.
     speeds
         How fast they train.
+    candidates
+        The runs that a trained teacher is chosen from: an option pays for those beyond its own seeds.
 
     Returns
     -------
@@ -185,8 +199,12 @@ def costs(power: pd.DataFrame, first: list[RunSettings], further: list[RunSettin
         The power table with hours (of the clock), core_hours and gpu_hours.
     """
     steps = max(run.steps for run in further)
-    once, again = (sum(run.steps / speeds.rates[kind_of(run)] for run in runs) / 3600 for runs in (first, further))
-    worked = (once + (power["seeds"] - 1) * again) * power["steps"] / steps
+
+    def hours_of(runs: Iterable[RunSettings]) -> float:
+        return sum(run.steps / speeds.rates[kind_of(run)] for run in runs) / 3600
+
+    beyond = power["seeds"].map(lambda seeds: hours_of(run for run in candidates if run.seed >= seeds))
+    worked = (hours_of(first) + (power["seeds"] - 1) * hours_of(further) + beyond) * power["steps"] / steps
     return power.assign(
         hours=worked / speeds.workers,
         core_hours=worked * speeds.share.threads,
