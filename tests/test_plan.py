@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,10 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 from tiny import TINY
 
-from lcd.cli.display import estimate_table
+from lcd.cli.display import PlanDisplay, estimate_table
 from lcd.envs.family import game_options
+from lcd.experiments.evaluation import Progress
+from lcd.experiments.execution import Event
 from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.plan import Plan, evaluated_steps, plan_game
 from lcd.experiments.presets import PRESETS, Preset
@@ -201,6 +205,20 @@ def test_times_are_of_the_runs_that_are_missing_and_of_the_device_that_trains(tm
     assert set(table.columns[3].cells) == {"imitation"}
     assert sentence.startswith(f"4 runs that {tmp_path} does not hold yet, 2.05k steps, about 2 min in 2 workers")
     assert sentence.endswith("0.1 core-hours and 0.0 GPU-hours, besides evaluations.")
+
+
+def test_the_time_that_is_left_counts_only_what_is_trained_now(monkeypatch):
+    clock, written = [0.0], StringIO()
+    monkeypatch.setattr("lcd.cli.display.time.monotonic", lambda: clock[0])
+    run = plan_game("maze", TINY).cells[0]
+    steps = (run.steps // 2, run.steps * 3 // 4)
+    plan = Plan((replace(plan_game("maze", TINY), cells=(run,), teacher_run=None),))
+    with PlanDisplay(plan, Console(file=written, width=200)) as display:
+        display(Event("started", run))
+        for at, step in zip((90.0, 180.0), steps, strict=True):  # it goes on from a checkpoint at half of it
+            clock[0] = at
+            display(Event("progress", run, Progress(step, run.steps, 1.0, 0.0, 0.0)))
+    assert written.getvalue().splitlines()[-1].endswith("1 steps/s  3 min left")  # a quarter in 3 min, as much is left
 
 
 def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):

@@ -113,11 +113,12 @@ class PlanDisplay:
             self._trained_before += run.steps
             self._line(f"{title}: found in the store")
         elif event.kind == "started":
-            self._steps[run.name] = 0
             self._tasks[run.name] = self._progress.add_task(f"  {title}", total=run.steps, note="starting")
             self._line(f"{title}: started")
         elif event.kind == "progress":
             state = event.progress
+            if run.name not in self._steps:
+                self._trained_before += state.step  # it goes on from a checkpoint
             self._steps[run.name] = state.step
             note = (
                 f"{state.step / max(state.seconds, 1e-9):,.0f} steps/s  "
@@ -129,12 +130,12 @@ class PlanDisplay:
                 self._line(f"{title}: {steps_text(state.step)} steps, {note}; {self._overall()}")
         elif event.kind == "finished":
             self._done += run.steps
-            del self._steps[run.name]
+            self._steps.pop(run.name, None)
             self._progress.remove_task(self._tasks.pop(run.name))
             self._line(f"{title}: finished; {self._overall()}")
         elif event.kind == "elsewhere":
+            self._steps.pop(run.name, None)
             if run.name in self._tasks:
-                del self._steps[run.name]
                 self._progress.remove_task(self._tasks.pop(run.name))
             self._line(f"{title}: carried out by another process")
         elif event.kind == "failed":
