@@ -51,7 +51,7 @@ def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, seconds):
 
 def slow_child(out, options, encoder):
     """A game that is stepped for longer than the limit, each step for less."""
-    for _ in range(16):
+    for _ in range(34):
         time.sleep(0.5)
         out.send(doctor.BEAT)
     out.send(None)
@@ -59,14 +59,14 @@ def slow_child(out, options, encoder):
 
 def test_a_slow_game_is_not_taken_for_one_that_hangs(monkeypatch):
     monkeypatch.setattr(doctor, "_child", slow_child)
-    assert examine("own_games:Odd", seconds=6) == []
+    assert examine("own_games:Odd", seconds=15) == []  # starting the process counts
 
 
 def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
     monkeypatch.setattr(doctor, "PLAYED_SECONDS", 0.3)
     options, steps = game_options("own_games:Odd", env_kwargs={"how": "slow"}), []
     found = {each.what: each.sentence for each in examined_here(options, "nature", lambda: steps.append(1))}
-    assert 4 <= len(steps) <= 20  # of two plays
+    assert 2 <= len(steps) <= 20  # of two plays
     assert f"in {len(steps) // 2} steps" in found["memory"]
     assert "give the same frames" in found["determinism"]
 
