@@ -1,4 +1,6 @@
+import multiprocessing
 import time
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -51,24 +53,31 @@ def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, seconds):
 
 def slow_child(out, options, encoder):
     """A game that is stepped for longer than the limit, each step for less."""
-    for _ in range(34):
-        time.sleep(0.5)
+    for _ in range(20):
+        time.sleep(0.1)
         out.send(doctor.BEAT)
     out.send(None)
 
 
 def test_a_slow_game_is_not_taken_for_one_that_hangs(monkeypatch):
+    forked = multiprocessing.get_context("fork")  # starts at once
+    monkeypatch.setattr(doctor.multiprocessing, "get_context", lambda kind: forked)
     monkeypatch.setattr(doctor, "_child", slow_child)
-    assert examine("own_games:Odd", seconds=15) == []  # starting the process counts
+    assert examine("own_games:Odd", seconds=1.5) == []
 
 
 def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
-    monkeypatch.setattr(doctor, "PLAYED_SECONDS", 0.3)
-    options, steps = game_options("own_games:Odd", env_kwargs={"how": "slow"}), []
-    found = {each.what: each.sentence for each in examined_here(options, "nature", lambda: steps.append(1))}
-    assert 2 <= len(steps) <= 20  # of two plays
-    assert f"in {len(steps) // 2} steps" in found["memory"]
-    assert "give the same frames" in found["determinism"]
+    monkeypatch.setattr(doctor, "PLAYED_SECONDS", 0.5)
+    monkeypatch.setattr(doctor, "BEAT_SECONDS", 0.1)
+    sent = []
+    doctor._child(
+        SimpleNamespace(send=sent.append), game_options("own_games:Odd", env_kwargs={"how": "slow"}), "nature"
+    )
+    assert sent.pop() is None
+    assert sent.count(doctor.BEAT) >= 4
+    found = {each.what: each for each in sent if each != doctor.BEAT}
+    assert (found["determinism"].status, found["memory"].status) == ("ok", "note")
+    assert int(found["memory"].sentence.split()[1]) <= 14  # of 0.04 s each
 
 
 def test_the_command_says_by_its_status_whether_a_game_can_be_diagnosed():

@@ -5,6 +5,8 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -21,7 +23,7 @@ from lcd.agents import as_teacher, evaluate, load_model
 from lcd.envs import make_vec_env
 from lcd.envs.family import game_options
 from lcd.experiments.given_teacher import load_imported
-from lcd.studies.pipeline import plan_diagnosis
+from lcd.studies.pipeline import _returns_of, plan_diagnosis
 
 GRID = "own_games:Grid"
 
@@ -209,6 +211,24 @@ def test_a_model_that_sees_frames_teaches_both_views(tmp_path):
     _, other = model_file(tmp_path, shape=(40, 40, 3))
     with pytest.raises(ValueError, match=r"must take the privileged view of shape .* or images of shape"):
         plan_diagnosis(GRID, TINY, teacher=other, random=0.0, best=1.0)
+
+
+@pytest.mark.costly("envs/external/*.py")
+@pytest.mark.parametrize("ending", [(1.0,), (1.0, 2.0)])
+def test_temperatures_at_which_a_teacher_never_ends_are_left_out(monkeypatch, ending):
+    plan = plan_diagnosis(GRID, TINY, teacher="own_teachers:walks", random=0.0, best=1.0)
+    run, used = replace(plan.cells[0], evaluation=replace(plan.cells[0].evaluation, inverse_temperatures=(1, 2, 4))), []
+
+    def played(policy, env, episodes, seed, inverse_temperature):
+        if inverse_temperature not in ending:
+            raise ValueError("Episode 0 does not end")
+        used.append(inverse_temperature)
+        return SimpleNamespace(returns=np.array([inverse_temperature]))
+
+    monkeypatch.setattr("lcd.agents.evaluate", played)
+    _returns_of.cache_clear()
+    assert _returns_of(plan.given_teacher, run) == (ending[-1], ending[-1])
+    assert used == [*ending, ending[-1], ending[-1]]
 
 
 @pytest.mark.costly("envs/external/*.py")

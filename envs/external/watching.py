@@ -28,10 +28,13 @@ class Watch:
     ended
         What is called with a sentence, once a call, if one takes longer. A process that carries out a run ends then;
         in others a warning is written, as a user may have stopped in a debugger.
+    calls
+        Number of calls that were watched so far.
     """
 
     def __init__(self) -> None:
         self.limit = LIMIT
+        self.calls = 0
         self.ended: Callable[[str], None] = lambda sentence: print(sentence, file=sys.stderr, flush=True)
         self._doing: tuple[float, Callable[[], str]] | None = None
         self._thread: threading.Thread | None = None
@@ -43,6 +46,7 @@ class Watch:
             self._thread = threading.Thread(target=self._check, daemon=True)
             self._thread.start()
         self._doing = time.monotonic(), describe
+        self.calls += 1
         try:
             yield
         finally:

@@ -121,7 +121,8 @@ class EvaluationCallback(BaseCallback):
     def training_return(self, policy: EncoderPolicy) -> float:
         """Mean return of a policy on the training levels of every evaluation, at the temperature that is best there."""
         chosen = self._settings.evaluation
-        tried = self._tempered(policy, chosen.inverse_temperatures, self._settings.seed, chosen.episodes_per_env)
+        factors = dict.fromkeys([1.0, *chosen.inverse_temperatures])
+        tried = self._tempered(policy, factors, self._settings.seed, chosen.episodes_per_env)
         return max(float(episodes.returns.mean()) for episodes in tried.values())
 
     def played(self, seed: int, episodes_per_env: int) -> Iterator[Played]:

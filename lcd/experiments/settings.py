@@ -199,7 +199,7 @@ class RunSettings:
         Whether to keep the weights of the best evaluation on training levels, as a teacher.
     candidates
         Identities of runs from reward of the same game: this one begins with the weights of the one of them that
-        returned most on training levels in the end.
+        returns most on the training levels of its own evaluations.
     """
 
     options: InstanceOf[GameOptions]

@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.game import spaces_of
 from lcd.envs.external.making import named
 from lcd.envs.external.options import ExternalOptions
+from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options, has_view, observation_space, policy_spaces, random_actions
 from lcd.envs.views import BOTH
 from lcd.io.limits import real_number
@@ -36,8 +38,11 @@ PLAYED_SECONDS = 15.0
 SHOWN_EVERY = 40
 """Steps between the observations of random play that are compared."""
 
-BEAT = "a step"
-"""Sent after each step, so that a slow game is not taken for one that hangs."""
+BEAT, BEAT_SECONDS = "a step", 0.5
+"""Sent so often while the game is stepped, so that a slow one is not taken for one that hangs."""
+
+FEW = 100
+"""Steps of random play below which nothing is said of its memory."""
 
 SLOW, GROWTH_MB = 200.0, 50.0
 
@@ -124,21 +129,38 @@ def examine(
 
 
 def _child(out: Connection, options: GameOptions, encoder: str) -> None:
-    """Send each finding, and None at the end."""
-    for finding in examined_here(options, encoder, lambda: out.send(BEAT)):
-        out.send(finding)
-    out.send(None)
+    """Send each finding, a beat while the game is stepped, and None at the end."""
+    sending, ended = threading.Lock(), threading.Event()
+
+    def send(found: Finding | str | None) -> None:
+        with sending:
+            out.send(found)
+
+    def beat() -> None:
+        before = WATCH.calls
+        while not ended.wait(BEAT_SECONDS):
+            if WATCH.calls != before:
+                before = WATCH.calls
+                send(BEAT)
+
+    beating = threading.Thread(target=beat, daemon=True)
+    beating.start()
+    for finding in examined_here(options, encoder):
+        send(finding)
+    ended.set()
+    beating.join()
+    send(None)
 
 
-def examined_here(options: GameOptions, encoder: str, stepped: Callable[[], None] = lambda: None) -> Iterator[Finding]:
-    """The findings of `examine`, in this process; `stepped` is called after each step."""
+def examined_here(options: GameOptions, encoder: str) -> Iterator[Finding]:
+    """The findings of `examine`, in this process."""
     try:
-        yield from _checks(options, encoder, stepped)
+        yield from _checks(options, encoder)
     except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
         yield Finding("fails", "problem", " ".join(str(error).split())[:400] or type(error).__name__)
 
 
-def _checks(options: GameOptions, encoder: str, stepped: Callable[[], None]) -> Iterator[Finding]:
+def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
     began = time.perf_counter()
     frames = observation_space(options, "pixels")
     yield Finding("game", "ok", f"{options.game} is made in {time.perf_counter() - began:.1f} s.")
@@ -151,8 +173,8 @@ def _checks(options: GameOptions, encoder: str, stepped: Callable[[], None]) -> 
     yield _encoder(options, encoder)
     with _stdout_of_games() as printed:
         view = BOTH if has_privileged else "pixels"
-        played = _play(options, view, STEPS, PLAYED_SECONDS, stepped)
-        again = _play(options, view, len(played.rewards), float("inf"), stepped)
+        played = _play(options, view, STEPS, PLAYED_SECONDS)
+        again = _play(options, view, len(played.rewards), float("inf"))
     yield _same(played, again)
     yield from _episodes(played)
     yield _levels(options)
@@ -213,7 +235,7 @@ def _resident_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
-def _play(options: GameOptions, view: str, steps: int, seconds: float, stepped: Callable[[], None]) -> _Played:
+def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Played:
     env, rng = make_vec_env(options, NUM_ENVS, view, seed=0), np.random.default_rng(0)
     views, returns, lengths, resident = [], [], [], []
     rewards: list[np.ndarray] = []
@@ -233,7 +255,6 @@ def _play(options: GameOptions, view: str, steps: int, seconds: float, stepped: 
             if len(rewards) % SHOWN_EVERY == 1:
                 views.append(_as_dict(observed))
             resident.append(_resident_mb())
-            stepped()
         rate = len(rewards) * NUM_ENVS / (time.perf_counter() - began)
     finally:
         env.close()
@@ -279,7 +300,8 @@ def _episodes(played: _Played) -> Iterator[Finding]:
         yield Finding(
             "rewards",
             "note",
-            f"Random play was paid {kinds[0]:g} in every step: learning from reward cannot begin by chance.",
+            f"Random play was paid {kinds[0]:g} in each of {len(played.rewards)} steps: learning from reward can "
+            "hardly begin by chance.",
         )
     else:
         mean = f", {np.mean(played.returns):.3g} an episode in the mean" if played.returns else ""
@@ -308,6 +330,8 @@ def _speed(played: _Played) -> Finding:
 
 def _memory(played: _Played) -> Finding:
     steps = len(played.rewards)
+    if steps < FEW:
+        return Finding("memory", "note", f"In {steps} steps, all that were played, a leak would not be seen.")
     if played.growth_mb > GROWTH_MB:
         return Finding("memory", "problem", f"It grew by {played.growth_mb:.0f} MB in {steps} steps: it leaks.")
     return Finding("memory", "ok", f"It grew by {played.growth_mb:.0f} MB in {steps} steps.")

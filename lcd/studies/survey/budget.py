@@ -140,7 +140,9 @@ def choose(
     speeds = measure_speeds(once, store, resources, begun)
     if budget.unit == "gpu-hours" and not speeds.share.gpus:
         raise ValueError(f"No run would use a GPU, so that {budget} say nothing: give core-hours.")
-    options = costs(power, once, [run for run in plan.runs if run.seed == 1], speeds, _candidates(plan))
+    first_seed = int(survey.changes.get("first_seed", 0))
+    again = [run for run in plan.runs if run.seed == 1]
+    options = costs(power, once, again, speeds, _candidates(plan), first_seed)
     column = UNITS[budget.unit]
     options["within"] = options[column] <= budget.amount
     deciding = options[options["decided"] > 0]
@@ -179,6 +181,7 @@ def costs(
     further: list[RunSettings],
     speeds: Speeds,
     candidates: Sequence[RunSettings] = (),
+    first_seed: int = 0,
 ) -> pd.DataFrame:
     """What each option of a power table costs.
 
@@ -192,6 +195,8 @@ def costs(
         How fast they train.
     candidates
         The runs that a trained teacher is chosen from: an option pays for those beyond its own seeds.
+    first_seed
+        The first of its own seeds.
 
     Returns
     -------
@@ -203,8 +208,12 @@ def costs(
     def hours_of(runs: Iterable[RunSettings]) -> float:
         return sum(run.steps / speeds.rates[kind_of(run)] for run in runs) / 3600
 
-    beyond = power["seeds"].map(lambda seeds: hours_of(run for run in candidates if run.seed >= seeds))
-    worked = (hours_of(first) + (power["seeds"] - 1) * hours_of(further) + beyond) * power["steps"] / steps
+    def beyond(seeds: int) -> float:
+        own = range(first_seed, first_seed + seeds)
+        return hours_of(run for run in candidates if run.seed not in own)
+
+    worked = hours_of(first) + (power["seeds"] - 1) * hours_of(further) + power["seeds"].map(beyond)
+    worked *= power["steps"] / steps
     return power.assign(
         hours=worked / speeds.workers,
         core_hours=worked * speeds.share.threads,

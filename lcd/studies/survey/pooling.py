@@ -114,7 +114,7 @@ def joined(kept: Rows, newer: Rows) -> Rows:
     seeds = len(mine.seeds | theirs.seeds)
     row = dict(kept.game) | {"seeds": seeds, "core_hours": kept.game["core_hours"] + newer.game["core_hours"]}
     if set(runs["seed"]) == set(scores["seed"]):
-        beside = min(each.game["core_hours"] - each.runs["core_hours"].sum() for each in (kept, newer))  # the teacher's
+        beside = min(each.game["core_hours"] - each.runs["core_hours"].sum() for each in (kept, newer))  # a teacher
         row["core_hours"] = round(float(runs["core_hours"].sum() + max(0.0, beside)), 4)
     normalisation = Normalisation(row["random"], row["best"], "given")
     returns = row["teacher_training"], row["teacher_unseen"]
