@@ -5,7 +5,7 @@ from lcd.agents.encoders.phase import Phase
 from lcd.agents.encoders.pretrained import BACKBONES, Backbone
 from lcd.agents.encoders.registry import ENCODERS, EncoderName, import_encoder, parse_encoder, register_encoder
 from lcd.agents.encoders.weights import load_weights, read_card, save_backbone
-from lcd.agents.evaluation import Episodes, evaluate
+from lcd.agents.evaluation import EndlessEpisode, Episodes, best_tempered, evaluate
 from lcd.agents.foreign_teachers import as_teacher, load_model
 from lcd.agents.imitation import DAgger, TaughtVecEnv
 from lcd.agents.policy import EncoderPolicy
@@ -22,6 +22,7 @@ __all__ = [
     "Encoder",
     "EncoderName",
     "EncoderPolicy",
+    "EndlessEpisode",
     "Episodes",
     "Impala",
     "Impoola",
@@ -32,6 +33,7 @@ __all__ = [
     "Teacher",
     "TrainingDiverged",
     "as_teacher",
+    "best_tempered",
     "evaluate",
     "import_encoder",
     "load_model",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,10 @@ MAX_EPISODE_STEPS = 27_000
 use (Machado et al., 2018, arXiv:1709.06009)."""
 
 
+class EndlessEpisode(ValueError):
+    """An episode does not end within the largest number of steps."""
+
+
 @torch.no_grad()
 def evaluate(
     policy: ActorCriticPolicy | Teacher,
@@ -92,9 +96,11 @@ def evaluate(
 
     Raises
     ------
+    EndlessEpisode
+        If an episode does not end; it is a ValueError too.
     ValueError
         If no episode is asked for, the inverse temperature is not above 0, the environment's spaces are not those of
-        the policy, an episode does not end, or a reward or an action probability is not finite.
+        the policy, or a reward or an action probability is not finite.
     """
     episodes_per_env = whole_number("episodes_per_env", episodes_per_env, 1, MOST_EPISODES)
     max_episode_steps = whole_number("max_episode_steps", max_episode_steps, 1)
@@ -120,6 +126,37 @@ def evaluate(
     finally:
         if isinstance(policy, nn.Module):
             policy.train(training)
+
+
+def best_tempered(play: Callable[[float], Episodes], inverse_temperatures: Iterable[float]) -> tuple[float, Episodes]:
+    """Choose the inverse temperature at which a policy returns most.
+
+    Parameters
+    ----------
+    play
+        Plays some episodes, the same levels each time, at an inverse temperature.
+    inverse_temperatures
+        Those to try besides 1. One at which an episode does not end is left out, since a policy without chances may
+        stand still for ever.
+
+    Returns
+    -------
+    float
+        The inverse temperature; of those that return alike 1, or else the least.
+    Episodes
+        What was played at it.
+
+    Raises
+    ------
+    EndlessEpisode
+        If an episode does not end at a temperature of 1.
+    """
+    tried = {1.0: play(1.0)}
+    for factor in sorted({*inverse_temperatures} - {1.0}):
+        with suppress(EndlessEpisode):
+            tried[factor] = play(factor)
+    best = max(tried, key=lambda factor: tried[factor].returns.mean())
+    return best, tried[best]
 
 
 def _check_spaces(policy: ActorCriticPolicy, env: VecEnv) -> None:
@@ -178,7 +215,7 @@ def _play(
                 level_seeds[index, episode[index]] = infos[place].get("prev_level_seed", -1)
             endless = playing[(lengths[playing, episode[playing]] >= max_episode_steps) & ~dones]
             if endless.size:
-                raise ValueError(
+                raise EndlessEpisode(
                     f"Episode {episode[endless[0]]} of environment {endless[0]} does not end within "
                     f"{max_episode_steps:,} steps: end it, as gymnasium.wrappers.TimeLimit does, or raise "
                     "max_episode_steps."

@@ -9,6 +9,8 @@ import numpy as np
 from lcd.envs.family import GameOptions, make_vec_env, random_actions
 
 NUM_ENVS, EPISODES_PER_ENV, MOST_STEPS = 16, 4, 27_000
+EPISODES = NUM_ENVS * EPISODES_PER_ENV
+"""Number of episodes that a random policy plays."""
 
 
 @cache

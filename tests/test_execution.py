@@ -227,13 +227,8 @@ def test_without_a_teacher_nobody_imitates(finished, game_plan, tmp_path):
 
 
 def test_what_fails_all_runs_is_told_after_a_few(finished, game_plan, tmp_path):
-    plan = Plan(
-        (
-            replace(
-                game_plan, teacher_run=None, cells=tuple(replace(game_plan.cells[0], seed=seed) for seed in range(9))
-            ),
-        )
-    )
+    cells = tuple(replace(game_plan.cells[0], seed=seed) for seed in range(9))
+    plan = Plan((replace(game_plan, teacher_run=None, candidates=(), cells=cells),))
     executor = Elsewhere(finished[0], Store(tmp_path), ("-rl-",))
     with pytest.raises(RunFailed):
         execute(plan, Store(tmp_path), executor=executor)

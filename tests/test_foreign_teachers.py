@@ -19,7 +19,7 @@ from stable_baselines3 import A2C, DQN, PPO
 from tiny import TINY
 
 import lcd
-from lcd.agents import as_teacher, evaluate, load_model
+from lcd.agents import EndlessEpisode, as_teacher, evaluate, load_model
 from lcd.envs import make_vec_env
 from lcd.envs.family import game_options
 from lcd.experiments.given_teacher import load_imported
@@ -221,7 +221,7 @@ def test_temperatures_at_which_a_teacher_never_ends_are_left_out(monkeypatch, en
 
     def played(policy, env, episodes, seed, inverse_temperature):
         if inverse_temperature not in ending:
-            raise ValueError("Episode 0 does not end")
+            raise EndlessEpisode("Episode 0 does not end")
         used.append(inverse_temperature)
         return SimpleNamespace(returns=np.array([inverse_temperature]))
 

@@ -212,7 +212,7 @@ def test_the_time_that_is_left_counts_only_what_is_trained_now(monkeypatch):
     monkeypatch.setattr("lcd.cli.display.time.monotonic", lambda: clock[0])
     run = plan_game("maze", TINY).cells[0]
     steps = (run.steps // 2, run.steps * 3 // 4)
-    plan = Plan((replace(plan_game("maze", TINY), cells=(run,), teacher_run=None),))
+    plan = Plan((replace(plan_game("maze", TINY), cells=(run,), teacher_run=None, candidates=()),))
     with PlanDisplay(plan, Console(file=written, width=200)) as display:
         display(Event("started", run))
         for at, step in zip((90.0, 180.0), steps, strict=True):  # it goes on from a checkpoint at half of it

@@ -122,9 +122,12 @@ def test_what_fails_is_told_and_an_interrupt_leaves_nothing_behind(copied, game_
         if event.kind == "progress":
             raise KeyboardInterrupt
 
+    steps = 1000 * run.steps  # so many that it cannot end before the interrupt
+    endless = replace(run, steps=steps, evaluation=replace(run.evaluation, steps=(*run.evaluation.steps, steps)))
+    plan = Plan((replace(game_plan, cells=(endless,)),))
     with pytest.raises(KeyboardInterrupt):
-        execute(Plan((game_plan,)), copied, executor=f"ray:{cluster.address}", listener=interrupt)
-    assert not copied.has(run)
+        execute(plan, copied, executor=f"ray:{cluster.address}", listener=interrupt)
+    assert not copied.has(endless)
     nothing_left(copied)
     execute(Plan((game_plan,)), copied, executor=f"ray:{cluster.address}")
     assert copied.has(run)

@@ -13,7 +13,7 @@ from test_scores import episode_table
 from tiny import TINY
 from toy_games import ColourGame
 
-from lcd.agents import PPO, evaluate
+from lcd.agents import PPO, EndlessEpisode, Episodes, best_tempered, evaluate
 from lcd.envs import ProcgenOptions
 from lcd.experiments.evaluation import EvaluationCallback
 from lcd.experiments.plan import plan_game
@@ -36,6 +36,21 @@ def test_a_high_inverse_temperature_is_the_most_probable_action_and_one_changes_
         evaluate(policy, ColourGame(8), inverse_temperature=0)
 
 
+def test_of_temperatures_that_return_alike_the_least_is_taken_and_one_without_end_is_left_out():
+    returns = {1.0: 2.0, 2.0: 3.0, 4.0: 3.0, 8.0: 1.0}
+
+    def play(factor):
+        if factor == 16:
+            raise EndlessEpisode("Episode 0 does not end")
+        return Episodes(np.array([[returns[factor]]]), np.ones((1, 1), np.int64), np.zeros((1, 1), np.int64))
+
+    factor, played = best_tempered(play, (16, 8, 4, 2))
+    assert (factor, played.returns.item()) == (2, 3)
+    assert best_tempered(play, (16,))[0] == 1
+    with pytest.raises(EndlessEpisode):
+        best_tempered(lambda factor: play(16), (2,))
+
+
 def callback_of(evaluation, returns):
     """An evaluation whose games return what the test says for each kind of levels and inverse temperature."""
     run = RunSettings(
@@ -46,9 +61,9 @@ def callback_of(evaluation, returns):
     found.init_callback(model)
     asked = []
 
-    def play(levels, inverse_temperature, seed, episodes_per_env):
+    def play(policy, levels, inverse_temperature, seed, episodes_per_env):
         asked.append((levels, inverse_temperature, seed))
-        played = evaluate(model.policy, found._envs[levels], episodes_per_env, seed)
+        played = evaluate(policy, found._envs[levels], episodes_per_env, seed)
         return replace(played, returns=np.full_like(played.returns, returns[levels][inverse_temperature]))
 
     found._play = play

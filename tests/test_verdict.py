@@ -5,7 +5,7 @@ import pytest
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.intervals import Interval, contrast_interval
 from lcd.measurement.rule import classify, intervals_of, least_spreads, verdict_intervals
-from lcd.measurement.verdict import better_than_teacher, decide
+from lcd.measurement.verdict import BetterLearner, better_than_teacher, decide
 
 FLAT = {"gain": 0.5, "late_gain": 0.01}
 
@@ -26,9 +26,10 @@ def gains_of(cells):
     return pd.DataFrame({letter: {"final": v, **FLAT} for letter, v in zip("abcd", cells, strict=True)}).T
 
 
-def verdict_of(*cells, spread=0.009, seeds=3, gains=None, teacher=0.9, error=0.0):
+def verdict_of(*cells, spread=0.009, seeds=3, gains=None, teacher=0.9, error=0.0, better=None):
     samples, errors = samples_of(cells, seeds, spread), [np.full(seeds, error)] * 4
-    return decide(samples, errors, gains=gains_of(cells) if gains is None else gains, teacher_score=teacher)
+    gains = gains_of(cells) if gains is None else gains
+    return decide(samples, errors, gains=gains, teacher_score=teacher, better=better)
 
 
 @pytest.mark.parametrize(
@@ -240,12 +241,26 @@ def ends_of(**changes):
     return pd.concat([earlier, table.assign(step=100)]).assign(**{"score_error": 0.03} | changes)
 
 
-def test_a_learner_that_is_clearly_better_than_its_teacher_is_named():
-    (caution,) = better_than_teacher(ends_of(), 0.45)
-    assert "(semantic/rl, seed 1) ends at 0.60" in caution
-    assert "--teacher" in caution
+def test_a_learner_that_is_clearly_better_than_its_teacher_is_found():
+    assert better_than_teacher(ends_of(), 0.45) == BetterLearner("semantic", 1, 0.6, 0.45)
+
+
+def test_a_verdict_beside_a_worse_teacher_says_so_first():
+    better = BetterLearner("pixels", 2, 0.89, 0.0)
+    found = verdict_of(0.1, 0.1, 0.1, 0.1, teacher=0.0, better=better)
+    first = "A learner from reward beats the teacher (pixels/rl, seed 2: 0.89 to 0.00 on training levels), so that"
+    assert found.name == "inconclusive"
+    assert found.reason.startswith(first)
+    assert "limits the learner" not in found.reason
+    assert better.remedy in found.would_decide
+    assert not any("This one scores" in way for way in found.would_decide)
+    alone, beside = (verdict_of(0.2, 0.8, 0.2, 0.8, better=each) for each in (None, better))
+    assert beside.name == alone.name == "perception-limited"
+    assert beside.reason == f"{better.meaning}. {alone.reason}"
+    assert beside.cautions == (better.remedy, *alone.cautions)
+    assert "--teacher" in better.remedy
 
 
 @pytest.mark.parametrize(("teacher", "changes"), [(0.55, {}), (0.45, {"score_error": 0.1}), (None, {})])
 def test_a_learner_that_may_be_no_better_than_its_teacher_is_not(teacher, changes):
-    assert better_than_teacher(ends_of(**changes), teacher) == ()
+    assert better_than_teacher(ends_of(**changes), teacher) is None

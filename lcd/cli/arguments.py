@@ -86,11 +86,7 @@ Teacher = Annotated[
 ]
 TeacherFactor = Annotated[
     int | None,
-    number(
-        1,
-        MOST_FACTOR,
-        "Steps of a trained teacher, as a multiple of --steps; its first are a cell's.",
-    ),
+    number(1, MOST_FACTOR, "Steps of a trained teacher, as a multiple of --steps; its first are a cell's."),
 ]
 Mode = Annotated[str | None, typer.Option(help="Procgen's distribution mode, easy or hard; by default easy.")]
 EnvKwargs = Annotated[str | None, typer.Option(metavar="JSON", help="Another package's game: its keyword arguments.")]

@@ -110,6 +110,7 @@ def command(
         ladder_rows,
         verdict_text,
     )
+    from lcd.envs.random_play import EPISODES
     from lcd.studies.advice import advise
     from lcd.studies.diagnosing import prepare_diagnosis
     from lcd.studies.ladder import STEPS
@@ -158,7 +159,11 @@ def command(
         return
 
     if prepared.game_plan.measures_random:
-        console.print(f"First a random policy plays {prepared.game_plan.game}.", highlight=False)
+        console.print(
+            f"First a random policy plays {EPISODES} episodes of {prepared.game_plan.game}, some minutes where a step "
+            "is slow.",
+            highlight=False,
+        )
     diagnosis = prepared.diagnose(PlanDisplay)
     console.print(demand_rows(diagnosis))
     console.print(verdict_text(diagnosis.verdict))

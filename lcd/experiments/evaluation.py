@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from lcd.agents import EncoderPolicy, Episodes, evaluate
+from lcd.agents import EncoderPolicy, Episodes, best_tempered, evaluate
 from lcd.envs import make_vec_env
 from lcd.experiments.settings import RunSettings
 from lcd.measurement.scores import SAMPLED, TEMPERED
@@ -112,18 +112,14 @@ class EvaluationCallback(BaseCallback):
         env = self._envs[levels]
         return evaluate(policy, env, episodes_per_env, seed, inverse_temperature=inverse_temperature)
 
-    def _tempered(
-        self, policy: EncoderPolicy, factors: Iterable[float], seed: int, episodes_per_env: int
-    ) -> dict[float, Episodes]:
-        """Episodes on training levels by the inverse temperature."""
-        return {factor: self._play(policy, "training", factor, seed, episodes_per_env) for factor in factors}
-
     def training_return(self, policy: EncoderPolicy) -> float:
         """Mean return of a policy on the training levels of every evaluation, at the temperature that is best there."""
-        chosen = self._settings.evaluation
-        factors = dict.fromkeys([1.0, *chosen.inverse_temperatures])
-        tried = self._tempered(policy, factors, self._settings.seed, chosen.episodes_per_env)
-        return max(float(episodes.returns.mean()) for episodes in tried.values())
+        chosen, seed = self._settings.evaluation, self._settings.seed
+        _, played = best_tempered(
+            lambda factor: self._play(policy, "training", factor, seed, chosen.episodes_per_env),
+            chosen.inverse_temperatures,
+        )
+        return float(played.returns.mean())
 
     def played(self, seed: int, episodes_per_env: int) -> Iterator[Played]:
         """Evaluate the present policy by each rule of acting; that with a temperature of 1 comes first.
@@ -136,16 +132,19 @@ class EvaluationCallback(BaseCallback):
             Episodes in each environment, of each inverse temperature.
         """
         policy: EncoderPolicy = self.model.policy  # type: ignore[assignment]
-        tried = self._tempered(policy, [1.0], seed, episodes_per_env)
-        sampled = Played(SAMPLED, 1.0, tried[1.0], self._play(policy, "unseen", 1.0, seed, episodes_per_env))
+
+        def play(levels: str, factor: float) -> Episodes:
+            return self._play(policy, levels, factor, seed, episodes_per_env)
+
+        sampled = Played(SAMPLED, 1.0, play("training", 1.0), play("unseen", 1.0))
         yield sampled
-        others = [factor for factor in self._settings.evaluation.inverse_temperatures if factor != 1]
-        if not others:
+        factors = self._settings.evaluation.inverse_temperatures
+        if set(factors) == {1.0}:
             return
-        tried |= self._tempered(policy, others, seed, episodes_per_env)
-        best = max(tried, key=lambda factor: tried[factor].returns.mean())  # the least of those that return alike
-        unseen = sampled.unseen if best == 1 else self._play(policy, "unseen", best, seed, episodes_per_env)
-        yield Played(TEMPERED, best, tried[best], unseen)
+        best, training = best_tempered(
+            lambda factor: sampled.training if factor == 1 else play("training", factor), factors
+        )
+        yield Played(TEMPERED, best, training, sampled.unseen if best == 1 else play("unseen", best))
 
     def _evaluate(self) -> None:
         settings = self._settings

@@ -58,7 +58,8 @@ class GamePlan:
     cells
         The runs of the four cells.
     candidates
-        The runs of which the best goes on as the teacher; those with the cells' seeds are theirs.
+        The runs of which the best goes on as the teacher, none without `teacher_run`; those with the cells' seeds are
+        theirs.
     early_run
         Where a frozen encoder is the privileged view: the short run from frames whose encoder is a control.
     controls
@@ -91,7 +92,7 @@ class GamePlan:
 
     @cached_property
     def random_return(self) -> float:
-        """Return of a random policy; measured when it is first asked for, which takes a minute in slow games."""
+        """Return of a random policy; measured when it is first asked for, which takes some minutes in slow games."""
         if self.random is not None:
             return self.random
         assert self.options is not None
@@ -127,8 +128,7 @@ class GamePlan:
     def runs(self) -> tuple[RunSettings, ...]:
         """All runs, those first whose weights others use."""
         first = [run for run in (self.teacher_run, self.early_run) if run is not None]
-        candidates = () if self.teacher_run is None else self.candidates
-        runs = (*candidates, *first, *self.cells, *(run for _, runs in self.controls for run in runs))
+        runs = (*self.candidates, *first, *self.cells, *(run for _, runs in self.controls for run in runs))
         return tuple({run.identity: run for run in runs}.values())
 
 

@@ -35,6 +35,43 @@ MOST_SEEDS = 50
 
 
 @dataclass(frozen=True)
+class BetterLearner:
+    """A learner from reward that ended clearly above the teacher of imitation.
+
+    Attributes
+    ----------
+    view : str
+        What it sees.
+    seed : int
+        Its seed.
+    score, teacher_score : float
+        Normalised scores on training levels, its own and the teacher's.
+    """
+
+    view: str
+    seed: int
+    score: float
+    teacher_score: float
+
+    @property
+    def meaning(self) -> str:
+        """What it means for a verdict, as a sentence without its full stop."""
+        return (
+            f"A learner from reward beats the teacher ({self.view}/rl, seed {self.seed}: {two_places(self.score)} to "
+            f"{two_places(self.teacher_score)} on training levels), so that imitation shows less than better policy "
+            "learning would bring"
+        )
+
+    @property
+    def remedy(self) -> str:
+        """One sentence on how the diagnosis can be made with the better teacher."""
+        return (
+            f"A better teacher: give policy.safetensors of the run {self.view}/rl, seed {self.seed}, as --teacher, and "
+            "another --out."
+        )
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What limits the learner in this game.
 
@@ -43,7 +80,7 @@ class Verdict:
     name : str
         "perception-limited", "policy-limited", "limited by both", "limited jointly", "not limited" or "inconclusive".
     reason : str
-        One sentence with the numbers it rests on.
+        One sentence with the numbers it rests on; a second one before it where the teacher is worse than a learner.
     would_decide : tuple of str
         Sentences; empty unless the verdict is inconclusive.
     cautions : tuple of str
@@ -62,6 +99,7 @@ def decide(
     *,
     gains: pd.DataFrame,
     teacher_score: float | None = None,
+    better: BetterLearner | None = None,
     threshold: float = NEGLIGIBLE,
 ) -> Verdict:
     """Decide the verdict with its reason and, when inconclusive, what would decide it.
@@ -74,6 +112,8 @@ def decide(
         What :func:`lcd.measurement.scores.late_gains` returned.
     teacher_score : float or None
         Normalised score of the teacher on unseen levels, None if unknown.
+    better : BetterLearner or None
+        What :func:`better_than_teacher` found.
     threshold : float
         δ.
 
@@ -89,14 +129,19 @@ def decide(
     if name == "inconclusive":
         ways += _more_seeds(shown, samples, errors, threshold)
         ways += _more_steps(gains, threshold)
-        ways += _better_teacher(gains, teacher_score)
+        ways += _better_teacher(gains, teacher_score, better)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
+    cautions = _cautions(shown, gains, threshold)
+    if better is not None and name == "inconclusive":
+        return Verdict(name, f"{better.meaning}: {_demands(shown)}.", tuple(ways), cautions)
     reason = _reason(name, shown, careful, threshold, comparable=len(floor_limited_demands(gains)) < 2)
-    return Verdict(name, reason, tuple(ways), _cautions(shown, gains, threshold))
+    if better is not None:
+        return Verdict(name, f"{better.meaning}. {reason}", (), (better.remedy, *cautions))
+    return Verdict(name, reason, tuple(ways), cautions)
 
 
-def better_than_teacher(curves: pd.DataFrame, teacher_score: float | None) -> tuple[str, ...]:
-    """Name the learner from reward that ended furthest above the teacher, if one clearly did.
+def better_than_teacher(curves: pd.DataFrame, teacher_score: float | None) -> BetterLearner | None:
+    """Find the learner from reward that ended furthest above the teacher, if one clearly did.
 
     Imitation shows no more than its teacher can; a teacher that was trained once may have been unlucky.
 
@@ -109,22 +154,24 @@ def better_than_teacher(curves: pd.DataFrame, teacher_score: float | None) -> tu
 
     Returns
     -------
-    tuple of str
-        A caution with its remedy, or nothing.
+    BetterLearner or None
+        None where no learner clearly did, or the teacher's score is unknown.
     """
     if teacher_score is None:
-        return ()
+        return None
     ends = curves[
         (curves["learning"] == "rl") & (curves["levels"] == "training") & (curves["step"] == curves["step"].max())
     ]
-    best = ends.loc[ends["score"].idxmax()]
-    if not best["score"] - teacher_score > max(CLEARLY_BETTER, CLEAR_ERRORS * best["score_error"]):
-        return ()
-    return (
-        f"A learner from reward ({best['view']}/rl, seed {best['seed']}) ends at {two_places(best['score'])} on "
-        f"training levels, the teacher at {two_places(teacher_score)}: imitation learned from the worse one. Give "
-        "policy.safetensors of that run as --teacher, and another --out.",
-    )
+    best = ends.iloc[int(ends["score"].to_numpy().argmax())]
+    score = float(best["score"])
+    if not score - teacher_score > max(CLEARLY_BETTER, CLEAR_ERRORS * best["score_error"]):
+        return None
+    return BetterLearner(str(best["view"]), int(best["seed"]), score, teacher_score)
+
+
+def _demands(shown: Mapping[str, Interval]) -> str:
+    """Both demands, as the reasons give them."""
+    return f"the perceptual demand is {shown['perceptual']} and the policy-learning demand {shown['policy']}"
 
 
 def _reason(
@@ -138,7 +185,7 @@ def _reason(
     """Say in one sentence what the verdict rests on."""
     perceptual, policy, joint, headroom = (shown[key] for key in ("perceptual", "policy", "joint", "headroom"))
     difference = shown["difference"]
-    both = f"the perceptual demand is {perceptual} and the policy-learning demand {policy}"
+    both = _demands(shown)
     if name == "limited by both":
         sides = careful["difference"]
         side = "perception" if sides.low > 0 else "policy learning" if sides.high < 0 else None
@@ -237,8 +284,10 @@ def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
     return [f"More steps: curves still rise in the last third of the budget ({names})."]
 
 
-def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[str]:
+def _better_teacher(gains: pd.DataFrame, teacher_score: float | None, better: BetterLearner | None) -> list[str]:
     """Suggest a better teacher where it limits imitation."""
+    if better is not None:
+        return [better.remedy]
     reached = float(gains["final"].to_dict()["d"])
     if teacher_score is not None and teacher_score < GOOD_TEACHER:
         return [

@@ -85,7 +85,7 @@ class PreparedDiagnosis:
         return None if self.folder is None else self.folder.path
 
     def writing_to(self, out: Path | str) -> PreparedDiagnosis:
-        """The same, written to a folder.
+        """The same, written to a folder; what a random policy returned when it was begun is not measured again.
 
         Raises
         ------
@@ -94,7 +94,17 @@ class PreparedDiagnosis:
         """
         folder = OutputFolder(path("out", out))
         folder.check(self.plan.as_dict(measure=False))
-        return replace(self, folder=folder)
+        known = folder.random_return() if self.game_plan.measures_random else None
+        if known is None:
+            return replace(self, folder=folder)
+        plan = replace(self.game_plan, random=known)
+        return replace(
+            self,
+            folder=folder,
+            game_plan=plan,
+            ladder=None if self.ladder is None else ladder_of(plan),
+            baselines=None if self.baselines is None else baselines_of(plan),
+        )
 
     def further_runs(self) -> list[tuple[str, RunSettings]]:
         """The runs that an ablation, a ladder or baselines still need, each with the short name of its encoder."""

@@ -187,15 +187,20 @@ class Diagnosis:
         demands = demand_table(scores)
         samples, errors = cell_samples(scores, *PRIMARY)
         difference = contrast_interval(samples, errors, DIFFERENCE)
+        training, unseen = (
+            (None, None)
+            if teacher is None
+            else (normalisation.score(each) for each in (teacher.training_return, teacher.unseen_return))
+        )
+        teachable = curves[curves["view"] == "pixels"] if "privileged_view" in kept else curves
         verdict = decide(
             samples,
             errors,
             gains=late_gains(curves),
-            teacher_score=None if teacher is None else normalisation.score(teacher.unseen_return),
+            teacher_score=unseen,
+            better=better_than_teacher(teachable, training),
         )
-        of_teacher = None if teacher is None else normalisation.score(teacher.training_return)
-        teachable = curves[curves["view"] == "pixels"] if "privileged_view" in kept else curves
-        further = [*better_than_teacher(teachable, of_teacher)]
+        further = []
         if normalisation.source == "measured" and verdict.name in ("not limited", "inconclusive"):
             further.append(ITS_OWN_BEST.format(best=normalisation.best))
         if not levels_differ:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from lcd.experiments.plan import UNMEASURED
 from lcd.io.checksums import write_together
 from lcd.io.files import check_output, check_output_folder, is_partial, locked, replacing
-from lcd.io.limits import short
+from lcd.io.limits import real_number, short
 from lcd.io.untrusted import read_json
 from lcd.studies.diagnosis import Diagnosis
 
@@ -84,6 +84,16 @@ class OutputFolder:
                 f"The folder {self.path} belongs to another plan ({differences[0]}): "
                 "choose another with --out, or remove it."
             )
+
+    def random_return(self) -> float | None:
+        """Return of the random policy in the plan that the folder holds, None where it holds none."""
+        if not (self.path / "plan.json").exists():
+            return None
+        plan = read_json(self.path / "plan.json")
+        try:
+            return real_number("The random return", plan["games"][0]["normalisation"]["random"])
+        except (LookupError, TypeError, ValueError):
+            return None
 
     def claim(self, plan: Mapping[str, Any]) -> None:
         """Check the folder and write the plan into it."""

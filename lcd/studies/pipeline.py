@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, replace
 from functools import cache
 from importlib.metadata import entry_points
@@ -185,35 +185,33 @@ def _evaluate_given(plan: GamePlan, teacher: GivenTeacher) -> TeacherCard:
 def _returns_of(teacher: GivenTeacher, run: RunSettings) -> tuple[float, float]:
     """Mean returns on training and on unseen levels, at the temperature that returns most on training levels.
 
-    They are those of fresh episodes, not of those that decide the temperature. A teacher without chances may never end
-    an episode at another temperature than 1, which is then left out.
+    They are those of fresh episodes, not of those that decide the temperature. A teacher that stands still for ever in
+    one of these is played at a temperature of 1.
     """
-    from lcd.agents import evaluate
+    from lcd.agents import EndlessEpisode, Episodes, best_tempered, evaluate
     from lcd.experiments.run import CHECK_SEED
 
     policy, _ = teacher.load(run.options)
     episodes = run.evaluation.episodes_per_env
 
-    def played(options: GameOptions, episodes: int, seed: int, factor: float) -> float:
+    def play(options: GameOptions, episodes: int, seed: int, factor: float) -> Episodes:
         with closing(make_vec_env(options, run.evaluation.num_envs, teacher.view)) as env:
-            return float(evaluate(policy, env, episodes, seed, inverse_temperature=factor).returns.mean())
+            return evaluate(policy, env, episodes, seed, inverse_temperature=factor)
 
     def fresh(factor: float) -> tuple[float, float]:
         training, unseen = (
-            played(options, 2 * episodes, run.seed + CHECK_SEED, factor)
+            float(play(options, 2 * episodes, run.seed + CHECK_SEED, factor).returns.mean())
             for options in (run.options, run.unseen_options)
         )
         return training, unseen
 
-    tried = {1.0: played(run.options, episodes, run.seed, 1.0)}
-    for factor in sorted({*run.evaluation.inverse_temperatures} - {1.0}):
-        with suppress(ValueError):
-            tried[factor] = played(run.options, episodes, run.seed, factor)
-    best_first = sorted(tried, key=lambda factor: (-tried[factor], factor))  # of those that return alike, the least
-    for factor in best_first[: best_first.index(1.0)]:
-        with suppress(ValueError):
-            return fresh(factor)
-    return fresh(1.0)
+    best, _ = best_tempered(
+        lambda factor: play(run.options, episodes, run.seed, factor), run.evaluation.inverse_temperatures
+    )
+    try:
+        return fresh(best)
+    except EndlessEpisode:
+        return fresh(1.0)
 
 
 TRIED_GAMES, TRIED_STEPS = 8, 8

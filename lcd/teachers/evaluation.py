@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
+from contextlib import closing
 from types import MappingProxyType
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lcd.agents import EncoderPolicy, evaluate
+from lcd.agents import EncoderPolicy, Episodes, best_tempered, evaluate
 from lcd.envs import ProcgenBatch, ProcgenOptions, ProcgenVecEnv
 from lcd.envs.procgen.actions import HEADINGS
 from lcd.envs.procgen.heading import NO_MOVE
@@ -91,12 +91,16 @@ def evaluate_teacher(policy: EncoderPolicy, options: ProcgenOptions, episodes: i
     seed
         Of levels and actions.
     """
+    return Score.of(_play(policy, options, episodes, seed).returns)
+
+
+def _play(
+    policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int, inverse_temperature: float = 1.0
+) -> Episodes:
+    """Evaluate a policy of the semantic view on at least so many episodes, the same number in each game."""
     num_envs = min(NUM_ENVS, episodes)
-    env = ProcgenVecEnv(options, num_envs, "semantic")
-    try:
-        return Score.of(evaluate(policy, env, -(-episodes // num_envs), seed).returns)
-    finally:
-        env.close()
+    with closing(ProcgenVecEnv(options, num_envs, "semantic")) as env:
+        return evaluate(policy, env, -(-episodes // num_envs), seed, inverse_temperature=inverse_temperature)
 
 
 def tune_inverse_temperature(policy: EncoderPolicy, options: ProcgenOptions, episodes: int, seed: int) -> float:
@@ -113,13 +117,7 @@ def tune_inverse_temperature(policy: EncoderPolicy, options: ProcgenOptions, epi
     episodes, seed
         Of the evaluation of each candidate, see `evaluate_teacher`.
     """
-    unscaled = deepcopy(policy.action_net.state_dict())
-    returns = {}
-    for factor in INVERSE_TEMPERATURES:
-        policy.scale_logits(factor)
-        returns[factor] = evaluate_teacher(policy, options, episodes, seed).mean
-        policy.action_net.load_state_dict(unscaled)
-    best = max(returns, key=lambda factor: returns[factor])
+    best, _ = best_tempered(lambda factor: _play(policy, options, episodes, seed, factor), INVERSE_TEMPERATURES)
     policy.scale_logits(best)
     return best
 

@@ -9,7 +9,6 @@ from functools import cache
 
 import pandas as pd
 
-from lcd.experiments.plan import Plan
 from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -142,7 +141,8 @@ def choose(
         raise ValueError(f"No run would use a GPU, so that {budget} say nothing: give core-hours.")
     first_seed = int(survey.changes.get("first_seed", 0))
     again = [run for run in plan.runs if run.seed == 1]
-    options = costs(power, once, again, speeds, _candidates(plan), first_seed)
+    candidates = [run for game in plan.games for run in game.candidates]
+    options = costs(power, once, again, speeds, candidates, first_seed)
     column = UNITS[budget.unit]
     options["within"] = options[column] <= budget.amount
     deciding = options[options["decided"] > 0]
@@ -168,11 +168,6 @@ def _reference() -> tuple[SurveyTables, pd.DataFrame]:
     """The survey whose curves tell how many games a plan decides, and its power table."""
     tables = load_reference(REFERENCE)
     return tables, power_table(tables.curves)
-
-
-def _candidates(plan: Plan) -> list[RunSettings]:
-    """The runs of which the best goes on as a teacher; those with the cells' seeds are theirs."""
-    return [run for game in plan.games if game.teacher_run is not None for run in game.candidates]
 
 
 def costs(

@@ -114,19 +114,24 @@ def joined(kept: Rows, newer: Rows) -> Rows:
     seeds = len(mine.seeds | theirs.seeds)
     row = dict(kept.game) | {"seeds": seeds, "core_hours": kept.game["core_hours"] + newer.game["core_hours"]}
     if set(runs["seed"]) == set(scores["seed"]):
-        beside = min(each.game["core_hours"] - each.runs["core_hours"].sum() for each in (kept, newer))  # a teacher
+        # What no cell took is the teacher's, which both parts hold: at most the lesser of the two.
+        beside = min(each.game["core_hours"] - each.runs["core_hours"].sum() for each in (kept, newer))
         row["core_hours"] = round(float(runs["core_hours"].sum() + max(0.0, beside)), 4)
     normalisation = Normalisation(row["random"], row["best"], "given")
     returns = row["teacher_training"], row["teacher_unseen"]
     training, unseen = (None if pd.isna(each) else normalisation.score(each) for each in returns)
-    verdict = decide(*cell_samples(scores, *PRIMARY), gains=late_gains(curves), teacher_score=unseen)
-    cautions = (*verdict.cautions, *better_than_teacher(curves, training))
+    verdict = decide(
+        *cell_samples(scores, *PRIMARY),
+        gains=late_gains(curves),
+        teacher_score=unseen,
+        better=better_than_teacher(curves, training),
+    )
     no_levels = [ALL_ALIKE] * (ALL_ALIKE in str(row["cautions"]))
     row |= {
         "verdict": verdict.name,
         "reason": verdict.reason,
         "would_decide": " ".join(verdict.would_decide) or None,
-        "cautions": " ".join([*cautions, *no_levels]) or None,
+        "cautions": " ".join([*verdict.cautions, *no_levels]) or None,
     }
     return Rows(row, scores, curves, demand_table(scores).assign(game=mine.game)[list(kept.demands)], runs)
 
