@@ -252,8 +252,8 @@ def test_a_verdict_beside_a_worse_teacher_says_so_first():
     assert found.name == "inconclusive"
     assert found.reason.startswith(first)
     assert "limits the learner" not in found.reason
-    assert better.remedy in found.would_decide
-    assert not any("This one scores" in way for way in found.would_decide)
+    assert found.would_decide[0] == better.remedy
+    assert not any("this one scores" in way for way in found.would_decide)
     alone, beside = (verdict_of(0.2, 0.8, 0.2, 0.8, better=each) for each in (None, better))
     assert beside.name == alone.name == "perception-limited"
     assert beside.reason == f"{better.meaning}. {alone.reason}"

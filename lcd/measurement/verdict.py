@@ -127,9 +127,10 @@ def decide(
     name = classify(careful, threshold)
     ways: list[str] = []
     if name == "inconclusive":
+        ways += [] if better is None else [better.remedy]
         ways += _more_seeds(shown, samples, errors, threshold)
         ways += _more_steps(gains, threshold)
-        ways += _better_teacher(gains, teacher_score, better)
+        ways += _better_teacher(gains, teacher_score) if better is None else []
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
     cautions = _cautions(shown, gains, threshold)
     if better is not None and name == "inconclusive":
@@ -284,10 +285,8 @@ def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
     return [f"More steps: curves still rise in the last third of the budget ({names})."]
 
 
-def _better_teacher(gains: pd.DataFrame, teacher_score: float | None, better: BetterLearner | None) -> list[str]:
+def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[str]:
     """Suggest a better teacher where it limits imitation."""
-    if better is not None:
-        return [better.remedy]
     reached = float(gains["final"].to_dict()["d"])
     if teacher_score is not None and teacher_score < GOOD_TEACHER:
         return [
