@@ -46,7 +46,7 @@ def tiny(seeds: int) -> GamePlan:
     )
     plan = plan_game(GAME, preset)
     alike = [run for run in plan.cells if run.learning == "rl" and run.view == "pixels"]
-    return replace(plan, cells=tuple(alike), teacher_run=None)
+    return replace(plan, cells=tuple(alike), teacher_run=None, candidates=())
 
 
 def cut(plan: GamePlan, count: int) -> GamePlan:

@@ -264,6 +264,8 @@ def test_a_plan_does_not_play_the_random_policy_until_it_is_carried_out(monkeypa
     again = prepare_diagnosis(GRID, "smoke", best=0.9, store=tmp_path / "store")
     assert again.game_plan.constants(measure=False) == {"random": UNMEASURED, "best": 0.9, "source": "given"}
     assert again.writing_to(tmp_path / "out").game_plan.random_return == plan.random_return  # it is not played again
+    OutputFolder(tmp_path / "given").claim(Plan((replace(plan, random=-3.0),)).as_dict())
+    assert again.writing_to(tmp_path / "given").game_plan.measured_random is None  # nobody measured it
     with pytest.raises(ValueError, match=r"normalisation.best was 0.9 and is None"):
         prepare_diagnosis(GRID, "smoke", store=tmp_path / "store").writing_to(tmp_path / "out")
 

@@ -154,9 +154,12 @@ def test_tables_take_up_new_games_and_newer_diagnoses_of_old_ones(tmp_path):
     assert abs(row - 0.3) < 0.05
 
 
-def pooled_and_whole():
+def pooled_and_whole(**settings):
     """The same runs as a diagnosis of three seeds beside one of two, and as one diagnosis of five."""
-    parts = [diagnosis("maze", 0.3, 0.2), diagnosis("maze", 0.3, 0.2, seeds=2, first_seed=3, seed=1)]
+    parts = [
+        diagnosis("maze", 0.3, 0.2, **settings),
+        diagnosis("maze", 0.3, 0.2, seeds=2, first_seed=3, seed=1, **settings),
+    ]
     whole = Diagnosis.from_episodes(
         pd.concat([part.episodes for part in parts]),
         game="maze",
@@ -168,8 +171,10 @@ def pooled_and_whole():
     return SurveyTables.of(parts[:1]).updated(SurveyTables.of(parts[1:])), SurveyTables.of([whole])
 
 
-def test_other_seeds_of_a_game_are_pooled_as_if_they_had_been_trained_together():
-    pooled, whole = pooled_and_whole()
+@pytest.mark.parametrize(("teacher_return", "worse"), [(9.5, False), (5.0, True)])
+def test_other_seeds_of_a_game_are_pooled_as_if_they_had_been_trained_together(teacher_return, worse):
+    pooled, whole = pooled_and_whole(teacher_return=teacher_return)
+    assert whole.games["reason"][0].startswith("A learner from reward beats the teacher") == worse
     for name in TABLES:
         order = KEYS[name]
         one, other = (getattr(each, name).sort_values(order, ignore_index=True) for each in (pooled, whole))

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import TINY
 from typer.testing import CliRunner
 
-from lcd.agents import load_policy
+from lcd.agents import Episodes, load_policy
 from lcd.analyses.replay_film import write_film
 from lcd.analyses.teachers_figure import draw_teachers, teacher_table
 from lcd.cli.main import app
@@ -144,12 +144,13 @@ def test_the_inverse_temperature_with_the_highest_return_is_chosen(monkeypatch):
     weight = policy.action_net.weight.detach().clone()
     seen = []
 
-    def evaluated(policy, options, episodes, seed):
-        factor = float((policy.action_net.weight.detach() / weight).mean())
-        seen.append(round(factor, 3))
-        return Score(-abs(factor - 2.5), 0, 0, episodes)
+    def evaluated(policy, env, episodes, seed, inverse_temperature):
+        seen.append(inverse_temperature)
+        shape = env.num_envs, episodes
+        returns = np.full(shape, -abs(inverse_temperature - 2.5))
+        return Episodes(returns, np.ones(shape, np.int64), np.zeros(shape, np.int64))
 
-    monkeypatch.setattr("lcd.teachers.evaluation.evaluate_teacher", evaluated)
+    monkeypatch.setattr("lcd.teachers.evaluation.evaluate", evaluated)
     assert tune_inverse_temperature(policy, ProcgenOptions("maze"), 8, 0) == 2.5
     assert seen == [1.0, 1.5, 2.5, 4.0, 8.0]
     assert torch.allclose(policy.action_net.weight, 2.5 * weight)

@@ -247,18 +247,26 @@ def test_a_learner_that_is_clearly_better_than_its_teacher_is_found():
 
 def test_a_verdict_beside_a_worse_teacher_says_so_first():
     better = BetterLearner("pixels", 2, 0.89, 0.0)
-    found = verdict_of(0.1, 0.1, 0.1, 0.1, teacher=0.0, better=better)
-    first = "A learner from reward beats the teacher (pixels/rl, seed 2: 0.89 to 0.00 on training levels), so that"
-    assert found.name == "inconclusive"
-    assert found.reason.startswith(first)
-    assert "limits the learner" not in found.reason
-    assert found.would_decide[0] == better.remedy
-    assert not any("this one scores" in way for way in found.would_decide)
+    assert "(pixels/rl, seed 2: 0.89 to 0.00 on training levels), so that imitation shows less" in better.meaning
+    assert "--teacher" in better.remedy
+    for cells, spread in ((0.1, 0.1, 0.1, 0.1), 0.009), ((0.3, 0.4, 0.4, 0.4), 0.1):
+        alone, beside = (verdict_of(*cells, spread=spread, teacher=0.0, better=each) for each in (None, better))
+        assert beside.name == alone.name == "inconclusive"
+        assert beside.reason == f"{better.meaning} {alone.reason}"
+        assert beside.would_decide[0] == f"A better teacher: {better.remedy}"
+        assert any("this one scores" in way for way in alone.would_decide)
+        assert not any("this one scores" in way for way in beside.would_decide)
+        assert beside.cautions == alone.cautions
     alone, beside = (verdict_of(0.2, 0.8, 0.2, 0.8, better=each) for each in (None, better))
     assert beside.name == alone.name == "perception-limited"
-    assert beside.reason == f"{better.meaning}. {alone.reason}"
-    assert beside.cautions == (better.remedy, *alone.cautions)
-    assert "--teacher" in better.remedy
+    assert beside.reason == f"{better.meaning} {alone.reason}"
+    assert beside.cautions == (f"A better teacher is there: {better.remedy}", *alone.cautions)
+    assert not beside.would_decide
+
+
+def test_a_student_that_does_not_follow_a_teacher_is_told_whatever_other_teacher_there_is():
+    found = verdict_of(0.1, 0.1, 0.1, 0.1, teacher=0.7, better=BetterLearner("pixels", 2, 0.9, 0.7))
+    assert any("semantic/imitation ends at 0.10, its teacher scores 0.70" in way for way in found.would_decide)
 
 
 @pytest.mark.parametrize(("teacher", "changes"), [(0.55, {}), (0.45, {"score_error": 0.1}), (None, {})])

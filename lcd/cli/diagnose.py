@@ -158,7 +158,7 @@ def command(
         console.print(f"The budget of each cell is {prepared.game_plan.budget:,} steps.")
         return
 
-    if prepared.game_plan.measures_random:
+    if prepared.game_plan.measures_random and prepared.game_plan.measured_random is None:
         console.print(
             f"First a random policy plays {EPISODES} episodes of {prepared.game_plan.game}, some minutes where a step "
             "is slow.",

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from lcd.agents import EncoderPolicy, Episodes, best_tempered, evaluate
+from lcd.agents import EncoderPolicy, EndlessEpisode, Episodes, best_tempered, evaluate
 from lcd.envs import make_vec_env
 from lcd.experiments.settings import RunSettings
 from lcd.measurement.scores import SAMPLED, TEMPERED
@@ -144,7 +144,13 @@ class EvaluationCallback(BaseCallback):
         best, training = best_tempered(
             lambda factor: sampled.training if factor == 1 else play("training", factor), factors
         )
-        yield Played(TEMPERED, best, training, sampled.unseen if best == 1 else play("unseen", best))
+        if best == 1:
+            yield Played(TEMPERED, 1.0, training, sampled.unseen)
+            return
+        try:
+            yield Played(TEMPERED, best, training, play("unseen", best))
+        except EndlessEpisode:
+            yield Played(TEMPERED, 1.0, sampled.training, sampled.unseen)
 
     def _evaluate(self) -> None:
         settings = self._settings

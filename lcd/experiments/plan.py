@@ -51,6 +51,8 @@ class GamePlan:
         Return that counts as score 0, where it is known but not the best; None where `random_return` measures it.
     best
         Return that counts as score 1, where it is known but not the random one.
+    measured_random
+        What a random policy returned when the plan was begun, where it was.
     teacher_run
         The run that trains the teacher, or None where one is given. It goes on from the best of the candidates.
     given_teacher
@@ -80,6 +82,7 @@ class GamePlan:
     candidates: tuple[RunSettings, ...] = ()
     random: float | None = None
     best: float | None = None
+    measured_random: float | None = None
     early_run: RunSettings | None = None
     controls: tuple[tuple[str, tuple[RunSettings, ...]], ...] = ()
     options: GameOptions | None = None
@@ -87,14 +90,15 @@ class GamePlan:
 
     @property
     def measures_random(self) -> bool:
-        """Whether a random policy must play before the first run, for its return is not known."""
+        """Whether what a random policy returns counts as score 0, for nothing else is known."""
         return self.normalisation is None and self.random is None
 
     @cached_property
     def random_return(self) -> float:
         """Return of a random policy; measured when it is first asked for, which takes some minutes in slow games."""
-        if self.random is not None:
-            return self.random
+        known = self.measured_random if self.random is None else self.random
+        if known is not None:
+            return known
         assert self.options is not None
         return random_return(self.options)
 
@@ -167,6 +171,7 @@ class Plan:
                     "teacher": None if plan.given_teacher is None else plan.given_teacher.checksum,
                     "runs": [run.as_dict() for run in plan.runs],
                 }
+                | ({"measures_random": True} if plan.measures_random else {})
                 for plan in self.games
             ],
         }

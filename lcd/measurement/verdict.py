@@ -55,18 +55,18 @@ class BetterLearner:
 
     @property
     def meaning(self) -> str:
-        """What it means for a verdict, as a sentence without its full stop."""
+        """What it means for a verdict, in one sentence."""
         return (
             f"A learner from reward beats the teacher ({self.view}/rl, seed {self.seed}: {two_places(self.score)} to "
             f"{two_places(self.teacher_score)} on training levels), so that imitation shows less than better policy "
-            "learning would bring"
+            "learning would bring."
         )
 
     @property
     def remedy(self) -> str:
-        """One sentence on how the diagnosis can be made with the better teacher."""
+        """How the diagnosis can be made with the better teacher, as the end of a sentence."""
         return (
-            f"A better teacher: give policy.safetensors of the run {self.view}/rl, seed {self.seed}, as --teacher, and "
+            f"policy.safetensors of the run {self.view}/rl, seed {self.seed}, given as --teacher of lcd diagnose with "
             "another --out."
         )
 
@@ -127,17 +127,17 @@ def decide(
     name = classify(careful, threshold)
     ways: list[str] = []
     if name == "inconclusive":
-        ways += [] if better is None else [better.remedy]
+        ways += [] if better is None else [f"A better teacher: {better.remedy}"]
         ways += _more_seeds(shown, samples, errors, threshold)
         ways += _more_steps(gains, threshold)
-        ways += _better_teacher(gains, teacher_score) if better is None else []
+        ways += _better_teacher(gains, teacher_score, named=better is not None)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
-    cautions = _cautions(shown, gains, threshold)
-    if better is not None and name == "inconclusive":
-        return Verdict(name, f"{better.meaning}: {_demands(shown)}.", tuple(ways), cautions)
     reason = _reason(name, shown, careful, threshold, comparable=len(floor_limited_demands(gains)) < 2)
+    cautions = _cautions(shown, gains, threshold)
     if better is not None:
-        return Verdict(name, f"{better.meaning}. {reason}", (), (better.remedy, *cautions))
+        reason = f"{better.meaning} {reason}"
+        if name != "inconclusive":
+            cautions = (f"A better teacher is there: {better.remedy}", *cautions)
     return Verdict(name, reason, tuple(ways), cautions)
 
 
@@ -170,11 +170,6 @@ def better_than_teacher(curves: pd.DataFrame, teacher_score: float | None) -> Be
     return BetterLearner(str(best["view"]), int(best["seed"]), score, teacher_score)
 
 
-def _demands(shown: Mapping[str, Interval]) -> str:
-    """Both demands, as the reasons give them."""
-    return f"the perceptual demand is {shown['perceptual']} and the policy-learning demand {shown['policy']}"
-
-
 def _reason(
     name: VerdictName,
     shown: Mapping[str, Interval],
@@ -186,7 +181,7 @@ def _reason(
     """Say in one sentence what the verdict rests on."""
     perceptual, policy, joint, headroom = (shown[key] for key in ("perceptual", "policy", "joint", "headroom"))
     difference = shown["difference"]
-    both = _demands(shown)
+    both = f"the perceptual demand is {perceptual} and the policy-learning demand {policy}"
     if name == "limited by both":
         sides = careful["difference"]
         side = "perception" if sides.low > 0 else "policy learning" if sides.high < 0 else None
@@ -218,7 +213,10 @@ def _reason(
         return f"One seed does not estimate the variance over seeds: {both}, with intervals over episodes alone."
     if perceptual.high < threshold and policy.high < threshold:
         if joint.high >= threshold:
-            return f"Neither alone limits the learner, and whether both at once do is open ({joint}): {both}."
+            return (
+                f"Neither demand reaches {threshold:g} of the normalised range, and whether learning both at once "
+                f"limits the learner is open ({joint}): {both}."
+            )
         return (
             f"Neither demand reaches {threshold:g} of the normalised range, but cell d has a headroom of {headroom}, "
             f"so that the teacher or the budget limits the diagnosis: {both}."
@@ -285,14 +283,14 @@ def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
     return [f"More steps: curves still rise in the last third of the budget ({names})."]
 
 
-def _better_teacher(gains: pd.DataFrame, teacher_score: float | None) -> list[str]:
-    """Suggest a better teacher where it limits imitation."""
+def _better_teacher(gains: pd.DataFrame, teacher_score: float | None, *, named: bool) -> list[str]:
+    """Suggest a better teacher where it limits imitation, unless one has been named."""
     reached = float(gains["final"].to_dict()["d"])
-    if teacher_score is not None and teacher_score < GOOD_TEACHER:
+    if not named and teacher_score is not None and teacher_score < GOOD_TEACHER:
         return [
             f"A better teacher: this one scores {teacher_score:.2f} itself, and imitation shows little beyond that."
         ]
-    if teacher_score is None and reached < GOOD_TEACHER:
+    if not named and teacher_score is None and reached < GOOD_TEACHER:
         return [f"A better teacher, perhaps: its score is unknown, and its best student ends at {reached:.2f}."]
     if teacher_score is not None and reached < teacher_score / 2:
         return [

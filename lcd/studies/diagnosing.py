@@ -94,10 +94,10 @@ class PreparedDiagnosis:
         """
         folder = OutputFolder(path("out", out))
         folder.check(self.plan.as_dict(measure=False))
-        known = folder.random_return() if self.game_plan.measures_random else None
+        known = folder.measured_random() if self.game_plan.measures_random else None
         if known is None:
             return replace(self, folder=folder)
-        plan = replace(self.game_plan, random=known)
+        plan = replace(self.game_plan, measured_random=known)
         return replace(
             self,
             folder=folder,

@@ -34,9 +34,11 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
         yield f"{path} was {show[0]} and is {show[1]}"
 
 
-def _renamed(plan: Any) -> Any:
-    """A plan with the present name of what older versions called otherwise."""
+def _comparable(plan: Any) -> Any:
+    """A plan as older versions can be compared with it: with present names, and without what they do not tell."""
     for game in plan.get("games", ()) if isinstance(plan, dict) else ():
+        if isinstance(game, dict):
+            game.pop("measures_random", None)  # older versions do not tell, and what was measured is compared itself
         for run in game.get("runs", ()) if isinstance(game, dict) else ():
             if isinstance(run, dict) and "eye" in run:
                 run["encoder_checksum"] = run.pop("eye")
@@ -73,25 +75,27 @@ class OutputFolder:
         if not self.path.exists() or all(is_partial(file) for file in self.path.iterdir()):
             return
         try:
-            old = _renamed(read_json(self.path / "plan.json"))
+            old = _comparable(read_json(self.path / "plan.json"))
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"The folder {self.path} holds files that the LCD did not write: choose another with --out."
             ) from error
-        differences = sorted(_differences(old, json.loads(json.dumps(plan))))
+        differences = sorted(_differences(old, _comparable(json.loads(json.dumps(plan)))))
         if differences:
             raise ValueError(
                 f"The folder {self.path} belongs to another plan ({differences[0]}): "
                 "choose another with --out, or remove it."
             )
 
-    def random_return(self) -> float | None:
-        """Return of the random policy in the plan that the folder holds, None where it holds none."""
+    def measured_random(self) -> float | None:
+        """What a random policy returned when the plan of the folder was begun; None where that was not measured."""
         if not (self.path / "plan.json").exists():
             return None
         plan = read_json(self.path / "plan.json")
         try:
-            return real_number("The random return", plan["games"][0]["normalisation"]["random"])
+            (game,) = plan["games"]
+            measured = game["measures_random"] is True
+            return real_number("The random return", game["normalisation"]["random"]) if measured else None
         except (LookupError, TypeError, ValueError):
             return None
 

@@ -211,7 +211,9 @@ def _returns_of(teacher: GivenTeacher, run: RunSettings) -> tuple[float, float]:
     try:
         return fresh(best)
     except EndlessEpisode:
-        return fresh(1.0)
+        if best == 1:
+            raise
+    return fresh(1.0)
 
 
 TRIED_GAMES, TRIED_STEPS = 8, 8
