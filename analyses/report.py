@@ -50,7 +50,7 @@ VERDICTS: Mapping[VerdictName, tuple[str, str]] = {
     ),
     "limited by both": (
         "Each help alone leaves much undone.",
-        "the larger demand of the two; often both are needed.",
+        "what the two gains say; often both are needed.",
     ),
     "limited jointly": ("Either help alone suffices: only learning both at once is hard.", "either."),
     "not limited": (
@@ -62,7 +62,7 @@ VERDICTS: Mapping[VerdictName, tuple[str, str]] = {
         "what would decide it, in the game's panel below.",
     ),
 }
-"""What each verdict says, and what to try first, in the order of the page; docs/reading.md has more."""
+"""What each verdict says, and what it points to, in the order of the page; docs/reading.md has more."""
 
 
 def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> None:
@@ -98,6 +98,11 @@ def write_report(taxonomy: Taxonomy, path: Path, title: str = "Taxonomy") -> Non
                 cheap=tables["cheap_agreement"].to_dict("records"),
                 aggregates=tables["aggregates"].to_dict("records"),
                 selection=tables["class_selection"].to_dict("records"),
+                confirmed=taxonomy.confirmation.confirmed,
+                confirmation=str(taxonomy.confirmation),
+                orders=_orders(taxonomy),
+                cheaper=tables["cheaper"].to_dict("records"),
+                percent=_percent,
                 downloads=_downloads(taxonomy, tables),
                 columns=SURVEY_COLUMNS | COLUMNS,
                 threshold=NEGLIGIBLE,
@@ -154,7 +159,7 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _configuration(games: pd.DataFrame) -> dict[str, str]:
     """Settings of the survey, for display."""
     first = _records(games)[0]
-    hours = games["core_hours"].sum()
+    hours, decided = games["core_hours"].sum(), int((games["verdict"] != "inconclusive").sum())
     settings = {
         "preset": first["preset"],
         "steps a cell": f"{first['budget']:,}",
@@ -163,6 +168,8 @@ def _configuration(games: pd.DataFrame) -> dict[str, str]:
         "levels that the learners train on": first["training_levels"] and f"{first['training_levels']:,.0f}",
         "appearance": first["appearance"] or "as published",
         "cost of all runs": f"{hours:.1f} core-hours" if hours else None,
+        "games with a verdict": f"{decided} of {len(games)}",
+        "games with a verdict for each core-hour": f"{decided / hours:.2f}" if hours else None,
     }
     return {name: str(value) for name, value in settings.items() if value is not None}
 
@@ -245,6 +252,21 @@ def _class_rows(taxonomy: Taxonomy) -> list[dict[str, Any]]:
         members = positions[positions["class"] == name]
         rows.append({"name": name, "games": members["game"].tolist(), "count": len(members)})
     return rows
+
+
+def _orders(taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """The games in the order of each demand, the largest first."""
+    positions = taxonomy.positions
+    names = {demand: DEMAND_STYLES[demand].name for demand in PLANE}
+    return [
+        {"name": names[demand], "games": positions.sort_values(demand, ascending=False)["game"].tolist()}
+        for demand in PLANE
+    ]
+
+
+def _percent(share: float) -> str:
+    """A share for a table; empty where there is none."""
+    return "" if np.isnan(share) else f"{100 * share:.0f} %"
 
 
 def _downloads(taxonomy: Taxonomy, tables: Mapping[str, pd.DataFrame]) -> list[dict[str, str]]:

@@ -25,6 +25,7 @@ from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.columns import COLUMNS, KEYS, TABLES
 from lcd.studies.survey.plan import Survey, shipped_surveys
 from lcd.studies.survey.pooling import Measured
+from lcd.studies.survey.survey import prepare_survey
 from lcd.studies.survey.tables import SurveyTables, load_reference, reference_surveys
 
 pytestmark = pytest.mark.costly("lcd/studies/survey/plans/*", "analyses/*.py", "analyses/templates/*")
@@ -122,6 +123,23 @@ def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path, t
     other = lcd("survey", "small.toml", cwd=tmp_path)
     assert other.returncode == 2
     assert "belongs to another plan" in other.stderr
+
+
+def test_ladder_and_baselines_are_measured_in_each_game_of_a_survey(tmp_path, tiny_preset, monkeypatch):
+    monkeypatch.setattr("lcd.studies.baselines.STATES", 256)
+    survey = Survey((GAME,), tiny_preset, {"steps": 128, "teacher_factor": 1}, train_teachers=True)
+    asked = {"first_seed": 1, "out": tmp_path / "out", "store": tmp_path / "runs", "workers": 1, "threads": 1}
+    plain = prepare_survey(survey, **asked)
+    assert plain.further_runs() == []
+    both = prepare_survey(survey, ladder=True, baselines=True, **asked)
+    assert {run.seed for _, run in both.further_runs()} == {1, 2}
+    found = both.run()
+    assert both.further_runs() == []
+    assert found.ladder["game"].unique().tolist() == found.baselines["game"].unique().tolist() == [GAME]
+    assert found.baselines.groupby("baseline").size().to_dict() == {"blind": 2, "imitability": 2}
+    for name in ("ladder", "baselines"):
+        together, own = (pd.read_csv(tmp_path / "out" / folder / f"{name}.csv") for folder in (".", GAME))
+        assert together.drop(columns="game").equals(own)
 
 
 def test_tables_survive_their_files_and_every_column_is_documented(tmp_path):

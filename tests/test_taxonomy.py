@@ -11,13 +11,16 @@ from scipy import stats
 from sklearn.metrics import adjusted_rand_score
 from synthetic_survey import diagnosis, survey
 
+from lcd.envs import GAMES
 from lcd.measurement.intervals import cell_samples
-from lcd.measurement.scores import PRIMARY, late_gains
+from lcd.measurement.scores import LEVELS, PRIMARY, SCORES, late_gains
 from lcd.measurement.verdict import decide
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.taxonomy.agreement import cheap_agreement, spearman_limits
+from lcd.studies.taxonomy.cheaper import cheaper_designs
 from lcd.studies.taxonomy.classes import NoisyMixture, find_classes
 from lcd.studies.taxonomy.columns import COLUMNS
+from lcd.studies.taxonomy.confirmation import class_halves, confirm
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
 from lcd.studies.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
 from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy, aggregate_table
@@ -139,6 +142,59 @@ def test_split_halves_estimate_the_reliability_of_the_mean(seeds):
 def test_split_halves_of_up_to_ten_seeds_do_not_depend_on_their_order(seeds):
     table = np.random.default_rng(0).standard_normal((12, seeds))
     assert split_half(table[:, ::-1]) == pytest.approx(split_half(table))
+
+
+@pytest.mark.parametrize("seeds", [3, 4])
+def test_classes_of_one_half_of_the_seeds_are_tested_on_the_other(seeds):
+    groups = {(0.02, 0.01): 5, (0.35, 0.30): 5}
+    clear = Taxonomy(SurveyTables.of(survey(groups, spread=0.01, seeds=seeds)))
+    halves = clear.class_halves
+    assert len(halves) == 6  # three ways to halve, in both directions
+    assert (halves["rand"] == 1).all()
+    assert (halves["classes"] == 2).all()
+    noisy = Cells.of(SurveyTables.of(survey(groups, spread=0.01, seeds=seeds, noise=0.4)).scores)
+    assert class_halves(noisy, 2)["rand"].mean() < 0.5
+
+
+def test_classes_that_other_scores_do_not_give_are_no_kinds_of_games():
+    halves = pd.DataFrame({"rand": [1.0, 0.8]})
+    families = pd.DataFrame(
+        [(levels, score, 0.0) for levels in LEVELS for score in SCORES], columns=["levels", "score", "rand"]
+    )
+    alone = confirm(halves, families)
+    assert (alone.confirmed, alone.scores, alone.other_scores) == (False, 0, 5)
+    assert "agree by 0.90 (adjusted Rand index, 0.7 wanted), and 0 of the 5 other scores" in str(alone)
+    families["rand"] = [1, 1, 0.7, 0.7, 0, 0]
+    assert confirm(halves, families).confirmed
+    assert not confirm(halves / 2, families).confirmed
+
+
+def test_cheaper_designs_are_judged_by_what_the_whole_one_says():
+    tables = SurveyTables.of(survey({(0.0, 0.4): 4, (0.3, 0.0): 4}, spread=0.01))
+    found = cheaper_designs(tables.scores, tables.curves).set_index("design")
+    assert found["cost"].is_monotonic_increasing
+    assert found.loc["cells b, c and d", ["perceptual", "policy", "verdict", "decided"]].tolist() == [1, 1, 1, 1]
+    assert found.loc["cells b, c and d", "cost"] == 0.75
+    assert found.loc["20,000 steps", "cost"] == 0.2  # the curves of this survey rise at once
+    assert found.loc["1 of 3 seeds", ["verdict", "contradicted"]].tolist() == [1, 0]
+    alone = found.loc["cell a: generalisation"]  # sees a policy demand wherever the score is not the best
+    assert (alone["perceptual"], alone["policy"], alone["decided"]) == (0.5, 0.5, 0)
+    gain = found.loc["cells a and b: gain of perception"]
+    assert gain[["policy", "verdict", "decided", "contradicted"]].isna().all()
+
+
+def test_reliability_is_also_that_of_the_games_that_were_learned():
+    games = [
+        *(diagnosis(game, 0.1 * place, 0.2, seed=place) for place, game in enumerate(GAMES) if place < 4),
+        diagnosis("starpilot", 0.0, 0.0, top=0.05, joint=0.0),
+    ]
+    mixed = Taxonomy(SurveyTables.of(games))
+    assert mixed.learned == [True] * 4 + [False]
+    found = mixed.reliability.set_index(["games", "demand"])
+    assert found["number"].to_dict() == {
+        (games, demand): number for games, number in (("all", 5), ("learned", 4)) for demand in PLANE
+    }
+    assert found.loc[("learned", "perceptual"), "icc_mean"] > 0.9
 
 
 def test_reliability_falls_with_noise(taxonomy):

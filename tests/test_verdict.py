@@ -142,8 +142,27 @@ def test_more_seeds_are_not_proposed_where_only_headroom_is_in_the_way():
 
 def test_curves_near_the_random_score_ask_for_steps_and_a_poor_teacher_for_a_better_one():
     ways = " ".join(verdict_of(0.01, 0.02, 0.01, 0.03, teacher=0.1).would_decide)
-    assert "More steps: all four cells are still near the random score" in ways
+    assert "More steps, or a learner that learns more from them" in ways
     assert "this one scores 0.10" in ways
+
+
+@pytest.mark.parametrize(
+    ("late_gain", "end"),
+    [
+        (0.01, "at the slope of its last third it leaves the floor with 3.3 times the steps."),
+        (0.0, "nothing tells how many steps it needs."),
+        (-0.01, "nothing tells how many steps it needs."),
+    ],
+)
+def test_a_game_in_which_no_cell_leaves_the_floor_is_unlearnable_at_this_budget(late_gain, end):
+    gains = gains_of((0.01, 0.02, 0.01, 0.03))
+    gains.loc["d", "late_gain"] = late_gain
+    reason = verdict_of(0.01, 0.02, 0.01, 0.03, gains=gains).reason
+    assert reason.startswith(
+        "Unlearnable at this budget: no cell ends above 0.1. The best, semantic/imitation, ends at 0.03"
+    )
+    assert end in reason
+    assert "Unlearnable" not in verdict_of(0.01, 0.02, 0.01, 0.11).reason
 
 
 def test_rising_curves_ask_for_steps_and_name_the_cells():

@@ -135,4 +135,19 @@ AskHubs = Annotated[
         "in the file. A model that you have used before is in your cache, and needs no network.",
     ),
 ]
+Ladder = Annotated[
+    bool,
+    typer.Option(
+        "--ladder",
+        help="Finer cells: what of learning from reward is credit assignment, and what telling where things are would "
+        "bring beyond label maps.",
+    ),
+]
+Baselines = Annotated[
+    bool,
+    typer.Option(
+        "--baselines",
+        help="Learners on a constant frame, and how much of the teacher a supervised fit predicts from each view.",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and its time here, and leave.")]

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from lcd.cli.arguments import (
+    Baselines,
     Device,
     DryRun,
     EncoderOption,
     EnvKwargs,
     Executor,
     ImageKey,
+    Ladder,
     MaxEpisodeSteps,
     Mode,
     Seeds,
@@ -66,21 +68,8 @@ def command(
             "efficientnet_lite0, nature@FILE.",
         ),
     ] = "",
-    ladder: Annotated[
-        bool,
-        typer.Option(
-            "--ladder",
-            help="Finer cells: what of learning from reward is credit assignment, and what telling where things are "
-            "would bring beyond label maps.",
-        ),
-    ] = False,
-    baselines: Annotated[
-        bool,
-        typer.Option(
-            "--baselines",
-            help="Learners on a constant frame, and how much of the teacher a supervised fit predicts from each view.",
-        ),
-    ] = False,
+    ladder: Ladder = False,
+    baselines: Baselines = False,
     evidence: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="What lcd validate wrote: on it rests what is recommended to try first."),

@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from lcd.cli.arguments import Device, DryRun, Executor, Seeds, Steps, StoreFolder, Threads, Workers, names, number
+from lcd.cli.arguments import (
+    Baselines,
+    Device,
+    DryRun,
+    Executor,
+    Ladder,
+    Seeds,
+    Steps,
+    StoreFolder,
+    Threads,
+    Workers,
+    names,
+    number,
+)
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
 from lcd.io.files import DEFAULT_STORE
@@ -28,6 +41,8 @@ def command(
             "The first seed of each cell, 0 by default: seeds that --tables lacks are pooled with its own.",
         ),
     ] = None,
+    ladder: Ladder = False,
+    baselines: Baselines = False,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -74,6 +89,8 @@ def command(
         steps=steps,
         seeds=seeds,
         first_seed=first_seed,
+        ladder=ladder,
+        baselines=baselines,
         trust=trust,
         out=out,
         tables=tables,
@@ -93,7 +110,8 @@ def command(
         console.print(f"{tables} holds the runs of {', '.join(prepared.held)}.", highlight=False, soft_wrap=True)
     if dry_run:
         if whole.games:
-            console.print(*estimate_table(whole, runs, prepared.resources), sep="\n")
+            further = prepared.further_runs()
+            console.print(*estimate_table(whole, runs, prepared.resources, further), sep="\n")
         return
 
     def warn(sentence: str) -> None:

@@ -128,6 +128,17 @@ def classify(intervals: Mapping[str, Interval], threshold: float = NEGLIGIBLE) -
     return "inconclusive"
 
 
+def has_learned(gains: pd.DataFrame) -> bool:
+    """Whether any cell ends above the floor; where none does, a game is unlearnable at this budget.
+
+    Parameters
+    ----------
+    gains : pandas.DataFrame
+        What :func:`lcd.measurement.scores.late_gains` returned.
+    """
+    return float(gains["final"].max()) >= FLOOR
+
+
 def floor_limited_demands(gains: pd.DataFrame) -> dict[str, str]:
     """Find the floor-limited demands: those of which the learner with only the other one solved is at the floor.
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from lcd.measurement.intervals import Floats, Interval, seed_variances, seeds_needed, squared_errors, two_places
 from lcd.measurement.rule import (
+    FLOOR,
     NEGLIGIBLE,
     QUANTITIES,
     SMALL_HEADROOM,
     VerdictName,
     classify,
     floor_limited_demands,
+    has_learned,
     intervals_of,
     least_spreads,
     verdict_intervals,
@@ -29,6 +32,9 @@ CLEARLY_BETTER = 0.1
 
 CLEAR_ERRORS = 3
 """So many standard errors are beyond chance for the best of a handful of learners."""
+
+MOST_TIMES = 100
+"""Times the budget beyond which a straight line along the end of a curve says nothing."""
 
 MOST_SEEDS = 50
 """Seeds a cell beyond which more seeds are not proposed, unless they only double those there are."""
@@ -133,6 +139,8 @@ def decide(
         ways += _better_teacher(gains, teacher_score, named=better is not None)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
     reason = _reason(name, shown, careful, threshold, comparable=len(floor_limited_demands(gains)) < 2)
+    if name == "inconclusive" and not has_learned(gains):
+        reason = f"{_unlearnable(gains)} {reason}"
     cautions = _cautions(shown, gains, threshold)
     if better is not None:
         reason = f"{better.meaning} {reason}"
@@ -226,6 +234,19 @@ def _reason(
     return f"The intervals do not tell what limits the learner, at a threshold of {threshold:g}: {both}."
 
 
+def _unlearnable(gains: pd.DataFrame) -> str:
+    """Say that no cell leaves the floor, and after how many steps the best one would, at the slope of its end."""
+    best = gains.loc[gains["final"].idxmax()]
+    slope = 3 * float(best["late_gain"])  # of a whole budget
+    times = 1 + (FLOOR - float(best["final"])) / slope if slope > 0 else np.inf
+    end = f"The best, {'/'.join(CELLS[str(best.name)])}, ends at {two_places(float(best['final']))}"
+    if times > MOST_TIMES:
+        end += ", and does not rise in the last third of the budget: nothing tells how many steps it needs."
+    else:
+        end += f"; at the slope of its last third it leaves the floor with {times:.2g} times the steps."
+    return f"Unlearnable at this budget: no cell ends above {FLOOR:g}. {end}"
+
+
 def _size(difference: Interval) -> str:
     """Format the difference of the demands without its sign."""
     if difference.estimate >= 0:
@@ -272,9 +293,8 @@ def _more_seeds(
 
 def _more_steps(gains: pd.DataFrame, threshold: float) -> list[str]:
     """Suggest a larger budget where the curves still rise."""
-    best = float(gains["final"].max())
-    if best < threshold:
-        return [f"More steps: all four cells are still near the random score, the best ends at {best:.2f}."]
+    if not has_learned(gains):
+        return ["More steps, or a learner that learns more from them: no cell has left the floor."]
     # A straight line makes a third of its gain in the last third; a fifth tells a rising curve from a flattening one.
     rising = gains[(gains["late_gain"] >= threshold / 2) & (gains["late_gain"] >= gains["gain"] / 5)]
     if rising.empty:

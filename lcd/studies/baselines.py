@@ -82,7 +82,8 @@ def baselines_of(plan: GamePlan) -> Baselines:
         for run in plan.cells
         if run.view == PIXELS.name
     ]
-    first = [run for run in plan.cells if run.learning == "imitation" and run.seed == 0]
+    first_seed = min(run.seed for run in plan.cells)
+    first = [run for run in plan.cells if run.learning == "imitation" and run.seed == first_seed]
     cloned = [replace(run, hyperparameters=replace(run.hyperparameters, mixing=1.0)) for run in first]
     return Baselines(plan, tuple(blind), tuple(cloned))
 

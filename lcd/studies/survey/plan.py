@@ -55,6 +55,8 @@ class Survey:
         Whether to train teachers even where there are reference teachers.
     arguments
         For some of the games, by name, what else `lcd.diagnose` takes: those in `ARGUMENTS`.
+    ladder, baselines
+        Whether finer cells and controls are trained in each game, as `lcd.diagnose` does.
     """
 
     games: Annotated[Names, AfterValidator(_known_games)]
@@ -64,6 +66,8 @@ class Survey:
     appearance: Names = ()
     train_teachers: Flag = False
     arguments: dict[Text, dict[Text, Any]] = field(default_factory=dict)
+    ladder: Flag = False
+    baselines: Flag = False
 
     @model_validator(mode="after")
     def _check(self) -> Survey:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
+
+import pandas as pd
 
 from lcd.envs.naming import file_name
 from lcd.experiments.execution import Event, Listener, execute
@@ -12,14 +15,19 @@ from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import FASTEST, Resources
+from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.files import DEFAULT_STORE
+from lcd.io.files import DEFAULT_STORE, replacing
 from lcd.io.limits import path, texts
+from lcd.studies.baselines import baselines_of
+from lcd.studies.diagnosing import PreparedDiagnosis
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.figures import check_registered
+from lcd.studies.ladder import ladder_of
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import read_diagnosis
 from lcd.studies.showing import Show, silent, telling
+from lcd.studies.survey.columns import DECIMALS
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 
@@ -116,11 +124,15 @@ class SurveyResult:
         Games that could not be added to the tables, each with a sentence that says why.
     held
         Games whose runs the tables hold and the store does not: nothing was trained for them.
+    ladder, baselines
+        The ladders and the controls of all games, with a column game; None where the survey has none.
     """
 
     diagnoses: dict[str, Diagnosis]
     left_out: dict[str, str]
     held: tuple[str, ...] = ()
+    ladder: pd.DataFrame | None = None
+    baselines: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +166,36 @@ class PreparedSurvey:
     def plan(self) -> Plan:
         """The runs of all games but those that the tables hold."""
         return Plan(tuple(game for game in self.survey.plan.games if game.game not in self.held))
+
+    @cached_property
+    def finer(self) -> tuple[PreparedDiagnosis, ...]:
+        """What is measured in each game beyond its diagnosis; empty for a survey without a ladder and baselines.
+
+        Raises
+        ------
+        ValueError
+            If a game can have no baselines.
+        """
+        survey = self.survey
+        if not survey.ladder and not survey.baselines:
+            return ()
+        return tuple(
+            PreparedDiagnosis(
+                plan,
+                survey.preset,
+                (),
+                ladder_of(plan) if survey.ladder else None,
+                baselines_of(plan) if survey.baselines else None,
+                None,
+                self.store,
+                self.resources,
+            )
+            for plan in self.plan.games
+        )
+
+    def further_runs(self) -> list[tuple[str, RunSettings]]:
+        """The runs of ladders and baselines that are still needed, each with the name of its encoder."""
+        return [named for game in self.finer for named in game.further_runs()]
 
     def run(
         self, show: Show = silent, done: Callable[[Diagnosis, str | None], None] = lambda diagnosis, error: None
@@ -197,7 +239,23 @@ class PreparedSurvey:
                 listener=listener,
                 done=enter,
             )
-        return found
+        further = self._measure_further(show)
+        return replace(found, ladder=further.get("ladder"), baselines=further.get("baselines"))
+
+    def _measure_further(self, show: Show) -> dict[str, pd.DataFrame]:
+        """Train and write the ladders and baselines, a game after the other, and together with those before."""
+        found: dict[str, list[pd.DataFrame]] = {}
+        whole: dict[str, pd.DataFrame] = {}
+        for planned in self.finer:
+            game = planned.writing_to(self.out / file_name(planned.game_plan.game))
+            for name, table in (("ladder", game.climb(show)), ("baselines", game.measure_baselines(show))):
+                if table is not None:
+                    found.setdefault(name, []).append(table.assign(game=game.game_plan.game))
+                    rows = pd.concat(found[name], ignore_index=True)
+                    whole[name] = rows[["game", *rows.columns.drop("game")]]
+                    with replacing(self.out / f"{name}.csv") as partial:
+                        whole[name].round(DECIMALS).to_csv(partial, index=False)
+        return whole
 
 
 def prepare_survey(
@@ -207,6 +265,8 @@ def prepare_survey(
     steps: int | None = None,
     seeds: int | None = None,
     first_seed: int | None = None,
+    ladder: bool = False,
+    baselines: bool = False,
     trust: bool = False,
     out: Path | str | None = None,
     tables: Path | str | None = None,
@@ -228,7 +288,12 @@ def prepare_survey(
     if only := texts("games", games):
         chosen = chosen.only(only)
     given = {"steps": steps, "seeds": seeds, "first_seed": first_seed}
-    chosen = replace(chosen, changes=chosen.changes | {key: value for key, value in given.items() if value is not None})
+    chosen = replace(
+        chosen,
+        changes=chosen.changes | {key: value for key, value in given.items() if value is not None},
+        ladder=chosen.ladder or ladder,
+        baselines=chosen.baselines or baselines,
+    )
     named = "survey" if isinstance(plan, Survey) else Path(plan).stem
     if begins := chosen.changes.get("first_seed"):
         named += f"-from-seed-{begins}"  # a folder holds the diagnoses of one plan
@@ -244,7 +309,9 @@ def prepare_survey(
             for game in chosen.plan.games
             if found.holds(game, chosen.preset) and not all(map(runs.has, game.runs))
         )
-    return PreparedSurvey(chosen, folder, kept, runs, resources, held)
+    prepared = PreparedSurvey(chosen, folder, kept, runs, resources, held)
+    runs.check([run for _, run in prepared.further_runs()])
+    return prepared
 
 
 def survey(
@@ -254,6 +321,8 @@ def survey(
     steps: int | None = None,
     seeds: int | None = None,
     first_seed: int | None = None,
+    ladder: bool = False,
+    baselines: bool = False,
     trust: bool = False,
     out: Path | str | None = None,
     tables: Path | str | None = None,
@@ -274,6 +343,8 @@ def survey(
         Only these of its games.
     steps, seeds, first_seed
         Of each cell, instead of its own.
+    ladder, baselines
+        Whether finer cells and controls are trained in each game after its diagnosis, as `lcd.diagnose` does.
     trust
         Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
     out
@@ -297,6 +368,8 @@ def survey(
         steps=steps,
         seeds=seeds,
         first_seed=first_seed,
+        ladder=ladder,
+        baselines=baselines,
         trust=trust,
         out=out,
         tables=tables,

@@ -19,6 +19,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "class": "name of the likeliest class",
         "probability": "that the game belongs to it",
         "floor_limited": "floor-limited demands, see lcd.measurement.rule: perceptual, policy, both or none",
+        "learned": "whether any cell ends above the floor, see lcd.measurement.rule",
         "verdict": "what limits the learner, see lcd.measurement.rule",
         "teacher_score": "the teacher's normalised score on unseen levels",
     },
@@ -34,6 +35,12 @@ COLUMNS: dict[str, dict[str, str]] = {
         "stability": "mean adjusted Rand index between these classes and those of other draws of seeds",
         "chosen": "whether this is the number of classes",
     },
+    "class_halves": {
+        "chosen_on": "places of the seeds that the classes are chosen on",
+        "tested_on": "places of the seeds that they are tested on",
+        "classes": "number of classes by the former",
+        "rand": "adjusted Rand index of the classes of both; 0 where the former give a single one, and all several",
+    },
     "reliability": {
         "demand": _DEMAND,
         "icc_single": "intraclass correlation of one seed's measurement over games, ICC(1,1)",
@@ -44,6 +51,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "icc_mean_high": "its upper 95 % limit",
         "split_half": "correlation over games between halves of the seeds, stepped up to all of them",
         "rank_stability": "mean rank correlation between the games and the same under other draws of seeds",
+        "games": "all, or learned: those in which some cell ends above the floor",
+        "number": "number of these games",
     },
     "ranks": {
         "game": "name of the game",
@@ -64,6 +73,15 @@ COLUMNS: dict[str, dict[str, str]] = {
         "decided": "share of the games that have a verdict at it",
         "perceptual": _CORRELATION.format("perceptual", "whole budget"),
         "policy": _CORRELATION.format("policy-learning", "whole budget"),
+    },
+    "cheaper": {
+        "design": "a part of the survey's runs, or of their steps",
+        "cost": "share of the steps of all cells",
+        "perceptual": "share of the games in which it finds the demand present, absent or open as all runs do",
+        "policy": "the same of the policy-learning demand",
+        "verdict": "share of the games with the same verdict; empty where it gives none",
+        "decided": "share of the games with a verdict other than inconclusive",
+        "contradicted": "share of the games in which both give such a verdict, and not the same",
     },
     "families": {
         "levels": "unseen or training",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +114,16 @@ class Cells:
         noise = np.random.default_rng(seed).standard_t(freedom, size=(count, *freedom.shape))
         means = self.means + self.errors * np.clip(noise, -farthest, farthest)
         return means @ AXES.T
+
+    def of_seeds(self, chosen: Sequence[int]) -> Cells:
+        """The same games with some of their seeds, by their places."""
+        places = list(chosen)
+        return Cells(self.games, tuple(tuple(cell[places] for cell in game) for game in self.samples))
+
+    def of_games(self, chosen: Sequence[bool]) -> Cells:
+        """Some of the games."""
+        kept = [game for game, use in enumerate(chosen) if use]
+        return Cells(tuple(self.games[game] for game in kept), tuple(self.samples[game] for game in kept))
 
     def by_seed(self) -> Floats:
         """Positions from one seed of each cell, shape (seeds, n, 2), of as many seeds as all cells have."""

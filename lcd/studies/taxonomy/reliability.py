@@ -96,13 +96,13 @@ def split_half(table: ArrayLike, seed: int = 0) -> float:
     games, seeds = values.shape
     if games < 3 or seeds < 2:
         raise ValueError(f"split halves need three games and two seeds, not {games} and {seeds}")
-    splits = [[values[:, half].mean(axis=1) for half in split] for split in _splits(seeds, seed)]
+    splits = [[values[:, half].mean(axis=1) for half in split] for split in halves_of(seeds, seed)]
     correlation = float(np.mean([np.corrcoef(*halves)[0, 1] for halves in splits]))
     times = seeds / (seeds // 2)
     return times * correlation / (1 + (times - 1) * correlation)
 
 
-def _splits(seeds: int, seed: int) -> list[NDArray[np.intp]]:
+def halves_of(seeds: int, seed: int) -> list[NDArray[np.intp]]:
     """Ways to halve seeds, each of shape (2, half): all of them, or `MOST_SPLITS` that are drawn."""
     half = seeds // 2
     if comb(seeds, half) * comb(seeds - half, half) // 2 > MOST_SPLITS:

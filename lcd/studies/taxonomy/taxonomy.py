@@ -13,14 +13,16 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
-from lcd.measurement.rule import floor_limited_demands
+from lcd.measurement.rule import floor_limited_demands, has_learned
 from lcd.measurement.scores import late_gains
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.figures import registered
 from lcd.studies.survey.checking import check_alike
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
+from lcd.studies.taxonomy.cheaper import cheaper_designs
 from lcd.studies.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
+from lcd.studies.taxonomy.confirmation import Confirmation, class_halves, confirm
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
 from lcd.studies.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
 
@@ -108,27 +110,62 @@ class Taxonomy:
 
     @cached_property
     def positions(self) -> pd.DataFrame:
-        """One row a game: every quantity with its limits, verdict, class and its probability, and floor_limited.
+        """One row a game: quantities with limits, verdict, class and its probability, floor_limited and learned.
 
-        The last column names the floor-limited demands, "perceptual", "policy" or both
-        (`lcd.measurement.rule.floor_limited_demands`); it is empty for most games.
+        floor_limited names the floor-limited demands, "perceptual", "policy" or both
+        (`lcd.measurement.rule.floor_limited_demands`); it is empty for most games. learned is false where no cell ends
+        above the floor.
         """
         table = position_table(self.tables.scores)
         found = self.classes
         table["class"] = [found.names[number] for number in found.of_games]
         table["probability"] = found.membership.max(axis=1)
         known = self.tables.games.set_index("game").loc[table["game"]]
-        curves = dict(list(self.tables.curves.groupby("game")))
         return table.assign(
-            floor_limited=[" ".join(floor_limited_demands(late_gains(curves[game]))) for game in table["game"]],
+            floor_limited=[" ".join(floor_limited_demands(self._gains[game])) for game in table["game"]],
+            learned=self.learned,
             verdict=known["verdict"].to_numpy(),
             teacher_score=((known["teacher_unseen"] - known["random"]) / (known["best"] - known["random"])).to_numpy(),
         )
 
     @cached_property
+    def _gains(self) -> dict[str, pd.DataFrame]:
+        return {str(game): late_gains(curves) for game, curves in self.tables.curves.groupby("game")}
+
+    @cached_property
+    def learned(self) -> list[bool]:
+        """Whether any cell of each game ends above the floor."""
+        return [has_learned(self._gains[game]) for game in self.cells.games]
+
+    @cached_property
+    def class_halves(self) -> pd.DataFrame:
+        """Classes of one half of the seeds on the other, see `lcd.studies.taxonomy.confirmation.class_halves`."""
+        return class_halves(self.cells, len(self.classes.names))
+
+    @cached_property
+    def confirmation(self) -> Confirmation:
+        """Whether other seeds and other scores give the same classes."""
+        return confirm(self.class_halves, self.families)
+
+    @cached_property
+    def cheaper(self) -> pd.DataFrame:
+        """What cheaper designs would have found, see `lcd.studies.taxonomy.cheaper.cheaper_designs`."""
+        return cheaper_designs(self.tables.scores, self.tables.curves)
+
+    @cached_property
     def reliability(self) -> pd.DataFrame:
-        """Reliability of each demand, see `lcd.studies.taxonomy.reliability.reliability_table`."""
-        return reliability_table(self.cells)
+        """Reliability of each demand over all games, and over those that were learned.
+
+        The rows of `lcd.studies.taxonomy.reliability.reliability_table`, with the column games (``"all"``, or
+        ``"learned"``: without those in which no cell leaves the floor), and their number.
+        """
+        chosen = {"all": self.cells}
+        if FEWEST_GAMES <= sum(self.learned) < len(self.learned):
+            chosen["learned"] = self.cells.of_games(self.learned)
+        return pd.concat(
+            [reliability_table(cells).assign(games=name, number=len(cells.games)) for name, cells in chosen.items()],
+            ignore_index=True,
+        )
 
     @cached_property
     def ranks(self) -> pd.DataFrame:
@@ -179,10 +216,12 @@ class Taxonomy:
             "positions": self.positions,
             "membership": membership,
             "class_selection": self.classes.selection,
+            "class_halves": self.class_halves,
             "reliability": self.reliability,
             "ranks": self.ranks,
             "seeds": self.seeds,
             "steps": self.steps,
+            "cheaper": self.cheaper,
             "families": self.families,
             "cheap": self.cheap,
             "cheap_agreement": self.cheap_agreement,
