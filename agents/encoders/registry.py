@@ -23,7 +23,7 @@ from lcd.agents.encoders.vectors import Mlp
 from lcd.agents.observations import LABELS
 from lcd.io.limits import short
 from lcd.io.limits import text as checked_text
-from lcd.io.modules import import_named
+from lcd.io.modules import import_named, version_of_modules
 
 ENCODERS: dict[str, type[Encoder]] = {
     "nature": Nature,
@@ -121,6 +121,16 @@ def module_of(encoder: str) -> str | None:
     """Module whose import makes an encoder known; None for one that comes with the package or a plugin."""
     made, _ = parse_encoder(EncoderName.read(encoder).architecture)
     return None if made.__module__.startswith("lcd.") else made.__module__
+
+
+def version_of_encoder(encoder: str) -> str | None:
+    """What tells an encoder from a later one of the same name; None for one that comes with the package.
+
+    That is the version of the package that it is from, or a checksum of its source where it is of the user's own, see
+    `lcd.io.modules.version_of_modules`.
+    """
+    module = module_of(encoder)
+    return None if module is None else version_of_modules(module)
 
 
 def _known(name: str) -> bool:

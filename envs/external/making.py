@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import packages_distributions, version
 from typing import Any
 
 import gymnasium
@@ -15,7 +14,7 @@ import gymnasium
 from lcd.envs.external.atari import ATARI_LEVELS, with_atari_wrappers
 from lcd.envs.external.options import ExternalOptions
 from lcd.io.limits import short
-from lcd.io.modules import import_named
+from lcd.io.modules import import_named, is_own, version_of_modules
 
 PACKAGES = {"ALE": ("ale_py", "atari"), "MiniGrid": ("minigrid", "minigrid"), "Crafter": ("crafter", "crafter")}
 """Modules that register games, and the extras that install them, by how the ids begin."""
@@ -111,16 +110,27 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
     return env
 
 
-@cache
 def version_of(options: ExternalOptions) -> str | None:
-    """The distribution that a game's module is from, ``"minigrid 3.0.0"``; None for a module of the user's own."""
+    """What decides how a game plays: distributions, ``"minigrid 3.0.0"``, and the source of the user's own modules.
+
+    The source is read again at every call, as it may be edited between two plans of one process.
+    """
+    game, *further = _modules_of(options)
+    wrapper = [options.semantic.partition(":")[0]] if ":" in (options.semantic or "") else []
+    found = version_of_modules(game, *wrapper, *(module for module in further if is_own(module)))
+    return None if found is None else found + ATARI_LEVELS * _is_atari(options)
+
+
+@cache
+def _modules_of(options: ExternalOptions) -> tuple[str, ...]:
+    """Names of the modules that make a game: that of the game itself, those of its wrappers, and the one it names."""
     env = make_game(options)
-    module = type(env.unwrapped).__module__.partition(".")[0]
+    layers = [env]
+    while isinstance(layers[-1], gymnasium.Wrapper):
+        layers.append(layers[-1].env)
     env.close()
-    names = packages_distributions().get(module, [])
-    if not names:
-        return None
-    return f"{names[0]} {version(names[0])}" + ATARI_LEVELS * _is_atari(options)
+    named_module = [options.game.partition(":")[0]] if ":" in options.game else []
+    return tuple(dict.fromkeys([*(type(layer).__module__ for layer in reversed(layers)), *named_module]))
 
 
 def _is_atari(options: ExternalOptions) -> bool:

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 
 from lcd.agents import EncoderName, EncoderPolicy
+from lcd.agents.encoders.registry import version_of_encoder
 from lcd.agents.machine import fastest_precision
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options, observation_space, policy_spaces
@@ -256,6 +257,18 @@ def weights_checksum(encoder: str) -> str | None:
     return checksum(file)
 
 
+def with_encoder(run: RunSettings, encoder: str) -> RunSettings:
+    """The run with another encoder.
+
+    Raises
+    ------
+    ValueError
+        If the file of its weights is not there.
+    """
+    weights = weights_checksum(encoder)
+    return replace(run, encoder=encoder, encoder_checksum=weights, encoder_version=version_of_encoder(encoder))
+
+
 def check_encoder(encoder: str, options: GameOptions) -> None:
     """Check before training that an encoder is available, and takes a game's frames.
 
@@ -359,6 +372,7 @@ def _first_run(options: GameOptions, preset: Preset, view: str) -> RunSettings:
         ),
         encoder=preset.encoder,
         encoder_checksum=weights_checksum(preset.encoder),
+        encoder_version=version_of_encoder(preset.encoder),
         hyperparameters=preset.hyperparameters,
         precision=fastest_precision("cuda" if torch.cuda.is_available() else "cpu"),
         game_version=family_of(options).version(options),

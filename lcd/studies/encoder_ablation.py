@@ -19,7 +19,7 @@ from scipy import stats
 from lcd.agents import EncoderName, read_card
 from lcd.envs.family import has_label_maps
 from lcd.envs.views import SEMANTIC
-from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
+from lcd.experiments.plan import GamePlan, Plan, check_encoder, with_encoder
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
@@ -69,8 +69,7 @@ class EncoderAblation:
         runs = [run for run in self.plan.cells if run.view == "pixels"]
         if encoder == HARMONIZED:
             return tuple(replace(run, harmonizer=HARMONIZER_WEIGHT) for run in runs)
-        weights = weights_checksum(encoder)
-        return tuple(replace(run, encoder=encoder, encoder_checksum=weights) for run in runs)
+        return tuple(with_encoder(run, encoder) for run in runs)
 
     def as_plan(self) -> Plan:
         """All runs, those of the diagnosis first."""

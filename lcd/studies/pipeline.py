@@ -18,7 +18,7 @@ from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.making import named
 from lcd.envs.family import game_options, has_view, policy_spaces
 from lcd.envs.views import PIXELS, SEMANTIC, VIEWS
-from lcd.experiments.given_teacher import GivenTeacher, source_of
+from lcd.experiments.given_teacher import GivenTeacher, checksum_of
 from lcd.experiments.learners import has_fitted_values
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
@@ -275,7 +275,7 @@ def checked_teacher(teacher: GivenTeacher, options: GameOptions) -> GivenTeacher
     identity = teacher.checksum
     if teacher.path is None:
         of_labels = checksum(labels.round(decimals=3).numpy().tobytes())[:12]
-        identity = f"{teacher.name}{IMPORTED}{source_of(teacher.name, policy)}-{of_labels}"
+        identity = f"{teacher.name}{IMPORTED}{checksum_of(teacher.name, policy)}-{of_labels}"
     encoder = None
     if teacher.path is not None and view == PIXELS.name and isinstance(policy, EncoderPolicy):
         encoder = EncoderName.read(policy.encoder_name or "").architecture
