@@ -99,7 +99,7 @@ def test_an_edited_encoder_is_another_run(modules, tmp_path, encoder):
     assert type(before).from_dict(before.as_dict()) == before
     modules(sourced_nets=(tmp_path / "sourced_nets.py").read_text() + "\nEDITED = True\n")
     assert with_encoder(run, encoder).identity != before.identity
-    with pytest.raises(ValueError, match="encoder sourced.* has changed since the run was planned"):
+    with pytest.raises(ValueError, match=r"encoder sourced.* has changed since the run was planned"):
         learner(before, None, "cpu", 0)
     assert with_encoder(run, run.encoder) == run
 

@@ -135,18 +135,7 @@ class Job:
             )
 
     def _import_encoder(self) -> None:
-        """Make the run's encoder known in a new process.
-
-        Raises
-        ------
-        ValueError
-            If it was registered by a script, which no other process imports.
-        """
-        if self.encoder_module == "__main__":
-            raise ValueError(
-                f"The encoder {self.run.encoder} is registered in the script that was started, which other processes "
-                "do not import: put it into a module."
-            )
+        """Make the run's encoder known in a new process."""
         if self.encoder_module is not None:
             importlib.import_module(self.encoder_module)
             import_encoder(self.run.encoder)

@@ -75,6 +75,12 @@ def is_own(module: str) -> bool:
     return not any(place.is_relative_to(home) for home in homes)
 
 
+def is_importable(module: str) -> bool:
+    """Whether another process with the same search path can import a module, or at least the package around it."""
+    top = module.partition(".")[0]
+    return any(finder.find_spec(top, None) is not None for finder in sys.meta_path)
+
+
 def source_of(*modules: str) -> bytes:
     """Source of some modules, and of the modules of the user's own that they import, directly or through others."""
     sources: dict[str, bytes] = {}

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
-from lcd.agents import Encoder, import_encoder
+from lcd.agents import import_encoder
 from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
@@ -202,7 +203,7 @@ def prepare_diagnosis(
     *,
     steps: int | None = None,
     seeds: int | None = None,
-    encoder: str | type[Encoder] | None = None,
+    encoder: str | type[nn.Module] | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
@@ -278,7 +279,7 @@ def diagnose(
     *,
     steps: int | None = None,
     seeds: int | None = None,
-    encoder: str | type[Encoder] | None = None,
+    encoder: str | type[nn.Module] | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
