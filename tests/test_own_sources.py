@@ -17,6 +17,7 @@ from lcd.experiments.given_teacher import checksum_of
 from lcd.experiments.plan import plan_game, with_encoder
 from lcd.experiments.run import learner
 from lcd.io.modules import is_own, source_of, version_of_modules
+from lcd.studies.encoder_ablation import _pretraining
 
 TESTS = Path(__file__).parent
 
@@ -142,3 +143,13 @@ def test_runs_of_shipped_games_keep_their_identity(game, of_game, identity):
     assert run.game_version.partition(" ")[0] == of_game.partition(" ")[0]
     assert run.game_version.count(" ") == 1
     assert replace(run, precision="float32", game_version=of_game).identity == identity
+
+
+def test_an_encoder_that_was_pretrained_on_an_edited_game_is_not_taken_again(modules, tmp_path):
+    def file_of(game):
+        return _pretraining(plan_game(game, TINY), "segmentation", tmp_path)[1].name
+
+    before = file_of("sourced_game:Grid")
+    modules(sourced_rules="LIMIT = 13\n")
+    assert file_of("sourced_game:Grid") != before
+    assert file_of("maze") == "maze-easy-segmentation-nature-200levels-2048frames.safetensors"

@@ -17,6 +17,9 @@ from types import ModuleType
 from lcd.io.files import checksum
 from lcd.io.limits import short
 
+SOURCE = "source "
+"""Begins the part of a version that is a checksum of source of the user's own."""
+
 _THIS_PACKAGE = __name__.partition(".")[0]
 
 
@@ -55,7 +58,7 @@ def version_of_modules(*modules: str) -> str | None:
     names = dict.fromkeys(found[0] for module in modules if (found := _distributions_of(module)))
     parts = [f"{name} {version(name)}" for name in names]
     if own := [module for module in modules if is_own(module)]:
-        parts.append(f"source {checksum(source_of(*own))[:12]}")
+        parts.append(f"{SOURCE}{checksum(source_of(*own))[:12]}")
     return ", ".join(parts) or None
 
 

@@ -312,7 +312,9 @@ def diagnose(
     ----------
     game
         Name of the game, or its id in Gymnasium: ``"starpilot"``, ``"MiniGrid-Empty-5x5-v0"``,
-        ``"my_package.games:MyGame-v0"``; or a class or function in a module that makes it.
+        ``"my_package.games:MyGame-v0"``; a class or function in a module that makes it; or the options of a game of any
+        family, such as ``ProcgenOptions("maze", "hard")``, which then hold all its settings, and its number of training
+        levels unless that is 0.
     preset
         ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
     steps, seeds, teacher_factor

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lcd.agents import load_policy
+from lcd.agents import import_encoder, load_policy
 from lcd.agents.encoders.weights import load_classifier, save_classifier
 from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.classifiers import Harmonization, harmonize_classifier
@@ -205,6 +205,8 @@ def prepare_harmonization(
     read = [file for name in given for file in files_of(str(name))]
     file = None if out is None else check_output(path("out", out), inputs=read)
     resources = Resources.checked(device, workers, executor=executor)
+    if encoder is not None:
+        encoder = import_encoder(encoder)
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder)
     game_plan = plan_diagnosis(
         game,
