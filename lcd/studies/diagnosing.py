@@ -214,6 +214,8 @@ def prepare_diagnosis(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
@@ -253,6 +255,8 @@ def prepare_diagnosis(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
     )
     if teacher_factor is not None and game_plan.teacher_run is None:
         raise ValueError(
@@ -290,6 +294,8 @@ def diagnose(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
@@ -331,7 +337,7 @@ def diagnose(
         Procgen's: ``"easy"``, the default, or ``"hard"``.
     appearance
         Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
         For games of other packages, see `lcd.envs.external.options.ExternalOptions`. ``semantic="expert"`` takes the
         features of an expert's frozen encoder for the privileged view, in any game.
     random, best
@@ -393,6 +399,8 @@ def diagnose(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
         random=random,
         best=best,
         encoders=encoders,

@@ -188,6 +188,8 @@ def prepare_harmonization(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -218,6 +220,8 @@ def prepare_harmonization(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
     )
     plan = harmonized_plan(game_plan, weight)
     runs = open_store(store)
@@ -240,6 +244,8 @@ def harmonize(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -254,7 +260,7 @@ def harmonize(
     game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, executor,
     listener
         As in `lcd.diagnose`.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
         As in `lcd.diagnose`; `semantic` must name label maps, of which the reference maps are made.
     weight
         Weight of the harmonization loss.
@@ -287,6 +293,8 @@ def harmonize(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
         out=out,
         store=store,
         workers=workers,

@@ -50,6 +50,8 @@ def pretrain(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     seed: int = 0,
     out: Path | str | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -70,7 +72,7 @@ def pretrain(
         Policy file of the agent that collects frames; by default a random agent.
     distribution_mode
         Procgen's; by default easy.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
         For games of other packages, see `lcd.envs.external.options.ExternalOptions`.
     out
         Output file; by default ``encoders/GAME-OBJECTIVE.safetensors``, with what is not at its default in its name.
@@ -92,6 +94,8 @@ def pretrain(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
     )
     number = Pretraining.frames if frames is None else frames
     settings = Pretraining(objective, encoder, number, epochs, num_levels=options.num_levels or levels, seed=seed)
