@@ -142,12 +142,14 @@ def module_of(encoder: str) -> str | None:
     architecture = EncoderName.read(encoder).architecture
     made, _ = parse_encoder(architecture)
     module = _REGISTERED_IN.get(architecture.partition(":")[0], made.__module__)
+    if module.startswith("lcd."):
+        return None
     if module == "__main__" or "<locals>" in made.__qualname__ or not is_importable(module):
         raise ValueError(
             f"The encoder {encoder} is registered where the processes that carry out runs do not import it, in "
             f"{'the script that was started' if module == '__main__' else module}: put it at the top level of a module."
         )
-    return None if module.startswith("lcd.") else module
+    return module
 
 
 def version_of_encoder(encoder: str) -> str | None:

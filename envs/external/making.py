@@ -154,7 +154,8 @@ def version_of(options: ExternalOptions) -> str | None:
     The source is read again at every call, as it may be edited between two plans of one process.
     """
     game, *further = _modules_of(options)
-    wrapper = [options.semantic.partition(":")[0]] if ":" in (options.semantic or "") else []
+    module, colon, _ = (options.semantic or "").partition(":")
+    wrapper = [import_named(module).__name__] if colon else []
     found = version_of_modules(game, *wrapper, *(module for module in further if is_own(module)))
     return None if found is None else found + ATARI_LEVELS * _is_atari(options)
 

@@ -83,7 +83,13 @@ def command(
 
     console = plain_console()
     if Path(what).is_dir():
-        of_game = {"--preset": preset, "--steps": steps, "--seeds": seeds, "--teacher": teacher, "--mode": mode}
+        of_game: dict[str, object] = {
+            "--preset": preset,
+            "--steps": steps,
+            "--seeds": seeds,
+            "--teacher": teacher,
+            "--mode": mode,
+        }
         of_game |= {"--env-kwargs": env_kwargs, "--image-key": image_key, "--semantic": semantic}
         elsewhere = None if executor == "local" else executor
         of_game |= {"--max-episode-steps": max_episode_steps, "--wrappers": wrappers}
