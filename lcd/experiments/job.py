@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import platform
 import re
@@ -18,6 +17,7 @@ from lcd.agents.encoders.registry import import_encoder, module_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.versions import commit, processor_of
+from lcd.io.modules import import_named
 
 
 class CarriedOutElsewhere(Exception):
@@ -137,7 +137,7 @@ class Job:
     def _import_encoder(self) -> None:
         """Make the run's encoder known in a new process."""
         if self.encoder_module is not None:
-            importlib.import_module(self.encoder_module)
+            import_named(self.encoder_module)
             import_encoder(self.run.encoder)
 
 
