@@ -155,8 +155,7 @@ def module_of(encoder: str) -> str | None:
 def version_of_encoder(encoder: str) -> str | None:
     """What tells an encoder from a later one of the same name; None for one that comes with the package.
 
-    That is the version of the package that it is from, or a checksum of its source where it is of the user's own, see
-    `lcd.io.modules.version_of_modules`.
+    That is the version of the package that it is from, or a checksum of its source where it is of the user's own.
 
     Raises
     ------
