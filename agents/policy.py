@@ -17,6 +17,7 @@ from torch import nn
 from torch.optim import Adam
 
 from lcd.agents.encoders.convolutional import Encoder
+from lcd.agents.encoders.own_modules import OwnModuleEncoder
 from lcd.agents.encoders.pretrained import Backbone, ModuleEncoder
 from lcd.agents.encoders.registry import EncoderName, check_weights
 from lcd.agents.encoders.weights import load_weights
@@ -36,7 +37,8 @@ def is_thread_safe(policy: object) -> bool:
 
     Stable-Baselines3's own policies keep their distribution, and an unknown torch module may keep anything.
     """
-    return isinstance(policy, EncoderPolicy) and not isinstance(policy.features_extractor, ModuleEncoder)
+    of_others = ModuleEncoder, OwnModuleEncoder
+    return isinstance(policy, EncoderPolicy) and not isinstance(policy.features_extractor, of_others)
 
 
 class EncoderPolicy(ActorCriticPolicy):
@@ -140,7 +142,7 @@ class EncoderPolicy(ActorCriticPolicy):
             self.action_dist = _ClassDistribution(int(self.action_space.n), self.action_classes)
         encoder = self.features_extractor
         # Stable-Baselines3 initialises the weights of every layer again.
-        pretrained = encoder.backbone if isinstance(encoder, ModuleEncoder) else None
+        pretrained = encoder.backbone if isinstance(encoder, ModuleEncoder | OwnModuleEncoder) else None
         kept = {} if pretrained is None else {name: value.clone() for name, value in pretrained.state_dict().items()}
         for parameter in [] if pretrained is None else pretrained.parameters():
             parameter.data = parameter.data.contiguous()  # orthogonal initialisation needs it

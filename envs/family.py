@@ -246,6 +246,38 @@ def game_options(game: str, **settings: Any) -> GameOptions:
     return family.options(name, **{key: value for key, value in settings.items() if value is not None})
 
 
+def chosen_options(game: Any, **settings: Any) -> GameOptions:
+    """Options of a game that a user gives in any way; settings that are None are left at their defaults.
+
+    Parameters
+    ----------
+    game
+        Its name, a class, function or specification of Gymnasium's that makes it, or its options, which then hold all
+        settings.
+
+    Raises
+    ------
+    ValueError
+        If there is no such game or setting, or a setting is given beside options.
+    """
+    from lcd.envs.external.making import named
+
+    given = {key: value for key, value in settings.items() if value is not None}
+    if isinstance(game, type) or not isinstance(game, GameOptions):
+        name, own = named(game)
+        return game_options(name, **(own | given))
+    if given:
+        raise ValueError(f"{next(iter(given))} is given beside {short(game)}: set it in these options.")
+    if game.family not in families():
+        raise ValueError(
+            f"The family of games {short(game.family)} is not registered: name it in the entry points {PLUGINS} of a "
+            "package, and install that."
+        )
+    if game.start_level:
+        raise ValueError(f"Training begins with level 0, not {game.start_level}: leave start_level out of the options.")
+    return game
+
+
 def options_from_record(record: Mapping[str, Any]) -> tuple[GameOptions, set[str]]:
     """Options of a game from a run's record, and the names of the entries that describe it.
 

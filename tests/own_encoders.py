@@ -24,5 +24,38 @@ class Registered(Tiny):
     pass
 
 
-class NoEncoder(nn.Module):
-    pass
+SIDE = 8
+
+
+class Plain(nn.Module):
+    """A torch module from images to features, which knows nothing of the LCD."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, SIDE, SIDE)
+
+    def forward(self, images):
+        return self.body(images).relu()
+
+
+class OfAnyChannels(Plain):
+    """Built for the space of the images."""
+
+    def __init__(self, images):
+        super().__init__()
+        self.body = nn.Conv2d(images.shape[0], 4, SIDE, SIDE)
+
+
+class NeedsMore(Plain):
+    def __init__(self, images, width):
+        super().__init__()
+
+
+class GivesTwo(Plain):
+    def forward(self, images):
+        return images, images
+
+
+class Fails(Plain):
+    def __init__(self):
+        raise KeyError("no such layer")

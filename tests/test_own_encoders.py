@@ -2,12 +2,15 @@ import numpy as np
 import own_encoders
 import pytest
 import torch
+from gymnasium import spaces
 
 import lcd
-from lcd.agents import PPO, import_encoder, load_policy, save_policy
+from lcd.agents import ENCODERS, PPO, EncoderPolicy, import_encoder, load_policy, register_encoder, save_policy
 from lcd.agents.encoders.registry import module_of
+from lcd.agents.policy import is_thread_safe
 from lcd.agents.policy_file import PolicyFileError
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
+from lcd.studies.diagnosing import prepare_diagnosis
 
 pytestmark = pytest.mark.costly()
 
@@ -44,8 +47,9 @@ def local_encoder():
     ("encoder", "words"),
     [
         ("no_such_module:Net", "No module named 'no_such_module'"),
-        ("own_encoders:Missing", "no subclass of lcd.agents.Encoder"),
-        ("own_encoders:NoEncoder", "no subclass of lcd.agents.Encoder"),
+        ("own_encoders:Missing", "no class of lcd.agents.Encoder, nor of torch.nn.Module"),
+        ("own_encoders:SIDE", "no class of lcd.agents.Encoder, nor of torch.nn.Module"),
+        ("own_encoders:NeedsMore", "needs 2 arguments, images, width: let it take the observation space alone"),
         (local_encoder(), "top level of a module"),
     ],
 )
@@ -87,3 +91,52 @@ def test_an_encoder_that_gives_no_numbers_is_named(learn):
         model.policy.forward(torch.as_tensor(black)) if learn else model.predict(black)
     assert model.predict(black + 1)[0].shape == (2,)
     env.close()
+
+
+@pytest.mark.parametrize("shape", [(3, 36, 36), (1, 36, 36), (36, 36)])
+def test_a_plain_module_is_an_encoder_of_any_images(shape):
+    space = spaces.Box(0, 64, shape, np.uint8)
+    policy = EncoderPolicy(space, spaces.Discrete(3), lambda left: 1e-3, import_encoder("own_encoders:OfAnyChannels"))
+    assert policy.features_extractor.backbone.module.body.in_channels == (shape[0] if len(shape) == 3 else 3)
+    assert policy.predict(np.zeros((2, *shape), np.uint8))[0].shape == (2,)
+    assert not is_thread_safe(policy)
+
+
+def test_a_plain_module_keeps_its_own_first_weights_and_learns(tmp_path):
+    space = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+    torch.manual_seed(0)
+    policy = EncoderPolicy(space, spaces.Discrete(3), lambda left: 1e-3, import_encoder("own_encoders:Plain"))
+    torch.manual_seed(0)
+    assert torch.equal(policy.features_extractor.backbone.module.body.weight, own_encoders.Plain().body.weight)
+    policy.heads(torch.ones(2, 3, 36, 36))[0].sum().backward()
+    assert policy.features_extractor.backbone.module.body.weight.grad is not None
+    save_policy(policy, tmp_path / "policy.safetensors", {})
+    again = load_policy(tmp_path / "policy.safetensors", ask_hubs=True)[0]
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in policy.state_dict().items())
+    frozen = f"own_encoders:Plain@{tmp_path / 'policy.safetensors'}"
+    policy = EncoderPolicy(space, spaces.Discrete(3), lambda left: 1e-3, frozen)
+    assert policy.features_extractor.frozen
+
+
+@pytest.mark.parametrize(
+    ("encoder", "words"),
+    [
+        ("own_encoders:GivesTwo", "GivesTwo gives no features of shape"),
+        ("own_encoders:Fails", "encoder own_encoders:Fails cannot be made for frames .*KeyError: 'no such layer'"),
+    ],
+)
+def test_a_wrong_encoder_of_ones_own_is_refused_before_anything_trains(encoder, words):
+    with pytest.raises(ValueError, match=words):
+        prepare_diagnosis("maze", "smoke", encoder=encoder, train_teacher=True)
+
+
+def test_an_encoder_that_no_worker_can_import_is_refused_before_anything_trains(monkeypatch, tmp_path):
+    monkeypatch.setattr("lcd.agents.encoders.registry.ENCODERS", dict(ENCODERS))
+    script = {"__name__": "__main__", "register_encoder": register_encoder, "Tiny": own_encoders.Tiny}
+    exec("register_encoder('of-a-script')(Tiny)", script)
+    exec("register_encoder('of-a-lost-module')(Tiny)", script | {"__name__": "lost_module"})
+    register_encoder("of-a-function")(local_encoder())
+    for name, place in (("script", "the script"), ("lost-module", "lost_module"), ("function", "test_own_encoders")):
+        with pytest.raises(ValueError, match=f"encoder of-a-{name} is registered where .* in {place}.*put it at the"):
+            prepare_diagnosis("maze", "smoke", encoder=f"of-a-{name}", train_teacher=True, store=tmp_path / "store")
+    assert not (tmp_path / "store").exists()

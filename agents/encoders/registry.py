@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from torch import nn
 
 from lcd.agents.encoders.convolutional import Encoder, Impala, Impoola, Nature, Small
+from lcd.agents.encoders.own_modules import encoder_around
 from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder
 from lcd.agents.encoders.residual import Residual
 from lcd.agents.encoders.vectors import Mlp
 from lcd.agents.observations import LABELS
 from lcd.io.limits import short
 from lcd.io.limits import text as checked_text
-from lcd.io.modules import import_named
+from lcd.io.modules import import_named, is_importable, version_of_modules
 
 ENCODERS: dict[str, type[Encoder]] = {
     "nature": Nature,
@@ -47,12 +49,17 @@ MOST_WEIGHTS = 2**28
 SMALL_SIDE = 128
 """Side of images up to which no encoder of its usual size has as many weights as that."""
 
+_REGISTERED_IN: dict[str, str] = {}
+"""Modules that called `register_encoder`, by the names of the encoders."""
+
 _FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 _LABEL_MAPS = spaces.Box(0, LABELS - 1, (64, 64), np.uint8)
 
 
 def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
     """Register an encoder class under a name, as a class decorator.
+
+    Runs are carried out in processes of their own, so it must be used where a module is imported, not in a script.
 
     Raises
     ------
@@ -63,10 +70,13 @@ def register_encoder(name: str) -> Callable[[type[Encoder]], type[Encoder]]:
         named = {":": "colon"}.get(taken[0], f"sign {taken[0]}")
         raise ValueError(f"The name of an encoder has no {named}: {name!r} does.")
 
+    registering = str(sys._getframe(1).f_globals.get("__name__"))  # it may be another module than the class's
+
     def add(encoder: type[Encoder]) -> type[Encoder]:
         if name in ENCODERS:
             raise ValueError(f"There is an encoder {name!r} already: choose another name.")
         ENCODERS[name] = encoder
+        _REGISTERED_IN[name] = registering
         return encoder
 
     return add
@@ -80,10 +90,11 @@ def names_a_class(architecture: str) -> bool:
     return _CLASS.fullmatch(architecture) is not None and architecture.partition(":")[0] not in (*ENCODERS, *HUBS)
 
 
-def import_encoder(encoder: str | type[Encoder]) -> str:
+def import_encoder(encoder: str | type[nn.Module]) -> str:
     """Import an encoder that is given as a class, or named as one in a module, and register it; others are left alone.
 
-    Importing runs the module's code, so a file never causes it, only its user.
+    The class derives from `Encoder`, or is one of torch modules, see `lcd.agents.encoders.own_modules`. Importing runs
+    the module's code, so a file never causes it, only its user.
 
     Returns
     -------
@@ -93,7 +104,7 @@ def import_encoder(encoder: str | type[Encoder]) -> str:
     Raises
     ------
     ValueError
-        If there is no such class, or it is no `Encoder`.
+        If there is no such class, or it is neither an `Encoder` nor a torch module.
     """
     if isinstance(encoder, type):
         name = f"{encoder.__module__}:{encoder.__qualname__}"
@@ -111,16 +122,49 @@ def import_encoder(encoder: str | type[Encoder]) -> str:
         found = getattr(import_named(module), name, None)
     except ImportError as error:
         raise ValueError(f"The encoder {short(architecture)} cannot be found: {error}.") from error
-    if not (isinstance(found, type) and issubclass(found, Encoder)):
-        raise ValueError(f"{short(architecture)} is no subclass of lcd.agents.Encoder: derive it from that.")
-    ENCODERS[architecture] = found
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ValueError(
+            f"{short(architecture)} is no class of lcd.agents.Encoder, nor of torch.nn.Module: derive it from one of "
+            "them."
+        )
+    ENCODERS[architecture] = found if issubclass(found, Encoder) else encoder_around(found)
     return encoder
 
 
 def module_of(encoder: str) -> str | None:
-    """Module whose import makes an encoder known; None for one that comes with the package or a plugin."""
+    """Module whose import makes an encoder known; None for one that comes with the package.
+
+    Raises
+    ------
+    ValueError
+        If no import makes it known to the processes that carry out runs: a script registered it, or a function.
+    """
+    architecture = EncoderName.read(encoder).architecture
+    made, _ = parse_encoder(architecture)
+    module = _REGISTERED_IN.get(architecture.partition(":")[0], made.__module__)
+    if module.startswith("lcd."):
+        return None
+    if module == "__main__" or "<locals>" in made.__qualname__ or not is_importable(module):
+        raise ValueError(
+            f"The encoder {encoder} is registered where the processes that carry out runs do not import it, in "
+            f"{'the script that was started' if module == '__main__' else module}: put it at the top level of a module."
+        )
+    return module
+
+
+def version_of_encoder(encoder: str) -> str | None:
+    """What tells an encoder from a later one of the same name; None for one that comes with the package.
+
+    That is the version of the package that it is from, or a checksum of its source where it is of the user's own.
+
+    Raises
+    ------
+    ValueError
+        If the processes that carry out runs cannot import it.
+    """
+    module = module_of(encoder)
     made, _ = parse_encoder(EncoderName.read(encoder).architecture)
-    return None if made.__module__.startswith("lcd.") else made.__module__
+    return None if module is None else version_of_modules(*dict.fromkeys((module, made.__module__)))
 
 
 def _known(name: str) -> bool:
@@ -155,7 +199,7 @@ def parse_encoder(text: str) -> tuple[type[Encoder], dict[str, Any]]:
     if text in BACKBONES or (name in HUBS and sizes):
         return ModuleEncoder, {"backbone": text}
     if not _known(name):
-        usual = (name for name, encoder in ENCODERS.items() if encoder.reads_frames)  # the others are for teachers
+        usual = (each for each, made in ENCODERS.items() if made.reads_frames and ":" not in each)  # others: teachers'
         known = ", ".join([*usual, *BACKBONES, *(f"{hub}:NAME" for hub in HUBS)])
         raise ValueError(f"Unknown encoder {text!r}: choose one of {known}.")
     if not colon:

@@ -13,8 +13,12 @@ ATARI_LEVELS = ", levels by no-ops"
 """Belongs to the version of a game with these wrappers: what its levels are."""
 
 
-def with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:
-    """Grey frames of 84 × 84 pixels, four at a time, each action for four frames (Machado et al., 2018).
+FRAME_SKIP = 4
+"""Frames for each action."""
+
+
+def with_atari_wrappers(env: gymnasium.Env, frame_skip: int = FRAME_SKIP) -> gymnasium.Env:
+    """Grey frames of 84 × 84 pixels, four at a time, each action for several frames (Machado et al., 2018).
 
     Up to 30 steps of doing nothing at the start make the levels.
 
@@ -27,7 +31,7 @@ def with_atari_wrappers(env: gymnasium.Env) -> gymnasium.Env:
     env = gymnasium.wrappers.AtariPreprocessing(
         SeededOnce(env),
         noop_max=MOST_NOOPS if begins_with == ["NOOP"] else 0,  # a few board games have no action that does nothing
-        frame_skip=4,
+        frame_skip=frame_skip,
         screen_size=84,
         grayscale_obs=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
@@ -32,7 +33,7 @@ class ExternalFamily:
 
     def options(self, game: str, **settings: Any) -> ExternalOptions:
         """Options from a game's name and fields of `ExternalOptions`."""
-        known = ("env_kwargs", "image_key", "semantic", "max_episode_steps", "wrappers", "num_levels", "start_level")
+        known = [each.name for each in fields(ExternalOptions) if each.name != "game"]
         if unknown := [name for name in settings if name not in known]:
             raise ValueError(f"{game} has no setting {short(unknown[0])}: choose among {', '.join(known)}.")
         return ExternalOptions(game, **settings)
@@ -94,7 +95,7 @@ class ExternalFamily:
 
     def levels_differ(self, options: ExternalOptions) -> bool:
         """Whether the same actions lead to other frames in some of a few levels."""
-        return _levels_differ(_unnumbered(options))
+        return _levels_differ(replace(_unnumbered(options), sticky_actions=None))  # luck is no level
 
     def has_expert(self, options: ExternalOptions) -> bool:
         """Never."""

@@ -7,15 +7,15 @@ import json
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib.metadata import packages_distributions, version
 from typing import Any
 
 import gymnasium
 
-from lcd.envs.external.atari import ATARI_LEVELS, with_atari_wrappers
+from lcd.envs.external.atari import ATARI_LEVELS, FRAME_SKIP, with_atari_wrappers
 from lcd.envs.external.options import ExternalOptions
+from lcd.envs.external.repeating import FrameSkip, StickyActions
 from lcd.io.limits import short
-from lcd.io.modules import import_named
+from lcd.io.modules import import_named, is_own, version_of_modules
 
 PACKAGES = {"ALE": ("ale_py", "atari"), "MiniGrid": ("minigrid", "minigrid"), "Crafter": ("crafter", "crafter")}
 """Modules that register games, and the extras that install them, by how the ids begin."""
@@ -88,10 +88,7 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
         If it is not known, or its construction fails.
     """
     make = _maker(options.game)
-    settings: dict[str, Any] = json.loads(options.env_kwargs)
-    as_atari = _is_atari(options)
-    if as_atari:
-        settings = {"frameskip": 1} | settings  # the wrapper skips
+    settings = _arguments(options)
     try:
         env = make(**settings)
     except gymnasium.error.Error as error:
@@ -104,23 +101,75 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
         ) from error
     if not isinstance(env, gymnasium.Env):
         raise UnknownGame(f"{options.game} makes a {type(env).__name__}, and not a gymnasium.Env: name another.")
-    if as_atari:
-        env = _as_atari(env)
+    env = _as_atari(env, options.frame_skip or FRAME_SKIP) if _is_atari(options) else _repeating(env, options)
     if options.max_episode_steps is not None:
         env = gymnasium.wrappers.TimeLimit(env, options.max_episode_steps)
     return env
 
 
-@cache
+def _arguments(options: ExternalOptions) -> dict[str, Any]:
+    """Keyword arguments of a game; Atari's games repeat and skip by themselves where they are asked to.
+
+    Raises
+    ------
+    UnknownGame
+        If they are asked for the same twice.
+    """
+    given: dict[str, Any] = json.loads(options.env_kwargs)
+    asked: dict[str, Any] = {}
+    if _repeats_itself(options):
+        asked = {"repeat_action_probability": options.sticky_actions, "frameskip": options.frame_skip}
+        asked = {name: value for name, value in asked.items() if value is not None}
+    if twice := next((name for name in asked if name in given), None):
+        option = {"frameskip": "frame_skip"}.get(twice, "sticky_actions")
+        raise UnknownGame(f"{twice} is in the arguments of {options.game}, beside {option}: give one of the two.")
+    if _is_atari(options):
+        asked["frameskip"] = 1  # the wrapper skips
+    return asked | given
+
+
+def _repeating(env: gymnasium.Env, options: ExternalOptions) -> gymnasium.Env:
+    """The game with sticky actions and frame skip; the last action may be repeated in each of its own steps.
+
+    Raises
+    ------
+    UnknownGame
+        If the game would skip twice.
+    """
+    if _repeats_itself(options) or (options.sticky_actions is None and options.frame_skip is None):
+        return env
+    if hasattr(env.unwrapped, "ale"):
+        raise UnknownGame(
+            f"{options.game} repeats and skips by itself: set its arguments repeat_action_probability and frameskip "
+            "(--env-kwargs)."
+        )
+    if options.sticky_actions is not None:
+        env = StickyActions(env, options.sticky_actions)
+    return env if options.frame_skip is None else FrameSkip(env, options.frame_skip)
+
+
 def version_of(options: ExternalOptions) -> str | None:
-    """The distribution that a game's module is from, ``"minigrid 3.0.0"``; None for a module of the user's own."""
+    """What decides how a game plays: distributions, ``"minigrid 3.0.0"``, and the source of the user's own modules.
+
+    The source is read again at every call, as it may be edited between two plans of one process.
+    """
+    game, *further = _modules_of(options)
+    module, colon, _ = (options.semantic or "").partition(":")
+    wrapper = [import_named(module).__name__] if colon else []
+    found = version_of_modules(game, *wrapper, *(module for module in further if is_own(module)))
+    return None if found is None else found + ATARI_LEVELS * _is_atari(options)
+
+
+@cache
+def _modules_of(options: ExternalOptions) -> tuple[str, ...]:
+    """Names of the modules that make a game: that of the game itself, those of its wrappers, and the one it names."""
     env = make_game(options)
-    module = type(env.unwrapped).__module__.partition(".")[0]
+    layers = [env]
+    while isinstance(layers[-1], gymnasium.Wrapper):
+        layers.append(layers[-1].env)
     env.close()
-    names = packages_distributions().get(module, [])
-    if not names:
-        return None
-    return f"{names[0]} {version(names[0])}" + ATARI_LEVELS * _is_atari(options)
+    named_module = [options.game.partition(":")[0]] if ":" in options.game else []
+    return tuple(dict.fromkeys([*(type(layer).__module__ for layer in reversed(layers)), *named_module]))
 
 
 def _is_atari(options: ExternalOptions) -> bool:
@@ -128,7 +177,12 @@ def _is_atari(options: ExternalOptions) -> bool:
     return options.wrappers == ATARI or (options.wrappers is None and options.game.startswith("ALE/"))
 
 
-def _as_atari(env: gymnasium.Env) -> gymnasium.Env:
+def _repeats_itself(options: ExternalOptions) -> bool:
+    """Whether a game has arguments for sticky actions and frame skip, as Atari's have."""
+    return _is_atari(options) or options.game.rpartition(":")[2].startswith("ALE/")
+
+
+def _as_atari(env: gymnasium.Env, frame_skip: int) -> gymnasium.Env:
     """The game in Atari's usual wrappers.
 
     Raises
@@ -137,7 +191,7 @@ def _as_atari(env: gymnasium.Env) -> gymnasium.Env:
         If a package for them is missing.
     """
     try:
-        return with_atari_wrappers(env)
+        return with_atari_wrappers(env, frame_skip)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UnknownGame(
             "Atari's frames are resized by OpenCV: pip install 'learning-challenge-diagnosticator[atari]'."

@@ -7,11 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lcd.envs.levels import LevelRange, Levels
 from lcd.io.limits import short
-from lcd.io.settings import Steps, Text, settings
+from lcd.io.settings import AS_FLOAT, Number, Steps, Text, Whole, settings
+
+Stickiness = Annotated[Number, Field(ge=0, lt=1, description="a number from 0 up to, and without, 1"), AS_FLOAT]
+Skipped = Annotated[Whole, Field(ge=1, le=1_000)]
 
 NO_VIEW = "none"
 """In the place of a privileged view: none is looked for."""
@@ -58,6 +61,12 @@ class ExternalOptions(LevelRange):
         Limit of an episode's length; by default the game's own.
     wrappers
         ``"atari"``: the wrappers usual for Atari, the default there; ``"plain"``: none.
+    sticky_actions
+        Probability that a step of the game repeats the last action instead of the chosen one, see
+        `lcd.envs.external.repeating.StickyActions`; by default the game's own, 0.25 for ids that begin with ``ALE/``.
+    frame_skip
+        Steps of the game for each action; by default the game's own, 4 with Atari's wrappers. The limit of an episode's
+        length counts actions.
     num_levels, start_level
         Levels are the seeds of episodes: from ``start_level`` up to, and without, ``start_level + num_levels``;
         ``num_levels=0`` means all.
@@ -71,6 +80,8 @@ class ExternalOptions(LevelRange):
     semantic: Text | None = None
     max_episode_steps: Steps | None = None
     wrappers: Literal["atari", "plain"] | None = None
+    sticky_actions: Stickiness | None = None
+    frame_skip: Skipped | None = None
     num_levels: Levels = 0
     start_level: Levels = 0
 
@@ -98,7 +109,7 @@ class ExternalOptions(LevelRange):
     def as_record(self) -> dict[str, Any]:
         """Entries of a run's record: game, num_levels and env, what is not at its default."""
         env: dict[str, Any] = {} if self.env_kwargs == "{}" else {"kwargs": json.loads(self.env_kwargs)}
-        for name in ("image_key", "semantic", "max_episode_steps", "wrappers"):
+        for name in ("image_key", "semantic", "max_episode_steps", "wrappers", "sticky_actions", "frame_skip"):
             if getattr(self, name) is not None:
                 env[name] = getattr(self, name)
         return {"game": self.game, "num_levels": self.num_levels, "env": env}

@@ -107,6 +107,13 @@ MaxEpisodeSteps = Annotated[int | None, number(1, MOST_STEPS, "Limit of its epis
 Wrappers = Annotated[
     str | None, typer.Option(help="Its wrappers: atari, the default for ids that begin with ALE/, or plain.")
 ]
+StickyActions = Annotated[
+    float | None,
+    typer.Option(
+        metavar="P", help="Probability that a step of it repeats the last action, such as 0.25; by default its own."
+    ),
+]
+FrameSkip = Annotated[int | None, number(1, 1_000, "Steps of it for each action; by default its own.")]
 STORE = {"parser": store_place, "metavar": "FOLDER"}
 """How the option ``--store`` is read, in every command that has it."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lcd.cli.arguments import EnvKwargs, ImageKey, MaxEpisodeSteps, Semantic, Wrappers, number
+from lcd.cli.arguments import EnvKwargs, FrameSkip, ImageKey, MaxEpisodeSteps, Semantic, StickyActions, Wrappers, number
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
 
@@ -21,6 +21,8 @@ def command(
     semantic: Semantic = None,
     max_episode_steps: MaxEpisodeSteps = None,
     wrappers: Wrappers = None,
+    sticky_actions: StickyActions = None,
+    frame_skip: FrameSkip = None,
     seconds: Annotated[int, number(1, 3600, "Time without a sign after which it is taken to hang.")] = 60,
 ) -> None:
     """Examine a game before it is diagnosed: in seconds, what works and what is missing.
@@ -43,6 +45,8 @@ def command(
         "semantic": semantic,
         "max_episode_steps": max_episode_steps,
         "wrappers": wrappers,
+        "sticky_actions": sticky_actions,
+        "frame_skip": frame_skip,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     found = examine(game, encoder=encoder, seconds=seconds, report=show, **given)

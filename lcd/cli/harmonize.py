@@ -14,12 +14,14 @@ from lcd.cli.arguments import (
     Device,
     EnvKwargs,
     Executor,
+    FrameSkip,
     ImageKey,
     LabelMaps,
     MaxEpisodeSteps,
     Mode,
     Seeds,
     Steps,
+    StickyActions,
     Teacher,
     Workers,
     Wrappers,
@@ -48,6 +50,8 @@ def command(
     semantic: LabelMaps = None,
     max_episode_steps: MaxEpisodeSteps = None,
     wrappers: Wrappers = None,
+    sticky_actions: StickyActions = None,
+    frame_skip: FrameSkip = None,
     epochs: Annotated[
         int | None,
         number(1, MOST_EPOCHS, "Epochs over the images of a folder; by default 5."),
@@ -79,10 +83,17 @@ def command(
 
     console = plain_console()
     if Path(what).is_dir():
-        of_game = {"--preset": preset, "--steps": steps, "--seeds": seeds, "--teacher": teacher, "--mode": mode}
+        of_game: dict[str, object] = {
+            "--preset": preset,
+            "--steps": steps,
+            "--seeds": seeds,
+            "--teacher": teacher,
+            "--mode": mode,
+        }
         of_game |= {"--env-kwargs": env_kwargs, "--image-key": image_key, "--semantic": semantic}
         elsewhere = None if executor == "local" else executor
         of_game |= {"--max-episode-steps": max_episode_steps, "--wrappers": wrappers}
+        of_game |= {"--sticky-actions": sticky_actions, "--frame-skip": frame_skip}
         if given := _given(of_game | {"--store": store, "--workers": workers, "--executor": elsewhere}):
             raise ValueError(f"{given[0]} is for a game, and {what} is a folder of images: leave it out.")
         classifier, file = encoder or "efficientnet_lite0", weights or Path("harmonized.safetensors")
@@ -121,6 +132,8 @@ def command(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
         out=out,
         store=store or DEFAULT_STORE,
         workers=workers,

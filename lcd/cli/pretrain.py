@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from lcd.cli.arguments import EnvKwargs, ImageKey, LabelMaps, MaxEpisodeSteps, Mode, Wrappers, count, number
+from lcd.cli.arguments import (
+    EnvKwargs,
+    FrameSkip,
+    ImageKey,
+    LabelMaps,
+    MaxEpisodeSteps,
+    Mode,
+    StickyActions,
+    Wrappers,
+    count,
+    number,
+)
 from lcd.cli.console import plain_console
 from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS
 
@@ -35,6 +46,8 @@ def command(
     semantic: LabelMaps = None,
     max_episode_steps: MaxEpisodeSteps = None,
     wrappers: Wrappers = None,
+    sticky_actions: StickyActions = None,
+    frame_skip: FrameSkip = None,
     seed: Annotated[int, number(0, LARGEST_SEED, "Of weights, frames and their order.")] = 0,
     out: Annotated[
         Path | None,
@@ -64,6 +77,8 @@ def command(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
         seed=seed,
         out=out,
         report=lambda line: console.print(f"{game}, {objective}: {line}", highlight=False),

@@ -17,7 +17,7 @@ from lcd.envs.views import SEMANTIC
 from lcd.experiments.settings import IMPORTED
 from lcd.io.files import checksum
 from lcd.io.limits import short
-from lcd.io.modules import import_named
+from lcd.io.modules import import_named, source_of
 from lcd.io.untrusted import check_file
 
 
@@ -138,10 +138,9 @@ def import_teacher(name: str, options: GameOptions) -> Teacher:
     return teacher
 
 
-def source_of(name: str, teacher: Teacher) -> str:
-    """Checksum of the source file of a teacher's module, and of its weights where it is a network, 12 digits."""
-    file = getattr(import_named(name.partition(":")[0]), "__file__", None)
-    content = b"" if file is None else Path(file).read_bytes()
+def checksum_of(name: str, teacher: Teacher) -> str:
+    """Checksum of the source of a teacher's module, and of its weights where it is a network, 12 digits."""
+    content = source_of(name.partition(":")[0])
     if isinstance(teacher, nn.Module):
         for key, value in sorted(teacher.state_dict().items()):
             content += key.encode() + value.cpu().contiguous().view(torch.uint8).numpy().tobytes()
@@ -158,6 +157,6 @@ def load_imported(identity: str, options: GameOptions) -> Teacher:
     """
     name, _, known = identity.partition(IMPORTED)
     teacher = import_teacher(name, options)
-    if source_of(name, teacher) != known.partition("-")[0]:
+    if checksum_of(name, teacher) != known.partition("-")[0]:
         raise ValueError(f"The teacher {name} has changed since the run was planned: start the command again.")
     return teacher

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import platform
 import re
@@ -18,6 +17,7 @@ from lcd.agents.encoders.registry import import_encoder, module_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.versions import commit, processor_of
+from lcd.io.modules import import_named
 
 
 class CarriedOutElsewhere(Exception):
@@ -135,20 +135,9 @@ class Job:
             )
 
     def _import_encoder(self) -> None:
-        """Make the run's encoder known in a new process.
-
-        Raises
-        ------
-        ValueError
-            If it was registered by a script, which no other process imports.
-        """
-        if self.encoder_module == "__main__":
-            raise ValueError(
-                f"The encoder {self.run.encoder} is registered in the script that was started, which other processes "
-                "do not import: put it into a module."
-            )
+        """Make the run's encoder known in a new process."""
         if self.encoder_module is not None:
-            importlib.import_module(self.encoder_module)
+            import_named(self.encoder_module)
             import_encoder(self.run.encoder)
 
 

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 
 from lcd.agents import EncoderName, EncoderPolicy
+from lcd.agents.encoders.registry import module_of, version_of_encoder
 from lcd.agents.machine import fastest_precision
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options, observation_space, policy_spaces
@@ -256,6 +257,18 @@ def weights_checksum(encoder: str) -> str | None:
     return checksum(file)
 
 
+def with_encoder(run: RunSettings, encoder: str) -> RunSettings:
+    """The run with another encoder.
+
+    Raises
+    ------
+    ValueError
+        If the file of its weights is not there.
+    """
+    weights = weights_checksum(encoder)
+    return replace(run, encoder=encoder, encoder_checksum=weights, encoder_version=version_of_encoder(encoder))
+
+
 def check_encoder(encoder: str, options: GameOptions) -> None:
     """Check before training that an encoder is available, and takes a game's frames.
 
@@ -265,7 +278,7 @@ def check_encoder(encoder: str, options: GameOptions) -> None:
         If it is unknown, its weights are missing or do not fit, or a package that it needs is not installed.
     """
     name = EncoderName.read(encoder)
-    if name.weights is not None or name.comes_with_weights:
+    if name.weights is not None or name.comes_with_weights or module_of(encoder) is not None:
         frames, actions = policy_spaces(options, "pixels")
         _try_encoder(encoder, weights_checksum(encoder), frames.shape or (), int(actions.n))
 
@@ -273,7 +286,13 @@ def check_encoder(encoder: str, options: GameOptions) -> None:
 @cache  # every game of a survey asks
 def _try_encoder(encoder: str, content: str | None, shape: tuple[int, ...], actions: int) -> None:
     frames = spaces.Box(0, 255, shape, np.uint8)
-    EncoderPolicy(frames, spaces.Discrete(actions), lambda left: 0.0, encoder=encoder)
+    try:
+        EncoderPolicy(frames, spaces.Discrete(actions), lambda left: 0.0, encoder=encoder)
+    except ValueError:
+        raise
+    except Exception as error:  # of many types: it may be the user's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ValueError(f"The encoder {encoder} cannot be made for frames of shape {shape} ({reason}).") from error
 
 
 def plan_game(
@@ -359,6 +378,7 @@ def _first_run(options: GameOptions, preset: Preset, view: str) -> RunSettings:
         ),
         encoder=preset.encoder,
         encoder_checksum=weights_checksum(preset.encoder),
+        encoder_version=version_of_encoder(preset.encoder),
         hyperparameters=preset.hyperparameters,
         precision=fastest_precision("cuda" if torch.cuda.is_available() else "cpu"),
         game_version=family_of(options).version(options),

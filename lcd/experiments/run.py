@@ -17,6 +17,7 @@ from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, unwrap_vec_wrapper
 
 from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, load_policy, save_policy
+from lcd.agents.encoders.registry import version_of_encoder
 from lcd.agents.teacher_value import ValueShapedVecEnv
 from lcd.envs import family_of, make_vec_env
 from lcd.envs.family import observation_space
@@ -147,6 +148,26 @@ def encoder_of(settings: RunSettings) -> str:
     return "mlp" if len(shape) == 1 else settings.encoder
 
 
+def _check_versions(settings: RunSettings) -> None:
+    """Check that the code of the game and of the encoder is still that of the plan.
+
+    Raises
+    ------
+    ValueError
+        If it has changed.
+    """
+    known = {
+        f"game {settings.game}": (settings.game_version, family_of(settings.options).version(settings.options)),
+        f"encoder {settings.encoder}": (settings.encoder_version, version_of_encoder(settings.encoder)),
+    }
+    for what, (planned, found) in known.items():
+        if planned is not None and planned != found:
+            raise ValueError(
+                f"The {what} has changed since the run was planned ({planned}, and now {found}): start the command "
+                "again."
+            )
+
+
 def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_threads: int) -> tuple[PPO, VecEnv]:
     """Build the untrained learner of a run, and its environment.
 
@@ -170,6 +191,7 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         raise ValueError(
             f"The file {weights} is gone or has changed since the run was planned: start the command again."
         )
+    _check_versions(settings)
     hyper = settings.hyperparameters
     uses_labels = chosen.needs_teacher or settings.harmonizer > 0
     views = dict.fromkeys([settings.view, *[settings.teacher_view] * uses_labels])

@@ -180,6 +180,8 @@ class RunSettings:
         Name of the visual encoder, see `lcd.agents.EncoderName`.
     encoder_checksum
         SHA-256 of the weights file in the encoder's name; a run with other weights is another run.
+    encoder_version
+        See `lcd.agents.encoders.registry.version_of_encoder`; None for the package's own encoders.
     evaluation, hyperparameters
         See their classes.
     harmonizer
@@ -213,6 +215,7 @@ class RunSettings:
     teacher: Text | None = None
     keep_best: Flag = False
     encoder_checksum: Text | None = None
+    encoder_version: Text | None = None
     harmonizer: Number = 0.0
     precision: Literal["float32", "bfloat16"] | None = None
     game_version: Text | None = None
@@ -337,6 +340,7 @@ class RunSettings:
             data["evaluation"][name] = list(data["evaluation"][name])
         for name in (
             "encoder_checksum",
+            "encoder_version",
             "harmonizer",
             "precision",
             "game_version",

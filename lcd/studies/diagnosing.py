@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
-from lcd.agents import Encoder, import_encoder
+from lcd.agents import import_encoder
 from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
@@ -202,7 +203,7 @@ def prepare_diagnosis(
     *,
     steps: int | None = None,
     seeds: int | None = None,
-    encoder: str | type[Encoder] | None = None,
+    encoder: str | type[nn.Module] | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
@@ -213,6 +214,8 @@ def prepare_diagnosis(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
@@ -252,6 +255,8 @@ def prepare_diagnosis(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
     )
     if teacher_factor is not None and game_plan.teacher_run is None:
         raise ValueError(
@@ -278,7 +283,7 @@ def diagnose(
     *,
     steps: int | None = None,
     seeds: int | None = None,
-    encoder: str | type[Encoder] | None = None,
+    encoder: str | type[nn.Module] | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
@@ -289,6 +294,8 @@ def diagnose(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
@@ -311,7 +318,9 @@ def diagnose(
     ----------
     game
         Name of the game, or its id in Gymnasium: ``"starpilot"``, ``"MiniGrid-Empty-5x5-v0"``,
-        ``"my_package.games:MyGame-v0"``; or a class or function in a module that makes it.
+        ``"my_package.games:MyGame-v0"``; a class or function in a module that makes it; or the options of a game of any
+        family, such as ``ProcgenOptions("maze", "hard")``, which then hold all its settings, and its number of training
+        levels unless that is 0.
     preset
         ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
     steps, seeds, teacher_factor
@@ -328,7 +337,7 @@ def diagnose(
         Procgen's: ``"easy"``, the default, or ``"hard"``.
     appearance
         Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
         For games of other packages, see `lcd.envs.external.options.ExternalOptions`. ``semantic="expert"`` takes the
         features of an expert's frozen encoder for the privileged view, in any game.
     random, best
@@ -390,6 +399,8 @@ def diagnose(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
         random=random,
         best=best,
         encoders=encoders,

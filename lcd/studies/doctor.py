@@ -19,10 +19,9 @@ import numpy as np
 
 from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.game import spaces_of
-from lcd.envs.external.making import named
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.watching import WATCH
-from lcd.envs.family import game_options, has_view, observation_space, policy_spaces, random_actions
+from lcd.envs.family import chosen_options, has_view, observation_space, policy_spaces, random_actions
 from lcd.envs.views import BOTH
 from lcd.io.limits import real_number
 
@@ -96,8 +95,7 @@ def examine(
         If there is no such game or setting.
     """
     real_number("seconds", seconds, 0.01, 86_400)
-    name, own = named(game)
-    options = game_options(name, **(own | settings))
+    options = chosen_options(game, **settings)
     here, there = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("spawn").Process(target=_child, args=(there, options, encoder), daemon=True)
     process.start()

@@ -7,6 +7,7 @@ the label map would gain ``b − a``, and the share recovered is ``(a′ − a)/
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +20,11 @@ from scipy import stats
 from lcd.agents import EncoderName, read_card
 from lcd.envs.family import has_label_maps
 from lcd.envs.views import SEMANTIC
-from lcd.experiments.plan import GamePlan, Plan, check_encoder, weights_checksum
+from lcd.experiments.plan import GamePlan, Plan, check_encoder, with_encoder
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.files import replacing
+from lcd.io.files import checksum, replacing
+from lcd.io.modules import SOURCE
 from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.intervals import (
     Interval,
@@ -69,8 +71,7 @@ class EncoderAblation:
         runs = [run for run in self.plan.cells if run.view == "pixels"]
         if encoder == HARMONIZED:
             return tuple(replace(run, harmonizer=HARMONIZER_WEIGHT) for run in runs)
-        weights = weights_checksum(encoder)
-        return tuple(replace(run, encoder=encoder, encoder_checksum=weights) for run in runs)
+        return tuple(with_encoder(run, encoder) for run in runs)
 
     def as_plan(self) -> Plan:
         """All runs, those of the diagnosis first."""
@@ -232,8 +233,11 @@ def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretrain
     architecture = EncoderName.read(run.encoder).architecture
     frames = min(Pretraining.frames, max(FEWEST, plan.budget))
     record = run.options.as_record()
-    described = [run.options.label, *[record["distribution_mode"]] * ("distribution_mode" in record)]
+    described = [run.options.label, *([record["distribution_mode"]] if "distribution_mode" in record else [])]
     described += [objective, architecture, f"{run.options.num_levels}levels", f"{frames}frames"]
+    known = [record.get("env"), run.game_version, run.encoder_version]
+    if known[0] or any(SOURCE in (version or "") for version in known[1:]):
+        described.append(checksum(json.dumps(known, sort_keys=True).encode())[:8])
     file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
     return Pretraining(objective, architecture, frames, num_levels=run.options.num_levels), file
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lcd.agents import load_policy
+from lcd.agents import import_encoder, load_policy
 from lcd.agents.encoders.weights import load_classifier, save_classifier
 from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.classifiers import Harmonization, harmonize_classifier
@@ -188,6 +188,8 @@ def prepare_harmonization(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -205,6 +207,8 @@ def prepare_harmonization(
     read = [file for name in given for file in files_of(str(name))]
     file = None if out is None else check_output(path("out", out), inputs=read)
     resources = Resources.checked(device, workers, executor=executor)
+    if encoder is not None:
+        encoder = import_encoder(encoder)
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder)
     game_plan = plan_diagnosis(
         game,
@@ -216,6 +220,8 @@ def prepare_harmonization(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
     )
     plan = harmonized_plan(game_plan, weight)
     runs = open_store(store)
@@ -238,6 +244,8 @@ def harmonize(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -252,7 +260,7 @@ def harmonize(
     game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, executor,
     listener
         As in `lcd.diagnose`.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
         As in `lcd.diagnose`; `semantic` must name label maps, of which the reference maps are made.
     weight
         Weight of the harmonization loss.
@@ -285,6 +293,8 @@ def harmonize(
         semantic=semantic,
         max_episode_steps=max_episode_steps,
         wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
         out=out,
         store=store,
         workers=workers,

@@ -15,10 +15,9 @@ import torch
 from torch import nn
 
 from lcd.envs import GameOptions, family_of, make_vec_env
-from lcd.envs.external.making import named
-from lcd.envs.family import game_options, has_view, policy_spaces
+from lcd.envs.family import chosen_options, has_view, policy_spaces
 from lcd.envs.views import PIXELS, SEMANTIC, VIEWS
-from lcd.experiments.given_teacher import GivenTeacher, source_of
+from lcd.experiments.given_teacher import GivenTeacher, checksum_of
 from lcd.experiments.learners import has_fitted_values
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game
 from lcd.experiments.presets import PRESETS, Preset
@@ -275,7 +274,7 @@ def checked_teacher(teacher: GivenTeacher, options: GameOptions) -> GivenTeacher
     identity = teacher.checksum
     if teacher.path is None:
         of_labels = checksum(labels.round(decimals=3).numpy().tobytes())[:12]
-        identity = f"{teacher.name}{IMPORTED}{source_of(teacher.name, policy)}-{of_labels}"
+        identity = f"{teacher.name}{IMPORTED}{checksum_of(teacher.name, policy)}-{of_labels}"
     encoder = None
     if teacher.path is not None and view == PIXELS.name and isinstance(policy, EncoderPolicy):
         encoder = EncoderName.read(policy.encoder_name or "").architecture
@@ -371,11 +370,12 @@ def plan_diagnosis(
         raise ValueError(f"train_teacher is true or false, not {short(train_teacher)}.")
     if teacher is not None and train_teacher:
         raise ValueError(f"The teacher {teacher} is given, and one is to be trained as well: choose one of the two.")
-    name, own = named(game)
     encoded = settings.get("semantic") == EXPERT_VIEW
     if encoded:
         settings["semantic"] = None
-    options = game_options(name, **(own | {key: value for key, value in settings.items() if value is not None}))
+    options = chosen_options(game, **settings)
+    if options.num_levels:
+        preset = replace(preset, num_levels=options.num_levels)
     encoded = encoded or not has_view(options, SEMANTIC.name)
     given = None if teacher is None else GivenTeacher.from_text(path("teacher", teacher))
     if given is None and not (train_teacher or encoded):

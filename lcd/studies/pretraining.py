@@ -10,8 +10,7 @@ from typing import Any
 
 from lcd.agents import load_policy, save_backbone
 from lcd.envs import GameOptions
-from lcd.envs.external.making import named
-from lcd.envs.family import game_options
+from lcd.envs.family import chosen_options, game_options
 from lcd.envs.naming import file_name
 from lcd.experiments.settings import check_made_for
 from lcd.io.files import check_output, checksum, replacing
@@ -51,6 +50,8 @@ def pretrain(
     semantic: str | None = None,
     max_episode_steps: int | None = None,
     wrappers: str | None = None,
+    sticky_actions: float | None = None,
+    frame_skip: int | None = None,
     seed: int = 0,
     out: Path | str | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -66,12 +67,12 @@ def pretrain(
     encoder
         Architecture of the encoder.
     frames, epochs, levels, seed
-        See `lcd.pretraining.pretraining.Pretraining`.
+        See `lcd.pretraining.pretraining.Pretraining`; levels that the options of a game hold take precedence.
     agent
         Policy file of the agent that collects frames; by default a random agent.
     distribution_mode
         Procgen's; by default easy.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
         For games of other packages, see `lcd.envs.external.options.ExternalOptions`.
     out
         Output file; by default ``encoders/GAME-OBJECTIVE.safetensors``, with what is not at its default in its name.
@@ -85,18 +86,19 @@ def pretrain(
     lcd.agents.TrainingDiverged
         If the loss is not finite.
     """
-    name, own = named(game)
-    settings_of_game = {
-        "distribution_mode": distribution_mode,
-        "env_kwargs": env_kwargs,
-        "image_key": image_key,
-        "semantic": semantic,
-        "max_episode_steps": max_episode_steps,
-        "wrappers": wrappers,
-    }
-    options = game_options(name, **own | {key: value for key, value in settings_of_game.items() if value is not None})
+    options = chosen_options(
+        game,
+        distribution_mode=distribution_mode,
+        env_kwargs=env_kwargs,
+        image_key=image_key,
+        semantic=semantic,
+        max_episode_steps=max_episode_steps,
+        wrappers=wrappers,
+        sticky_actions=sticky_actions,
+        frame_skip=frame_skip,
+    )
     number = Pretraining.frames if frames is None else frames
-    settings = Pretraining(objective, encoder, number, epochs, num_levels=levels, seed=seed)
+    settings = Pretraining(objective, encoder, number, epochs, num_levels=options.num_levels or levels, seed=seed)
     policy = None
     collector = None if agent is None else path("agent", agent)
     if collector is not None:

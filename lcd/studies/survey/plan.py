@@ -27,7 +27,10 @@ ADJUSTABLE = (
 """Fields of a preset that a survey may replace."""
 
 
-ARGUMENTS = ("env_kwargs", "image_key", "semantic", "max_episode_steps", "wrappers", "random", "best", "teacher")
+ARGUMENTS = (
+    "env_kwargs", "image_key", "semantic", "max_episode_steps", "wrappers", "sticky_actions", "frame_skip", "random",
+    "best", "teacher",
+)  # fmt: skip
 """Arguments of `lcd.diagnose` that a survey may give for one of its games."""
 
 

@@ -9,7 +9,7 @@ from lcd.agents import EncoderName
 from lcd.envs.family import has_label_maps
 from lcd.envs.views import PIXELS
 from lcd.experiments.improvements import Improvement
-from lcd.experiments.plan import GamePlan, weights_checksum
+from lcd.experiments.plan import GamePlan, with_encoder
 from lcd.experiments.settings import RunSettings
 
 
@@ -38,7 +38,7 @@ def improved_run(run: RunSettings, improvement: Improvement, encoder: str | None
     """
     if improvement.encoder is not None:
         assert encoder is not None
-        return replace(run, encoder=encoder, encoder_checksum=weights_checksum(encoder))
+        return with_encoder(run, encoder)
     if improvement.harmonizer:
         if not has_label_maps(run.options):
             raise ValueError(
