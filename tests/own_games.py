@@ -201,6 +201,8 @@ class Odd(Grid):
             time.sleep(60)
         if self.how == "slow":
             time.sleep(0.01)
+        if self.how == "pause":
+            time.sleep(1.2)
         if self.how == "print":
             print("step", self.steps)
         if self.how == "leak":
