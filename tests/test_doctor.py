@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lcd.cli.main import app
+from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options
 from lcd.studies import doctor
 from lcd.studies.doctor import examine, examined_here
@@ -43,15 +44,32 @@ def test_what_is_wrong_with_a_game_is_found(game, settings, what, status, words)
 
 
 @pytest.mark.parametrize(
-    ("how", "words", "seconds"), [("hang", "For 6 seconds nothing", 6), ("die", "process died", 60)]
+    ("how", "words", "limits"),
+    [
+        ("hang", "in step 4 of level", {"step_limit": 1}),
+        ("die", "process died", {}),
+    ],
 )
-def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, seconds):
-    *_, last = examine("own_games:Odd", env_kwargs={"how": how}, seconds=seconds)
+def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, limits):
+    *_, last = examine("own_games:Odd", env_kwargs={"how": how}, **limits)
     assert last.status == "problem"
     assert words in last.sentence
 
 
-def slow_child(out, options, encoder):
+def silent_child(out, options, encoder, limit):
+    """A game that keeps Python's lock."""
+    time.sleep(60)
+
+
+def test_a_process_without_a_sign_is_taken_to_hang(monkeypatch):
+    forked = multiprocessing.get_context("fork")
+    monkeypatch.setattr(doctor.multiprocessing, "get_context", lambda kind: forked)
+    monkeypatch.setattr(doctor, "_child", silent_child)
+    (found,) = examine("own_games:Odd", seconds=1)
+    assert (found.what, "For 1 seconds nothing came back" in found.sentence) == ("hangs", True)
+
+
+def slow_child(out, options, encoder, limit):
     """A game that is stepped for longer than the limit, each step for less."""
     for _ in range(20):
         time.sleep(0.1)
@@ -69,6 +87,8 @@ def test_a_slow_game_is_not_taken_for_one_that_hangs(monkeypatch):
 def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
     monkeypatch.setattr(doctor, "PLAYED_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "BEAT_SECONDS", 0.1)
+    for name in ("limit", "ended"):  # which belong to the process that is examined
+        monkeypatch.setattr(WATCH, name, getattr(WATCH, name))
     sent = []
     doctor._child(
         SimpleNamespace(send=sent.append), game_options("own_games:Odd", env_kwargs={"how": "slow"}), "nature"

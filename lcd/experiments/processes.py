@@ -20,6 +20,7 @@ from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.child_processes import end_with_parent, hidden_script, start_method
+from lcd.io.limits import STEP_LIMIT
 
 POLL_SECONDS = 0.5
 
@@ -80,10 +81,18 @@ class LocalProcesses:
         Where torch computes.
     silence
         Seconds without a report after which a run is taken to hang.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang.
     """
 
     def __init__(
-        self, store: Store, workers: int, threads: int = 1, device: str = "cpu", silence: float = SILENCE
+        self,
+        store: Store,
+        workers: int,
+        threads: int = 1,
+        device: str = "cpu",
+        silence: float = SILENCE,
+        step_limit: float = STEP_LIMIT,
     ) -> None:
         self._silence = silence
         method = start_method()
@@ -91,7 +100,7 @@ class LocalProcesses:
         if method == "forkserver":
             self._context.set_forkserver_preload(["lcd.experiments.warm_start"])
         self._store, self._most = store, workers
-        self.share = Share(threads, 0.0 if device == "cpu" else 1 / workers, device)
+        self.share = Share(threads, 0.0 if device == "cpu" else 1 / workers, device, step_limit)
         self._workers: list[_Worker] = []
 
     @property
@@ -109,7 +118,7 @@ class LocalProcesses:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(Job.of(run, weights, self.share.device, self.share.threads), self._store, sender, dict(os.environ)),
+            args=(Job.of(run, weights, self.share), self._store, sender, dict(os.environ)),
             name=run.name,
         )
         with hidden_script():

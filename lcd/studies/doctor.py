@@ -21,10 +21,10 @@ from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.game import spaces_of
 from lcd.envs.external.making import named
 from lcd.envs.external.options import ExternalOptions
-from lcd.envs.external.watching import WATCH
+from lcd.envs.external.watching import CHECKS, WATCH
 from lcd.envs.family import game_options, has_view, observation_space, policy_spaces, random_actions
 from lcd.envs.views import BOTH
-from lcd.io.limits import real_number
+from lcd.io.limits import LONGEST_STEP_LIMIT, real_number
 
 Status = Literal["ok", "note", "problem"]
 
@@ -40,6 +40,9 @@ SHOWN_EVERY = 40
 
 BEAT, BEAT_SECONDS = "a step", 0.5
 """Sent so often while the game is stepped, so that a slow one is not taken for one that hangs."""
+
+HANGS = "hangs"
+"""Name of the finding that ends an examination."""
 
 FEW = 100
 """Steps of random play below which nothing is said of its memory."""
@@ -71,6 +74,7 @@ def examine(
     *,
     encoder: str = "nature",
     seconds: float = SILENCE,
+    step_limit: float | None = None,
     report: Callable[[Finding], None] = lambda finding: None,
     **settings: Any,
 ) -> list[Finding]:
@@ -82,6 +86,8 @@ def examine(
         As in `lcd.diagnose`.
     seconds
         Time without a finding or a step after which the game is taken to hang.
+    step_limit
+        Seconds after which a step or a reset is taken to hang, which is named then; by default `seconds`.
     report
         Called with each finding.
 
@@ -95,11 +101,14 @@ def examine(
     ValueError
         If there is no such game or setting.
     """
-    real_number("seconds", seconds, 0.01, 86_400)
+    real_number("seconds", seconds, 0.01, LONGEST_STEP_LIMIT)
+    limit = seconds if step_limit is None else real_number("step_limit", step_limit, 0.01, LONGEST_STEP_LIMIT)
+    silence = max(seconds, limit * (1 + 2 / CHECKS))  # that the step is named first
     name, own = named(game)
     options = game_options(name, **(own | settings))
     here, there = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=_child, args=(there, options, encoder), daemon=True)
+    arguments = (there, options, encoder, limit)
+    process = multiprocessing.get_context("spawn").Process(target=_child, args=arguments, daemon=True)
     process.start()
     there.close()
     findings: list[Finding] = []
@@ -110,8 +119,8 @@ def examine(
 
     try:
         while True:
-            if not here.poll(seconds):
-                add(Finding("hangs", "problem", f"For {seconds:.0f} seconds nothing came back: a step or reset hangs."))
+            if not here.poll(silence):
+                add(Finding(HANGS, "problem", f"For {silence:.0f} seconds nothing came back: a step or reset hangs."))
                 break
             try:
                 found = here.recv()
@@ -122,14 +131,16 @@ def examine(
                 break
             if found != BEAT:
                 add(found)
+            if found != BEAT and found.what == HANGS:
+                break
     finally:
         process.kill()
         process.join()
     return findings
 
 
-def _child(out: Connection, options: GameOptions, encoder: str) -> None:
-    """Send each finding, a beat while the game is stepped, and None at the end."""
+def _child(out: Connection, options: GameOptions, encoder: str, limit: float = SILENCE) -> None:
+    """Send each finding, a beat while the game is stepped, a step that hangs, and None at the end."""
     sending, ended = threading.Lock(), threading.Event()
 
     def send(found: Finding | str | None) -> None:
@@ -143,6 +154,7 @@ def _child(out: Connection, options: GameOptions, encoder: str) -> None:
                 before = WATCH.calls
                 send(BEAT)
 
+    WATCH.limit, WATCH.ended = limit, lambda sentence: send(Finding(HANGS, "problem", sentence))
     beating = threading.Thread(target=beat, daemon=True)
     beating.start()
     for finding in examined_here(options, encoder):
