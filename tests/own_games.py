@@ -62,6 +62,18 @@ class Hidden(Grid):
         return np.kron(colours[self.where()], np.ones((self.cell, self.cell, 1), np.uint8))
 
 
+class Meddling(Grid):
+    """Reading its privileged view moves the goal."""
+
+    def label_map(self):
+        self.goal = (self.goal + 1) % SIDE
+        return super().label_map()
+
+    def picture(self):
+        colours = np.array([(20, 20, 20), (250, 250, 250), (0, 200, 0)], np.uint8)
+        return np.kron(colours[Grid.label_map(self)], np.ones((self.cell, self.cell, 1), np.uint8))
+
+
 class Alike(Grid):
     """All of its levels are one."""
 

@@ -2,6 +2,7 @@ import multiprocessing
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -21,7 +22,7 @@ def findings(game, encoder="nature", **settings):
 def test_a_good_game_passes():
     found = findings("own_games:Grid")
     assert {finding.status for finding in found.values()} == {"ok"}
-    assert {"frames", "actions", "privileged view", "determinism", "levels", "memory", "speed"} <= found.keys()
+    assert {"frames", "actions", "privileged view", "determinism", "views", "levels", "memory", "speed"} <= found.keys()
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,9 @@ def test_a_good_game_passes():
         ("own_games:Broken", {"env_kwargs": {"how": "crash"}}, "fails", "problem", "no floor"),
         ("own_games:Broken", {"env_kwargs": {"how": "nan"}}, "fails", "problem", "reward of nan in step 3"),
         ("own_games:Chance", {}, "determinism", "note", "cannot be repeated"),
+        ("own_games:Chance", {}, "views", "note", "not the same from one time to the next"),
+        ("own_games:Meddling", {}, "determinism", "ok", "the same frames"),
+        ("own_games:Meddling", {}, "views", "problem", "With images and with the privileged view the same seeds and"),
         ("own_games:Hidden", {}, "privileged view", "note", "label_map"),
         ("own_games:Alike", {}, "levels", "note", "nothing of generalisation"),
         ("own_games:Grid", {"env_kwargs": {"cell": 3}}, "encoder", "problem", "too small"),
@@ -41,6 +45,23 @@ def test_what_is_wrong_with_a_game_is_found(game, settings, what, status, words)
     found = findings(game, **settings)
     assert found[what].status == status
     assert words in found[what].sentence
+
+
+def play(rewards, ended=None, views=None):
+    shape = np.shape(rewards)
+    ended = np.zeros(shape, bool) if ended is None else np.array(ended)
+    steps, levels = np.arange(1, 1 + shape[0])[:, None] + np.zeros(shape, int), np.full(shape, 30) + np.arange(shape[1])
+    return doctor._Played(views or {}, np.array(rewards), ended, levels, steps, [], [], 1.0, 0.0)
+
+
+def test_the_first_difference_is_named_with_its_step_and_level():
+    one, rewarded = play([[0.0, 0.0]] * 3), play([[0.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
+    ended = play([[0.0, 0.0]] * 3, [[False, False], [True, False], [False, False]])
+    assert doctor._difference(one, play([[0.0, 0.0]] * 3)) is None
+    assert doctor._difference(one, rewarded) == "other rewards, first in step 2 of level 31 (0.0 and 2.0)"
+    assert doctor._difference(one, ended) == "other ends of episodes, first in step 2 of level 30 (False and True)"
+    shown = [play([[0.0]], views={1: {"pixels": np.full(4, colour)}}) for colour in (0, 9)]
+    assert doctor._difference(*shown) == "other frames, first seen after 1 steps"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from lcd.envs.external.making import named
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.watching import CHECKS, WATCH
 from lcd.envs.family import game_options, has_view, observation_space, policy_spaces, random_actions
-from lcd.envs.views import BOTH
+from lcd.envs.views import BOTH, PIXELS, SEMANTIC
 from lcd.io.limits import LONGEST_STEP_LIMIT, real_number
 
 Status = Literal["ok", "note", "problem"]
@@ -184,10 +184,9 @@ def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
         yield finding
     yield _encoder(options, encoder)
     with _stdout_of_games() as printed:
-        view = BOTH if has_privileged else "pixels"
-        played = _play(options, view, STEPS, PLAYED_SECONDS)
-        again = _play(options, view, len(played.rewards), float("inf"))
-    yield _same(played, again)
+        played = _play(options, BOTH if has_privileged else PIXELS.name, STEPS, PLAYED_SECONDS)
+        compared = list(_compared(options, played, has_privileged))
+    yield from compared
     yield from _episodes(played)
     yield _levels(options)
     yield _speed(played)
@@ -233,10 +232,21 @@ def _encoder(options: GameOptions, encoder: str) -> Finding:
 
 @dataclass
 class _Played:
-    """What random play of some games showed."""
+    """What random play of some games showed.
 
-    views: list[dict[str, np.ndarray]]
+    Attributes
+    ----------
+    views
+        Some observations by view, after how many steps they were shown.
+    rewards, ended, levels, steps : numpy.ndarray, shape (steps, games)
+        Of each step: reward, whether the episode ended, its level, and the number of the step in its episode.
+    """
+
+    views: dict[int, dict[str, np.ndarray]]
     rewards: np.ndarray
+    ended: np.ndarray
+    levels: np.ndarray
+    steps: np.ndarray
     returns: list[float]
     lengths: list[int]
     steps_per_second: float
@@ -249,48 +259,105 @@ def _resident_mb() -> float:
 
 def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Played:
     env, rng = make_vec_env(options, NUM_ENVS, view, seed=0), np.random.default_rng(0)
-    views, returns, lengths, resident = [], [], [], []
+    views, returns, lengths, resident = {}, [], [], []
     rewards: list[np.ndarray] = []
+    ends, levels, numbers = [], [], []
     running, since = np.zeros(NUM_ENVS), np.zeros(NUM_ENVS, np.int64)
     try:
-        views.append(_as_dict(env.reset()))
+        views[0] = _by_view(env.reset(), view)
         began = time.perf_counter()
         while len(rewards) < steps and time.perf_counter() - began < seconds:
-            observed, paid, ended, _ = env.step(random_actions(options, rng, NUM_ENVS))
-            rewards.append(paid)
+            observed, paid, ended, infos = env.step(random_actions(options, rng, NUM_ENVS))
             running += paid
             since += 1
+            rewards.append(paid)
+            ends.append(ended)
+            levels.append([info.get("prev_level_seed", -1) for info in infos])
+            numbers.append(since.copy())
             for index in np.flatnonzero(ended).tolist():
                 returns.append(float(running[index]))
                 lengths.append(int(since[index]))
             running[ended], since[ended] = 0.0, 0
             if len(rewards) % SHOWN_EVERY == 1:
-                views.append(_as_dict(observed))
+                views[len(rewards)] = _by_view(observed, view)
             resident.append(_resident_mb())
         rate = len(rewards) * NUM_ENVS / (time.perf_counter() - began)
     finally:
         env.close()
     growth = resident[-1] - resident[len(resident) // 4]
-    return _Played(views, np.array(rewards), returns, lengths, rate, growth)
+    columns = (np.array(each) for each in (rewards, ends, levels, numbers))
+    return _Played(views, *columns, returns, lengths, rate, growth)
 
 
-def _as_dict(observed: Any) -> dict[str, np.ndarray]:
-    return {name: np.array(each) for name, each in observed.items()} if isinstance(observed, dict) else {"": observed}
+def _by_view(observed: Any, view: str) -> dict[str, np.ndarray]:
+    return {name: np.array(each) for name, each in observed.items()} if isinstance(observed, dict) else {view: observed}
 
 
-def _same(one: _Played, other: _Played) -> Finding:
-    """Whether the same seeds and actions gave the same episode."""
-    if not np.array_equal(one.rewards, other.rewards):
-        return Finding(
-            "determinism",
-            "note",
-            "The same seeds and actions pay different rewards: runs cannot be repeated to the digit, and episodes of "
-            "one level differ.",
+def _compared(options: GameOptions, played: _Played, has_privileged: bool) -> Iterator[Finding]:
+    """Whether the same seeds and actions give the same once more, and with each view alone."""
+
+    def again(view: str) -> _Played:
+        return _play(options, view, len(played.rewards), float("inf"))
+
+    alone = again(PIXELS.name)
+    if not has_privileged:
+        yield _determinism(_difference(played, alone))
+        return
+    privileged = again(SEMANTIC.name)
+    pairs = {
+        "images and with the privileged view": (alone, privileged),
+        "images and with both views": (alone, played),
+        "the privileged view and with both": (privileged, played),
+    }
+    found = {names: found for names, pair in pairs.items() if (found := _difference(*pair)) is not None}
+    by_chance = _difference(alone, again(PIXELS.name)) if found else None
+    yield _determinism(by_chance)
+    if by_chance is not None:
+        yield Finding(
+            "views", "note", "They cannot be compared, as the game is not the same from one time to the next."
         )
-    for first, second in zip(one.views, other.views, strict=True):
-        if different := [name or "frames" for name in first if not np.array_equal(first[name], second[name])]:
-            return Finding("determinism", "note", f"The same seeds and actions show other {different[0]}.")
-    return Finding("determinism", "ok", "The same seeds and actions give the same frames and rewards.")
+    elif found:
+        names, difference = next(iter(found.items()))
+        yield Finding(
+            "views",
+            "problem",
+            f"With {names} the same seeds and actions give {difference}: no view may change the game that it shows.",
+        )
+    else:
+        yield Finding("views", "ok", "Rewards, ends and steps are the same with images, the privileged view and both.")
+
+
+def _determinism(difference: str | None) -> Finding:
+    if difference is None:
+        return Finding("determinism", "ok", "The same seeds and actions give the same frames and rewards.")
+    return Finding(
+        "determinism",
+        "note",
+        f"The same seeds and actions give {difference}: runs cannot be repeated to the digit, and episodes of one "
+        "level differ.",
+    )
+
+
+def _difference(one: _Played, other: _Played) -> str | None:
+    """The first thing that differs in two plays of the same seeds and actions, None if nothing does."""
+    columns = {"rewards": "rewards", "ended": "ends of episodes", "levels": "levels", "steps": "numbers of steps"}
+    differing = [getattr(one, name) != getattr(other, name) for name in columns]
+    places = np.argwhere(np.moveaxis(differing, 0, -1))  # the earliest step first
+    if len(places):
+        step, game, column = places[0].tolist()
+        name = list(columns)[column]
+        first, second = (getattr(each, name)[step, game] for each in (one, other))
+        return (
+            f"other {columns[name]}, first in step {one.steps[step, game]} of level {one.levels[step, game]} "
+            f"({first} and {second})"
+        )
+    for after, shown in one.views.items():
+        for view in shown.keys() & other.views[after].keys():
+            if not np.array_equal(shown[view], other.views[after][view]):
+                return (
+                    f"other {'frames' if view == PIXELS.name else 'privileged views'}, first seen after {after} steps"
+                )
+    return None
 
 
 def _episodes(played: _Played) -> Iterator[Finding]:
