@@ -43,5 +43,5 @@ def test_a_limit_is_not_part_of_a_runs_identity(tmp_path):
 
 @pytest.mark.parametrize("limit", [0, -1, float("nan"), "long", 100_000])
 def test_an_impossible_limit_is_refused(limit):
-    with pytest.raises(ValueError, match="step_limit must (be|lie)"):
+    with pytest.raises(ValueError, match=r"step_limit must (be|lie)"):
         Resources.checked(step_limit=limit)

@@ -88,12 +88,20 @@ class GamesHere:
         """Make a step of some games, see `Games`."""
         outcomes = []
         for number, action in actions.items():
-            views, reward, terminated, truncated = self.games[number].step(action)
-            outcome = Outcome(views, reward, terminated, truncated, None)
-            if terminated or truncated:
-                outcome = outcome._replace(views=self.games[number].begin(next_level(number)), last=views)
+            outcome = self._step(number, action)
+            if outcome.terminated or outcome.truncated:
+                begun = self.games[number].begin(next_level(number))
+                outcome = outcome._replace(views=begun, last=outcome.views)
             outcomes.append(outcome)
         return outcomes
+
+    def advance(self, actions: Mapping[int, int]) -> list[Outcome]:
+        """Make a step of some games without going on where an episode ended: their last states."""
+        return [self._step(number, action) for number, action in actions.items()]
+
+    def _step(self, number: int, action: int) -> Outcome:
+        views, reward, terminated, truncated = self.games[number].step(action)
+        return Outcome(views, reward, terminated, truncated, None)
 
     def close(self) -> None:
         """Free the games."""

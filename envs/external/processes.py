@@ -136,7 +136,7 @@ class GamesInProcesses:
 
     def step(self, actions: Mapping[int, int], next_level: Callable[[int], int]) -> list[Outcome]:
         """Make a step of some games, see `lcd.envs.external.games.Games`."""
-        outcomes = [Outcome(*given, None) for given in self._ask("step", actions)]
+        outcomes: list[Outcome] = self._ask("step", actions)
         ended = [place for place, each in enumerate(outcomes) if each.terminated or each.truncated]
         numbers = list(actions)
         begun = self.begin({numbers[place]: next_level(numbers[place]) for place in ended})
@@ -170,7 +170,7 @@ def _play(connection: Connection, options: ExternalOptions, view: str, number: i
                 if what == "begin":
                     send("done", games.begin(given))
                 else:
-                    send("done", [games.games[place].step(action) for place, action in given.items()])
+                    send("done", games.advance(given))
             except Exception as error:  # whatever it is, the calling process must learn of it
                 send("failed", (type(error).__name__, str(error)))
     except (EOFError, OSError):

@@ -285,8 +285,8 @@ def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Playe
     finally:
         env.close()
     growth = resident[-1] - resident[len(resident) // 4]
-    columns = (np.array(each) for each in (rewards, ends, levels, numbers))
-    return _Played(views, *columns, returns, lengths, rate, growth)
+    rewarded, ended_at, played, numbered = (np.array(each) for each in (rewards, ends, levels, numbers))
+    return _Played(views, rewarded, ended_at, played, numbered, returns, lengths, rate, growth)
 
 
 def _by_view(observed: Any, view: str) -> dict[str, np.ndarray]:
@@ -313,9 +313,7 @@ def _compared(options: GameOptions, played: _Played, has_privileged: bool) -> It
     by_chance = _difference(alone, again(PIXELS.name)) if found else None
     yield _determinism(by_chance)
     if by_chance is not None:
-        yield Finding(
-            "views", "note", "They cannot be compared, as the game is not the same from one time to the next."
-        )
+        yield Finding("views", "note", "They cannot be compared: the game is not the same from one time to the next.")
     elif found:
         names, difference = next(iter(found.items()))
         yield Finding(
@@ -341,8 +339,8 @@ def _determinism(difference: str | None) -> Finding:
 def _difference(one: _Played, other: _Played) -> str | None:
     """The first thing that differs in two plays of the same seeds and actions, None if nothing does."""
     columns = {"rewards": "rewards", "ended": "ends of episodes", "levels": "levels", "steps": "numbers of steps"}
-    differing = [getattr(one, name) != getattr(other, name) for name in columns]
-    places = np.argwhere(np.moveaxis(differing, 0, -1))  # the earliest step first
+    differing = np.stack([getattr(one, name) != getattr(other, name) for name in columns], axis=-1)
+    places = np.argwhere(differing)  # the earliest step first
     if len(places):
         step, game, column = places[0].tolist()
         name = list(columns)[column]
@@ -352,11 +350,10 @@ def _difference(one: _Played, other: _Played) -> str | None:
             f"({first} and {second})"
         )
     for after, shown in one.views.items():
-        for view in shown.keys() & other.views[after].keys():
+        for view in (each for each in shown if each in other.views[after]):
             if not np.array_equal(shown[view], other.views[after][view]):
-                return (
-                    f"other {'frames' if view == PIXELS.name else 'privileged views'}, first seen after {after} steps"
-                )
+                what = "frames" if view == PIXELS.name else "privileged views"
+                return f"other {what}, first seen after {after} steps"
     return None
 
 
