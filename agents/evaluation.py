@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
@@ -19,6 +20,7 @@ from lcd.agents.policy import EncoderPolicy
 from lcd.agents.raw_rewards import RawRewards, raw_rewards
 from lcd.agents.rollout import channels_first
 from lcd.agents.teacher import Teacher, check_can_teach, checked_labels
+from lcd.envs.gymnasium_vec_env import as_vec_env
 from lcd.envs.vec_env import GameVecEnv
 from lcd.io.limits import LARGEST_SEED, real_number, short, whole_number
 
@@ -57,7 +59,7 @@ class EndlessEpisode(ValueError):
 @torch.no_grad()
 def evaluate(
     policy: ActorCriticPolicy | Teacher,
-    env: VecEnv,
+    env: VecEnv | VectorEnv,
     episodes_per_env: int = 1,
     seed: int = 0,
     deterministic: bool = False,
@@ -78,7 +80,8 @@ def evaluate(
     policy
         The policy, or a teacher, which is not changed; the random generators of training are not used.
     env
-        Environment; it is seeded and reset, and one that finishes early waits for the others.
+        Environment, also a vector environment of Gymnasium; it is seeded and reset, and one that finishes early waits
+        for the others.
     episodes_per_env
         Episodes in each environment.
     seed
@@ -107,6 +110,7 @@ def evaluate(
     seed = whole_number("seed", seed, 0, LARGEST_SEED)
     if real_number("inverse_temperature", inverse_temperature) <= 0:
         raise ValueError(f"inverse_temperature must be a number above 0, not {inverse_temperature}.")
+    env = as_vec_env(env)
     if not isinstance(env, VecEnv):
         raise ValueError(
             f"A policy is evaluated in a vector environment of Stable-Baselines3, not in {short(env)}: make one with "

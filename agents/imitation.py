@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from gymnasium import spaces
+from gymnasium.vector import VectorEnv
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv
@@ -26,6 +27,7 @@ from lcd.agents.ppo import PPO
 from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer, channels_first, channels_last
 from lcd.agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
+from lcd.envs.gymnasium_vec_env import as_vec_env
 from lcd.io.limits import short, whole_number
 
 LABELLED_AT_ONCE = 256
@@ -56,7 +58,8 @@ class TaughtVecEnv(VecEnvWrapper):
     Parameters
     ----------
     venv
-        Environment whose observations are one view for both, or a dictionary of views.
+        Environment whose observations are one view for both, or a dictionary of views; also a vector environment of
+        Gymnasium.
     student_view, teacher_view
         Names of the views in a dictionary; ignored for a single view.
 
@@ -66,7 +69,9 @@ class TaughtVecEnv(VecEnvWrapper):
         The teacher's view of the current states, uint8.
     """
 
-    def __init__(self, venv: VecEnv, student_view: str = "pixels", teacher_view: str = "semantic") -> None:
+    def __init__(self, venv: VecEnv | VectorEnv, student_view: str = "pixels", teacher_view: str = "semantic") -> None:
+        venv = as_vec_env(venv)
+        assert isinstance(venv, VecEnv)
         self._student_view, self._teacher_view = student_view, teacher_view
         space = venv.observation_space
         if isinstance(space, spaces.Dict):

@@ -33,6 +33,7 @@ from lcd.agents.parallel import single_threaded
 from lcd.agents.policy import EncoderPolicy, is_thread_safe
 from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer
+from lcd.envs.gymnasium_vec_env import as_vec_env
 
 PROCGEN_SETTINGS: Mapping[str, Any] = {
     "n_steps": 256,
@@ -62,7 +63,8 @@ class PPO(stable_baselines3.PPO):
     policy
         ``"EncoderPolicy"``, or a policy of Stable-Baselines3, such as ``"CnnPolicy"``.
     env
-        Environment with byte frames or label maps.
+        Environment with byte frames or label maps; also a vector environment of Gymnasium, see
+        `lcd.envs.GymnasiumVecEnv`.
     encoder
         The visual encoder: a name, a torch module or an `lcd.agents.Backbone`, see `lcd.agents.EncoderPolicy`. The
         features of a frozen backbone are computed once a frame and cached.
@@ -101,6 +103,10 @@ class PPO(stable_baselines3.PPO):
         if not kwargs.get("_init_setup_model", True):
             defaults["batch_size"] = defaults["n_steps"]  # SB3's load replaces it, but would first warn of its size
         super().__init__(policy, env, **(defaults | kwargs))  # type: ignore[arg-type]
+
+    @staticmethod
+    def _wrap_env(env: Any, verbose: int = 0, monitor_wrapper: bool = True) -> VecEnv:
+        return stable_baselines3.PPO._wrap_env(as_vec_env(env), verbose, monitor_wrapper)
 
     def _setup_model(self) -> None:
         if "encoder" in vars(self):  # Stable-Baselines3's load sets whatever it is given

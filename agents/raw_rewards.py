@@ -8,10 +8,13 @@ from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import VectorWrapper
 from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TransformReward
 from stable_baselines3.common.atari_wrappers import ClipRewardEnv
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
+
+from lcd.envs.gymnasium_vec_env import GymnasiumVecEnv, layers
 
 RESCALING = (NormalizeReward, TransformReward, ClipRewardEnv)
 """Wrappers of one game that rescale its rewards for learning; gymnasium's ClipReward is a TransformReward."""
@@ -30,7 +33,7 @@ class RawRewards:
         By the index of an environment, what records the rewards beneath its own wrappers that rescale them.
     """
 
-    def __init__(self, lowest: _RecordingVecEnv | None, games: dict[int, _RecordingGame]) -> None:
+    def __init__(self, lowest: _RecordingVecEnv | _RecordingVectorEnv | None, games: dict[int, _RecordingGame]) -> None:
         self._lowest, self._games = lowest, games
 
     def begin(self) -> None:
@@ -72,7 +75,17 @@ def raw_rewards(env: VecEnv) -> Iterator[RawRewards]:
         if innermost is not None:
             recording = _RecordingVecEnv(lowest)
             _change(undo, innermost, venv=recording)
-        yield RawRewards(recording, _recorded_games(undo, lowest))
+        yield RawRewards(_beneath_vector_wrappers(undo, lowest) or recording, _recorded_games(undo, lowest))
+
+
+def _beneath_vector_wrappers(undo: ExitStack, env: VecEnv) -> _RecordingVectorEnv | None:
+    """What records the rewards beneath the wrappers of Gymnasium's vector environment; None without wrappers."""
+    wrappers = list(layers(env.vector))[:-1] if isinstance(env, GymnasiumVecEnv) else []
+    if not wrappers:
+        return None
+    recording = _RecordingVectorEnv(wrappers[-1].env)
+    _change(undo, wrappers[-1], env=recording)
+    return recording
 
 
 def _recorded_games(undo: ExitStack, env: VecEnv) -> dict[int, _RecordingGame]:
@@ -118,6 +131,14 @@ class _RecordingVecEnv(VecEnvWrapper):
     def step_wait(self) -> VecEnvStepReturn:
         observations, self.rewards, dones, infos = self.venv.step_wait()
         return observations, self.rewards, dones, infos
+
+
+class _RecordingVectorEnv(VectorWrapper[Any, Any, Any, Any, Any]):
+    """Keeps the rewards of the last step."""
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        observations, self.rewards, terminated, truncated, info = self.env.step(actions)
+        return observations, self.rewards, terminated, truncated, info
 
 
 class _RecordingGame(gym.Wrapper[Any, Any, Any, Any]):

@@ -4,6 +4,7 @@ from lcd.envs.calibration.adaptors import register as _register_calibration
 from lcd.envs.centring import centred
 from lcd.envs.external.game import NumberedActions
 from lcd.envs.family import GameFamily, GameOptions, families, family_of, find_game, make_vec_env
+from lcd.envs.gymnasium_vec_env import GymnasiumVecEnv, as_vec_env
 from lcd.envs.painting import paint
 from lcd.envs.procgen.adaptors import ProcgenEnv, ProcgenVecEnv, ProcgenVectorEnv
 from lcd.envs.procgen.adaptors import register as _register_procgen
@@ -19,6 +20,7 @@ __all__ = [
     "Game",
     "GameFamily",
     "GameOptions",
+    "GymnasiumVecEnv",
     "LabelReader",
     "LockstepError",
     "NumberedActions",
@@ -28,6 +30,7 @@ __all__ = [
     "ProcgenVecEnv",
     "ProcgenVectorEnv",
     "View",
+    "as_vec_env",
     "centred",
     "class_names",
     "families",

@@ -312,7 +312,8 @@ def make_vec_env(
         Name of a view in `lcd.envs.views.VIEWS`, or several names, whose observations are a dictionary; ``"both"``
         stands for pixels and semantic.
     num_threads
-        Threads that step the games, where they use any; 0 steps them in the calling thread.
+        Threads that step the games, or processes where threads would wait for one another; 0 steps them in the calling
+        thread.
     """
     several = ("pixels", "semantic") if view == BOTH else (view,) if isinstance(view, str) else tuple(view)
     drawn = drawn_for(several)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lcd.experiments.executor import Report
+from lcd.experiments.executor import Report, Share
 from lcd.experiments.job import Job
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
@@ -27,7 +27,7 @@ class InProcess:
         return 1 - self.running
 
     def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
-        Job.of(run, weights, self.device, 1).carry_out(self.store, lambda progress: None)
+        Job.of(run, weights, Share(device=self.device)).carry_out(self.store, lambda progress: None)
         self.reports.append(Report(run, ended=True))
 
     def wait(self) -> list[Report]:

@@ -62,6 +62,18 @@ class Hidden(Grid):
         return np.kron(colours[self.where()], np.ones((self.cell, self.cell, 1), np.uint8))
 
 
+class Meddling(Grid):
+    """Reading its privileged view moves the goal."""
+
+    def label_map(self):
+        self.goal = (self.goal + 1) % SIDE
+        return super().label_map()
+
+    def picture(self):
+        colours = np.array([(20, 20, 20), (250, 250, 250), (0, 200, 0)], np.uint8)
+        return np.kron(colours[Grid.label_map(self)], np.ones((self.cell, self.cell, 1), np.uint8))
+
+
 class Alike(Grid):
     """All of its levels are one."""
 
@@ -201,6 +213,8 @@ class Odd(Grid):
             time.sleep(60)
         if self.how == "slow":
             time.sleep(0.01)
+        if self.how == "pause":
+            time.sleep(1.2)
         if self.how == "print":
             print("step", self.steps)
         if self.how == "leak":

@@ -2,10 +2,12 @@ import multiprocessing
 import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from lcd.cli.main import app
+from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options
 from lcd.studies import doctor
 from lcd.studies.doctor import examine, examined_here
@@ -20,7 +22,7 @@ def findings(game, encoder="nature", **settings):
 def test_a_good_game_passes():
     found = findings("own_games:Grid")
     assert {finding.status for finding in found.values()} == {"ok"}
-    assert {"frames", "actions", "privileged view", "determinism", "levels", "memory", "speed"} <= found.keys()
+    assert {"frames", "actions", "privileged view", "determinism", "views", "levels", "memory", "speed"} <= found.keys()
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,9 @@ def test_a_good_game_passes():
         ("own_games:Broken", {"env_kwargs": {"how": "crash"}}, "fails", "problem", "no floor"),
         ("own_games:Broken", {"env_kwargs": {"how": "nan"}}, "fails", "problem", "reward of nan in step 3"),
         ("own_games:Chance", {}, "determinism", "note", "cannot be repeated"),
+        ("own_games:Chance", {}, "views", "note", "not the same from one time to the next"),
+        ("own_games:Meddling", {}, "determinism", "ok", "the same frames"),
+        ("own_games:Meddling", {}, "views", "problem", "With images and with the privileged view the same seeds and"),
         ("own_games:Hidden", {}, "privileged view", "note", "label_map"),
         ("own_games:Alike", {}, "levels", "note", "nothing of generalisation"),
         ("own_games:Grid", {"env_kwargs": {"cell": 3}}, "encoder", "problem", "too small"),
@@ -42,16 +47,50 @@ def test_what_is_wrong_with_a_game_is_found(game, settings, what, status, words)
     assert words in found[what].sentence
 
 
+def play(rewards, ended=None, views=None):
+    shape = np.shape(rewards)
+    ended = np.zeros(shape, bool) if ended is None else np.array(ended)
+    steps, levels = np.arange(1, 1 + shape[0])[:, None] + np.zeros(shape, int), np.full(shape, 30) + np.arange(shape[1])
+    return doctor._Played(views or {}, np.array(rewards), ended, levels, steps, [], [], 1.0, 0.0)
+
+
+def test_the_first_difference_is_named_with_its_step_and_level():
+    one, rewarded = play([[0.0, 0.0]] * 3), play([[0.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
+    ended = play([[0.0, 0.0]] * 3, [[False, False], [True, False], [False, False]])
+    assert doctor._difference(one, play([[0.0, 0.0]] * 3)) is None
+    assert doctor._difference(one, rewarded) == "other rewards, first in step 2 of level 31 (0.0 and 2.0)"
+    assert doctor._difference(one, ended) == "other ends of episodes, first in step 2 of level 30 (False and True)"
+    shown = [play([[0.0]], views={1: {"pixels": np.full(4, colour)}}) for colour in (0, 9)]
+    assert doctor._difference(*shown) == "other frames, first seen after 1 steps"
+
+
 @pytest.mark.parametrize(
-    ("how", "words", "seconds"), [("hang", "For 6 seconds nothing", 6), ("die", "process died", 60)]
+    ("how", "words", "limits"),
+    [
+        ("hang", "in step 4 of level", {"step_limit": 1}),
+        ("die", "process died", {}),
+    ],
 )
-def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, seconds):
-    *_, last = examine("own_games:Odd", env_kwargs={"how": how}, seconds=seconds)
+def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, limits):
+    *_, last = examine("own_games:Odd", env_kwargs={"how": how}, **limits)
     assert last.status == "problem"
     assert words in last.sentence
 
 
-def slow_child(out, options, encoder):
+def silent_child(out, options, encoder, limit):
+    """A game that keeps Python's lock."""
+    time.sleep(60)
+
+
+def test_a_process_without_a_sign_is_taken_to_hang(monkeypatch):
+    forked = multiprocessing.get_context("fork")
+    monkeypatch.setattr(doctor.multiprocessing, "get_context", lambda kind: forked)
+    monkeypatch.setattr(doctor, "_child", silent_child)
+    (found,) = examine("own_games:Odd", seconds=1)
+    assert (found.what, "For 1 seconds nothing came back" in found.sentence) == ("hangs", True)
+
+
+def slow_child(out, options, encoder, limit):
     """A game that is stepped for longer than the limit, each step for less."""
     for _ in range(20):
         time.sleep(0.1)
@@ -69,6 +108,8 @@ def test_a_slow_game_is_not_taken_for_one_that_hangs(monkeypatch):
 def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
     monkeypatch.setattr(doctor, "PLAYED_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "BEAT_SECONDS", 0.1)
+    for name in ("limit", "ended"):  # which belong to the process that is examined
+        monkeypatch.setattr(WATCH, name, getattr(WATCH, name))
     sent = []
     doctor._child(
         SimpleNamespace(send=sent.append), game_options("own_games:Odd", env_kwargs={"how": "slow"}), "nature"

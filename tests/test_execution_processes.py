@@ -21,8 +21,9 @@ from tiny import GAME
 from lcd.experiments import processes
 from lcd.experiments.execution import Event, RunFailed, execute
 from lcd.experiments.plan import Plan
-from lcd.experiments.processes import _failure, _hidden_script, _Worker
+from lcd.experiments.processes import _failure, _Worker
 from lcd.experiments.store import LEASES, Store
+from lcd.io.child_processes import hidden_script
 from lcd.studies.pipeline import read_diagnosis
 
 pytestmark = pytest.mark.costly("lcd/cli/*.py")
@@ -165,7 +166,7 @@ def test_threads_that_start_processes_leave_the_script_where_it_is():
     def start():
         both.wait()
         for _ in range(100):
-            with _hidden_script():
+            with hidden_script():
                 hiding = sys.modules["__main__"]
                 found.append((hiding.__spec__, hasattr(hiding, "__file__"), hiding.__name__))
                 time.sleep(0.0001)
@@ -181,7 +182,7 @@ def test_threads_that_start_processes_leave_the_script_where_it_is():
 
 def test_what_a_script_defines_is_found_while_it_is_hidden(monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "of_the_script", len, raising=False)
-    with _hidden_script():
+    with hidden_script():
         assert sys.modules["__main__"].of_the_script is len
 
 

@@ -14,6 +14,7 @@ from gymnasium import spaces
 import lcd
 from lcd.agents import DAgger, EncoderPolicy, load_policy, save_backbone, save_policy
 from lcd.alignment.visualisation import Optimisation
+from lcd.experiments.executor import Share
 from lcd.experiments.executors import parse_executor
 from lcd.experiments.job import Job
 from lcd.experiments.plan import plan_game
@@ -165,7 +166,7 @@ def test_a_slurm_that_does_not_answer_is_one_sentence_and_leaves_no_files(tmp_pa
 
 def test_what_jobs_leave_is_read_with_care(tmp_path):
     run = plan_game("maze", PRESETS["smoke"]).cells[0]
-    each = SlurmRun(Job.of(run, {}, "cpu", 1), tmp_path, tmp_path / "progress.json")
+    each = SlurmRun(Job.of(run, {}, Share()), tmp_path, tmp_path / "progress.json")
     jobs = SlurmJobs(Store(tmp_path / "store"), cluster="local")
     for content in (b"[" * 100_000, b"[]", b"null", b"\xff"):
         each.progress.write_bytes(content)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
 from lcd.envs.batch import Observation, Step, checked_actions, checked_num_envs
-from lcd.envs.external.game import ExternalGame, spaces_of
+from lcd.envs.external.game import spaces_of
+from lcd.envs.external.games import Games, GamesHere, Views
 from lcd.envs.external.options import ExternalOptions
+from lcd.envs.external.processes import GamesInProcesses
 from lcd.envs.vec_env import GameVecEnv
 from lcd.envs.views import BOTH
+from lcd.io.limits import whole_number
 
 
 class ExternalBatch:
-    """Games that step one after the other, each going on to a new level when its episode ends.
+    """Games that step together, each going on to a new level when its episode ends.
 
     Parameters
     ----------
@@ -28,15 +32,20 @@ class ExternalBatch:
         ``"pixels"``, ``"semantic"`` or ``"both"``.
     seed
         Decides which levels are drawn in which order.
+    num_processes
+        Processes that step the games; below 2 the calling thread does.
     """
 
-    def __init__(self, options: ExternalOptions, num_envs: int, view: str = "pixels", seed: int = 0) -> None:
+    def __init__(
+        self, options: ExternalOptions, num_envs: int, view: str = "pixels", seed: int = 0, num_processes: int = 0
+    ) -> None:
         self.options, self.view, self.num_envs = options, view, checked_num_envs(num_envs)
-        self._games = [ExternalGame(options, view) for _ in range(num_envs)]
+        self._games = _games(options, view, num_envs, whole_number("num_processes", num_processes))
         self._owns_games = True
+        self._numbers = list(range(num_envs))
         self._levels = np.zeros(num_envs, np.int64)
         self._next_levels: dict[int, int] = {}
-        self._now: list[dict[str, np.ndarray]] = []
+        self._now: list[Views] = []
         self.begin(seed)
 
     def begin(self, seed: int) -> None:
@@ -45,12 +54,12 @@ class ExternalBatch:
         self._next_levels.clear()
         self.restart()
 
-    def _begun(self, index: int) -> dict[str, np.ndarray]:
+    def _next_level(self, index: int) -> int:
         drawn = self._generator.integers(self.options.levels.start, self.options.levels.stop)
         self._levels[index] = self._next_levels.get(index, drawn)
-        return self._games[index].begin(int(self._levels[index]))
+        return int(self._levels[index])
 
-    def _one(self, views: dict[str, np.ndarray]) -> Observation:
+    def _one(self, views: Views) -> Observation:
         return dict(views) if self.view == BOTH else views[self.view]
 
     @property
@@ -72,26 +81,24 @@ class ExternalBatch:
         lcd.envs.external.game.GameFault
             If a game fails.
         """
-        actions = checked_actions(actions, self.num_envs, self._games[0].num_actions)
-        rewards = np.zeros(self.num_envs, np.float32)
-        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
-        previous, last = self.level_seeds, {}
-        for index, game in enumerate(self._games):
-            views, rewards[index], terminated[index], cut = game.step(int(actions[index]))
-            truncated[index] = cut and not terminated[index]
-            if terminated[index] or cut:
-                last[index] = self._one(views)
-                views = self._begun(index)
-            self._now[index] = views
+        actions = checked_actions(actions, self.num_envs, self._games.num_actions)
+        previous, places = self.level_seeds, {number: index for index, number in enumerate(self._numbers)}
+        outcomes = self._games.step(
+            dict(zip(self._numbers, actions.tolist(), strict=True)), lambda number: self._next_level(places[number])
+        )
+        self._now = [each.views for each in outcomes]
+        terminated = np.array([each.terminated for each in outcomes])
         return Step(
             observations=self.observe(),
-            rewards=rewards,
+            rewards=np.array([each.reward for each in outcomes], np.float32),
             terminated=terminated,
-            truncated=truncated,
+            truncated=np.array([each.truncated for each in outcomes]) & ~terminated,
             level_seeds=self.level_seeds,
             previous_level_seeds=previous,
             level_completes=np.zeros(self.num_envs, bool),
-            final_observations=last,
+            final_observations={
+                index: self._one(each.last) for index, each in enumerate(outcomes) if each.last is not None
+            },
         )
 
     def set_next_levels(self, games: np.ndarray, levels: np.ndarray) -> None:
@@ -100,7 +107,7 @@ class ExternalBatch:
 
     def restart(self) -> None:
         """End every episode and begin the next."""
-        self._now = [self._begun(index) for index in range(self.num_envs)]
+        self._now = self._games.begin({number: self._next_level(index) for index, number in enumerate(self._numbers)})
 
     def snapshot(self) -> dict[str, Any]:
         """Never: the state of somebody else's game cannot be saved.
@@ -121,7 +128,7 @@ class ExternalBatch:
         chosen = games.tolist()
         alone = copy.copy(self)
         alone.num_envs, alone._owns_games, alone._levels = len(chosen), False, self._levels[games]
-        alone._games, alone._now = ([each[index] for index in chosen] for each in (self._games, self._now))
+        alone._numbers, alone._now = [self._numbers[index] for index in chosen], [self._now[index] for index in chosen]
         alone._next_levels = {
             place: self._next_levels[index] for place, index in enumerate(chosen) if index in self._next_levels
         }
@@ -129,8 +136,15 @@ class ExternalBatch:
 
     def close(self) -> None:
         """Free the games."""
-        for game in self._games if self._owns_games else ():
-            game.close()
+        if self._owns_games:
+            self._games.close()
+
+
+def _games(options: ExternalOptions, view: str, number: int, num_processes: int) -> Games:
+    """The games, in this process or in others; a process of a pool may start none."""
+    if min(num_processes, number) < 2 or multiprocessing.current_process().daemon:
+        return GamesHere(options, view, number)
+    return GamesInProcesses(options, view, number, min(num_processes, number))
 
 
 class ExternalVecEnv(GameVecEnv):
@@ -142,19 +156,29 @@ class ExternalVecEnv(GameVecEnv):
         The game and its levels.
     num_envs, view, seed
         As in `lcd.envs.vec_env.GameVecEnv`.
+    num_processes
+        Processes that step the games; below 2 the calling thread does.
     """
 
     saves_states = False
 
-    def __init__(self, options: ExternalOptions, num_envs: int = 64, view: str = "pixels", seed: int = 0) -> None:
+    def __init__(
+        self,
+        options: ExternalOptions,
+        num_envs: int = 64,
+        view: str = "pixels",
+        seed: int = 0,
+        num_processes: int = 0,
+    ) -> None:
         self.options = options
+        self._num_processes = num_processes
         self.choosable_levels = options.choosable_levels
         found = spaces_of(options.training_levels(0))
         actions: spaces.Space = found.actions
         super().__init__(num_envs, view, found.of_view(view), actions, seed)
 
     def _lay_out(self, seed: int) -> ExternalBatch:
-        return ExternalBatch(self.options, self.num_envs, self.view, seed)
+        return ExternalBatch(self.options, self.num_envs, self.view, seed, self._num_processes)
 
     def _begin_anew(self) -> None:
         """Begin from the seed with the games that there are: making them may take seconds."""

@@ -52,8 +52,8 @@ class ExternalFamily:
     def vec_env(
         self, options: ExternalOptions, num_envs: int, view: str, seed: int = 0, num_threads: int = 0
     ) -> ExternalVecEnv:
-        """A batch of games for Stable-Baselines3, which step in the calling thread."""
-        return ExternalVecEnv(options, num_envs, view, seed)
+        """A batch of games for Stable-Baselines3, which step in as many processes as there are threads for them."""
+        return ExternalVecEnv(options, num_envs, view, seed, num_threads)
 
     def observation_space(self, options: ExternalOptions, view: str) -> spaces.Space:
         """Of one game, which is made once to know it."""

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LIMIT = 300.0
-"""Seconds after which a step or a reset is taken to hang."""
+from lcd.io.limits import STEP_LIMIT
 
 CHECKS = 10
 """Times that a limit is checked before it is over."""
@@ -24,7 +23,7 @@ class Watch:
     Attributes
     ----------
     limit
-        Seconds that a call may take.
+        Seconds that a call may take before it is taken to hang.
     ended
         What is called with a sentence, once a call, if one takes longer. A process that carries out a run ends then;
         in others a warning is written, as a user may have stopped in a debugger.
@@ -33,7 +32,7 @@ class Watch:
     """
 
     def __init__(self) -> None:
-        self.limit = LIMIT
+        self.limit: float = STEP_LIMIT
         self.calls = 0
         self.ended: Callable[[str], None] = lambda sentence: print(sentence, file=sys.stderr, flush=True)
         self._doing: tuple[float, Callable[[], str]] | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lcd.io.limits import MOST_FACTOR, MOST_SEEDS, MOST_STEPS, MOST_WORKERS
+from lcd.io.limits import LONGEST_STEP_LIMIT, MOST_FACTOR, MOST_SEEDS, MOST_STEPS, MOST_WORKERS
 from lcd.io.object_storage import is_url
 
 UNITS = {"k": 1_000, "m": 1_000_000}
@@ -125,6 +125,10 @@ Workers = Annotated[
     number(1, MOST_WORKERS, "Runs at once; by default as many as fill the cores, or the GPU."),
 ]
 Threads = Annotated[int | None, number(1, MOST_WORKERS, "Threads of each worker.")]
+StepLimit = Annotated[
+    int,
+    number(1, LONGEST_STEP_LIMIT, "Seconds after which a step of another package's game is taken to hang."),
+]
 Executor = Annotated[
     str,
     typer.Option(

@@ -21,6 +21,7 @@ from lcd.cli.arguments import (
     Mode,
     Seeds,
     Semantic,
+    StepLimit,
     Steps,
     StickyActions,
     StoreFolder,
@@ -34,6 +35,7 @@ from lcd.cli.arguments import (
 )
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import STEP_LIMIT
 
 
 def command(
@@ -86,6 +88,7 @@ def command(
     threads: Threads = None,
     device: Device = "auto",
     executor: Executor = "local",
+    step_limit: StepLimit = STEP_LIMIT,
     dry_run: DryRun = False,
 ) -> None:
     """Measure the perceptual and the policy-learning demand of a game.
@@ -137,6 +140,7 @@ def command(
         threads=threads,
         device=device,
         executor=executor,
+        step_limit=step_limit,
     )
     prepared = prepared.writing_to(out or Path("diagnoses") / f"{prepared.label}-{preset}")
     known = None if evidence is None else read_evidence(evidence)

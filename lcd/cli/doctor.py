@@ -9,6 +9,7 @@ import typer
 from lcd.cli.arguments import EnvKwargs, FrameSkip, ImageKey, MaxEpisodeSteps, Semantic, StickyActions, Wrappers, number
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
+from lcd.io.limits import LONGEST_STEP_LIMIT
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
 
@@ -24,6 +25,10 @@ def command(
     sticky_actions: StickyActions = None,
     frame_skip: FrameSkip = None,
     seconds: Annotated[int, number(1, 3600, "Time without a sign after which it is taken to hang.")] = 60,
+    step_limit: Annotated[
+        int | None,
+        number(1, LONGEST_STEP_LIMIT, "Seconds after which a step is taken to hang; by default those of --seconds."),
+    ] = None,
 ) -> None:
     """Examine a game before it is diagnosed: in seconds, what works and what is missing.
 
@@ -49,6 +54,6 @@ def command(
         "frame_skip": frame_skip,
     }
     given = {name: value for name, value in settings.items() if value is not None}
-    found = examine(game, encoder=encoder, seconds=seconds, report=show, **given)
+    found = examine(game, encoder=encoder, seconds=seconds, step_limit=step_limit, report=show, **given)
     if any(finding.status == "problem" for finding in found):
         raise typer.Exit(FAILURE)

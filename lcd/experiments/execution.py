@@ -17,6 +17,7 @@ from lcd.experiments.plan import Plan
 from lcd.experiments.resources import check_numbers
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
+from lcd.io.limits import STEP_LIMIT
 
 
 class RunFailed(RuntimeError):
@@ -92,6 +93,7 @@ def execute(
     device: str = "auto",
     listener: Listener = lambda event: None,
     executor: Executor | str = LOCAL,
+    step_limit: float = STEP_LIMIT,
 ) -> None:
     """Train the runs of a plan that the store lacks.
 
@@ -112,6 +114,8 @@ def execute(
         Called with every event, in the calling thread.
     executor
         What carries out the runs, or its name, see `lcd.experiments.executors.make_executor`.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang, where the executor is a name.
 
     Raises
     ------
@@ -128,7 +132,9 @@ def execute(
     store.root.mkdir(parents=True, exist_ok=True)
     with _terminable():
         if isinstance(executor, str):
-            executor = make_executor(executor, store, waiting, workers=workers, threads=threads, device=device)
+            executor = make_executor(
+                executor, store, waiting, workers=workers, threads=threads, device=device, step_limit=step_limit
+            )
         try:
             carrying = _Carrying(plan, waiting, store, executor, listener)
             carrying.carry_out()

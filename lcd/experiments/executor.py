@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lcd.experiments.settings import RunSettings
+from lcd.io.limits import STEP_LIMIT
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,14 @@ class Share:
         GPUs, such as 0.25.
     device
         Where torch computes.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang.
     """
 
     threads: int = 1
     gpus: float = 0.0
     device: str = "cpu"
+    step_limit: float = STEP_LIMIT
 
 
 class Executor(Protocol):

@@ -10,7 +10,7 @@ from typing import Any
 from lcd.experiments.executor import Executor
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.limits import short, text
+from lcd.io.limits import STEP_LIMIT, short, text
 
 LOCAL, RAY, SLURM = "local", "ray", "slurm"
 
@@ -84,6 +84,7 @@ def make_executor(
     workers: int | None = None,
     threads: int | None = None,
     device: str = "auto",
+    step_limit: float = STEP_LIMIT,
 ) -> Executor:
     """Make an executor from its name.
 
@@ -102,6 +103,8 @@ def make_executor(
         Runs at once, and torch threads of each; by default what the executor finds best.
     device
         Where torch computes.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang.
 
     Raises
     ------
@@ -115,7 +118,9 @@ def make_executor(
         cpus = _number(kind, settings, "cpus", int)
         gpus = _number(kind, settings, "gpus", float)
         address, cores = settings.get("address"), cpus or threads or 1
-        return RayTasks(store, address, runs, workers=workers, cpus=cores, gpus=gpus, device=device)
+        return RayTasks(
+            store, address, runs, workers=workers, cpus=cores, gpus=gpus, device=device, step_limit=step_limit
+        )
     if kind == SLURM:
         from lcd.experiments.slurm_jobs import MINUTES, SlurmJobs
 
@@ -124,13 +129,22 @@ def make_executor(
         options = {"mem" if name == "memory" else name: settings[name] for name in _SBATCH if name in settings}
         cores = cpus or threads or 1
         return SlurmJobs(
-            store, workers=workers, cpus=cores, gpus=gpus, minutes=minutes, device=device, cluster="slurm", **options
+            store,
+            workers=workers,
+            cpus=cores,
+            gpus=gpus,
+            minutes=minutes,
+            device=device,
+            step_limit=step_limit,
+            cluster="slurm",
+            **options,
         )
-    from lcd.experiments.processes import LocalProcesses
+    from lcd.experiments.processes import SILENCE, LocalProcesses
     from lcd.experiments.resources import chosen_workers, resolve_device
 
     device = resolve_device(device)
-    return LocalProcesses(store, *chosen_workers(device, runs, workers, threads), device)
+    chosen = chosen_workers(device, runs, workers, threads)
+    return LocalProcesses(store, *chosen, device, max(SILENCE, 2 * step_limit), step_limit)
 
 
 def _number(kind: str, settings: dict[str, str], name: str, form: type[Any]) -> Any:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from lcd.agents.encoders.registry import import_encoder, module_of
+from lcd.experiments.executor import Share
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.versions import commit, processor_of
+from lcd.io.limits import STEP_LIMIT
 from lcd.io.modules import import_named
 
 
@@ -40,6 +42,8 @@ class Job:
         Threads of torch.
     encoder_module
         Module to import so that the run's encoder is known, None where the package has it.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang.
     """
 
     run: RunSettings
@@ -47,11 +51,12 @@ class Job:
     device: str
     threads: int
     encoder_module: str | None
+    step_limit: float = STEP_LIMIT
 
     @classmethod
-    def of(cls, run: RunSettings, weights: Mapping[str, Path], device: str, threads: int) -> Job:
+    def of(cls, run: RunSettings, weights: Mapping[str, Path], share: Share) -> Job:
         """The job of a run whose encoder is known in this process."""
-        return cls(run, dict(weights), device, threads, module_of(run.encoder))
+        return cls(run, dict(weights), share.device, share.threads, module_of(run.encoder), share.step_limit)
 
     def carry_out(
         self,
@@ -73,7 +78,8 @@ class Job:
         report
             Called with `lcd.experiments.Progress` after every evaluation.
         hangs
-            Called with a sentence, from another thread, if a step of the game takes minutes; it must end the process.
+            Called with a sentence, from another thread, if a step of the game takes longer than the limit; it must end
+            the process.
             By default nobody watches for that.
         leased
             Whether the executor holds the run's lease; else this process holds it.
@@ -96,7 +102,7 @@ class Job:
 
         locate(self.weights)
         if hangs is not None:
-            WATCH.ended = hangs
+            WATCH.limit, WATCH.ended = self.step_limit, hangs
         torch.set_num_threads(self.threads)
         self._import_encoder()
         with nullcontext(True) if leased else store.lease(self.run) as free:

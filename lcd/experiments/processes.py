@@ -6,41 +6,26 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from lcd.experiments.executor import Report, Share
 from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
+from lcd.io.child_processes import end_with_parent, hidden_script, start_method
+from lcd.io.limits import STEP_LIMIT
 
 POLL_SECONDS = 0.5
 
 SILENCE = 3600.0
 """Seconds without a report after which a run is taken to hang: an evaluation of a slow game takes some minutes."""
-
-
-def end_with_parent() -> None:
-    """Watch from a thread that the process that planned the work is there, and leave when it is gone.
-
-    Its result could not be kept any more.
-    """
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _wait_for_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
 
 
 def _work(job: Job, store: Store, connection: Connection, environment: Mapping[str, str]) -> None:
@@ -71,31 +56,6 @@ def _work(job: Job, store: Store, connection: Connection, environment: Mapping[s
         sys.exit(1)
 
 
-_HIDING = threading.Lock()
-
-
-@contextmanager
-def _hidden_script() -> Iterator[None]:
-    """Keep a new process from importing the user's script, which would carry out the plan once more from there.
-
-    A process that is started looks for `__file__` and `__spec__` in `__main__`. Everything else of the script stays,
-    for other threads may need it meanwhile; those that start processes themselves wait for one another.
-    """
-    with _HIDING:
-        script = sys.modules["__main__"]
-        hiding = ModuleType("__main__")
-        vars(hiding).update((name, value) for name, value in vars(script).items() if name not in _LOCATING)
-        sys.modules["__main__"] = hiding
-        try:
-            yield
-        finally:
-            sys.modules["__main__"] = script
-
-
-_LOCATING = ("__file__", "__spec__")
-"""What tells where a module comes from."""
-
-
 @dataclass
 class _Worker:
     run: RunSettings
@@ -121,18 +81,26 @@ class LocalProcesses:
         Where torch computes.
     silence
         Seconds without a report after which a run is taken to hang.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang.
     """
 
     def __init__(
-        self, store: Store, workers: int, threads: int = 1, device: str = "cpu", silence: float = SILENCE
+        self,
+        store: Store,
+        workers: int,
+        threads: int = 1,
+        device: str = "cpu",
+        silence: float = SILENCE,
+        step_limit: float = STEP_LIMIT,
     ) -> None:
         self._silence = silence
-        method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+        method = start_method()
         self._context: Any = multiprocessing.get_context(method)
         if method == "forkserver":
             self._context.set_forkserver_preload(["lcd.experiments.warm_start"])
         self._store, self._most = store, workers
-        self.share = Share(threads, 0.0 if device == "cpu" else 1 / workers, device)
+        self.share = Share(threads, 0.0 if device == "cpu" else 1 / workers, device, step_limit)
         self._workers: list[_Worker] = []
 
     @property
@@ -150,10 +118,10 @@ class LocalProcesses:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_work,
-            args=(Job.of(run, weights, self.share.device, self.share.threads), self._store, sender, dict(os.environ)),
+            args=(Job.of(run, weights, self.share), self._store, sender, dict(os.environ)),
             name=run.name,
         )
-        with _hidden_script():
+        with hidden_script():
             process.start()
         sender.close()
         self._workers.append(_Worker(run, process, receiver))

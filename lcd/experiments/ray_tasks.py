@@ -22,6 +22,7 @@ from lcd.experiments.job import Job, sentence_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import token
+from lcd.io.limits import STEP_LIMIT
 
 POLL_SECONDS = 0.5
 
@@ -143,6 +144,8 @@ class RayTasks:
         GPUs of a run, such as 0.25; by default as many runs share one as fill it, if the cluster has any.
     device
         Where torch computes: ``"auto"`` is a GPU if the cluster has one.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang.
 
     Raises
     ------
@@ -160,6 +163,7 @@ class RayTasks:
         cpus: int = 1,
         gpus: float | None = None,
         device: str = "auto",
+        step_limit: float = STEP_LIMIT,
     ) -> None:
         import ray
         from ray.util.queue import Queue
@@ -179,7 +183,7 @@ class RayTasks:
             elif gpus is None:
                 asked = ray.remote(_runs_on_one_gpu).options(num_cpus=1, num_gpus=1)
                 gpus = 1 / ray.get(asked.remote(list(runs)))
-            self.share = Share(cpus, gpus, device)
+            self.share = Share(cpus, gpus, device, step_limit)
             remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)
             self._task: Any = remote(_task)
             here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
@@ -235,7 +239,7 @@ class RayTasks:
             return
         self._make_mark()
         sent = {identity: (file.name, self._content(file)) for identity, file in weights.items()}
-        job = Job.of(run, weights, self.share.device, self.share.threads)
+        job = Job.of(run, weights, self.share)
         task = self._task.options(name=run.name).remote(job, self._store.absolute(), self._mark, sent, self._queue)
         self._tasks[task] = _Task(run, kept)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lcd.experiments.executors import LOCAL, parse_executor
 from lcd.experiments.settings import RunSettings
-from lcd.io.limits import MOST_WORKERS, short, text, whole_number
+from lcd.io.limits import LONGEST_STEP_LIMIT, MOST_WORKERS, STEP_LIMIT, real_number, short, text, whole_number
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -25,16 +25,24 @@ class Resources:
         Runs at once, and torch threads of each; None for the fastest numbers.
     executor
         Name of what carries them out, see `lcd.experiments.executors.make_executor`.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang.
     """
 
     device: str = "auto"
     workers: int | None = None
     threads: int | None = None
     executor: str = LOCAL
+    step_limit: float = STEP_LIMIT
 
     @classmethod
     def checked(
-        cls, device: str = "auto", workers: int | None = None, threads: int | None = None, executor: str = LOCAL
+        cls,
+        device: str = "auto",
+        workers: int | None = None,
+        threads: int | None = None,
+        executor: str = LOCAL,
+        step_limit: float = STEP_LIMIT,
     ) -> Resources:
         """The resources, after checking that they are there as far as this machine knows.
 
@@ -44,12 +52,13 @@ class Resources:
             If there is no such device or executor, or a number is impossible.
         """
         check_numbers(workers, threads)
+        real_number("step_limit", step_limit, 1, LONGEST_STEP_LIMIT)
         kind, _ = parse_executor(executor)
         if kind == LOCAL:
             device = resolve_device(device)
         elif text("The device", device) not in DEVICES:
             raise ValueError(f"The device {short(device)} is unknown: choose one of {', '.join(DEVICES)}.")
-        return cls(device, workers, threads, executor)
+        return cls(device, workers, threads, executor, step_limit)
 
 
 FASTEST = Resources()

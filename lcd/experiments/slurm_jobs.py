@@ -25,7 +25,7 @@ from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
-from lcd.io.limits import MOST_WORKERS, short
+from lcd.io.limits import MOST_WORKERS, STEP_LIMIT, short
 from lcd.io.untrusted import read_bytes, read_json
 
 JOBS = ".jobs"
@@ -146,6 +146,8 @@ class SlurmJobs:
         Time limit of a job.
     device
         Where torch computes: ``"auto"`` is a GPU if jobs have one.
+    step_limit
+        Seconds after which a step of another package's game is taken to hang.
     cluster
         ``"slurm"``, or ``"local"`` for processes of this machine in Slurm's place.
     options
@@ -166,6 +168,7 @@ class SlurmJobs:
         gpus: int | None = None,
         minutes: int = MINUTES,
         device: str = "auto",
+        step_limit: float = STEP_LIMIT,
         cluster: str = "slurm",
         **options: str,
     ) -> None:
@@ -177,7 +180,8 @@ class SlurmJobs:
             )
         if gpus is None:
             gpus = int(device == "cuda")
-        self.share = Share(cpus, float(gpus), device if device != "auto" else "cuda" if gpus else "cpu")
+        device = device if device != "auto" else "cuda" if gpus else "cpu"
+        self.share = Share(cpus, float(gpus), device, step_limit)
         self._store, self._most = store, workers or MOST_WORKERS
         self._folder = store.root.absolute() / JOBS
         self._submitter = submitit.AutoExecutor(self._folder, cluster=cluster, slurm_max_num_timeout=TIMEOUTS)
@@ -210,7 +214,7 @@ class SlurmJobs:
     def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
         """Keep a run for the next array."""
         files = {identity: file.absolute() for identity, file in weights.items()}
-        job = Job.of(run, files, self.share.device, self.share.threads)
+        job = Job.of(run, files, self.share)
         self._waiting.append(SlurmRun(job, self._store.absolute(), self._folder / f"{run.name}.json"))
 
     @contextmanager

@@ -48,6 +48,9 @@ MOST_STEPS_OF_IMAGE, MOST_CROPS = 100_000, 256
 MOST_WORKERS = 1_024
 """Worker processes, and threads of each."""
 
+STEP_LIMIT, LONGEST_STEP_LIMIT = 300, 86_400
+"""Seconds after which a step or a reset of another package's game is taken to hang: the default, and the largest."""
+
 MOST_EPOCHS = 10_000
 """Passes over the same frames or images."""
 

@@ -20,7 +20,7 @@ from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import path, real_number, short, texts
+from lcd.io.limits import STEP_LIMIT, path, real_number, short, texts
 from lcd.studies.baselines import Baselines, baselines_of, read_baselines
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import (
@@ -227,6 +227,7 @@ def prepare_diagnosis(
     threads: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    step_limit: float = STEP_LIMIT,
 ) -> PreparedDiagnosis:
     """Check the arguments of `diagnose` and plan its runs, before anything is trained or written.
 
@@ -235,7 +236,7 @@ def prepare_diagnosis(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    resources = Resources.checked(device, workers, threads, executor)
+    resources = Resources.checked(device, workers, threads, executor, step_limit)
     runs = open_store(store)
     if encoder is not None:
         encoder = import_encoder(encoder)
@@ -307,6 +308,7 @@ def diagnose(
     threads: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    step_limit: float = STEP_LIMIT,
     listener: Listener = lambda event: None,
 ) -> Diagnosis:
     """Diagnose a game: train the four cells and the teacher, and decompose their scores.
@@ -363,6 +365,8 @@ def diagnose(
     executor
         What carries out the runs: ``"local"`` for processes of this machine, ``"ray"`` or ``"slurm"`` for a cluster,
         see `lcd.experiments.executors.make_executor`.
+    step_limit
+        Seconds after which a step or reset of another package's game is taken to hang, which ends its run.
     listener
         Called with every event, see `lcd.experiments.execution.Event`.
 
@@ -412,6 +416,7 @@ def diagnose(
         threads=threads,
         device=device,
         executor=executor,
+        step_limit=step_limit,
     )
     show = telling(listener)
     diagnosis = prepared.diagnose(show)

@@ -20,10 +20,10 @@ import numpy as np
 from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.game import spaces_of
 from lcd.envs.external.options import ExternalOptions
-from lcd.envs.external.watching import WATCH
+from lcd.envs.external.watching import CHECKS, WATCH
 from lcd.envs.family import chosen_options, has_view, observation_space, policy_spaces, random_actions
-from lcd.envs.views import BOTH
-from lcd.io.limits import real_number
+from lcd.envs.views import BOTH, PIXELS, SEMANTIC
+from lcd.io.limits import LONGEST_STEP_LIMIT, real_number
 
 Status = Literal["ok", "note", "problem"]
 
@@ -39,6 +39,9 @@ SHOWN_EVERY = 40
 
 BEAT, BEAT_SECONDS = "a step", 0.5
 """Sent so often while the game is stepped, so that a slow one is not taken for one that hangs."""
+
+HANGS = "hangs"
+"""Name of the finding that ends an examination."""
 
 FEW = 100
 """Steps of random play below which nothing is said of its memory."""
@@ -70,6 +73,7 @@ def examine(
     *,
     encoder: str = "nature",
     seconds: float = SILENCE,
+    step_limit: float | None = None,
     report: Callable[[Finding], None] = lambda finding: None,
     **settings: Any,
 ) -> list[Finding]:
@@ -81,6 +85,8 @@ def examine(
         As in `lcd.diagnose`.
     seconds
         Time without a finding or a step after which the game is taken to hang.
+    step_limit
+        Seconds after which a step or a reset is taken to hang, which is named then; by default `seconds`.
     report
         Called with each finding.
 
@@ -94,10 +100,13 @@ def examine(
     ValueError
         If there is no such game or setting.
     """
-    real_number("seconds", seconds, 0.01, 86_400)
+    real_number("seconds", seconds, 0.01, LONGEST_STEP_LIMIT)
+    limit = seconds if step_limit is None else real_number("step_limit", step_limit, 0.01, LONGEST_STEP_LIMIT)
+    silence = max(seconds, limit * (1 + 2 / CHECKS))  # that the step is named first
     options = chosen_options(game, **settings)
     here, there = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=_child, args=(there, options, encoder), daemon=True)
+    arguments = (there, options, encoder, limit)
+    process = multiprocessing.get_context("spawn").Process(target=_child, args=arguments, daemon=True)
     process.start()
     there.close()
     findings: list[Finding] = []
@@ -108,8 +117,8 @@ def examine(
 
     try:
         while True:
-            if not here.poll(seconds):
-                add(Finding("hangs", "problem", f"For {seconds:.0f} seconds nothing came back: a step or reset hangs."))
+            if not here.poll(silence):
+                add(Finding(HANGS, "problem", f"For {silence:.0f} seconds nothing came back: a step or reset hangs."))
                 break
             try:
                 found = here.recv()
@@ -120,14 +129,16 @@ def examine(
                 break
             if found != BEAT:
                 add(found)
+            if found != BEAT and found.what == HANGS:
+                break
     finally:
         process.kill()
         process.join()
     return findings
 
 
-def _child(out: Connection, options: GameOptions, encoder: str) -> None:
-    """Send each finding, a beat while the game is stepped, and None at the end."""
+def _child(out: Connection, options: GameOptions, encoder: str, limit: float = SILENCE) -> None:
+    """Send each finding, a beat while the game is stepped, a step that hangs, and None at the end."""
     sending, ended = threading.Lock(), threading.Event()
 
     def send(found: Finding | str | None) -> None:
@@ -141,6 +152,7 @@ def _child(out: Connection, options: GameOptions, encoder: str) -> None:
                 before = WATCH.calls
                 send(BEAT)
 
+    WATCH.limit, WATCH.ended = limit, lambda sentence: send(Finding(HANGS, "problem", sentence))
     beating = threading.Thread(target=beat, daemon=True)
     beating.start()
     for finding in examined_here(options, encoder):
@@ -170,10 +182,9 @@ def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
         yield finding
     yield _encoder(options, encoder)
     with _stdout_of_games() as printed:
-        view = BOTH if has_privileged else "pixels"
-        played = _play(options, view, STEPS, PLAYED_SECONDS)
-        again = _play(options, view, len(played.rewards), float("inf"))
-    yield _same(played, again)
+        played = _play(options, BOTH if has_privileged else PIXELS.name, STEPS, PLAYED_SECONDS)
+        compared = list(_compared(options, played, has_privileged))
+    yield from compared
     yield from _episodes(played)
     yield _levels(options)
     yield _speed(played)
@@ -219,10 +230,21 @@ def _encoder(options: GameOptions, encoder: str) -> Finding:
 
 @dataclass
 class _Played:
-    """What random play of some games showed."""
+    """What random play of some games showed.
 
-    views: list[dict[str, np.ndarray]]
+    Attributes
+    ----------
+    views
+        Some observations by view, after how many steps they were shown.
+    rewards, ended, levels, steps : numpy.ndarray, shape (steps, games)
+        Of each step: reward, whether the episode ended, its level, and the number of the step in its episode.
+    """
+
+    views: dict[int, dict[str, np.ndarray]]
     rewards: np.ndarray
+    ended: np.ndarray
+    levels: np.ndarray
+    steps: np.ndarray
     returns: list[float]
     lengths: list[int]
     steps_per_second: float
@@ -235,48 +257,102 @@ def _resident_mb() -> float:
 
 def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Played:
     env, rng = make_vec_env(options, NUM_ENVS, view, seed=0), np.random.default_rng(0)
-    views, returns, lengths, resident = [], [], [], []
+    views, returns, lengths, resident = {}, [], [], []
     rewards: list[np.ndarray] = []
+    ends, levels, numbers = [], [], []
     running, since = np.zeros(NUM_ENVS), np.zeros(NUM_ENVS, np.int64)
     try:
-        views.append(_as_dict(env.reset()))
+        views[0] = _by_view(env.reset(), view)
         began = time.perf_counter()
         while len(rewards) < steps and time.perf_counter() - began < seconds:
-            observed, paid, ended, _ = env.step(random_actions(options, rng, NUM_ENVS))
-            rewards.append(paid)
+            observed, paid, ended, infos = env.step(random_actions(options, rng, NUM_ENVS))
             running += paid
             since += 1
+            rewards.append(paid)
+            ends.append(ended)
+            levels.append([info.get("prev_level_seed", -1) for info in infos])
+            numbers.append(since.copy())
             for index in np.flatnonzero(ended).tolist():
                 returns.append(float(running[index]))
                 lengths.append(int(since[index]))
             running[ended], since[ended] = 0.0, 0
             if len(rewards) % SHOWN_EVERY == 1:
-                views.append(_as_dict(observed))
+                views[len(rewards)] = _by_view(observed, view)
             resident.append(_resident_mb())
         rate = len(rewards) * NUM_ENVS / (time.perf_counter() - began)
     finally:
         env.close()
     growth = resident[-1] - resident[len(resident) // 4]
-    return _Played(views, np.array(rewards), returns, lengths, rate, growth)
+    rewarded, ended_at, played, numbered = (np.array(each) for each in (rewards, ends, levels, numbers))
+    return _Played(views, rewarded, ended_at, played, numbered, returns, lengths, rate, growth)
 
 
-def _as_dict(observed: Any) -> dict[str, np.ndarray]:
-    return {name: np.array(each) for name, each in observed.items()} if isinstance(observed, dict) else {"": observed}
+def _by_view(observed: Any, view: str) -> dict[str, np.ndarray]:
+    return {name: np.array(each) for name, each in observed.items()} if isinstance(observed, dict) else {view: observed}
 
 
-def _same(one: _Played, other: _Played) -> Finding:
-    """Whether the same seeds and actions gave the same episode."""
-    if not np.array_equal(one.rewards, other.rewards):
-        return Finding(
-            "determinism",
-            "note",
-            "The same seeds and actions pay different rewards: runs cannot be repeated to the digit, and episodes of "
-            "one level differ.",
+def _compared(options: GameOptions, played: _Played, has_privileged: bool) -> Iterator[Finding]:
+    """Whether the same seeds and actions give the same once more, and with each view alone."""
+
+    def again(view: str) -> _Played:
+        return _play(options, view, len(played.rewards), float("inf"))
+
+    alone = again(PIXELS.name)
+    if not has_privileged:
+        yield _determinism(_difference(played, alone))
+        return
+    privileged = again(SEMANTIC.name)
+    pairs = {
+        "images and with the privileged view": (alone, privileged),
+        "images and with both views": (alone, played),
+        "the privileged view and with both": (privileged, played),
+    }
+    found = {names: found for names, pair in pairs.items() if (found := _difference(*pair)) is not None}
+    by_chance = _difference(alone, again(PIXELS.name)) if found else None
+    yield _determinism(by_chance)
+    if by_chance is not None:
+        yield Finding("views", "note", "They cannot be compared: the game is not the same from one time to the next.")
+    elif found:
+        names, difference = next(iter(found.items()))
+        yield Finding(
+            "views",
+            "problem",
+            f"With {names} the same seeds and actions give {difference}: no view may change the game that it shows.",
         )
-    for first, second in zip(one.views, other.views, strict=True):
-        if different := [name or "frames" for name in first if not np.array_equal(first[name], second[name])]:
-            return Finding("determinism", "note", f"The same seeds and actions show other {different[0]}.")
-    return Finding("determinism", "ok", "The same seeds and actions give the same frames and rewards.")
+    else:
+        yield Finding("views", "ok", "Rewards, ends and steps are the same with images, the privileged view and both.")
+
+
+def _determinism(difference: str | None) -> Finding:
+    if difference is None:
+        return Finding("determinism", "ok", "The same seeds and actions give the same frames and rewards.")
+    return Finding(
+        "determinism",
+        "note",
+        f"The same seeds and actions give {difference}: runs cannot be repeated to the digit, and episodes of one "
+        "level differ.",
+    )
+
+
+def _difference(one: _Played, other: _Played) -> str | None:
+    """The first thing that differs in two plays of the same seeds and actions, None if nothing does."""
+    columns = {"rewards": "rewards", "ended": "ends of episodes", "levels": "levels", "steps": "numbers of steps"}
+    differing = np.stack([getattr(one, name) != getattr(other, name) for name in columns], axis=-1)
+    places = np.argwhere(differing)  # the earliest step first
+    if len(places):
+        step, game, column = places[0].tolist()
+        name = list(columns)[column]
+        first, second = (getattr(each, name)[step, game] for each in (one, other))
+        return (
+            f"other {columns[name]}, first in step {one.steps[step, game]} of level {one.levels[step, game]} "
+            f"({first} and {second})"
+        )
+    for after, shown in one.views.items():
+        for view in (each for each in shown if each in other.views[after]):
+            if not np.array_equal(shown[view], other.views[after][view]):
+                what = "frames" if view == PIXELS.name else "privileged views"
+                return f"other {what}, first seen after {after} steps"
+    return None
 
 
 def _episodes(played: _Played) -> Iterator[Finding]:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from lcd.experiments.processes import end_with_parent
 from lcd.experiments.resources import check_numbers
+from lcd.io.child_processes import end_with_parent
 from lcd.io.files import check_output, check_output_folder, replacing
 from lcd.io.limits import MOST_SEEDS, path, texts, whole_number
 from lcd.studies.figures import check_registered, registered
