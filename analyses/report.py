@@ -169,7 +169,7 @@ def _configuration(games: pd.DataFrame) -> dict[str, str]:
         "appearance": first["appearance"] or "as published",
         "cost of all runs": f"{hours:.1f} core-hours" if hours else None,
         "games with a verdict": f"{decided} of {len(games)}",
-        "games with a verdict for each core-hour": f"{decided / hours:.2f}" if hours else None,
+        "cost of a game with a verdict": f"{hours / decided:.1f} core-hours" if hours and decided else None,
     }
     return {name: str(value) for name, value in settings.items() if value is not None}
 

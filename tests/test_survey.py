@@ -22,10 +22,11 @@ from lcd.cli.main import app
 from lcd.envs import GAMES
 from lcd.experiments.plan import Plan
 from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.survey.budget import Budget, choose
 from lcd.studies.survey.columns import COLUMNS, KEYS, TABLES
 from lcd.studies.survey.plan import Survey, shipped_surveys
 from lcd.studies.survey.pooling import Measured
-from lcd.studies.survey.survey import prepare_survey
+from lcd.studies.survey.survey import joined, prepare_survey
 from lcd.studies.survey.tables import SurveyTables, load_reference, reference_surveys
 
 pytestmark = pytest.mark.costly("lcd/studies/survey/plans/*", "analyses/*.py", "analyses/templates/*")
@@ -140,6 +141,16 @@ def test_ladder_and_baselines_are_measured_in_each_game_of_a_survey(tmp_path, ti
     for name in ("ladder", "baselines"):
         together, own = (pd.read_csv(tmp_path / "out" / folder / f"{name}.csv") for folder in (".", GAME))
         assert together.drop(columns="game").equals(own)
+    with pytest.raises(ValueError, match="counts the four cells of each game only"):
+        choose(both.survey, Budget.parse("1 core-hours"), both.store, both.resources)
+
+
+def test_the_table_of_all_ladders_keeps_the_games_of_other_calls(tmp_path):
+    file, table = tmp_path / "ladder.csv", pd.DataFrame({"step": ["credit assignment"], "gain": [0.5]})
+    for game, gain in (("maze", 0.1), ("heist", 0.2), ("maze", 0.3)):
+        whole = joined(file, game, table.assign(gain=gain))
+    assert whole.equals(pd.read_csv(file))
+    assert dict(zip(whole["game"], whole["gain"], strict=True)) == {"heist": 0.2, "maze": 0.3}
 
 
 def test_tables_survive_their_files_and_every_column_is_documented(tmp_path):

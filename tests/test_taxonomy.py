@@ -20,7 +20,7 @@ from lcd.studies.taxonomy.agreement import cheap_agreement, spearman_limits
 from lcd.studies.taxonomy.cheaper import cheaper_designs
 from lcd.studies.taxonomy.classes import NoisyMixture, find_classes
 from lcd.studies.taxonomy.columns import COLUMNS
-from lcd.studies.taxonomy.confirmation import class_halves, confirm
+from lcd.studies.taxonomy.confirmation import class_parts, confirm
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
 from lcd.studies.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
 from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy, aggregate_table
@@ -144,29 +144,41 @@ def test_split_halves_of_up_to_ten_seeds_do_not_depend_on_their_order(seeds):
     assert split_half(table[:, ::-1]) == pytest.approx(split_half(table))
 
 
-@pytest.mark.parametrize("seeds", [3, 4])
-def test_classes_of_one_half_of_the_seeds_are_tested_on_the_other(seeds):
+@pytest.mark.costly()
+@pytest.mark.parametrize(("seeds", "ways"), [(3, 3), (4, 6)])
+def test_classes_of_some_seeds_are_tested_on_the_others(seeds, ways):
     groups = {(0.02, 0.01): 5, (0.35, 0.30): 5}
     clear = Taxonomy(SurveyTables.of(survey(groups, spread=0.01, seeds=seeds)))
-    halves = clear.class_halves
-    assert len(halves) == 6  # three ways to halve, in both directions
-    assert (halves["rand"] == 1).all()
-    assert (halves["classes"] == 2).all()
+    parts = clear.class_parts
+    assert len(parts) == ways
+    assert {len(chosen.split()) for chosen in parts["chosen_on"]} == {2}
+    for row in parts.to_dict("records"):
+        assert sorted(f"{row['chosen_on']} {row['tested_on']}".split()) == [str(place) for place in range(seeds)]
+    assert parts["rand"].mean() > 0.9
+    assert parts["classes"].median() == 2  # chosen on two seeds, without the others
     noisy = Cells.of(SurveyTables.of(survey(groups, spread=0.01, seeds=seeds, noise=0.4)).scores)
-    assert class_halves(noisy, 2)["rand"].mean() < 0.5
+    assert class_parts(noisy, 2)["rand"].mean() < 0.5
 
 
-def test_classes_that_other_scores_do_not_give_are_no_kinds_of_games():
-    halves = pd.DataFrame({"rand": [1.0, 0.8]})
+def test_two_seeds_are_too_few_to_test_classes_on_others():
+    cells = Cells.of(SurveyTables.of(survey({(0.02, 0.01): 3, (0.35, 0.30): 3}, seeds=2)).scores)
+    families = pd.DataFrame([("training", "area", 1.0)] * 5, columns=["levels", "score", "rand"])
+    found = confirm(class_parts(cells, 2), families)
+    assert not found.confirmed
+    assert str(found).startswith("There are too few seeds to test classes on others")
+
+
+def test_classes_that_other_scores_do_not_give_are_not_confirmed():
+    parts = pd.DataFrame({"rand": [1.0, 0.8]})
     families = pd.DataFrame(
         [(levels, score, 0.0) for levels in LEVELS for score in SCORES], columns=["levels", "score", "rand"]
     )
-    alone = confirm(halves, families)
+    alone = confirm(parts, families)
     assert (alone.confirmed, alone.scores, alone.other_scores) == (False, 0, 5)
     assert "agree by 0.90 (adjusted Rand index, 0.7 wanted), and 0 of the 5 other scores" in str(alone)
     families["rand"] = [1, 1, 0.7, 0.7, 0, 0]
-    assert confirm(halves, families).confirmed
-    assert not confirm(halves / 2, families).confirmed
+    assert confirm(parts, families).confirmed
+    assert not confirm(parts / 2, families).confirmed
 
 
 def test_cheaper_designs_are_judged_by_what_the_whole_one_says():
@@ -176,11 +188,27 @@ def test_cheaper_designs_are_judged_by_what_the_whole_one_says():
     assert found.loc["cells b, c and d", ["perceptual", "policy", "verdict", "decided"]].tolist() == [1, 1, 1, 1]
     assert found.loc["cells b, c and d", "cost"] == 0.75
     assert found.loc["20,000 steps", "cost"] == 0.2  # the curves of this survey rise at once
-    assert found.loc["1 of 3 seeds", ["verdict", "contradicted"]].tolist() == [1, 0]
+    one = found.loc["1 seed, the spread over seeds ignored"]
+    assert one[["verdict", "contradicted"]].tolist() == [1, 0]
+    assert one["cost"] == pytest.approx(1 / 3)
     alone = found.loc["cell a: generalisation"]  # sees a policy demand wherever the score is not the best
     assert (alone["perceptual"], alone["policy"], alone["decided"]) == (0.5, 0.5, 0)
     gain = found.loc["cells a and b: gain of perception"]
     assert gain[["policy", "verdict", "decided", "contradicted"]].isna().all()
+
+
+def test_cheaper_designs_of_games_with_other_numbers_of_seeds_cost_what_they_train():
+    games = [
+        diagnosis(game, 0.3, 0.0, seeds=seeds, seed=seeds) for game, seeds in (("maze", 2), ("heist", 6), ("miner", 6))
+    ]
+    tables = SurveyTables.of(games)
+    found = cheaper_designs(tables.scores, tables.curves).set_index("design")
+    assert found.loc["1 seed, the spread over seeds ignored", "cost"] == pytest.approx(3 / 14)
+    assert "2 seeds" not in found.index  # one game has no more
+    many = SurveyTables.of([diagnosis(game, 0.3, 0.0, seeds=12) for game in ("maze", "heist", "miner")])
+    found = cheaper_designs(many.scores, many.curves)
+    assert set(found["design"]) >= {"2 seeds", "10 seeds"}
+    assert "6 seeds" not in set(found["design"])
 
 
 def test_reliability_is_also_that_of_the_games_that_were_learned():

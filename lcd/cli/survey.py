@@ -108,6 +108,13 @@ def command(
         return
     if prepared.held:
         console.print(f"{tables} holds the runs of {', '.join(prepared.held)}.", highlight=False, soft_wrap=True)
+        if prepared.survey.ladder or prepared.survey.baselines:
+            console.print(
+                "Their ladders and baselines are left out: they need the runs themselves, in --store.",
+                style="yellow",
+                highlight=False,
+                soft_wrap=True,
+            )
     if dry_run:
         if whole.games:
             further = prepared.further_runs()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from lcd.measurement.intervals import Floats, Interval, seed_variances, seeds_needed, squared_errors, two_places
@@ -32,9 +31,6 @@ CLEARLY_BETTER = 0.1
 
 CLEAR_ERRORS = 3
 """So many standard errors are beyond chance for the best of a handful of learners."""
-
-MOST_TIMES = 100
-"""Times the budget beyond which a straight line along the end of a curve says nothing."""
 
 MOST_SEEDS = 50
 """Seeds a cell beyond which more seeds are not proposed, unless they only double those there are."""
@@ -235,16 +231,13 @@ def _reason(
 
 
 def _unlearnable(gains: pd.DataFrame) -> str:
-    """Say that no cell leaves the floor, and after how many steps the best one would, at the slope of its end."""
+    """Say that no cell reaches the floor, and where the best one is and how much it still rises."""
     best = gains.loc[gains["final"].idxmax()]
-    slope = 3 * float(best["late_gain"])  # of a whole budget
-    times = 1 + (FLOOR - float(best["final"])) / slope if slope > 0 else np.inf
-    end = f"The best, {'/'.join(CELLS[str(best.name)])}, ends at {two_places(float(best['final']))}"
-    if times > MOST_TIMES:
-        end += ", and does not rise in the last third of the budget: nothing tells how many steps it needs."
-    else:
-        end += f"; at the slope of its last third it leaves the floor with {times:.2g} times the steps."
-    return f"Unlearnable at this budget: no cell ends above {FLOOR:g}. {end}"
+    name = "/".join(CELLS[str(best.name)])
+    return (
+        f"Unlearnable at this budget: no cell reaches {FLOOR:g} in the end. The best, {name}, ends at "
+        f"{best['final']:.3f}, {best['late_gain']:+.3f} in the last third of its steps."
+    )
 
 
 def _size(difference: Interval) -> str:

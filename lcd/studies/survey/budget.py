@@ -131,8 +131,14 @@ def choose(
     Raises
     ------
     ValueError
-        If the budget allows none of the options, or is of GPUs that no run would use.
+        If the budget allows none of the options, is of GPUs that no run would use, or the survey has a ladder or
+        baselines, whose cost is not counted.
     """
+    if survey.ladder or survey.baselines:
+        raise ValueError(
+            "A budget (--budget) counts the four cells of each game only: leave the ladder and the baselines out, and "
+            "give them with the steps and seeds that it prints."
+        )
     tables, power = _reference()
     plan = replace(survey, changes=survey.changes | {"seeds": 2, "first_seed": 0}).plan
     once = [run for run in plan.runs if run.seed == 0]  # with the teachers

@@ -19,6 +19,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, replacing
 from lcd.io.limits import path, texts
+from lcd.io.untrusted import read_csv
 from lcd.studies.baselines import baselines_of
 from lcd.studies.diagnosing import PreparedDiagnosis
 from lcd.studies.diagnosis import Diagnosis
@@ -125,7 +126,8 @@ class SurveyResult:
     held
         Games whose runs the tables hold and the store does not: nothing was trained for them.
     ladder, baselines
-        The ladders and the controls of all games, with a column game; None where the survey has none.
+        The ladders and the controls of all games in the folder, with a column game; None where none were asked for, or
+        all games are held.
     """
 
     diagnoses: dict[str, Diagnosis]
@@ -174,7 +176,7 @@ class PreparedSurvey:
         Raises
         ------
         ValueError
-            If a game can have no baselines.
+            If a game can have no ladder or no baselines.
         """
         survey = self.survey
         if not survey.ladder and not survey.baselines:
@@ -244,18 +246,25 @@ class PreparedSurvey:
 
     def _measure_further(self, show: Show) -> dict[str, pd.DataFrame]:
         """Train and write the ladders and baselines, a game after the other, and together with those before."""
-        found: dict[str, list[pd.DataFrame]] = {}
         whole: dict[str, pd.DataFrame] = {}
         for planned in self.finer:
-            game = planned.writing_to(self.out / file_name(planned.game_plan.game))
-            for name, table in (("ladder", game.climb(show)), ("baselines", game.measure_baselines(show))):
+            name = planned.game_plan.game
+            game = planned.writing_to(self.out / file_name(name))
+            for kind, table in (("ladder", game.climb(show)), ("baselines", game.measure_baselines(show))):
                 if table is not None:
-                    found.setdefault(name, []).append(table.assign(game=game.game_plan.game))
-                    rows = pd.concat(found[name], ignore_index=True)
-                    whole[name] = rows[["game", *rows.columns.drop("game")]]
-                    with replacing(self.out / f"{name}.csv") as partial:
-                        whole[name].round(DECIMALS).to_csv(partial, index=False)
+                    whole[kind] = joined(self.out / f"{kind}.csv", name, table.round(DECIMALS))
         return whole
+
+
+def joined(file: Path, game: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Put the rows of a game into a table of several games, in the place of those that it had, and return it whole."""
+    table = table.assign(game=game)[["game", *table.columns]]
+    if file.exists():
+        others = read_csv(file)
+        table = pd.concat([others[others["game"] != game], table], ignore_index=True)
+    with replacing(file) as partial:
+        table.to_csv(partial, index=False)
+    return table
 
 
 def prepare_survey(
@@ -344,7 +353,8 @@ def survey(
     steps, seeds, first_seed
         Of each cell, instead of its own.
     ladder, baselines
-        Whether finer cells and controls are trained in each game after its diagnosis, as `lcd.diagnose` does.
+        Whether finer cells and controls are trained in each game after the diagnoses, as `lcd.diagnose` does; not in
+        games whose runs only the tables hold.
     trust
         Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
     out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
+from math import comb
 from typing import Literal
 
 import numpy as np
@@ -12,22 +13,18 @@ import pandas as pd
 
 from lcd.measurement.generalisation import generalisation_estimate
 from lcd.measurement.intervals import Interval, cell_samples
-from lcd.measurement.rule import (
-    NEGLIGIBLE,
-    QUANTITIES,
-    VerdictName,
-    classify,
-    intervals_of,
-    least_spreads,
-    verdict_intervals,
-)
+from lcd.measurement.rule import NEGLIGIBLE, QUANTITIES, VerdictName, classify
 from lcd.measurement.scores import PRIMARY, curve_scores
 from lcd.studies.taxonomy.positions import PLANE
+from lcd.studies.taxonomy.reliability import SEEDS, common_steps, rule_intervals
 
 Presence = Literal["present", "absent", "open"]
 
 UNKNOWN = Interval(np.nan, np.nan, np.nan)
 """Interval of a quantity that a design does not measure: no limit of it decides anything."""
+
+MOST_WAYS = 20
+"""Ways to choose some of the seeds that are tried, drawn where there are more."""
 
 GAINS = {"perceptual": "perceptual_gain", "policy": "policy_gain"}
 """Gain of each kind of help, which two cells tell: b less a, and c less a."""
@@ -74,7 +71,8 @@ def cheaper_designs(scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         (share of the games in which the demand is present, absent or open as in the whole design; NaN where the design
         does not measure it), verdict (share with the same verdict; NaN where it gives none), decided (share with a
         verdict), contradicted (share in which both designs have a verdict, and not the same). Of smaller numbers of
-        seeds these are means over the ways to choose them.
+        seeds these are means over the ways to choose them, at most `MOST_WAYS`. A single seed is judged as if the noise
+        of its episodes were all, and smaller budgets by the spread over seeds alone.
     """
     whole = {game: _factorial(rows) for game, rows in _intervals(scores).items()}
     rows = [_row(design, cost, found, whole) for design, cost, found in _designs(scores, curves)]
@@ -89,13 +87,14 @@ def _designs(scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[tuple[str, 
     yield "cells a and b: gain of perception", 1 / 2, [_of_gain(whole, "perceptual")]
     yield "cells a and c: gain of learning", 1 / 2, [_of_gain(whole, "policy")]
     yield "cells b, c and d", 3 / 4, [{game: _factorial(_without_a(found)) for game, found in whole.items()}]
-    place = scores.groupby("game")["seed"].rank("dense")  # games may have other seeds
-    seeds = int(place.groupby(scores["game"]).max().min())
-    for count in range(1, seeds):
-        ways = [scores[place.isin(chosen)] for chosen in combinations(range(1, seeds + 1), count)]
-        found = [{game: _factorial(rows) for game, rows in _intervals(way).items()} for way in ways]
-        yield f"{count} of {seeds} seeds", count / seeds, found
-    steps = sorted(set.intersection(*(set(rows["step"]) for _, rows in curves.groupby("game"))) - {0})
+    seeds = scores.groupby("game")["seed"].unique()
+    for count in [count for count in (1, *SEEDS) if count < seeds.map(len).min()]:
+        found = [
+            {game: _factorial(rows) for game, rows in _intervals(way).items()} for way in _with_seeds(scores, count)
+        ]
+        name = "1 seed, the spread over seeds ignored" if count == 1 else f"{count} seeds"
+        yield name, count * len(seeds) / int(seeds.map(len).sum()), found
+    steps = common_steps(curves)
     for budget in steps[:-1]:
         cut = curve_scores(curves[curves["step"] <= budget], budget)
         found = [{game: _factorial(rows) for game, rows in _intervals(cut).items()}]
@@ -106,14 +105,34 @@ def _intervals(scores: pd.DataFrame) -> dict[str, dict[str, Interval]]:
     """Intervals of all quantities of each game, as the rule of the verdicts takes them."""
     found = {}
     for game, rows in scores.groupby("game", sort=False):
-        samples, errors = cell_samples(rows, *PRIMARY)
-        careful = intervals_of(samples, errors, least_spreads([cell.mean() for cell in samples]))
-        found[str(game)] = verdict_intervals(intervals_of(samples, errors), careful)
+        found[str(game)] = rule_intervals(*cell_samples(rows, *PRIMARY))
     return found
 
 
+def _with_seeds(scores: pd.DataFrame, count: int) -> Iterator[pd.DataFrame]:
+    """The scores of some seeds of each game: of all ways to choose them, or of `MOST_WAYS` that are drawn."""
+    seeds = {game: sorted(rows["seed"].unique()) for game, rows in scores.groupby("game")}
+    (fewest, most) = min(map(len, seeds.values())), max(map(len, seeds.values()))
+    if fewest == most and comb(most, count) <= MOST_WAYS:
+        ways = [
+            {game: [of_game[place] for place in chosen] for game, of_game in seeds.items()}
+            for chosen in combinations(range(most), count)
+        ]
+    else:
+        random = np.random.default_rng(0)
+        ways = [
+            {game: list(random.choice(of_game, count, replace=False)) for game, of_game in seeds.items()}
+            for _ in range(MOST_WAYS)
+        ]
+    for way in ways:
+        yield pd.concat([rows[rows["seed"].isin(way[game])] for game, rows in scores.groupby("game", sort=False)])
+
+
 def _factorial(found: Mapping[str, Interval]) -> Finding:
-    """What intervals say; those of a single seed, which are over episodes, are taken as if seeds were all alike."""
+    """What intervals say; those of a single seed, which are over episodes, are taken as if they were over seeds.
+
+    `lcd.measurement.rule` would call every such game inconclusive: a single seed does not tell the spread over seeds.
+    """
     taken = {name: replace(each, over="seeds") for name, each in found.items()}
     return Finding(presence(taken["perceptual"]), presence(taken["policy"]), classify(taken))
 

@@ -149,11 +149,11 @@ def find_classes(
     Classification 2.
     """
     places, other = cells.positions(), cells.draws(draws, seed, farthest=FARTHEST)
-    noise = mean_noise(cells)
-    mixture = fit_classes(places, 1, noise, seed)
+    noise = float(np.mean(np.trace(cells.covariances(), axis1=1, axis2=2)) / 2)
+    mixture = _fit(places, 1, noise, seed)
     rows = [(1, mixture.bic(places), np.nan, 1.0)]
     while mixture.n_components < min(MOST_CLASSES, len(places) // 2):
-        more = fit_classes(places, mixture.n_components + 1, noise, seed)
+        more = _fit(places, mixture.n_components + 1, noise, seed)
         chance = _chance_of(mixture, more, places, noise, nulls, seed)
         stability = _stability(more, places, other[:refits], noise, seed)
         rows.append((more.n_components, more.bic(places), chance, stability))
@@ -172,25 +172,8 @@ def _chances(mixture: GaussianMixture, draws: Floats) -> Floats:
     return mixture.predict_proba(draws.reshape(-1, 2)).reshape(count, games, -1).mean(axis=0)
 
 
-def mean_noise(cells: Cells) -> float:
-    """Mean variance of the error of a position along an axis."""
-    return float(np.mean(np.trace(cells.covariances(), axis1=1, axis2=2)) / 2)
-
-
-def fit_classes(places: Floats, classes: int, noise: float, seed: int) -> GaussianMixture:
-    """A mixture whose components are in order from the smallest sum of demands to the largest.
-
-    Parameters
-    ----------
-    places : numpy.ndarray, shape (n, 2)
-        Positions of the games.
-    classes : int
-        Number of components.
-    noise : float
-        See `mean_noise`.
-    seed : int
-        Of the fits.
-    """
+def _fit(places: Floats, classes: int, noise: float, seed: int) -> GaussianMixture:
+    """A mixture whose components are in order from the smallest sum of demands to the largest."""
     if len(places) == 1:  # nothing to fit a spread to
         places = np.repeat(places, 2, axis=0)
     starts = 4 if classes > 1 else 1  # of one class there is one fit, wherever it starts
@@ -217,8 +200,8 @@ def _chance_of(
 
     def gain(games: Floats) -> float:
         return float(
-            fit_classes(games, more.n_components, noise, seed).score(games)
-            - fit_classes(games, fewer.n_components, noise, seed).score(games)
+            _fit(games, more.n_components, noise, seed).score(games)
+            - _fit(games, fewer.n_components, noise, seed).score(games)
         )
 
     found = more.score(places) - fewer.score(places)
@@ -227,7 +210,7 @@ def _chance_of(
 
 def _stability(fit: GaussianMixture, places: Floats, draws: Floats, noise: float, seed: int) -> float:
     labels = fit.predict(places)
-    again = (fit_classes(drawn, fit.n_components, noise, seed).predict(drawn) for drawn in draws)
+    again = (_fit(drawn, fit.n_components, noise, seed).predict(drawn) for drawn in draws)
     return float(np.mean([adjusted_rand_score(labels, other) for other in again]))
 
 

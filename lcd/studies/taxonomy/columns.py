@@ -19,7 +19,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "class": "name of the likeliest class",
         "probability": "that the game belongs to it",
         "floor_limited": "floor-limited demands, see lcd.measurement.rule: perceptual, policy, both or none",
-        "learned": "whether any cell ends above the floor, see lcd.measurement.rule",
+        "learned": "whether any cell ends at the floor or above on unseen levels, see lcd.measurement.rule",
         "verdict": "what limits the learner, see lcd.measurement.rule",
         "teacher_score": "the teacher's normalised score on unseen levels",
     },
@@ -35,8 +35,8 @@ COLUMNS: dict[str, dict[str, str]] = {
         "stability": "mean adjusted Rand index between these classes and those of other draws of seeds",
         "chosen": "whether this is the number of classes",
     },
-    "class_halves": {
-        "chosen_on": "places of the seeds that the classes are chosen on",
+    "class_parts": {
+        "chosen_on": "places of the seeds that the classes and their number are chosen on",
         "tested_on": "places of the seeds that they are tested on",
         "classes": "number of classes by the former",
         "rand": "adjusted Rand index of the classes of both; 0 where the former give a single one, and all several",
@@ -51,7 +51,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "icc_mean_high": "its upper 95 % limit",
         "split_half": "correlation over games between halves of the seeds, stepped up to all of them",
         "rank_stability": "mean rank correlation between the games and the same under other draws of seeds",
-        "games": "all, or learned: those in which some cell ends above the floor",
+        "games": "all, or learned: those in which some cell ends at the floor or above",
         "number": "number of these games",
     },
     "ranks": {
@@ -77,7 +77,8 @@ COLUMNS: dict[str, dict[str, str]] = {
     "cheaper": {
         "design": "a part of the survey's runs, or of their steps",
         "cost": "share of the steps of all cells",
-        "perceptual": "share of the games in which it finds the demand present, absent or open as all runs do",
+        "perceptual": "share of the games in which it finds the demand present, absent or open as all runs do; steps "
+        "take the spread over seeds alone",
         "policy": "the same of the policy-learning demand",
         "verdict": "share of the games with the same verdict; empty where it gives none",
         "decided": "share of the games with a verdict other than inconclusive",

@@ -1,8 +1,9 @@
-"""Confirmation of classes: chosen on one half of the seeds, tested on the other, and by other scores."""
+"""Confirmation of classes: chosen on some seeds and tested on the others, and by other scores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,8 @@ from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from lcd.measurement.scores import PRIMARY
-from lcd.studies.taxonomy.classes import find_classes, fit_classes, mean_noise
+from lcd.studies.taxonomy.classes import REFITS, find_classes
 from lcd.studies.taxonomy.positions import Cells
-from lcd.studies.taxonomy.reliability import halves_of
 
 CONFIRMED = 0.7
 """Adjusted Rand index from which on two divisions of the games count as the same."""
@@ -20,87 +20,95 @@ CONFIRMED = 0.7
 ENOUGH_SCORES = 3
 """Of the five other scores so many must give the same classes."""
 
-MOST_HALVES = 10
-"""Ways to halve the seeds that are tried; both halves are once the one on which classes are chosen."""
+MOST_PARTS = 8
+"""Ways to part the seeds that are tried, drawn where there are more."""
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Whether the classes of a taxonomy are kinds of games, or parts of a continuum.
+    """Whether the classes of a taxonomy are confirmed as kinds of games, or may be parts of a continuum.
 
     Attributes
     ----------
-    halves : float
-        Mean adjusted Rand index of the classes that are chosen on one half of the seeds with those of the other half.
+    parts : float
+        Mean adjusted Rand index of the classes that are chosen on some seeds with those of the other seeds; NaN where
+        there are too few seeds.
     scores, other_scores : int
         Number of the other scores that give the same classes, and of all of them.
     """
 
-    halves: float
+    parts: float
     scores: int
     other_scores: int
 
     @property
     def confirmed(self) -> bool:
-        """Whether both halves of the seeds and enough of the other scores give the same classes."""
-        return self.halves >= CONFIRMED and self.scores >= ENOUGH_SCORES
+        """Whether other seeds and enough of the other scores give the same classes."""
+        return self.parts >= CONFIRMED and self.scores >= ENOUGH_SCORES
 
     def __str__(self) -> str:
         """Say so in a sentence."""
+        agree = (
+            "There are too few seeds to test classes on others than they are chosen on"
+            if np.isnan(self.parts)
+            else f"Chosen on some seeds and tested on the others, classes agree by {self.parts:.2f} (adjusted Rand "
+            f"index, {CONFIRMED:g} wanted)"
+        )
         return (
-            f"Chosen on one half of the seeds and tested on the other, classes agree by {self.halves:.2f} (adjusted "
-            f"Rand index, {CONFIRMED:g} wanted), and {self.scores} of the {self.other_scores} other scores give the "
-            f"same ({ENOUGH_SCORES} wanted)."
+            f"{agree}, and {self.scores} of the {self.other_scores} other scores give the same "
+            f"({ENOUGH_SCORES} wanted)."
         )
 
 
-def confirm(halves: pd.DataFrame, families: pd.DataFrame) -> Confirmation:
+def confirm(parts: pd.DataFrame, families: pd.DataFrame) -> Confirmation:
     """Judge the classes of a taxonomy.
 
     Parameters
     ----------
-    halves : pandas.DataFrame
-        What `class_halves` returned.
+    parts : pandas.DataFrame
+        What `class_parts` returned.
     families : pandas.DataFrame
         What `lcd.studies.taxonomy.agreement.family_agreement` returned.
     """
     others = families[(families["levels"] != PRIMARY[0]) | (families["score"] != PRIMARY[1])]
-    return Confirmation(float(halves["rand"].mean()), int((others["rand"] >= CONFIRMED).sum()), len(others))
+    return Confirmation(float(parts["rand"].mean()), int((others["rand"] >= CONFIRMED).sum()), len(others))
 
 
 @threadpool_limits.wrap(limits=1)
-def class_halves(cells: Cells, number: int, seed: int = 0) -> pd.DataFrame:
-    """Choose classes on one half of the seeds, and test them on the other half.
+def class_parts(cells: Cells, number: int, seed: int = 0) -> pd.DataFrame:
+    """Choose classes, and their number, on one part of the seeds, and test them on the other.
+
+    The parts are halves; of an odd number of seeds the larger part is the one to choose on, as a single seed tells no
+    variance.
 
     Parameters
     ----------
     cells : Cells
-        The scores of the games.
+        The scores of the games; of seeds that not all games have, none are used.
     number : int
-        Number of classes of all seeds: taken where a half is a single seed, from which no number can be chosen.
+        Number of classes by all seeds.
     seed : int
-        Of the fits, and of the halves where there are many.
+        Of the parts that are drawn where there are many.
 
     Returns
     -------
     pandas.DataFrame
-        One row a (half, other half): chosen_on and tested_on (places of the seeds), classes (their number), and rand
-        (adjusted Rand index of the classes of both halves; 0 where a half gives one class only, and all seeds several).
+        One row a way to part the seeds: chosen_on and tested_on (places of the seeds), classes (their number by the
+        former), and rand (adjusted Rand index of the classes of both parts; 0 where the former give a single class, and
+        all seeds several). Empty with two seeds.
     """
-    seeds, noise = len(cells.by_seed()), mean_noise(cells)
+    seeds = len(cells.by_seed())
+    ways = list(combinations(range(seeds), (seeds + 1) // 2)) if seeds > 2 else []
+    if len(ways) > MOST_PARTS:
+        drawn = np.random.default_rng(seed).choice(len(ways), MOST_PARTS, replace=False)
+        ways = [ways[place] for place in sorted(drawn)]
     rows = []
-    for split in halves_of(seeds, seed)[:MOST_HALVES]:
-        for chosen, tested in (split, split[::-1]):
-            first, second = cells.of_seeds(chosen.tolist()), cells.of_seeds(tested.tolist())
-            count = number
-            if len(chosen) > 1:
-                count = len(find_classes(first, draws=20, refits=10, nulls=39, seed=seed).names)
-            mixture = fit_classes(first.positions(), count, noise * seeds / len(chosen), seed)
-            labels = (mixture.predict(half.positions()) for half in (first, second))
-            rand = float(adjusted_rand_score(*labels)) if count > 1 or number == 1 else 0.0
-            rows.append((_places(chosen), _places(tested), count, rand))
+    for chosen in ways:
+        tested = [place for place in range(seeds) if place not in chosen]
+        first, second = cells.of_seeds(chosen), cells.of_seeds(tested)
+        found = find_classes(first, draws=REFITS)
+        labels = (found.mixture.predict(part.positions()) for part in (first, second))
+        count = len(found.names)
+        rand = float(adjusted_rand_score(*labels)) if count > 1 or number == 1 else 0.0
+        rows.append((" ".join(map(str, chosen)), " ".join(map(str, tested)), count, rand))
     return pd.DataFrame(rows, columns=["chosen_on", "tested_on", "classes", "rand"])
-
-
-def _places(seeds: np.ndarray) -> str:
-    return " ".join(str(place) for place in seeds.tolist())

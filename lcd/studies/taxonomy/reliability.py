@@ -96,13 +96,13 @@ def split_half(table: ArrayLike, seed: int = 0) -> float:
     games, seeds = values.shape
     if games < 3 or seeds < 2:
         raise ValueError(f"split halves need three games and two seeds, not {games} and {seeds}")
-    splits = [[values[:, half].mean(axis=1) for half in split] for split in halves_of(seeds, seed)]
+    splits = [[values[:, half].mean(axis=1) for half in split] for split in _splits(seeds, seed)]
     correlation = float(np.mean([np.corrcoef(*halves)[0, 1] for halves in splits]))
     times = seeds / (seeds // 2)
     return times * correlation / (1 + (times - 1) * correlation)
 
 
-def halves_of(seeds: int, seed: int) -> list[NDArray[np.intp]]:
+def _splits(seeds: int, seed: int) -> list[NDArray[np.intp]]:
     """Ways to halve seeds, each of shape (2, half): all of them, or `MOST_SPLITS` that are drawn."""
     half = seeds // 2
     if comb(seeds, half) * comb(seeds - half, half) // 2 > MOST_SPLITS:
@@ -226,6 +226,17 @@ def _intervals_at(
     return {name: at(contrast) for name, contrast in QUANTITIES.items()}
 
 
+def rule_intervals(samples: Sequence[Floats], errors: Sequence[Floats]) -> dict[str, Interval]:
+    """Intervals of all quantities of a game as the rule of the verdicts takes them, see `lcd.measurement.rule`."""
+    careful = intervals_of(samples, errors, least_spreads([cell.mean() for cell in samples]))
+    return verdict_intervals(intervals_of(samples, errors), careful)
+
+
+def common_steps(curves: pd.DataFrame) -> list[int]:
+    """Steps at which all games were evaluated, but 0."""
+    return sorted(set.intersection(*(set(rows["step"]) for _, rows in curves.groupby("game"))) - {0})
+
+
 def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
     """Verdicts and ranks at smaller budgets: the same curves, cut at each evaluation, by the spread over seeds alone.
 
@@ -240,16 +251,14 @@ def steps_table(curves: pd.DataFrame) -> pd.DataFrame:
         One row a budget: steps, decided (share of the games with a verdict), perceptual and policy (rank correlation
         over games of the demand with that of the whole budget).
     """
-    steps = sorted(set.intersection(*(set(rows["step"]) for _, rows in curves.groupby("game"))) - {0})
+    steps = common_steps(curves)
     of_budgets = {budget: curve_scores(curves[curves["step"] <= budget], budget) for budget in steps}
     whole = Cells.of(of_budgets[steps[-1]]).positions()
     rows = []
     for budget, scores in of_budgets.items():
         decided = []
         for _, of_game in scores.groupby("game", sort=False):
-            samples, errors = cell_samples(of_game, *PRIMARY)
-            careful = intervals_of(samples, errors, least_spreads([cell.mean() for cell in samples]))
-            decided.append(classify(verdict_intervals(intervals_of(samples, errors), careful)) != "inconclusive")
+            decided.append(classify(rule_intervals(*cell_samples(of_game, *PRIMARY))) != "inconclusive")
         places = Cells.of(scores).positions()
         agreement = [float(stats.spearmanr(places[:, axis], whole[:, axis]).statistic) for axis in range(2)]
         rows.append((budget, float(np.mean(decided)), *agreement))

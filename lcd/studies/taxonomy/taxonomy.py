@@ -22,7 +22,7 @@ from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.taxonomy.agreement import cheap_agreement, cheap_estimates, family_agreement
 from lcd.studies.taxonomy.cheaper import cheaper_designs
 from lcd.studies.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
-from lcd.studies.taxonomy.confirmation import Confirmation, class_halves, confirm
+from lcd.studies.taxonomy.confirmation import Confirmation, class_parts, confirm
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
 from lcd.studies.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
 
@@ -138,14 +138,14 @@ class Taxonomy:
         return [has_learned(self._gains[game]) for game in self.cells.games]
 
     @cached_property
-    def class_halves(self) -> pd.DataFrame:
-        """Classes of one half of the seeds on the other, see `lcd.studies.taxonomy.confirmation.class_halves`."""
-        return class_halves(self.cells, len(self.classes.names))
+    def class_parts(self) -> pd.DataFrame:
+        """Classes of some seeds tested on the others, see `lcd.studies.taxonomy.confirmation.class_parts`."""
+        return class_parts(self.cells, len(self.classes.names))
 
     @cached_property
     def confirmation(self) -> Confirmation:
         """Whether other seeds and other scores give the same classes."""
-        return confirm(self.class_halves, self.families)
+        return confirm(self.class_parts, self.families)
 
     @cached_property
     def cheaper(self) -> pd.DataFrame:
@@ -216,7 +216,7 @@ class Taxonomy:
             "positions": self.positions,
             "membership": membership,
             "class_selection": self.classes.selection,
-            "class_halves": self.class_halves,
+            "class_parts": self.class_parts,
             "reliability": self.reliability,
             "ranks": self.ranks,
             "seeds": self.seeds,
