@@ -14,8 +14,10 @@ from lcd.experiments.store import Store
 class InProcess:
     """In the place of `lcd.experiments.processes.LocalProcesses`."""
 
-    def __init__(self, store: Store, workers: int, threads: int, device: str) -> None:
-        self.store, self.device = store, device
+    def __init__(
+        self, store: Store, workers: int, threads: int, device: str, silence: float, step_limit: float
+    ) -> None:
+        self.store, self.share = store, Share(device=device, step_limit=step_limit)
         self.reports: list[Report] = []
 
     @property
@@ -27,7 +29,7 @@ class InProcess:
         return 1 - self.running
 
     def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
-        Job.of(run, weights, Share(device=self.device)).carry_out(self.store, lambda progress: None)
+        Job.of(run, weights, self.share).carry_out(self.store, lambda progress: None)
         self.reports.append(Report(run, ended=True))
 
     def wait(self) -> list[Report]:
