@@ -256,10 +256,11 @@ def _class_rows(taxonomy: Taxonomy) -> list[dict[str, Any]]:
 
 def _orders(taxonomy: Taxonomy) -> list[dict[str, Any]]:
     """The games in the order of each demand, the largest first."""
-    positions = taxonomy.positions
-    names = {demand: DEMAND_STYLES[demand].name for demand in PLANE}
     return [
-        {"name": names[demand], "games": positions.sort_values(demand, ascending=False)["game"].tolist()}
+        {
+            "name": DEMAND_STYLES[demand].name,
+            "games": taxonomy.positions.sort_values(demand, ascending=False)["game"].tolist(),
+        }
         for demand in PLANE
     ]
 

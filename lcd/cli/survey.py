@@ -101,6 +101,10 @@ def command(
         executor=executor,
     )
     console, runs, whole = plain_console(), prepared.store, prepared.plan
+
+    def warn(sentence: str) -> None:
+        console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
+
     if allowed is not None:
         with measuring() as begun:
             choice = choose(prepared.survey, allowed, runs, prepared.resources, begun)
@@ -109,20 +113,12 @@ def command(
     if prepared.held:
         console.print(f"{tables} holds the runs of {', '.join(prepared.held)}.", highlight=False, soft_wrap=True)
         if prepared.survey.ladder or prepared.survey.baselines:
-            console.print(
-                "Their ladders and baselines are left out: they need the runs themselves, in --store.",
-                style="yellow",
-                highlight=False,
-                soft_wrap=True,
-            )
+            warn("Their ladders and baselines are left out: they need the runs themselves, in --store.")
     if dry_run:
         if whole.games:
             further = prepared.further_runs()
             console.print(*estimate_table(whole, runs, prepared.resources, further), sep="\n")
         return
-
-    def warn(sentence: str) -> None:
-        console.print(sentence, style="yellow", highlight=False, soft_wrap=True)
 
     def done(diagnosis: Diagnosis, error: str | None) -> None:
         console.print(Text.assemble(f"{diagnosis.game}: ", verdict_text(diagnosis.verdict)))

@@ -95,6 +95,12 @@ def verdict_intervals(shown: Mapping[str, Interval], careful: Mapping[str, Inter
     }
 
 
+def rule_intervals(samples: Sequence[Floats], errors: Sequence[Floats]) -> dict[str, Interval]:
+    """The intervals of all :data:`QUANTITIES` as :func:`classify` takes them, see :func:`verdict_intervals`."""
+    careful = intervals_of(samples, errors, least_spreads([cell.mean() for cell in samples]))
+    return verdict_intervals(intervals_of(samples, errors), careful)
+
+
 def classify(intervals: Mapping[str, Interval], threshold: float = NEGLIGIBLE) -> VerdictName:
     """Apply the rule of this module.
 
@@ -129,7 +135,7 @@ def classify(intervals: Mapping[str, Interval], threshold: float = NEGLIGIBLE) -
 
 
 def has_learned(gains: pd.DataFrame) -> bool:
-    """Whether any cell ends above the floor; where none does, a game is unlearnable at this budget.
+    """Whether any cell ends at the floor or above; where none does, a game is unlearnable at this budget.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from lcd.measurement.rule import (
     has_learned,
     intervals_of,
     least_spreads,
-    verdict_intervals,
+    rule_intervals,
 )
 from lcd.measurement.scores import CELLS
 
@@ -124,8 +124,7 @@ def decide(
     Verdict
         The verdict.
     """
-    shown, least = intervals_of(samples, errors), least_spreads([cell.mean() for cell in samples])
-    careful = verdict_intervals(shown, intervals_of(samples, errors, least))
+    shown, careful = intervals_of(samples, errors), rule_intervals(samples, errors)
     name = classify(careful, threshold)
     ways: list[str] = []
     if name == "inconclusive":

@@ -13,10 +13,10 @@ import pandas as pd
 
 from lcd.measurement.generalisation import generalisation_estimate
 from lcd.measurement.intervals import Interval, cell_samples
-from lcd.measurement.rule import NEGLIGIBLE, QUANTITIES, VerdictName, classify
+from lcd.measurement.rule import NEGLIGIBLE, QUANTITIES, VerdictName, classify, rule_intervals
 from lcd.measurement.scores import PRIMARY, curve_scores
 from lcd.studies.taxonomy.positions import PLANE
-from lcd.studies.taxonomy.reliability import SEEDS, common_steps, rule_intervals
+from lcd.studies.taxonomy.reliability import SEEDS, common_steps
 
 Presence = Literal["present", "absent", "open"]
 
@@ -74,7 +74,7 @@ def cheaper_designs(scores: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         seeds these are means over the ways to choose them, at most `MOST_WAYS`. A single seed is judged as if the noise
         of its episodes were all, and smaller budgets by the spread over seeds alone.
     """
-    whole = {game: _factorial(rows) for game, rows in _intervals(scores).items()}
+    whole = _findings(scores)
     rows = [_row(design, cost, found, whole) for design, cost, found in _designs(scores, curves)]
     columns = ["design", "cost", *PLANE, "verdict", "decided", "contradicted"]
     return pd.DataFrame(rows, columns=columns).sort_values("cost", kind="stable", ignore_index=True)
@@ -89,30 +89,31 @@ def _designs(scores: pd.DataFrame, curves: pd.DataFrame) -> Iterator[tuple[str, 
     yield "cells b, c and d", 3 / 4, [{game: _factorial(_without_a(found)) for game, found in whole.items()}]
     seeds = scores.groupby("game")["seed"].unique()
     for count in [count for count in (1, *SEEDS) if count < seeds.map(len).min()]:
-        found = [
-            {game: _factorial(rows) for game, rows in _intervals(way).items()} for way in _with_seeds(scores, count)
-        ]
+        found = [_findings(way) for way in _with_seeds(scores, count)]
         name = "1 seed, the spread over seeds ignored" if count == 1 else f"{count} seeds"
         yield name, count * len(seeds) / int(seeds.map(len).sum()), found
     steps = common_steps(curves)
     for budget in steps[:-1]:
         cut = curve_scores(curves[curves["step"] <= budget], budget)
-        found = [{game: _factorial(rows) for game, rows in _intervals(cut).items()}]
-        yield f"{budget:,} steps", budget / steps[-1], found
+        yield f"{budget:,} steps", budget / steps[-1], [_findings(cut)]
 
 
 def _intervals(scores: pd.DataFrame) -> dict[str, dict[str, Interval]]:
     """Intervals of all quantities of each game, as the rule of the verdicts takes them."""
-    found = {}
-    for game, rows in scores.groupby("game", sort=False):
-        found[str(game)] = rule_intervals(*cell_samples(rows, *PRIMARY))
-    return found
+    return {
+        str(game): rule_intervals(*cell_samples(rows, *PRIMARY)) for game, rows in scores.groupby("game", sort=False)
+    }
+
+
+def _findings(scores: pd.DataFrame) -> dict[str, Finding]:
+    """What the four cells say of each game."""
+    return {game: _factorial(found) for game, found in _intervals(scores).items()}
 
 
 def _with_seeds(scores: pd.DataFrame, count: int) -> Iterator[pd.DataFrame]:
     """The scores of some seeds of each game: of all ways to choose them, or of `MOST_WAYS` that are drawn."""
     seeds = {game: sorted(rows["seed"].unique()) for game, rows in scores.groupby("game")}
-    (fewest, most) = min(map(len, seeds.values())), max(map(len, seeds.values()))
+    fewest, most = min(map(len, seeds.values())), max(map(len, seeds.values()))
     if fewest == most and comb(most, count) <= MOST_WAYS:
         ways = [
             {game: [of_game[place] for place in chosen] for game, of_game in seeds.items()}

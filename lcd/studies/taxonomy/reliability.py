@@ -19,7 +19,7 @@ from lcd.measurement.intervals import (
     seed_variances,
     squared_errors,
 )
-from lcd.measurement.rule import QUANTITIES, classify, intervals_of, least_spreads, verdict_intervals
+from lcd.measurement.rule import QUANTITIES, classify, least_spreads, rule_intervals, verdict_intervals
 from lcd.measurement.scores import PRIMARY, curve_scores
 from lcd.studies.taxonomy.positions import PLANE, Cells
 
@@ -224,12 +224,6 @@ def _intervals_at(
         return Interval(estimate, estimate - half, estimate + half)
 
     return {name: at(contrast) for name, contrast in QUANTITIES.items()}
-
-
-def rule_intervals(samples: Sequence[Floats], errors: Sequence[Floats]) -> dict[str, Interval]:
-    """Intervals of all quantities of a game as the rule of the verdicts takes them, see `lcd.measurement.rule`."""
-    careful = intervals_of(samples, errors, least_spreads([cell.mean() for cell in samples]))
-    return verdict_intervals(intervals_of(samples, errors), careful)
 
 
 def common_steps(curves: pd.DataFrame) -> list[int]:
