@@ -12,8 +12,10 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
@@ -23,6 +25,9 @@ from lcd.measurement.scores import Normalisation
 
 PLUGINS = "lcd.games"
 """Group of entry points: each names a `GameFamily`."""
+
+OF_THE_ENVIRONMENT = ("game", "view", "render_mode")
+"""Arguments of a registered environment of this package that are no settings of its game."""
 
 Options = TypeVar("Options", bound="GameOptions")
 
@@ -85,6 +90,7 @@ class GameOptions(Protocol):
         ...
 
 
+@runtime_checkable
 class GameFamily(Protocol):
     """Games of one kind.
 
@@ -246,36 +252,67 @@ def game_options(game: str, **settings: Any) -> GameOptions:
     return family.options(name, **{key: value for key, value in settings.items() if value is not None})
 
 
+def named_game(game: Any) -> tuple[Any, dict[str, Any]]:
+    """The name of a game that is given as an object, and the settings that go with it; anything else as it is.
+
+    Parameters
+    ----------
+    game
+        A Gymnasium environment or its specification, or a class or function that makes one and can be imported.
+
+    Raises
+    ------
+    ValueError
+        If another process could not make the game.
+    """
+    from lcd.envs.external.making import named
+
+    spec = game.spec if isinstance(game, gymnasium.Env) else game
+    if isinstance(spec, EnvSpec) and any(spec.id in family.games.values() for family in _own_families().values()):
+        return spec.id, {name: value for name, value in spec.kwargs.items() if name not in OF_THE_ENVIRONMENT}
+    return named(game)
+
+
 def chosen_options(game: Any, **settings: Any) -> GameOptions:
     """Options of a game that a user gives in any way; settings that are None are left at their defaults.
 
     Parameters
     ----------
     game
-        Its name, a class, function or specification of Gymnasium's that makes it, or its options, which then hold all
-        settings.
+        Its name, a class, function or specification of Gymnasium's that makes it, a family of one game, or its options,
+        which then hold all settings.
 
     Raises
     ------
     ValueError
         If there is no such game or setting, or a setting is given beside options.
     """
-    from lcd.envs.external.making import named
-
     given = {key: value for key, value in settings.items() if value is not None}
+    if isinstance(game, GameFamily) and not isinstance(game, type):
+        _check_registered(game.name)
+        if len(game.games) != 1:
+            raise ValueError(
+                f"The family {game.name} has {len(game.games)} games: name one of them, "
+                f"{', '.join(game.games) or 'or give its options'}."
+            )
+        game = next(iter(game.games))
     if isinstance(game, type) or not isinstance(game, GameOptions):
-        name, own = named(game)
+        name, own = named_game(game)
         return game_options(name, **(own | given))
     if given:
         raise ValueError(f"{next(iter(given))} is given beside {short(game)}: set it in these options.")
-    if game.family not in families():
-        raise ValueError(
-            f"The family of games {short(game.family)} is not registered: name it in the entry points {PLUGINS} of a "
-            "package, and install that."
-        )
+    _check_registered(game.family)
     if game.start_level:
         raise ValueError(f"Training begins with level 0, not {game.start_level}: leave start_level out of the options.")
     return game
+
+
+def _check_registered(family: str) -> None:
+    if family not in families():
+        raise ValueError(
+            f"The family of games {short(family)} is not registered: name it in the entry points {PLUGINS} of a "
+            "package, and install that."
+        )
 
 
 def options_from_record(record: Mapping[str, Any]) -> tuple[GameOptions, set[str]]:

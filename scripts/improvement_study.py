@@ -2,6 +2,7 @@
 
     python scripts/improvement_study.py bossfight --steps 1000000 --seeds 3
     python scripts/improvement_study.py maze --improvements replayed-levels curriculum --view semantic
+    python scripts/improvement_study.py bossfight --improvements my_ideas:SHARPER
     python scripts/improvement_study.py bossfight --draw
 
 All run with the hyperparameters of the preset `standard`, from reward, on 200 training levels. Runs are kept in the
@@ -27,21 +28,29 @@ from lcd.cli.display import PlanDisplay
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options
 from lcd.experiments.execution import execute
-from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
+from lcd.experiments.improvements import IMPROVEMENTS, get_improvement, import_improvement
 from lcd.experiments.plan import GamePlan, Plan, evaluated_steps
 from lcd.experiments.presets import PRESETS
 from lcd.experiments.settings import Evaluation, RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
 from lcd.measurement.scores import SAMPLED, TEMPERED, played_by
+from lcd.studies.validation.improving import improved_run
 
 PLAIN = "none"
 """Name of PPO without an improvement."""
 
-WITHOUT_ENCODERS = tuple(name for name, each in IMPROVEMENTS.items() if each.encoder is None)
-"""Improvements that need no encoder which is pretrained first."""
+POLICY = tuple(name for name, each in IMPROVEMENTS.items() if each.kind == "policy")
 
-POLICY = tuple(name for name in WITHOUT_ENCODERS if IMPROVEMENTS[name].kind == "policy")
+
+def known(name: str) -> str:
+    """The name of an improvement, one of your own too, that needs no encoder which is pretrained first."""
+    try:
+        if get_improvement(import_improvement(name)).encoder is None:
+            return name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    raise argparse.ArgumentTypeError(f"{name} pretrains an encoder first: lcd validate measures it.")
 
 
 def settings_of(
@@ -60,12 +69,7 @@ def settings_of(
         preset.encoder,
         hyperparameters=preset.hyperparameters,
     )
-    if improvement == PLAIN:
-        return plain
-    found = get_improvement(improvement)
-    hyperparameters = replace(plain.hyperparameters, **found.hyperparameters)
-    named = None if found.learner is None else improvement
-    return replace(plain, hyperparameters=hyperparameters, harmonizer=found.harmonizer, improvement=named)
+    return plain if improvement == PLAIN else improved_run(plain, get_improvement(improvement))
 
 
 def planned(
@@ -144,7 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("game", help="name of a game")
     parser.add_argument("--view", default="pixels", help="what is learned from")
-    parser.add_argument("--improvements", nargs="+", choices=WITHOUT_ENCODERS, default=list(POLICY), metavar="NAME")
+    parser.add_argument("--improvements", nargs="+", type=known, default=list(POLICY), metavar="NAME")
     parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps of each run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluations", type=int, default=10, help="along each run")

@@ -29,7 +29,8 @@ def test_a_good_game_passes():
     ("game", "settings", "what", "status", "words"),
     [
         ("own_games:Odd", {"env_kwargs": {"how": "print"}}, "prints", "note", "'step 0"),
-        ("own_games:Odd", {"env_kwargs": {"how": "leak"}}, "memory", "problem", "it leaks"),
+        ("own_games:Odd", {"env_kwargs": {"how": "print"}}, "prints", "note", "first in step 1 of level"),
+        ("own_games:Odd", {"env_kwargs": {"how": "leak"}}, "memory", "problem", "MB from step 100 to 400 of 4 games"),
         ("own_games:Broken", {"env_kwargs": {"how": "crash"}}, "fails", "problem", "no floor"),
         ("own_games:Broken", {"env_kwargs": {"how": "nan"}}, "fails", "problem", "reward of nan in step 3"),
         ("own_games:Chance", {}, "determinism", "note", "cannot be repeated"),

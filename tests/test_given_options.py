@@ -1,14 +1,19 @@
 """In Python a game is also given as the options of its family."""
 
+from types import MappingProxyType
+
 import gymnasium
 import own_games
 import pytest
 
 from lcd.envs import ProcgenOptions
+from lcd.envs.calibration.family import CALIBRATION
 from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import chosen_options, game_options
+from lcd.envs.procgen.family import PROCGEN
 from lcd.studies.diagnosing import prepare_diagnosis
+from lcd.studies.survey.plan import Survey
 
 
 def planned(game, tmp_path, **settings):
@@ -61,3 +66,38 @@ def test_every_way_to_give_a_game_leads_to_the_same_options():
     assert chosen_options(spec) == chosen_options(spec.make())
     assert chosen_options(own_games.Grid) == game_options("own_games:Grid") == chosen_options("own_games:Grid")
     del gymnasium.registry["GivenGrid-v0"]
+
+
+def test_a_family_is_taken_for_its_only_game(monkeypatch):
+    class OneGame(type(CALIBRATION)):
+        games = MappingProxyType({"courier": CALIBRATION.games["courier"]})
+
+    assert chosen_options(OneGame()) == CourierOptions()
+    with pytest.raises(ValueError, match=r"The family procgen has 16 games: name one of them, bigfish, "):
+        chosen_options(PROCGEN)
+    unregistered = OneGame()
+    monkeypatch.setattr(unregistered, "name", "unregistered", raising=False)
+    with pytest.raises(ValueError, match="family of games 'unregistered' is not registered"):
+        chosen_options(unregistered)
+
+
+def test_a_survey_takes_what_makes_its_games():
+    survey = Survey((own_games.Grid, gymnasium.spec("lcd/StarPilot-v0"), "maze"))
+    assert survey.games == ("own_games:Grid", "starpilot", "maze")
+    with pytest.raises(ValueError, match=r"games of a survey share their settings, and ProcgenOptions.* has its own"):
+        Survey((ProcgenOptions("maze", "hard"),))
+    gymnasium.register("SurveyedGrid-v0", "own_games:Grid", kwargs={"limit": 5})
+    with pytest.raises(ValueError, match=r"has settings of its own: name it, with arguments = "):
+        Survey((gymnasium.spec("SurveyedGrid-v0"),))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"distribution_mode": "hard"}, {"num_levels": 30, "render_mode": "rgb_array"}]
+)
+def test_an_environment_of_this_package_is_its_game(settings):
+    env = gymnasium.make("lcd/StarPilot-v0", **settings)
+    of_game = {name: value for name, value in settings.items() if name != "render_mode"}
+    assert chosen_options(env) == chosen_options(env.spec) == ProcgenOptions("starpilot", **of_game)
+    env.close()
+    with gymnasium.make("lcd/Courier-v0", view="semantic") as courier:
+        assert chosen_options(courier) == CourierOptions()

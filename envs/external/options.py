@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from lcd.envs.levels import LevelRange, Levels
-from lcd.io.limits import short
+from lcd.io.limits import json_object
 from lcd.io.settings import AS_FLOAT, Number, Steps, Text, Whole, settings
 
 Stickiness = Annotated[Number, Field(ge=0, lt=1, description="a number from 0 up to, and without, 1"), AS_FLOAT]
@@ -20,24 +20,8 @@ NO_VIEW = "none"
 """In the place of a privileged view: none is looked for."""
 
 
-def json_text(name: str, value: Mapping[str, Any] | str) -> str:
-    """Keyword arguments as JSON text with sorted keys, from a mapping or from such text.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
-    try:
-        data = json.loads(value) if isinstance(value, str) else dict(value)
-        if not isinstance(data, dict):
-            raise TypeError("not an object")
-        return json.dumps(data, sort_keys=True)
-    except (TypeError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:100]
-        raise ValueError(
-            f"{name} must be an object in JSON, such as '{{\"size\": 8}}', not {short(value)} ({reason})."
-        ) from None
+def _sorted_json(value: Mapping[str, Any] | str) -> str:
+    return json.dumps(json_object("env_kwargs", value, example='{"size": 8}'), sort_keys=True)
 
 
 @settings
@@ -75,7 +59,7 @@ class ExternalOptions(LevelRange):
     family: ClassVar[str] = "external"
 
     game: Text
-    env_kwargs: Annotated[Text, BeforeValidator(lambda value: json_text("env_kwargs", value))] = "{}"
+    env_kwargs: Annotated[Text, BeforeValidator(_sorted_json)] = "{}"
     image_key: Text | None = None
     semantic: Text | None = None
     max_episode_steps: Steps | None = None

@@ -76,6 +76,14 @@ Seeds = Annotated[int | None, number(1, MOST_SEEDS, "Seeds of each cell.")]
 EncoderOption = Annotated[
     str | None, typer.Option(help="Visual encoder: nature, impala, impoola, or impala:32,64,64 for other depths.")
 ]
+LearnerSettings = Annotated[
+    str | None,
+    typer.Option(
+        "--hyperparameters",
+        metavar="JSON",
+        help='Some of the learner\'s, such as \'{"learning_rate": 2.5e-4, "gamma": 0.99}\'.',
+    ),
+]
 Teacher = Annotated[
     str | None,
     typer.Option(

@@ -17,6 +17,7 @@ from lcd.cli.arguments import (
     FrameSkip,
     ImageKey,
     Ladder,
+    LearnerSettings,
     MaxEpisodeSteps,
     Mode,
     Seeds,
@@ -32,10 +33,11 @@ from lcd.cli.arguments import (
     Wrappers,
     encoder_names,
     names,
+    number,
 )
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import STEP_LIMIT
+from lcd.io.limits import LARGEST_SEED, STEP_LIMIT
 
 
 def command(
@@ -48,6 +50,8 @@ def command(
     steps: Steps = None,
     seeds: Seeds = None,
     encoder: EncoderOption = None,
+    hyperparameters: LearnerSettings = None,
+    levels: Annotated[int | None, number(1, LARGEST_SEED, "Training levels; by default 200.")] = None,
     teacher: Teacher = None,
     train_teacher: Annotated[
         bool, typer.Option("--train-teacher", help="Train a teacher, even where a reference comes with the package.")
@@ -118,6 +122,8 @@ def command(
         steps=steps,
         seeds=seeds,
         encoder=encoder,
+        hyperparameters=hyperparameters,
+        levels=levels,
         teacher=teacher,
         train_teacher=train_teacher,
         teacher_factor=teacher_factor,

@@ -20,6 +20,7 @@ from lcd.cli.arguments import (
     MaxEpisodeSteps,
     Mode,
     Seeds,
+    StepLimit,
     Steps,
     StickyActions,
     Teacher,
@@ -29,7 +30,7 @@ from lcd.cli.arguments import (
 )
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import MOST_EPOCHS
+from lcd.io.limits import MOST_EPOCHS, STEP_LIMIT
 
 
 def command(
@@ -72,6 +73,7 @@ def command(
     workers: Workers = None,
     device: Device = "auto",
     executor: Executor = "local",
+    step_limit: StepLimit = STEP_LIMIT,
 ) -> None:
     """Train with the neural harmonizer, and measure its effect.
 
@@ -139,6 +141,7 @@ def command(
         workers=workers,
         device=device,
         executor=executor,
+        step_limit=step_limit,
     )
     runs = prepared.run(PlanDisplay)
     title = f"{prepared.plan.games[0].game}, with and without the harmonizer"

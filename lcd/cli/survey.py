@@ -15,6 +15,7 @@ from lcd.cli.arguments import (
     Executor,
     Ladder,
     Seeds,
+    StepLimit,
     Steps,
     StoreFolder,
     Threads,
@@ -25,7 +26,7 @@ from lcd.cli.arguments import (
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import LARGEST_SEED, MOST_SEEDS
+from lcd.io.limits import LARGEST_SEED, MOST_SEEDS, STEP_LIMIT
 
 
 def command(
@@ -54,7 +55,9 @@ def command(
     trust: Annotated[
         bool,
         typer.Option(
-            "--trust", help="Let the file name games, wrappers and teachers as module:name, whose code is run."
+            "--trust",
+            help="Let the file name games, wrappers, teachers, encoders and improvements as module:name, whose code is "
+            "run.",
         ),
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the diagnoses; by default surveys/NAME.")] = None,
@@ -70,6 +73,7 @@ def command(
     threads: Threads = None,
     device: Device = "auto",
     executor: Executor = "local",
+    step_limit: StepLimit = STEP_LIMIT,
     dry_run: DryRun = False,
 ) -> None:
     """Diagnose many games by one plan.
@@ -99,6 +103,7 @@ def command(
         threads=threads,
         device=device,
         executor=executor,
+        step_limit=step_limit,
     )
     console, runs, whole = plain_console(), prepared.store, prepared.plan
 

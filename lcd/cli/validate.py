@@ -9,9 +9,10 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import Device, DryRun, Executor, StoreFolder, Threads, Workers
+from lcd.cli.arguments import Device, DryRun, Executor, StepLimit, StoreFolder, Threads, Workers
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
+from lcd.io.limits import STEP_LIMIT
 
 
 def command(
@@ -19,7 +20,9 @@ def command(
     trust: Annotated[
         bool,
         typer.Option(
-            "--trust", help="Let the file name games, wrappers and teachers as module:name, whose code is run."
+            "--trust",
+            help="Let the file name games, wrappers, teachers, encoders and improvements as module:name, whose code is "
+            "run.",
         ),
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the tables; by default validations/NAME.")] = None,
@@ -28,6 +31,7 @@ def command(
     threads: Threads = None,
     device: Device = "auto",
     executor: Executor = "local",
+    step_limit: StepLimit = STEP_LIMIT,
     dry_run: DryRun = False,
 ) -> None:
     """Measure what improvements gain, and whether demands predict it.
@@ -40,7 +44,15 @@ def command(
     from lcd.studies.validation.validation import prepare_validation
 
     prepared = prepare_validation(
-        plan, trust=trust, out=out, store=store, workers=workers, threads=threads, device=device, executor=executor
+        plan,
+        trust=trust,
+        out=out,
+        store=store,
+        workers=workers,
+        threads=threads,
+        device=device,
+        executor=executor,
+        step_limit=step_limit,
     )
     console = plain_console()
     if dry_run:

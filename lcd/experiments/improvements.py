@@ -1,12 +1,16 @@
-"""Published improvements of a learner from frames and reward, as data: a new one is an entry in `IMPROVEMENTS`."""
+"""Improvements of a learner from frames and reward, as data.
+
+Published ones are entries in `IMPROVEMENTS`; one of a user's own is an `Improvement` in a module,
+``"my_ideas:SHARPER"``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lcd.agents import PPO
 from lcd.agents.improvements.augmented import AugmentedPPO, RegularisedPPO
@@ -19,6 +23,7 @@ from lcd.envs.family import GameOptions
 from lcd.envs.levels import choosable_levels
 from lcd.envs.views import get_view
 from lcd.io.limits import short
+from lcd.io.modules import import_named, version_of_modules
 
 Kind = Literal["perceptual", "policy"]
 
@@ -50,6 +55,8 @@ class Improvement:
     encoder
         What takes the encoder's place: an objective of `lcd.pretraining.objectives` on which it is pretrained, with
         ``+tuned`` where it is fine-tuned; None for the same encoder.
+    architecture
+        Name of another encoder, trained from scratch, such as ``"impala"`` or ``"my_nets:MyNet"``; None for the same.
     """
 
     name: str
@@ -62,6 +69,12 @@ class Improvement:
     encoder: str | None = None
     from_frames: bool = False
     chooses_levels: bool = False
+    architecture: str | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is of a user's own, and its name that of a module."""
+        return ":" in self.name
 
     def check_game(self, options: GameOptions, view: str) -> None:
         """Check that a game can be learned so.
@@ -193,14 +206,96 @@ IMPROVEMENTS: Mapping[str, Improvement] = MappingProxyType({each.name: each for 
 """Improvements by name."""
 
 
+_IMPORTED: dict[str, Improvement] = {}
+"""Improvements of users' own that `import_improvement` imported, by name."""
+
+
 def get_improvement(name: str) -> Improvement:
     """Look an improvement up by its name.
 
     Raises
     ------
     ValueError
-        If there is no such improvement.
+        If there is no such improvement, or it is in a module and has not been imported.
     """
-    if name not in IMPROVEMENTS:
-        raise ValueError(f"Unknown improvement {short(name)}: choose one of {', '.join(IMPROVEMENTS)}.")
-    return IMPROVEMENTS[name]
+    known = _IMPORTED if ":" in name else IMPROVEMENTS
+    if name not in known:
+        raise ValueError(
+            f"Unknown improvement {short(name)}: choose one of {', '.join(IMPROVEMENTS)}; or import one of your own "
+            "first, such as my_ideas:SHARPER."
+        )
+    return known[name]
+
+
+def import_improvement(name: str) -> str:
+    """Import an improvement that is named as one in a module; others are left alone.
+
+    Importing runs the module's code, so a file never causes it, only its user.
+
+    Parameters
+    ----------
+    name
+        Its name, ``"my_package.ideas:SHARPER"``: that of an `Improvement` in a module.
+
+    Returns
+    -------
+    str
+        The name that `get_improvement` then knows it by.
+
+    Raises
+    ------
+    ValueError
+        If there is no such improvement, or a part of it cannot be.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        return name
+    try:
+        found = getattr(import_named(module), attribute, None)
+    except ImportError as error:
+        raise ValueError(f"The improvement {short(name)} cannot be found: {error}.") from error
+    if not isinstance(found, Improvement):
+        raise ValueError(
+            f"{short(name)} is no lcd.experiments.improvements.Improvement: give a module and the name of one in it."
+        )
+    _check(found, name)
+    _IMPORTED[name] = replace(found, name=name)
+    return name
+
+
+def _check(improvement: Improvement, name: str) -> None:
+    """Check that an improvement of a user's own has a kind, and changes one thing that a run can have.
+
+    Raises
+    ------
+    ValueError
+        If it has not.
+    """
+    if improvement.kind not in get_args(Kind):
+        raise ValueError(
+            f"The kind of the improvement {name} is {' or '.join(get_args(Kind))}, not {short(improvement.kind)}."
+        )
+    changes = {
+        "learner": improvement.learner is not None,
+        "hyperparameters": bool(improvement.hyperparameters),
+        "harmonizer": bool(improvement.harmonizer),
+        "encoder": improvement.encoder is not None,
+        "architecture": improvement.architecture is not None,
+    }
+    given = [what for what, changed in changes.items() if changed]
+    if len(given) != 1:
+        raise ValueError(
+            f"The improvement {name} must change one of {', '.join(changes)}, not {' and '.join(given) or 'nothing'}."
+        )
+    if improvement.learner is not None and not callable(improvement.learner):
+        raise ValueError(f"The learner of the improvement {name} must make one, and {improvement.learner!r} does not.")
+
+
+def version_of_improvement(name: str | None) -> str | None:
+    """What tells an improvement of a user's own from a later one of the same name; None for others."""
+    if name is None or ":" not in name:
+        return None
+    learner = get_improvement(name).learner
+    makes = getattr(getattr(learner, "func", learner), "__module__", None)
+    modules = [name.partition(":")[0], *([makes] if isinstance(makes, str) else [])]
+    return version_of_modules(*dict.fromkeys(module for module in modules if not module.startswith("lcd.")))

@@ -15,6 +15,7 @@ from typing import Any
 
 from lcd.agents.encoders.registry import import_encoder, module_of
 from lcd.experiments.executor import Share
+from lcd.experiments.improvements import import_improvement
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.versions import commit, processor_of
@@ -104,7 +105,7 @@ class Job:
         if hangs is not None:
             WATCH.limit, WATCH.ended = self.step_limit, hangs
         torch.set_num_threads(self.threads)
-        self._import_encoder()
+        self._import_own()
         with nullcontext(True) if leased else store.lease(self.run) as free:
             if not free:
                 raise CarriedOutElsewhere(self.run.name)
@@ -140,11 +141,13 @@ class Job:
                 self.run, workspace, result.episodes, result.seconds, teacher_score, machine, result.divergences
             )
 
-    def _import_encoder(self) -> None:
-        """Make the run's encoder known in a new process."""
+    def _import_own(self) -> None:
+        """Make the run's encoder and improvement known in a new process, where they are the user's own."""
         if self.encoder_module is not None:
             import_named(self.encoder_module)
             import_encoder(self.run.encoder)
+        if self.run.improvement is not None:
+            import_improvement(self.run.improvement)
 
 
 def sentence_of(error: Exception, folder: Path | None = None) -> str:

@@ -25,7 +25,7 @@ from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, Checkpoin
 from lcd.experiments.evaluation import EvaluationCallback, Progress
 from lcd.experiments.given_teacher import load_imported, read_teacher
 from lcd.experiments.harmonized import Harmonizer
-from lcd.experiments.improvements import get_improvement
+from lcd.experiments.improvements import get_improvement, version_of_improvement
 from lcd.experiments.learners import get_learner, reward_learner
 from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for, maker_of
 from lcd.experiments.versions import versions
@@ -149,7 +149,7 @@ def encoder_of(settings: RunSettings) -> str:
 
 
 def _check_versions(settings: RunSettings) -> None:
-    """Check that the code of the game and of the encoder is still that of the plan.
+    """Check that the code of the game, the encoder and the improvement is still that of the plan.
 
     Raises
     ------
@@ -159,6 +159,10 @@ def _check_versions(settings: RunSettings) -> None:
     known = {
         f"game {settings.game}": (settings.game_version, family_of(settings.options).version(settings.options)),
         f"encoder {settings.encoder}": (settings.encoder_version, version_of_encoder(settings.encoder)),
+        f"improvement {settings.improvement}": (
+            settings.improvement_version,
+            version_of_improvement(settings.improvement),
+        ),
     }
     for what, (planned, found) in known.items():
         if planned is not None and planned != found:

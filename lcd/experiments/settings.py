@@ -16,7 +16,7 @@ from lcd.envs.family import GameOptions, family_of, options_from_record
 from lcd.envs.views import SEMANTIC, get_view
 from lcd.experiments.improvements import get_improvement
 from lcd.experiments.learners import get_learner
-from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_STEPS, short
+from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_STEPS, json_object, short
 from lcd.io.settings import (
     AS_FLOAT,
     LISTED,
@@ -108,6 +108,22 @@ class Hyperparameters:
             )
         return self
 
+    def changed(self, given: Mapping[str, Any] | str) -> Hyperparameters:
+        """The same with some of them replaced.
+
+        Parameters
+        ----------
+        given
+            The others, by name; or the text of an object in JSON that holds them.
+
+        Raises
+        ------
+        ValueError
+            If one is unknown or impossible.
+        """
+        data = json_object("hyperparameters", given, example='{"learning_rate": 2.5e-4}')
+        return from_data(Hyperparameters, asdict(self) | data)
+
     @property
     def rollout(self) -> int:
         """Environment steps between two updates, over all environments."""
@@ -193,6 +209,8 @@ class RunSettings:
         Name of the view that the teacher acts on.
     improvement
         Name of an improvement that has a learner of its own, see `lcd.experiments.improvements`.
+    improvement_version
+        See `lcd.experiments.improvements.version_of_improvement`; None for the package's own improvements.
     precision
         In which encoders compute, ``"float32"`` or ``"bfloat16"``; None, for runs of before, that of the machine.
     game_version
@@ -221,6 +239,7 @@ class RunSettings:
     game_version: Text | None = None
     teacher_view: Text = SEMANTIC.name
     improvement: Text | None = None
+    improvement_version: Text | None = None
     candidates: Several[Text] = ()
 
     @model_validator(mode="after")
@@ -345,6 +364,7 @@ class RunSettings:
             "precision",
             "game_version",
             "improvement",
+            "improvement_version",
             "candidates",
         ):  # left out at their defaults, so that older runs keep their identity
             if not data[name]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterable
@@ -154,6 +155,35 @@ def texts(name: str, several: Any) -> tuple[str, ...]:
     if isinstance(several, str) or not isinstance(several, Iterable):
         raise ValueError(f"{name} must be a list of names, each in quotation marks, not {short(several)}.")
     return tuple(text(f"A name among {name}", each) for each in several)
+
+
+def json_object(name: str, value: Any, *, example: str) -> dict[str, Any]:
+    """Check an object as JSON has it, given as a mapping or as JSON's text.
+
+    Parameters
+    ----------
+    name
+        Its name in messages.
+    value
+        Whatever was given for it.
+    example
+        One that is right, for the message.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    try:
+        data = json.loads(value if isinstance(value, str) else json.dumps(dict(value)))
+        if not isinstance(data, dict):
+            raise TypeError("not an object")
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(
+            f"{name} must be an object in JSON, such as '{example}', not {short(value)} ({reason})."
+        ) from None
+    return data
 
 
 def short(value: Any) -> str:

@@ -204,6 +204,8 @@ def prepare_diagnosis(
     steps: int | None = None,
     seeds: int | None = None,
     encoder: str | type[nn.Module] | None = None,
+    hyperparameters: Mapping[str, Any] | str | None = None,
+    levels: int | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
@@ -241,7 +243,15 @@ def prepare_diagnosis(
     if encoder is not None:
         encoder = import_encoder(encoder)
     compared = texts("encoders", encoders)
-    chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, teacher_factor=teacher_factor)
+    chosen = adjusted_preset(
+        preset,
+        steps=steps,
+        seeds=seeds,
+        encoder=encoder,
+        hyperparameters=hyperparameters,
+        num_levels=levels,
+        teacher_factor=teacher_factor,
+    )
     game_plan = plan_diagnosis(
         game,
         chosen,
@@ -285,6 +295,8 @@ def diagnose(
     steps: int | None = None,
     seeds: int | None = None,
     encoder: str | type[nn.Module] | None = None,
+    hyperparameters: Mapping[str, Any] | str | None = None,
+    levels: int | None = None,
     teacher: Path | str | None = None,
     train_teacher: bool = False,
     teacher_factor: int | None = None,
@@ -325,10 +337,14 @@ def diagnose(
         levels unless that is 0.
     preset
         ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
-    steps, seeds, teacher_factor
-        Replace the preset's numbers.
+    steps, seeds, levels, teacher_factor
+        Replace the preset's numbers: of each cell, its seeds, training levels, and a trained teacher's. Levels that the
+        options of a game hold take precedence.
     encoder
         Name of a visual encoder, or an encoder of your own: a class, or its name as ``"my_nets:MyNet"``.
+    hyperparameters
+        Some of the learner's, in the place of the preset's, ``{"learning_rate": 2.5e-4}``, say: fields of
+        `lcd.experiments.settings.Hyperparameters`. All cells and a trained teacher learn with them.
     teacher
         A teacher to imitate: a policy file, a model of Stable-Baselines3, or ``"module:name"`` of what has
         `log_probabilities` or `predict`, or makes it. By default the game's reference teacher, see `lcd.teachers`, or
@@ -393,6 +409,8 @@ def diagnose(
         steps=steps,
         seeds=seeds,
         encoder=encoder,
+        hyperparameters=hyperparameters,
+        levels=levels,
         teacher=teacher,
         train_teacher=train_teacher,
         teacher_factor=teacher_factor,

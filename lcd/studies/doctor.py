@@ -48,6 +48,9 @@ FEW = 100
 
 SLOW, GROWTH_MB = 200.0, 50.0
 
+GROWS_AFTER = 4
+"""A quarter of random play, in which libraries are loaded, passes before growing memory counts."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -189,12 +192,7 @@ def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
     yield _levels(options)
     yield _speed(played)
     yield _memory(played)
-    text = printed()
-    yield (
-        Finding("prints", "note", f"It prints to the standard output, such as {text[:60]!r}: results are hard to read.")
-        if text
-        else Finding("prints", "ok", "It prints nothing.")
-    )
+    yield _prints(printed(), played)
 
 
 def _actions(options: GameOptions) -> Finding:
@@ -238,6 +236,8 @@ class _Played:
         Some observations by view, after how many steps they were shown.
     rewards, ended, levels, steps : numpy.ndarray, shape (steps, games)
         Of each step: reward, whether the episode ended, its level, and the number of the step in its episode.
+    printed_in
+        The first step, or what came before it, in which lines were written to the standard output while it is caught.
     """
 
     views: dict[int, dict[str, np.ndarray]]
@@ -249,6 +249,7 @@ class _Played:
     lengths: list[int]
     steps_per_second: float
     growth_mb: float
+    printed_in: str | None = None
 
 
 def _resident_mb() -> float:
@@ -256,13 +257,17 @@ def _resident_mb() -> float:
 
 
 def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Played:
+    silent = _written()
     env, rng = make_vec_env(options, NUM_ENVS, view, seed=0), np.random.default_rng(0)
+    printed_in = None if _written() == silent else "its construction"
     views, returns, lengths, resident = {}, [], [], []
     rewards: list[np.ndarray] = []
     ends, levels, numbers = [], [], []
     running, since = np.zeros(NUM_ENVS), np.zeros(NUM_ENVS, np.int64)
     try:
         views[0] = _by_view(env.reset(), view)
+        if printed_in is None and _written() != silent:
+            printed_in = "its first reset"
         began = time.perf_counter()
         while len(rewards) < steps and time.perf_counter() - began < seconds:
             observed, paid, ended, infos = env.step(random_actions(options, rng, NUM_ENVS))
@@ -272,6 +277,8 @@ def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Playe
             ends.append(ended)
             levels.append([info.get("prev_level_seed", -1) for info in infos])
             numbers.append(since.copy())
+            if printed_in is None and _written() != silent:
+                printed_in = f"step {since[0]} of level {levels[-1][0]}, or in the same step of the games beside it"
             for index in np.flatnonzero(ended).tolist():
                 returns.append(float(running[index]))
                 lengths.append(int(since[index]))
@@ -282,9 +289,14 @@ def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Playe
         rate = len(rewards) * NUM_ENVS / (time.perf_counter() - began)
     finally:
         env.close()
-    growth = resident[-1] - resident[len(resident) // 4]
+    growth = resident[-1] - resident[len(resident) // GROWS_AFTER]
     rewarded, ended_at, played, numbered = (np.array(each) for each in (rewards, ends, levels, numbers))
-    return _Played(views, rewarded, ended_at, played, numbered, returns, lengths, rate, growth)
+    return _Played(views, rewarded, ended_at, played, numbered, returns, lengths, rate, growth, printed_in)
+
+
+def _written() -> int:
+    """Bytes that are written to the standard output, where it is a file."""
+    return os.fstat(1).st_size
 
 
 def _by_view(observed: Any, view: str) -> dict[str, np.ndarray]:
@@ -407,8 +419,23 @@ def _memory(played: _Played) -> Finding:
     if steps < FEW:
         return Finding("memory", "note", f"In {steps} steps, all that were played, a leak would not be seen.")
     if played.growth_mb > GROWTH_MB:
-        return Finding("memory", "problem", f"It grew by {played.growth_mb:.0f} MB in {steps} steps: it leaks.")
+        first, each = steps // GROWS_AFTER, 1000 * played.growth_mb / (NUM_ENVS * (steps - steps // GROWS_AFTER))
+        return Finding(
+            "memory",
+            "problem",
+            f"It grew by {played.growth_mb:.0f} MB from step {first} to {steps} of {NUM_ENVS} games, {each:.0f} kB a "
+            "step: it leaks.",
+        )
     return Finding("memory", "ok", f"It grew by {played.growth_mb:.0f} MB in {steps} steps.")
+
+
+def _prints(text: str, played: _Played) -> Finding:
+    if not text:
+        return Finding("prints", "ok", "It prints nothing.")
+    where = "" if played.printed_in is None else f", first in {played.printed_in}"
+    return Finding(
+        "prints", "note", f"It prints to the standard output, {text[:60]!r}{where}: results are hard to read."
+    )
 
 
 @contextlib.contextmanager
@@ -420,7 +447,7 @@ def _stdout_of_games() -> Iterator[Callable[[], str]]:
         os.dup2(file.fileno(), 1)
         text: list[str] = []
         try:
-            with os.fdopen(os.dup(1), "w") as stream, contextlib.redirect_stdout(stream):
+            with os.fdopen(os.dup(1), "w", buffering=1) as stream, contextlib.redirect_stdout(stream):
                 yield lambda: "".join(text)
         finally:
             os.dup2(kept, 1)

@@ -27,7 +27,7 @@ from lcd.experiments.resources import Resources, resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, check_output, replacing
-from lcd.io.limits import path, real_number, text
+from lcd.io.limits import STEP_LIMIT, path, real_number, text
 from lcd.measurement.intervals import mean_limits
 from lcd.measurement.scores import played_by
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
@@ -195,6 +195,7 @@ def prepare_harmonization(
     workers: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    step_limit: float = STEP_LIMIT,
 ) -> PreparedHarmonization:
     """Check the arguments of `harmonize` and plan its runs, before anything is trained or written.
 
@@ -206,7 +207,7 @@ def prepare_harmonization(
     given = [name for name in (teacher, encoder) if isinstance(name, str | Path)]
     read = [file for name in given for file in files_of(str(name))]
     file = None if out is None else check_output(path("out", out), inputs=read)
-    resources = Resources.checked(device, workers, executor=executor)
+    resources = Resources.checked(device, workers, executor=executor, step_limit=step_limit)
     if encoder is not None:
         encoder = import_encoder(encoder)
     chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder)
@@ -251,13 +252,14 @@ def harmonize(
     workers: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    step_limit: float = STEP_LIMIT,
     listener: Listener = lambda event: None,
 ) -> pd.DataFrame:
     """Train a game's learners with and without the neural harmonizer; ``lcd harmonize GAME`` is this function.
 
     Parameters
     ----------
-    game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, executor,
+    game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, executor, step_limit,
     listener
         As in `lcd.diagnose`.
     env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
@@ -300,6 +302,7 @@ def harmonize(
         workers=workers,
         device=device,
         executor=executor,
+        step_limit=step_limit,
     )
     return prepared.run(telling(listener))
 

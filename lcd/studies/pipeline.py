@@ -36,17 +36,29 @@ EXPERT_VIEW = "expert"
 """In the place of a privileged view: the frozen encoder of an expert on frames."""
 
 
-def adjusted_preset(name: str, **changes: Any) -> Preset:
+def adjusted_preset(name: str, *, hyperparameters: Mapping[str, Any] | str | None = None, **changes: Any) -> Preset:
     """A preset with some of its numbers replaced; None leaves a number as it is.
+
+    Parameters
+    ----------
+    name
+        Of the preset.
+    hyperparameters
+        Some of its hyperparameters, as `lcd.experiments.settings.Hyperparameters.changed` takes them.
+    **changes
+        Other fields.
 
     Raises
     ------
     ValueError
-        If there is no such preset.
+        If there is no such preset, or it cannot have such a number.
     """
     if text("A preset", name) not in PRESETS:
         raise ValueError(f"Unknown preset {short(name)}: choose one of {', '.join(PRESETS)}.")
-    return replace(PRESETS[name], **{key: value for key, value in changes.items() if value is not None})
+    preset, given = PRESETS[name], {key: value for key, value in changes.items() if value is not None}
+    if hyperparameters is not None:
+        given["hyperparameters"] = preset.hyperparameters.changed(hyperparameters)
+    return replace(preset, **given)
 
 
 def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None = None) -> Diagnosis:

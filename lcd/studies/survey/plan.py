@@ -10,9 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from lcd.envs import find_game
+from lcd.agents import import_encoder
+from lcd.agents.encoders.registry import names_a_class
+from lcd.envs import GameOptions, find_game
+from lcd.envs.family import named_game
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.io.limits import path as checked_path
 from lcd.io.limits import short
@@ -22,7 +25,7 @@ from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
 ADJUSTABLE = (
     "steps", "seeds", "first_seed", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor",
-    "teacher_candidates",
+    "teacher_candidates", "hyperparameters",
 )  # fmt: skip
 """Fields of a preset that a survey may replace."""
 
@@ -32,6 +35,23 @@ ARGUMENTS = (
     "best", "teacher",
 )  # fmt: skip
 """Arguments of `lcd.diagnose` that a survey may give for one of its games."""
+
+
+def _as_names(games: Any) -> Any:
+    """Names of games of which some are given as what makes them; anything else as it is."""
+    return tuple(map(_as_name, games)) if isinstance(games, Sequence) and not isinstance(games, str) else games
+
+
+def _as_name(game: Any) -> Any:
+    if isinstance(game, GameOptions) and not isinstance(game, type):
+        raise ValueError(
+            f"the games of a survey share their settings, and {short(game)} has its own: name the game, and set mode, "
+            "appearance or arguments"
+        )
+    name, own = named_game(game)
+    if own:
+        raise ValueError(f"{name} has settings of its own: name it, with arguments = {{{name!r}: {own}}}")
+    return name
 
 
 def _known_games(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,7 +65,7 @@ class Survey:
     Attributes
     ----------
     games
-        Names of games as `lcd.diagnose` takes them, in the order in which they are diagnosed.
+        Games as `lcd.diagnose` takes them, without settings, in the order in which they are diagnosed; kept as names.
     preset
         Name of the preset, see `lcd.experiments.presets`.
     changes
@@ -62,7 +82,7 @@ class Survey:
         Whether finer cells and controls are trained in each game, as `lcd.diagnose` does.
     """
 
-    games: Annotated[Names, AfterValidator(_known_games)]
+    games: Annotated[Names, BeforeValidator(_as_names), AfterValidator(_known_games)]
     preset: Text = "standard"
     changes: dict[Text, Any] = field(default_factory=dict)
     mode: Text | None = None
@@ -87,6 +107,8 @@ class Survey:
                 )
             if unknown := sorted(given.keys() - set(ARGUMENTS)):
                 raise ValueError(f"A survey cannot set {unknown[0]!r} for {game}: it may set {', '.join(ARGUMENTS)}.")
+        if (encoder := self.changes.get("encoder")) is not None:
+            import_encoder(encoder)
         adjusted_preset(self.preset, **self.changes)  # refuses numbers that no preset can have
         return self
 
@@ -100,7 +122,8 @@ class Survey:
             A TOML file, with `games` and, where they differ from the defaults, the other attributes of this class and
             the numbers in `ADJUSTABLE`; or a name in `shipped_surveys`.
         trust
-            Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
+            Whether the file may name games, wrappers, teachers, encoders and improvements as ``module:name``, whose
+            code is run.
 
         Raises
         ------
@@ -138,11 +161,7 @@ class Survey:
         own = {f.name for f in fields(cls)} - {"changes"}
         if "games" not in data:
             raise ValueError(f"{source} names no games: a survey needs a line such as games = ['starpilot', 'maze'].")
-        if not trust and (code := _names_code(data)) is not None:
-            raise ValueError(
-                f"{source} names {short(code)}, whose code would be run: if you trust the file, give --trust "
-                "(trust=True)."
-            )
+        check_trusted(_names_in(data), source, trust=trust)
         changes = {key: value for key, value in data.items() if key not in own}
         return cls(**{key: value for key, value in data.items() if key in own}, changes=changes)
 
@@ -183,13 +202,38 @@ class Survey:
         return next((name for family in families.values() if (name := family.find(game)) in self.games), None)
 
 
-def _names_code(data: Mapping[str, Any]) -> str | None:
-    """What in the data of a survey names a module, None if nothing does."""
-    games, arguments = data["games"], data.get("arguments")
-    texts = list(games) if isinstance(games, list) else []
+def _names_in(data: Mapping[str, Any]) -> list[Any]:
+    """What in the data of a survey may name a module."""
+    games, arguments, encoder = data["games"], data.get("arguments"), data.get("encoder")
+    found = list(games) if isinstance(games, list) else []
     for given in arguments.values() if isinstance(arguments, dict) else []:
-        texts += [given.get(name) for name in ("semantic", "teacher")] if isinstance(given, dict) else []
-    return next((text for text in texts if isinstance(text, str) and ":" in text), None)
+        found += [given.get(name) for name in ("semantic", "teacher")] if isinstance(given, dict) else []
+    return found + [encoder] * (isinstance(encoder, str) and names_a_class(encoder.partition("@")[0].partition("+")[0]))
+
+
+def check_trusted(names: Any, source: Path | str, *, trust: bool) -> None:
+    """Check that a file names no code, unless it is trusted.
+
+    Parameters
+    ----------
+    names
+        A list of what may name a module; anything else is left to whoever reads it.
+    source
+        Name of the file, for the message.
+    trust
+        Whether the file may name code.
+
+    Raises
+    ------
+    ValueError
+        If it does and must not.
+    """
+    texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+    code = next((text for text in texts if ":" in text), None)
+    if code is not None and not trust:
+        raise ValueError(
+            f"{source} names {short(code)}, whose code would be run: if you trust the file, give --trust (trust=True)."
+        )
 
 
 def shipped_surveys() -> list[str]:

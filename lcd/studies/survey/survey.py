@@ -18,7 +18,7 @@ from lcd.experiments.resources import FASTEST, Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, replacing
-from lcd.io.limits import path, texts
+from lcd.io.limits import STEP_LIMIT, path, texts
 from lcd.io.untrusted import read_csv
 from lcd.studies.baselines import baselines_of
 from lcd.studies.diagnosing import PreparedDiagnosis
@@ -284,6 +284,7 @@ def prepare_survey(
     threads: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    step_limit: float = STEP_LIMIT,
 ) -> PreparedSurvey:
     """Check the arguments of `survey` and plan its runs, before anything is trained or written.
 
@@ -292,7 +293,7 @@ def prepare_survey(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    resources = Resources.checked(device, workers, threads, executor)
+    resources = Resources.checked(device, workers, threads, executor, step_limit)
     chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
     if only := texts("games", games):
         chosen = chosen.only(only)
@@ -340,6 +341,7 @@ def survey(
     threads: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    step_limit: float = STEP_LIMIT,
     listener: Listener = lambda event: None,
 ) -> SurveyResult:
     """Diagnose many games by one plan; the command ``lcd survey`` is this function.
@@ -356,13 +358,14 @@ def survey(
         Whether finer cells and controls are trained in each game after the diagnoses, as `lcd.diagnose` does; not in
         games whose runs only the tables hold.
     trust
-        Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
+        Whether the file may name games, wrappers, teachers, encoders and improvements as ``module:name``, whose code is
+        run.
     out
         Folder of the diagnoses; by default ``surveys/NAME``.
     tables
         Folder of tables to which each game is added, see `lcd.SurveyTables`. Games whose runs they hold and the store
         does not are not trained again. Other seeds of a game that is there are pooled with its own.
-    store, workers, threads, device, executor, listener
+    store, workers, threads, device, executor, step_limit, listener
         As in `lcd.diagnose`.
 
     Raises
@@ -388,5 +391,6 @@ def survey(
         threads=threads,
         device=device,
         executor=executor,
+        step_limit=step_limit,
     )
     return prepared.run(telling(listener))

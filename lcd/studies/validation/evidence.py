@@ -10,6 +10,7 @@ import pandas as pd
 from lcd.experiments.improvements import IMPROVEMENTS
 from lcd.io.limits import path, short
 from lcd.io.untrusted import parse_csv
+from lcd.measurement.validity import KINDS
 from lcd.studies.survey.rows import contents_of
 from lcd.studies.validation.predictors import PREDICTORS
 from lcd.studies.validation.validation import ValidationResult, analyse
@@ -46,10 +47,15 @@ def read_evidence(folder: Path | str) -> ValidationResult:
     )
     _check(predictors, ("game", *PREDICTORS), ("game",), NEEDED, checked / FILES[0])
     _check(gains, ("game", "improvement", "kind", "gain"), ("game", "improvement"), ("gain",), checked / FILES[1])
-    if unknown := sorted(set(map(str, gains["improvement"])) - set(IMPROVEMENTS)):
-        raise ValueError(f"{checked / FILES[1]} has gains of {short(unknown[0])}, which no improvement is: {_REMEDY}.")
+    for name, kind in zip(gains["improvement"], gains["kind"], strict=True):
+        if name not in IMPROVEMENTS and (":" not in name or kind not in KINDS):
+            raise ValueError(
+                f"{checked / FILES[1]} has gains of {short(name)} ({short(kind)}), which no improvement is: {_REMEDY}."
+            )
     contents.check("restore it")
-    return analyse(predictors, gains.assign(kind=[IMPROVEMENTS[name].kind for name in gains["improvement"]]), ())
+    known = {name: improvement.kind for name, improvement in IMPROVEMENTS.items()}
+    kinds = [known.get(name, kind) for name, kind in zip(gains["improvement"], gains["kind"], strict=True)]
+    return analyse(predictors, gains.assign(kind=kinds), ())
 
 
 def _check(

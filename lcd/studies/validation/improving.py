@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lcd.agents import EncoderName
+from lcd.agents import EncoderName, import_encoder
 from lcd.envs.family import has_label_maps
 from lcd.envs.views import PIXELS
-from lcd.experiments.improvements import Improvement
+from lcd.experiments.improvements import Improvement, version_of_improvement
 from lcd.experiments.plan import GamePlan, with_encoder
 from lcd.experiments.settings import RunSettings
 
@@ -34,11 +34,25 @@ def improved_run(run: RunSettings, improvement: Improvement, encoder: str | None
     Raises
     ------
     ValueError
-        If the game or its settings do not allow it.
+        If the game or its settings do not allow it, or it changes nothing of the run.
     """
+    improved = _changed(run, improvement, encoder)
+    if improvement.encoder is None and improved.identity == run.identity:  # random weights may stand for pretrained
+        raise ValueError(
+            f"The improvement {improvement.name!r} changes nothing of the learner of {run.game}, which is so already: "
+            "leave it out."
+        )
+    return improved
+
+
+def _changed(run: RunSettings, improvement: Improvement, encoder: str | None) -> RunSettings:
+    """The run with what an improvement changes."""
     if improvement.encoder is not None:
         assert encoder is not None
         return with_encoder(run, encoder)
+    if improvement.architecture is not None:
+        named = import_encoder(improvement.architecture) if improvement.is_own else improvement.architecture
+        return with_encoder(run, named)
     if improvement.harmonizer:
         if not has_label_maps(run.options):
             raise ValueError(
@@ -47,7 +61,8 @@ def improved_run(run: RunSettings, improvement: Improvement, encoder: str | None
             )
         return replace(run, harmonizer=improvement.harmonizer)
     if improvement.learner is not None:
-        return replace(run, improvement=improvement.name)
+        version = version_of_improvement(improvement.name)
+        return replace(run, improvement=improvement.name, improvement_version=version)
     return replace(run, hyperparameters=replace(run.hyperparameters, **improvement.hyperparameters))
 
 

@@ -7,15 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
+from lcd.experiments.improvements import IMPROVEMENTS, get_improvement, import_improvement
 from lcd.io.limits import MOST_SEEDS, short
 from lcd.io.limits import path as checked_path
 from lcd.io.settings import Flag, Names, Text, Whole, from_data, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, read_toml
 from lcd.measurement.validity import FEWEST_GAMES, KINDS
-from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.plan import Survey, check_trusted
 from lcd.studies.validation.predictors import PREDICTORS
 
 
@@ -46,7 +46,7 @@ class Hypothesis:
             raise ValueError(
                 f"A hypothesis has no predictor {short(self.predictor)}: choose one of {', '.join(PREDICTORS)}."
             )
-        if self.gain not in (*KINDS, *IMPROVEMENTS):
+        if self.gain not in (*KINDS, *IMPROVEMENTS) and ":" not in self.gain:
             raise ValueError(
                 f"A hypothesis is about the gains of {' or '.join(KINDS)} improvements or of one of them, not of "
                 f"{short(self.gain)}."
@@ -62,6 +62,10 @@ class Hypothesis:
         return f"Where {PREDICTORS[self.predictor]} is larger, {gains} is {direction}{held}."
 
 
+def _imported(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(import_improvement, names))
+
+
 @settings(called="A validation's {}")
 class Validation:
     """What is validated, on what.
@@ -71,7 +75,8 @@ class Validation:
     survey
         The games, and the budget and seeds of their diagnoses.
     improvements
-        Names of improvements, see `lcd.experiments.improvements`, of either kind.
+        Names of improvements, see `lcd.experiments.improvements`, of either kind; one of your own is named with its
+        module, ``"my_ideas:SHARPER"``.
     further_seeds
         Seeds of each improved learner and of the learner that it improves; none of them is a diagnosis's.
     ladder
@@ -81,7 +86,7 @@ class Validation:
     """
 
     survey: Survey
-    improvements: Names
+    improvements: Annotated[Names, AfterValidator(_imported)]
     further_seeds: Annotated[Whole, Field(ge=1, le=MOST_SEEDS)] = 2
     ladder: Flag = False
     hypotheses: tuple[Hypothesis, ...] = ()
@@ -127,6 +132,7 @@ class Validation:
                 f"{source} names no improvements: a validation needs a line such as improvements = ['invariant-crop', "
                 "'longer-credit']."
             )
+        check_trusted(data["improvements"], source, trust=trust)
         survey = Survey.from_toml({name: value for name, value in data.items() if name not in own}, source, trust=trust)
         given = {name: value for name, value in data.items() if name in own}
         expected = given.pop("hypotheses", [])

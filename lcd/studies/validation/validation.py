@@ -19,7 +19,7 @@ from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import path
+from lcd.io.limits import STEP_LIMIT, path
 from lcd.measurement.validity import KINDS, Rule, correlation_table, decision_table, mean_gain, rank_correlation
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder
@@ -313,6 +313,7 @@ def prepare_validation(
     threads: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    step_limit: float = STEP_LIMIT,
 ) -> PreparedValidation:
     """Check the arguments of `validate` and plan its runs, before anything is trained or written.
 
@@ -321,7 +322,7 @@ def prepare_validation(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    resources = Resources.checked(device, workers, threads, executor)
+    resources = Resources.checked(device, workers, threads, executor, step_limit)
     chosen = plan if isinstance(plan, Validation) else Validation.read(plan, trust=trust)
     named = "validation" if isinstance(plan, Validation) else Path(plan).stem
     folder = OutputFolder(Path("validations") / named if out is None else path("out", out))
@@ -341,6 +342,7 @@ def validate(
     threads: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    step_limit: float = STEP_LIMIT,
     listener: Listener = lambda event: None,
     report: Callable[[str], None] = lambda line: None,
 ) -> ValidationResult:
@@ -351,10 +353,11 @@ def validate(
     plan
         The validation, or its TOML file.
     trust
-        Whether the file may name games, wrappers and teachers as ``module:name``, whose code is run.
+        Whether the file may name games, wrappers, teachers, encoders and improvements as ``module:name``, whose code is
+        run.
     out
         Folder of the tables; by default ``validations/NAME``.
-    store, workers, threads, device, executor, listener
+    store, workers, threads, device, executor, step_limit, listener
         As in `lcd.diagnose`.
     report
         Called with a line about what takes long beside training.
@@ -375,5 +378,6 @@ def validate(
         threads=threads,
         device=device,
         executor=executor,
+        step_limit=step_limit,
     )
     return prepared.run(telling(listener), report)
