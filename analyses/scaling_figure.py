@@ -10,8 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lcd.analyses.diagnosis_figure import CELL_STYLES
 from lcd.analyses.palette import COLOURS, MARKERS
 from lcd.measurement.scaling import Fit
+from lcd.studies.scaling import GAPS
 
 BEYOND = 10.0
 """Multiple of the largest size up to which laws are drawn."""
@@ -19,7 +21,7 @@ BEYOND = 10.0
 COLUMNS = 4
 
 
-def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit]) -> Figure:
+def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit], size: str) -> Figure:
     """Draw a panel a game: means over seeds as points, the chosen law through them and, dashed, beyond them.
 
     Parameters
@@ -28,6 +30,8 @@ def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit]) -> F
         See `lcd.studies.scaling.Scaling`. Demands are left out: they are differences of what is drawn.
     laws
         The law of each (game, quantity).
+    size
+        What the sizes are.
 
     Returns
     -------
@@ -51,7 +55,7 @@ def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit]) -> F
     for row in panels:
         row[0].set_ylabel("gap" if shown[0].startswith("gap") else shown[0])
     for panel in panels[-1]:
-        panel.set_xlabel("size")
+        panel.set_xlabel(size)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
     return figure
@@ -59,6 +63,8 @@ def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit]) -> F
 
 def _draw(panel: Axes, means: pd.Series, law: Fit | None, number: int, label: str) -> None:
     colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+    if label in GAPS.values():
+        colour = next(CELL_STYLES[cell].colour for cell, gap in GAPS.items() if gap == label)
     sizes = means.index.to_numpy(np.float64)
     panel.plot(sizes, means, marker, color=colour, ms=4, label=label)
     if law is None:

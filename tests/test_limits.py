@@ -72,6 +72,7 @@ IN_THEIR_PLACE = {
     "steps": ["many", 1.5, True, 0, -1, 10**13, 10**400, float("nan"), [1]],
     "seeds": ["2", 2.0, True, 0, 10**8],
     "encoder": [3, True, ["nature"], b"nature"],
+    "algorithm": [3, True, ["phasic"], "no-such", "no_such:THING", "shorter-credit", "augment-crop"],
     "hyperparameters": [3, True, ["gamma"], "gamma", {"gamma": 2}, {"momentum": 0.9}, {"gamma": "0.9"}],
     "levels": ["2", 1.5, True, -1, 10**13],
     "teacher": [3, True, ["a"], b"a"],

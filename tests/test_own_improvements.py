@@ -1,7 +1,9 @@
 """Improvements of a user's own, named as ``module:NAME``."""
 
 import importlib
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from commands import lcd as command
@@ -9,11 +11,12 @@ from tiny import TINY
 
 import lcd
 from lcd.experiments.improvements import get_improvement, import_improvement, version_of_improvement
-from lcd.experiments.plan import GamePlan, Plan, plan_game
+from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.run import learner
 from lcd.experiments.settings import RunSettings
-from lcd.experiments.store import Store
+from lcd.studies.diagnosing import prepare_diagnosis
 from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.rows import measured_settings, rows_of
 from lcd.studies.validation.improving import improved_run
 from lcd.studies.validation.plan import Hypothesis, Validation
 
@@ -122,19 +125,66 @@ def test_a_hypothesis_may_be_about_ones_own():
         Validation(survey, ("augment-crop", "phasic"), hypotheses=(expected,))
 
 
-@pytest.mark.costly()
-def test_it_reaches_the_processes_that_carry_out_runs(plain, tmp_path):
-    from lcd.experiments.execution import execute
+def test_the_example_of_the_page_learns_as_it_says(plain, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[1] / "docs" / "improvements.md").read_text()
+    (example,) = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "my_ideas.py").write_text(example)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    run = improved(plain, "my_ideas:SHARPER")
+    model, env = learner(run, None, "cpu", 0)
+    model.learn(2 * run.hyperparameters.rollout)
+    env.close()
+    assert model.ent_coef == pytest.approx(0.0)  # the last rollout ends the run
+    assert model.first_entropy == run.hyperparameters.entropy
+    del sys.modules["my_ideas"]
 
-    run, store = improved(plain, f"{OWN}SLOWER"), Store(tmp_path)
-    plan = Plan((GamePlan("starpilot", run.steps, None, None, None, (run,)),))
-    execute(plan, store, workers=1, threads=1, device="cpu")
-    assert store.load(run).settings == run
+
+@pytest.mark.costly("envs/external/*.py", "tests/own_games.py", "tests/own_improvements.py")
+def test_a_diagnosis_learns_by_ones_own_algorithm_in_the_processes_that_carry_out_runs(tmp_path):
+    found = lcd.diagnose(
+        "own_games:Grid", "smoke", seeds=1, steps=1024, algorithm=f"{OWN}SLOWER", store=tmp_path, workers=1
+    )
+    runs = found.settings["plan"]["games"][0]["runs"]
+    own = [run for run in runs if run.get("improvement") == f"{OWN}SLOWER"]
+    assert {(run["view"], run["learning"]) for run in own} == {("pixels", "rl"), ("semantic", "rl")}
+    assert all(run["improvement_version"].startswith("source ") for run in own)
+    assert rows_of(found.to_json()).game["learner"] == f"{OWN}SLOWER rollout_steps=16"
+
+
+def test_an_algorithm_learns_from_reward_alone():
+    plan = prepare_diagnosis("starpilot", "smoke", algorithm="phasic", train_teacher=True).game_plan
+    assert {run.improvement for run in plan.cells if run.learning == "rl"} == {"phasic"}
+    others = [run for run in plan.cells if run.learning != "rl"]
+    assert {run.improvement for run in (*others, *plan.candidates, plan.teacher_run)} == {None}
+    assert Survey(("starpilot",), "smoke", algorithm="phasic").plan.games[0].cells != plan.cells  # another teacher
+    (data,) = Plan((plan,)).as_dict()["games"]
+    assert measured_settings(data)["learner"] == "phasic rollout_steps=16"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "sentence"),
+    [
+        ("shorter-credit", "is no algorithm but other settings of PPO: set them as the encoder or as hyperparameters"),
+        (f"{OWN}TINY", "is no algorithm but other settings of PPO"),
+        ("augment-crop", "is of learners from frames, not from semantic"),
+        ("luck", "Unknown improvement 'luck': choose one of augment-crop"),
+    ],
+)
+def test_what_is_no_algorithm_is_refused(algorithm, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        prepare_diagnosis("starpilot", "smoke", algorithm=algorithm)
+
+
+def test_what_is_measured_with_plain_ppo_is_not_measured_with_another():
+    with pytest.raises(ValueError, match="The ladder is climbed by PPO, not by phasic"):
+        prepare_diagnosis("starpilot", "smoke", algorithm="phasic", ladder=True)
+    survey = Survey(("bossfight", "starpilot", "ninja", "leaper", "plunder"), "smoke", algorithm="phasic")
+    with pytest.raises(ValueError, match="A validation improves plain PPO, not phasic"):
+        Validation(survey, ("augment-crop", "phasic"))
 
 
 def test_hyperparameters_of_a_diagnosis_are_those_of_all_its_runs(tmp_path):
-    from lcd.studies.diagnosing import prepare_diagnosis
-
     given = {"learning_rate": 1e-4, "gamma": 0.9}
     for asked in (given, '{"learning_rate": 1e-4, "gamma": 0.9}'):
         prepared = prepare_diagnosis("starpilot", "smoke", hyperparameters=asked, levels=50, train_teacher=True)

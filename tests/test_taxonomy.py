@@ -23,6 +23,7 @@ from lcd.studies.taxonomy.columns import COLUMNS
 from lcd.studies.taxonomy.confirmation import class_parts, confirm
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
 from lcd.studies.taxonomy.reliability import intraclass_correlation, seeds_table, split_half
+from lcd.studies.taxonomy.students import student_table
 from lcd.studies.taxonomy.taxonomy import FIGURES, Taxonomy, aggregate_table
 
 GROUPS = {(0.02, 0.01): 4, (0.35, 0.08): 5, (0.10, 0.42): 7}
@@ -360,6 +361,29 @@ def test_every_column_of_every_table_is_documented(taxonomy):
     }
     chances = tables["membership"].groupby("game")["probability"].sum()
     assert chances.to_numpy() == pytest.approx(np.ones(len(taxonomy.positions)))
+
+
+def test_students_are_shares_of_their_teachers():
+    scores = pd.DataFrame(
+        {
+            "game": "maze",
+            "view": ["pixels"] * 3 + ["semantic"] * 3,
+            "learning": "imitation",
+            "seed": [0, 1, 2] * 2,
+            "levels": "training",
+            "final": [0.1, 0.2, 0.3, 0.4, 0.4, 0.4],
+        }
+    )
+    from_reward = scores.assign(learning="rl", final=9.0)
+    games = pd.DataFrame({"game": ["maze"], "random": [2.0], "best": [12.0], "teacher_training": [10.0]})
+    found = student_table(pd.concat([scores, from_reward]), games).set_index("view")
+    assert found["teacher"].tolist() == pytest.approx([0.8, 0.8])
+    assert found["student"].tolist() == pytest.approx([0.2, 0.4])
+    assert found["share"].tolist() == pytest.approx([0.25, 0.5])
+    assert found.loc["semantic", ["share_low", "share_high"]].tolist() == pytest.approx([0.5, 0.5])
+    half = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3) / 0.8
+    assert found.loc["pixels", ["share_low", "share_high"]].tolist() == pytest.approx([0.25 - half, 0.25 + half])
+    assert student_table(scores, games.assign(teacher_training=1.0))["share"].isna().all()
 
 
 def test_a_report_is_a_page(tmp_path):

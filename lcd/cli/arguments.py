@@ -76,6 +76,14 @@ Seeds = Annotated[int | None, number(1, MOST_SEEDS, "Seeds of each cell.")]
 EncoderOption = Annotated[
     str | None, typer.Option(help="Visual encoder: nature, impala, impoola, or impala:32,64,64 for other depths.")
 ]
+Algorithm = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="What learns from reward instead of PPO: phasic, decoupled, replayed-levels, curriculum, or your own, "
+        "module:NAME.",
+    ),
+]
 LearnerSettings = Annotated[
     str | None,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lcd.cli.arguments import (
+    Algorithm,
     Baselines,
     Device,
     DryRun,
@@ -50,6 +51,7 @@ def command(
     steps: Steps = None,
     seeds: Seeds = None,
     encoder: EncoderOption = None,
+    algorithm: Algorithm = None,
     hyperparameters: LearnerSettings = None,
     levels: Annotated[int | None, number(1, LARGEST_SEED, "Training levels; by default 200.")] = None,
     teacher: Teacher = None,
@@ -122,6 +124,7 @@ def command(
         steps=steps,
         seeds=seeds,
         encoder=encoder,
+        algorithm=algorithm,
         hyperparameters=hyperparameters,
         levels=levels,
         teacher=teacher,

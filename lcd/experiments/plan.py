@@ -20,6 +20,7 @@ from lcd.envs.random_play import random_return
 from lcd.envs.views import PIXELS, SEMANTIC, get_view
 from lcd.experiments.encoded_view import EncodedOptions
 from lcd.experiments.given_teacher import GivenTeacher
+from lcd.experiments.improvements import get_improvement, import_improvement, version_of_improvement
 from lcd.experiments.learners import get_learner
 from lcd.experiments.presets import Preset
 from lcd.experiments.settings import EXPERT, Evaluation, RunSettings
@@ -362,6 +363,38 @@ def plan_game(
         return _with_encoded_view(plan, options, base, seeds, identity)
     acts_on = SEMANTIC.name if teacher is None else teacher.view
     return replace(plan, cells=tuple(cells_of(base, options, seeds, identity, teacher_view=acts_on)))
+
+
+def with_algorithm(plan: GamePlan, name: str) -> GamePlan:
+    """The plan whose cells learn from reward by another algorithm; teachers and imitation stay.
+
+    Parameters
+    ----------
+    plan
+        The plan.
+    name
+        An improvement that has a learner of its own, see `lcd.experiments.improvements`; ``"my_ideas:SHARPER"``, say.
+
+    Raises
+    ------
+    ValueError
+        If there is none, it has no learner, or it cannot learn from both views.
+    """
+    improvement = get_improvement(import_improvement(name))
+    if improvement.learner is None:
+        raise ValueError(
+            f"The improvement {name!r} is no algorithm but other settings of PPO: set them as the encoder or as "
+            "hyperparameters."
+        )
+
+    def learnt_so(runs: tuple[RunSettings, ...]) -> tuple[RunSettings, ...]:
+        version = version_of_improvement(name)
+        return tuple(
+            replace(run, improvement=name, improvement_version=version) if run.learning == "rl" else run for run in runs
+        )
+
+    controls = tuple((control, learnt_so(runs)) for control, runs in plan.controls)
+    return replace(plan, cells=learnt_so(plan.cells), controls=controls)
 
 
 def _first_run(options: GameOptions, preset: Preset, view: str) -> RunSettings:

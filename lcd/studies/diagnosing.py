@@ -204,6 +204,7 @@ def prepare_diagnosis(
     steps: int | None = None,
     seeds: int | None = None,
     encoder: str | type[nn.Module] | None = None,
+    algorithm: str | None = None,
     hyperparameters: Mapping[str, Any] | str | None = None,
     levels: int | None = None,
     teacher: Path | str | None = None,
@@ -255,6 +256,7 @@ def prepare_diagnosis(
     game_plan = plan_diagnosis(
         game,
         chosen,
+        algorithm=algorithm,
         teacher=teacher,
         train_teacher=train_teacher,
         random=None if random is None else real_number("random", random),
@@ -295,6 +297,7 @@ def diagnose(
     steps: int | None = None,
     seeds: int | None = None,
     encoder: str | type[nn.Module] | None = None,
+    algorithm: str | None = None,
     hyperparameters: Mapping[str, Any] | str | None = None,
     levels: int | None = None,
     teacher: Path | str | None = None,
@@ -342,6 +345,10 @@ def diagnose(
         options of a game hold take precedence.
     encoder
         Name of a visual encoder, or an encoder of your own: a class, or its name as ``"my_nets:MyNet"``.
+    algorithm
+        What learns from reward instead of plain PPO: an improvement with a learner of its own, ``"phasic"``, or one of
+        yours, ``"my_ideas:SHARPER"``, see `lcd.experiments.improvements`. Imitation, and a teacher that is trained,
+        stay as they are.
     hyperparameters
         Some of the learner's, in the place of the preset's, ``{"learning_rate": 2.5e-4}``, say: fields of
         `lcd.experiments.settings.Hyperparameters`. All cells and a trained teacher learn with them.
@@ -409,6 +416,7 @@ def diagnose(
         steps=steps,
         seeds=seeds,
         encoder=encoder,
+        algorithm=algorithm,
         hyperparameters=hyperparameters,
         levels=levels,
         teacher=teacher,

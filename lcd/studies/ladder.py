@@ -100,9 +100,12 @@ def ladder_of(plan: GamePlan) -> Ladder:
     Raises
     ------
     ValueError
-        If the game's privileged view is no label map: the ladder's steps are between label maps.
+        If the game's privileged view is no label map, between which the ladder's steps are, or its learner from reward
+        is not PPO, which learns from shaped rewards.
     """
     whole = next(run for run in plan.cells if (run.view, run.learning) == (PIXELS.name, "rl"))
+    if whole.improvement is not None:
+        raise ValueError(f"The ladder is climbed by PPO, not by {whole.improvement}: leave it or the algorithm out.")
     taught = [run for run in plan.cells if (run.view, run.learning) == (SEMANTIC.name, "imitation")]
     if plan.is_encoded or not has_label_maps(whole.options):
         raise ValueError(f"The ladder is made of label maps, and {plan.game} is diagnosed without: leave it out.")

@@ -19,7 +19,7 @@ from lcd.envs.family import chosen_options, has_view, policy_spaces
 from lcd.envs.views import PIXELS, SEMANTIC, VIEWS
 from lcd.experiments.given_teacher import GivenTeacher, checksum_of
 from lcd.experiments.learners import has_fitted_values
-from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game
+from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game, with_algorithm
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import IMPORTED, TRAINING_VERSION, RunSettings, check_made_for
 from lcd.experiments.store import Store, StoredRun
@@ -369,14 +369,15 @@ def plan_diagnosis(
     train_teacher: bool = False,
     random: float | None = None,
     best: float | None = None,
+    algorithm: str | None = None,
     **settings: Any,
 ) -> GamePlan:
-    """Plan the runs that diagnose a game, after checking the teacher and the encoder.
+    """Plan the runs that diagnose a game, after checking the teacher, the encoder and the algorithm.
 
     Raises
     ------
     ValueError
-        If an argument is invalid, the teacher cannot act in the game, or the encoder is not available.
+        If an argument is invalid, the teacher cannot act in the game, or encoder or algorithm are not available.
     """
     if not isinstance(train_teacher, bool):
         raise ValueError(f"train_teacher is true or false, not {short(train_teacher)}.")
@@ -397,6 +398,7 @@ def plan_diagnosis(
         if encoded and given.view != PIXELS.name:
             raise ValueError(f"The teacher {given.name} acts on a privileged view, and the game is to have none.")
     check_encoder(preset.encoder, options)
-    return plan_game(
+    plan = plan_game(
         options, preset, teacher=given, train_teacher=train_teacher, random=random, best=best, encoded=encoded
     )
+    return plan if algorithm is None else with_algorithm(plan, text("The algorithm", algorithm))

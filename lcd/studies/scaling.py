@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +67,19 @@ class Scaling:
         without that, and when it was fitted to sizes up to half of it; see `lcd.measurement.scaling.extrapolations`.
     chosen
         The law of each (game, quantity).
+    size
+        What the sizes are.
     """
 
     values: pd.DataFrame
     laws: pd.DataFrame
     extrapolation: pd.DataFrame
     chosen: Mapping[tuple[str, str], Fit]
+    size: str = "environment steps"
 
     def plot(self) -> Figure:
         """Draw the values with their laws."""
-        return registered(FIGURE)(self.values, self.chosen)
+        return registered(FIGURE)(self.values, self.chosen, self.size)
 
 
 def values_of_survey(curves: pd.DataFrame, levels: str = "unseen") -> pd.DataFrame:
@@ -317,10 +320,9 @@ def scaling(
     if figure_file is not None:
         check_registered(FIGURE)
     if size is None:
-        values = values_of_survey(SurveyTables.read(source).curves, levels)
+        found = laws_of(values_of_survey(SurveyTables.read(source).curves, levels))
     else:
-        values = read_values(path("source", source), size, value, by)
-    found = laws_of(values)
+        found = replace(laws_of(read_values(path("source", source), size, value, by)), size=size)
     if table_file is not None:
         with replacing(table_file) as partial:
             found.laws.round(5).to_csv(partial, index=False)

@@ -26,6 +26,7 @@ COLUMNS = {
         "appearance": "appearance of the frames, see lcd.envs.procgen.options.APPEARANCES; empty for the original",
         "training_levels": "number of levels that the learners train on",
         "encoder": "the learners' encoder",
+        "learner": "what learns from reward, and what of its hyperparameters is not Procgen's usual; empty if unknown",
         "random": "return that counts as 0",
         "best": "return that counts as 1",
         "teacher": "where the teacher comes from: reference, trained, or a path; empty if unknown",
@@ -92,7 +93,7 @@ _CELL = frozenset({"game", "view", "learning", "levels"})
 
 TEXTS = {
     "games": _CELL
-    | {"preset", "mode", "appearance", "encoder", "teacher", "teacher_checksum"}
+    | {"preset", "mode", "appearance", "encoder", "learner", "teacher", "teacher_checksum"}
     | {"verdict", "reason", "would_decide", "cautions"},
     "scores": _CELL,
     "curves": _CELL,
@@ -138,7 +139,7 @@ NEEDED = {
 }
 """Columns of each table, besides its keys, in which no value may be missing or infinite."""
 
-ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder")
+ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder", "learner")
 """Columns of `games` in which all games of a survey must agree: else learners differ, not only games."""
 
 SAME = (*ALIKE, "preset", "random", "best", "teacher_checksum")

@@ -80,6 +80,8 @@ class Survey:
         For some of the games, by name, what else `lcd.diagnose` takes: those in `ARGUMENTS`.
     ladder, baselines
         Whether finer cells and controls are trained in each game, as `lcd.diagnose` does.
+    algorithm
+        What learns from reward instead of plain PPO, as in `lcd.diagnose`.
     """
 
     games: Annotated[Names, BeforeValidator(_as_names), AfterValidator(_known_games)]
@@ -91,6 +93,7 @@ class Survey:
     arguments: dict[Text, dict[Text, Any]] = field(default_factory=dict)
     ladder: Flag = False
     baselines: Flag = False
+    algorithm: Text | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Survey:
@@ -177,6 +180,7 @@ class Survey:
             distribution_mode=self.mode,
             train_teacher=self.train_teachers,
             appearance=self.appearance or None,
+            algorithm=self.algorithm,
             **{"teacher": None} | self.arguments.get(game, {}),
         )
 
@@ -208,6 +212,7 @@ def _names_in(data: Mapping[str, Any]) -> list[Any]:
     found = list(games) if isinstance(games, list) else []
     for given in arguments.values() if isinstance(arguments, dict) else []:
         found += [given.get(name) for name in ("semantic", "teacher")] if isinstance(given, dict) else []
+    found.append(data.get("algorithm"))
     return found + [encoder] * (isinstance(encoder, str) and names_a_class(encoder.partition("@")[0].partition("+")[0]))
 
 

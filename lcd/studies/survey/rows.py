@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lcd.experiments.settings import Hyperparameters
 from lcd.io.checksums import Contents
 from lcd.io.limits import short
 from lcd.io.untrusted import parse_json
 from lcd.studies.diagnosis import FORMAT
 from lcd.studies.survey.checking import check_table
 from lcd.studies.survey.columns import COLUMNS, TABLES
+
+PLAIN = "ppo"
+"""The learner from reward without an improvement."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,13 +91,25 @@ def read_rows(file: Path) -> Rows:
 
 def measured_settings(plan: dict[str, Any]) -> dict[str, Any]:
     """Settings of a game's measurement, besides its budget, from its plan."""
-    run: dict[str, Any] = next((run for run in plan.get("runs", []) if run["view"] == "pixels"), {})
+    runs = [run for run in plan.get("runs", []) if run["view"] == "pixels"]
+    run: dict[str, Any] = next((run for run in runs if run["learning"] == "rl"), runs[0] if runs else {})
     return {
         "mode": run.get("distribution_mode"),
         "appearance": " ".join(run.get("appearance", ())) or None,
         "training_levels": run.get("num_levels"),
         "encoder": run.get("encoder"),
+        "learner": learner_of(run) if run else None,
     }
+
+
+def learner_of(run: Mapping[str, Any]) -> str:
+    """What learns in a run from reward, from its record: ``"ppo"``, or ``"phasic epochs=1 learning_rate=0.002"``.
+
+    Named are the hyperparameters that are not the usual ones of `lcd.experiments.settings.Hyperparameters`.
+    """
+    usual = asdict(Hyperparameters())
+    given = {name: value for name, value in run["hyperparameters"].items() if value != usual.get(name)}
+    return " ".join([run.get("improvement", PLAIN), *(f"{name}={given[name]}" for name in sorted(given))])
 
 
 def _game_row(record: dict[str, Any]) -> dict[str, Any]:

@@ -106,6 +106,16 @@ COLUMNS: dict[str, dict[str, str]] = {
         "low": "its lower 95 % limit",
         "high": "its upper 95 % limit",
     },
+    "students": {
+        "game": "name of the game",
+        "view": "what the imitator sees",
+        "levels": "training or unseen",
+        "teacher": "the teacher's normalised score on these levels",
+        "student": "mean over seeds of the imitator's normalised score at the end of the budget",
+        "share": "the imitator's score as a share of the teacher's; empty where the teacher is no better than random",
+        "share_low": "its lower 95 % limit, over seeds",
+        "share_high": "its upper 95 % limit, over seeds",
+    },
     "aggregates": {
         "demand": _DEMAND,
         "measure": "interquartile mean or mean, over games and seeds",

@@ -25,6 +25,7 @@ from lcd.studies.taxonomy.classes import DRAWS, FARTHEST, Classes, find_classes
 from lcd.studies.taxonomy.confirmation import Confirmation, class_parts, confirm
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
 from lcd.studies.taxonomy.reliability import rank_table, reliability_table, seeds_table, steps_table
+from lcd.studies.taxonomy.students import student_table
 
 Floats = NDArray[np.float64]
 
@@ -198,6 +199,11 @@ class Taxonomy:
         return cheap_agreement(self.cheap)
 
     @cached_property
+    def students(self) -> pd.DataFrame:
+        """How much of its teacher each imitator reaches, see `lcd.studies.taxonomy.students.student_table`."""
+        return student_table(self.tables.scores, self.tables.games)
+
+    @cached_property
     def aggregates(self) -> pd.DataFrame:
         """Demands of the whole survey, see `aggregate_table`."""
         return aggregate_table(self.cells)
@@ -226,6 +232,7 @@ class Taxonomy:
             "cheap": self.cheap,
             "cheap_agreement": self.cheap_agreement,
             "aggregates": self.aggregates,
+            "students": self.students,
         }
 
     def plot(self, name: str = "taxonomy", *, placed: Sequence[Placement] = ()) -> Figure:

@@ -93,6 +93,8 @@ class Validation:
 
     @model_validator(mode="after")
     def _check(self) -> Validation:
+        if self.survey.algorithm is not None:
+            raise ValueError(f"A validation improves plain PPO, not {self.survey.algorithm}: leave algorithm out.")
         if len(set(self.improvements)) < len(self.improvements):
             raise ValueError(f"A validation names each improvement once, unlike {', '.join(self.improvements)}.")
         for kind in KINDS:
