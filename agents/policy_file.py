@@ -87,18 +87,17 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
     write_tensors({name: value.half() for name, value in weights.items()} if half else weights, path, metadata)
 
 
-def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, dict[str, Any]]:
+def load_policy(path: Path, *, trust: bool = False) -> tuple[EncoderPolicy, dict[str, Any]]:
     """Read a policy and its card.
 
     Parameters
     ----------
     path
         A file of `save_policy`: it holds all weights, no other file is opened.
-    ask_hubs
-        Whether the architecture of the encoder may be fetched over the network, or a module be imported for it
-        (``my_nets:MyNet``): only for files that you trust. Its weights are in the file, and none are fetched.
-        ``timm:NAME`` is built by timm itself, and ``hf:NAME`` from your cache if you have used that model before: they
-        need no network.
+    trust
+        Whether you trust the file: a module may be imported for its encoder (``my_nets:MyNet``), or the encoder's
+        architecture fetched over the network. Its weights are in the file, and none are fetched. ``timm:NAME`` is
+        built by timm itself, and ``hf:NAME`` from your cache if you have used that model before: they need no trust.
 
     Returns
     -------
@@ -120,7 +119,7 @@ def load_policy(path: Path, *, ask_hubs: bool = False) -> tuple[EncoderPolicy, d
             found = short(metadata.get("format"))
             raise PolicyFileError(f"{path} is not a policy file of the LCD: its format is {found}, not {FORMAT!r}.")
         card = checked_card(_json(metadata, "card", path), f"The card in {path}")
-        described = _Description.read(metadata, path, ask_hubs)
+        described = _Description.read(metadata, path, trust)
     except UnreadableFileError as error:
         raise PolicyFileError(str(error)) from None
     except (KeyError, TypeError, ValueError) as error:
@@ -166,13 +165,13 @@ class _Description:
     pools: bool | None = None
 
     @classmethod
-    def read(cls, metadata: dict[str, str], path: Path, ask_hubs: bool) -> _Description:
+    def read(cls, metadata: dict[str, str], path: Path, trust: bool) -> _Description:
         asked = metadata["encoder"]
         if names_a_class(asked.partition("+")[0].partition("@")[0]):
-            if not ask_hubs:
+            if not trust:
                 raise PolicyFileError(
                     f"{path} names the encoder {short(asked)}, a class whose module would be imported: if you trust "
-                    "the file, read it with lcd.agents.load_policy(path, ask_hubs=True)."
+                    "the file, give --trust (trust=True)."
                 )
             import_encoder(asked)
         name = EncoderName.read(asked)
@@ -181,11 +180,10 @@ class _Description:
                 f"{path} names another file, in its encoder {short(metadata['encoder'])}, though its weights are "
                 f"inside: {_REMEDY}, without what follows the @."
             )
-        if not ask_hubs and needs_hub(name.architecture):
+        if not trust and needs_hub(name.architecture):
             raise PolicyFileError(
                 f"{path} names the encoder {short(metadata['encoder'])}, which would be fetched over the network: if "
-                "you trust the file, read it with lcd.agents.load_policy(path, ask_hubs=True), or with --ask-hubs of "
-                "lcd align and lcd watch."
+                "you trust the file, give --trust (trust=True)."
             )
         pools = _json(metadata, "pools", path) if "pools" in metadata else None
         if pools is not None and type(pools) is not bool:
@@ -206,7 +204,7 @@ class _Description:
             members = [each for several in classes for each in several]
             if any(type(each) is not int for each in members) or sorted(members) != list(range(actions)):
                 raise ValueError(f"action_classes hold each of the {actions} actions once, not {short(classes)}")
-        return cls(metadata["encoder"], tuple(shape), actions, classes, ask_hubs, pools)
+        return cls(metadata["encoder"], tuple(shape), actions, classes, trust, pools)
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def measure(run: RunSettings, store: Store, frames: int, attacked: int) -> dict[
     torch.set_num_threads(1)
     keep_freed_memory()
     stored = store.load(run)
-    policy, _ = load_policy(stored.folder / "policy.safetensors", ask_hubs=True)
+    policy, _ = load_policy(stored.folder / "policy.safetensors", trust=True)
     unseen = run.unseen_options
     assert isinstance(unseen, ProcgenOptions)
     aligned = align(policy_scores(policy), collect_references(unseen, frames), attacked=attacked)

@@ -82,7 +82,7 @@ def units(options: argparse.Namespace) -> None:
     rows: dict[str, dict[str, NDArray[Any]]] = {}
     tables, settings = [], Optimisation(steps=options.steps, crops=options.crops)
     for label, model in (given.split("=", 1) for given in options.models):
-        network = load_visible(model, "cpu", ask_hubs=options.ask_hubs)
+        network = load_visible(model, "cpu", trust=options.trust)
         assert network.shape is not None, "the figure compares encoders of policies"
         spectrum, real = spectrum_for(network, "", network.shape, options.count, seed=0)
         assert real is not None, "the card names no game"
@@ -106,7 +106,7 @@ def methods(options: argparse.Namespace) -> None:
     still = Optimisation(steps=1, crops=1, learning_rate=1e-9)
     for group, models in (given.split("=", 1) for given in options.models):
         networks = {
-            f"{group} {number}": load_visible(model, "cpu", ask_hubs=options.ask_hubs)
+            f"{group} {number}": load_visible(model, "cpu", trust=options.trust)
             for number, model in enumerate(models.split(","))
         }
         for name in list(networks)[: options.sources]:
@@ -193,7 +193,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=512, help="frames")
     parser.add_argument("--steps", type=int, default=Optimisation.steps)
     parser.add_argument("--crops", type=int, default=Optimisation.crops)
-    parser.add_argument("--ask-hubs", action="store_true", help="as in lcd visualize, for policies that you trust")
+    parser.add_argument("--trust", action="store_true", help="as in lcd visualize, for policies that you trust")
     options = parser.parse_args(arguments)
     if wrong := [given for given in options.models if "=" not in given]:
         parser.error(f"{wrong[0]!r} names no model: write NAME=MODEL")

@@ -35,11 +35,11 @@ def saved_policy_of_timm(monkeypatch, tmp_path, asked, card=None):
     return made, tmp_path / "policy.safetensors"
 
 
-@pytest.mark.parametrize("ask_hubs", [False, True])
-def test_a_saved_policy_of_timm_is_loaded_and_no_weights_are_fetched(monkeypatch, tmp_path, ask_hubs):
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_saved_policy_of_timm_is_loaded_and_no_weights_are_fetched(monkeypatch, tmp_path, trust):
     asked = []
     made, file = saved_policy_of_timm(monkeypatch, tmp_path, asked)
-    loaded, _ = load_policy(file, ask_hubs=ask_hubs)
+    loaded, _ = load_policy(file, trust=trust)
     assert asked
     assert not any(asked)
     frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
@@ -54,7 +54,7 @@ def test_what_timm_would_fetch_itself_is_not_built_unless_the_file_is_trusted(mo
     tensors, metadata = read_safetensors(file, 2**30, remedy="")
     write_tensors(tensors, file, metadata | {"encoder": f"timm:{name}+frozen"})
     before = len(asked)
-    with pytest.raises(PolicyFileError, match="ask_hubs=True" if name else "Unknown encoder"):
+    with pytest.raises(PolicyFileError, match="trust=True" if name else "Unknown encoder"):
         load_policy(file)
     assert len(asked) == before
 

@@ -174,11 +174,11 @@ def test_no_hub_is_asked_unless_the_reader_trusts_the_file(path, monkeypatch, hu
 
     monkeypatch.setattr("lcd.agents.encoders.pretrained.HUBS", {"timm": ask, "hf": ask})
     rewritten(path, encoder=name.format(hub))
-    with pytest.raises(PolicyFileError, match=r"fetched over the network.*ask_hubs=True"):
+    with pytest.raises(PolicyFileError, match=r"fetched over the network.*trust=True"):
         load_policy(path)
     assert not asked
     with pytest.raises(PolicyFileError, match="nobody answers"):
-        load_policy(path, ask_hubs=True)
+        load_policy(path, trust=True)
     assert len(asked) == 1
 
 

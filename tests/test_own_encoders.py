@@ -69,7 +69,7 @@ def test_a_file_never_imports_a_module(tmp_path, monkeypatch):
     with pytest.raises(PolicyFileError, match="whose module would be imported: if you trust the file"):
         load_policy(file)
     monkeypatch.undo()
-    assert load_policy(file, ask_hubs=True)[0].encoder_name == "own_encoders:Tiny"
+    assert load_policy(file, trust=True)[0].encoder_name == "own_encoders:Tiny"
 
 
 def test_a_diagnosis_with_an_encoder_of_ones_own_reaches_the_workers(tmp_path):
@@ -111,7 +111,7 @@ def test_a_plain_module_keeps_its_own_first_weights_and_learns(tmp_path):
     policy.heads(torch.ones(2, 3, 36, 36))[0].sum().backward()
     assert policy.features_extractor.backbone.module.body.weight.grad is not None
     save_policy(policy, tmp_path / "policy.safetensors", {})
-    again = load_policy(tmp_path / "policy.safetensors", ask_hubs=True)[0]
+    again = load_policy(tmp_path / "policy.safetensors", trust=True)[0]
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in policy.state_dict().items())
     frozen = f"own_encoders:Plain@{tmp_path / 'policy.safetensors'}"
     policy = EncoderPolicy(space, spaces.Discrete(3), lambda left: 1e-3, frozen)

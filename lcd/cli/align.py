@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import AskHubs, Device, names, number
+from lcd.cli.arguments import Device, Trust, names, number
 from lcd.cli.console import counting, plain_console
 from lcd.io.limits import LARGEST_SEED, MOST_IMAGES
 
@@ -35,7 +35,7 @@ def command(
     seed: Annotated[int, number(0, LARGEST_SEED, "Seed of the frames.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file of the table.")] = Path("alignment.csv"),
     device: Device = "auto",
-    ask_hubs: AskHubs = False,
+    trust: Trust = False,
 ) -> None:
     """Measure a network's alignment with reference importance maps, and its robustness.
 
@@ -55,7 +55,7 @@ def command(
             methods=names(methods),
             seed=seed,
             out=out,
-            ask_hubs=ask_hubs,
+            trust=trust,
             device=device,
             report=report,
         )

@@ -154,12 +154,20 @@ Executor = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where torch computes: cpu, cuda or auto.")]
-AskHubs = Annotated[
+Trust = Annotated[
     bool,
     typer.Option(
-        "--ask-hubs",
-        help="Fetch the architecture of an hf: encoder over the network, for a policy that you trust; its weights are "
-        "in the file. A model that you have used before is in your cache, and needs no network.",
+        "--trust",
+        help="You trust the policy: import the modules of its encoder and game, or fetch the architecture of an hf: "
+        "encoder over the network. Its weights are in the file.",
+    ),
+]
+TrustPlan = Annotated[
+    bool,
+    typer.Option(
+        "--trust",
+        help="Let the file name games, wrappers, teachers, encoders, algorithms and improvements as module:name, whose "
+        "code is run.",
     ),
 ]
 Ladder = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import AskHubs, Device, names, number
+from lcd.cli.arguments import Device, Trust, names, number
 from lcd.cli.console import counting, plain_console
 from lcd.io.limits import LARGEST_SEED
 
@@ -46,7 +46,7 @@ def command(
     seed: Annotated[int, number(0, LARGEST_SEED, "Seed of folds, resamples and random weights.")] = 0,
     out: Annotated[Path, typer.Option(help="Output file of the table.")] = Path("neural.csv"),
     device: Device = "auto",
-    ask_hubs: AskHubs = False,
+    trust: Trust = False,
 ) -> None:
     """Measure how well each layer of a network predicts recorded responses to images.
 
@@ -72,7 +72,7 @@ def command(
             over=over,
             seed=seed,
             out=out,
-            ask_hubs=ask_hubs,
+            trust=trust,
             device=device,
             report=report,
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import AskHubs, Device, number
+from lcd.cli.arguments import Device, Trust, number
 from lcd.cli.console import counting, plain_console
 from lcd.io.limits import FEWEST_SCENES, LARGEST_SEED, MOST_COPIES, MOST_EPOCHS, MOST_SCENES
 
@@ -32,7 +32,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Output file of the table.")] = Path("perspective.csv"),
     figure: Annotated[Path | None, typer.Option(help="Output file of the figure: .png, .pdf or .svg.")] = None,
     device: Device = "auto",
-    ask_hubs: AskHubs = False,
+    trust: Trust = False,
 ) -> None:
     """Probe encoders for depth order and perspective taking in ray-cast scenes.
 
@@ -55,7 +55,7 @@ def command(
             seed=seed,
             out=out,
             figure=figure,
-            ask_hubs=ask_hubs,
+            trust=trust,
             device=device,
             report=report,
         )

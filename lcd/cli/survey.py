@@ -19,6 +19,7 @@ from lcd.cli.arguments import (
     Steps,
     StoreFolder,
     Threads,
+    TrustPlan,
     Workers,
     names,
     number,
@@ -52,14 +53,7 @@ def command(
             "that decide most games for it, and leave.",
         ),
     ] = None,
-    trust: Annotated[
-        bool,
-        typer.Option(
-            "--trust",
-            help="Let the file name games, wrappers, teachers, encoders and improvements as module:name, whose code is "
-            "run.",
-        ),
-    ] = False,
+    trust: TrustPlan = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the diagnoses; by default surveys/NAME.")] = None,
     tables: Annotated[
         Path | None,

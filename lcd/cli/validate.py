@@ -9,7 +9,7 @@ import pandas as pd
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import Device, DryRun, Executor, StepLimit, StoreFolder, Threads, Workers
+from lcd.cli.arguments import Device, DryRun, Executor, StepLimit, StoreFolder, Threads, TrustPlan, Workers
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT
@@ -17,14 +17,7 @@ from lcd.io.limits import STEP_LIMIT
 
 def command(
     plan: Annotated[Path, typer.Argument(help="The validation's file: a survey's, with improvements and hypotheses.")],
-    trust: Annotated[
-        bool,
-        typer.Option(
-            "--trust",
-            help="Let the file name games, wrappers, teachers, encoders and improvements as module:name, whose code is "
-            "run.",
-        ),
-    ] = False,
+    trust: TrustPlan = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the tables; by default validations/NAME.")] = None,
     store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,

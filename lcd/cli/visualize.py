@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import AskHubs, Device, number, parts
+from lcd.cli.arguments import Device, Trust, number, parts
 from lcd.cli.console import counting, plain_console
 from lcd.io.limits import LARGEST_SEED, LARGEST_SIDE, MOST_CROPS, MOST_IMAGES, MOST_STEPS_OF_IMAGE
 
@@ -52,7 +52,7 @@ def command(
     seed: Annotated[int, number(0, LARGEST_SEED, "Seed of images and frames.")] = 0,
     out: Annotated[Path, typer.Option(help="Output folder of images, figure and table.")] = Path("visualisations"),
     device: Device = "auto",
-    ask_hubs: AskHubs = False,
+    trust: Trust = False,
 ) -> None:
     """Make images that excite a network's units, channels, logits or value, by optimising their phase (MACO).
 
@@ -77,7 +77,7 @@ def command(
             others=parts(others),
             seed=seed,
             out=out,
-            ask_hubs=ask_hubs,
+            trust=trust,
             device=device,
             report=report,
         )

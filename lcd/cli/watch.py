@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lcd.cli.arguments import AskHubs, number
+from lcd.cli.arguments import Trust, number
 from lcd.cli.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import LARGEST_SEED, MOST_STEPS
@@ -33,7 +33,7 @@ def command(
     episodes: Annotated[int, number(1, MOST_STEPS, "Number of episodes.")] = 3,
     max_steps: Annotated[int, number(1, LONGEST, "Largest number of steps of the film.")] = 600,
     seed: Annotated[int, number(0, LARGEST_SEED, "Seed of levels and actions.")] = 0,
-    ask_hubs: AskHubs = False,
+    trust: Trust = False,
 ) -> None:
     """Write a film of an agent's episodes in both views, with its actions and value estimates."""
     from lcd.io.files import check_output, replacing
@@ -52,7 +52,7 @@ def command(
         view = None
         policy, options, levels = _of_teacher(str(game or teacher), mode or "easy")
     else:
-        policy, options, levels, view = _of_run(run, game, ask_hubs)
+        policy, options, levels, view = _of_run(run, game, trust)
     film = check_output(out or Path(f"{options.label}.gif"), ".gif")
     check_registered("replay")
     replay = record(
@@ -82,7 +82,7 @@ def _of_teacher(game: str, mode: str) -> tuple[EncoderPolicy, GameOptions, int]:
     return load_policy(path)[0], levels, TRAINING_LEVELS
 
 
-def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy, GameOptions, int, str | None]:
+def _of_run(run: Path, game: str | None, trust: bool) -> tuple[EncoderPolicy, GameOptions, int, str | None]:
     """A run's final policy, its training levels, their number, and the view that it acts on.
 
     Raises
@@ -105,19 +105,19 @@ def _of_run(run: Path, game: str | None, ask_hubs: bool) -> tuple[EncoderPolicy,
         raise ValueError(
             f"There are no weights in {run}: give the folder of a finished run, such as one in {DEFAULT_STORE}."
         )
-    policy, card = load_policy(file, ask_hubs=ask_hubs)
+    policy, card = load_policy(file, trust=trust)
     settings: dict[str, Any] | None = card.get("run")
     if settings is None:
         raise ValueError(f"{file} does not say which run it comes from: give the folder of a finished run.")
     made = RunSettings.from_dict(settings)
     if isinstance(made.options, EncodedOptions):
-        if needs_hub(made.options.encoder) and not ask_hubs:
-            raise ValueError(f"{run} has the view of the encoder {made.options.encoder}: fetch it with --ask-hubs.")
+        if needs_hub(made.options.encoder) and not trust:
+            raise ValueError(f"{run} has the view of the encoder {made.options.encoder}: fetch it with --trust.")
         locate(_weights_beside(file.parent.parent, made.options.needs))
-    if game is None and not ask_hubs and runs_others_code(made.options):
+    if game is None and not trust and runs_others_code(made.options):
         raise ValueError(
-            f"{run} plays {made.game}, perhaps of another package, whose code would be run: if you trust it, name the "
-            "game as well."
+            f"{run} plays {made.game}, perhaps of another package, whose code would be run: if you trust it, give "
+            "--trust, or name the game as well."
         )
     if get_learner(made.learning).fits_values:
         raise ValueError(f"{run} has learned what its teacher returns, and not to act: choose another run.")

@@ -141,7 +141,7 @@ def _policy(
     """The policy whose encoder is used, from a file that a run wrote or a user named; with random weights without."""
     if file is not None:
         given = checksum(file) == made_by
-        policy, card = load_policy(file, ask_hubs=not given)  # one by a run has the encoder that this one has as well
+        policy, card = load_policy(file, trust=not given)  # one by a run has the encoder that this one has as well
         if not given and maker_of(card) != made_by:
             raise ValueError(f"The policy {file} has changed since the run was planned: start the command again.")
     else:

@@ -101,7 +101,7 @@ def names_an_object(text: Path | str) -> bool:
     return bool(named) and not Path(text).exists()
 
 
-def read_teacher(path: Path, *, ask_hubs: bool = False) -> tuple[Teacher, dict[str, Any]]:
+def read_teacher(path: Path, *, trust: bool = False) -> tuple[Teacher, dict[str, Any]]:
     """Read a teacher and its card from a policy file, or from a model of Stable-Baselines3, which has none.
 
     Raises
@@ -109,7 +109,7 @@ def read_teacher(path: Path, *, ask_hubs: bool = False) -> tuple[Teacher, dict[s
     ValueError
         If it is neither.
     """
-    return (load_model(path), {}) if is_model_file(path) else load_policy(path, ask_hubs=ask_hubs)
+    return (load_model(path), {}) if is_model_file(path) else load_policy(path, trust=trust)
 
 
 def import_teacher(name: str, options: GameOptions) -> Teacher:

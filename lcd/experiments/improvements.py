@@ -227,6 +227,11 @@ def get_improvement(name: str) -> Improvement:
     return known[name]
 
 
+def is_imported(name: str) -> bool:
+    """Whether an improvement is known in this process: a published one, or one of a user's own that was imported."""
+    return name in _IMPORTED or ":" not in name
+
+
 def import_improvement(name: str) -> str:
     """Import an improvement that is named as one in a module; others are left alone.
 

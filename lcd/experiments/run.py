@@ -95,7 +95,7 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
     if file is None:
         return None
     made_here = settings.teacher != checksum(file)  # by a run of the plan, with the encoder that this run has as well
-    policy, card = read_teacher(file, ask_hubs=made_here)
+    policy, card = read_teacher(file, trust=made_here)
     if isinstance(policy, EncoderPolicy):
         policy.mixed_precision = _is_mixed(settings)
     if made_here and settings.teacher != maker_of(card):
@@ -129,7 +129,7 @@ def begin_with_best(
         raise ValueError(f"The run {settings.name} has {len(settings.candidates)} candidates, not {len(files)}.")
     found = []
     for file, identity in zip(files, settings.candidates, strict=True):
-        candidate, card = load_policy(file, ask_hubs=True)  # made here, with the encoder that this run has as well
+        candidate, card = load_policy(file, trust=True)  # made here, with the encoder that this run has as well
         if maker_of(card) != identity:
             raise ValueError(f"The candidate {file} has changed since the run was planned: start the command again.")
         policy.load_state_dict(candidate.state_dict())

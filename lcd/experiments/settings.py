@@ -14,7 +14,7 @@ from pydantic import Field, InstanceOf, model_validator
 from lcd.agents import EncoderName, parse_encoder
 from lcd.envs.family import GameOptions, family_of, options_from_record
 from lcd.envs.views import SEMANTIC, get_view
-from lcd.experiments.improvements import get_improvement
+from lcd.experiments.improvements import get_improvement, is_imported
 from lcd.experiments.learners import get_learner
 from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_STEPS, json_object, short
 from lcd.io.settings import (
@@ -300,11 +300,13 @@ class RunSettings:
         """Check that an improvement has a learner, and is of the one from frames and reward."""
         if self.improvement is None:
             return
+        if self.learning != "rl" or self.harmonizer:
+            raise ValueError(f"The improvement {self.improvement!r} is of the learner 'rl', without the harmonizer.")
+        if not is_imported(self.improvement):
+            return  # the record of a finished run, which is read without its code
         improvement = get_improvement(self.improvement)
         if improvement.learner is None:
             raise ValueError(f"The improvement {self.improvement!r} is other settings of a run, not another learner.")
-        if self.learning != "rl" or self.harmonizer:
-            raise ValueError(f"The improvement {self.improvement!r} is of the learner 'rl', without the harmonizer.")
         improvement.check_game(self.options, self.view)
 
     def _check_schedule(self) -> None:

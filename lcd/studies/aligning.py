@@ -42,7 +42,7 @@ class Network:
     levels: GameOptions | None = None
 
 
-def load_network(model: str, device: str, ask_hubs: bool = False) -> Network:
+def load_network(model: str, device: str, trust: bool = False) -> Network:
     """Load a policy or a classifier.
 
     Parameters
@@ -51,16 +51,16 @@ def load_network(model: str, device: str, ask_hubs: bool = False) -> Network:
         Folder of a run, file of a policy on frames, or the name of a classifier, with its weights after ``@``.
     device
         Where torch computes.
-    ask_hubs
+    trust
         As in `lcd.agents.load_policy`.
     """
     if model.partition("@")[0] in BACKBONES:
         return Network(on_device(load_classifier(model).eval().to(device), device))
-    policy, card = load_acting(model, ask_hubs)
+    policy, card = load_acting(model, trust)
     policy.to(device)
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
     value = on_device(policy_scores(policy, "value"), device) if has_value(card) else None
-    return Network(scores, features, value, policy.observation_space.shape, unseen_levels(card, trusted=ask_hubs))
+    return Network(scores, features, value, policy.observation_space.shape, unseen_levels(card, trusted=trust))
 
 
 def unseen_levels(card: dict[str, Any], *, trusted: bool = False) -> GameOptions | None:
@@ -149,7 +149,7 @@ def align_network(
     methods: Sequence[str] = (),
     seed: int = 0,
     out: Path | str | None = None,
-    ask_hubs: bool = False,
+    trust: bool = False,
     device: str = "auto",
     report: Callable[[str, int, int | None], None] = lambda what, done, of: None,
 ) -> Aligned:
@@ -157,7 +157,7 @@ def align_network(
 
     Parameters
     ----------
-    model, ask_hubs
+    model, trust
         See `load_network`.
     maps, source, count, seed
         See `references_of`.
@@ -183,7 +183,7 @@ def align_network(
     text("model", model)
     text("maps", maps)
     file = None if out is None else check_output(path("out", out), inputs=files_of(model))
-    network = load_network(model, resolve_device(device), ask_hubs)
+    network = load_network(model, resolve_device(device), trust)
     references = references_of(maps, source, network.levels, count, seed)
     if network.shape is not None:
         _check_images(network.shape, references)

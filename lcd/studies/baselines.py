@@ -111,7 +111,7 @@ def read_baselines(baselines: Baselines, store: Store) -> pd.DataFrame:
         rows.append(("blind", BLIND.name, learning, 1 - left.estimate, *limits))
     files = weights_of(baselines.as_plan(), store)
     for run in baselines.cloned:
-        student, _ = load_policy(store.load(run).folder / "policy.safetensors", ask_hubs=True)
+        student, _ = load_policy(store.load(run).folder / "policy.safetensors", trust=True)
         teacher = teacher_of(run, files.get(run.teacher or ""))
         assert teacher is not None
         unknown = float("nan")

@@ -22,7 +22,7 @@ from lcd.studies.policies import load_acting
 
 
 def load_layers(
-    model: str, shape: tuple[int, int], *, seed: int = 0, device: str = "cpu", ask_hubs: bool = False
+    model: str, shape: tuple[int, int], *, seed: int = 0, device: str = "cpu", trust: bool = False
 ) -> LayeredNetwork:
     """Load a network whose layers are to be read.
 
@@ -37,7 +37,7 @@ def load_layers(
         Seed of random weights.
     device
         Where torch computes.
-    ask_hubs
+    trust
         As in `lcd.agents.load_policy`.
 
     Raises
@@ -46,7 +46,7 @@ def load_layers(
         If there is no such model, or it takes no images.
     """
     if "@" not in model and (Path(model).is_dir() or Path(model).suffix.lower() == ".safetensors"):
-        return _of_policy(model, device, ask_hubs)
+        return _of_policy(model, device, trust)
     if names_a_class(model.partition("@")[0]):
         return _of_module(model, shape, seed, device)
     name = EncoderName.read(model)
@@ -54,8 +54,8 @@ def load_layers(
     return _of_encoder(lambda: made(_frames(shape), **arguments), name.weights, shape, seed, device)
 
 
-def _of_policy(model: str, device: str, ask_hubs: bool) -> LayeredNetwork:
-    policy, _ = load_acting(model, ask_hubs)
+def _of_policy(model: str, device: str, trust: bool) -> LayeredNetwork:
+    policy, _ = load_acting(model, trust)
     found = policy.observation_space.shape or ()
     encoder = policy.features_extractor
     if len(found) not in (2, 3) or not isinstance(encoder, Encoder) or (len(found) == 3 and found[0] != 3):

@@ -160,7 +160,7 @@ def predict_responses(
     over: str = "both",
     seed: int = 0,
     out: Path | str | None = None,
-    ask_hubs: bool = False,
+    trust: bool = False,
     device: str = "auto",
     report: Callable[[str, int, int | None], None] = lambda what, done, of: None,
 ) -> Predicted:
@@ -168,7 +168,7 @@ def predict_responses(
 
     Parameters
     ----------
-    model, ask_hubs
+    model, trust
         See `load_layers`.
     responses, images, stimuli, region
         See `read_responses`.
@@ -214,7 +214,7 @@ def predict_responses(
     if shared_weights and recording.grid is None:
         raise ValueError("--shared-weights is for maps, and the file of responses holds none: leave it out.")
     shape = (64, 64) if recording.images is None else recording.images.shape[1:3]
-    network = load_layers(model, (shape[0], shape[1]), seed=seed, device=resolve_device(device), ask_hubs=ask_hubs)
+    network = load_layers(model, (shape[0], shape[1]), seed=seed, device=resolve_device(device), trust=trust)
     table = layer_table(
         network,
         recording,

@@ -32,14 +32,14 @@ def files_of(model: str) -> tuple[Path, ...]:
     return (policy_file(model), *([Path(named)] if named else []), *([] if weights is None else [weights]))
 
 
-def load_acting(model: str, ask_hubs: bool = False) -> tuple[EncoderPolicy, dict[str, Any]]:
+def load_acting(model: str, trust: bool = False) -> tuple[EncoderPolicy, dict[str, Any]]:
     """Load a policy that has learned to act, with its card.
 
     Parameters
     ----------
     model
         Folder of a run, or file of a policy.
-    ask_hubs
+    trust
         As in `lcd.agents.load_policy`.
 
     Raises
@@ -47,7 +47,7 @@ def load_acting(model: str, ask_hubs: bool = False) -> tuple[EncoderPolicy, dict
     ValueError
         If there is none, or it has learned values only.
     """
-    policy, card = load_policy(policy_file(model), ask_hubs=ask_hubs)
+    policy, card = load_policy(policy_file(model), trust=trust)
     if has_fitted_values(card):
         raise ValueError(f"{model} has learned what its teacher returns, and not to act: give another run.")
     return policy, card

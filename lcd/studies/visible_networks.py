@@ -60,7 +60,7 @@ class VisibleNetwork:
     outputs: tuple[str, ...] = ()
 
 
-def load_visible(model: str, device: str, ask_hubs: bool = False) -> VisibleNetwork:
+def load_visible(model: str, device: str, trust: bool = False) -> VisibleNetwork:
     """Load a network to visualise.
 
     Parameters
@@ -70,7 +70,7 @@ def load_visible(model: str, device: str, ask_hubs: bool = False) -> VisibleNetw
         weights after ``@``.
     device
         Where torch computes.
-    ask_hubs
+    trust
         As in `lcd.agents.load_policy`.
 
     Raises
@@ -85,7 +85,7 @@ def load_visible(model: str, device: str, ask_hubs: bool = False) -> VisibleNetw
     file = policy_file(model)
     if (architecture := _architecture(file)) is not None:
         return _pretrained(file, architecture, device)
-    policy, card = load_acting(model, ask_hubs)
+    policy, card = load_acting(model, trust)
     check_takes_colour(policy.observation_space.shape or (), model)
     policy.to(device)
     outputs = {"logit": policy_scores(policy, "logit")}
@@ -93,7 +93,7 @@ def load_visible(model: str, device: str, ask_hubs: bool = False) -> VisibleNetw
         outputs["value"] = policy_scores(policy, "value")
     classes = policy.action_classes or tuple((each,) for each in range(policy.action_space.n))  # type: ignore[attr-defined]
     named = tuple(f"logit:{members[0]}" for members in classes) + tuple(name for name in outputs if name != "logit")
-    levels = unseen_levels(card, trusted=ask_hubs)
+    levels = unseen_levels(card, trusted=trust)
     return VisibleNetwork(_visible(policy, outputs), policy.observation_space.shape, levels, policy, named)
 
 

@@ -104,7 +104,7 @@ def visualize(
     others: Sequence[str] = (),
     seed: int = 0,
     out: Path | str | None = None,
-    ask_hubs: bool = False,
+    trust: bool = False,
     device: str = "auto",
     report: Callable[[str, int, int | None], None] = lambda what, done, of: None,
 ) -> Visualised:
@@ -112,7 +112,7 @@ def visualize(
 
     Parameters
     ----------
-    model, ask_hubs
+    model, trust
         See `lcd.studies.visible_networks.load_visible`.
     target
         Names of targets: ``LAYER:CHANNEL``, ``LAYER:CHANNEL@ROWxCOLUMN`` for one unit, ``LAYER:FILE.npz`` for the array
@@ -157,12 +157,12 @@ def visualize(
         check_output_folder(folder, "--out")
         check_registered(FIGURE)
     device = resolve_device(device)
-    network = load_visible(text("model", model), device, ask_hubs)
+    network = load_visible(text("model", model), device, trust)
     shape = _image_shape(network, size)
     report("frames", 0, None)
     spectrum, real = spectrum_for(network, text("magnitude", magnitude), shape, count, seed)
     targets = targets_of(network, names or network.outputs, torch.zeros(shape))
-    networks = {name: load_visible(name, device, ask_hubs) for name in other_names}
+    networks = {name: load_visible(name, device, trust) for name in other_names}
     for name, other in networks.items():
         if other.shape is not None and other.shape != shape:
             raise ValueError(f"{name} takes images of shape {other.shape}, not {shape}: name other networks.")

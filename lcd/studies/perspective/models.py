@@ -38,14 +38,14 @@ class Probed:
     is_trained: bool
 
 
-def load_probed(model: str, ask_hubs: bool = False) -> Probed:
+def load_probed(model: str, trust: bool = False) -> Probed:
     """Load an encoder to probe.
 
     Parameters
     ----------
     model
         Folder of a run, file of a policy on frames, or the name of an encoder, see `lcd.agents.EncoderName`.
-    ask_hubs
+    trust
         As in `lcd.agents.load_policy`.
 
     Raises
@@ -53,7 +53,7 @@ def load_probed(model: str, ask_hubs: bool = False) -> Probed:
     ValueError
         If there is no such encoder, or it does not take single colour images.
     """
-    return _of_policy(model, ask_hubs) if _is_path(model) else _by_name(model)
+    return _of_policy(model, trust) if _is_path(model) else _by_name(model)
 
 
 def _is_path(model: str) -> bool:
@@ -71,8 +71,8 @@ def _by_name(model: str) -> Probed:
     return Probed(model, name.architecture, encoder.eval(), (64, 64), is_trained)
 
 
-def _of_policy(model: str, ask_hubs: bool) -> Probed:
-    policy, _ = load_acting(model, ask_hubs)
+def _of_policy(model: str, trust: bool) -> Probed:
+    policy, _ = load_acting(model, trust)
     shape, encoder = policy.observation_space.shape or (), policy.features_extractor
     check_takes_colour(shape, model)
     assert isinstance(encoder, Encoder)

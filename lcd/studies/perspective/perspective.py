@@ -57,7 +57,7 @@ def perspective(
     seed: int = 0,
     out: Path | str | None = None,
     figure: Path | str | None = None,
-    ask_hubs: bool = False,
+    trust: bool = False,
     device: str = "auto",
     report: Report = lambda what, done, of: None,
 ) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def perspective(
 
     Parameters
     ----------
-    models, ask_hubs
+    models, trust
         See `lcd.studies.perspective.models.load_probed`.
     train, test
         Numbers of training and of test scenes of each kind, multiples of 4.
@@ -118,7 +118,7 @@ def perspective(
     figure_file = None if figure is None else check_output(path("figure", figure), ".png", ".pdf", ".svg", inputs=read)
     if figure_file is not None:
         check_registered(FIGURE)
-    probed = [load_probed(name, ask_hubs) for name in dict.fromkeys(names)]
+    probed = [load_probed(name, trust) for name in dict.fromkeys(names)]
     settings = FineTuning(epochs=epochs, seed=seed) if finetune else None
     study = _Study(train, test, layer, copies, settings, seed, resolve_device(device), report)
     table = pd.DataFrame(study.rows(probed), columns=list(COLUMNS))
