@@ -20,6 +20,9 @@ BEYOND = 10.0
 
 COLUMNS = 4
 
+COLOURS_OF_GAPS = {gap: CELL_STYLES[cell].colour for cell, gap in GAPS.items()}
+"""Gaps have the colours of their cells."""
+
 
 def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit], size: str) -> Figure:
     """Draw a panel a game: means over seeds as points, the chosen law through them and, dashed, beyond them.
@@ -62,9 +65,8 @@ def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit], size
 
 
 def _draw(panel: Axes, means: pd.Series, law: Fit | None, number: int, label: str) -> None:
-    colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
-    if label in GAPS.values():
-        colour = next(CELL_STYLES[cell].colour for cell, gap in GAPS.items() if gap == label)
+    colour = COLOURS_OF_GAPS.get(label, COLOURS[number % len(COLOURS)])
+    marker = MARKERS[number % len(MARKERS)]
     sizes = means.index.to_numpy(np.float64)
     panel.plot(sizes, means, marker, color=colour, ms=4, label=label)
     if law is None:

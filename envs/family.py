@@ -258,19 +258,52 @@ def named_game(game: Any) -> tuple[Any, dict[str, Any]]:
     Parameters
     ----------
     game
-        A Gymnasium environment or its specification, or a class or function that makes one and can be imported.
+        An environment or a specification of Gymnasium's, a class or function that makes one and can be imported, or a
+        family of one game.
+
+    Returns
+    -------
+    name, settings
+        For options, and an environment of this package, the options, and no settings.
 
     Raises
     ------
     ValueError
-        If another process could not make the game.
+        If another process could not make the game, or not as it is given.
     """
-    from lcd.envs.external.making import named
+    from lcd.envs.external.making import check_plain, named, settings_of
 
-    spec = game.spec if isinstance(game, gymnasium.Env) else game
-    if isinstance(spec, EnvSpec) and any(spec.id in family.games.values() for family in _own_families().values()):
-        return spec.id, {name: value for name, value in spec.kwargs.items() if name not in OF_THE_ENVIRONMENT}
-    return named(game)
+    if isinstance(game, type):
+        return named(game)
+    if isinstance(game, GameFamily):
+        return _only_game(game), {}
+    if isinstance(game, gymnasium.Env):
+        options = getattr(game.unwrapped, "options", None)
+        is_own = isinstance(options, GameOptions)
+        check_plain(game, limited=not is_own)
+        return (options, {}) if is_own else named(game)
+    if isinstance(game, EnvSpec) and any(game.id in family.games.values() for family in _own_families().values()):
+        return game.id, {key: value for key, value in settings_of(game).items() if key not in OF_THE_ENVIRONMENT}
+    return (game, {}) if isinstance(game, GameOptions) else named(game)
+
+
+def _only_game(family: GameFamily) -> str:
+    """The game of a family that is registered and has a single one."""
+    if families().get(family.name) is not family:
+        raise _unregistered(family.name)
+    if len(family.games) != 1:
+        raise ValueError(
+            f"The family {family.name} has {len(family.games)} games: name one of them, "
+            f"{', '.join(family.games) or 'or give its options'}."
+        )
+    return next(iter(family.games))
+
+
+def _unregistered(family: str) -> ValueError:
+    return ValueError(
+        f"The family of games {short(family)} is not registered: name it in the entry points {PLUGINS} of a package, "
+        "and install that."
+    )
 
 
 def chosen_options(game: Any, **settings: Any) -> GameOptions:
@@ -279,8 +312,7 @@ def chosen_options(game: Any, **settings: Any) -> GameOptions:
     Parameters
     ----------
     game
-        Its name, a class, function or specification of Gymnasium's that makes it, a family of one game, or its options,
-        which then hold all settings.
+        Its name; what `named_game` takes; or its options, which then hold all settings.
 
     Raises
     ------
@@ -288,31 +320,18 @@ def chosen_options(game: Any, **settings: Any) -> GameOptions:
         If there is no such game or setting, or a setting is given beside options.
     """
     given = {key: value for key, value in settings.items() if value is not None}
-    if isinstance(game, GameFamily) and not isinstance(game, type):
-        _check_registered(game.name)
-        if len(game.games) != 1:
-            raise ValueError(
-                f"The family {game.name} has {len(game.games)} games: name one of them, "
-                f"{', '.join(game.games) or 'or give its options'}."
-            )
-        game = next(iter(game.games))
-    if isinstance(game, type) or not isinstance(game, GameOptions):
-        name, own = named_game(game)
-        return game_options(name, **(own | given))
+    named, own = named_game(game)
+    if not isinstance(named, GameOptions):
+        return game_options(named, **(own | given))
     if given:
-        raise ValueError(f"{next(iter(given))} is given beside {short(game)}: set it in these options.")
-    _check_registered(game.family)
-    if game.start_level:
-        raise ValueError(f"Training begins with level 0, not {game.start_level}: leave start_level out of the options.")
-    return game
-
-
-def _check_registered(family: str) -> None:
-    if family not in families():
+        raise ValueError(f"{next(iter(given))} is given beside {short(named)}: set it in these options.")
+    if named.family not in families():
+        raise _unregistered(named.family)
+    if named.start_level:
         raise ValueError(
-            f"The family of games {short(family)} is not registered: name it in the entry points {PLUGINS} of a "
-            "package, and install that."
+            f"Training begins with level 0, not {named.start_level}: leave start_level out of the options."
         )
+    return named
 
 
 def options_from_record(record: Mapping[str, Any]) -> tuple[GameOptions, set[str]]:

@@ -20,5 +20,10 @@ SAME = Improvement("same", "perceptual", "has the same encoder", "mine", archite
 NOTHING = Improvement("nothing", "policy", "changes nothing", "mine")
 BOTH = Improvement("both", "policy", "changes two things", "mine", SlowPPO, {"gamma": 0.9})
 UNKIND = Improvement("unkind", "luck", "helps", "mine", SlowPPO)
+NO_PPO = Improvement("none", "policy", "learns with a dictionary", "mine", dict)
+HIDDEN = Improvement("hidden", "policy", "makes a dictionary", "mine", lambda **settings: {})
+LISTED = Improvement("listed", "policy", "has a list", "mine", hyperparameters=[("gamma", 0.9)])
+NUMBERED = Improvement("numbered", "perceptual", "has a number", "mine", encoder=3)
+NO_OBJECTIVE = Improvement("nonsense", "perceptual", "is pretrained on nothing", "mine", encoder="nonsense")
 NO_LEARNER = Improvement("none", "policy", "learns with a number", "mine", 3)
 NUMBER = 3

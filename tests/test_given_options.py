@@ -11,6 +11,7 @@ from lcd.envs.calibration.family import CALIBRATION
 from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import chosen_options, game_options
+from lcd.envs.procgen.adaptors import ProcgenEnv
 from lcd.envs.procgen.family import PROCGEN
 from lcd.studies.diagnosing import prepare_diagnosis
 from lcd.studies.survey.plan import Survey
@@ -68,27 +69,39 @@ def test_every_way_to_give_a_game_leads_to_the_same_options():
     del gymnasium.registry["GivenGrid-v0"]
 
 
-def test_a_family_is_taken_for_its_only_game(monkeypatch):
-    class OneGame(type(CALIBRATION)):
-        games = MappingProxyType({"courier": CALIBRATION.games["courier"]})
+class OneGame(type(CALIBRATION)):
+    name = "one"
+    games = MappingProxyType({"courier": CALIBRATION.games["courier"]})
 
-    assert chosen_options(OneGame()) == CourierOptions()
+
+def test_a_family_is_taken_for_its_only_game(monkeypatch):
+    family = OneGame()
+    with pytest.raises(ValueError, match="family of games 'one' is not registered"):
+        chosen_options(family)
+    monkeypatch.setattr("lcd.envs.family.families", lambda: {"one": family, PROCGEN.name: PROCGEN})
+    assert chosen_options(family) == CourierOptions()
+    with pytest.raises(ValueError, match="family of games 'one' is not registered"):
+        chosen_options(OneGame())
     with pytest.raises(ValueError, match=r"The family procgen has 16 games: name one of them, bigfish, "):
         chosen_options(PROCGEN)
-    unregistered = OneGame()
-    monkeypatch.setattr(unregistered, "name", "unregistered", raising=False)
-    with pytest.raises(ValueError, match="family of games 'unregistered' is not registered"):
-        chosen_options(unregistered)
 
 
-def test_a_survey_takes_what_makes_its_games():
+def test_a_survey_takes_what_makes_its_games(registered):
     survey = Survey((own_games.Grid, gymnasium.spec("lcd/StarPilot-v0"), "maze"))
     assert survey.games == ("own_games:Grid", "starpilot", "maze")
-    with pytest.raises(ValueError, match=r"games of a survey share their settings, and ProcgenOptions.* has its own"):
-        Survey((ProcgenOptions("maze", "hard"),))
-    gymnasium.register("SurveyedGrid-v0", "own_games:Grid", kwargs={"limit": 5})
-    with pytest.raises(ValueError, match=r"has settings of its own: name it, with arguments = "):
-        Survey((gymnasium.spec("SurveyedGrid-v0"),))
+    shared = r"games of a survey share their settings, and .* has its own"
+    for game in (ProcgenOptions("maze", "hard"), gymnasium.make("lcd/Maze-v0", distribution_mode="hard").spec):
+        with pytest.raises(ValueError, match=shared):
+            Survey((game,))
+    with pytest.raises(ValueError, match=r"has settings of its own: name it, with arguments = \{'own_games:Given"):
+        Survey((gymnasium.spec(registered),))
+
+
+@pytest.fixture
+def registered():
+    gymnasium.register("GivenSurvey-v0", "own_games:Grid", kwargs={"limit": 5})
+    yield "GivenSurvey-v0"
+    del gymnasium.registry["GivenSurvey-v0"]
 
 
 @pytest.mark.parametrize(
@@ -101,3 +114,42 @@ def test_an_environment_of_this_package_is_its_game(settings):
     env.close()
     with gymnasium.make("lcd/Courier-v0", view="semantic") as courier:
         assert chosen_options(courier) == CourierOptions()
+    assert chosen_options(ProcgenEnv("maze", distribution_mode="hard")) == ProcgenOptions("maze", "hard")
+
+
+def wrapped(env):
+    return gymnasium.wrappers.TransformReward(env, lambda reward: -reward)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: wrapped(gymnasium.make("lcd/Maze-v0")), "The wrapper TransformReward is around ProcgenEnv"),
+        (lambda: gymnasium.make("lcd/Maze-v0", max_episode_steps=5), "The wrapper TimeLimit is around ProcgenEnv"),
+        (lambda: gymnasium.make("lcd/Maze-v0", max_episode_steps=5).spec, "maze has no setting 'max_episode_steps'"),
+        (lambda: wrapped(gymnasium.make("CartPole-v1")), "The wrapper TransformReward is around CartPoleEnv"),
+        (lambda: wrapped(gymnasium.make("CartPole-v1")).spec, "CartPole-v1 adds the wrapper TransformReward"),
+        (
+            lambda: gymnasium.wrappers.TimeLimit(gymnasium.make("CartPole-v1"), 3),
+            "The wrapper TimeLimit is around CartPoleEnv",
+        ),
+    ],
+)
+def test_wrappers_that_runs_would_not_have_are_refused(make, words):
+    with pytest.raises(ValueError, match=words):
+        chosen_options(make())
+
+
+def test_the_limit_of_an_environment_is_a_setting():
+    assert chosen_options(gymnasium.make("CartPole-v1", max_episode_steps=5)).max_episode_steps == 5
+    assert chosen_options(gymnasium.make("CartPole-v1")).max_episode_steps is None
+
+
+def test_levels_are_given_once(tmp_path):
+    env = gymnasium.make("lcd/Maze-v0", num_levels=30)
+    with pytest.raises(ValueError, match="num_levels is given beside ProcgenOptions"):
+        planned(env, tmp_path, levels=500)
+    assert {run.options.num_levels for run in planned(env, tmp_path).runs} == {30}
+    for levels in (0, "7", 2**31):
+        with pytest.raises(ValueError, match=r"^levels must be"):
+            planned("maze", tmp_path, levels=levels)

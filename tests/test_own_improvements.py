@@ -4,20 +4,24 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from commands import lcd as command
 from tiny import TINY
 
 import lcd
-from lcd.experiments.improvements import get_improvement, import_improvement, version_of_improvement
+from lcd.agents import ENCODERS
+from lcd.experiments.improvements import get_improvement, import_improvement, is_imported, version_of_improvement
+from lcd.experiments.own_code import OwnCode
 from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.run import learner
 from lcd.experiments.settings import RunSettings
+from lcd.studies.advice import advise
 from lcd.studies.diagnosing import prepare_diagnosis
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.rows import measured_settings, rows_of
-from lcd.studies.validation.improving import improved_run
+from lcd.studies.validation.improving import encoder_with, improved_run
 from lcd.studies.validation.plan import Hypothesis, Validation
 
 OWN = "own_improvements:"
@@ -58,7 +62,10 @@ def test_hyperparameters_and_encoders_of_ones_own_are_other_settings(plain):
         ("NOTHING", r"must change one of learner, hyperparameters, .*, not nothing"),
         ("BOTH", r"must change one of .*, not learner and hyperparameters"),
         ("UNKIND", r"is perceptual or policy, not 'luck'"),
-        ("NO_LEARNER", r"must make one, and 3 does not"),
+        ("NO_LEARNER", r"must be a class that derives from lcd.agents.PPO, or make one of them, and 3 is none"),
+        ("NO_PPO", r"must be a class that derives from lcd.agents.PPO.*dict'> is none"),
+        ("LISTED", r"hyperparameters of the improvement .* are a dictionary, not \[\('gamma'"),
+        ("NUMBERED", r"encoder of the improvement .* is a name, not 3"),
     ],
 )
 def test_what_is_no_improvement_is_refused(name, sentence):
@@ -73,9 +80,54 @@ def test_one_that_changes_nothing_of_a_learner_is_refused(plain):
         improved(plain, f"{OWN}SAME")
 
 
-def test_a_module_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match=r"'no_such_ideas:SHARPER' cannot be found"):
-        import_improvement("no_such_ideas:SHARPER")
+def test_what_is_only_found_while_planning_is_refused_there(plain):
+    with pytest.raises(ValueError, match=r"pretrains on 'nonsense': choose one of .*autoencoding"):
+        encoder_with(plain, get_improvement(import_improvement(f"{OWN}NO_OBJECTIVE")))
+    with pytest.raises(ValueError, match=r"HIDDEN makes a dict, and no lcd.agents.PPO: derive it from that"):
+        learner(improved(plain, f"{OWN}HIDDEN"), None, "cpu", 0)
+
+
+@pytest.mark.parametrize(
+    "source", ["def", "raise RuntimeError('no luck')", "raise SystemExit", "import no_such_module"]
+)
+def test_a_module_that_cannot_be_imported_is_named(source, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken_ideas.py").write_text(source)
+    importlib.invalidate_caches()
+    for module in ("broken_ideas", "no_such_ideas"):
+        with pytest.raises(ValueError, match=rf"'{module}:SHARPER' cannot be found: [^\n]+\.$"):
+            import_improvement(f"{module}:SHARPER")
+
+
+def test_the_record_of_a_run_is_read_without_its_code(plain):
+    record = improved(plain, f"{OWN}SLOWER").as_dict() | {"improvement": "elsewhere:IDEA"}
+    assert RunSettings.from_dict(record).improvement == "elsewhere:IDEA"
+    assert not is_imported("elsewhere:IDEA")
+    assert "elsewhere" not in sys.modules
+    with pytest.raises(ValueError, match="Unknown improvement 'elsewhere:IDEA'"):
+        learner(RunSettings.from_dict(record | {"improvement_version": None}), None, "cpu", 0)
+    with pytest.raises(ValueError, match="is of the learner 'rl'"):
+        RunSettings.from_dict(record | {"learning": "imitation", "teacher": "0"})
+
+
+def test_a_new_process_imports_what_its_runs_need(plain, monkeypatch):
+    runs = [improved(plain, f"{OWN}SLOWER"), improved(plain, f"{OWN}TINY"), plain]
+    own = OwnCode.of(runs)
+    assert own == OwnCode(("own_encoders",), ("own_encoders:Tiny",), (f"{OWN}SLOWER",))
+    monkeypatch.setattr("lcd.experiments.improvements._IMPORTED", {})
+    known = {name: encoder for name, encoder in ENCODERS.items() if name != "own_encoders:Tiny"}
+    monkeypatch.setattr("lcd.agents.encoders.registry.ENCODERS", known)
+    own.load()
+    assert is_imported(f"{OWN}SLOWER")
+    assert "own_encoders:Tiny" in known
+
+
+def test_a_number_is_the_same_run_however_it_is_written():
+    runs = [
+        prepare_diagnosis("starpilot", "smoke", hyperparameters=given).plan.runs
+        for given in ('{"entropy": 0, "gamma": 1}', {"entropy": 0.0, "gamma": 1.0})
+    ]
+    assert [run.identity for run in runs[0]] == [run.identity for run in runs[1]]
 
 
 def test_an_edited_improvement_is_another_run(plain, tmp_path, monkeypatch):
@@ -100,19 +152,29 @@ def test_an_edited_improvement_is_another_run(plain, tmp_path, monkeypatch):
 FILE = """
 games = ["bossfight", "starpilot", "ninja", "leaper", "plunder"]
 preset = "smoke"
-improvements = ["augment-crop", "{improvement}"]
+improvements = ["augment-crop", "{}"]
 """
 
 
-def test_a_file_may_name_ones_own_only_where_it_is_trusted(tmp_path):
-    (tmp_path / "v.toml").write_text(FILE.format(improvement=f"{OWN}SLOWER"))
-    (tmp_path / "s.toml").write_text('games = ["starpilot"]\nencoder = "own_encoders:Tiny"\n')
-    for name in (["validate", "v.toml"], ["survey", "s.toml"]):
-        done = command(*name, "--dry-run", cwd=tmp_path)
-        assert done.returncode == 2
-        assert "whose code would be run: if you trust the file, give --trust" in done.stderr
-        done = command(*name, "--dry-run", "--trust", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize(
+    ("asked", "text", "own"),
+    [
+        ("validate", FILE, "own_improvements:SLOWER"),
+        ("survey", 'games = ["starpilot"]\nencoder = "{}"\n', "own_encoders:Tiny"),
+        ("survey", 'games = ["starpilot"]\nalgorithm = "{}"\n', "own_improvements:SLOWER"),
+    ],
+)
+def test_a_file_may_name_ones_own_only_where_it_is_trusted(asked, text, own, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "marking_ideas.py").write_text("open('imported', 'w').close()\n")
+    (tmp_path / "plan.toml").write_text(text.format("marking_ideas:SHARPER"))
+    done = command(asked, "plan.toml", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "whose code would be run: if you trust the file, give --trust" in done.stderr
+    assert not (tmp_path / "imported").exists()
+    (tmp_path / "plan.toml").write_text(text.format(own))
+    done = command(asked, "plan.toml", "--dry-run", "--trust", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_hypothesis_may_be_about_ones_own():
@@ -149,7 +211,9 @@ def test_a_diagnosis_learns_by_ones_own_algorithm_in_the_processes_that_carry_ou
     own = [run for run in runs if run.get("improvement") == f"{OWN}SLOWER"]
     assert {(run["view"], run["learning"]) for run in own} == {("pixels", "rl"), ("semantic", "rl")}
     assert all(run["improvement_version"].startswith("source ") for run in own)
-    assert rows_of(found.to_json()).game["learner"] == f"{OWN}SLOWER rollout_steps=16"
+    version = own[0]["improvement_version"]
+    assert rows_of(found.to_json()).game["learner"] == f"{OWN}SLOWER ({version}) rollout_steps=16"
+    assert advise(found, SimpleNamespace()).text.endswith(f"the evidence is of PPO, and this diagnosis of {OWN}SLOWER.")
 
 
 def test_an_algorithm_learns_from_reward_alone():
@@ -157,7 +221,8 @@ def test_an_algorithm_learns_from_reward_alone():
     assert {run.improvement for run in plan.cells if run.learning == "rl"} == {"phasic"}
     others = [run for run in plan.cells if run.learning != "rl"]
     assert {run.improvement for run in (*others, *plan.candidates, plan.teacher_run)} == {None}
-    assert Survey(("starpilot",), "smoke", algorithm="phasic").plan.games[0].cells != plan.cells  # another teacher
+    surveyed = Survey(("starpilot",), "smoke", algorithm="phasic").plan.games[0].cells
+    assert {(run.learning, run.improvement) for run in surveyed} == {("rl", "phasic"), ("imitation", None)}
     (data,) = Plan((plan,)).as_dict()["games"]
     assert measured_settings(data)["learner"] == "phasic rollout_steps=16"
 

@@ -386,11 +386,30 @@ def test_tables_say_how_games_were_measured_and_what_the_verdict_leaves_out():
     assert SurveyTables.of([diagnosis("maze", 0.05, 0.05)]).games["would_decide"][0].startswith("More seeds")
 
 
+def test_tables_of_before_do_not_know_their_learner(tmp_path):
+    usual = {"learning": "rl", "hyperparameters": {"gamma": 0.999}}
+    SurveyTables.of([measured("maze", **usual)]).enter(tmp_path)
+    games = pd.read_csv(tmp_path / "games.csv")
+    assert games["learner"].tolist() == ["ppo"]
+    games.drop(columns="learner").to_csv(tmp_path / "games.csv", index=False)
+    (tmp_path / "SHA256SUMS").unlink()
+    assert SurveyTables.read(tmp_path).games["learner"].isna().all()
+    SurveyTables.of([measured("heist", **usual)]).enter(tmp_path)
+    SurveyTables.of([measured("maze", first_seed=3, **usual)]).enter(tmp_path)
+    found = SurveyTables.read(tmp_path).games.set_index("game")
+    assert found["seeds"].to_dict() == {"heist": 3, "maze": 6}
+
+
 def test_games_that_were_not_measured_alike_share_no_tables(tmp_path):
-    SurveyTables.of([measured("maze")]).enter(tmp_path / "kept")
+    SurveyTables.of([measured("maze", learning="rl", hyperparameters={})]).enter(tmp_path / "kept")
     before = (tmp_path / "kept" / "games.csv").read_bytes()
     for changed, sentence in (
         ({"encoder": "impala"}, "heist was measured with encoder = impala, maze with nature"),
+        (
+            {"learning": "rl", "hyperparameters": {"gamma": 0.9}},
+            "heist was measured with learner = ppo gamma=0.9, maze",
+        ),
+        ({"learning": "rl", "hyperparameters": {}, "improvement": "phasic"}, "with learner = phasic, maze with ppo"),
         ({"appearance": ["monochrome"]}, "heist was measured with appearance = monochrome, maze with none"),
         ({"num_levels": 500}, "training_levels = 500, maze with 200"),
     ):

@@ -384,6 +384,8 @@ def test_students_are_shares_of_their_teachers():
     half = stats.t.ppf(0.975, 2) * 0.1 / np.sqrt(3) / 0.8
     assert found.loc["pixels", ["share_low", "share_high"]].tolist() == pytest.approx([0.25 - half, 0.25 + half])
     assert student_table(scores, games.assign(teacher_training=1.0))["share"].isna().all()
+    optimal = games.assign(teacher_training=pd.Series([None], dtype=object))  # as a survey of games with one has it
+    assert student_table(scores, optimal)[["teacher", "share"]].isna().all(axis=None)
 
 
 def test_a_report_is_a_page(tmp_path):

@@ -217,6 +217,56 @@ def resolved(name: str) -> Callable[..., Any]:
     return found
 
 
+def check_plain(env: gymnasium.Env, *, limited: bool = True) -> None:
+    """Check that an environment is in no other wrappers than those that ``gymnasium.make`` puts around its game.
+
+    Parameters
+    ----------
+    env
+        The environment.
+    limited
+        Whether ``gymnasium.make`` may limit its episodes.
+
+    Raises
+    ------
+    UnknownGame
+        If it is: runs make their games anew, without them.
+    """
+    spec, layer = env.spec, env
+    registered = None if spec is None else gymnasium.registry.get(spec.id)
+    usual = {"OrderEnforcing", "PassiveEnvChecker"}
+    if registered is not None:
+        usual |= {wrapper.name for wrapper in registered.additional_wrappers}
+    limits = 0 if spec is None or spec.max_episode_steps is None else int(limited)
+    while isinstance(layer, gymnasium.Wrapper):
+        name = type(layer).__name__
+        limits -= name == "TimeLimit"
+        if name not in usual and not (name == "TimeLimit" and limits >= 0):
+            raise UnknownGame(
+                f"The wrapper {name} is around {type(env.unwrapped).__name__}, and runs make the game without it: give "
+                "a function that makes it so, at the top level of a module."
+            )
+        layer = layer.env
+
+
+def settings_of(spec: gymnasium.envs.registration.EnvSpec) -> dict[str, Any]:
+    """Keyword arguments of the game that a specification makes, and max_episode_steps where it is not the registered.
+
+    Raises
+    ------
+    UnknownGame
+        If the specification adds wrappers to those that are registered.
+    """
+    registered = gymnasium.registry.get(spec.id, spec)
+    if spec.additional_wrappers != registered.additional_wrappers:
+        raise UnknownGame(
+            f"The specification of {spec.id} adds the wrapper {spec.additional_wrappers[-1].name}, and runs make the "
+            "game without it: give a function that makes it so, at the top level of a module."
+        )
+    limit = spec.max_episode_steps
+    return dict(spec.kwargs) | ({} if limit == registered.max_episode_steps else {"max_episode_steps": limit})
+
+
 def named(game: Any) -> tuple[Any, dict[str, Any]]:
     """The name of a game that is given as an object, and the settings that go with it; anything else as it is.
 
@@ -235,7 +285,9 @@ def named(game: Any) -> tuple[Any, dict[str, Any]]:
             return named(type(game.unwrapped))
         game = game.spec
     if isinstance(game, gymnasium.envs.registration.EnvSpec):
-        settings: dict[str, Any] = {"env_kwargs": game.kwargs} if game.kwargs else {}
+        found = settings_of(game)
+        limit = {"max_episode_steps": found.pop("max_episode_steps")} if "max_episode_steps" in found else {}
+        settings: dict[str, Any] = ({"env_kwargs": found} if found else {}) | limit
         if isinstance(game.entry_point, str) and not game.entry_point.startswith("gymnasium."):
             return f"{game.entry_point.partition(':')[0]}:{game.id}", settings
         return game.id, settings

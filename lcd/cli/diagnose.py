@@ -53,7 +53,7 @@ def command(
     encoder: EncoderOption = None,
     algorithm: Algorithm = None,
     hyperparameters: LearnerSettings = None,
-    levels: Annotated[int | None, number(1, LARGEST_SEED, "Training levels; by default 200.")] = None,
+    levels: Annotated[int | None, number(1, LARGEST_SEED - 1, "Training levels; by default 200.")] = None,
     teacher: Teacher = None,
     train_teacher: Annotated[
         bool, typer.Option("--train-teacher", help="Train a teacher, even where a reference comes with the package.")

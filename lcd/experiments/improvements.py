@@ -292,8 +292,19 @@ def _check(improvement: Improvement, name: str) -> None:
         raise ValueError(
             f"The improvement {name} must change one of {', '.join(changes)}, not {' and '.join(given) or 'nothing'}."
         )
-    if improvement.learner is not None and not callable(improvement.learner):
-        raise ValueError(f"The learner of the improvement {name} must make one, and {improvement.learner!r} does not.")
+    made = getattr(improvement.learner, "func", improvement.learner)
+    if made is not None and not (issubclass(made, PPO) if isinstance(made, type) else callable(made)):
+        raise ValueError(
+            f"The learner of the improvement {name} must be a class that derives from lcd.agents.PPO, or make one of "
+            f"them, and {short(made)} is none."
+        )
+    if not isinstance(improvement.hyperparameters, Mapping):
+        raise ValueError(
+            f"The hyperparameters of the improvement {name} are a dictionary, not {short(improvement.hyperparameters)}."
+        )
+    for what in ("encoder", "architecture"):
+        if not isinstance(getattr(improvement, what), str | None):
+            raise ValueError(f"The {what} of the improvement {name} is a name, not {getattr(improvement, what)!r}.")
 
 
 def version_of_improvement(name: str | None) -> str | None:

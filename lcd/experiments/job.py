@@ -13,14 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lcd.agents.encoders.registry import import_encoder, module_of
 from lcd.experiments.executor import Share
-from lcd.experiments.improvements import import_improvement
+from lcd.experiments.own_code import OwnCode
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.versions import commit, processor_of
 from lcd.io.limits import STEP_LIMIT
-from lcd.io.modules import import_named
 
 
 class CarriedOutElsewhere(Exception):
@@ -41,8 +39,8 @@ class Job:
         Where torch computes.
     threads
         Threads of torch.
-    encoder_module
-        Module to import so that the run's encoder is known, None where the package has it.
+    own
+        Code of the user's own to import, so that the run's encoder and improvement are known.
     step_limit
         Seconds after which a step of another package's game is taken to hang.
     """
@@ -51,13 +49,13 @@ class Job:
     weights: Mapping[str, Path]
     device: str
     threads: int
-    encoder_module: str | None
+    own: OwnCode
     step_limit: float = STEP_LIMIT
 
     @classmethod
     def of(cls, run: RunSettings, weights: Mapping[str, Path], share: Share) -> Job:
         """The job of a run whose encoder is known in this process."""
-        return cls(run, dict(weights), share.device, share.threads, module_of(run.encoder), share.step_limit)
+        return cls(run, dict(weights), share.device, share.threads, OwnCode.of([run]), share.step_limit)
 
     def carry_out(
         self,
@@ -105,7 +103,7 @@ class Job:
         if hangs is not None:
             WATCH.limit, WATCH.ended = self.step_limit, hangs
         torch.set_num_threads(self.threads)
-        self._import_own()
+        self.own.load()
         with nullcontext(True) if leased else store.lease(self.run) as free:
             if not free:
                 raise CarriedOutElsewhere(self.run.name)
@@ -140,14 +138,6 @@ class Job:
             store.finish(
                 self.run, workspace, result.episodes, result.seconds, teacher_score, machine, result.divergences
             )
-
-    def _import_own(self) -> None:
-        """Make the run's encoder and improvement known in a new process, where they are the user's own."""
-        if self.encoder_module is not None:
-            import_named(self.encoder_module)
-            import_encoder(self.run.encoder)
-        if self.run.improvement is not None:
-            import_improvement(self.run.improvement)
 
 
 def sentence_of(error: Exception, folder: Path | None = None) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from lcd.experiments.executor import Report, Share
 from lcd.experiments.job import Job, sentence_of
+from lcd.experiments.own_code import OwnCode
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import token
@@ -78,12 +79,13 @@ def _task(job: Job, store: Store, mark: str, weights: Mapping[str, tuple[str, An
         return {} if shared else {file.name: file.read_bytes() for file in store.folder(job.run).iterdir()}
 
 
-def _runs_on_one_gpu(runs: Sequence[RunSettings]) -> int:
+def _runs_on_one_gpu(own: OwnCode, runs: Sequence[RunSettings]) -> int:
     """How many of some runs fill one GPU of the machine that this is called on."""
     import ray
 
     from lcd.experiments.gpu import workers_for
 
+    own.load()
     node = next(node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id())
     return workers_for(runs, max(1, int(node["Resources"]["CPU"] // node["Resources"]["GPU"])))
 
@@ -182,7 +184,7 @@ class RayTasks:
                 gpus = gpus or 0.0
             elif gpus is None:
                 asked = ray.remote(_runs_on_one_gpu).options(num_cpus=1, num_gpus=1)
-                gpus = 1 / ray.get(asked.remote(list(runs)))
+                gpus = 1 / ray.get(asked.remote(OwnCode.of(runs), list(runs)))
             self.share = Share(cpus, gpus, device, step_limit)
             remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES, max_calls=1)
             self._task: Any = remote(_task)

@@ -225,7 +225,13 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     if settings.improvement is not None:
         improved = get_improvement(settings.improvement).learner
         assert improved is not None
-        return reward_learner(improved)(**arguments), env
+        made = reward_learner(improved)(**arguments)
+        if not isinstance(made, PPO):
+            raise ValueError(
+                f"The improvement {settings.improvement} makes a {type(made).__name__}, and no lcd.agents.PPO: derive "
+                "it from that."
+            )
+        return made, env
     return chosen.build(**arguments), env
 
 

@@ -91,12 +91,12 @@ class Hyperparameters:
     rollout_steps: _UpToAMillion = 256
     minibatches: _UpToAMillion = 8
     epochs: _UpToAMillion = 3
-    learning_rate: Positive = 5e-4
-    gamma: Share = 0.999
-    gae_lambda: Share = 0.95
-    clip_range: NotNegative = 0.2
-    entropy: NotNegative = 0.01
-    mixing: Share = 0.0
+    learning_rate: Annotated[Positive, AS_FLOAT] = 5e-4
+    gamma: Annotated[Share, AS_FLOAT] = 0.999
+    gae_lambda: Annotated[Share, AS_FLOAT] = 0.95
+    clip_range: Annotated[NotNegative, AS_FLOAT] = 0.2
+    entropy: Annotated[NotNegative, AS_FLOAT] = 0.01
+    mixing: Annotated[Share, AS_FLOAT] = 0.0
     memory: Whole = 0
 
     @model_validator(mode="after")

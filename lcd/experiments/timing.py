@@ -11,8 +11,9 @@ from lcd.experiments.encoded_view import EncodedOptions
 from lcd.experiments.executor import Share
 from lcd.experiments.executors import LOCAL, make_executor, parse_executor
 from lcd.experiments.learners import get_learner
+from lcd.experiments.own_code import OwnCode
 from lcd.experiments.resources import Resources
-from lcd.experiments.settings import RunSettings
+from lcd.experiments.settings import Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 
 SECONDS = 1.0
@@ -77,13 +78,13 @@ def _shortened(run: RunSettings, device: str) -> RunSettings:
     return replace(run, hyperparameters=rollout, steps=end, evaluation=replace(run.evaluation, steps=(0, end)))
 
 
-Kind = tuple[str, str, str, bool, str | None]
-"""Determinants of a run's speed: view, learning, encoder, whether it is harmonized, and its improvement."""
+Kind = tuple[str, str, str, bool, str | None, Hyperparameters]
+"""Determinants of a run's speed: view, learning, encoder, whether it is harmonized, improvement, hyperparameters."""
 
 
 def kind_of(run: RunSettings) -> Kind:
     """The kind of a run."""
-    return run.view, run.learning, run.encoder, run.harmonizer > 0, run.improvement
+    return run.view, run.learning, run.encoder, run.harmonizer > 0, run.improvement, run.hyperparameters
 
 
 def measured_rates(
@@ -111,6 +112,12 @@ def measured_rates(
             begun(run)
             rates[kind_of(run)] = steps_per_second(run, threads, device)
     return rates
+
+
+def _measured_elsewhere(own: OwnCode, runs: Sequence[RunSettings], threads: int, device: str) -> dict[Kind, float]:
+    """The rates, in a process that knows nothing yet of the user's own code."""
+    own.load()
+    return measured_rates(runs, threads, device)
 
 
 @dataclass(frozen=True)
@@ -164,7 +171,8 @@ def measure_speeds(
             rates = measured_rates(runs, share.threads, share.device, begun)
         else:
             kinds = list({kind_of(run): run for run in runs}.values())
-            rates = executor.call(measured_rates, kinds, share.threads, share.device) if kinds else {}
+            asked = (OwnCode.of(kinds), kinds, share.threads, share.device)
+            rates = executor.call(_measured_elsewhere, *asked) if kinds else {}
     finally:
         executor.end()
     return Speeds(rates, workers, share)

@@ -31,14 +31,20 @@ def import_named(module: str) -> ModuleType:
     Raises
     ------
     ImportError
-        If there is none, or its own imports fail.
+        If there is none, or its code fails.
     """
     if not all(re.fullmatch(r"[\w-]+", part) for part in module.split(".")):
         raise ImportError(f"{short(module)} is no name of a module, such as my_package.games")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)  # at the end: it hides nothing
-    return importlib.import_module(module)
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise
+    except (Exception, SystemExit) as error:  # of many types: it is the user's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ImportError(f"the code of {module} fails ({reason[:300]})") from error
 
 
 def version_of_modules(*modules: str) -> str | None:

@@ -57,6 +57,8 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
     """
     if evidence is None:
         return Advice(None, None, "Nothing to recommend: no validation was given that tells what demands predict.")
+    if (algorithm := _algorithm_of(diagnosis)) is not None:
+        return Advice(None, None, f"Nothing to recommend: the evidence is of PPO, and this diagnosis of {algorithm}.")
     gains = {kind: mean_gain(evidence.gains, kind) for kind in KINDS}
     games = sorted(set.intersection(*(set(gain.index) for gain in gains.values())))
     if len(games) < FEWEST_GAMES:
@@ -81,6 +83,12 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
         f"Nothing to recommend: {on} neither demands nor the generalisation estimate decided better than a fixed "
         "choice, and neither kind of improvement gained more.",
     )
+
+
+def _algorithm_of(diagnosis: Diagnosis) -> str | None:
+    """What learned from reward instead of PPO."""
+    games = diagnosis.settings.get("plan", {}).get("games", [])
+    return next((run["improvement"] for game in games for run in game["runs"] if "improvement" in run), None)
 
 
 _SAYS = {

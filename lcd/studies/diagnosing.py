@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from lcd.agents import import_encoder
+from lcd.envs.levels import LEVEL_SEEDS
 from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
@@ -20,7 +21,7 @@ from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
-from lcd.io.limits import STEP_LIMIT, path, real_number, short, texts
+from lcd.io.limits import STEP_LIMIT, path, real_number, short, texts, whole_number
 from lcd.studies.baselines import Baselines, baselines_of, read_baselines
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import (
@@ -243,6 +244,8 @@ def prepare_diagnosis(
     runs = open_store(store)
     if encoder is not None:
         encoder = import_encoder(encoder)
+    if levels is not None:
+        levels = whole_number("levels", levels, 1, LEVEL_SEEDS - 1)
     compared = texts("encoders", encoders)
     chosen = adjusted_preset(
         preset,
@@ -250,13 +253,13 @@ def prepare_diagnosis(
         seeds=seeds,
         encoder=encoder,
         hyperparameters=hyperparameters,
-        num_levels=levels,
         teacher_factor=teacher_factor,
     )
     game_plan = plan_diagnosis(
         game,
         chosen,
         algorithm=algorithm,
+        num_levels=levels,
         teacher=teacher,
         train_teacher=train_teacher,
         random=None if random is None else real_number("random", random),
@@ -341,8 +344,8 @@ def diagnose(
     preset
         ``"smoke"``, ``"quick"``, ``"standard"`` or ``"paper"``, see `lcd.experiments.presets`.
     steps, seeds, levels, teacher_factor
-        Replace the preset's numbers: of each cell, its seeds, training levels, and a trained teacher's. Levels that the
-        options of a game hold take precedence.
+        Replace the preset's numbers: steps of each cell, its seeds and training levels, and how many times its steps a
+        trained teacher has.
     encoder
         Name of a visual encoder, or an encoder of your own: a class, or its name as ``"my_nets:MyNet"``.
     algorithm

@@ -13,7 +13,7 @@ from pandas.api.types import is_numeric_dtype
 from lcd.io.limits import short
 from lcd.io.untrusted import parse_csv
 from lcd.measurement.scores import Normalisation
-from lcd.studies.survey.columns import ALIKE, CHOICES, COLUMNS, KEYS, LEAST, NEEDED, TEXTS
+from lcd.studies.survey.columns import ALIKE, CHOICES, COLUMNS, KEYS, KNOWN_OF_SOME, LATER, LEAST, NEEDED, TEXTS
 
 LARGEST_NUMBER = 1e15
 """Beyond any budget, return or score; squares of it are still numbers."""
@@ -37,7 +37,7 @@ def check_alike(games: pd.DataFrame) -> None:
         If some were not; the message names two of them.
     """
     for name in ALIKE:
-        known = games[games[name].notna()] if name == "mode" else games  # games of most families have none
+        known = games[games[name].notna()] if name in KNOWN_OF_SOME else games
         values = known[name].astype(object).where(known[name].notna(), "").to_numpy()
         names = known["game"].to_numpy()
         if len(set(values)) > 1:
@@ -67,6 +67,8 @@ def read_table(file: Path, content: bytes, name: str) -> pd.DataFrame:
         If it lacks a column, or holds a value that such a table does not.
     """
     table = parse_csv(content, str(file), dtype=dict.fromkeys(TEXTS[name], str), remedy="restore it")
+    for column in set(LATER.get(name, ())) - set(table):
+        table[column] = pd.Series(pd.NA, table.index, dtype="string" if column in TEXTS[name] else float).astype(object)
     if missing := [column for column in COLUMNS[name] if column not in table]:
         raise ValueError(
             f"{file} has no column {missing[0]!r}, as those of another version: enter its games into a new folder with "

@@ -142,5 +142,11 @@ NEEDED = {
 ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder", "learner")
 """Columns of `games` in which all games of a survey must agree: else learners differ, not only games."""
 
-SAME = (*ALIKE, "preset", "random", "best", "teacher_checksum")
+KNOWN_OF_SOME = ("mode", "learner")
+"""Of them those that are compared where they are known: most families have no mode, and earlier tables no learner."""
+
+LATER = {"games": ("learner",)}
+"""Columns that earlier tables lack."""
+
+SAME = ("preset", *ALIKE, "random", "best", "teacher_checksum")
 """Columns of `games` in which two diagnoses of a game must agree for their seeds to be pooled."""

@@ -43,12 +43,17 @@ def _as_names(games: Any) -> Any:
 
 
 def _as_name(game: Any) -> Any:
-    if isinstance(game, GameOptions) and not isinstance(game, type):
+    name, own = named_game(game)
+    if isinstance(name, GameOptions):
         raise ValueError(
-            f"the games of a survey share their settings, and {short(game)} has its own: name the game, and set mode, "
+            f"the games of a survey share their settings, and {short(name)} has its own: name the game, and set mode, "
             "appearance or arguments"
         )
-    name, own = named_game(game)
+    if own.keys() - set(ARGUMENTS):
+        raise ValueError(
+            f"the games of a survey share their settings, and {name} has its own {', '.join(own)}: name the game, and "
+            "set mode, appearance or num_levels"
+        )
     if own:
         raise ValueError(f"{name} has settings of its own: name it, with arguments = {{{name!r}: {own}}}")
     return name

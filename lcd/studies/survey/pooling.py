@@ -52,8 +52,8 @@ class Measured:
         evaluation = plan.cells[0].evaluation
         episodes = evaluation.num_envs * evaluation.episodes_per_env
         evaluations = len(evaluation.steps) - 1, episodes
-        known = measured_settings(data) | dict(zip(EVALUATED, evaluations, strict=True))
-        known |= {"budget": plan.budget, "preset": preset, "training_version": TRAINING_VERSION}
+        known = {"preset": preset} | measured_settings(data) | dict(zip(EVALUATED, evaluations, strict=True))
+        known |= {"budget": plan.budget, "training_version": TRAINING_VERSION}
         made = None if plan.teacher_run is None else plan.teacher_run.identity
         known |= {"teacher_checksum": data["teacher"] or made}
         if plan.normalisation is not None:

@@ -92,24 +92,26 @@ def read_rows(file: Path) -> Rows:
 def measured_settings(plan: dict[str, Any]) -> dict[str, Any]:
     """Settings of a game's measurement, besides its budget, from its plan."""
     runs = [run for run in plan.get("runs", []) if run["view"] == "pixels"]
-    run: dict[str, Any] = next((run for run in runs if run["learning"] == "rl"), runs[0] if runs else {})
+    run: dict[str, Any] = next((run for run in runs if run.get("learning") == "rl"), runs[0] if runs else {})
     return {
         "mode": run.get("distribution_mode"),
         "appearance": " ".join(run.get("appearance", ())) or None,
         "training_levels": run.get("num_levels"),
         "encoder": run.get("encoder"),
-        "learner": learner_of(run) if run else None,
+        "learner": learner_of(run) if "hyperparameters" in run else None,
     }
 
 
 def learner_of(run: Mapping[str, Any]) -> str:
     """What learns in a run from reward, from its record: ``"ppo"``, or ``"phasic epochs=1 learning_rate=0.002"``.
 
-    Named are the hyperparameters that are not the usual ones of `lcd.experiments.settings.Hyperparameters`.
+    Named are the hyperparameters that are not the usual ones of `lcd.experiments.settings.Hyperparameters`, and behind
+    a learner of the user's own its version.
     """
     usual = asdict(Hyperparameters())
     given = {name: value for name, value in run["hyperparameters"].items() if value != usual.get(name)}
-    return " ".join([run.get("improvement", PLAIN), *(f"{name}={given[name]}" for name in sorted(given))])
+    version = [f"({run['improvement_version']})"] if "improvement_version" in run else []
+    return " ".join([run.get("improvement", PLAIN), *version, *(f"{name}={given[name]}" for name in sorted(given))])
 
 
 def _game_row(record: dict[str, Any]) -> dict[str, Any]:

@@ -23,14 +23,15 @@ def student_table(scores: pd.DataFrame, games: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         One row a (game, view, levels): teacher (its normalised score), student (mean final score over seeds), share
         (the one over the other), share_low, share_high (95 %, over seeds; the teacher's score is taken as known). The
-        share is NaN where the teacher scores no more than a random policy.
+        share is NaN where the teacher scores no more than a random policy, or is an optimal policy that was not played.
     """
     known = {card["game"]: card for card in games.to_dict("records")}
     imitators = scores[scores["learning"] == "imitation"]
     rows = []
     for (game, view, levels), cell in imitators.groupby(["game", "view", "levels"], sort=False):
         card = known[game]
-        teacher = (card[f"teacher_{levels}"] - card["random"]) / (card["best"] - card["random"])
+        returned = card[f"teacher_{levels}"]  # None of an optimal policy
+        teacher = np.nan if returned is None else (returned - card["random"]) / (card["best"] - card["random"])
         limits = mean_limits(cell["final"])
         shares = tuple(limit / teacher if teacher > 0 else np.nan for limit in limits)
         rows.append((game, view, levels, float(teacher), limits[0], *shares))

@@ -52,6 +52,8 @@ def read_evidence(folder: Path | str) -> ValidationResult:
             raise ValueError(
                 f"{checked / FILES[1]} has gains of {short(name)} ({short(kind)}), which no improvement is: {_REMEDY}."
             )
+    if gains.drop_duplicates(["improvement", "kind"])["improvement"].duplicated().any():
+        raise ValueError(f"{checked / FILES[1]} has an improvement of two kinds: {_REMEDY}.")
     contents.check("restore it")
     known = {name: improvement.kind for name, improvement in IMPROVEMENTS.items()}
     kinds = [known.get(name, kind) for name, kind in zip(gains["improvement"], gains["kind"], strict=True)]

@@ -11,6 +11,7 @@ from lcd.envs.views import PIXELS
 from lcd.experiments.improvements import Improvement, version_of_improvement
 from lcd.experiments.plan import GamePlan, with_encoder
 from lcd.experiments.settings import RunSettings
+from lcd.pretraining.objectives import OBJECTIVES
 
 
 def plain_runs(plan: GamePlan, seeds: Sequence[int]) -> tuple[RunSettings, ...]:
@@ -37,7 +38,7 @@ def improved_run(run: RunSettings, improvement: Improvement, encoder: str | None
         If the game or its settings do not allow it, or it changes nothing of the run.
     """
     improved = _changed(run, improvement, encoder)
-    if improvement.encoder is None and improved.identity == run.identity:  # random weights may stand for pretrained
+    if improvement.encoder is None and improved == run:  # random weights may stand for pretrained
         raise ValueError(
             f"The improvement {improvement.name!r} changes nothing of the learner of {run.game}, which is so already: "
             "leave it out."
@@ -63,12 +64,23 @@ def _changed(run: RunSettings, improvement: Improvement, encoder: str | None) ->
     if improvement.learner is not None:
         version = version_of_improvement(improvement.name)
         return replace(run, improvement=improvement.name, improvement_version=version)
-    return replace(run, hyperparameters=replace(run.hyperparameters, **improvement.hyperparameters))
+    return replace(run, hyperparameters=run.hyperparameters.changed(improvement.hyperparameters))
 
 
 def encoder_with(run: RunSettings, improvement: Improvement, weights: str | None = None) -> str:
-    """Full name of the encoder that an improvement brings, with weights from a file, or without."""
+    """Full name of the encoder that an improvement brings, with weights from a file, or without.
+
+    Raises
+    ------
+    ValueError
+        If there is no such objective.
+    """
     assert improvement.encoder is not None
-    _, plus, mode = improvement.encoder.partition("+")
+    objective, plus, mode = improvement.encoder.partition("+")
+    if objective not in OBJECTIVES or mode != "tuned" * bool(plus):
+        raise ValueError(
+            f"The improvement {improvement.name!r} pretrains on {improvement.encoder!r}: choose one of "
+            f"{', '.join(OBJECTIVES)}, also with +tuned."
+        )
     file = "" if weights is None else f"@{weights}"
     return f"{EncoderName.read(run.encoder).architecture}{file}{plus}{mode}"
