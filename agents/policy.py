@@ -104,7 +104,7 @@ class EncoderPolicy(ActorCriticPolicy):
             arguments_of_encoder = arguments_of_encoder | dict(encoder_arguments)
             check_weights(encoder, encoder_class, arguments_of_encoder, observation_space)
         else:
-            backbone = encoder if isinstance(encoder, Backbone) else Backbone(encoder, frozen=False)
+            backbone = encoder if isinstance(encoder, Backbone) else Backbone(encoder, frozen=False, normalises=False)
             encoder_class, arguments_of_encoder = ModuleEncoder, {"backbone": backbone}
         arguments: dict[str, Any] = {
             "features_extractor_class": encoder_class,

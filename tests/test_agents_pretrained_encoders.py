@@ -148,6 +148,16 @@ def test_a_backbone_gets_preprocessed_images():
         assert inputs[-1].float().numpy() == pytest.approx(2)
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_a_module_alone_gets_the_channels_that_images_have(channels):
+    space, module = spaces.Box(0, 255, (channels, 16, 16), np.uint8), nn.Conv2d(channels, 2, 8, 8)
+    encoder = policy(module, space).features_extractor
+    images = torch.randint(0, 256, (2, channels, 16, 16), dtype=torch.uint8)
+    expected = encoder.backbone.module(images / 255).flatten(1)
+    assert torch.allclose(encoder.backbone(images / 255), expected, atol=1e-6)
+    assert encoder(images).shape == (2, 256)
+
+
 def test_a_model_whose_backbone_takes_another_size_learns():
     ppo(ColourGame(4), Backbone(nn.Conv2d(3, 4, 6, 6), size=96), policy_kwargs={"mixed_precision": True}).learn(64)
 

@@ -39,8 +39,8 @@ class Backbone:
     Attributes
     ----------
     module
-        From images, shape (batch, 3, height, width), to features, shape (batch, features) or (batch, channels, rows,
-        columns).
+        From images, shape (batch, channels, height, width), to features, shape (batch, features) or (batch, channels,
+        rows, columns).
     size
         Side, or height and width, in pixels, to which whole images are resized; None leaves their size.
     mean, std
@@ -54,6 +54,9 @@ class Backbone:
         How images are resized, one of `RESAMPLINGS`.
     blue_first
         Whether it takes the channels in the order blue, green, red.
+    normalises
+        Whether images are normalised by mean and std, grey ones as three equal channels; without, they keep the
+        channels that they have.
 
     Raises
     ------
@@ -69,6 +72,7 @@ class Backbone:
     learning_rate: Positive | None = None
     resampling: Annotated[Text, one_of(RESAMPLINGS, "resampling")] = "bilinear"
     blue_first: Flag = False
+    normalises: Flag = True
 
     @model_validator(mode="after")
     def _check(self) -> Backbone:
@@ -98,6 +102,7 @@ class _Preprocessed(_Normalised):
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__(backbone)
+        self.normalises = backbone.normalises
         self.module, self.resampling, self.blue_first = backbone.module, backbone.resampling, backbone.blue_first
         self.size = (backbone.size, backbone.size) if isinstance(backbone.size, int) else backbone.size
         if any(
@@ -120,7 +125,7 @@ class _Preprocessed(_Normalised):
             if self.resampling == "bicubic":  # bicubic interpolation overshoots
                 resized = resized.clamp(0, 1)
             images = resized.to(images.dtype)  # torch resizes no bfloat16 on a CPU
-        normalised = self.normalised(images)
+        normalised = self.normalised(images) if self.normalises else images
         features = self.module(normalised.flip(1) if self.blue_first else normalised)
         if not isinstance(features, torch.Tensor):
             raise ValueError(
@@ -138,7 +143,8 @@ class ModuleEncoder(Encoder):
     observation_space
         As in `Encoder`.
     backbone
-        A name in `BACKBONES`, ``timm:NAME``, ``hf:NAME``, a module, or a module with its preprocessing.
+        A name in `BACKBONES`, ``timm:NAME``, ``hf:NAME``, a module with its preprocessing, or a module alone, which
+        gets images from 0 to 1 with as many channels as they have.
     features_dim
         Number of features after the linear layer.
     pretrained
@@ -163,7 +169,8 @@ class ModuleEncoder(Encoder):
         if isinstance(backbone, str):
             preprocessed = _Preprocessed(load_backbone(backbone, pretrained=pretrained, pools=pools))
         else:
-            preprocessed = _Preprocessed(backbone if isinstance(backbone, Backbone) else Backbone(backbone))
+            given = backbone if isinstance(backbone, Backbone) else Backbone(backbone, normalises=False)
+            preprocessed = _Preprocessed(given)
             _check_finite(preprocessed.module)
         self.network = self.with_features(preprocessed.eval())
 
