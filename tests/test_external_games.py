@@ -18,7 +18,8 @@ from lcd.agents import load_policy
 from lcd.alignment.privileged import collect_references
 from lcd.analyses.report import _pictures
 from lcd.envs import family_of, make_vec_env
-from lcd.envs.external.game import ExternalGame, GameFault, actions_of
+from lcd.envs.external.family import EXTERNAL
+from lcd.envs.external.game import ExternalGame, GameFault, NumberedActions, actions_of, spaces_of
 from lcd.envs.external.images import image_reader, label_map
 from lcd.envs.external.making import UnknownGame, make_game, named
 from lcd.envs.external.options import ExternalOptions
@@ -134,6 +135,19 @@ def test_every_kind_of_action_has_a_number(space, number, last):
     assert np.array_equal(action(number - 1), last)
     assert space.contains(action(0))
     assert space.contains(action(number - 1))
+
+
+def test_continuous_actions_may_have_more_values():
+    found, action = actions_of(spaces.Box(np.float32([-1, 0]), np.float32([1, 4])), 5)
+    assert found == 25
+    assert np.allclose([action(number) for number in (0, 1, 5, 24)], [[-1, 0], [-1, 1], [-0.5, 0], [1, 4]])
+    assert NumberedActions(own_games.Steered(), 5).action_space.n == 25
+    options = ExternalOptions("own_games:Steered", action_values=5)
+    assert spaces_of(options).actions.n == 25
+    assert spaces_of(ExternalOptions("own_games:Steered")).actions.n == 9
+    assert EXTERNAL.from_record(options.as_record())[0] == options
+    with pytest.raises(ValueError, match=r"continuous actions, and those of own_games:Grid are Discrete.*leave it out"):
+        spaces_of(ExternalOptions("own_games:Grid", action_values=5))
 
 
 @pytest.mark.parametrize(

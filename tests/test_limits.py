@@ -92,6 +92,7 @@ IN_THEIR_PLACE = {
     "wrappers": [3, "atari"],
     "sticky_actions": ["0.25", -0.1, 1, float("nan"), True, 0.25],
     "frame_skip": [0, 1.5, "4", 10**4, 4],
+    "action_values": [1, 1.5, "5", 10**4, 5],
     "random": ["0", float("nan"), True, 10**400],
     "best": ["1", float("inf"), True, -(10**400)],
     "store": [3, None, ["a"], b"a"],

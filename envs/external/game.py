@@ -22,8 +22,8 @@ from lcd.io.limits import MOST_LABELS, short
 MOST_ACTIONS = 1_024
 """Largest number of combinations that actions of several parts may have."""
 
-LEVELS_OF_A_PART = 3
-"""Values of each part of a continuous action: lowest, middle and highest."""
+VALUES_OF_A_PART = 3
+"""Values of each part of a continuous action by default: lowest, middle and highest."""
 
 
 class GameFault(RuntimeError):
@@ -67,11 +67,17 @@ class Spaces(NamedTuple):
         return self.views[view]
 
 
-def actions_of(space: spaces.Space) -> tuple[int, Callable[[int], Any]]:
+def actions_of(space: spaces.Space, values: int = VALUES_OF_A_PART) -> tuple[int, Callable[[int], Any]]:
     """Number of actions, and the action of a game for each number.
 
-    Parts of `MultiDiscrete` and `MultiBinary` actions are combined; each part of a continuous action is lowest, in the
-    middle, or highest.
+    Parts of `MultiDiscrete` and `MultiBinary` actions are combined, and those of continuous ones.
+
+    Parameters
+    ----------
+    space
+        The game's own actions.
+    values
+        Values that each part of a continuous action has, evenly spaced from its lowest to its highest.
 
     Raises
     ------
@@ -87,7 +93,7 @@ def actions_of(space: spaces.Space) -> tuple[int, Callable[[int], Any]]:
     elif isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
         parts = [np.arange(2)] * space.shape[0]
     elif isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
-        parts = [np.linspace(low, high, LEVELS_OF_A_PART) for low, high in zip(space.low, space.high, strict=True)]
+        parts = [np.linspace(low, high, values) for low, high in zip(space.low, space.high, strict=True)]
     else:
         raise ValueError(
             f"Actions {short(space)} are not taken: Discrete, MultiDiscrete, MultiBinary and bounded Box are."
@@ -95,7 +101,8 @@ def actions_of(space: spaces.Space) -> tuple[int, Callable[[int], Any]]:
     number = int(np.prod([len(part) for part in parts]))
     if number > MOST_ACTIONS:
         raise ValueError(
-            f"Actions {short(space)} have {number:,} combinations, more than {MOST_ACTIONS:,}: restrict them."
+            f"Actions {short(space)} have {number:,} combinations, more than {MOST_ACTIONS:,}: restrict them, or give "
+            "continuous ones fewer values (action_values)."
         )
     table = np.array(list(itertools.product(*parts)), space.dtype)
     return number, lambda action: table[action]
@@ -108,6 +115,8 @@ class NumberedActions(gymnasium.ActionWrapper):
     ----------
     env
         A game with actions of any kind that `actions_of` takes.
+    values
+        As in `actions_of`.
 
     Raises
     ------
@@ -115,9 +124,9 @@ class NumberedActions(gymnasium.ActionWrapper):
         If its actions have no numbers.
     """
 
-    def __init__(self, env: gymnasium.Env) -> None:
+    def __init__(self, env: gymnasium.Env, values: int = VALUES_OF_A_PART) -> None:
         super().__init__(env)
-        number, self._numbered = actions_of(env.action_space)
+        number, self._numbered = actions_of(env.action_space, values)
         self.action_space = spaces.Discrete(number)
 
     def action(self, action: Any) -> Any:
@@ -148,7 +157,13 @@ class ExternalGame:
         self.env, self.source = with_privileged_view(make_game(options), options)
         self._read, shape = image_reader(self.env.observation_space, options.image_key)
         self.frame_shape = shape
-        self.num_actions, self._action = actions_of(self.env.action_space)
+        if options.action_values is not None and not isinstance(self.env.action_space, spaces.Box):
+            actions = short(self.env.action_space)
+            raise ValueError(
+                f"action_values is for continuous actions, and those of {options.game} are {actions}: leave it out."
+            )
+        values = options.action_values or VALUES_OF_A_PART
+        self.num_actions, self._action = actions_of(self.env.action_space, values)
         self.level = self.steps = 0
 
     @property

@@ -10,11 +10,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from lcd.envs.levels import LevelRange, Levels
-from lcd.io.limits import json_object
+from lcd.io.limits import MOST_ACTION_VALUES, json_object
 from lcd.io.settings import AS_FLOAT, Number, Steps, Text, Whole, settings
 
 Stickiness = Annotated[Number, Field(ge=0, lt=1, description="a number from 0 up to, and without, 1"), AS_FLOAT]
+Values = Annotated[Whole, Field(ge=2, le=MOST_ACTION_VALUES)]
 Skipped = Annotated[Whole, Field(ge=1, le=1_000)]
+
+_RECORDED = (
+    "image_key", "semantic", "max_episode_steps", "wrappers", "sticky_actions", "frame_skip", "action_values",
+)  # fmt: skip
 
 NO_VIEW = "none"
 """In the place of a privileged view: none is looked for."""
@@ -51,6 +56,9 @@ class ExternalOptions(LevelRange):
     frame_skip
         Steps of the game for each action; by default the game's own, 4 with Atari's wrappers. The limit of an episode's
         length counts actions.
+    action_values
+        Values of each part of a continuous action, from its lowest to its highest; by default
+        `lcd.envs.external.game.VALUES_OF_A_PART`.
     num_levels, start_level
         Levels are the seeds of episodes: from ``start_level`` up to, and without, ``start_level + num_levels``;
         ``num_levels=0`` means all.
@@ -66,6 +74,7 @@ class ExternalOptions(LevelRange):
     wrappers: Literal["atari", "plain"] | None = None
     sticky_actions: Stickiness | None = None
     frame_skip: Skipped | None = None
+    action_values: Values | None = None
     num_levels: Levels = 0
     start_level: Levels = 0
 
@@ -93,7 +102,7 @@ class ExternalOptions(LevelRange):
     def as_record(self) -> dict[str, Any]:
         """Entries of a run's record: game, num_levels and env, what is not at its default."""
         env: dict[str, Any] = {} if self.env_kwargs == "{}" else {"kwargs": json.loads(self.env_kwargs)}
-        for name in ("image_key", "semantic", "max_episode_steps", "wrappers", "sticky_actions", "frame_skip"):
+        for name in _RECORDED:
             if getattr(self, name) is not None:
                 env[name] = getattr(self, name)
         return {"game": self.game, "num_levels": self.num_levels, "env": env}

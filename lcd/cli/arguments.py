@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lcd.io.limits import LONGEST_STEP_LIMIT, MOST_FACTOR, MOST_SEEDS, MOST_STEPS, MOST_WORKERS
+from lcd.io.limits import LONGEST_STEP_LIMIT, MOST_ACTION_VALUES, MOST_FACTOR, MOST_SEEDS, MOST_STEPS, MOST_WORKERS
 from lcd.io.object_storage import is_url
 
 UNITS = {"k": 1_000, "m": 1_000_000}
@@ -130,6 +130,9 @@ StickyActions = Annotated[
     ),
 ]
 FrameSkip = Annotated[int | None, number(1, 1_000, "Steps of it for each action; by default its own.")]
+ActionValues = Annotated[
+    int | None, number(2, MOST_ACTION_VALUES, "Values of each part of its continuous actions; by default 3.")
+]
 STORE = {"parser": store_place, "metavar": "FOLDER"}
 """How the option ``--store`` is read, in every command that has it."""
 

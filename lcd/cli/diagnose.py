@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lcd.cli.arguments import (
+    ActionValues,
     Algorithm,
     Baselines,
     Device,
@@ -70,6 +71,7 @@ def command(
     wrappers: Wrappers = None,
     sticky_actions: StickyActions = None,
     frame_skip: FrameSkip = None,
+    action_values: ActionValues = None,
     random: Annotated[float | None, typer.Option(help="Return that counts as score 0.")] = None,
     best: Annotated[float | None, typer.Option(help="Return that counts as score 1.")] = None,
     encoders: Annotated[
@@ -139,6 +141,7 @@ def command(
         wrappers=wrappers,
         sticky_actions=sticky_actions,
         frame_skip=frame_skip,
+        action_values=action_values,
         random=random,
         best=best,
         encoders=encoder_names(encoders),

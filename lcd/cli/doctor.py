@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from lcd.cli.arguments import EnvKwargs, FrameSkip, ImageKey, MaxEpisodeSteps, Semantic, StickyActions, Wrappers, number
+from lcd.cli.arguments import (
+    ActionValues,
+    EnvKwargs,
+    FrameSkip,
+    ImageKey,
+    MaxEpisodeSteps,
+    Semantic,
+    StickyActions,
+    Wrappers,
+    number,
+)
 from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
 from lcd.io.limits import LONGEST_STEP_LIMIT
@@ -24,6 +34,7 @@ def command(
     wrappers: Wrappers = None,
     sticky_actions: StickyActions = None,
     frame_skip: FrameSkip = None,
+    action_values: ActionValues = None,
     seconds: Annotated[int, number(1, 3600, "Time without a sign after which it is taken to hang.")] = 60,
     step_limit: Annotated[
         int | None,
@@ -52,6 +63,7 @@ def command(
         "wrappers": wrappers,
         "sticky_actions": sticky_actions,
         "frame_skip": frame_skip,
+        "action_values": action_values,
     }
     given = {name: value for name, value in settings.items() if value is not None}
     found = examine(game, encoder=encoder, seconds=seconds, step_limit=step_limit, report=show, **given)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from lcd.cli.arguments import (
     STORE,
+    ActionValues,
     Device,
     EnvKwargs,
     Executor,
@@ -53,6 +54,7 @@ def command(
     wrappers: Wrappers = None,
     sticky_actions: StickyActions = None,
     frame_skip: FrameSkip = None,
+    action_values: ActionValues = None,
     epochs: Annotated[
         int | None,
         number(1, MOST_EPOCHS, "Epochs over the images of a folder; by default 5."),
@@ -95,7 +97,7 @@ def command(
         of_game |= {"--env-kwargs": env_kwargs, "--image-key": image_key, "--semantic": semantic}
         elsewhere = None if executor == "local" else executor
         of_game |= {"--max-episode-steps": max_episode_steps, "--wrappers": wrappers}
-        of_game |= {"--sticky-actions": sticky_actions, "--frame-skip": frame_skip}
+        of_game |= {"--sticky-actions": sticky_actions, "--frame-skip": frame_skip, "--action-values": action_values}
         if given := _given(of_game | {"--store": store, "--workers": workers, "--executor": elsewhere}):
             raise ValueError(f"{given[0]} is for a game, and {what} is a folder of images: leave it out.")
         classifier, file = encoder or "efficientnet_lite0", weights or Path("harmonized.safetensors")
@@ -136,6 +138,7 @@ def command(
         wrappers=wrappers,
         sticky_actions=sticky_actions,
         frame_skip=frame_skip,
+        action_values=action_values,
         out=out,
         store=store or DEFAULT_STORE,
         workers=workers,

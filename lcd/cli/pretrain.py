@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lcd.cli.arguments import (
+    ActionValues,
     EnvKwargs,
     FrameSkip,
     ImageKey,
@@ -48,6 +49,7 @@ def command(
     wrappers: Wrappers = None,
     sticky_actions: StickyActions = None,
     frame_skip: FrameSkip = None,
+    action_values: ActionValues = None,
     seed: Annotated[int, number(0, LARGEST_SEED, "Of weights, frames and their order.")] = 0,
     out: Annotated[
         Path | None,
@@ -79,6 +81,7 @@ def command(
         wrappers=wrappers,
         sticky_actions=sticky_actions,
         frame_skip=frame_skip,
+        action_values=action_values,
         seed=seed,
         out=out,
         report=lambda line: console.print(f"{game}, {objective}: {line}", highlight=False),

@@ -28,6 +28,9 @@ MOST_GAMES_AT_ONCE = 2**16
 LARGEST_SIDE, MOST_ACTIONS = 1_024, 10_000
 """Largest side of a policy's observation in pixels, and largest number of its actions."""
 
+MOST_ACTION_VALUES = 1_000
+"""Values that each part of a continuous action may have."""
+
 MOST_LABELS = 65
 """Labels of label maps run from 0 up to, and without, this number: encoders have a code for as many."""
 

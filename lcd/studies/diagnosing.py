@@ -220,6 +220,7 @@ def prepare_diagnosis(
     wrappers: str | None = None,
     sticky_actions: float | None = None,
     frame_skip: int | None = None,
+    action_values: int | None = None,
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
@@ -273,6 +274,7 @@ def prepare_diagnosis(
         wrappers=wrappers,
         sticky_actions=sticky_actions,
         frame_skip=frame_skip,
+        action_values=action_values,
     )
     if teacher_factor is not None and game_plan.teacher_run is None:
         raise ValueError(
@@ -315,6 +317,7 @@ def diagnose(
     wrappers: str | None = None,
     sticky_actions: float | None = None,
     frame_skip: int | None = None,
+    action_values: int | None = None,
     random: float | None = None,
     best: float | None = None,
     encoders: Sequence[str] = (),
@@ -365,7 +368,8 @@ def diagnose(
         Procgen's: ``"easy"``, the default, or ``"hard"``.
     appearance
         Appearance of a Procgen game: names in `lcd.envs.procgen.options.APPEARANCES`, ``["monochrome"]``, say.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip,
+    action_values
         For games of other packages, see `lcd.envs.external.options.ExternalOptions`. ``semantic="expert"`` takes the
         features of an expert's frozen encoder for the privileged view, in any game.
     random, best
@@ -434,6 +438,7 @@ def diagnose(
         wrappers=wrappers,
         sticky_actions=sticky_actions,
         frame_skip=frame_skip,
+        action_values=action_values,
         random=random,
         best=best,
         encoders=encoders,

@@ -190,6 +190,7 @@ def prepare_harmonization(
     wrappers: str | None = None,
     sticky_actions: float | None = None,
     frame_skip: int | None = None,
+    action_values: int | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -223,6 +224,7 @@ def prepare_harmonization(
         wrappers=wrappers,
         sticky_actions=sticky_actions,
         frame_skip=frame_skip,
+        action_values=action_values,
     )
     plan = harmonized_plan(game_plan, weight)
     runs = open_store(store)
@@ -247,6 +249,7 @@ def harmonize(
     wrappers: str | None = None,
     sticky_actions: float | None = None,
     frame_skip: int | None = None,
+    action_values: int | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -262,7 +265,8 @@ def harmonize(
     game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, executor, step_limit,
     listener
         As in `lcd.diagnose`.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip,
+    action_values
         As in `lcd.diagnose`; `semantic` must name label maps, of which the reference maps are made.
     weight
         Weight of the harmonization loss.
@@ -297,6 +301,7 @@ def harmonize(
         wrappers=wrappers,
         sticky_actions=sticky_actions,
         frame_skip=frame_skip,
+        action_values=action_values,
         out=out,
         store=store,
         workers=workers,

@@ -52,6 +52,7 @@ def pretrain(
     wrappers: str | None = None,
     sticky_actions: float | None = None,
     frame_skip: int | None = None,
+    action_values: int | None = None,
     seed: int = 0,
     out: Path | str | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -72,7 +73,8 @@ def pretrain(
         Policy file of the agent that collects frames; by default a random agent.
     distribution_mode
         Procgen's; by default easy.
-    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip
+    env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip,
+    action_values
         For games of other packages, see `lcd.envs.external.options.ExternalOptions`.
     out
         Output file; by default ``encoders/GAME-OBJECTIVE.safetensors``, with what is not at its default in its name.
@@ -96,6 +98,7 @@ def pretrain(
         wrappers=wrappers,
         sticky_actions=sticky_actions,
         frame_skip=frame_skip,
+        action_values=action_values,
     )
     number = Pretraining.frames if frames is None else frames
     settings = Pretraining(objective, encoder, number, epochs, num_levels=options.num_levels or levels, seed=seed)

@@ -31,8 +31,8 @@ ADJUSTABLE = (
 
 
 ARGUMENTS = (
-    "env_kwargs", "image_key", "semantic", "max_episode_steps", "wrappers", "sticky_actions", "frame_skip", "random",
-    "best", "teacher",
+    "env_kwargs", "image_key", "semantic", "max_episode_steps", "wrappers", "sticky_actions", "frame_skip",
+    "action_values", "random", "best", "teacher",
 )  # fmt: skip
 """Arguments of `lcd.diagnose` that a survey may give for one of its games."""
 
