@@ -343,7 +343,7 @@ def test_a_film_shows_a_game_of_somebody_else_where_its_user_names_it(diagnosed,
     (run,) = (folder / "store").glob("Grid-pixels-imitation-seed0-*")
     monkeypatch.chdir(folder)
     refused = lcd_command("watch", "--run", run, "--max-steps", 4, cwd=folder)
-    assert (refused.returncode, "whose code would be run: if you trust it, name the game" in refused.stderr) == (
+    assert (refused.returncode, "whose code would be run: if you trust it, give --trust" in refused.stderr) == (
         2,
         True,
     )
