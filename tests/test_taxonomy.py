@@ -18,7 +18,7 @@ from lcd.measurement.verdict import decide
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.taxonomy.agreement import cheap_agreement, spearman_limits
 from lcd.studies.taxonomy.cheaper import cheaper_designs
-from lcd.studies.taxonomy.classes import NoisyMixture, find_classes
+from lcd.studies.taxonomy.classes import find_classes
 from lcd.studies.taxonomy.columns import COLUMNS
 from lcd.studies.taxonomy.confirmation import class_parts, confirm
 from lcd.studies.taxonomy.positions import PLANE, Cells, position_table
@@ -414,21 +414,6 @@ def test_positions_say_which_demands_are_as_large_as_they_could_show():
     ]
     positions = Taxonomy(SurveyTables.of(games)).positions.set_index("game")
     assert positions["floor_limited"].to_dict() == {"maze": "perceptual", "heist": "perceptual policy", "miner": ""}
-
-
-def test_the_noise_of_positions_is_not_added_to_what_they_scatter_by():
-    """A class is as wide as its games are seen to lie, however well they are known, and no tighter than that."""
-    random = np.random.default_rng(0)
-    places = 0.3 + random.normal(0, [0.2, 0.05], (40, 2))
-    observed = np.cov(places.T, bias=True)
-    for noise in (0.0, 0.02**2, 0.045**2):
-        fit = NoisyMixture(1, noise=noise, n_init=1, random_state=0).fit(places)
-        assert fit.covariances_ == pytest.approx(observed, rel=1e-3, abs=2e-6)
-    wide = NoisyMixture(1, noise=0.1**2, n_init=1, random_state=0).fit(places)
-    variances, known = np.linalg.eigvalsh(wide.covariances_), np.linalg.eigvalsh(observed)
-    assert variances == pytest.approx([0.1**2, known[1]], rel=1e-3)
-    density = stats.multivariate_normal(wide.means_[0], wide.covariances_).logpdf(places)
-    assert wide.score_samples(places) == pytest.approx(density)
 
 
 @pytest.mark.costly()

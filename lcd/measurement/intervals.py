@@ -50,6 +50,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from lcd.measurement.demands import CONTRASTS, Contrast
 from lcd.measurement.scores import CELLS, LEVELS, SCORES
@@ -124,7 +125,7 @@ def welch_limits(
     both = np.array([variances, np.maximum(variances, np.square(least_spread))])
     parts = weights**2 * both[..., used] / count
     # More variance can mean more degrees of freedom and narrower limits: the wider ones of the two count.
-    half = (stats.t.ppf((1 + level) / 2, degrees_of_freedom(parts, count)) * np.sqrt(parts.sum(-1))).max(axis=0)
+    half = (stdtrit(degrees_of_freedom(parts, count), (1 + level) / 2) * np.sqrt(parts.sum(-1))).max(axis=0)
     estimate = contrast.offset + np.asarray(means)[..., used] @ weights
     return estimate - half, estimate + half
 
@@ -147,7 +148,7 @@ def mean_limits(values: ArrayLike, level: float = 0.95) -> tuple[float, float, f
     known = np.asarray(values, dtype=np.float64)
     mean, half = float(known.mean()), float("nan")
     if len(known) > 1:
-        half = float(stats.t.ppf((1 + level) / 2, len(known) - 1) * stats.sem(known))
+        half = float(stdtrit(len(known) - 1, (1 + level) / 2) * stats.sem(known))
     return mean, mean - half, mean + half
 
 
@@ -209,7 +210,7 @@ def episode_limit(squared: Floats, counts: ArrayLike, contrast: Contrast, level:
     weights = np.asarray(contrast.weights)
     used = weights != 0
     noise = weights[used] ** 2 * squared[used] / np.asarray(counts, dtype=np.float64)[..., used]
-    limit: Floats = stats.norm.ppf((1 + level) / 2) * np.sqrt(noise.sum(-1))
+    limit: Floats = ndtri((1 + level) / 2) * np.sqrt(noise.sum(-1))
     return limit
 
 

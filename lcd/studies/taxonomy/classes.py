@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
-from sklearn.mixture import GaussianMixture
-from threadpoolctl import threadpool_limits
 
 from lcd.measurement.rule import NEGLIGIBLE, SMALL_HEADROOM
+from lcd.studies.taxonomy.mixture import Floats, Mixture, fit_mixture, fit_mixtures
 from lcd.studies.taxonomy.positions import Cells
-
-Floats = NDArray[np.float64]
 
 MOST_CLASSES = 6
 DRAWS, REFITS, NULLS = 2000, 40, 99
@@ -36,42 +32,6 @@ LARGER = 1.5
 """Ratio of the demands above which a class is named after the larger one alone."""
 
 
-TIGHTEST = 1e-6
-"""Lower bound of a class's variance, for positions without error."""
-
-
-class NoisyMixture(GaussianMixture):
-    """Gaussian mixture with a common covariance whose variances are at least the noise of the positions.
-
-    The observed covariance already includes the noise, which is therefore not added. In every direction a variance
-    below the noise is raised to it: this is the maximum-likelihood covariance under that bound.
-
-    Parameters
-    ----------
-    n_components : int
-        Number of classes.
-    noise : float
-        Mean variance of a position's error along an axis.
-    n_init, random_state : int
-        As in `sklearn.mixture.GaussianMixture`.
-    """
-
-    covariances_: Floats
-
-    def __init__(self, n_components: int, *, noise: float, n_init: int, random_state: int) -> None:
-        super().__init__(
-            n_components, covariance_type="tied", reg_covar=TIGHTEST, n_init=n_init, random_state=random_state
-        )
-        self.noise = noise
-
-    def _m_step(self, *arguments: Any, **settings: Any) -> None:
-        """Scikit-learn's step of expectation maximisation, and the least variance."""
-        super()._m_step(*arguments, **settings)
-        variances, directions = np.linalg.eigh(self.covariances_)
-        self.covariances_ = directions * np.maximum(variances, self.noise) @ directions.T
-        self.precisions_cholesky_ = np.linalg.inv(np.linalg.cholesky(self.covariances_)).T
-
-
 @dataclass(frozen=True, eq=False)
 class Classes:
     """Gaussian mixture over the positions of games, one component a class.
@@ -80,8 +40,8 @@ class Classes:
     ----------
     names : tuple of str
         Names of the k classes.
-    mixture : sklearn.mixture.GaussianMixture
-        Its components are in the order of the names.
+    mixture : lcd.studies.taxonomy.mixture.Mixture
+        Its classes are in the order of the names.
     selection : pandas.DataFrame
         One row a number of classes that was tried: classes, bic (Bayesian information criterion, lower is better),
         p_value (chance of so much better a fit than with one class fewer, if that were the truth), stability (mean
@@ -91,7 +51,7 @@ class Classes:
     """
 
     names: tuple[str, ...]
-    mixture: GaussianMixture
+    mixture: Mixture
     selection: pd.DataFrame
     membership: Floats
 
@@ -112,10 +72,9 @@ class Classes:
         -------
         numpy.ndarray, shape (n, k)
         """
-        return _chances(self.mixture, draws)
+        return self.mixture.chances(draws).mean(axis=0)
 
 
-@threadpool_limits.wrap(limits=1)  # of thousands of tiny fits each is faster alone, forty times so beside other work
 def find_classes(
     cells: Cells, *, draws: int = DRAWS, refits: int = REFITS, nulls: int = NULLS, seed: int = 0
 ) -> Classes:
@@ -150,68 +109,46 @@ def find_classes(
     """
     places, other = cells.positions(), cells.draws(draws, seed, farthest=FARTHEST)
     noise = float(np.mean(np.trace(cells.covariances(), axis1=1, axis2=2)) / 2)
-    mixture = _fit(places, 1, noise, seed)
+    mixture = fit_mixture(places, 1, noise=noise, seed=seed)
     rows = [(1, mixture.bic(places), np.nan, 1.0)]
-    while mixture.n_components < min(MOST_CLASSES, len(places) // 2):
-        more = _fit(places, mixture.n_components + 1, noise, seed)
+    while mixture.classes < min(MOST_CLASSES, len(places) // 2):
+        more = fit_mixture(places, mixture.classes + 1, noise=noise, seed=seed)
         chance = _chance_of(mixture, more, places, noise, nulls, seed)
         stability = _stability(more, places, other[:refits], noise, seed)
-        rows.append((more.n_components, more.bic(places), chance, stability))
+        rows.append((more.classes, more.bic(places), chance, stability))
         if chance > SIGNIFICANCE or stability < STABLE:
             break
         mixture = more
     table = pd.DataFrame(rows, columns=["classes", "bic", "p_value", "stability"])
-    table["chosen"] = table["classes"] == mixture.n_components
-    membership = _chances(mixture, other)
+    table["chosen"] = table["classes"] == mixture.classes
+    membership = mixture.chances(other).mean(axis=0)
     headrooms = [float(np.average(cells.headrooms(), weights=share)) for share in membership.T]
-    return Classes(_names(mixture.means_, headrooms), mixture, table, membership)
+    return Classes(_names(mixture.means, headrooms), mixture, table, membership)
 
 
-def _chances(mixture: GaussianMixture, draws: Floats) -> Floats:
-    count, games, _ = draws.shape
-    return mixture.predict_proba(draws.reshape(-1, 2)).reshape(count, games, -1).mean(axis=0)
-
-
-def _fit(places: Floats, classes: int, noise: float, seed: int) -> GaussianMixture:
-    """A mixture whose components are in order from the smallest sum of demands to the largest."""
-    if len(places) == 1:  # nothing to fit a spread to
-        places = np.repeat(places, 2, axis=0)
-    starts = 4 if classes > 1 else 1  # of one class there is one fit, wherever it starts
-    fit = NoisyMixture(classes, noise=noise, n_init=starts, random_state=seed).fit(places)
-    order = np.argsort(fit.means_.sum(axis=1))
-    fit.weights_, fit.means_ = fit.weights_[order], fit.means_[order]
-    return fit
-
-
-def _chance_of(
-    fewer: GaussianMixture, more: GaussianMixture, places: Floats, noise: float, nulls: int, seed: int
-) -> float:
+def _chance_of(fewer: Mixture, more: Mixture, places: Floats, noise: float, nulls: int, seed: int) -> float:
     """P-value of one more class: parametric bootstrap of the likelihood ratio under the smaller mixture.
 
     Draws have the observed covariance, which includes the noise. The fitted covariance is biased by the fitted means,
     and so corrected by n/(n − k).
     """
     random, count = np.random.default_rng(seed), len(places)
-    covariance = fewer.covariances_ * count / (count - fewer.n_components)
-
-    def drawn() -> Floats:
-        classes = random.choice(fewer.n_components, size=count, p=fewer.weights_)
-        return fewer.means_[classes] + random.multivariate_normal(np.zeros(2), covariance, count)
-
-    def gain(games: Floats) -> float:
-        return float(
-            _fit(games, more.n_components, noise, seed).score(games)
-            - _fit(games, fewer.n_components, noise, seed).score(games)
-        )
-
-    found = more.score(places) - fewer.score(places)
-    return (1 + sum(gain(drawn()) >= found for _ in range(nulls))) / (1 + nulls)
+    covariance = fewer.covariance * count / (count - fewer.classes)
+    classes = random.choice(fewer.classes, size=(nulls, count), p=fewer.weights)
+    drawn = fewer.means[classes] + random.multivariate_normal(np.zeros(2), covariance, (nulls, count))
+    by_fewer, by_more = (fit_mixtures(drawn, fit.classes, noise=noise, seed=seed) for fit in (fewer, more))
+    found = more.log_likelihood(places) - fewer.log_likelihood(places)
+    gains = [
+        larger.log_likelihood(games) - smaller.log_likelihood(games)
+        for smaller, larger, games in zip(by_fewer, by_more, drawn, strict=True)
+    ]
+    return (1 + sum(gain >= found for gain in gains)) / (1 + nulls)
 
 
-def _stability(fit: GaussianMixture, places: Floats, draws: Floats, noise: float, seed: int) -> float:
-    labels = fit.predict(places)
-    again = (_fit(drawn, fit.n_components, noise, seed).predict(drawn) for drawn in draws)
-    return float(np.mean([adjusted_rand_score(labels, other) for other in again]))
+def _stability(fit: Mixture, places: Floats, draws: Floats, noise: float, seed: int) -> float:
+    labels, again = fit.predict(places), fit_mixtures(draws, fit.classes, noise=noise, seed=seed)
+    others = (other.predict(drawn) for other, drawn in zip(again, draws, strict=True))
+    return float(np.mean([adjusted_rand_score(labels, other) for other in others]))
 
 
 def _names(centres: Floats, headrooms: list[float]) -> tuple[str, ...]:

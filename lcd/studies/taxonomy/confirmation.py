@@ -8,7 +8,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from sklearn.metrics import adjusted_rand_score
-from threadpoolctl import threadpool_limits
 
 from lcd.measurement.scores import PRIMARY
 from lcd.studies.taxonomy.classes import REFITS, find_classes
@@ -74,7 +73,6 @@ def confirm(parts: pd.DataFrame, families: pd.DataFrame) -> Confirmation:
     return Confirmation(float(parts["rand"].mean()), int((others["rand"] >= CONFIRMED).sum()), len(others))
 
 
-@threadpool_limits.wrap(limits=1)
 def class_parts(cells: Cells, number: int, seed: int = 0) -> pd.DataFrame:
     """Choose classes, and their number, on one part of the seeds, and test them on the other.
 

@@ -137,10 +137,15 @@ def reliability_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.Data
         row: dict[str, float | str] = {"demand": name}
         for measure, limits in zip(("icc_single", "icc_mean"), intraclass_correlation(table), strict=True):
             row |= dict(zip((measure, f"{measure}_low", f"{measure}_high"), limits, strict=True))
-        estimate = cells.positions()[:, axis]
-        ranks = [float(stats.spearmanr(estimate, other).statistic) for other in drawn[:, :, axis]]
-        rows.append(row | {"split_half": split_half(table, seed), "rank_stability": float(np.mean(ranks))})
+        agreement = _rank_correlations(cells.positions()[:, axis], drawn[:, :, axis])
+        rows.append(row | {"split_half": split_half(table, seed), "rank_stability": float(agreement.mean())})
     return pd.DataFrame(rows)
+
+
+def _rank_correlations(values: Floats, others: Floats) -> Floats:
+    """Spearman's correlation of values, shape (n,), with each row of others, shape (m, n); NaN where all are equal."""
+    own, ranks = (stats.zscore(stats.rankdata(each, axis=-1), axis=-1) for each in (values, others))
+    return (own * ranks).mean(axis=-1)
 
 
 def rank_table(cells: Cells, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
