@@ -22,8 +22,10 @@ def bfloat16_is_fast(device: torch.device) -> bool:
     return False
 
 
-def fastest_precision(device: str) -> Literal["bfloat16", "float32"]:
-    """Precision in which encoders compute fastest on a device, ``"cpu"`` or ``"cuda"``."""
+def fastest_precision(device: str | None = None) -> Literal["bfloat16", "float32"]:
+    """Precision in which encoders compute fastest on a device, by default a GPU where there is one."""
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     return "bfloat16" if bfloat16_is_fast(torch.device(device)) else "float32"
 
 

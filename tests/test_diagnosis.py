@@ -1,3 +1,4 @@
+import gzip
 import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -17,6 +18,7 @@ from lcd.measurement.intervals import demand_table
 from lcd.measurement.scores import Normalisation
 from lcd.studies import figures
 from lcd.studies.diagnosis import ALIKE, Diagnosis, TeacherCard
+from lcd.studies.output import OutputFolder
 from lcd.studies.survey.tables import SurveyTables
 
 mpl.use("Agg")
@@ -221,3 +223,37 @@ def test_committed_diagnoses_still_load():
         assert json.loads((folder / "plan.json").read_text())["format"] == PLAN_FORMAT
         (game,) = tables.games["game"]
         assert folder.name.split("-")[0] in game.lower()
+
+
+def test_a_written_diagnosis_is_read_again(found, tmp_path):
+    folder = OutputFolder(tmp_path / "out")
+    folder.path.mkdir()
+    folder.write(found)
+    folder.write_tables(ladder=pd.DataFrame({"step": ["where"], "gain": [0.5]}))
+    read = Diagnosis.read(tmp_path / "out")
+    assert read.verdict == found.verdict
+    assert (read.teacher, read.settings, read.normalisation) == (found.teacher, found.settings, found.normalisation)
+    for table in ("episodes", "curves", "scores", "demands"):
+        pd.testing.assert_frame_equal(getattr(read, table), getattr(found, table), check_dtype=False, rtol=1e-12)
+    assert read.ladder is not None
+    assert read.ladder["gain"].tolist() == [0.5]
+    assert read.encoders is None
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("diagnosis.json", b"{}", "is no diagnosis of this version"),
+        ("diagnosis.json", b'{"format": "lcd.diagnosis/1"}', "is damaged"),
+        ("episodes.csv.gz", b"no gzip", "is damaged"),
+        ("episodes.csv.gz", gzip.compress(b"game,return"), "is damaged|has changed"),
+    ],
+)
+def test_a_damaged_diagnosis_is_refused(found, tmp_path, file, content, words):
+    folder = OutputFolder(tmp_path)
+    folder.write(found)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        Diagnosis.read(tmp_path)
+    with pytest.raises(ValueError, match="holds no diagnosis"):
+        Diagnosis.read(tmp_path / "nowhere")

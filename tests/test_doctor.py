@@ -1,4 +1,6 @@
 import multiprocessing
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -125,3 +127,12 @@ def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
 def test_the_command_says_by_its_status_whether_a_game_can_be_diagnosed():
     bad = CliRunner().invoke(app, ["doctor", "own_games:Odd", "--env-kwargs", '{"how": "die"}'])
     assert (bad.exit_code, "problem crashes" in bad.output) == (1, True)
+
+
+def test_a_script_without_a_guard_can_examine_a_game(tmp_path):
+    """A process that is started must not carry out the script once more."""
+    script = tmp_path / "script.py"
+    script.write_text("import lcd\nprint(*[found.what for found in lcd.examine('tracker')])\n")
+    ended = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=300, check=True)
+    assert "frames" in ended.stdout and "crashes" not in ended.stdout, ended.stdout
+    assert not ended.stderr

@@ -127,6 +127,7 @@ def test_a_vector_is_a_privileged_view_too():
         (spaces.MultiDiscrete([2, 3]), 6, [1, 2]),
         (spaces.MultiBinary(3), 8, [1, 1, 1]),
         (spaces.Box(np.float32([-1, 0]), np.float32([1, 4])), 9, [1, 4]),
+        (spaces.Box(np.int64([0, 0]), np.int64([1, 4])), 6, [1, 4]),
     ],
 )
 def test_every_kind_of_action_has_a_number(space, number, last):
@@ -135,6 +136,13 @@ def test_every_kind_of_action_has_a_number(space, number, last):
     assert np.array_equal(action(number - 1), last)
     assert space.contains(action(0))
     assert space.contains(action(number - 1))
+
+
+@pytest.mark.parametrize("space", [spaces.MultiBinary(64), spaces.Box(-1, 1, (41,)), spaces.MultiDiscrete([99] * 40)])
+def test_more_actions_than_a_policy_can_have_are_refused(space):
+    """Their number is not one of 64 bits."""
+    with pytest.raises(ValueError, match="combinations, more than 1,024"):
+        actions_of(space)
 
 
 def test_continuous_actions_may_have_more_values():
@@ -250,6 +258,20 @@ def test_a_game_is_named_by_what_makes_it():
     for unnameable in (lambda: own_games.Grid(), sb3_make_vec_env("OwnGrid-v0", 2)):
         with pytest.raises(UnknownGame):
             named(unnameable)
+
+
+class NoArguments(own_games.Grid):
+    def __init__(self, render_mode=None):
+        super().__init__(render_mode=render_mode)
+
+
+def test_a_game_whose_arguments_nobody_knows_is_refused(monkeypatch):
+    """An environment that was not made by Gymnasium does not tell its arguments: runs would have lost them."""
+    with pytest.raises(UnknownGame, match=r"A Grid does not tell with which limit, cell it was made.* give its class"):
+        named(own_games.Grid(limit=20))
+    monkeypatch.setattr(own_games, "NoArguments", NoArguments, raising=False)
+    NoArguments.__module__ = "own_games"
+    assert named(NoArguments()) == ("own_games:NoArguments", {})
 
 
 def test_a_random_policy_is_played_where_no_constants_are_known():

@@ -569,3 +569,12 @@ def test_games_of_other_packages_are_surveyed_where_the_file_is_trusted(tmp_path
     for wrong, words in (("maze", "none of its games"), ("own_games:Grid", "cannot set 'steps'")):
         with pytest.raises(ValueError, match=words):
             Survey(games=("own_games:Grid",), arguments={wrong: {"steps": 1}})
+
+
+def test_arguments_go_with_their_games():
+    survey = Survey(("maze", "StarPilot"), arguments={"Maze": {"best": 9.0}, "StarPilot": {"best": 60.0}})
+    assert survey.arguments == {"maze": {"best": 9.0}, "starpilot": {"best": 60.0}}
+    assert survey.only(["starpilot"]).arguments == {"starpilot": {"best": 60.0}}
+    assert survey.only(["maze", "starpilot"]) == survey
+    with pytest.raises(ValueError, match="arguments for 'pong', which is none of its games"):
+        Survey(("maze",), arguments={"pong": {"best": 1.0}})

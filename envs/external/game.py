@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -93,12 +94,12 @@ def actions_of(space: spaces.Space, values: int = VALUES_OF_A_PART) -> tuple[int
     elif isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
         parts = [np.arange(2)] * space.shape[0]
     elif isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
-        parts = [np.linspace(low, high, values) for low, high in zip(space.low, space.high, strict=True)]
+        parts = [_values(low, high, values, space.dtype) for low, high in zip(space.low, space.high, strict=True)]
     else:
         raise ValueError(
             f"Actions {short(space)} are not taken: Discrete, MultiDiscrete, MultiBinary and bounded Box are."
         )
-    number = int(np.prod([len(part) for part in parts]))
+    number = math.prod(len(part) for part in parts)
     if number > MOST_ACTIONS:
         raise ValueError(
             f"Actions {short(space)} have {number:,} combinations, more than {MOST_ACTIONS:,}: restrict them, or give "
@@ -106,6 +107,12 @@ def actions_of(space: spaces.Space, values: int = VALUES_OF_A_PART) -> tuple[int
         )
     table = np.array(list(itertools.product(*parts)), space.dtype)
     return number, lambda action: table[action]
+
+
+def _values(low: float, high: float, values: int, dtype: Any) -> np.ndarray:
+    """Evenly spaced values of a part of an action; of whole numbers the nearest ones, each once."""
+    found = np.linspace(low, high, values)
+    return np.unique(found.round()) if np.issubdtype(dtype, np.integer) else found
 
 
 class NumberedActions(gymnasium.ActionWrapper):

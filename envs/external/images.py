@@ -15,11 +15,15 @@ Reader = Callable[[Any], NDArray[np.uint8]]
 """From an observation to an image of bytes."""
 
 
+BEYOND = 2.0
+"""Numbers of images from 0 to 1 are clipped, as some lie a little outside, but above this they are of another scale."""
+
+
 def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Reader, tuple[int, int, int]]:
     """How images are read from observations of a space, and their shape: height, width and channels.
 
-    Grey, RGB and RGBA images and stacks of them are taken, channels first or last, bytes or numbers from 0 to 1, alone
-    or in a dictionary.
+    Grey, RGB and RGBA images and stacks of them are taken, channels first or last, bytes or numbers of any type from 0
+    to 1, which are scaled to bytes, alone or in a dictionary.
 
     Parameters
     ----------
@@ -51,16 +55,18 @@ def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Rea
         raise ValueError(f"The observations are no images: {short(space)}. Add a wrapper that renders one.")
     assert isinstance(space, spaces.Box)
     arrange, shape = _arrangement(space.shape)
-    scale = 255 if np.issubdtype(space.dtype, np.floating) else 1
+    scaled = float(space.high.max()) <= 1
 
     def read(observation: Any) -> NDArray[np.uint8]:
         image = np.asarray(observation)
         if image.shape != space.shape:
             raise ValueError(f"an observation has the shape {image.shape} instead of {space.shape}")
-        if scale == 255:
+        if scaled:
             if not np.isfinite(image).all():
                 raise ValueError("an observation holds numbers that are not finite")
-            image = np.clip(image * 255, 0, 255).round()
+            if image.max() > BEYOND:
+                raise ValueError(f"an observation holds {image.max():g}, and its space goes from 0 to 1")
+            image = np.clip(image * 255.0, 0, 255).round()
         return np.ascontiguousarray(arrange(image.astype(np.uint8)))
 
     return read, shape
@@ -88,8 +94,13 @@ def _arrangement(shape: tuple[int, ...]) -> tuple[Callable[[NDArray[Any]], NDArr
 
 
 def shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """An image for people, shape (height, width, 3): the newest of stacked grey frames, or the first three channels."""
+    """An image for people, shape (height, width, 3): the newest of stacked grey frames, or the first three channels.
+
+    Four channels are stacked frames, or with an opaque last channel RGBA.
+    """
     channels = image.shape[-1]
+    if channels == 4 and (image[..., 3] == 255).all():
+        return image[..., :3]
     if channels >= 3 and channels != 4:
         return image[..., -3:] if channels % 3 == 0 else image[..., :3]
     return np.repeat(image[..., -1:], 3, axis=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -282,7 +283,7 @@ def named(game: Any) -> tuple[Any, dict[str, Any]]:
     """
     if isinstance(game, gymnasium.Env):
         if game.spec is None:
-            return named(type(game.unwrapped))
+            return _named_unregistered(game.unwrapped)
         game = game.spec
     if isinstance(game, gymnasium.envs.registration.EnvSpec):
         found = settings_of(game)
@@ -305,3 +306,20 @@ def named(game: Any) -> tuple[Any, dict[str, Any]]:
             "module, and give that."
         )
     return f"{module}:{name}", {}
+
+
+def _named_unregistered(env: gymnasium.Env) -> tuple[Any, dict[str, Any]]:
+    """The name of a game that its class made, and not ``gymnasium.make``.
+
+    Raises
+    ------
+    UnknownGame
+        If it may have been made with arguments, which nobody knows any more.
+    """
+    kind = type(env)
+    if taken := [name for name in inspect.signature(kind).parameters if name != "render_mode"]:
+        raise UnknownGame(
+            f"A {kind.__name__} does not tell with which {', '.join(taken)} it was made, and runs make the game anew: "
+            f"give its class, {kind.__name__}, and with env_kwargs what is not at its default."
+        )
+    return named(kind)

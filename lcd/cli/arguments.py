@@ -76,6 +76,9 @@ Seeds = Annotated[int | None, number(1, MOST_SEEDS, "Seeds of each cell.")]
 EncoderOption = Annotated[
     str | None, typer.Option(help="Visual encoder: nature, impala, impoola, or impala:32,64,64 for other depths.")
 ]
+Precision = Annotated[
+    str | None, typer.Option(help="Of the encoder's numbers: float32 or bfloat16; by default the fastest.")
+]
 Algorithm = Annotated[
     str | None,
     typer.Option(

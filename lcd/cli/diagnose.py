@@ -22,6 +22,7 @@ from lcd.cli.arguments import (
     LearnerSettings,
     MaxEpisodeSteps,
     Mode,
+    Precision,
     Seeds,
     Semantic,
     StepLimit,
@@ -89,13 +90,15 @@ def command(
         typer.Option(metavar="FOLDER", help="What lcd validate wrote: on it rests what is recommended to try first."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET.")
+        Path | None,
+        typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET, and what else is chosen."),
     ] = None,
     store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
     threads: Threads = None,
     device: Device = "auto",
     executor: Executor = "local",
+    precision: Precision = None,
     step_limit: StepLimit = STEP_LIMIT,
     dry_run: DryRun = False,
 ) -> None:
@@ -152,9 +155,10 @@ def command(
         threads=threads,
         device=device,
         executor=executor,
+        precision=precision,
         step_limit=step_limit,
     )
-    prepared = prepared.writing_to(out or Path("diagnoses") / f"{prepared.label}-{preset}")
+    prepared = prepared.writing_to(out or Path("diagnoses") / prepared.name)
     known = None if evidence is None else read_evidence(evidence)
     console = plain_console()
     if prepared.game_plan.is_encoded:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -19,6 +20,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.versions import commit, processor_of
 from lcd.io.limits import STEP_LIMIT
+from lcd.io.modules import is_own
 
 
 class CarriedOutElsewhere(Exception):
@@ -107,6 +109,7 @@ class Job:
         with nullcontext(True) if leased else store.lease(self.run) as free:
             if not free:
                 raise CarriedOutElsewhere(self.run.name)
+            store.failure_file(self.run).unlink(missing_ok=True)
             if not store.has(self.run):
                 self._train(store, report, stop)
 
@@ -158,7 +161,39 @@ def sentence_of(error: Exception, folder: Path | None = None) -> str:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "The memory is exhausted: use fewer --workers."
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if text.endswith(".") else f"{type(error).__name__}: {text}."
+    return text if text.endswith(".") else f"{type(error).__name__}: {text}{_place_of(error)}."
+
+
+def _place_of(error: Exception) -> str:
+    """Where an error was raised, for a sentence: the last line of the user's own code, else the last of all."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [each for each in frames if is_own(each[0].f_globals.get("__name__") or "__main__")]
+    if not frames:
+        return ""
+    frame, line = (own or frames)[-1]
+    return f" ({Path(frame.f_code.co_filename).name}, line {line})"
+
+
+def failure_of(error: Exception, store: Store, run: RunSettings) -> str:
+    """What went wrong in a run, for its user, and the file in which the whole traceback is kept.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    store
+        Keeps the traceback until the run is begun again.
+    run
+        The run.
+    """
+    said = sentence_of(error, store.root)
+    file = store.failure_file(run)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(traceback.format_exception(error)), "utf-8")
+    except OSError:  # a full disk, say, of which the sentence tells
+        return said
+    return f"{said} The traceback is in {file}."
 
 
 _GPU_EXHAUSTED = re.compile(r"(CUDA|HIP|GPU).*out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED", re.IGNORECASE | re.DOTALL)

@@ -8,7 +8,6 @@ from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 
 from lcd.agents import EncoderName, EncoderPolicy
@@ -413,7 +412,7 @@ def _first_run(options: GameOptions, preset: Preset, view: str) -> RunSettings:
         encoder_checksum=weights_checksum(preset.encoder),
         encoder_version=version_of_encoder(preset.encoder),
         hyperparameters=preset.hyperparameters,
-        precision=fastest_precision("cuda" if torch.cuda.is_available() else "cpu"),
+        precision=fastest_precision() if preset.precision == "auto" else preset.precision,
         game_version=family_of(options).version(options),
     )
 

@@ -18,6 +18,10 @@ INVERSE_TEMPERATURES = (1.0, 2.0, 4.0)
 """Candidates for evaluation, from the unchanged policy to nearly its most probable action."""
 
 
+Precision = Literal["auto", "float32", "bfloat16"]
+"""Of an encoder's numbers."""
+
+
 @settings
 class Preset:
     """Budget and settings of each cell of a diagnosis.
@@ -50,6 +54,8 @@ class Preset:
         Tried at each evaluation, see `lcd.experiments.Evaluation`.
     hyperparameters
         Settings of the learner.
+    precision
+        Of the encoder's numbers: ``"float32"``, ``"bfloat16"``, or ``"auto"``: the fastest where runs are planned.
     """
 
     steps: Steps
@@ -64,6 +70,7 @@ class Preset:
     first_seed: Annotated[Whole, Field(ge=0, le=LARGEST_SEED - MOST_SEEDS)] = 0
     inverse_temperatures: Several[Positive] = INVERSE_TEMPERATURES
     hyperparameters: Hyperparameters = field(default_factory=Hyperparameters)
+    precision: Precision = "auto"
 
 
 LEARNER = Hyperparameters(rollout_steps=64, minibatches=32, epochs=1, learning_rate=1e-3)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lcd.experiments.executor import Report, Share
-from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
+from lcd.experiments.job import CarriedOutElsewhere, Job, failure_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.child_processes import end_with_parent, hidden_script, start_method
@@ -52,7 +52,7 @@ def _work(job: Job, store: Store, connection: Connection, environment: Mapping[s
     except BrokenPipeError:
         sys.exit(1)
     except Exception as error:  # whatever it is, the planning process must learn of it
-        connection.send(("failed", sentence_of(error, store.root)))
+        connection.send(("failed", failure_of(error, store, job.run)))
         sys.exit(1)
 
 

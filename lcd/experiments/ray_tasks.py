@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from lcd.experiments.executor import Report, Share
-from lcd.experiments.job import Job, sentence_of
+from lcd.experiments.job import Job, failure_of, sentence_of
 from lcd.experiments.own_code import OwnCode
 from lcd.experiments.settings import RunSettings
-from lcd.experiments.store import Store
+from lcd.experiments.store import Store, StoreError
 from lcd.io.files import token
 from lcd.io.limits import STEP_LIMIT
 
@@ -75,7 +75,7 @@ def _task(job: Job, store: Store, mark: str, weights: Mapping[str, tuple[str, An
         try:
             job.carry_out(store, report, hangs, leased=True)
         except Exception as error:  # whatever it is, the driver must learn of it
-            return sentence_of(error, store.root if shared else None)
+            return failure_of(error, store, job.run) if shared else sentence_of(error)
         return {} if shared else {file.name: file.read_bytes() for file in store.folder(job.run).iterdir()}
 
 
@@ -307,7 +307,7 @@ class RayTasks:
         if found:
             try:
                 self._store.take(run, found)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, StoreError) as error:
                 return f"The run {run.name} came back and could not be kept: {sentence_of(error, self._store.root)}"
         return ""
 

@@ -60,6 +60,13 @@ class Resources:
             raise ValueError(f"The device {short(device)} is unknown: choose one of {', '.join(DEVICES)}.")
         return cls(device, workers, threads, executor, step_limit)
 
+    @property
+    def precision(self) -> str | None:
+        """Precision in which runs are fastest where they are carried out; None where only a cluster knows."""
+        from lcd.agents.machine import fastest_precision
+
+        return fastest_precision(self.device) if parse_executor(self.executor)[0] == LOCAL else None
+
 
 FASTEST = Resources()
 """This machine's device, and the fastest numbers."""

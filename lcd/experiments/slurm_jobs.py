@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lcd.experiments.executor import Report, Share
-from lcd.experiments.job import CarriedOutElsewhere, Job, sentence_of
+from lcd.experiments.job import CarriedOutElsewhere, Job, failure_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
@@ -91,7 +91,7 @@ class SlurmRun:
             except CarriedOutElsewhere:
                 outcome[0] = ELSEWHERE
             except Exception as error:  # whatever it is, the driver must learn of it
-                outcome[0] = sentence_of(error, self.store.root)
+                outcome[0] = failure_of(error, self.store, self.job.run)
 
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
         self._thread = threading.Thread(target=work)

@@ -10,7 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -60,6 +60,9 @@ COLUMN_TYPES = {
 
 UNFINISHED = ".unfinished"
 """Folder of the workspaces within a store."""
+
+FAILURES = ".failures"
+"""Folder of the tracebacks of failed runs within a store."""
 
 LEASES = ".leases"
 """Folder of the locks of runs that are being carried out within a store."""
@@ -169,6 +172,10 @@ class Store:
     def checkpoint_file(self, settings: RunSettings) -> Path:
         """Where the last checkpoint of a run lies that is not finished."""
         return self.root / ".checkpoints" / f"{settings.name}.pt"
+
+    def failure_file(self, settings: RunSettings) -> Path:
+        """Where the traceback of a run lies that failed."""
+        return self.root / FAILURES / f"{settings.name}.txt"
 
     def has(self, settings: RunSettings) -> bool:
         """Whether the run is finished."""
@@ -443,8 +450,11 @@ def _lock_of(workspace: Path) -> Path:
 
 def _age(workspace: Path) -> float:
     """Seconds since anything in a workspace, or its lock, was last written."""
-    times = [path.stat().st_mtime for path in (workspace, _lock_of(workspace), *workspace.glob("*")) if path.exists()]
-    return time.time() - max(times, default=0.0)
+    newest = 0.0
+    for path in (workspace, _lock_of(workspace), *workspace.glob("*")):
+        with suppress(FileNotFoundError):  # another machine may finish the run at this moment
+            newest = max(newest, path.stat().st_mtime)
+    return time.time() - newest
 
 
 def _machine() -> str:

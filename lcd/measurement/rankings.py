@@ -160,8 +160,8 @@ def influence_tables(
 
     The share of a group is the covariance over methods of its part of the mean with the mean, divided by the variance
     of the mean: the shares of all games add up to 1. A group decides a pair of methods if the lead of the better one is
-    significant over seeds (Welch's one-sided test, corrected by Benjamini and Hochberg over all pairs) and the other
-    one leads, or draws level, without the group.
+    significant over seeds (Welch's test, two-sided as the better one is chosen by the same scores, corrected by
+    Benjamini and Hochberg over all pairs) and the other one leads, or draws level, without the group.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def _lead_q(scores: MethodScores, better: Floats, worse: Floats, lead: Floats) -
     q = np.full(len(lead), np.nan)
     if known.any():
         satterthwaite = degrees_of_freedom(parts[known], freedom[known] + 1)
-        p = stats.t.sf(lead[known] / np.sqrt(parts[known].sum(axis=1)), satterthwaite)
+        p = 2 * stats.t.sf(lead[known] / np.sqrt(parts[known].sum(axis=1)), satterthwaite)  # the better one is chosen
         q[known] = stats.false_discovery_control(p)
     return q
 

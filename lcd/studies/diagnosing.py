@@ -12,10 +12,12 @@ from torch import nn
 
 from lcd.agents import import_encoder
 from lcd.envs.levels import LEVEL_SEEDS
+from lcd.envs.naming import file_name
 from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
-from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.plan import GamePlan, Plan, evaluated_steps
+from lcd.experiments.presets import PRESETS
 from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
@@ -60,6 +62,8 @@ class PreparedDiagnosis:
         Where runs are kept.
     resources
         With what the runs are carried out.
+    name
+        Name of the folder in which the diagnosis is written if no other is given.
     """
 
     game_plan: GamePlan
@@ -70,16 +74,12 @@ class PreparedDiagnosis:
     folder: OutputFolder | None
     store: Store
     resources: Resources
+    name: str = ""
 
     @property
     def plan(self) -> Plan:
         """The runs of the diagnosis itself."""
         return Plan((self.game_plan,))
-
-    @property
-    def label(self) -> str:
-        """Name of the game with its appearance, which learners from pixels depend on."""
-        return next(run.options.label for run in self.game_plan.cells if run.view == PIXELS.name)
 
     @property
     def out(self) -> Path | None:
@@ -96,10 +96,9 @@ class PreparedDiagnosis:
         """
         folder = OutputFolder(path("out", out))
         folder.check(self.plan.as_dict(measure=False))
-        known = folder.measured_random() if self.game_plan.measures_random else None
-        if known is None:
+        plan = folder.as_begun(self.game_plan)
+        if plan is self.game_plan:
             return replace(self, folder=folder)
-        plan = replace(self.game_plan, measured_random=known)
         return replace(
             self,
             folder=folder,
@@ -232,6 +231,7 @@ def prepare_diagnosis(
     threads: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    precision: str | None = None,
     step_limit: float = STEP_LIMIT,
 ) -> PreparedDiagnosis:
     """Check the arguments of `diagnose` and plan its runs, before anything is trained or written.
@@ -255,6 +255,7 @@ def prepare_diagnosis(
         encoder=encoder,
         hyperparameters=hyperparameters,
         teacher_factor=teacher_factor,
+        precision=precision or resources.precision,
     )
     game_plan = plan_diagnosis(
         game,
@@ -287,12 +288,30 @@ def prepare_diagnosis(
         if not isinstance(wanted, bool):
             raise ValueError(f"{name} is true or false, not {short(wanted)}.")
     finer, lowest = (ladder_of(game_plan) if ladder else None), (baselines_of(game_plan) if baselines else None)
-    prepared = PreparedDiagnosis(game_plan, preset, others, finer, lowest, None, runs, resources)
+    prepared = PreparedDiagnosis(
+        game_plan, preset, others, finer, lowest, None, runs, resources, _name_of(game_plan, preset, algorithm)
+    )
     if out is not None:
         prepared = prepared.writing_to(out)
     further = (*(() if finer is None else finer.as_plan().runs), *(() if lowest is None else lowest.as_plan().runs))
     runs.check((*prepared.plan.runs, *further))
     return prepared
+
+
+def _name_of(plan: GamePlan, preset: str, algorithm: str | None) -> str:
+    """Name of a diagnosis for its folder: game, appearance, preset, and what else is usually chosen."""
+    usual = PRESETS[preset]
+    run = next(run for run in plan.cells if run.view == PIXELS.name)
+    mode, seeds = run.options.as_record().get("distribution_mode", "easy"), len({each.seed for each in plan.cells})
+    parts = {
+        mode: mode != "easy",
+        f"{run.steps}steps": run.steps != evaluated_steps(usual)[-1],
+        f"{seeds}seeds": seeds != usual.seeds,
+        f"{run.options.num_levels}levels": run.options.num_levels not in (0, usual.num_levels),
+        run.encoder: run.encoder != usual.encoder,
+        algorithm or "": algorithm is not None,
+    }
+    return "-".join([run.options.label, preset, *(file_name(part) for part, is_chosen in parts.items() if is_chosen)])
 
 
 def diagnose(
@@ -329,6 +348,7 @@ def diagnose(
     threads: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
+    precision: str | None = None,
     step_limit: float = STEP_LIMIT,
     listener: Listener = lambda event: None,
 ) -> Diagnosis:
@@ -395,6 +415,9 @@ def diagnose(
     executor
         What carries out the runs: ``"local"`` for processes of this machine, ``"ray"`` or ``"slurm"`` for a cluster,
         see `lcd.experiments.executors.make_executor`.
+    precision
+        Of the encoder's numbers, ``"float32"`` or ``"bfloat16"``; by default what is fastest on the device, and for a
+        cluster what is fastest on this machine.
     step_limit
         Seconds after which a step or reset of another package's game is taken to hang, which ends its run.
     listener
@@ -450,6 +473,7 @@ def diagnose(
         threads=threads,
         device=device,
         executor=executor,
+        precision=precision,
         step_limit=step_limit,
     )
     show = telling(listener)

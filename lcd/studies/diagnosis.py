@@ -222,6 +222,19 @@ class Diagnosis:
             sampled=sampled,
         )
 
+    @classmethod
+    def read(cls, folder: Path | str) -> Diagnosis:
+        """Read a diagnosis from the folder that `lcd.diagnose` wrote, see `lcd.studies.reading`.
+
+        Raises
+        ------
+        ValueError
+            If there is no diagnosis, or it is damaged.
+        """
+        from lcd.studies.reading import read_diagnosis_folder
+
+        return read_diagnosis_folder(folder)
+
     @property
     def perceptual(self) -> Interval:
         """Perceptual demand of the primary score."""
@@ -283,7 +296,9 @@ class Diagnosis:
         )
 
     def to_json(self, path: str | Path | None = None) -> dict[str, Any]:
-        """Return everything but the raw episodes as JSON-able values, and write it if a path is given.
+        """Return the diagnosis as JSON-able values, and write them if a path is given.
+
+        Episodes, and the tables of other encoders, the ladder and the baselines, are files of their own.
 
         Keys: format, game, budget (environment steps), seeds, normalisation, teacher, settings, verdict (name, reason,
         would_decide, cautions), demands (a list of rows), difference, generalisation, scores and curves (lists of

@@ -23,6 +23,7 @@ from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.watching import CHECKS, WATCH
 from lcd.envs.family import chosen_options, has_view, observation_space, policy_spaces, random_actions
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC
+from lcd.io.child_processes import hidden_script
 from lcd.io.limits import LONGEST_STEP_LIMIT, real_number
 
 Status = Literal["ok", "note", "problem"]
@@ -110,7 +111,8 @@ def examine(
     here, there = multiprocessing.Pipe(duplex=False)
     arguments = (there, options, encoder, limit)
     process = multiprocessing.get_context("spawn").Process(target=_child, args=arguments, daemon=True)
-    process.start()
+    with hidden_script():
+        process.start()
     there.close()
     findings: list[Finding] = []
 

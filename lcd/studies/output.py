@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -14,7 +15,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lcd.experiments.plan import UNMEASURED
+from lcd.experiments.plan import UNMEASURED, GamePlan
 from lcd.io.checksums import write_together
 from lcd.io.files import check_output, check_output_folder, is_partial, locked, replacing
 from lcd.io.limits import real_number, short
@@ -98,6 +99,11 @@ class OutputFolder:
             return real_number("The random return", game["normalisation"]["random"]) if measured else None
         except (LookupError, TypeError, ValueError):
             return None
+
+    def as_begun(self, plan: GamePlan) -> GamePlan:
+        """The plan, with what a random policy returned when the folder's was begun: it is not measured again."""
+        known = self.measured_random() if plan.measures_random else None
+        return plan if known is None else replace(plan, measured_random=known)
 
     def claim(self, plan: Mapping[str, Any]) -> None:
         """Check the folder and write the plan into it."""

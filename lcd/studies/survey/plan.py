@@ -25,7 +25,7 @@ from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 
 ADJUSTABLE = (
     "steps", "seeds", "first_seed", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor",
-    "teacher_candidates", "hyperparameters",
+    "teacher_candidates", "hyperparameters", "precision",
 )  # fmt: skip
 """Fields of a preset that a survey may replace."""
 
@@ -57,6 +57,18 @@ def _as_name(game: Any) -> Any:
     if own:
         raise ValueError(f"{name} has settings of its own: name it, with arguments = {{{name!r}: {own}}}")
     return name
+
+
+def _by_known_game(arguments: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Arguments by the names under which their games are known; those of no game are refused later."""
+    return {_known_name(game): given for game, given in arguments.items()}
+
+
+def _known_name(game: str) -> str:
+    try:
+        return find_game(game)[1]
+    except ValueError:
+        return game
 
 
 def _known_games(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -95,7 +107,7 @@ class Survey:
     mode: Text | None = None
     appearance: Names = ()
     train_teachers: Flag = False
-    arguments: dict[Text, dict[Text, Any]] = field(default_factory=dict)
+    arguments: Annotated[dict[Text, dict[Text, Any]], AfterValidator(_by_known_game)] = field(default_factory=dict)
     ladder: Flag = False
     baselines: Flag = False
     algorithm: Text | None = None
@@ -201,7 +213,9 @@ class Survey:
         for game, name in known.items():
             if name is None:
                 raise ValueError(f"The survey has no game {game!r}: choose among {', '.join(self.games)}.")
-        return replace(self, games=tuple(dict.fromkeys(name for name in known.values() if name is not None)))
+        chosen = tuple(dict.fromkeys(name for name in known.values() if name is not None))
+        arguments = {game: given for game, given in self.arguments.items() if game in chosen}
+        return replace(self, games=chosen, arguments=arguments)
 
     def _named(self, game: str) -> str | None:
         """The survey's name for a game that is asked for by any of its names; None if it is not in the survey."""

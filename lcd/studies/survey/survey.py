@@ -68,8 +68,9 @@ class _Writing:
                 self._done(self._written(plan))
 
     def _written(self, plan: GamePlan) -> Diagnosis:
-        diagnosis = read_diagnosis(plan, self._store, {"preset": self._survey.preset})
         folder = self._folders[plan.game]
+        plan = folder.as_begun(plan)
+        diagnosis = read_diagnosis(plan, self._store, {"preset": self._survey.preset})
         folder.claim(Plan((plan,)).as_dict())
         folder.write(diagnosis)
         return diagnosis
@@ -297,7 +298,8 @@ def prepare_survey(
     chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
     if only := texts("games", games):
         chosen = chosen.only(only)
-    given = {"steps": steps, "seeds": seeds, "first_seed": first_seed}
+    precision = chosen.changes.get("precision", resources.precision)
+    given = {"steps": steps, "seeds": seeds, "first_seed": first_seed, "precision": precision}
     chosen = replace(
         chosen,
         changes=chosen.changes | {key: value for key, value in given.items() if value is not None},

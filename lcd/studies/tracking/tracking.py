@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from lcd.experiments.resources import check_numbers
-from lcd.io.child_processes import end_with_parent
+from lcd.io.child_processes import end_with_parent, hidden_script
 from lcd.io.files import check_output, check_output_folder, replacing
 from lcd.io.limits import MOST_SEEDS, path, texts, whole_number
 from lcd.studies.figures import check_registered, registered
@@ -188,7 +188,8 @@ def _trained(conditions: Sequence[Condition], workers: int) -> Iterator[tuple[Co
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
-        waiting = {pool.submit(_train, each): each for each in conditions}
+        with hidden_script():  # processes are started as work is given to them
+            waiting = {pool.submit(_train, each): each for each in conditions}
         try:
             for finished in as_completed(waiting):
                 yield waiting[finished], finished.result()

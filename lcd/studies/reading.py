@@ -1,0 +1,89 @@
+"""Reading of a diagnosis from the folder that holds it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lcd.io.checksums import Contents
+from lcd.io.limits import path, short
+from lcd.io.untrusted import parse_csv, parse_json, read_csv
+from lcd.io.untrusted.tables import LARGEST_TABLE
+from lcd.measurement.scores import Normalisation
+from lcd.measurement.verdict import Verdict
+from lcd.studies.diagnosis import FORMAT, Diagnosis, TeacherCard
+
+RESULT, EPISODES = "diagnosis.json", "episodes.csv.gz"
+"""Files of a diagnosis: all that was found, and what it was found from."""
+
+FURTHER = ("encoders", "ladder", "baselines", "controls")
+"""Tables that a diagnosis has where they were asked for."""
+
+REMEDY = "make the diagnosis again"
+
+
+def read_diagnosis_folder(folder: Path | str) -> Diagnosis:
+    """Read a diagnosis that `lcd.diagnose` wrote.
+
+    Its tables are made anew from its episodes; the verdict is the one that was given.
+
+    Parameters
+    ----------
+    folder
+        The folder that was its `out`.
+
+    Raises
+    ------
+    ValueError
+        If there is no diagnosis, or it is damaged.
+    """
+    home = path("The folder of a diagnosis", folder)
+    try:
+        contents = Contents.read(home, [RESULT, EPISODES])
+    except OSError as error:
+        raise ValueError(f"{home} holds no diagnosis ({error}): give a folder that lcd diagnose wrote.") from None
+    record: Any = parse_json(
+        contents.files[RESULT].decode("utf-8", errors="replace"), str(home / RESULT), remedy=REMEDY
+    )
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError(f"{home / RESULT} is no diagnosis of this version ({FORMAT}): {REMEDY}.")
+    episodes = parse_csv(_unpacked(contents.files[EPISODES], home / EPISODES), str(home / EPISODES), remedy=REMEDY)
+    try:
+        found = Diagnosis.from_episodes(
+            episodes,
+            game=record["game"],
+            budget=record["budget"],
+            normalisation=Normalisation(**record["normalisation"]),
+            teacher=None if record["teacher"] is None else TeacherCard(**record["teacher"]),
+            settings=record["settings"],
+            levels_differ=record["generalisation"] is not None,
+        )
+        given = {field.name: record["verdict"][field.name] for field in fields(Verdict)}
+        verdict = Verdict(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ValueError(f"{home / RESULT} is damaged ({short(error)}): {REMEDY}.") from None
+    contents.check(REMEDY)
+    further: dict[str, Any] = {name: _table(home / f"{name}.csv") for name in FURTHER}
+    return replace(found, verdict=verdict, **further)
+
+
+def _table(file: Path) -> pd.DataFrame | None:
+    return read_csv(file, remedy=REMEDY) if file.exists() else None
+
+
+def _unpacked(content: bytes, file: Path) -> bytes:
+    """The bytes in a gzip file, as many as a table may have."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+            found = packed.read(LARGEST_TABLE + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{file} is damaged ({short(error)}): {REMEDY}.") from None
+    if len(found) > LARGEST_TABLE:
+        raise ValueError(f"{file} unpacks to more than {LARGEST_TABLE:,} bytes: {REMEDY}.")
+    return found
