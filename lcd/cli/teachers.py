@@ -62,7 +62,7 @@ def train(
     ] = False,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Learning rate, instead of that of the recipe; a small one suits --from-shipped."),
+        typer.Option(help="Learning rate, instead of that of the recipe."),
     ] = None,
     mode: Annotated[str, typer.Option(help="Procgen's distribution mode of the training: easy or hard.")] = "easy",
     folder: Annotated[

@@ -133,7 +133,7 @@ def decide(
         ways += _more_steps(gains, threshold)
         ways += _better_teacher(gains, teacher_score, named=better is not None)
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
-    reason = _reason(name, shown, careful, threshold, comparable=len(floor_limited_demands(gains)) < 2)
+    reason = _reason(name, shown, careful, threshold, comparable=not floor_limited_demands(gains))
     if name == "inconclusive" and not has_learned(gains):
         reason = f"{_unlearnable(gains)} {reason}"
     cautions = _cautions(shown, gains, threshold)
