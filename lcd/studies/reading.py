@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +64,8 @@ def read_diagnosis_folder(folder: Path | str) -> Diagnosis:
             settings=record["settings"],
             levels_differ=record["generalisation"] is not None,
         )
-        given = {field.name: record["verdict"][field.name] for field in fields(Verdict)}
-        verdict = Verdict(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        said = record["verdict"]
+        verdict = Verdict(said["name"], said["reason"], tuple(said["would_decide"]), tuple(said["cautions"]))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{home / RESULT} is damaged ({short(error)}): {REMEDY}.") from None
     contents.check(REMEDY)
