@@ -98,6 +98,7 @@ IN_THEIR_PLACE = {
     "store": [3, None, ["a"], b"a"],
     "workers": ["2", 0, 1.5, 10**8, True],
     "threads": ["2", 0, 1.5, 10**8, True],
+    "precision": [3, True, "half", "", ["float32"]],
     "step_limit": ["300", 0, True, float("nan"), 10**9],
     "device": ODD,
 }

@@ -17,7 +17,6 @@ from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan, evaluated_steps
-from lcd.experiments.presets import PRESETS
 from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
@@ -255,7 +254,7 @@ def prepare_diagnosis(
         encoder=encoder,
         hyperparameters=hyperparameters,
         teacher_factor=teacher_factor,
-        precision=precision or resources.precision,
+        precision=resources.precision if precision is None else precision,
     )
     game_plan = plan_diagnosis(
         game,
@@ -300,7 +299,7 @@ def prepare_diagnosis(
 
 def _name_of(plan: GamePlan, preset: str, algorithm: str | None) -> str:
     """Name of a diagnosis for its folder: game, appearance, preset, and what else is usually chosen."""
-    usual = PRESETS[preset]
+    usual = adjusted_preset(preset)
     run = next(run for run in plan.cells if run.view == PIXELS.name)
     mode, seeds = run.options.as_record().get("distribution_mode", "easy"), len({each.seed for each in plan.cells})
     parts = {
