@@ -127,7 +127,7 @@ def test_a_vector_is_a_privileged_view_too():
         (spaces.MultiDiscrete([2, 3]), 6, [1, 2]),
         (spaces.MultiBinary(3), 8, [1, 1, 1]),
         (spaces.Box(np.float32([-1, 0]), np.float32([1, 4])), 9, [1, 4]),
-        (spaces.Box(np.int64([0, 0]), np.int64([1, 4])), 6, [1, 4]),
+        (spaces.Box(np.int64([0, 0]), np.int64([1, 4]), dtype=np.int64), 6, [1, 4]),
     ],
 )
 def test_every_kind_of_action_has_a_number(space, number, last):

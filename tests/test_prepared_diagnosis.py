@@ -9,6 +9,8 @@ from lcd.experiments.resources import Resources
 from lcd.studies.diagnosing import prepare_diagnosis
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.survey import prepare_survey
+from lcd.studies.validation.plan import Validation
+from lcd.studies.validation.validation import prepare_validation
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,11 @@ def test_the_precision_is_that_of_the_device_that_computes(tmp_path, monkeypatch
     assert Resources.checked("cpu").precision == "float32"
     prepared = prepare_diagnosis("maze", "smoke", device="cpu", store=tmp_path)
     assert {run.precision for run in prepared.plan.runs} == {"float32"}
+    survey, asked = Survey(("maze",), "smoke"), {"device": "cpu", "store": tmp_path}
+    assert {run.precision for run in prepare_survey(survey, out=tmp_path / "s", **asked).plan.runs} == {"float32"}
+    validation = Validation(Survey(("maze", "heist", "jumper"), "smoke"), ("augment-crop", "shorter-credit"))
+    plan = prepare_validation(validation, out=tmp_path / "v", **asked).untrained()
+    assert {run.precision for run in plan.runs} == {"float32"}
 
 
 def test_an_unknown_precision_is_refused(tmp_path):

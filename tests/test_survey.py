@@ -576,5 +576,7 @@ def test_arguments_go_with_their_games():
     assert survey.arguments == {"maze": {"best": 9.0}, "starpilot": {"best": 60.0}}
     assert survey.only(["starpilot"]).arguments == {"starpilot": {"best": 60.0}}
     assert survey.only(["maze", "starpilot"]) == survey
+    with pytest.raises(ValueError, match="arguments for 'maze' twice"):
+        Survey(("maze",), arguments={"Maze": {"best": 3.0}, "maze": {"best": 9.0}})
     with pytest.raises(ValueError, match="arguments for 'pong', which is none of its games"):
         Survey(("maze",), arguments={"pong": {"best": 1.0}})

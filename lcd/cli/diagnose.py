@@ -91,7 +91,7 @@ def command(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET, and what else is chosen."),
+        typer.Option(help="Folder for the diagnosis; by default diagnoses/GAME-PRESET, and other seeds or steps."),
     ] = None,
     store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,

@@ -199,10 +199,8 @@ def _reason(
         weaker = policy if name == "perception-limited" else perceptual
         if weaker.high < threshold:
             return f"{first} limits the learner and {other} hardly does: {both}."
-        return (
-            f"{first} limits the learner more than {other} does, by {_size(difference)}: {both}, "
-            f"so that {other} may limit it too."
-        )
+        more = f"more than {other} does, by {_size(difference)}" if comparable else f"at this budget more than {other}"
+        return f"{first} limits the learner {more}: {both}, so that {other} may limit it too."
     if name == "limited jointly":
         return f"Solving either one is enough, and only learning both at once limits the learner, by {joint}: {both}."
     if name == "not limited":

@@ -254,7 +254,7 @@ def prepare_diagnosis(
         encoder=encoder,
         hyperparameters=hyperparameters,
         teacher_factor=teacher_factor,
-        precision=resources.precision if precision is None else precision,
+        precision=resources.precision if precision in (None, "auto") else precision,
     )
     game_plan = plan_diagnosis(
         game,

@@ -22,7 +22,7 @@ from lcd.studies.diagnosis import FORMAT, Diagnosis, TeacherCard
 RESULT, EPISODES = "diagnosis.json", "episodes.csv.gz"
 """Files of a diagnosis: all that was found, and what it was found from."""
 
-FURTHER = ("encoders", "ladder", "baselines", "controls")
+FURTHER = ("encoders", "ladder", "baselines")
 """Tables that a diagnosis has where they were asked for."""
 
 REMEDY = "make the diagnosis again"
@@ -70,6 +70,7 @@ def read_diagnosis_folder(folder: Path | str) -> Diagnosis:
         raise ValueError(f"{home / RESULT} is damaged ({short(error)}): {REMEDY}.") from None
     contents.check(REMEDY)
     further: dict[str, Any] = {name: _table(home / f"{name}.csv") for name in FURTHER}
+    further["controls"] = pd.DataFrame(record["controls"]) if "controls" in record else None
     return replace(found, verdict=verdict, **further)
 
 

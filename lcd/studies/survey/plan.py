@@ -17,6 +17,7 @@ from lcd.agents.encoders.registry import names_a_class
 from lcd.envs import GameOptions, find_game
 from lcd.envs.family import named_game
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.resources import Resources
 from lcd.io.limits import path as checked_path
 from lcd.io.limits import short
 from lcd.io.settings import Flag, Names, Text, settings
@@ -61,7 +62,10 @@ def _as_name(game: Any) -> Any:
 
 def _by_known_game(arguments: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Arguments by the names under which their games are known; those of no game are refused later."""
-    return {_known_name(game): given for game, given in arguments.items()}
+    names = [_known_name(game) for game in arguments]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"the survey has arguments for {short(twice)} twice: put them together")
+    return dict(zip(names, arguments.values(), strict=True))
 
 
 def _known_name(game: str) -> str:
@@ -216,6 +220,12 @@ class Survey:
         chosen = tuple(dict.fromkeys(name for name in known.values() if name is not None))
         arguments = {game: given for game, given in self.arguments.items() if game in chosen}
         return replace(self, games=chosen, arguments=arguments)
+
+    def on(self, resources: Resources) -> Survey:
+        """The survey with the precision that is fastest where its runs are carried out, unless it names one."""
+        if resources.precision is None or self.changes.get("precision", "auto") != "auto":
+            return self
+        return replace(self, changes=self.changes | {"precision": resources.precision})
 
     def _named(self, game: str) -> str | None:
         """The survey's name for a game that is asked for by any of its names; None if it is not in the survey."""

@@ -298,8 +298,8 @@ def prepare_survey(
     chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
     if only := texts("games", games):
         chosen = chosen.only(only)
-    precision = chosen.changes.get("precision", resources.precision)
-    given = {"steps": steps, "seeds": seeds, "first_seed": first_seed, "precision": precision}
+    given = {"steps": steps, "seeds": seeds, "first_seed": first_seed}
+    chosen = chosen.on(resources)
     chosen = replace(
         chosen,
         changes=chosen.changes | {key: value for key, value in given.items() if value is not None},

@@ -324,6 +324,7 @@ def prepare_validation(
     """
     resources = Resources.checked(device, workers, threads, executor, step_limit)
     chosen = plan if isinstance(plan, Validation) else Validation.read(plan, trust=trust)
+    chosen = replace(chosen, survey=chosen.survey.on(resources))
     named = "validation" if isinstance(plan, Validation) else Path(plan).stem
     folder = OutputFolder(Path("validations") / named if out is None else path("out", out))
     prepared = PreparedValidation(chosen, folder, open_store(store), resources)
