@@ -53,7 +53,9 @@ def test_the_precision_is_that_of_the_device_that_computes(tmp_path, monkeypatch
     assert {run.precision for run in prepared.plan.runs} == {"float32"}
     survey, asked = Survey(("maze",), "smoke"), {"device": "cpu", "store": tmp_path}
     assert {run.precision for run in prepare_survey(survey, out=tmp_path / "s", **asked).plan.runs} == {"float32"}
-    validation = Validation(Survey(("maze", "heist", "jumper"), "smoke"), ("augment-crop", "shorter-credit"))
+    validation = Validation(
+        Survey(("maze", "heist", "jumper", "ninja", "miner"), "smoke"), ("augment-crop", "shorter-credit")
+    )
     plan = prepare_validation(validation, out=tmp_path / "v", **asked).untrained()
     assert {run.precision for run in plan.runs} == {"float32"}
 
