@@ -39,6 +39,16 @@ def test_an_error_in_the_users_code_is_placed(tmp_path, monkeypatch):
     del sys.modules["my_broken_nets"]
 
 
+def test_a_whole_sentence_of_the_users_code_is_placed_too(tmp_path, monkeypatch):
+    (tmp_path / "my_strict_nets.py").write_text("def build():\n    raise ValueError('The depth must be 3.')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import my_strict_nets
+
+    said = sentence_of(raised(my_strict_nets.build))
+    assert said == "ValueError: The depth must be 3 (my_strict_nets.py, line 2)."
+    del sys.modules["my_strict_nets"]
+
+
 def test_the_traceback_is_kept(tmp_path, run):
     store = Store(tmp_path)
     said = failure_of(raised(lambda: {}["depth"]), store, run)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from lcd.agents.machine import fastest_precision
+from lcd.experiments.presets import PRESETS
 from lcd.experiments.resources import Resources
+from lcd.studies.calibration.calibration import prepare_calibration
+from lcd.studies.calibration.sweep import Sweep
 from lcd.studies.diagnosing import prepare_diagnosis
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.survey import prepare_survey
@@ -48,11 +51,13 @@ def test_the_precision_is_that_of_the_device_that_computes(tmp_path, monkeypatch
     monkeypatch.setattr("lcd.agents.machine.torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("lcd.agents.machine.bfloat16_is_fast", lambda device: device.type == "cuda")
     assert fastest_precision() == "bfloat16"
-    assert Resources.checked("cpu").precision == "float32"
+    assert Resources.checked("cpu").precise(PRESETS["smoke"]).precision == "float32"
     prepared = prepare_diagnosis("maze", "smoke", device="cpu", store=tmp_path)
     assert {run.precision for run in prepared.plan.runs} == {"float32"}
     survey, asked = Survey(("maze",), "smoke"), {"device": "cpu", "store": tmp_path}
     assert {run.precision for run in prepare_survey(survey, out=tmp_path / "s", **asked).plan.runs} == {"float32"}
+    calibration = prepare_calibration(Sweep(("noise",), (0.0, 1.0)), **asked)
+    assert {run.precision for run in calibration.sweep.plan().runs} == {"float32"}
     validation = Validation(
         Survey(("maze", "heist", "jumper", "ninja", "miner"), "smoke"), ("augment-crop", "shorter-credit")
     )

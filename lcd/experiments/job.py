@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lcd.experiments.executor import Share
@@ -161,17 +162,17 @@ def sentence_of(error: Exception, folder: Path | None = None) -> str:
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "The memory is exhausted: use fewer --workers."
     text = " ".join(str(error).split()) or type(error).__name__
-    return text if text.endswith(".") else f"{type(error).__name__}: {text}{_place_of(error)}."
-
-
-def _place_of(error: Exception) -> str:
-    """Where an error was raised, for a sentence: the last line of the user's own code, else the last of all."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    own = [each for each in frames if is_own(each[0].f_globals.get("__name__") or "__main__")]
-    if not frames:
-        return ""
-    frame, line = (own or frames)[-1]
-    return f" ({Path(frame.f_code.co_filename).name}, line {line})"
+    own = [each for each in frames if _is_own(each[0])]
+    if not frames or (text.endswith(".") and own[-1:] != frames[-1:]):
+        return text if text.endswith(".") else f"{type(error).__name__}: {text}."
+    frame, line = (own or frames)[-1]  # of the user's own code the last line, else the last of all
+    return f"{type(error).__name__}: {text.rstrip('.')} ({Path(frame.f_code.co_filename).name}, line {line})."
+
+
+def _is_own(frame: FrameType) -> bool:
+    """Whether a line that raised an error is the user's own."""
+    return is_own(frame.f_globals.get("__name__") or "__main__")
 
 
 def failure_of(error: Exception, store: Store, run: RunSettings) -> str:

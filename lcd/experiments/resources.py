@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lcd.experiments.executors import LOCAL, parse_executor
+from lcd.experiments.presets import Preset
 from lcd.experiments.settings import RunSettings
 from lcd.io.limits import LONGEST_STEP_LIMIT, MOST_WORKERS, STEP_LIMIT, real_number, short, text, whole_number
 
@@ -60,12 +61,16 @@ class Resources:
             raise ValueError(f"The device {short(device)} is unknown: choose one of {', '.join(DEVICES)}.")
         return cls(device, workers, threads, executor, step_limit)
 
-    @property
-    def precision(self) -> str | None:
-        """Precision in which runs are fastest where they are carried out; None where only a cluster knows."""
+    def precise(self, preset: Preset) -> Preset:
+        """The preset with the precision that is fastest where its runs are carried out, unless it names one.
+
+        On a cluster, whose machines are not known here, ``"auto"`` stays.
+        """
         from lcd.agents.machine import fastest_precision
 
-        return fastest_precision(self.device) if parse_executor(self.executor)[0] == LOCAL else None
+        if preset.precision != "auto" or parse_executor(self.executor)[0] != LOCAL:
+            return preset
+        return replace(preset, precision=fastest_precision(self.device))
 
 
 FASTEST = Resources()

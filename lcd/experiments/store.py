@@ -450,9 +450,11 @@ def _lock_of(workspace: Path) -> Path:
 
 def _age(workspace: Path) -> float:
     """Seconds since anything in a workspace, or its lock, was last written."""
-    newest = 0.0
-    for path in (workspace, _lock_of(workspace), *workspace.glob("*")):
-        with suppress(FileNotFoundError):  # another machine may finish the run at this moment
+    newest, inside = 0.0, []
+    with suppress(FileNotFoundError):  # another machine may finish the run at this moment
+        inside = list(workspace.iterdir())
+    for path in (workspace, _lock_of(workspace), *inside):
+        with suppress(FileNotFoundError):
             newest = max(newest, path.stat().st_mtime)
     return time.time() - newest
 

@@ -247,18 +247,18 @@ def prepare_diagnosis(
     if levels is not None:
         levels = whole_number("levels", levels, 1, LEVEL_SEEDS - 1)
     compared = texts("encoders", encoders)
-    chosen = adjusted_preset(
+    adjusted = adjusted_preset(
         preset,
         steps=steps,
         seeds=seeds,
         encoder=encoder,
         hyperparameters=hyperparameters,
         teacher_factor=teacher_factor,
-        precision=resources.precision if precision in (None, "auto") else precision,
+        precision=precision,
     )
     game_plan = plan_diagnosis(
         game,
-        chosen,
+        resources.precise(adjusted),
         algorithm=algorithm,
         num_levels=levels,
         teacher=teacher,
@@ -305,7 +305,7 @@ def _name_of(plan: GamePlan, preset: str, algorithm: str | None) -> str:
     parts = {
         mode: mode != "easy",
         f"{run.steps}steps": run.steps != evaluated_steps(usual)[-1],
-        f"{seeds}seeds": seeds != usual.seeds,
+        f"{seeds}seed{'s' * (seeds > 1)}": seeds != usual.seeds,
         f"{run.options.num_levels}levels": run.options.num_levels not in (0, usual.num_levels),
         run.encoder: run.encoder != usual.encoder,
         algorithm or "": algorithm is not None,

@@ -211,7 +211,7 @@ def prepare_harmonization(
     resources = Resources.checked(device, workers, executor=executor, step_limit=step_limit)
     if encoder is not None:
         encoder = import_encoder(encoder)
-    chosen = adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder, precision=resources.precision)
+    chosen = resources.precise(adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder))
     game_plan = plan_diagnosis(
         game,
         chosen,

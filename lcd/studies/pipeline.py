@@ -130,6 +130,7 @@ def _origin(run: StoredRun) -> dict[str, Any]:
         "seed": settings.seed,
         "run": settings.name,
         "training_version": TRAINING_VERSION,
+        "precision": settings.precision,
         "core_hours": round(run.core_hours, 4),
     } | asdict(run.origin)
 

@@ -27,6 +27,9 @@ FURTHER = ("encoders", "ladder", "baselines")
 
 REMEDY = "make the diagnosis again"
 
+DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, AssertionError)
+"""What is raised where a record is not what `lcd.studies.diagnosis.Diagnosis.to_json` makes."""
+
 
 def read_diagnosis_folder(folder: Path | str) -> Diagnosis:
     """Read a diagnosis that `lcd.diagnose` wrote.
@@ -48,11 +51,7 @@ def read_diagnosis_folder(folder: Path | str) -> Diagnosis:
         contents = Contents.read(home, [RESULT, EPISODES])
     except OSError as error:
         raise ValueError(f"{home} holds no diagnosis ({error}): give a folder that lcd diagnose wrote.") from None
-    record: Any = parse_json(
-        contents.files[RESULT].decode("utf-8", errors="replace"), str(home / RESULT), remedy=REMEDY
-    )
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"{home / RESULT} is no diagnosis of this version ({FORMAT}): {REMEDY}.")
+    record = record_of(contents.files[RESULT], home / RESULT)
     episodes = parse_csv(_unpacked(contents.files[EPISODES], home / EPISODES), str(home / EPISODES), remedy=REMEDY)
     try:
         found = Diagnosis.from_episodes(
@@ -66,12 +65,26 @@ def read_diagnosis_folder(folder: Path | str) -> Diagnosis:
         )
         said = record["verdict"]
         verdict = Verdict(said["name"], said["reason"], tuple(said["would_decide"]), tuple(said["cautions"]))
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        controls = pd.DataFrame(record["controls"]) if "controls" in record else None
+    except DAMAGE as error:
         raise ValueError(f"{home / RESULT} is damaged ({short(error)}): {REMEDY}.") from None
     contents.check(REMEDY)
     further: dict[str, Any] = {name: _table(home / f"{name}.csv") for name in FURTHER}
-    further["controls"] = pd.DataFrame(record["controls"]) if "controls" in record else None
-    return replace(found, verdict=verdict, **further)
+    return replace(found, verdict=verdict, controls=controls, **further)
+
+
+def record_of(content: bytes, file: Path) -> dict[str, Any]:
+    """A diagnosis as data of JSON, from the content of its file.
+
+    Raises
+    ------
+    ValueError
+        If it is no JSON, or no diagnosis of this version.
+    """
+    record: Any = parse_json(content.decode("utf-8", errors="replace"), str(file), remedy=REMEDY)
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): {REMEDY}.")
+    return record
 
 
 def _table(file: Path) -> pd.DataFrame | None:

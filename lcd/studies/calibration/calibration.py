@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,7 @@ def prepare_calibration(
     sweep = Sweep() if sweep is None else sweep
     if not isinstance(sweep, Sweep):
         raise ValueError(f"sweep must be an lcd.studies.calibration.Sweep, not {short(sweep)}.")
+    sweep = replace(sweep, preset=resources.precise(sweep.preset))
     check_encoder(sweep.preset.encoder, CourierOptions())
     folder = None if out is None else OutputFolder(path("out", out))
     if folder is not None:

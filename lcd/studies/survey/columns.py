@@ -81,6 +81,7 @@ COLUMNS = {
         "seed": "seed of the run",
         "run": "name of the run, which ends in a checksum of its settings",
         "training_version": "version of what decides what a run learns, see lcd.experiments.settings.TRAINING_VERSION",
+        "precision": "of the encoder's numbers: float32 or bfloat16; empty if unknown",
         "core_hours": "its cost, wall-clock time times threads",
         "commit": "commit of the LCD, with + where files differed from it; empty if unknown",
         "finished": "date and time of its end, in UTC; empty if unknown",
@@ -98,7 +99,7 @@ TEXTS = {
     "scores": _CELL,
     "curves": _CELL,
     "demands": _CELL | {"quantity", "score", "over"},
-    "runs": _CELL | {"run", "commit", "finished", "machine"},
+    "runs": _CELL | {"run", "precision", "commit", "finished", "machine"},
 }
 """Columns of each table that hold texts; all others hold numbers."""
 
@@ -145,7 +146,7 @@ ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder", "learner"
 KNOWN_OF_SOME = ("mode", "learner")
 """Of them those that are compared where they are known: most families have no mode, and earlier tables no learner."""
 
-LATER = {"games": ("learner",)}
+LATER = {"games": ("learner",), "runs": ("precision",)}
 """Columns that earlier tables lack."""
 
 SAME = ("preset", *ALIKE, "random", "best", "teacher_checksum")

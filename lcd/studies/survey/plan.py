@@ -223,9 +223,8 @@ class Survey:
 
     def on(self, resources: Resources) -> Survey:
         """The survey with the precision that is fastest where its runs are carried out, unless it names one."""
-        if resources.precision is None or self.changes.get("precision", "auto") != "auto":
-            return self
-        return replace(self, changes=self.changes | {"precision": resources.precision})
+        precise = resources.precise(adjusted_preset(self.preset, **self.changes))
+        return replace(self, changes=self.changes | {"precision": precise.precision})
 
     def _named(self, game: str) -> str | None:
         """The survey's name for a game that is asked for by any of its names; None if it is not in the survey."""

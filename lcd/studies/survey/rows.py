@@ -12,8 +12,7 @@ import pandas as pd
 from lcd.experiments.settings import Hyperparameters
 from lcd.io.checksums import Contents
 from lcd.io.limits import short
-from lcd.io.untrusted import parse_json
-from lcd.studies.diagnosis import FORMAT
+from lcd.studies.reading import DAMAGE, REMEDY, record_of
 from lcd.studies.survey.checking import check_table
 from lcd.studies.survey.columns import COLUMNS, TABLES
 
@@ -74,18 +73,15 @@ def read_rows(file: Path) -> Rows:
         If it is damaged, or of another version.
     """
     contents = contents_of(file.parent, [file.name])
-    text = contents.files[file.name].decode("utf-8", errors="replace")
-    record: Any = parse_json(text, str(file), remedy="make the diagnosis again")
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): make it again.")
+    record = record_of(contents.files[file.name], file)
     try:
         rows = rows_of(record)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, AssertionError) as error:
-        raise ValueError(f"{file} is damaged ({short(error)}): make the diagnosis again.") from None
+    except DAMAGE as error:
+        raise ValueError(f"{file} is damaged ({short(error)}): {REMEDY}.") from None
     for name in TABLES:
         table = pd.DataFrame([rows.game])[list(COLUMNS["games"])] if name == "games" else getattr(rows, name)
         check_table(table, name, file)
-    contents.check("make the diagnosis again")
+    contents.check(REMEDY)
     return rows
 
 
