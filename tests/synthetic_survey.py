@@ -63,6 +63,7 @@ def runs(seeds):
     return [
         {"view": view, "learning": learning, "seed": seed, "run": f"{view}-{learning}-{seed}", "training_version": 2}
         | {"core_hours": 0.1, "commit": "1e3f", "finished": "2026-01-02T03:04:05+00:00", "machine": "a processor"}
+        | {"precision": "float32"}
         for view, learning in CELLS.values()
         for seed in seeds
     ]

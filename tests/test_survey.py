@@ -272,7 +272,7 @@ def test_what_tables_hold_is_not_trained_again_and_other_seeds_join_it(tmp_path,
     assert tables.games["seeds"].tolist() == [2]
     assert set(tables.demands["over"]) == {"seeds"}
     assert len(set(tables.runs["run"])) == 8
-    assert tables.runs[["training_version", "finished", "machine"]].notna().all(axis=None)
+    assert tables.runs[["training_version", "precision", "finished", "machine"]].notna().all(axis=None)
     (tmp_path / "small.toml").write_text(plan + "num_levels = 100\nfirst_seed = 7\n")
     refused = lcd("survey", "small.toml", "--tables", "kept", "--out", "third", cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
