@@ -13,6 +13,7 @@ from lcd.cli.align import command as align
 from lcd.cli.audit import command as audit
 from lcd.cli.bundle import command as bundle
 from lcd.cli.calibrate import command as calibrate
+from lcd.cli.compare import command as compare
 from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
 from lcd.cli.doctor import command as doctor
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 
 app.command("diagnose")(diagnose)
+app.command("compare")(compare)
 app.command("doctor")(doctor)
 app.add_typer(teachers)
 app.command("calibrate")(calibrate)

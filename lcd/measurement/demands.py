@@ -50,12 +50,13 @@ class Contrast:
     Attributes
     ----------
     weights : tuple of float
-        One weight a cell, in the order ``(pixels, rl), (semantic, rl), (pixels, imitation), (semantic, imitation)``.
+        One weight a cell, in the order ``(pixels, rl), (semantic, rl), (pixels, imitation), (semantic, imitation)``;
+        for two diagnoses those of the first, then those of the second.
     offset : float
         Constant term, in units of the normalised score.
     """
 
-    weights: tuple[float, float, float, float]
+    weights: tuple[float, ...]
     offset: float = 0.0
 
 

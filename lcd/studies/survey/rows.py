@@ -42,7 +42,7 @@ def rows_of(record: dict[str, Any]) -> Rows:
     tables["demands"] = tables["demands"].assign(game=record["game"])
     runs = record["settings"].get("runs", [])  # the first diagnoses do not tell them
     tables["runs"] = pd.DataFrame(runs, columns=list(COLUMNS["runs"])).assign(game=record["game"])
-    return Rows(_game_row(record), **{name: table[list(COLUMNS[name])] for name, table in tables.items()})
+    return Rows(game_row(record), **{name: table[list(COLUMNS[name])] for name, table in tables.items()})
 
 
 def stacked(tables: list[pd.DataFrame]) -> pd.DataFrame:
@@ -110,7 +110,8 @@ def learner_of(run: Mapping[str, Any]) -> str:
     return " ".join([run.get("improvement", PLAIN), *version, *(f"{name}={given[name]}" for name in sorted(given))])
 
 
-def _game_row(record: dict[str, Any]) -> dict[str, Any]:
+def game_row(record: dict[str, Any]) -> dict[str, Any]:
+    """Row of the table of games from a diagnosis as data of JSON."""
     teacher = record["teacher"] or {}
     (plan,) = record["settings"].get("plan", {}).get("games", [{}])
     return {
