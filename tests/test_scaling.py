@@ -10,6 +10,7 @@ from commands import lcd
 from lcd.measurement.scaling import (
     FARTHEST,
     FORMS,
+    JUDGED_SIZES,
     STAYS,
     best_fit,
     exponent_limits,
@@ -141,14 +142,40 @@ def survey(laws, seeds=3):
 def test_laws_that_hold_are_trusted_and_laws_that_do_not_are_not():
     falling = survey({f"game{number}": (0.9 - 0.03 * number) * TRUTHS["power"] for number in range(6)})
     trusted = list(judgements(extrapolation_summary(laws_of(falling).extrapolation)))
-    assert len(trusted) == 1
+    assert [sentence.split()[1] for sentence in trusted] == ["2", "8"]  # the largest of ten left out, and three
     assert all("may be trusted" in sentence for sentence in trusted)
     stopping = {
         f"game{number}": np.where(SIZES[-2] >= SIZES, TRUTHS["logarithmic"], TRUTHS["logarithmic"][-2])
         for number in range(6)
     }
-    sentences = list(judgements(extrapolation_summary(laws_of(survey(stopping)).extrapolation)))
-    assert all("do not trust" in sentence for sentence in sentences)
+    sentence, _ = judgements(extrapolation_summary(laws_of(survey(stopping)).extrapolation))
+    assert "do not trust" in sentence
+    few = falling[falling["size"] <= SIZES[6]]
+    assert list(judgements(extrapolation_summary(laws_of(few).extrapolation))) == [
+        "Nothing tells how far these laws can be trusted: that takes 8 sizes or more."
+    ]
+
+
+def test_every_law_can_be_chosen_where_laws_are_judged():
+    """With fewer sizes only a constant has a finite criterion, and was "chosen" whatever the values are."""
+    judged = laws_of(survey({"game": TRUTHS["power"]})).extrapolation
+    fitted = fits(SIZES[:JUDGED_SIZES], TRUTHS["power"][:JUDGED_SIZES])
+    assert all(np.isfinite(each.aicc) for each in fitted.values())
+    assert set(FORMS) <= set(judged["form"])
+
+
+def test_seeds_of_other_sizes_are_refused():
+    """They would be left out without a word."""
+    values = survey({"game": TRUTHS["power"]})
+    with pytest.raises(ValueError, match="lacks the size 40000 of seed 1"):
+        laws_of(values[(values["size"] != 4e4) | (values["seed"] != 1)])
+
+
+def test_a_learner_without_helped_ones_is_told_nothing_of_them():
+    curves = SurveyTables.read("procgen-easy").curves
+    alone = curves[(curves["view"] == "pixels") & (curves["learning"] == "rl")]
+    assert more_steps(alone) == {}
+    assert len(more_steps(curves)) == 16
 
 
 def test_a_table_of_ones_own_is_scaled_by_its_columns(tmp_path):
@@ -170,10 +197,11 @@ def test_a_table_of_ones_own_is_scaled_by_its_columns(tmp_path):
         (["own.csv", "--size", "size", "--value", "word"], "word"),
         (["own.csv", "--size", "size"], "sizes"),
         (["procgen-easy", "--out", "laws.txt"], "laws.txt"),
+        (["own.csv", "--size", "twice"], "--by COLUMN"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, arguments, word):
-    (tmp_path / "own.csv").write_text("size,seed,score,word\n1,0,0.5,a\n2,0,0.4,b\n")
+    (tmp_path / "own.csv").write_text("size,seed,score,word,twice\n1,0,0.5,a,1\n2,0,0.4,b,1\n")
     ended = lcd("scaling", *arguments, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert len(ended.stderr.strip().splitlines()) == 1

@@ -36,8 +36,13 @@ POSITIVE: tuple[Form, ...] = ("power", "broken")
 STAYS = "stays"
 """The simplest prediction: the quantity stays what it was at the largest size that was fitted."""
 
-FEWEST_SIZES = 4
-"""Smallest number of sizes to which forms are fitted."""
+FEWEST_SIZES = 5
+"""Smallest number of sizes to which forms are fitted: with fewer only a constant has a finite criterion, and would
+always be chosen."""
+
+JUDGED_SIZES = 7
+"""Smallest number of sizes from which a law is chosen to be judged by what it predicts: with fewer not every form has a
+finite criterion, and its correction for small samples prefers a constant to what is no constant."""
 
 SMALLEST_EXPONENT, LARGEST_EXPONENT = 0.01, 5.0
 """Limits of the exponent of a power law and of a saturating one."""

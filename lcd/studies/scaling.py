@@ -18,6 +18,7 @@ from lcd.measurement.intervals import mean_limits
 from lcd.measurement.scaling import (
     FEWEST_SIZES,
     FORMS,
+    JUDGED_SIZES,
     STAYS,
     Fit,
     best_fit,
@@ -64,7 +65,8 @@ class Scaling:
         which it reaches the gap that the best of the other cells has at the largest size.
     extrapolation
         One row a (game, quantity, form, beyond): predicted, measured and error at the largest size, when it was fitted
-        without that, and when it was fitted to sizes up to half of it; see `lcd.measurement.scaling.extrapolations`.
+        without that, and to the first half of the sizes, at least `lcd.measurement.scaling.JUDGED_SIZES`; see
+        `lcd.measurement.scaling.extrapolations`. Empty where there are too few sizes.
     chosen
         The law of each (game, quantity).
     size
@@ -124,9 +126,15 @@ def laws_of(values: pd.DataFrame) -> Scaling:
     """
     laws, errors, chosen = [], [], {}
     for (game, quantity), rows in values.groupby(list(KEYS), sort=False):
-        by_seed = rows.pivot_table(index="seed", columns="size", values="value").dropna()
-        if by_seed.shape[1] <= FEWEST_SIZES or by_seed.empty:
+        by_seed = rows.pivot_table(index="seed", columns="size", values="value")
+        if by_seed.shape[1] <= FEWEST_SIZES:
             continue
+        if (lacking := by_seed.isna()).any(axis=None):
+            row, column = np.argwhere(lacking.to_numpy())[0]
+            raise ValueError(
+                f"{quantity} of {game} lacks the size {by_seed.columns[column]:g} of seed {by_seed.index[row]}: leave "
+                "out that seed, or that size of all seeds."
+            )
         sizes, numbers = by_seed.columns.to_numpy(np.float64), by_seed.to_numpy(np.float64)
         means = numbers.mean(axis=0)
         found = fits(sizes, means)
@@ -142,22 +150,20 @@ def laws_of(values: pd.DataFrame) -> Scaling:
             others = (
                 values[(values["game"] == game) & (values["size"] == sizes[-1])].groupby("quantity")["value"].mean()
             )
-            helped = others.reindex([GAPS[cell] for cell in "bcd"]).min()
-            row |= _named("helped", multiple_limits(sizes, numbers, float(helped)))
+            helped = float(others.reindex([GAPS[cell] for cell in "bcd"]).min())
+            row |= _named("helped", multiple_limits(sizes, numbers, helped) if np.isfinite(helped) else (np.nan,) * 3)
         laws.append(row)
-        halved = int((sizes <= sizes[-1] / 2).sum())
-        for times in (1.0, 2.0):
-            if times == 1.0 or FEWEST_SIZES <= halved < len(sizes) - 1:
-                table = extrapolations(sizes, means, times)
-                table["game"], table["quantity"] = str(game), str(quantity)
-                errors.append(table)
+        for fitted in dict.fromkeys((len(sizes) - 1, max(JUDGED_SIZES, len(sizes) // 2))):
+            if not JUDGED_SIZES <= fitted < len(sizes):
+                continue
+            table = extrapolations(sizes, means, sizes[-1] / sizes[fitted - 1])
+            table["game"], table["quantity"] = str(game), str(quantity)
+            errors.append(table)
     if not laws:
-        raise ValueError(
-            f"Nothing has more than {FEWEST_SIZES} sizes: scaling laws need that many, and one more to be judged by."
-        )
-    extrapolation = pd.concat(errors, ignore_index=True)
+        raise ValueError(f"Nothing has more than {FEWEST_SIZES} sizes: scaling laws need that many, and one more.")
     columns = [*KEYS, "form", "beyond", "predicted", "measured", "error"]
-    return Scaling(values, pd.DataFrame(laws), extrapolation[columns], chosen)
+    extrapolation = pd.concat(errors, ignore_index=True)[columns] if errors else pd.DataFrame(columns=columns)
+    return Scaling(values, pd.DataFrame(laws), extrapolation, chosen)
 
 
 def _named(name: str, limits: tuple[float, float, float]) -> dict[str, float]:
@@ -195,6 +201,8 @@ def judgements(summary: pd.DataFrame) -> Iterator[str]:
     summary
         See `extrapolation_summary`.
     """
+    if summary.empty:
+        yield f"Nothing tells how far these laws can be trusted: that takes {JUDGED_SIZES + 1} sizes or more."
     for (kind, beyond), rows in summary.groupby(["kind", "beyond"]):
         by_form = rows.set_index("form")
         chosen, stays = by_form.loc["chosen"], by_form.loc[STAYS]
@@ -226,6 +234,8 @@ def more_steps(curves: pd.DataFrame) -> dict[str, str]:
         found = laws_of(values_of_survey(curves))
     except ValueError:
         return {}
+    if found.extrapolation.empty:
+        return {}
     summary = extrapolation_summary(found.extrapolation)
     farthest = summary[(summary["kind"] == "gaps") & (summary["beyond"] == summary["beyond"].max())].set_index("form")
     trusted = farthest.loc["chosen", "gain_low"] > 0
@@ -236,7 +246,7 @@ def more_steps(curves: pd.DataFrame) -> dict[str, str]:
         row["game"]: f"Scaling: by the {row['form']} law of its curve, the learner from frames and reward "
         f"{_needed(row)}. {caution}"
         for row in laws.to_dict("records")
-        if np.isfinite(row["last"]) and "helped" in row
+        if np.isfinite(row["last"]) and not np.isnan(row.get("helped", np.nan))
     }
 
 
@@ -280,6 +290,13 @@ def read_values(file: Path, size: str, value: str, by: Sequence[str]) -> pd.Data
             raise ValueError(f"The column {name} of {file} must hold {what}.")
     games = table[list(by)].astype(str).agg(", ".join, axis=1) if by else value
     found = pd.DataFrame({"game": games, "quantity": value, "size": table[size], "seed": table["seed"]})
+    if (twice := found.duplicated()).any():
+        row = found[twice].iloc[0]
+        setting = f" of {row['game']}" if by else ""
+        raise ValueError(
+            f"{file} has several rows of {size} {row['size']:g} and seed {row['seed']}{setting}: name the columns in "
+            f"which they differ, --by {','.join([*by, 'COLUMN'])}."
+        )
     return found.assign(value=table[value])
 
 
