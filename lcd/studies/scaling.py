@@ -162,7 +162,8 @@ def laws_of(values: pd.DataFrame) -> Scaling:
     if not laws:
         raise ValueError(f"Nothing has more than {FEWEST_SIZES} sizes: scaling laws need that many, and one more.")
     columns = [*KEYS, "form", "beyond", "predicted", "measured", "error"]
-    extrapolation = pd.concat(errors, ignore_index=True)[columns] if errors else pd.DataFrame(columns=columns)
+    none = pd.DataFrame(columns=columns).astype(dict.fromkeys(columns[3:], np.float64))
+    extrapolation = pd.concat(errors, ignore_index=True)[columns] if errors else none
     return Scaling(values, pd.DataFrame(laws), extrapolation, chosen)
 
 
