@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +13,9 @@ import pytest
 from lcd.experiments.improvements import get_improvement
 from lcd.measurement.intervals import Interval
 from lcd.studies.advice import advise
+from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.pipeline import read_diagnosis
-from lcd.studies.validation.evidence import FILES, read_evidence
+from lcd.studies.validation.evidence import FILES, PLAN, read_evidence
 from lcd.studies.validation.predictors import PREDICTORS
 
 GAMES = [f"g{number}" for number in range(12)]
@@ -45,14 +48,36 @@ def test_the_larger_demand_decides_where_it_decided_well(tmp_path, diagnosis):
     evidence = read_evidence(written(tmp_path / "v", 0.1 + 0.1 * ALTERNATING, 0.1 - 0.1 * ALTERNATING, ALTERNATING))
     found = advise(diagnosis, evidence)
     assert found.kind == "perceptual"
-    assert found.expected.low < 0.1 < found.expected.high
+    assert found.expected.estimate == pytest.approx(0.2)  # where it decides so; over all games it is 0.1
+    assert "In the 6 where it decides so they gained 0.200" in found.text
     assert found.text.startswith("Try improvements of perception first: the larger demand decides")
     assert "12 games" in found.text
     other = replace(diagnosis, difference=Interval(-0.3, -0.4, -0.2))
     assert advise(other, evidence).kind == "policy"
     unsure = advise(replace(diagnosis, difference=Interval(0.3, -0.1, 0.7)), evidence)
     assert (unsure.kind, unsure.expected) == (None, None)
-    assert "in this game they do not differ" in unsure.text
+    assert "in this game it cannot be told which is larger" in unsure.text
+
+
+def test_floor_limited_demands_are_put_in_no_order(tmp_path, diagnosis):
+    """A verdict says that their order cannot be told; advice must not rest on it."""
+    evidence = read_evidence(written(tmp_path / "v", 0.1 + 0.1 * ALTERNATING, 0.1 - 0.1 * ALTERNATING, ALTERNATING))
+    committed = Diagnosis.read(Path(__file__).parents[1] / "docs" / "diagnoses" / "starpilot-quick")
+    assert committed.difference.high < 0
+    assert advise(committed, evidence).kind is None
+
+
+def test_evidence_of_other_learners_recommends_nothing(tmp_path, diagnosis):
+    folder = written(tmp_path / "v", 0.1 + 0.1 * ALTERNATING, 0.1 - 0.1 * ALTERNATING, ALTERNATING)
+    plan = diagnosis.settings["plan"]["games"][0]
+    for budget, kind in ((plan["budget"], "perceptual"), (2 * plan["budget"], None)):
+        (folder / PLAN).write_text(json.dumps({"plan": {"games": [plan | {"budget": budget}]}}))
+        found = advise(diagnosis, read_evidence(folder))
+        assert found.kind == kind
+    assert f"budget {2 * plan['budget']} and here {plan['budget']}" in found.text
+    (folder / PLAN).write_text("[]")
+    with pytest.raises(ValueError, match="is damaged"):
+        read_evidence(folder)
 
 
 def test_the_cheap_estimate_decides_where_only_it_did(tmp_path, diagnosis):

@@ -66,6 +66,11 @@ def test_no_further_seed_takes_part_in_a_diagnosis(tmp_path):
             assert {(run.view, run.learning) for run in runs} == {("pixels", "rl")}
 
 
+def test_a_diagnosis_that_begins_with_a_later_seed_shares_none_either():
+    survey = replace(SURVEY, changes=SURVEY.changes | {"seeds": 2, "first_seed": 3})
+    assert list(Validation(survey, ("augment-crop", "longer-credit")).further) == [5, 6]
+
+
 def test_each_improvement_is_another_run(tmp_path, monkeypatch):
     validation = Validation(SURVEY, tuple(IMPROVEMENTS), further_seeds=1)
     first = next(iter(prepared(validation, tmp_path).untrained().games))
@@ -93,6 +98,7 @@ def test_each_improvement_is_another_run(tmp_path, monkeypatch):
         ({"survey": replace(SURVEY, games=GAMES[:4])}, "5 or more, not 4"),
         ({"hypotheses": (Hypothesis("policy", "harmonized"),)}, "harmonized, which is not measured"),
         ({"further_seeds": 0}, "further_seeds"),
+        ({"survey": replace(SURVEY, baselines=True)}, "no baselines"),
     ],
 )
 def test_what_validates_nothing_is_refused(given, sentence):

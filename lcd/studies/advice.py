@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from lcd.measurement.intervals import Interval, mean_limits
+from lcd.measurement.rule import floor_limited_demands
+from lcd.measurement.scores import late_gains
 from lcd.measurement.validity import FEWEST_GAMES, KINDS, mean_gain
 from lcd.studies.diagnosis import Diagnosis
-from lcd.studies.validation.validation import CHEAP_RULE, DEMAND_RULE, ValidationResult
+from lcd.studies.survey.rows import differences, measured_settings
+from lcd.studies.validation.validation import CHEAP_RULE, DEMAND_RULE, ValidationResult, fixed_rules
 
 Floats = NDArray[np.float64]
 
@@ -29,8 +32,8 @@ class Advice:
     kind
         ``"perceptual"`` or ``"policy"``; None where nothing can be recommended.
     expected
-        What improvements of the kind may gain in a game like this, in units of the normalised score, with the 95 %
-        limits of a single further game; None where nothing is recommended.
+        What improvements of the kind gained in the games for which the same rule chooses it, in units of the normalised
+        score, with the 95 % limits of a single further one; None where nothing is recommended or was measured.
     text
         The advice with its evidence, in a sentence or two.
     """
@@ -59,29 +62,48 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
         return Advice(None, None, "Nothing to recommend: no validation was given that tells what demands predict.")
     if (algorithm := _algorithm_of(diagnosis)) is not None:
         return Advice(None, None, f"Nothing to recommend: the evidence is of PPO, and this diagnosis of {algorithm}.")
+    if otherwise := _measured_otherwise(diagnosis, evidence):
+        return Advice(None, None, f"Nothing to recommend: the evidence was measured otherwise ({otherwise}).")
     gains = {kind: mean_gain(evidence.gains, kind) for kind in KINDS}
     games = sorted(set.intersection(*(set(gain.index) for gain in gains.values())))
     if len(games) < FEWEST_GAMES:
         return Advice(None, None, f"Nothing to recommend: the validation has {len(games)} games, too few to tell.")
     on = f"on {len(games)} games of a validation"
     rules = evidence.decisions.set_index("rule")
+    predictors = evidence.predictors.set_index("game").loc[games]
     for name, chosen in _rules(diagnosis).items():
         if name in rules.index and rules["gain_over_fixed_low"][name] > 0:
             kind, sure = chosen()
             if not sure:
-                return Advice(None, None, f"Nothing to recommend: {_SAYS[name]}, and in this game they do not differ.")
-            return _recommended(kind, gains[kind].loc[games].to_numpy(np.float64), f"{_SAYS[name]} {on}")
+                unsure = "in this game it cannot be told which is larger"
+                return Advice(None, None, f"Nothing to recommend: {_SAYS[name]}, and {unsure}.")
+            perception_first = fixed_rules(predictors)[name].choices(np.zeros(len(games)))
+            alike = np.array(games)[perception_first == (kind == "perceptual")]
+            of_alike = gains[kind].loc[alike].to_numpy(np.float64)
+            return _recommended(kind, of_alike, f"{_SAYS[name]} {on}", f"In the {len(alike)} where it decides so")
     advantage = (gains["perceptual"] - gains["policy"]).loc[games].to_numpy(np.float64)
     mean, low, high = mean_limits(advantage)
     if low * high > 0:
         kind = _kind(mean)
         why = f"{on} improvements of {TRY[kind]} gained more than the others, whatever the demands were"
-        return _recommended(kind, gains[kind].loc[games].to_numpy(np.float64), why)
+        return _recommended(kind, gains[kind].loc[games].to_numpy(np.float64), why, "There")
     return Advice(
         None,
         None,
         f"Nothing to recommend: {on} neither demands nor the generalisation estimate decided better than a fixed "
         "choice, and neither kind of improvement gained more.",
+    )
+
+
+def _measured_otherwise(diagnosis: Diagnosis, evidence: ValidationResult) -> str:
+    """How the evidence's learners differ from the diagnosed ones; empty where they don't, or that is not known."""
+    plans = diagnosis.settings.get("plan", {}).get("games", [])
+    if not plans or not evidence.measured:
+        return ""
+    measured = {"budget": diagnosis.budget, **measured_settings(plans[0])}
+    return ", ".join(
+        f"{name.replace('_', ' ')} {there} and here {here}"
+        for name, (there, here) in differences(evidence.measured, measured).items()
     )
 
 
@@ -103,7 +125,8 @@ def _rules(diagnosis: Diagnosis) -> dict[str, Callable[[], tuple[str, bool]]]:
 
     def by_demand() -> tuple[str, bool]:
         difference = diagnosis.difference
-        return _kind(difference.estimate), difference.low * difference.high > 0
+        comparable = not floor_limited_demands(late_gains(diagnosis.curves))
+        return _kind(difference.estimate), comparable and difference.low * difference.high > 0
 
     def by_generalisation() -> tuple[str, bool]:
         found = diagnosis.generalisation
@@ -119,14 +142,16 @@ def _kind(difference: float) -> str:
     return "perceptual" if difference > 0 else "policy"
 
 
-def _recommended(kind: str, gains: Floats, why: str) -> Advice:
-    """A kind, with the prediction interval of its gain in a further game."""
+def _recommended(kind: str, gains: Floats, why: str, where: str) -> Advice:
+    """A kind, with the prediction interval of its gain in a further one of the games for which it was chosen."""
+    if len(gains) < 2:
+        return Advice(kind, None, f"Try improvements of {TRY[kind]} first: {why}. What they gain was not measured.")
     half = stats.t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1) * np.sqrt(1 + 1 / len(gains))
     mean = float(gains.mean())
     expected = Interval(mean, float(mean - half), float(mean + half))
     return Advice(
         kind,
         expected,
-        f"Try improvements of {TRY[kind]} first: {why}. There they gained {mean:.3f} on average; in a further game, "
+        f"Try improvements of {TRY[kind]} first: {why}. {where} they gained {mean:.3f} on average; in a further one, "
         f"{expected.low:.3f} to {expected.high:.3f} of the range.",
     )

@@ -14,7 +14,7 @@ from lcd.io.checksums import Contents
 from lcd.io.limits import short
 from lcd.studies.reading import DAMAGE, REMEDY, record_of
 from lcd.studies.survey.checking import check_table
-from lcd.studies.survey.columns import COLUMNS, TABLES
+from lcd.studies.survey.columns import ALIKE, COLUMNS, KNOWN_OF_SOME, TABLES
 
 PLAIN = "ppo"
 """The learner from reward without an improvement."""
@@ -83,6 +83,13 @@ def read_rows(file: Path) -> Rows:
         check_table(table, name, file)
     contents.check(REMEDY)
     return rows
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """In which of `ALIKE` two measurements differ, as far as both are known, with both values."""
+    pairs = {name: (one.get(name), other.get(name)) for name in ALIKE}
+    known = {name: pair for name, pair in pairs.items() if name not in KNOWN_OF_SOME or None not in pair}
+    return {name: pair for name, pair in known.items() if pair[0] != pair[1]}
 
 
 def measured_settings(plan: dict[str, Any]) -> dict[str, Any]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lcd.experiments.improvements import IMPROVEMENTS
 from lcd.io.limits import path, short
-from lcd.io.untrusted import parse_csv
+from lcd.io.untrusted import parse_csv, read_json
 from lcd.measurement.validity import KINDS
-from lcd.studies.survey.rows import contents_of
+from lcd.studies.survey.rows import contents_of, measured_settings
 from lcd.studies.validation.predictors import PREDICTORS
 from lcd.studies.validation.validation import ValidationResult, analyse
 
 FILES = ("predictors.csv", "gains.csv")
 """Files that hold all that was measured; everything else of a validation follows from them."""
+
+PLAN = "plan.json"
+"""File that says how."""
 
 NEEDED = ("score", "difference", "generalisation", "training_score")
 """Predictors that every diagnosis gives."""
@@ -57,7 +62,24 @@ def read_evidence(folder: Path | str) -> ValidationResult:
     contents.check("restore it")
     known = {name: improvement.kind for name, improvement in IMPROVEMENTS.items()}
     kinds = [known.get(name, kind) for name, kind in zip(gains["improvement"], gains["kind"], strict=True)]
-    return analyse(predictors, gains.assign(kind=kinds), ())
+    return replace(analyse(predictors, gains.assign(kind=kinds), ()), measured=_measured(checked / PLAN))
+
+
+def _measured(file: Path) -> dict[str, Any]:
+    """How the learners were measured, from the plan beside the tables; empty where there is none.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    if not file.is_file():
+        return {}
+    try:
+        game = read_json(file, remedy=_REMEDY)["plan"]["games"][0]
+        return {"budget": game["budget"], **measured_settings(game)}
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is damaged ({short(error)}): {_REMEDY}.") from None
 
 
 def _check(

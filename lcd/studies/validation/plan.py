@@ -95,6 +95,8 @@ class Validation:
     def _check(self) -> Validation:
         if self.survey.algorithm is not None:
             raise ValueError(f"A validation improves plain PPO, not {self.survey.algorithm}: leave algorithm out.")
+        if self.survey.baselines:
+            raise ValueError("A validation measures no baselines: leave them out, or add them to the survey.")
         if len(set(self.improvements)) < len(self.improvements):
             raise ValueError(f"A validation names each improvement once, unlike {', '.join(self.improvements)}.")
         for kind in KINDS:
@@ -146,8 +148,8 @@ class Validation:
     @property
     def further(self) -> range:
         """The seeds that take no part in the estimate."""
-        seeds = len({run.seed for game in self.survey.plan.games for run in game.cells})
-        return range(seeds, seeds + self.further_seeds)
+        first = 1 + max(run.seed for game in self.survey.plan.games for run in game.cells)
+        return range(first, first + self.further_seeds)
 
 
 def _checked(given: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,8 @@ class ValidationResult:
     hypotheses
         One row a hypothesis: predictor, gain, sign, given_score, text, estimate with its limits, games, and outcome:
         supported, contradicted or undecided.
+    measured
+        How its learners were measured, as `lcd.studies.survey.columns.ALIKE` names it; empty where that is not known.
     """
 
     predictors: pd.DataFrame
@@ -109,10 +111,26 @@ class ValidationResult:
     correlations: pd.DataFrame
     decisions: pd.DataFrame
     hypotheses: pd.DataFrame
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     def as_tables(self) -> dict[str, pd.DataFrame]:
         """All tables, by name."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: table for name, table in vars(self).items() if isinstance(table, pd.DataFrame)}
+
+
+def fixed_rules(predictors: pd.DataFrame) -> dict[str, Rule]:
+    """The rules that compare two estimates of a diagnosis, by name.
+
+    Parameters
+    ----------
+    predictors : pandas.DataFrame
+        One row a game; a column a predictor.
+    """
+    numbers = {
+        DEMAND_RULE: predictors["difference"],
+        CHEAP_RULE: predictors["generalisation"] - (1 - predictors["training_score"]),
+    }
+    return {name: Rule(name, each.to_numpy(dtype=np.float64), 0.0) for name, each in numbers.items()}
 
 
 def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hypothesis, ...]) -> ValidationResult:
@@ -125,13 +143,12 @@ def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hyp
     hypotheses
         What was expected before; all of them are reported.
     """
-    indexed = predictors.set_index("game").dropna(axis=1, how="all")
+    indexed = predictors.set_index("game").sort_index().dropna(axis=1, how="all")
     correlations = correlation_table(indexed, gains, given=SCORE)
     means = {kind: mean_gain(gains, kind).reindex(indexed.index).to_numpy(dtype=np.float64) for kind in KINDS}
     column = {name: indexed[name].to_numpy(dtype=np.float64) for name in indexed}
     rules = [
-        Rule(DEMAND_RULE, column["difference"], 0.0),
-        Rule(CHEAP_RULE, column["generalisation"] - (1 - column["training_score"]), 0.0),
+        *fixed_rules(indexed).values(),
         *(Rule(f"threshold of {name}", column[name]) for name in LEARNED if name in column),
     ]
     outcomes = pd.DataFrame([_outcome(each, indexed, gains) for each in hypotheses])
