@@ -110,10 +110,10 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagn
     if diagnosis.teacher is not None:
         own = diagnosis.teacher.unseen_return if levels == "unseen" else diagnosis.teacher.training_return
         references["teacher"] = diagnosis.normalisation.score(own)
-    outside = []
+    outside: dict[str, list[str]] = {"above": [], "below": []}
     for name, score in references.items():
         if not low <= score <= high:
-            outside.append(f"{name} at {score:.2f}")
+            outside["above" if score > high else "below"].append(f"{name} at {score:.2f}")
             continue
         style = (0, (8, 4)) if name == "teacher" else (0, (1, 2))
         axes.axhline(score, color=NEUTRAL, linestyle=style, linewidth=1, zorder=1)
@@ -129,8 +129,8 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagn
             color=NEUTRAL,
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
         )
-    if outside:
-        text = f"above this range: {', '.join(outside)}"
+    text = "; ".join(f"{side} this range: {', '.join(names)}" for side, names in outside.items() if names)
+    if text:
         axes.text(0.02, 0.985, text, transform=axes.transAxes, fontsize=8, color=NEUTRAL, va="top")
     for letter, place in _spread_labels(ends, 0.05 * (high - low)).items():
         axes.text(

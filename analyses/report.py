@@ -41,11 +41,11 @@ FRAME_STEPS, FRAME_SCALE = 40, 3
 
 VERDICTS: Mapping[VerdictName, tuple[str, str]] = {
     "perception-limited": (
-        "Pixels cost much even with expert labels; learning from reward costs little.",
+        "Pixels cost much even with expert labels; learning from reward costs little, or surely less.",
         "pretrained or larger encoders, augmentation, auxiliary losses on frames.",
     ),
     "policy-limited": (
-        "Learning from reward costs much even with label maps; pixels cost little.",
+        "Learning from reward costs much even with label maps; pixels cost little, or surely less.",
         "exploration, credit assignment, more steps, demonstrations.",
     ),
     "limited by both": (

@@ -16,9 +16,11 @@ from commands import lcd
 
 from lcd.cli.audit import command
 from lcd.measurement.game_subsets import smallest_set
+from lcd.measurement.method_scores import MethodScores
 from lcd.studies.audit.audit import audit
 from lcd.studies.audit.claims import signed
 from lcd.studies.audit.columns import COLUMNS
+from lcd.studies.audit.comparing import compared, replicates
 from lcd.studies.audit.grouping import constants_of, read_groups
 from lcd.studies.audit.reading import MOST_GAMES, ScoreTable, read_scores
 
@@ -232,6 +234,9 @@ def test_a_taxonomys_classes_and_verdicts_group_games(tmp_path):
     table = tmp_path / "groups.csv"
     table.write_text("game,genre,size,board\nu,maze,1,\nv,maze,2,square\n")
     assert read_groups(table) == {"genre": {"maze": ["u", "v"]}, "board": {"square": ["v"]}}
+    table.write_text("game,all\nu,maze\nv,shooter\n")
+    with pytest.raises(ValueError, match="column 'all'"):
+        read_groups(table)
     table.write_text("game,genre\nu,maze\nu,maze\n")
     with pytest.raises(ValueError, match="game 'u' twice"):
         read_groups(table)
@@ -253,6 +258,25 @@ def test_without_a_baseline_all_pairs_are_compared_and_the_better_is_the_improve
     whole = found.gains[found.gains["grouping"] == "all"]
     assert len(whole) == 9 * 8 // 2
     assert (whole["gain"] >= 0).all()
+
+
+def test_an_entry_of_unknown_steps_is_compared_where_the_baseline_has_one_budget():
+    """Else the first row of the table would decide."""
+    names = ("PPO 25M", "PPO 200M", "New")
+    entries = pd.DataFrame(
+        {
+            "entry": names,
+            "method": ["PPO", "PPO", "New"],
+            "steps": [25e6, 200e6, np.nan],
+            "publication": ["one", "one", "other"],
+        }
+    )
+    shape = (3, 2)
+    scores = MethodScores(names, ("u", "v"), np.arange(6.0).reshape(shape), np.ones(shape), np.ones(shape))
+    assert compared(entries, scores, "PPO") == []
+    assert replicates(entries, scores) == []
+    (found,) = compared(entries[entries["steps"] != 200e6], scores, "PPO")
+    assert (found.improvement, found.baseline) == (2, 0)
 
 
 def test_both_splits_are_ranked(known):

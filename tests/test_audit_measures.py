@@ -127,6 +127,21 @@ def test_a_single_run_has_the_pooled_variance_of_the_game():
     assert found.squared_errors[0, 0] == squared[0, 0]
 
 
+def test_a_pooled_error_of_two_methods_is_one_estimate():
+    """Taken for two, it would have twice its degrees of freedom, and intervals would be too narrow."""
+    squared = np.array([[0.02, 0.03], [np.nan, 0.03], [np.nan, 0.03]])
+    freedom = np.array([[1.0, 2.0], [np.nan, 2.0], [np.nan, 2.0]])
+    scores = MethodScores(("a", "b", "c"), ("u", "v"), np.zeros((3, 2)), squared, freedom)
+    found = with_pooled_errors(scores, np.array([[2.0, 3.0], [1.0, 3.0], [1.0, 3.0]]))
+    assert found.pooled.tolist() == [[False, False], [True, False], [True, False]]
+    for part in (found, found.part([0, 1, 2], [0, 1])):
+        errors, degrees = part.pair_errors(np.array([1, 0]), np.array([2, 1]))
+        assert errors.tolist() == [[0.08, 0.03, 0.0, 0.03], [0.02, 0.03, 0.04, 0.03]]
+        assert degrees[:, [0, 2]].tolist() == [[1, 1], [1, 1]]
+    alone = gain_table(found, [(1, 2)], {}).set_index("group").loc["u"]
+    assert alone["high"] == pytest.approx(stats.t.ppf(0.975, 1) * np.sqrt(0.08))
+
+
 def test_the_complete_part_is_the_largest_block():
     means = np.zeros((4, 5))
     means[0, 3:] = means[1, 4] = means[3, :4] = np.nan
@@ -215,6 +230,19 @@ def test_a_ranking_repeats_as_its_noise_allows():
     alike = scores_of(np.zeros((12, 3)), errors=1.0)
     assert repeatability(alike)[0] == pytest.approx(0, abs=0.1)
     assert np.isnan(repeatability(scores_of(np.zeros((4, 3)), errors=np.nan))[0])
+
+
+def test_a_ranking_agrees_with_itself_as_often_as_two_real_sets_of_seeds_do():
+    """Draws around noisy means would agree too well: 0.41 here instead of 0.23."""
+    random, told, real = np.random.default_rng(8), [], []
+    for number in range(40):
+        true = 0.01 * random.standard_normal((12, 1))
+        one, other = (
+            scores_of(true + 0.1 / np.sqrt(3) * random.standard_normal((12, 16)), errors=0.1) for _ in range(2)
+        )
+        told.append(repeatability(one, draws=20, seed=number)[0])
+        real.append(agreement(places(one.means.mean(axis=1)), places(other.means.mean(axis=1))))
+    assert np.mean(told) == pytest.approx(np.mean(real), abs=0.08)
 
 
 def test_two_games_that_stand_for_all_are_found_and_hold_for_methods_left_out():

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from typer.testing import CliRunner
 from lcd.cli.main import app
 from lcd.envs import GAMES
 from lcd.experiments.plan import Plan
+from lcd.measurement.scores import Normalisation
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.budget import Budget, choose
 from lcd.studies.survey.columns import COLUMNS, KEYS, TABLES
@@ -277,6 +279,35 @@ def test_what_tables_hold_is_not_trained_again_and_other_seeds_join_it(tmp_path,
     refused = lcd("survey", "small.toml", "--tables", "kept", "--out", "third", cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "with training_levels = 200, the seeds 7 with 100" in refused.stderr
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_tables_hold_is_not_trained_again_on_a_machine_of_another_precision(precision):
+    folder = Path(__file__).parents[1] / "docs" / "procgen-quick"
+    survey = Survey.read(folder / "survey.toml").only(["climber"])
+    survey = replace(survey, changes=survey.changes | {"precision": precision})
+    assert SurveyTables.read(folder / "tables").holds(survey.plan.games[0], "quick")
+    longer = replace(survey, changes=survey.changes | {"steps": 500_000})
+    assert not SurveyTables.read(folder / "tables").holds(longer.plan.games[0], "quick")
+
+
+def test_pooled_seeds_keep_the_caution_that_score_1_is_their_own_best():
+    parts = []
+    for first in (0, 3):
+        found = diagnosis("maze", 0.0, 0.0, joint=0.0, top=0.95, first_seed=first, seed=first)
+        parts.append(
+            Diagnosis.from_episodes(
+                found.episodes,
+                game="maze",
+                budget=found.budget,
+                normalisation=Normalisation(0.0, 10.0, "measured"),
+                settings=found.settings,
+            )
+        )
+    caution = "Score 1 is a return of 10, the highest that these learners"
+    pooled = SurveyTables.of(parts[:1]).updated(SurveyTables.of(parts[1:]))
+    assert pooled.games["verdict"][0] in ("not limited", "inconclusive")
+    assert caution in pooled.games["cautions"][0]
 
 
 def test_the_tables_of_the_first_surveys_have_no_runs_and_are_read(tmp_path):

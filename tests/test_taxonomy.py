@@ -127,6 +127,7 @@ def test_intraclass_correlations_are_those_of_shrout_and_fleiss():
     assert single == pytest.approx((0.1657, -0.1329, 0.7226), abs=5e-4)
     assert mean == pytest.approx((0.4428, -0.8844, 0.9124), abs=5e-4)
     assert intraclass_correlation([[1, 1], [2, 2]]) == ((1, 1, 1), (1, 1, 1))
+    assert np.isnan(intraclass_correlation([[1, 1], [1, 1]])).all()  # nothing differs, and nothing is told apart
     with pytest.raises(ValueError, match="two games and two seeds"):
         intraclass_correlation([[1, 2]])
 
@@ -143,6 +144,7 @@ def test_split_halves_estimate_the_reliability_of_the_mean(seeds):
 def test_split_halves_of_up_to_ten_seeds_do_not_depend_on_their_order(seeds):
     table = np.random.default_rng(0).standard_normal((12, seeds))
     assert split_half(table[:, ::-1]) == pytest.approx(split_half(table))
+    assert np.isnan(split_half([[0, 2], [1, 1], [2, 0]]))  # the formula has a pole among negative correlations
 
 
 @pytest.mark.costly()

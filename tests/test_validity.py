@@ -21,6 +21,9 @@ def test_a_rank_correlation_is_scipys_and_its_p_value_exact():
     assert found.p == pytest.approx(np.mean(as_large))
     assert found.low < found.estimate < found.high
     assert rank_correlation(-one, other).estimate == pytest.approx(-found.estimate)
+    perfect = rank_correlation(one, one**3)
+    assert perfect.estimate == pytest.approx(1)
+    assert perfect.low < 0.9  # six games in order prove no perfect relation
 
 
 def test_a_partial_correlation_is_that_of_the_residuals_of_ranks():

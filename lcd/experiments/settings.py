@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, InstanceOf, model_validator
 
@@ -34,6 +34,10 @@ from lcd.io.settings import (
     from_data,
     settings,
 )
+
+RunPrecision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[RunPrecision | None, ...] = (*get_args(RunPrecision), None)
+"""Of an encoder's numbers; None in runs of before."""
 
 TRAINING_VERSION = 2
 """Version of the training code; raised when runs with the same settings would give other results."""
@@ -235,7 +239,7 @@ class RunSettings:
     encoder_checksum: Text | None = None
     encoder_version: Text | None = None
     harmonizer: Number = 0.0
-    precision: Literal["float32", "bfloat16"] | None = None
+    precision: RunPrecision | None = None
     game_version: Text | None = None
     teacher_view: Text = SEMANTIC.name
     improvement: Text | None = None

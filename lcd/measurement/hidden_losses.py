@@ -131,10 +131,7 @@ def _over_seeds(
     """Standard error over seeds of each pair's gain and its degrees of freedom; NaN where a game's are unknown."""
     count = there.sum(axis=1)
     both = np.concatenate([there, there], axis=1)
-    squared, freedom = (
-        np.concatenate([values[first][:, games], values[second][:, games]], axis=1)
-        for values in (scores.squared_errors, scores.freedom)
-    )
+    squared, freedom = scores.pair_errors(first, second, games)
     known = (np.isfinite(squared) & np.isfinite(freedom)) | ~both
     parts = np.where(both & known, squared, 0.0) / np.maximum(count, 1)[:, None] ** 2
     error = np.sqrt(parts.sum(axis=1))

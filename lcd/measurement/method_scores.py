@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ class MethodScores:
         Squared standard error of each mean over seeds, in the squared unit of the scores; NaN where it is unknown.
     freedom : numpy.ndarray, shape (M, G)
         Degrees of freedom of each squared error; NaN where it is unknown.
+    pooled : numpy.ndarray of bool, shape (M, G)
+        Whether a squared error is the game's pooled one, see `with_pooled_errors`, which methods share.
     """
 
     methods: tuple[str, ...]
@@ -40,9 +42,12 @@ class MethodScores:
     means: Floats
     squared_errors: Floats
     freedom: Floats
+    pooled: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_))
 
     def __post_init__(self) -> None:
         shape = (len(self.methods), len(self.games))
+        if self.pooled.shape != shape:
+            object.__setattr__(self, "pooled", np.zeros(shape, np.bool_))
         for name in ("means", "squared_errors", "freedom"):
             if (found := getattr(self, name).shape) != shape:
                 raise ValueError(f"{name} has the shape {found} instead of (methods, games) = {shape}")
@@ -61,7 +66,34 @@ class MethodScores:
             self.means[chosen],
             self.squared_errors[chosen],
             self.freedom[chosen],
+            self.pooled[chosen],
         )
+
+    def pair_errors(
+        self, first: NDArray[np.intp], second: NDArray[np.intp], games: Sequence[int] | None = None
+    ) -> tuple[Floats, Floats]:
+        """Return the squared errors behind the difference of each pair of methods, and their degrees of freedom.
+
+        A pooled error that both methods of a pair have is one estimate, not two: its two shares are added, and the
+        second one is 0.
+
+        Parameters
+        ----------
+        first, second : numpy.ndarray, shape (pairs,)
+            Numbers of the methods.
+        games : sequence of int, optional
+            Numbers of the games; by default all.
+
+        Returns
+        -------
+        squared, freedom : numpy.ndarray, shape (pairs, 2 · games)
+            Of the first methods in each game, then of the second ones; NaN where unknown.
+        """
+        chosen = list(range(len(self.games)) if games is None else games)
+        one, other = (self.squared_errors[methods][:, chosen] for methods in (first, second))
+        shared = self.pooled[first][:, chosen] & self.pooled[second][:, chosen]
+        squared = np.concatenate([np.where(shared, one + other, one), np.where(shared, 0.0, other)], axis=1)
+        return squared, np.concatenate([self.freedom[methods][:, chosen] for methods in (first, second)], axis=1)
 
     def complete(self) -> MethodScores:
         """Return the largest complete part: the methods that have every one of the games of some method.
@@ -112,6 +144,7 @@ def with_pooled_errors(scores: MethodScores, seeds: Floats) -> MethodScores:
         scores,
         squared_errors=np.where(single, pooled, scores.squared_errors),
         freedom=np.where(single, total, scores.freedom),
+        pooled=single,
     )
 
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from lcd.measurement.intervals import degrees_of_freedom
@@ -229,10 +230,9 @@ def influence_tables(
     return pd.DataFrame(rows), pd.DataFrame(pairs, columns=columns)
 
 
-def _lead_q(scores: MethodScores, better: Floats, worse: Floats, lead: Floats) -> Floats:
+def _lead_q(scores: MethodScores, better: NDArray[np.intp], worse: NDArray[np.intp], lead: Floats) -> Floats:
     """Corrected p-value of each lead, NaN where its error over seeds is unknown."""
-    squared = np.concatenate([scores.squared_errors[better], scores.squared_errors[worse]], axis=1)
-    freedom = np.concatenate([scores.freedom[better], scores.freedom[worse]], axis=1)
+    squared, freedom = scores.pair_errors(better, worse)
     parts = squared / len(scores.games) ** 2
     known = np.isfinite(parts).all(axis=1) & np.isfinite(freedom).all(axis=1) & (parts.sum(axis=1) > 0)
     q = np.full(len(lead), np.nan)
@@ -246,7 +246,9 @@ def _lead_q(scores: MethodScores, better: Floats, worse: Floats, lead: Floats) -
 def repeatability(scores: MethodScores, *, draws: int = 200, seed: int = 0) -> tuple[float, float, float]:
     """Agreement of the ranking by the mean with itself under other seeds.
 
-    Two sets of means are drawn around those that were measured, with their errors; their rankings are compared.
+    Two sets of means are drawn around true ones, with the errors of those that were measured, and their rankings are
+    compared. The true ones are drawn, too, from what the measured ones tell of them (empirical Bayes, normal): those
+    scatter by their errors as well, so that draws around them would agree too well.
 
     Parameters
     ----------
@@ -264,6 +266,11 @@ def repeatability(scores: MethodScores, *, draws: int = 200, seed: int = 0) -> t
     if not np.isfinite(errors).all():
         return (float("nan"),) * 3
     random = np.random.default_rng(seed)
-    drawn = scores.means.mean(axis=1) + errors * random.standard_normal((draws, 2, len(errors)))
+    means, squares = scores.means.mean(axis=1), errors**2
+    between = max(means.var(ddof=1) - squares.mean(), 0.0)
+    told = np.divide(between, between + squares, out=np.ones_like(squares), where=between + squares > 0)
+    middle = means.mean() + told * (means - means.mean())
+    true = middle + np.sqrt(told) * errors * random.standard_normal((draws, 1, len(errors)))
+    drawn = true + errors * random.standard_normal((draws, 2, len(errors)))
     found = [agreement(places(one), places(other)) for one, other in drawn]
     return float(np.mean(found)), float(np.quantile(found, 0.05)), float(np.quantile(found, 0.95))

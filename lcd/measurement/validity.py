@@ -85,7 +85,8 @@ def rank_correlation(
         return nothing
     freedom = games - 3 - (given is not None)
     half = stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / freedom) if freedom > 0 else np.inf
-    transformed = np.arctanh(np.clip(rho, -1 + ROUNDING, 1 - ROUNDING))
+    most = 1 - 6 / (games * (games**2 - 1))  # a perfect one has no limits: halfway to two neighbours out of order
+    transformed = np.arctanh(np.clip(rho, -most, most))
     low, high = np.tanh([transformed - half, transformed + half])
     p = np.nan if given is not None else _permuted(ranks[0], ranks[1], seed)
     return RankCorrelation(rho, float(low), float(high), p, games)

@@ -38,11 +38,14 @@ if TYPE_CHECKING:
 ALIKE = "All levels that were tried are alike, so that returns on unseen ones say nothing of generalisation."
 """A caution."""
 
+OWN_BEST = "Score 1 is a return of "
 ITS_OWN_BEST = (
-    "Score 1 is a return of {best:.4g}, the highest that these learners or their teacher reached: what all miss is "
+    OWN_BEST + "{best:.4g}, the highest that these learners or their teacher reached: what all miss is "
     "in no demand. Where a higher return is known, give it as --best, and another --out."
 )
 """A caution, where nothing was found to limit the learners."""
+OWN_BEST_MATTERS = ("not limited", "inconclusive")
+"""Verdicts that it is for."""
 
 FORMAT = "lcd.diagnosis/1"
 """Name and version of the JSON form."""
@@ -201,7 +204,7 @@ class Diagnosis:
             better=better_than_teacher(teachable, training),
         )
         further = []
-        if normalisation.source == "measured" and verdict.name in ("not limited", "inconclusive"):
+        if normalisation.source == "measured" and verdict.name in OWN_BEST_MATTERS:
             further.append(ITS_OWN_BEST.format(best=normalisation.best))
         if not levels_differ:
             further.append(ALIKE)

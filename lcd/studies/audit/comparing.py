@@ -41,8 +41,9 @@ def compared(entries: pd.DataFrame, scores: MethodScores, baseline: str | None) 
     """All improvements with their baselines.
 
     With a baseline every entry of another method is compared with that of its entries that has the same steps, from
-    the same publication if there is one. Without a baseline all pairs of entries of different methods with the same
-    steps and from the same publication are compared, and the better one by the mean gain is the improvement.
+    the same publication if there is one. An entry of unknown steps is compared only where those of the baseline have
+    one number of them. Without a baseline all pairs of entries of different methods with the same steps and from the
+    same publication are compared, and the better one by the mean gain is the improvement.
 
     Parameters
     ----------
@@ -64,7 +65,9 @@ def compared(entries: pd.DataFrame, scores: MethodScores, baseline: str | None) 
             if row["method"] in methods or not near:
                 continue
             of_same = [each for each in near if each["publication"] == row["publication"]]
-            chosen = (of_same or near)[0]
+            chosen, *others = of_same or near
+            if np.isnan(row["steps"]) and any(not same_steps(chosen["steps"], each["steps"]) for each in others):
+                continue
             found.append(Comparison(numbers[row["entry"]], numbers[chosen["entry"]], bool(of_same)))
     else:
         for place, one in enumerate(rows):
@@ -98,6 +101,9 @@ def replicates(entries: pd.DataFrame, scores: MethodScores) -> list[list[int]]:
     found: list[list[int]] = []
     for method in dict.fromkeys(row["method"] for row in rows):
         left = sorted((row for row in rows if row["method"] == method), key=lambda row: row["steps"])
+        told = [row for row in left if np.isfinite(row["steps"])]
+        if any(not same_steps(row["steps"], told[0]["steps"]) for row in told):
+            left = told  # to which of them the others belong cannot be known
         while left:
             alike = [row for row in left if same_steps(row["steps"], left[0]["steps"])]
             left = [row for row in left if row not in alike]

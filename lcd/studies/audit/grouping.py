@@ -10,6 +10,7 @@ import pandas as pd
 from lcd.io.limits import path as path_of
 from lcd.io.limits import short
 from lcd.io.untrusted import read_csv
+from lcd.measurement.hidden_losses import ALL_GAMES
 from lcd.measurement.method_scores import Floats
 from lcd.measurement.scores import Normalisation
 
@@ -61,6 +62,8 @@ def groups_of(table: pd.DataFrame, name: str) -> Groups:
     texts = [column for column in table.columns if column != "game" and table[column].dtype.kind in "OUT"]
     if "verdict" in table.columns and "perceptual" in table.columns:  # of lcd taxonomy
         texts = [column for column in OF_TAXONOMY if column in table.columns]
+    if ALL_GAMES in texts:
+        raise ValueError(f"{name} has a column {ALL_GAMES!r}, which is what all games are called: rename it.")
     if not texts:
         raise ValueError(f"{name} has no column of texts that groups the games: add one, such as class.")
     if len(texts) > MOST_GROUPINGS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 import pandas as pd
@@ -16,6 +16,7 @@ from lcd.experiments.timing import Speeds, kind_of, measure_speeds
 from lcd.io.limits import short, text
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.power import power_table
+from lcd.studies.survey.rows import learner_of
 from lcd.studies.survey.tables import SurveyTables, load_reference
 
 UNITS = {"core-hours": "core_hours", "gpu-hours": "gpu_hours", "hours": "hours"}
@@ -228,6 +229,9 @@ def _cautions(survey: Survey, tables: SurveyTables) -> tuple[str, ...]:
     found = []
     if preset.encoder != measured["encoder"]:
         found.append(f"Its encoder was {measured['encoder']}, and here it is {preset.encoder}.")
+    planned = learner_of(asdict(preset))
+    if isinstance(measured["learner"], str) and planned != measured["learner"]:
+        found.append(f"Its learner was {measured['learner']}, and here it is {planned}: the curves may differ.")
     if others := [game for game in survey.games if game not in set(tables.games["game"])]:
         found.append(f"{', '.join(others[:3])}{' and others' * (len(others) > 3)} were not in it.")
     elif (survey.mode or "easy") != measured["mode"]:

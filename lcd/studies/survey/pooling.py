@@ -14,6 +14,7 @@ from lcd.measurement.intervals import cell_samples, demand_table
 from lcd.measurement.scores import PRIMARY, Normalisation, late_gains
 from lcd.measurement.verdict import better_than_teacher, decide
 from lcd.studies.diagnosis import ALIKE as ALL_ALIKE
+from lcd.studies.diagnosis import ITS_OWN_BEST, OWN_BEST, OWN_BEST_MATTERS
 from lcd.studies.survey.columns import DECIMALS, SAME
 from lcd.studies.survey.rows import Rows, measured_settings, stacked
 
@@ -126,12 +127,14 @@ def joined(kept: Rows, newer: Rows) -> Rows:
         teacher_score=unseen,
         better=better_than_teacher(curves, training),
     )
-    no_levels = [ALL_ALIKE] * (ALL_ALIKE in str(row["cautions"]))
+    further = [ALL_ALIKE] * (ALL_ALIKE in str(row["cautions"]))
+    if OWN_BEST in str(row["cautions"]) and verdict.name in OWN_BEST_MATTERS:
+        further.append(ITS_OWN_BEST.format(best=row["best"]))
     row |= {
         "verdict": verdict.name,
         "reason": verdict.reason,
         "would_decide": " ".join(verdict.would_decide) or None,
-        "cautions": " ".join([*verdict.cautions, *no_levels]) or None,
+        "cautions": " ".join([*verdict.cautions, *further]) or None,
     }
     return Rows(row, scores, curves, demand_table(scores).assign(game=mine.game)[list(kept.demands)], runs)
 

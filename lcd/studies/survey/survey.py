@@ -19,7 +19,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, replacing
 from lcd.io.limits import STEP_LIMIT, path, texts
-from lcd.io.untrusted import read_csv
+from lcd.io.untrusted import read_csv, read_json
 from lcd.studies.baselines import baselines_of
 from lcd.studies.diagnosing import PreparedDiagnosis
 from lcd.studies.diagnosis import Diagnosis
@@ -30,7 +30,11 @@ from lcd.studies.pipeline import read_diagnosis
 from lcd.studies.showing import Show, silent, telling
 from lcd.studies.survey.columns import DECIMALS
 from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.rows import differences, measured_settings
 from lcd.studies.survey.tables import SurveyTables
+
+FURTHER = ("ladder", "baselines")
+"""Tables of all games beyond their diagnoses."""
 
 
 def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
@@ -257,6 +261,29 @@ class PreparedSurvey:
         return whole
 
 
+def _check_others(survey: Survey, out: Path) -> None:
+    """Check that the games of earlier calls, in the tables of all games that are asked for, were measured alike.
+
+    Raises
+    ------
+    ValueError
+        If one was not.
+    """
+    (here, *_) = survey.plan.as_dict(measure=False)["games"]
+    for kind in [name for name in FURTHER if getattr(survey, name)]:
+        file = out / f"{kind}.csv"
+        others = set(read_csv(file)["game"]) - set(survey.games) if file.is_file() else set()
+        for game in sorted(others):
+            plan = out / file_name(game) / "plan.json"
+            there = read_json(plan, remedy="choose another --out")["games"][0] if plan.is_file() else here
+            of_both = [{"budget": each["budget"], **measured_settings(each)} for each in (there, here)]
+            for name, values in differences(*of_both).items():
+                raise ValueError(
+                    f"{file} has {game} with {name.replace('_', ' ')} {values[0]}, and here it is {values[1]}: choose "
+                    "another --out."
+                )
+
+
 def joined(file: Path, game: str, table: pd.DataFrame) -> pd.DataFrame:
     """Put the rows of a game into a table of several games, in the place of those that it had, and return it whole."""
     table = table.assign(game=game)[["game", *table.columns]]
@@ -322,6 +349,7 @@ def prepare_survey(
             if found.holds(game, chosen.preset) and not all(map(runs.has, game.runs))
         )
     prepared = PreparedSurvey(chosen, folder, kept, runs, resources, held)
+    _check_others(chosen, folder)
     runs.check([run for _, run in prepared.further_runs()])
     return prepared
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from lcd.experiments.plan import GamePlan, Plan
+from lcd.experiments.settings import PRECISIONS
 from lcd.io.checksums import SUMS, finish, is_listed, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
 from lcd.io.limits import path, short
@@ -248,8 +249,13 @@ class SurveyTables:
             )
 
     def holds(self, plan: GamePlan, preset: str) -> bool:
-        """Whether every run of the cells of a game's plan is in these tables, measured in the same way."""
-        if not {run.name for run in plan.cells} <= set(self.runs["run"]):
+        """Whether every run of the cells of a game's plan is in these tables, measured in the same way.
+
+        The precision, which each machine plans as it computes fastest, may be another one.
+        """
+        known = set(self.runs["run"])
+        asked = ({replace(run, precision=precision).name for run in plan.cells} for precision in PRECISIONS)
+        if not any(runs <= known for runs in asked):
             return False
         return Measured.of(self._rows(plan.game)).differing(Measured.planned(plan, preset)) is None
 

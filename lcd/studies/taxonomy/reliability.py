@@ -49,7 +49,7 @@ def intraclass_correlation(table: ArrayLike, level: float = 0.95) -> tuple[Limit
     Returns
     -------
     single, mean : tuple of float
-        Estimate, lower and upper limit.
+        Estimate, lower and upper limit; NaN where all scores are the same.
 
     References
     ----------
@@ -64,7 +64,8 @@ def intraclass_correlation(table: ArrayLike, level: float = 0.95) -> tuple[Limit
     between = seeds * values.mean(axis=1).var(ddof=1)
     within = values.var(axis=1, ddof=1).mean()
     if within == 0:
-        return (1.0, 1.0, 1.0), (1.0, 1.0, 1.0)
+        alike = (1.0 if between > 0 else np.nan,) * 3
+        return alike, alike
     ratio = between / within
     freedom = games - 1, games * (seeds - 1)
     upper, lower = (stats.f.ppf((1 + level) / 2, *pair) for pair in (freedom, freedom[::-1]))
@@ -79,7 +80,7 @@ def split_half(table: ArrayLike, seed: int = 0) -> float:
 
     The mean over all ways to halve the seeds (one is left out where their number is odd), or over `MOST_SPLITS` that
     are drawn where there are more, stepped up by Spearman's and Brown's formula ``m r / (1 + (m − 1) r)``, where all
-    seeds are m times as many as a half.
+    seeds are m times as many as a half; NaN where halves do not correlate positively, which the formula is not for.
 
     Parameters
     ----------
@@ -98,6 +99,8 @@ def split_half(table: ArrayLike, seed: int = 0) -> float:
         raise ValueError(f"split halves need three games and two seeds, not {games} and {seeds}")
     splits = [[values[:, half].mean(axis=1) for half in split] for split in _splits(seeds, seed)]
     correlation = float(np.mean([np.corrcoef(*halves)[0, 1] for halves in splits]))
+    if correlation <= 0:
+        return float("nan")
     times = seeds / (seeds // 2)
     return times * correlation / (1 + (times - 1) * correlation)
 
