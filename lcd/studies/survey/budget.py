@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import pandas as pd
@@ -229,7 +229,7 @@ def _cautions(survey: Survey, tables: SurveyTables) -> tuple[str, ...]:
     found = []
     if preset.encoder != measured["encoder"]:
         found.append(f"Its encoder was {measured['encoder']}, and here it is {preset.encoder}.")
-    planned = learner_of(asdict(preset))
+    planned = learner_of(preset.as_dict())
     if isinstance(measured["learner"], str) and planned != measured["learner"]:
         found.append(f"Its learner was {measured['learner']}, and here it is {planned}: the curves may differ.")
     if others := [game for game in survey.games if game not in set(tables.games["game"])]:
