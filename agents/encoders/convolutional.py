@@ -189,14 +189,7 @@ class Encoder(BaseFeaturesExtractor):
         ValueError
             If their height or width differs from the observation space's: larger ones would be cropped.
         """
-        wanted = self._observation_space.shape
-        assert wanted is not None
-        if observations.shape[-2:] != wanted[-2:]:
-            found, made_for = (" x ".join(map(str, shape[-2:])) for shape in (observations.shape, wanted))
-            raise ValueError(
-                f"This encoder is made for images of {made_for} pixels, and these have {found}: resize them, or make "
-                "one for them."
-            )
+        self.check_size(observations)
         height, width = self.image_shape[1:]
         dtype = computing_type(observations.device)
         if self.reads_labels:
@@ -210,6 +203,23 @@ class Encoder(BaseFeaturesExtractor):
             rows.to(dtype, memory_format=torch.contiguous_format).unflatten(-1, (width, self.channels)).movedim(-1, -3)
         )
         return images if self.byte_scale == 1 else images.mul_(self.byte_scale)
+
+    def check_size(self, observations: torch.Tensor) -> None:
+        """Check that observations have the height and width of the observation space.
+
+        Raises
+        ------
+        ValueError
+            If they have not: larger ones would be cropped.
+        """
+        wanted = self._observation_space.shape
+        assert wanted is not None
+        if observations.shape[-2:] != wanted[-2:]:
+            found, made_for = (" x ".join(map(str, shape[-2:])) for shape in (observations.shape, wanted))
+            raise ValueError(
+                f"This encoder is made for images of {made_for} pixels, and these have {found}: resize them, or make "
+                "one for them."
+            )
 
     @property
     def backbone(self) -> nn.Module:
@@ -242,11 +252,17 @@ class Encoder(BaseFeaturesExtractor):
         return self.backbone(self.images(observations))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Features of shape (batch, features_dim), from observations or from a frozen backbone's features of them."""
+        """Features of shape (batch, features_dim), from observations or from a frozen backbone's features of them.
+
+        Those features, which learners keep in half precision, have no side of an image; beside observations that are
+        vectors their precision tells them.
+        """
         if not self.frozen:
             return self.network(self.images(observations))
         assert isinstance(self.network, nn.Sequential)
-        encoded = observations if observations.ndim == 2 else self.backbone(self.images(observations))
+        shape = self._observation_space.shape
+        is_encoded = observations.ndim == 2 and (len(shape or ()) > 1 or observations.dtype == torch.float16)
+        encoded = observations if is_encoded else self.backbone(self.images(observations))
         return self.network[1:](encoded.to(next(self.network[1].parameters()).dtype))
 
 

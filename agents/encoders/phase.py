@@ -49,15 +49,20 @@ class Synchrony(nn.Module):
     def __init__(self, height: int, width: int, iterations: int = ITERATIONS) -> None:
         super().__init__()
         self.iterations = iterations
-        self.near = nn.Parameter(torch.full((1, 1, REACH, REACH), _inverse_softplus(1 / REACH**2)))
-        self.rate = nn.Parameter(torch.tensor(_inverse_softplus(4.0)))
-        self.apart = nn.Parameter(torch.tensor(_inverse_softplus(1.0)))
+        self.near = nn.Parameter(torch.empty(1, 1, REACH, REACH))
+        self.rate, self.apart = nn.Parameter(torch.empty(())), nn.Parameter(torch.empty(()))
+        self.reset_parameters()
         self._matrix = height * width <= LARGEST_MATRIX
         if self._matrix:
             self.register_buffer("places", _places_in_kernel(height, width), persistent=False)
         generator = torch.Generator().manual_seed(0)
         angles = 2 * math.pi * torch.rand(height, width, generator=generator)
         self.register_buffer("start", torch.stack([angles.cos(), angles.sin()]), persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Set the weights with which training begins: nothing of them is random."""
+        for weight, value in ((self.near, 1 / REACH**2), (self.rate, 4.0), (self.apart, 1.0)):
+            nn.init.constant_(weight, _inverse_softplus(value))
 
     def forward(self, amplitudes: torch.Tensor) -> torch.Tensor:
         """Synchronise the phases of units with given amplitudes.

@@ -231,6 +231,12 @@ def load_weights(encoder: Encoder, path: Path) -> None:
     }
     wanted = encoder.backbone.state_dict()
     weights = _by_name(wanted, of_policy or found)
+    own = of_policy or (found if _is_backbone(path) else {})
+    if len(own) > len(wanted) == len(wanted.keys() & weights.keys()):
+        raise ValueError(
+            f"The weights in {path} are those of a larger encoder, with {len(own)} tensors instead of {len(wanted)}: "
+            "name the architecture that they were made with, as in impala:16,32,32@weights.safetensors."
+        )
     if missing := sorted(wanted.keys() - weights.keys()):
         raise ValueError(
             f"The weights in {path} do not fit this encoder: {missing[0]} is not among them. "
@@ -250,6 +256,11 @@ def load_weights(encoder: Encoder, path: Path) -> None:
                 f"{LARGEST_WEIGHT:g}. Fetch them again."
             )
     encoder.backbone.load_state_dict({name: weights[name].to(value.dtype) for name, value in wanted.items()})
+
+
+def _is_backbone(path: Path) -> bool:
+    """Whether a file holds a backbone that `save_backbone` wrote, and nothing else."""
+    return path.suffix.lower() == ".safetensors" and read_safetensors_metadata(path).get("format") == FORMAT
 
 
 def _by_name(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:

@@ -149,6 +149,7 @@ def ceiling(sources: ArrayLike, measure: str = "spearman", *, splits: int = 20, 
     Returns
     -------
     numpy.ndarray, shape (n,)
+        Over the splits whose halves both have a map that is not constant; NaN where none has.
     """
     maps = np.asarray(sources, dtype=np.float64)
     if maps.ndim != 4 or maps.shape[1] < 2:
@@ -160,7 +161,8 @@ def ceiling(sources: ArrayLike, measure: str = "spearman", *, splits: int = 20, 
         half = len(order) // 2
         halves = (maps[:, order[:half]].mean(axis=1), maps[:, order[half : 2 * half]].mean(axis=1))
         found.append(agreement(*halves, measure))
-    return np.mean(found, axis=0)
+    known = np.isfinite(found)
+    return np.where(known, found, 0.0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
 
 
 def agreement_table(

@@ -14,6 +14,7 @@ from torch import nn
 
 from lcd.agents import TrainingDiverged
 from lcd.agents.machine import keep_freed_memory
+from lcd.agents.randomness import seeded
 from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.harmonizer import harmonized_loss, resized
 from lcd.alignment.importance import AT_ONCE, chosen, importance_maps, on_device
@@ -62,6 +63,7 @@ def harmonize_classifier(
         From images in [0, 1], shape (batch, 3, height, width), to logits.
     references : ReferenceMaps
         Images with maps, and their classes as targets. An image with a constant map contributes to the class loss only.
+        Of dependent images, `ReferenceMaps.groups`, all are held out or none.
     settings : Harmonization
         Training settings.
     device : str
@@ -86,9 +88,8 @@ def harmonize_classifier(
     if references.targets is None:
         raise ValueError("A classifier is harmonized on images with class labels: these have none.")
     keep_freed_memory()
-    order = np.random.default_rng(settings.seed).permutation(len(references))
-    count = round(settings.held_out * len(references))
-    if min(count, len(references) - count) < 2:
+    held, used = _split(references, settings)
+    if min(len(held), len(used)) < 2:
         raise ValueError(f"{len(references)} images are too few for a training and an evaluation split.")
     network.to(device)
     classes = _outputs(network, references, device)
@@ -100,28 +101,44 @@ def harmonize_classifier(
     tokens = (maps.amax(dim=(1, 2)) > maps.amin(dim=(1, 2))).float()
     if not tokens.any():
         raise ValueError("Every map is constant, so there is nothing to align with: check the files.")
-    held, used = torch.from_numpy(order[:count]), torch.from_numpy(order[count:])
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(settings.seed)
     evaluated = partial(_evaluated, network, images[held], maps[held], targets[held], device)
     rows = [{"epoch": 0, **evaluated(), "loss": float("nan")}]
-    for epoch in range(1, settings.epochs + 1):
-        network.train()
-        losses = []
-        for part in used[torch.randperm(len(used), generator=generator)].split(settings.batch_size):
-            optimizer.zero_grad()
-            batch = (column[part].to(device) for column in (images, targets, maps, tokens))
-            loss, _ = harmonized_loss(network, *batch, weight=settings.weight)
-            if not torch.isfinite(loss):
-                raise TrainingDiverged(f"The harmonized loss is {float(loss)}: lower the learning rate or the weight.")
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        found = evaluated()
-        rows.append({"epoch": epoch, **found, "loss": float(np.mean(losses))})
-        known = "" if np.isnan(found["alignment"]) else f", alignment {found['alignment']:.3f}"
-        report(f"epoch {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}{known}")
+    with seeded(settings.seed):
+        for epoch in range(1, settings.epochs + 1):
+            network.train()
+            losses = []
+            for part in used[torch.randperm(len(used), generator=generator)].split(settings.batch_size):
+                optimizer.zero_grad()
+                batch = (column[part].to(device) for column in (images, targets, maps, tokens))
+                loss, _ = harmonized_loss(network, *batch, weight=settings.weight)
+                if not torch.isfinite(loss):
+                    raise TrainingDiverged(
+                        f"The harmonized loss is {float(loss)}: lower the learning rate or the weight."
+                    )
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+            found = evaluated()
+            rows.append({"epoch": epoch, **found, "loss": float(np.mean(losses))})
+            known = "" if np.isnan(found["alignment"]) else f", alignment {found['alignment']:.3f}"
+            report(f"epoch {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}{known}")
     return pd.DataFrame(rows)
+
+
+def _split(references: ReferenceMaps, settings: Harmonization) -> tuple[torch.Tensor, torch.Tensor]:
+    """Numbers of the held-out images and of the others; dependent images are on the same side."""
+    random = np.random.default_rng(settings.seed)
+    order = random.permutation(len(references))
+    count = round(settings.held_out * len(references))
+    if references.groups is not None:
+        groups, sizes = np.unique(references.groups, return_counts=True)
+        drawn = random.permutation(len(groups))
+        before = np.cumsum(sizes[drawn]) - sizes[drawn]
+        held = np.isin(references.groups[order], groups[drawn[before < count]])
+        order, count = np.concatenate([order[held], order[~held]]), int(held.sum())
+    return torch.from_numpy(order[:count]), torch.from_numpy(order[count:])
 
 
 def _outputs(network: nn.Module, references: ReferenceMaps, device: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -13,10 +14,14 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
 from lcd.agents import Encoder
+from lcd.agents.randomness import seeded
 
 Layer = Literal["backbone", "features"]
 LAYERS: tuple[Layer, ...] = ("backbone", "features")
 """What is probed: the flat output of the backbone, or that of the linear layer after it, which an agent acts on."""
+
+RESETS = ("reset_parameters", "_reset_parameters")
+"""Methods by which torch's modules draw their weights again; the second is that of attention."""
 
 AT_ONCE = 128
 """Images that are encoded together, which bounds the memory."""
@@ -69,18 +74,28 @@ def random_copy(encoder: Encoder, observations: torch.Tensor, *, seed: int, devi
     -------
     Encoder
         In evaluation mode.
+
+    Raises
+    ------
+    ValueError
+        If a module has weights that it cannot draw again: the copy would keep trained ones.
     """
     made = copy.deepcopy(encoder).eval()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for module in made.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
+    with seeded(seed):
+        for name, module in made.named_modules():
+            reset = next((each for each in map(partial(_method, module), RESETS) if each is not None), None)
+            if reset is not None:
                 reset()
+            elif left := [each for each, _ in module.named_parameters(recurse=False)]:
+                raise ValueError(
+                    f"{type(module).__name__} ({name}) has weights of its own, {left[0]}, which cannot be drawn again: "
+                    "give it a method reset_parameters."
+                )
         for parameter in made.parameters():
             parameter.data = parameter.data.contiguous()  # orthogonal initialisation needs it
         made.apply(partial(ActorCriticPolicy.init_weights, gain=np.sqrt(2)))
     norms = [module for module in made.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.train()
@@ -88,4 +103,11 @@ def random_copy(encoder: Encoder, observations: torch.Tensor, *, seed: int, devi
     made.to(device)
     if norms:
         encoded(made, observations[: 8 * AT_ONCE], device=device)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
     return made.eval()
+
+
+def _method(module: nn.Module, name: str) -> Callable[[], None] | None:
+    found = getattr(module, name, None)
+    return found if callable(found) else None

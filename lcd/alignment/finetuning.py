@@ -12,6 +12,7 @@ from torch import nn
 
 from lcd.agents import Encoder, TrainingDiverged
 from lcd.agents.machine import keep_freed_memory
+from lcd.agents.randomness import seeded
 from lcd.io.settings import Count, Epochs, NotNegative, Positive, Seed, settings
 
 
@@ -71,30 +72,29 @@ def fine_tune(
         If the loss is not finite.
     """
     keep_freed_memory()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         tuned = copy.deepcopy(encoder)
         tuned.frozen = False
         network = nn.Sequential(tuned, nn.Linear(tuned.features_dim, 1)).requires_grad_().to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    answers = torch.from_numpy(targets.astype(np.float32))
-    generator = torch.Generator().manual_seed(settings.seed)
-    batches = -(-len(answers) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * batches + 1
-    )
-    for epoch in range(settings.epochs):
-        network.train()
-        for part in torch.randperm(len(answers), generator=generator).split(settings.batch_size):
-            optimizer.zero_grad(set_to_none=True)
-            logits = network(observations[part].to(device))[:, 0]
-            loss = nn.functional.binary_cross_entropy_with_logits(logits, answers[part].to(device))
-            if not torch.isfinite(loss):
-                raise TrainingDiverged(f"The loss of fine-tuning is {float(loss)}: lower the learning rate.")
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        report(epoch + 1, settings.epochs)
+        optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
+        answers = torch.from_numpy(targets.astype(np.float32))
+        generator = torch.Generator().manual_seed(settings.seed)
+        batches = -(-len(answers) // settings.batch_size)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, settings.learning_rate, total_steps=settings.epochs * batches + 1
+        )
+        for epoch in range(settings.epochs):
+            network.train()
+            for part in torch.randperm(len(answers), generator=generator).split(settings.batch_size):
+                optimizer.zero_grad(set_to_none=True)
+                logits = network(observations[part].to(device))[:, 0]
+                loss = nn.functional.binary_cross_entropy_with_logits(logits, answers[part].to(device))
+                if not torch.isfinite(loss):
+                    raise TrainingDiverged(f"The loss of fine-tuning is {float(loss)}: lower the learning rate.")
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            report(epoch + 1, settings.epochs)
     return network.eval()
 
 

@@ -24,6 +24,9 @@ DEVIATION = (7.1, 5.6)
 LARGEST_TABLE = 2**28
 """Largest size of a trial's table, in bytes."""
 
+BLOCK = 200
+"""Frames that count as one unit of the recording, about ten seconds: neighbours are nearly the same picture."""
+
 _FARTHEST = 1e6  # largest plausible gaze position, in pixels
 _BEFORE_GAZE = 6  # columns of a line before the positions
 
@@ -43,7 +46,8 @@ def read_trial(table: Path, *, largest: int | None = None, deviation: tuple[floa
     Returns
     -------
     ReferenceMaps
-        With the actions as targets. Frames without gaze or action are left out.
+        With the actions as targets, and blocks of `BLOCK` lines as groups. Positions outside the screen are left out,
+        and so are frames without gaze or action.
 
     Raises
     ------
@@ -53,13 +57,14 @@ def read_trial(table: Path, *, largest: int | None = None, deviation: tuple[floa
     if largest is not None and largest < 1:
         raise ValueError(f"largest must be a number of frames above 0, not {largest}.")
     rows = _rows(table)[:largest]
-    frames = _frames(table.with_suffix(".tar.bz2"), {name for name, _, _ in rows})
+    frames = _frames(table.with_suffix(".tar.bz2"), {row[0] for row in rows})
     sizes = {frame.shape for frame in frames.values()}
     if len(sizes) > 1:
         raise ValueError(f"The frames of {table.stem} have different sizes, {sorted(sizes)}: fetch them again.")
-    images = np.stack([frames[name] for name, _, _ in rows])
-    maps = np.stack([gaze_map(places, deviation) for _, _, places in rows])
-    return ReferenceMaps(images, maps, "human", np.array([action for _, action, _ in rows], np.int64))
+    names, actions, places, blocks = zip(*rows, strict=True)
+    images = np.stack([frames[name] for name in names])
+    maps = np.stack([gaze_map(each, deviation) for each in places])
+    return ReferenceMaps(images, maps, "human", np.array(actions, np.int64), groups=np.array(blocks, np.int64))
 
 
 def gaze_map(places: NDArray[np.float64], deviation: tuple[float, float] = DEVIATION) -> NDArray[np.float32]:
@@ -71,7 +76,8 @@ def gaze_map(places: NDArray[np.float64], deviation: tuple[float, float] = DEVIA
     return (blurred / blurred.sum()).astype(np.float32)
 
 
-def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
+def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64], int]]:
+    """Name of the frame, action, gaze positions on the screen, and block, of each line that has all of them."""
     found = []
     lines = read_text(table, LARGEST_TABLE, remedy="name the table of a trial, NAME.txt").splitlines()
     for number, line in enumerate(lines):
@@ -87,12 +93,14 @@ def _rows(table: Path) -> list[tuple[str, int, NDArray[np.float64]]]:
                 raise ValueError
             if len(action) > 3:
                 raise ValueError
-            found.append((name, int(action), places))
+            there = places[((places >= 0) & (places < (WIDTH, HEIGHT))).all(axis=1)]
+            if len(there):
+                found.append((name, int(action), there, number // BLOCK))
         except (IndexError, ValueError):
             raise ValueError(f"Line {number + 1} of {table} is not in Atari-HEAD's format: fetch it again.") from None
     if not found:
         raise ValueError(f"{table} holds no gaze positions: choose another trial.")
-    if len({name for name, _, _ in found}) < len(found):
+    if len({row[0] for row in found}) < len(found):
         raise ValueError(f"{table} names a frame twice: fetch the file again.")
     return found
 

@@ -10,6 +10,7 @@ import torch
 from captum.attr import IntegratedGradients, NoiseTunnel, Occlusion, Saliency
 
 from lcd.agents import EncoderPolicy
+from lcd.agents.randomness import seeded
 
 Scores = Callable[[torch.Tensor], torch.Tensor]
 """From images, shape (batch, 3, height, width), floating in [0, 1], to one number for each class or action."""
@@ -135,8 +136,7 @@ def importance_maps(
 
 def _maps(scores: Scores, images: torch.Tensor, targets: torch.Tensor, method: str, seed: int) -> torch.Tensor:
     """Maps of one batch."""
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
-        torch.manual_seed(seed)
+    with seeded(seed), torch.enable_grad():
         return METHODS[method](scores, images.clone().requires_grad_(), targets).detach()
 
 

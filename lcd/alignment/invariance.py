@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import pairwise_distances
+from sklearn.metrics import pairwise_distances_chunked
 
 from lcd.envs import GameOptions, make_vec_env
 from lcd.envs.family import random_actions
@@ -113,19 +113,28 @@ def invariance(features: Features, frames: NDArray[np.uint8]) -> list[Invariance
     """
     found = [features(torch.from_numpy(each).permute(0, 3, 1, 2)).float().flatten(1).numpy() for each in frames]
     first = found[0]
-    between = pairwise_distances(first)
-    away = float(between[~np.eye(len(first), dtype=bool)].mean())
+    pairs = len(first) * (len(first) - 1)
+    away = sum(float(each.sum()) for each in pairwise_distances_chunked(first)) / pairs if pairs else 0.0
     results = []
     for drawn, other in zip(frames[1:], found[1:], strict=True):
         redrawn = (drawn != frames[0]).any(axis=(1, 2, 3))
         if not redrawn.any():
             results.append(Invariance(float("nan"), 1 / len(first), float("nan"), 0))
             continue
-        distances = pairwise_distances(other[redrawn], first)
-        own = distances[np.arange(len(distances)), np.flatnonzero(redrawn)]
-        nearest = (distances < own[:, None]).sum(axis=1) == 0
-        alike = (distances <= own[:, None]).sum(axis=1)  # ties, as of constant features, count at the chance level
-        share = float(np.mean(nearest / alike))
+        places = np.flatnonzero(redrawn)
+        own, nearer, alike = (np.concatenate(each) for each in zip(*_ranks(other[redrawn], first, places), strict=True))
+        share = float(np.mean((nearer == 0) / alike))  # ties, as of constant features, count at the chance level
         ratio = float(own.mean() / away) if away > 0 else float("nan")
         results.append(Invariance(share, 1 / len(first), ratio, len(own)))
     return results
+
+
+def _ranks(
+    features: NDArray[np.float32], first: NDArray[np.float32], places: NDArray[np.intp]
+) -> Iterator[tuple[NDArray[np.floating], NDArray[np.intp], NDArray[np.intp]]]:
+    """Distance of each row to its own among `first`, and how many of those are nearer, or as near, a part at a time."""
+    start = 0
+    for distances in pairwise_distances_chunked(features, first):
+        own = distances[np.arange(len(distances)), places[start : start + len(distances)]]
+        yield own, (distances < own[:, None]).sum(axis=1), (distances <= own[:, None]).sum(axis=1)
+        start += len(distances)

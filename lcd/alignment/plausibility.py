@@ -69,10 +69,12 @@ def matching_channel(own: NDArray[np.floating], others: NDArray[np.floating]) ->
     Li, Y. et al. (2016), "Convergent learning: do different neural networks learn the same representations?",
     arXiv:1511.07543.
     """
-    one, many = own - own.mean(), others - others.mean(axis=0)
+    one, many = (np.asarray(each, np.float64) for each in (own, others))
+    varies = (np.ptp(one) > 0) & (np.ptp(many, axis=0) > 0)  # means are rounded, so that lengths do not tell
+    one, many = one - one.mean(), many - many.mean(axis=0)
     lengths = np.linalg.norm(one) * np.linalg.norm(many, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        correlations = np.where(lengths > 0, one @ many / lengths, np.nan)
+        correlations = np.where(varies, one @ many / lengths, np.nan)
     if np.isnan(correlations).all():
         return 0, float("nan")
     best = int(np.nanargmax(correlations))

@@ -149,7 +149,11 @@ def predictivity(
     """Score predictions of a recording from several layers, and correct the scores for noise.
 
     Limits are percentiles of bootstrap resamples of the images of each fold (or of their clusters), of the sites, or of
-    both independently. Regressions are not fitted anew, so that limits hold for these regressions.
+    both independently. Resamples of the m clusters of a fold vary as if they were m − 1, so that limits are moved away
+    from the estimate by √(m / (m − 1)). Regressions are not fitted anew, so that limits hold for these regressions.
+
+    Noise tells the ceiling from images with two presentations or more. Where some have one, the corrected score is of
+    the others only.
 
     Parameters
     ----------
@@ -178,6 +182,7 @@ def predictivity(
             )
     clusters, sites, mean = recording.clusters, recording.sites, recording.mean
     count = int(clusters.max()) + 1
+    told = _repeated_only(recording, mean)
 
     def medians(counts: Floats, chosen: NDArray[np.int64]) -> Floats:
         """The ceiling, and each layer's score and corrected score, shape (1 + 2 layers, resamples)."""
@@ -185,7 +190,8 @@ def predictivity(
         found = [_median(np.take_along_axis(ceiling, chosen, axis=1))]
         for each in predicted.values():
             score = _correlations(counts, each, mean, fold, clusters)
-            found += [_median(np.take_along_axis(values, chosen, axis=1)) for values in (score, score / ceiling)]
+            corrected = (score if told is mean else _correlations(counts, each, told, fold, clusters)) / ceiling
+            found += [_median(np.take_along_axis(values, chosen, axis=1)) for values in (score, corrected)]
         return np.stack(found)
 
     whole = medians(np.ones((1, count)), np.arange(sites)[None])[:, 0]
@@ -199,6 +205,8 @@ def predictivity(
         return medians(counts, drawn[-1] if over != "images" else np.tile(np.arange(sites), (resamples, 1)))
 
     low, high = _limits(units, statistic, len(whole), seed)
+    wider = _small_sample_factor([len(each) for each in strata])
+    low, high = (whole + wider * (limit - whole) for limit in (low, high))
     found = [Estimate(*map(float, each)) for each in zip(whole, low, high, strict=True)]
     known = _ceilings(np.ones((1, count)), recording, fold, clusters, seed)
     unreliable = int(np.isnan(known).sum())
@@ -206,6 +214,21 @@ def predictivity(
         name: Predictivity(found[1 + 2 * place], found[0], found[2 + 2 * place], sites, unreliable)
         for place, name in enumerate(predicted)
     }
+
+
+def _repeated_only(recording: Recording, mean: Floats) -> Floats:
+    """Mean responses without those of images whose noise is not known; the same array where there are none of these."""
+    if recording.ceilings is not None:
+        return mean
+    several = (~np.isnan(recording.responses)).any(axis=2).sum(axis=0) > 1
+    return mean if several.all() or not several.any() else np.where(several[:, None], mean, np.nan)
+
+
+def _small_sample_factor(counts: list[int]) -> float:
+    """Root of the mean of m / (m − 1) over strata of m units; 1 where there is no stratum, or one of a single unit."""
+    if min(counts, default=0) < 2:
+        return 1.0
+    return float(np.sqrt(np.mean([count / (count - 1) for count in counts])))
 
 
 def _limits(units: list[NDArray[np.int64]], statistic: object, values: int, seed: int) -> tuple[Floats, Floats]:

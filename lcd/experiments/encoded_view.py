@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from lcd.agents import EncoderName, EncoderPolicy, load_policy
 from lcd.agents.encoders.registry import names_a_class
+from lcd.agents.randomness import seeded
 from lcd.agents.rollout import channels_first
 from lcd.envs.family import (
     ActionClasses,
@@ -145,8 +146,7 @@ def _policy(
         if not given and maker_of(card) != made_by:
             raise ValueError(f"The policy {file} has changed since the run was planned: start the command again.")
     else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
+        with seeded(0):
             space, fetched = spaces.Box(0, 255, frames, np.uint8), EncoderName.read(encoder).comes_with_weights
             arguments = {"pretrained": False} if fetched else {}
             policy = EncoderPolicy(

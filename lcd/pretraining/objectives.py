@@ -41,6 +41,9 @@ class Objective(nn.Module):
     needs_labels = False
     """Whether it needs label maps."""
 
+    version = 1
+    """Changes where the same frames give other weights."""
+
     def __init__(self, backbone_dim: int, classes: ActionClasses, channels: int = 3) -> None:
         super().__init__()
         self.channels = channels
@@ -265,15 +268,26 @@ class Segmentation(Objective):
 
     measure = "balanced accuracy"
     needs_labels = True
+    version = 2
 
     def build(self, backbone_dim: int) -> None:
         """A decoder with one channel a label."""
         self.decoder = _Decoder(backbone_dim, LABELS)
 
     def _labels(self, batch: Transitions) -> torch.Tensor:
-        """Label maps at the smaller size, max-pooled, so that no small object is lost."""
+        """Label maps at the smaller size: of the labels in a place the one with the fewest pixels in its map.
+
+        So no small object is lost, the player least of all, which is often one of the smallest.
+        """
         assert batch.labels is not None, "checked before training"
-        return functional.adaptive_max_pool2d(batch.labels.float()[:, None], DECODED)[:, 0].long()
+        labels = batch.labels.long().flatten(1)
+        pixels = torch.zeros(len(labels), LABELS, dtype=torch.long, device=labels.device)
+        pixels.scatter_add_(1, labels, torch.ones_like(labels))
+        pixels[:, 0] = labels.shape[1] + 1  # empty is the last choice
+        order = pixels.argsort(dim=1, descending=True, stable=True)
+        rank = order.argsort(dim=1).gather(1, labels).view_as(batch.labels)
+        rarest = functional.adaptive_max_pool2d(rank.float()[:, None], DECODED)[:, 0].long()
+        return order.gather(1, rarest.flatten(1)).view_as(rarest)
 
     def loss(self, encoder: Encoder, batch: Transitions) -> torch.Tensor:
         """Cross-entropy of the labels, balanced between pixels with and without an object."""

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 from lcd.agents import Encoder, EncoderPolicy, TrainingDiverged, parse_encoder
 from lcd.agents.encoders.registry import check_weights
 from lcd.agents.machine import bfloat16_is_fast, keep_freed_memory
+from lcd.agents.randomness import seeded
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import ActionClasses, observation_space
 from lcd.envs.levels import Levels
@@ -174,8 +175,7 @@ def pretrain_on_frames(
     """
     _check(frames, others, classes, settings)
     keep_freed_memory()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         made, arguments = parse_encoder(settings.architecture)
         space = spaces.Box(0, 255, (frames.channels, *frames.image_size), np.uint8)
         check_weights(settings.architecture, made, arguments, space)

@@ -19,6 +19,7 @@ from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps, read_folders
 from lcd.envs import GameOptions
 from lcd.envs.family import frame_shape, game_options, runs_others_code
+from lcd.envs.levels import LEVEL_SEEDS
 from lcd.experiments.resources import resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
@@ -74,7 +75,9 @@ def unseen_levels(card: dict[str, Any], *, trusted: bool = False) -> GameOptions
             found = RunSettings.from_dict(run).unseen_options
         elif isinstance(game, str):
             mode = card.get("distribution_mode")
-            found = game_options(game, distribution_mode=mode).unseen_levels(TRAINING_LEVELS)
+            levels = card.get("num_levels", TRAINING_LEVELS)
+            levels = whole_number("The levels in its card", levels, 1, LEVEL_SEEDS - 1)
+            found = game_options(game, distribution_mode=mode).unseen_levels(levels)
         else:
             return None
         return found if trusted or not runs_others_code(found) else None

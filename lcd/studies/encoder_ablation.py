@@ -227,6 +227,7 @@ def pretrained_encoder(plan: GamePlan, objective: str, folder: Path, report: Cal
 
 def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretraining, Path]:
     """Settings of pretraining on an objective, and the file of its encoder."""
+    from lcd.pretraining.objectives import OBJECTIVES
     from lcd.pretraining.pretraining import FEWEST, Pretraining
 
     run = plan.cells[0]
@@ -235,6 +236,8 @@ def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretrain
     record = run.options.as_record()
     described = [run.options.label, *([record["distribution_mode"]] if "distribution_mode" in record else [])]
     described += [objective, architecture, f"{run.options.num_levels}levels", f"{frames}frames"]
+    if (version := OBJECTIVES[objective].version) > 1:
+        described.append(f"v{version}")
     known = [record.get("env"), run.game_version, run.encoder_version]
     if known[0] or any(SOURCE in (version or "") for version in known[1:]):
         described.append(checksum(json.dumps(known, sort_keys=True).encode())[:8])

@@ -120,7 +120,18 @@ def effect_table(runs: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.D
     -------
     pandas.DataFrame
         One row a (game, learning, measure): without, with, and change with its 95 % t limits low and high over seeds.
+
+    Raises
+    ------
+    ValueError
+        If the learners with the harmonizer have several weights of it.
     """
+    weights = sorted(set(runs.loc[runs["harmonizer"] > 0, "harmonizer"]))
+    if len(weights) > 1:
+        raise ValueError(
+            f"The harmonizer has the weights {', '.join(f'{each:g}' for each in weights)}: compare one at a time with "
+            "the learner without it."
+        )
     rows = []
     for (game, learning), group in runs.groupby(["game", "learning"], sort=False):
         plain, harmonized = (

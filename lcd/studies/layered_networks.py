@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from lcd.agents import Encoder, EncoderName, load_weights
 from lcd.agents.encoders.registry import names_a_class
+from lcd.agents.randomness import seeded
 from lcd.alignment.layers import LayeredNetwork
 from lcd.alignment.recordings import Recording
 from lcd.io.limits import short
@@ -73,8 +74,7 @@ def _of_encoder(
     make: Callable[[], Encoder], weights: Path | None, shape: tuple[int, int], seed: int, device: str
 ) -> LayeredNetwork:
     """The backbone of an encoder; its linear layer would not be trained."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         encoder = make()
     if weights is not None:
         load_weights(encoder, weights)
@@ -99,8 +99,7 @@ def _of_module(model: str, shape: tuple[int, int], seed: int, device: str) -> La
             inspect.signature(found).bind()
         except TypeError as error:
             raise ValueError(f"{short(named)} needs arguments ({error}): name a function without.") from None
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             found = found()
     if not isinstance(found, nn.Module):
         raise ValueError(f"{short(named)} is no torch module, nor makes one: name one that does.")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from lcd.agents import EncoderPolicy
+from lcd.agents.randomness import seeded
 from lcd.envs.procgen.actions import action_classes
 from lcd.envs.procgen.batch import ACTION_SPACE, observation_space
 
@@ -19,8 +18,7 @@ def untrained_policy(game: str, encoder: str, seed: int = 0) -> EncoderPolicy:
     seed
         Of its weights; the global random generators are left as they are.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return EncoderPolicy(
             observation_space("semantic"), ACTION_SPACE, lambda _: 0.0, encoder, action_classes=action_classes(game)
         )

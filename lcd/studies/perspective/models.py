@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from gymnasium import spaces
 
 from lcd.agents import Encoder, EncoderName, EncoderPolicy, import_encoder
+from lcd.agents.randomness import seeded
 from lcd.studies.policies import check_takes_colour, load_acting, policy_file
 
 
@@ -29,6 +29,8 @@ class Probed:
         Height and width of its frames in pixels.
     is_trained
         Whether its weights are; else only copies with random weights are probed.
+    is_named
+        Whether it was named, and no policy: then only its backbone can have been trained.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Probed:
     encoder: Encoder
     size: tuple[int, int]
     is_trained: bool
+    is_named: bool = False
 
 
 def load_probed(model: str, trust: bool = False) -> Probed:
@@ -64,11 +67,11 @@ def _is_path(model: str) -> bool:
 def _by_name(model: str) -> Probed:
     given = import_encoder(model)
     name, frames = EncoderName.read(given), spaces.Box(0, 255, (3, 64, 64), np.uint8)
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         encoder = EncoderPolicy(frames, spaces.Discrete(2), lambda _: 0.0, given).features_extractor
     assert isinstance(encoder, Encoder)
     is_trained = name.weights is not None or name.comes_with_weights
-    return Probed(model, name.architecture, encoder.eval(), (64, 64), is_trained)
+    return Probed(model, name.architecture, encoder.eval(), (64, 64), is_trained, is_named=True)
 
 
 def _of_policy(model: str, trust: bool) -> Probed:

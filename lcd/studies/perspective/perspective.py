@@ -119,6 +119,11 @@ def perspective(
     if figure_file is not None:
         check_registered(FIGURE)
     probed = [load_probed(name, trust) for name in dict.fromkeys(names)]
+    if layer == "features" and (untrained := [each.name for each in probed if each.is_named and each.is_trained]):
+        raise ValueError(
+            f"{untrained[0]} is an encoder by its name, whose linear layer nobody trained: probe its backbone, or name "
+            "a policy."
+        )
     settings = FineTuning(epochs=epochs, seed=seed) if finetune else None
     study = _Study(train, test, layer, copies, settings, seed, resolve_device(device), report)
     table = pd.DataFrame(study.rows(probed), columns=list(COLUMNS))

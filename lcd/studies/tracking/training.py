@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
@@ -17,6 +16,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecMonitor, 
 
 from lcd.agents import TaughtVecEnv
 from lcd.agents.memory import MemoryPolicy, RecurrentDAgger, RecurrentMap
+from lcd.agents.randomness import seeded
 from lcd.envs.calibration.adaptors import CalibrationVecEnv
 from lcd.envs.calibration.expert import TrackerExpert
 from lcd.envs.calibration.options import TrackerOptions
@@ -81,7 +81,11 @@ def train(condition: Condition, report: Callable[[int], None] = lambda steps: No
         ``elsewhere_`` before them the same where the objects of another game are. The first evaluation is of the
         untrained agent.
     """
-    torch.manual_seed(condition.seed)
+    with seeded(condition.seed):
+        return _trained(condition, report)
+
+
+def _trained(condition: Condition, report: Callable[[int], None]) -> pd.DataFrame:
     imitates = condition.learner == "imitation"
     env = games_of(condition, condition.training_game(), condition.seed, trains=True, taught=imitates)
     given: dict[str, Any] = {"teacher": TrackerExpert(), "mixing": _teachers_part} if imitates else {}
@@ -153,8 +157,7 @@ class _Evaluating(BaseCallback):
 def _tested(model: Any, policy: MemoryPolicy, condition: Condition, test: str) -> dict[str, float]:
     """Measures of a test on unseen levels, by name."""
     options = condition.test_game(test)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded(0):
         env = games_of(condition, options, seed=0)
         returns, _ = evaluate_policy(model, env, EPISODES, deterministic=False, return_episode_rewards=True)
         env.close()

@@ -77,6 +77,7 @@ class RecurrentEncoder(Encoder):
 
     def images(self, observations: torch.Tensor) -> torch.Tensor:
         """Samples of label maps, in the dtype of the convolutions; the last channel marks the player."""
+        self.check_size(observations)
         labels = observations.index_select(1, self.rows).index_select(2, self.columns)
         colours = _colours(computing_type(observations.device), observations.device)
         channels = colours.view(_AS_ONE[colours.dtype]).squeeze(1).index_select(0, labels.flatten().int())
