@@ -221,6 +221,15 @@ def test_vectors_have_an_encoder_of_their_own():
     of_bytes = encoder_class(spaces.Box(0, 255, (5,), np.uint8), **arguments)
     of_bytes.load_state_dict(made.state_dict())
     assert torch.allclose(of_bytes(torch.full((1, 5), 51, dtype=torch.uint8)), made(torch.full((1, 5), 0.2)))
+    for length in (10, 16):  # as long as its features, too
+        space = spaces.Box(-1, 1, (length,), np.float32)
+        policy = EncoderPolicy(space, spaces.Discrete(2), lambda _: 0.0, "mlp:16+frozen")
+        policy.mixed_precision = False
+        frozen, vectors = policy.features_extractor, torch.rand(4, length)
+        with torch.no_grad():
+            whole = frozen.network(frozen.images(vectors))
+            assert torch.allclose(frozen(vectors), whole)
+            assert torch.allclose(frozen(policy.encode(vectors)), whole, atol=1e-2)
     with pytest.raises(ValueError, match="mlp takes vectors"):
         encoder_class(FRAMES, **arguments)
 

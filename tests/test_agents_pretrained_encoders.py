@@ -28,7 +28,7 @@ from lcd.agents import (
     save_policy,
 )
 from lcd.agents.encoders.pretrained import load_backbone
-from lcd.agents.encoders.weights import read_card, save_classifier
+from lcd.agents.encoders.weights import load_weights, read_card, save_classifier
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 ACTIONS = spaces.Discrete(15)
@@ -418,6 +418,18 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
     torch.save(state, tmp_path / "encoder.pt")
     with pytest.raises(ValueError, match=r"damaged: 4\.bias"):
         policy(f"nature@{tmp_path / 'encoder.pt'}")
+
+
+def test_weights_of_a_larger_encoder_are_no_smaller_ones(tmp_path):
+    """Cut off, they would be another network than the one that was trained."""
+    deep, file = policy("impala:4,8,8").features_extractor, tmp_path / "deep.safetensors"
+    save_backbone(deep, file, "impala:4,8,8", {})
+    with pytest.raises(ValueError, match=r"those of a larger encoder.*name the architecture"):
+        load_weights(policy("impala:4,8").features_extractor, file)
+    load_weights(policy("impala:4,8,8").features_extractor, file)
+    save_policy(policy("impala:4,8,8"), file, {})
+    with pytest.raises(ValueError, match="those of a larger encoder"):
+        load_weights(policy("impala:4,8").features_extractor, file)
 
 
 def test_a_card_that_is_none_is_empty(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
+from sklearn.metrics import pairwise_distances
 
 from lcd.agents import EncoderPolicy
 from lcd.alignment.agreement import MEASURES, Agreement, agreement, agreement_table, ceiling
@@ -142,6 +143,8 @@ def test_the_ceiling_is_what_the_sources_share():
         ceiling(signal + share * noise).mean() if share < 100 else ceiling(noise).mean() for share in (0.1, 1, 100)
     )
     assert clear > 0.97 > blurred > 0.7 > 0.1 > abs(nothing)
+    blank = np.where(np.arange(4)[:, None, None] < 2, 0.0, signal + noise[:, :4])  # two of four people saw nothing
+    assert np.isfinite(ceiling(blank)).all()
     with pytest.raises(ValueError, match="two sources or more"):
         ceiling(noise[:, :1])
 
@@ -231,6 +234,12 @@ def test_states_that_are_drawn_alike_say_nothing_of_invariance():
     assert (same.states, some.states) == (0, 2)
     assert np.isnan([same.found, same.ratio]).all()
     assert np.isfinite([some.found, some.ratio]).all()
+    alone = frames.reshape(3, 6, -1)
+    distances = pairwise_distances(alone[2, 4:], alone[0])
+    assert some.found == np.mean(distances.argmin(axis=1) == [4, 5])
+    assert some.ratio == pytest.approx(
+        distances[[0, 1], [4, 5]].mean() / pairwise_distances(alone[0])[~np.eye(6, dtype=bool)].mean(), rel=1e-5
+    )
     constant = invariance(lambda images: torch.zeros(6, 1), frames)[1]
     assert constant.found == pytest.approx(1 / 6)
     assert np.isnan(constant.ratio)

@@ -223,7 +223,21 @@ def test_gaze_is_read_in_the_layout_of_atari_head(tmp_path):
     assert [image[0, 0, 0] for image in maps.images] == [40, 120]
     assert np.unravel_index(maps.maps[1].argmax(), (210, 160)) == (20, 10)
     assert maps.maps.sum(axis=(1, 2)) == pytest.approx(1, abs=1e-4)
-    assert gaze_map(np.array([[500.0, -3.0]])).argmax() == 159  # a gaze beside the screen counts at its border
+    assert gaze_map(np.array([[500.0, -3.0]])).argmax() == 159
+
+
+def test_gaze_beside_the_screen_is_left_out(tmp_path):
+    lines = ["RZ_1_1,0,0,50,0,1,500.0,-3.0", "RZ_1_2,0,0,50,0,1,500.0,-3.0,10.0,20.0", "RZ_1_3,0,0,50,0,2,10.0,20.0"]
+    maps = read_trial(trial(tmp_path, lines=lines))
+    assert maps.targets.tolist() == [1, 2]
+    assert np.allclose(maps.maps[0], maps.maps[1])
+
+
+def test_neighbouring_frames_of_a_trial_are_one_unit(tmp_path, monkeypatch):
+    monkeypatch.setattr("lcd.alignment.gaze.BLOCK", 2)
+    lines = [f"RZ_1_{number},0,0,50,0,1,10.0,20.0" for number in range(1, 6)]
+    maps = read_trial(trial(tmp_path, lines=lines, frames=range(1, 6)))
+    assert maps.groups.tolist() == [0, 0, 1, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from torch import nn
 
 from lcd.agents import TrainingDiverged
 from lcd.agents.encoders.weights import load_classifier, read_card
-from lcd.alignment.classifiers import Harmonization, harmonize_classifier
+from lcd.alignment.classifiers import Harmonization, _split, harmonize_classifier
 from lcd.alignment.references import ReferenceMaps
 from lcd.studies.harmonization import effect_table
 
@@ -48,6 +48,26 @@ def test_a_harmonized_classifier_is_aligned_and_as_accurate():
     assert harmonized["alignment"].iloc[-1] > harmonized["alignment"].iloc[0] + 0.1
     assert harmonized["alignment"].iloc[-1] > plain["alignment"].iloc[-1] + 0.1
     assert min(harmonized["accuracy"].iloc[-1], plain["accuracy"].iloc[-1]) > 0.9
+
+
+def test_dependent_images_are_held_out_together():
+    """Near copies in both halves would be recognised, and called held out."""
+    references = replace(bright_corners(40), groups=np.repeat(np.arange(10), 4))
+    held, used = _split(references, Harmonization(0.0, held_out=0.3))
+    assert sorted([*held.tolist(), *used.tolist()]) == list(range(40))
+    assert len(held) == 12
+    assert not set(references.groups[held]) & set(references.groups[used])
+
+
+def test_the_same_seed_gives_the_same_training_whatever_was_drawn_before():
+    found = []
+    for seed in (5, 6):
+        model = network()
+        model.insert(1, nn.Dropout(0.5))
+        torch.manual_seed(seed)
+        found.append(harmonize_classifier(model, bright_corners(32), Harmonization(0.0, epochs=2, batch_size=16)))
+        assert torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(seed))
+    pd.testing.assert_frame_equal(*found)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +139,9 @@ def test_effects_compare_seeds_with_themselves():
     effects = effect_table(pd.DataFrame(rows, columns=columns)).set_index("measure")
     assert effects["change"].to_dict() == pytest.approx({"alignment": 0.2, "training": 0, "unseen": -1})
     assert effects.loc["alignment", "low"] == pytest.approx(0.2)  # seeds differ, their changes do not
+    others = pd.DataFrame([(*row[:2], 2 * row[2], *row[3:]) for row in rows], columns=columns)
+    with pytest.raises(ValueError, match=r"weights 1, 2: compare one at a time"):
+        effect_table(pd.concat([pd.DataFrame(rows, columns=columns), others]))
 
 
 @pytest.mark.usefixtures("trained_copy")

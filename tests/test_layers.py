@@ -46,6 +46,24 @@ def test_a_layer_is_a_module_with_weights_and_all_that_follows_up_to_the_next():
     np.testing.assert_allclose(given[found[3]], encoder(frames(5)).detach(), atol=1e-5)
 
 
+class TimeFirst(nn.Module):
+    """Two steps of time before the images of a batch, as some recurrent networks have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.whole, self.steps = nn.Linear(12, 6), nn.Linear(3, 5)
+
+    def forward(self, images):
+        kept = self.whole(images.flatten(1)[:, :12])
+        return self.steps(kept.unflatten(1, (2, 3)).transpose(0, 1)).sum(dim=0)
+
+
+def test_a_side_that_is_as_long_as_the_batch_by_chance_is_no_batch():
+    model = TimeFirst().eval()
+    network = LayeredNetwork(model, lambda images: model(images.float()))
+    assert find_layers(network, frames(2)) == [Layer("whole", (6,))]
+
+
 def test_what_follows_in_place_changes_no_layer():
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True))
     network = LayeredNetwork(body, lambda images: body(images.float()))

@@ -150,6 +150,55 @@ def test_a_copy_with_random_weights_has_the_architecture_and_none_of_the_weights
     assert encoded(encoder, frames, "features").shape == (8, 512)
 
 
+class Attending(nn.Module):
+    """Attention over places, whose weights torch draws by a method of another name, and a token of its own."""
+
+    def __init__(self, token=False):
+        super().__init__()
+        self.places = nn.Conv2d(3, 8, 16, 16)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        if token:
+            self.token = nn.Parameter(torch.ones(8))
+
+    def forward(self, images):
+        places = self.places(images).flatten(2).transpose(1, 2)
+        return self.attention(places, places, places)[0].flatten(1)
+
+
+@pytest.mark.parametrize("encoder", ["phase", Backbone(Attending())])
+def test_a_random_copy_keeps_no_trained_weight(encoder):
+    torch.manual_seed(0)
+    trained = EncoderPolicy(FRAMES, spaces.Discrete(2), lambda _: 0.0, encoder).features_extractor.eval()
+    for weight in trained.parameters():
+        nn.init.normal_(weight, 3.0)
+    before = {name: value.clone() for name, value in trained.named_parameters()}
+    frames = torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8)
+    for name, value in random_copy(trained, frames, seed=0).named_parameters():
+        assert not torch.equal(before[name], value), name
+
+
+def test_weights_that_cannot_be_drawn_again_are_refused():
+    encoder = EncoderPolicy(FRAMES, spaces.Discrete(2), lambda _: 0.0, Backbone(Attending(token=True)))
+    with pytest.raises(ValueError, match=r"Attending .* weights of its own, token, .* reset_parameters"):
+        random_copy(encoder.features_extractor, torch.zeros(8, 3, 64, 64, dtype=torch.uint8), seed=0)
+
+
+def test_a_random_copy_is_trained_with_the_momentum_of_its_original():
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=0.3), nn.Flatten())
+    encoder = EncoderPolicy(FRAMES, spaces.Discrete(2), lambda _: 0.0, Backbone(body)).features_extractor.eval()
+    copied = random_copy(encoder, torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8), seed=0)
+    assert [each.momentum for each in copied.modules() if isinstance(each, nn.BatchNorm2d)] == [0.3]
+
+
+def test_a_named_encoder_is_the_same_whatever_was_drawn_before():
+    weights = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        weights.append(load_probed("nature").encoder.network[1].weight)
+        assert torch.rand(()) == torch.rand((), generator=torch.Generator().manual_seed(seed))
+    assert torch.equal(*weights)
+
+
 def test_batch_normalisation_of_a_random_copy_fits_the_images():
     body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
     nn.init.constant_(body[0].weight, 7.0)

@@ -170,6 +170,32 @@ def test_presentations_that_are_missing_lower_the_ceiling_and_break_nothing():
     assert np.sqrt(1 / 1.5) < fewer < whole == pytest.approx(np.sqrt(1 / (1 + 1 / 6)), abs=0.01)
 
 
+def test_images_that_were_presented_once_do_not_lower_the_corrected_score():
+    """Their noise sets no ceiling, so that they are left out of what is divided by it."""
+    random = np.random.default_rng(3)
+    signal = random.normal(size=(400, 30))
+    responses = signal + random.normal(size=(10, *signal.shape))
+    responses[1:, ::2] = np.nan
+    found = predictivity({"truth": signal}, Recording(responses), np.arange(400) % 5, over="images")["truth"]
+    assert found.corrected.value == pytest.approx(1, abs=0.02)
+    assert found.score.value < 0.9
+
+
+def test_limits_over_few_clusters_are_as_wide_as_the_spread_of_further_ones(monkeypatch):
+    """Resampled, the m clusters of a fold vary as if they were m - 1: with 2 limits would be 29 % too narrow."""
+    monkeypatch.setattr("lcd.alignment.predictivity.RESAMPLES", 200)
+    random, found, clusters, each = np.random.default_rng(4), [], 10, 10
+    groups = np.repeat(np.arange(clusters), each)
+    for _ in range(60):
+        signal = random.normal(size=(clusters * each, 1))
+        noise = (0.7 + 0.6 * random.random(clusters)[groups])[:, None] * random.normal(size=(2, clusters * each, 1))
+        recording = Recording(signal[None] + noise, groups=groups)
+        made = predictivity({"truth": signal}, recording, groups % 5, over="images")["truth"].score
+        found.append((made.value, made.high - made.low))
+    values, widths = np.array(found).T
+    assert widths.mean() == pytest.approx(2 * 1.96 * values.std(), rel=0.25)
+
+
 def test_spearman_brown_is_the_reliability_of_a_longer_test():
     assert spearman_brown(0.5) == pytest.approx(2 / 3)
     assert spearman_brown(0.5, 1) == 0.5

@@ -221,6 +221,16 @@ def test_segmentation_never_loses_a_small_thing():
     assert small[0, 5, 10] == 7
 
 
+def test_segmentation_keeps_the_player_beside_larger_things_of_higher_labels():
+    labels = torch.full((2, 64, 64), 52, dtype=torch.uint8)
+    labels[0, 11, 21] = 1
+    labels[1, 30:32, 30:32] = 0
+    small = Segmentation(8, ((0,),))._labels(Transitions(*(torch.zeros(1),) * 3, labels))
+    assert (small[0] == 1).nonzero().tolist() == [[5, 10]]
+    assert (small[1] == 0).nonzero().tolist() == [[15, 15]]
+    assert sorted(small.unique().tolist()) == [0, 1, 52]
+
+
 def test_the_same_seed_gives_the_same_encoder():
     settings = Pretraining("autoencoding", **(SMALL | {"frames": 2_048, "epochs": 1}))
     one, other = (pretrain(ProcgenOptions("maze"), settings) for _ in range(2))

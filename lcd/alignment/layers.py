@@ -203,11 +203,16 @@ def _outputs(root: nn.Module, names: Sequence[str]) -> Iterator[dict[str, torch.
 def _called(
     network: LayeredNetwork, inputs: torch.Tensor, names: Sequence[str]
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
-    with _outputs(network.root, names) as outputs:
-        network.compute(inputs.to(network.device))
-    for name, output in outputs.items():
-        if len(output) == len(inputs):
-            yield name, tuple(output.shape[1:])
+    """Modules whose outputs have a row an input, with the shape of a row."""
+    batches = [inputs, inputs[:1]]  # two sizes, as another side may be as long as a batch by chance
+    shapes: list[dict[str, tuple[int, ...]]] = []
+    for batch in batches:
+        with _outputs(network.root, names) as outputs:
+            network.compute(batch.to(network.device))
+        shapes.append({name: tuple(output.shape) for name, output in outputs.items() if len(output) == len(batch)})
+    for name, shape in shapes[0].items():
+        if name in shapes[1] and shapes[1][name][1:] == shape[1:]:
+            yield name, shape[1:]
 
 
 def _grouped(found: dict[str, tuple[int, ...]], modules: dict[str, nn.Module]) -> list[Layer]:
