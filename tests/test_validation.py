@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import lcd as command
+from synthetic_survey import diagnosis
 
 from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
 from lcd.experiments.plan import Plan
@@ -20,11 +21,12 @@ from lcd.measurement.capacity import information_capacity
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import read_diagnosis
 from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.complexity import policy_capacity
 from lcd.studies.validation.effective_horizon import procgen_horizon
 from lcd.studies.validation.improving import improved_run
 from lcd.studies.validation.plan import Hypothesis, Validation
-from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of
+from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of, predictors_of_scores
 from lcd.studies.validation.validation import PreparedValidation, analyse, prepare_validation
 
 GAMES = ("bossfight", "maze", "starpilot", "ninja", "leaper")
@@ -69,6 +71,28 @@ def test_no_further_seed_takes_part_in_a_diagnosis(tmp_path):
 def test_a_diagnosis_that_begins_with_a_later_seed_shares_none_either():
     survey = replace(SURVEY, changes=SURVEY.changes | {"seeds": 2, "first_seed": 3})
     assert list(Validation(survey, ("augment-crop", "longer-credit")).further) == [5, 6]
+
+
+def test_predictors_are_the_same_from_a_diagnosis_and_from_a_surveys_tables():
+    made = diagnosis("maze", 0.3, 0.2)
+    of_diagnosis = predictors_of(made)
+    assert predictors_of_scores(SurveyTables.of([made]).scores) == pytest.approx(of_diagnosis, nan_ok=True)
+    assert of_diagnosis["perceptual"] == pytest.approx(made.perceptual.estimate)
+    assert of_diagnosis["difference"] == pytest.approx(made.difference.estimate)
+
+
+def test_diagnoses_that_tables_hold_are_not_trained_again(tmp_path):
+    docs = Path(__file__).parents[1] / "docs"
+    plan, tables = docs / "validity" / "procgen-quick.toml", docs / "procgen-quick" / "tables"
+    made = prepare_validation(plan, tables=tables, out=tmp_path / "out", store=tmp_path / "store")
+    assert set(made.held) >= {"climber", "starpilot"}
+    trained = {(run.game, run.view, run.learning, run.seed) for run in made.untrained().runs}
+    for game in made.held:
+        runs = {key for key in trained if key[0] == game}
+        assert {(view, learning) for _, view, learning, _ in runs} == {("pixels", "rl")}
+        assert {seed for *_, seed in runs} == set(made.validation.further)
+    ladder = replace(made.validation, ladder=True)
+    assert not prepare_validation(ladder, tables=tables, out=tmp_path / "o", store=tmp_path / "store").held
 
 
 def test_each_improvement_is_another_run(tmp_path, monkeypatch):

@@ -18,6 +18,10 @@ from lcd.io.limits import STEP_LIMIT
 def command(
     plan: Annotated[Path, typer.Argument(help="The validation's file: a survey's, with improvements and hypotheses.")],
     trust: TrustPlan = False,
+    tables: Annotated[
+        str | None,
+        typer.Option(help="Tables of a survey: diagnoses that they hold are not trained again (lcd survey --tables)."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the tables; by default validations/NAME.")] = None,
     store: StoreFolder = DEFAULT_STORE,
     workers: Workers = None,
@@ -39,6 +43,7 @@ def command(
     prepared = prepare_validation(
         plan,
         trust=trust,
+        tables=tables,
         out=out,
         store=store,
         workers=workers,
@@ -48,6 +53,8 @@ def command(
         step_limit=step_limit,
     )
     console = plain_console()
+    if prepared.held:
+        console.print(f"{tables} holds the diagnoses of {', '.join(prepared.held)}.", highlight=False, soft_wrap=True)
     if dry_run:
         console.print(*estimate_table(prepared.untrained(), prepared.store, prepared.resources), sep="\n")
         return

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
+import pandas as pd
 
-from lcd.measurement.scores import CELLS, PRIMARY
+from lcd.measurement.demands import demands_of
+from lcd.measurement.intervals import cell_samples
+from lcd.measurement.scores import PRIMARY
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.ladder import STEPS
 
@@ -40,22 +42,33 @@ def predictors_of(diagnosis: Diagnosis) -> dict[str, float]:
     diagnosis
         Of one game; its ladder's steps are among them where it has one.
     """
-    levels, score = PRIMARY
-    view, learning = CELLS["a"]
-    cell = diagnosis.scores[(diagnosis.scores["view"] == view) & (diagnosis.scores["learning"] == learning)]
-    means = cell.groupby("levels")[score].mean()
-    unseen, training = float(means[levels]), float(means.get("training", np.nan))
-    found = dict.fromkeys(PREDICTORS, float("nan")) | {
-        "perceptual": diagnosis.perceptual.estimate,
-        "policy": diagnosis.policy.estimate,
-        "joint": diagnosis.joint.estimate,
-        "difference": diagnosis.difference.estimate,
-        "gap": diagnosis.gap.estimate,
-        SCORE: unseen,
-        "training_score": training,
-        "generalisation": training - unseen,
-    }
+    found = predictors_of_scores(diagnosis.scores)
     if diagnosis.ladder is not None:
         gains = diagnosis.ladder.set_index("step")["gain"]
         found |= {name.replace(" ", "_"): float(gain) for name, gain in gains.items() if name in STEPS}  # type: ignore[attr-defined]
     return found
+
+
+def predictors_of_scores(scores: pd.DataFrame) -> dict[str, float]:
+    """The predictors that the scores of the four cells give, by name; NaN for all others.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        What `lcd.measurement.scores.cell_scores` returned for one game, or a survey's table of scores holds of it.
+    """
+    levels, score = PRIMARY
+    a, b, c, d = (float(cell.mean()) for cell in cell_samples(scores, levels, score)[0])
+    training = cell_samples(scores, "training", score)[0][0]
+    at_training = float(training.mean()) if len(training) else float("nan")
+    demands = demands_of(a, b, c, d)
+    return dict.fromkeys(PREDICTORS, float("nan")) | {
+        "perceptual": float(demands.perceptual),
+        "policy": float(demands.policy),
+        "joint": float(demands.joint),
+        "difference": float(demands.perceptual - demands.policy),
+        "gap": float(demands.gap),
+        SCORE: a,
+        "training_score": at_training,
+        "generalisation": at_training - a,
+    }

@@ -21,17 +21,17 @@ from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path
 from lcd.measurement.validity import KINDS, Rule, correlation_table, decision_table, mean_gain, rank_correlation
-from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder
 from lcd.studies.ladder import Ladder, ladder_of, read_ladder
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import normalisation_of, read_diagnosis
 from lcd.studies.showing import Show, silent, telling
+from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.complexity import COMPLEXITY, complexity_of
 from lcd.studies.validation.gains import gains_of
 from lcd.studies.validation.improving import encoder_with, improved_run, plain_runs
 from lcd.studies.validation.plan import Hypothesis, Validation
-from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of
+from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of, predictors_of_scores
 
 FORMAT = "lcd.validation/1"
 
@@ -56,33 +56,40 @@ class GameRuns:
         The learner without improvement, with the further seeds.
     improved
         The learner with each improvement.
+    held
+        The scores of its diagnosis in tables that are kept; None where it is to be made.
     """
 
     plan: GamePlan
     ladder: Ladder | None
     plain: tuple[RunSettings, ...]
     improved: dict[str, tuple[RunSettings, ...]]
+    held: pd.DataFrame | None = None
 
     @property
     def plans(self) -> tuple[GamePlan, ...]:
         """All runs as plans of the game."""
         further = tuple(run for runs in (self.plain, *self.improved.values()) for run in runs)
         ladder = () if self.ladder is None else self.ladder.as_plan().games[1:]
-        return (self.plan, *ladder, replace(self.plan, cells=further))
+        diagnosed = (self.plan,) if self.held is None else ()
+        return (*diagnosed, *ladder, replace(self.plan, cells=further))
 
-    def read(self, store: Store) -> tuple[Diagnosis, pd.DataFrame]:
-        """The diagnosis, with its ladder, and the gains.
+    def read(self, store: Store) -> tuple[dict[str, float], pd.DataFrame]:
+        """The predictors that the diagnosis gives, with its ladder, and the gains.
 
         Raises
         ------
         lcd.experiments.store.StoreError
             If a run is missing or damaged.
         """
+        constants = normalisation_of(self.plan, store)
+        gains = gains_of(self.plan, self.plain, self.improved, constants, store)
+        if self.held is not None:
+            return predictors_of_scores(self.held), gains
         diagnosis = read_diagnosis(self.plan, store)
         if self.ladder is not None:
             diagnosis = replace(diagnosis, ladder=read_ladder(self.ladder, store))
-        constants = normalisation_of(self.plan, store)
-        return diagnosis, gains_of(self.plan, self.plain, self.improved, constants, store)
+        return predictors_of(diagnosis), gains
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,12 +195,15 @@ class PreparedValidation:
         As in `lcd.diagnose`.
     resources
         With what the runs are carried out.
+    held
+        Of games whose diagnoses the tables hold, and the store does not, their scores: they are not trained again.
     """
 
     validation: Validation
     out: OutputFolder
     store: Store
     resources: Resources
+    held: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     def games(self, encoder: Callable[[GamePlan, str], str]) -> Iterator[GameRuns]:
         """The runs in each game.
@@ -210,7 +220,8 @@ class PreparedValidation:
                 improvement = get_improvement(name)
                 brought = None if improvement.encoder is None else encoder(plan, name)
                 improved[name] = tuple(improved_run(run, improvement, brought) for run in plain)
-            yield GameRuns(plan, ladder_of(plan) if self.validation.ladder else None, plain, improved)
+            ladder = ladder_of(plan) if self.validation.ladder else None
+            yield GameRuns(plan, ladder, plain, improved, self.held.get(plan.game))
 
     def untrained(self) -> Plan:
         """All runs, with random weights in the place of encoders that may not be pretrained yet: of the same cost."""
@@ -304,8 +315,8 @@ class _Writing:
                     self._read(game)
 
     def _read(self, game: GameRuns) -> None:
-        diagnosis, gains = game.read(self._store)
-        self._predictors.append({"game": game.plan.game} | predictors_of(diagnosis))
+        predictors, gains = game.read(self._store)
+        self._predictors.append({"game": game.plan.game} | predictors)
         self._gains.append(gains)
         self._out.write_tables(predictors=self.predictors.round(6), gains=self.gains.round(6))
 
@@ -324,6 +335,7 @@ def prepare_validation(
     plan: Validation | Path | str,
     *,
     trust: bool = False,
+    tables: Path | str | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -344,16 +356,30 @@ def prepare_validation(
     chosen = replace(chosen, survey=chosen.survey.on(resources))
     named = "validation" if isinstance(plan, Validation) else Path(plan).stem
     folder = OutputFolder(Path("validations") / named if out is None else path("out", out))
-    prepared = PreparedValidation(chosen, folder, open_store(store), resources)
+    runs = open_store(store)
+    prepared = PreparedValidation(chosen, folder, runs, resources, _held(chosen, tables, runs))
     folder.check(prepared.as_dict())
     prepared.store.check(prepared.untrained().runs)
     return prepared
+
+
+def _held(validation: Validation, tables: Path | str | None, store: Store) -> dict[str, pd.DataFrame]:
+    """Scores of the diagnoses that tables hold and the store does not; of none where finer cells are asked for."""
+    if tables is None or validation.ladder:
+        return {}
+    found, survey, held = SurveyTables.read(tables), validation.survey, {}
+    for plan in survey.plan.games:
+        if found.holds(plan, survey.preset) and not all(map(store.has, plan.runs)):
+            scores = found.of_game(plan.game).scores
+            held[plan.game] = scores[scores["seed"].isin([run.seed for run in plan.cells])]  # none that takes no part
+    return held
 
 
 def validate(
     plan: Validation | Path | str,
     *,
     trust: bool = False,
+    tables: Path | str | None = None,
     out: Path | str | None = None,
     store: Path | str = DEFAULT_STORE,
     workers: int | None = None,
@@ -373,6 +399,9 @@ def validate(
     trust
         Whether the file may name games, wrappers, teachers, encoders and improvements as ``module:name``, whose code is
         run.
+    tables
+        Folder of a survey's tables, or the name of one that comes with the package: diagnoses that it holds are not
+        trained again, unless the validation has a ladder.
     out
         Folder of the tables; by default ``validations/NAME``.
     store, workers, threads, device, executor, step_limit, listener
@@ -390,6 +419,7 @@ def validate(
     prepared = prepare_validation(
         plan,
         trust=trust,
+        tables=tables,
         out=out,
         store=store,
         workers=workers,
