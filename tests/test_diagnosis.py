@@ -246,7 +246,7 @@ def test_a_written_diagnosis_is_read_again(found, tmp_path):
         ("diagnosis.json", b"{}", "is no diagnosis of this version"),
         ("diagnosis.json", b'{"format": "lcd.diagnosis/1"}', "is damaged"),
         ("episodes.csv.gz", b"no gzip", "is damaged"),
-        ("episodes.csv.gz", gzip.compress(b"game,return"), "is damaged|has changed"),
+        ("episodes.csv.gz", gzip.compress(b"game,return", mtime=0), "is damaged|has changed"),
     ],
 )
 def test_a_damaged_diagnosis_is_refused(found, tmp_path, file, content, words):
