@@ -291,6 +291,17 @@ def test_what_tables_hold_is_not_trained_again_on_a_machine_of_another_precision
     assert not SurveyTables.read(folder / "tables").holds(longer.plan.games[0], "quick")
 
 
+def test_a_table_of_all_games_mixes_no_budgets(tmp_path):
+    survey, out = Survey(("maze",), "smoke", ladder=True), tmp_path / "out"
+    (out / "heist").mkdir(parents=True)
+    (out / "ladder.csv").write_text("game,step\nheist,the rest\n")
+    other = Survey(("heist",), "smoke", {"steps": 4_096}).plan.as_dict(measure=False)
+    (out / "heist" / "plan.json").write_text(json.dumps(other))
+    with pytest.raises(ValueError, match=r"ladder.csv has heist with budget 4096, and here it is 2048"):
+        prepare_survey(survey, out=out, store=tmp_path / "store")
+    prepare_survey(replace(survey, ladder=False), out=out, store=tmp_path / "store")
+
+
 def test_pooled_seeds_keep_the_caution_that_score_1_is_their_own_best():
     parts = []
     for first in (0, 3):

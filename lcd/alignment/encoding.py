@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -19,9 +18,6 @@ from lcd.agents.randomness import seeded
 Layer = Literal["backbone", "features"]
 LAYERS: tuple[Layer, ...] = ("backbone", "features")
 """What is probed: the flat output of the backbone, or that of the linear layer after it, which an agent acts on."""
-
-RESETS = ("reset_parameters", "_reset_parameters")
-"""Methods by which torch's modules draw their weights again; the second is that of attention."""
 
 AT_ONCE = 128
 """Images that are encoded together, which bounds the memory."""
@@ -83,8 +79,8 @@ def random_copy(encoder: Encoder, observations: torch.Tensor, *, seed: int, devi
     made = copy.deepcopy(encoder).eval()
     with seeded(seed):
         for name, module in made.named_modules():
-            reset = next((each for each in map(partial(_method, module), RESETS) if each is not None), None)
-            if reset is not None:
+            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+            if callable(reset):  # the second is the name of attention's
                 reset()
             elif left := [each for each, _ in module.named_parameters(recurse=False)]:
                 raise ValueError(
@@ -106,8 +102,3 @@ def random_copy(encoder: Encoder, observations: torch.Tensor, *, seed: int, devi
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     return made.eval()
-
-
-def _method(module: nn.Module, name: str) -> Callable[[], None] | None:
-    found = getattr(module, name, None)
-    return found if callable(found) else None
