@@ -152,4 +152,4 @@ def test_an_encoder_that_was_pretrained_on_an_edited_game_is_not_taken_again(mod
     before = file_of("sourced_game:Grid")
     modules(sourced_rules="LIMIT = 13\n")
     assert file_of("sourced_game:Grid") != before
-    assert file_of("maze") == "maze-easy-segmentation-nature-200levels-2048frames.safetensors"
+    assert file_of("maze") == "maze-easy-segmentation-nature-200levels-2048frames-v2.safetensors"

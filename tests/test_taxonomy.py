@@ -231,7 +231,8 @@ def test_reliability_is_also_that_of_the_games_that_were_learned():
 def test_reliability_falls_with_noise(taxonomy):
     noisy = Taxonomy(SurveyTables.of(survey(GROUPS, noise=0.3)))
     for measure in ("icc_single", "icc_mean", "split_half", "rank_stability"):
-        assert (taxonomy.reliability[measure] > noisy.reliability[measure]).all(), measure
+        fallen = noisy.reliability[measure].fillna(0)  # halves of noise may not correlate at all
+        assert (taxonomy.reliability[measure] > fallen).all(), measure
     assert (taxonomy.reliability["icc_mean"] > 0.95).all()
     ranks = taxonomy.ranks
     assert ((ranks["low"] <= ranks["rank"]) & (ranks["rank"] <= ranks["high"])).all()
