@@ -262,7 +262,7 @@ def test_a_diagnosis_compares_other_encoders(tmp_path, tiny_preset, monkeypatch)
     options = ["--preset", tiny_preset, "--seeds", "1", "--train-teacher"]
     done = lcd("diagnose", GAME, *options, "--encoders", "scratch,random,segmentation", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    table = pd.read_csv(tmp_path / "diagnoses" / f"{GAME}-tiny-1seeds" / "encoders.csv")
+    table = pd.read_csv(tmp_path / "diagnoses" / f"{GAME}-tiny-1seed" / "encoders.csv")
     assert table["encoder"].tolist() == ["random", "random", "segmentation", "segmentation"]
     assert table["privileged"].tolist() == [False, False, True, True]
     assert table["learning"].tolist() == ["imitation", "rl"] * 2
