@@ -161,11 +161,11 @@ def test_mixed_precision_changes_little():
     assert torch.allclose(mixed, exact, atol=1e-3)
 
 
-@pytest.mark.parametrize("encoder", ["nature", "impoola:4,8"])
+@pytest.mark.parametrize(("encoder", "rate"), [("nature", 1e-3), ("impoola:4,8", 2e-3)])
 @pytest.mark.parametrize("view", ["pixels", "semantic"])
-def test_it_learns_to_name_the_colour(encoder, view):
+def test_it_learns_to_name_the_colour(encoder, rate, view):
     env = VecMonitor(ColourGame(8, view))
-    model = ppo(env, encoder=encoder, n_steps=32, batch_size=64, gamma=0.5, learning_rate=1e-3, policy_kwargs={})
+    model = ppo(env, encoder=encoder, n_steps=32, batch_size=64, gamma=0.5, learning_rate=rate, policy_kwargs={})
     model.learn(8 * 32 * 8)
     assert np.mean([episode["r"] for episode in model.ep_info_buffer]) > 4  # of 5; chance is 1.25
 
