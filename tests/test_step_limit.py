@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+import weakref
+
 import pytest
 
-from lcd.envs.external.watching import WATCH
+from lcd.envs.external.watching import WATCH, Watch
 from lcd.experiments.executor import Share
 from lcd.experiments.executors import make_executor
 from lcd.experiments.job import CarriedOutElsewhere, Job
@@ -45,3 +48,30 @@ def test_a_limit_is_not_part_of_a_runs_identity(tmp_path):
 def test_an_impossible_limit_is_refused(limit):
     with pytest.raises(ValueError, match=r"step_limit must (be|lie)"):
         Resources.checked(step_limit=limit)
+
+
+class Game:
+    """A game whose call takes longer than a check of the watch."""
+
+    def described(self) -> str:
+        """What is going on."""
+        return "A step of a game"
+
+
+def test_a_watch_does_not_keep_a_game_that_is_over():
+    watch, game = Watch(), Game()
+    watch.limit = 0.2
+    freed = weakref.ref(game)
+    with watch.over(game.described):
+        time.sleep(0.1)  # five checks
+    del game
+    assert freed() is None
+
+
+def test_a_watch_reports_each_call_that_hangs_once():
+    watch, game, reports = Watch(), Game(), []
+    watch.limit, watch.ended = 0.05, reports.append
+    for _ in range(2):
+        with watch.over(game.described):
+            time.sleep(0.2)
+    assert reports == ["A step of a game has not come back for 0 seconds: it hangs."] * 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -52,13 +53,18 @@ class Watch:
             self._doing = None
 
     def _check(self) -> None:
-        reported: tuple[float, Callable[[], str]] | None = None
+        reported = -math.inf
         while True:
             time.sleep(self.limit / CHECKS)
-            doing = self._doing
-            if doing is not None and doing is not reported and time.monotonic() - doing[0] > self.limit:
-                reported = doing
-                self.ended(f"{doing[1]()} has not come back for {self.limit:.0f} seconds: it hangs.")
+            reported = self._look(reported)  # a function of its own, so that no game is held while this sleeps
+
+    def _look(self, reported: float) -> float:
+        """Report a call that hangs: when it began, or else what was given, the beginning of the last one reported."""
+        doing = self._doing
+        if doing is None or doing[0] == reported or time.monotonic() - doing[0] <= self.limit:
+            return reported
+        self.ended(f"{doing[1]()} has not come back for {self.limit:.0f} seconds: it hangs.")
+        return doing[0]
 
 
 WATCH = Watch()
