@@ -15,8 +15,9 @@ from lcd.measurement.intervals import Interval
 from lcd.studies.advice import advise
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.pipeline import read_diagnosis
-from lcd.studies.validation.evidence import FILES, PLAN, read_evidence
+from lcd.studies.validation.evidence import PLAN, read_evidence
 from lcd.studies.validation.predictors import PREDICTORS
+from lcd.studies.validation.tables import FILES
 
 GAMES = [f"g{number}" for number in range(12)]
 

@@ -14,7 +14,9 @@ from tiny import TINY
 from toy_games import ColourGame
 
 from lcd.agents import PPO, EndlessEpisode, Episodes, best_tempered, evaluate
+from lcd.agents.evaluation import MAX_EPISODE_STEPS
 from lcd.envs import ProcgenOptions
+from lcd.envs.external.options import ExternalOptions
 from lcd.experiments.evaluation import EvaluationCallback
 from lcd.experiments.plan import plan_game
 from lcd.experiments.run import learner
@@ -91,6 +93,40 @@ def test_one_inverse_temperature_is_one_rule():
     assert [each.rule for each in found.played(7, 1)] == [SAMPLED]
     assert asked == [("training", 1.0, 7), ("unseen", 1.0, 7)]
     found.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "longest", "limit"),
+    [
+        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 400, 4000),
+        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 20, 1000),
+        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 9000, MAX_EPISODE_STEPS),
+        (ProcgenOptions("starpilot", num_levels=200), 400, MAX_EPISODE_STEPS),
+    ],
+)
+def test_tempered_policies_of_other_packages_games_have_a_limit_by_the_sampled_one(
+    options, longest, limit, monkeypatch
+):
+    limits = {}
+
+    def play(policy, env, episodes_per_env, seed, deterministic, max_episode_steps, inverse_temperature):
+        limits.setdefault(inverse_temperature, set()).add(max_episode_steps)
+        if inverse_temperature == 4:
+            raise EndlessEpisode("Episode 0 does not end")
+        lengths = np.array([[3, longest]])
+        return Episodes(np.full((1, 2), inverse_temperature), lengths, np.zeros((1, 2), np.int64))
+
+    monkeypatch.setattr("lcd.experiments.evaluation.evaluate", play)
+    evaluation = Evaluation((0, 16384), num_envs=2, inverse_temperatures=(1, 2, 4))
+    run = RunSettings(options, "pixels", "rl", 0, 16384, evaluation)
+    model, env = learner(run, None, "cpu", 0)
+    found = EvaluationCallback(run, lambda progress: None, 0)
+    found.init_callback(model)
+    _, tempered = found.played(7, 1)
+    assert tempered.inverse_temperature == 2
+    assert limits == {1: {MAX_EPISODE_STEPS}, 2: {limit}, 4: {limit}}
+    found.close()
+    env.close()
 
 
 def test_all_cells_of_a_plan_are_evaluated_by_one_rule_and_get_the_same_gradient_steps():

@@ -95,6 +95,35 @@ def test_diagnoses_that_tables_hold_are_not_trained_again(tmp_path):
     assert not prepare_validation(ladder, tables=tables, out=tmp_path / "o", store=tmp_path / "store").held
 
 
+def begun(folder: Path, plan: str, *, gains: dict[str, list[str]], precision: str = "bfloat16") -> PreparedValidation:
+    """The same validation after another machine wrote the gains of some games and improvements into its folder."""
+    (folder / "v.toml").write_text(plan)
+    planned = partial(prepare_validation, folder / "v.toml", out=folder / "out", store=folder / "runs")
+    first = planned()
+    first.out.claim(first.as_dict())
+    predictors = [{"game": game} | dict.fromkeys(PREDICTORS, 0.5) for game in gains]
+    rows = [(game, name, get_improvement(name).kind, 0.1, precision) for game, names in gains.items() for name in names]
+    columns = ["game", "improvement", "kind", "gain", "precision"]
+    written = {"predictors": pd.DataFrame(predictors), "gains": pd.DataFrame(rows, columns=columns)}
+    first.out.write_results(written, {})
+    return planned()
+
+
+def test_games_that_are_finished_on_another_machine_are_not_trained_again(tmp_path):
+    both = ["augment-crop", "shorter-credit"]
+    made = begun(tmp_path, FILE, gains={"ninja": both, "starpilot": both, "leaper": both[:1]})
+    assert made.finished.games == ["ninja", "starpilot"]
+    assert set(made.finished.gains["game"]) == {"ninja", "starpilot"}
+    assert {run.game for run in made.untrained().runs} == {"bossfight", "leaper", "plunder"}
+
+
+def test_a_validation_that_asks_for_a_precision_keeps_no_gains_of_another(tmp_path):
+    both = {"ninja": ["augment-crop", "shorter-credit"]}
+    asked = 'precision = "float32"\n' + FILE
+    assert not begun(tmp_path, asked, gains=both).finished.games
+    assert begun(tmp_path, asked, gains=both, precision="float32").finished.games == ["ninja"]
+
+
 def test_each_improvement_is_another_run(tmp_path, monkeypatch):
     validation = Validation(SURVEY, tuple(IMPROVEMENTS), further_seeds=1)
     first = next(iter(prepared(validation, tmp_path).untrained().games))
@@ -239,6 +268,12 @@ def test_the_command_trains_resumes_and_writes_its_tables(tmp_path, monkeypatch)
     assert again.returncode == 0, again.stderr
     assert ": started" not in again.stdout
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "gains.csv"), read["gains"])
+    elsewhere = command("validate", "v.toml", "--out", "out", "--store", "new", cwd=tmp_path)
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert "out holds the gains in bossfight, starpilot." in elsewhere.stdout
+    assert ": started" not in elsewhere.stdout
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "gains.csv"), read["gains"])
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "predictors.csv"), read["predictors"])
     (tmp_path / "other.toml").write_text(two_games.replace("augment-crop", "augment-colour"))
     other = command("validate", "other.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
     assert other.returncode == 2

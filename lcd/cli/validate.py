@@ -55,6 +55,9 @@ def command(
     console = plain_console()
     if prepared.held:
         console.print(f"{tables} holds the diagnoses of {', '.join(prepared.held)}.", highlight=False, soft_wrap=True)
+    if prepared.finished.games:
+        finished = ", ".join(prepared.finished.games)
+        console.print(f"{prepared.out.path} holds the gains in {finished}.", highlight=False, soft_wrap=True)
     if dry_run:
         console.print(*estimate_table(prepared.untrained(), prepared.store, prepared.resources), sep="\n")
         return

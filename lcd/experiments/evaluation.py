@@ -20,7 +20,9 @@ import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
 from lcd.agents import EncoderPolicy, EndlessEpisode, Episodes, best_tempered, evaluate
+from lcd.agents.evaluation import MAX_EPISODE_STEPS
 from lcd.envs import make_vec_env
+from lcd.envs.external.options import ExternalOptions
 from lcd.experiments.settings import RunSettings
 from lcd.measurement.scores import SAMPLED, TEMPERED
 
@@ -73,6 +75,12 @@ class Played:
         return dict(zip(LEVELS, (self.training, self.unseen), strict=True))
 
 
+PATIENCE, LEAST_PATIENCE = 10, 1000
+"""In a game of another package, an episode of a tempered policy does not end if it is longer than so many times the
+longest sampled one, and than so many steps. Such a policy stands still, in a game of Atari for 27,000 steps, which took
+longer to play than all training. The LCD's own games end by themselves, after a few thousand steps at most."""
+
+
 class EvaluationCallback(BaseCallback):
     """Callback that evaluates the policy on training and on unseen levels at the steps of the settings.
 
@@ -99,6 +107,7 @@ class EvaluationCallback(BaseCallback):
         }
         self._tables: list[pd.DataFrame] = []
         self._done: set[int] = set()
+        self._patience = MAX_EPISODE_STEPS
         self._last = dict.fromkeys(LEVELS, float("nan"))
         self._started = time.perf_counter()
         self._best = -np.inf
@@ -109,8 +118,12 @@ class EvaluationCallback(BaseCallback):
     def _play(
         self, policy: EncoderPolicy, levels: str, inverse_temperature: float, seed: int, episodes_per_env: int
     ) -> Episodes:
-        env = self._envs[levels]
-        return evaluate(policy, env, episodes_per_env, seed, inverse_temperature=inverse_temperature)
+        env, sampled = self._envs[levels], inverse_temperature == 1
+        limit = MAX_EPISODE_STEPS if sampled else self._patience
+        played = evaluate(policy, env, episodes_per_env, seed, False, limit, inverse_temperature)
+        if sampled and levels == "training" and isinstance(self._settings.options, ExternalOptions):
+            self._patience = min(MAX_EPISODE_STEPS, max(LEAST_PATIENCE, PATIENCE * int(played.lengths.max())))
+        return played
 
     def training_return(self, policy: EncoderPolicy) -> float:
         """Mean return of a policy on the training levels of every evaluation, at the temperature that is best there."""

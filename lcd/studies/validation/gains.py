@@ -42,13 +42,15 @@ def gains_of(
     -------
     pandas.DataFrame
         One row an improvement: game, improvement, kind, seeds, plain and improved (mean areas on unseen levels), gain
-        with its 95 % limits ``_low`` and ``_high`` (over seeds; over episodes where there is a single one).
+        with its 95 % limits ``_low`` and ``_high`` (over seeds; over episodes where there is a single one), and the
+        precision of the learners.
 
     Raises
     ------
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
     """
+    precision = plain[0].precision
     before, noise = _scores(plan, plain, constants, store)
     rows = []
     for name, runs in improved.items():
@@ -58,8 +60,10 @@ def gains_of(
         gain = contrast_interval(samples, errors, CONTRASTS["policy_gain"])
         means = (float(before.mean()), float(after.mean()))
         kind = get_improvement(name).kind
-        rows.append((plan.game, name, kind, len(after), *means, gain.estimate, gain.low, gain.high))
-    columns = ["game", "improvement", "kind", "seeds", "plain", "improved", "gain", "gain_low", "gain_high"]
+        rows.append((plan.game, name, kind, len(after), *means, gain.estimate, gain.low, gain.high, precision))
+    columns = [
+        "game", "improvement", "kind", "seeds", "plain", "improved", "gain", "gain_low", "gain_high", "precision",
+    ]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pandas as pd
 
 from lcd.experiments.execution import Event, Listener, execute
 from lcd.experiments.executors import LOCAL
-from lcd.experiments.improvements import get_improvement
+from lcd.experiments.improvements import get_improvement, version_of_improvement
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources
@@ -32,8 +32,9 @@ from lcd.studies.validation.gains import gains_of
 from lcd.studies.validation.improving import encoder_with, improved_run, plain_runs
 from lcd.studies.validation.plan import Hypothesis, Validation
 from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of, predictors_of_scores
+from lcd.studies.validation.tables import FILES, read_measured
 
-FORMAT = "lcd.validation/1"
+FORMAT = "lcd.validation/2"
 
 DEMAND_RULE, CHEAP_RULE = "larger demand", "generalisation estimate"
 """Rules that compare two estimates of a diagnosis: P with L, and the two that need the first cell alone."""
@@ -181,6 +182,34 @@ def _outcome(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFra
     }
 
 
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """Games of a validation that are finished.
+
+    Attributes
+    ----------
+    predictors, gains
+        As in `ValidationResult`, of these games; without the measures of complexity.
+    """
+
+    predictors: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"game": []}))
+    gains: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __contains__(self, game: str) -> bool:
+        return game in self.games
+
+    @property
+    def games(self) -> list[str]:
+        """Their names."""
+        return self.predictors["game"].tolist()
+
+    def only(self, games: Collection[str]) -> Finished:
+        """Some of the games."""
+        if not games:
+            return Finished()
+        return Finished(*(table[table["game"].isin(games)] for table in (self.predictors, self.gains)))
+
+
 @dataclass(frozen=True)
 class PreparedValidation:
     """A validation whose arguments are checked; nothing is trained or written yet.
@@ -197,6 +226,8 @@ class PreparedValidation:
         With what the runs are carried out.
     held
         Of games whose diagnoses the tables hold, and the store does not, their scores: they are not trained again.
+    finished
+        What the output folder holds of games whose runs the store does not have: nothing of them is trained again.
     """
 
     validation: Validation
@@ -204,9 +235,10 @@ class PreparedValidation:
     store: Store
     resources: Resources
     held: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    finished: Finished = field(default_factory=lambda: Finished())
 
     def games(self, encoder: Callable[[GamePlan, str], str]) -> Iterator[GameRuns]:
-        """The runs in each game.
+        """The runs in each game that is not finished.
 
         Parameters
         ----------
@@ -214,6 +246,8 @@ class PreparedValidation:
             From a game's plan and the name of an improvement to the full name of the encoder that it brings.
         """
         for plan in self.validation.survey.plan.games:
+            if plan.game in self.finished:
+                continue
             plain = plain_runs(plan, self.validation.further)
             improved = {}
             for name in self.validation.improvements:
@@ -256,40 +290,47 @@ class PreparedValidation:
 
         games = list(self.games(pretrained))
         plan = Plan(tuple(each for game in games for each in game.plans))
-        writing = _Writing(games, self.store, self.out)
-        with show(plan) as listener:
+        writing = _Writing(games, self.store, self.out, self.finished)
+        if games:
+            with show(plan) as listener:
 
-            def both(event: Event) -> None:
-                listener(event)
-                writing(event)
+                def both(event: Event) -> None:
+                    listener(event)
+                    writing(event)
 
-            execute(plan, self.store, listener=both, **asdict(self.resources))
-        predictors = self._with_complexity(writing.predictors, games, report)
+                execute(plan, self.store, listener=both, **asdict(self.resources))
+        predictors = self._with_complexity(writing.predictors, report)
         result = analyse(predictors, writing.gains, self.validation.hypotheses)
         self.out.write_results({name: table.round(6) for name, table in result.as_tables().items()}, {})
         return result
 
-    def _with_complexity(
-        self, predictors: pd.DataFrame, games: list[GameRuns], report: Callable[[str], None]
-    ) -> pd.DataFrame:
+    def _with_complexity(self, predictors: pd.DataFrame, report: Callable[[str], None]) -> pd.DataFrame:
         """Add the measures of complexity, which random play tells; those in the folder are kept."""
         file = self.out.path / "complexity.csv"
         rows: list[Any] = pd.read_csv(file).to_dict("records") if file.is_file() else []
-        for game in games:
-            if game.plan.game not in {row["game"] for row in rows}:
-                report(f"{game.plan.game}: random play, for the policy information capacity and the effective horizon")
-                rows.append({"game": game.plan.game, **complexity_of(game.plan, game.plain[0])})
+        for plan in self.validation.survey.plan.games:
+            if plan.game not in {row["game"] for row in rows}:
+                report(f"{plan.game}: random play, for the policy information capacity and the effective horizon")
+                (run, *_) = plain_runs(plan, self.validation.further)
+                rows.append({"game": plan.game, **complexity_of(plan, run)})
                 self.out.write_tables(complexity=pd.DataFrame(rows))
         measured = pd.DataFrame(rows).set_index("game")
         return predictors.assign(**{name: predictors["game"].map(measured[name]) for name in COMPLEXITY})
 
     def as_dict(self) -> dict[str, Any]:
-        """What identifies the validation, as plain data."""
+        """What identifies the validation, as plain data.
+
+        The precision is not part of it: each machine plans that with which it computes fastest, and the gains tell it.
+        """
         chosen = self.validation
+        plan = chosen.survey.plan.as_dict(measure=False)
+        for game in plan["games"]:
+            for run in game["runs"]:
+                run.pop("precision", None)
         return {
             "format": FORMAT,
-            "plan": chosen.survey.plan.as_dict(measure=False),
-            "improvements": sorted(chosen.improvements),
+            "plan": plan,
+            "improvements": [[name, version_of_improvement(name)] for name in sorted(chosen.improvements)],
             "further_seeds": list(chosen.further),
             "ladder": chosen.ladder,
             "hypotheses": [asdict(each) for each in chosen.hypotheses],
@@ -299,11 +340,11 @@ class PreparedValidation:
 class _Writing:
     """Event listener that reads and writes a game's numbers after the last of its runs."""
 
-    def __init__(self, games: list[GameRuns], store: Store, out: OutputFolder) -> None:
+    def __init__(self, games: list[GameRuns], store: Store, out: OutputFolder, finished: Finished) -> None:
         self._missing = [(game, {run.identity for run in Plan(game.plans).runs}) for game in games]
         self._store, self._out = store, out
-        self._predictors: list[dict[str, Any]] = []
-        self._gains: list[pd.DataFrame] = []
+        self._predictors: list[Any] = finished.predictors.to_dict("records")
+        self._gains = [finished.gains] if finished.games else []
 
     def __call__(self, event: Event) -> None:
         if event.kind not in ("reused", "finished"):
@@ -318,7 +359,7 @@ class _Writing:
         predictors, gains = game.read(self._store)
         self._predictors.append({"game": game.plan.game} | predictors)
         self._gains.append(gains)
-        self._out.write_tables(predictors=self.predictors.round(6), gains=self.gains.round(6))
+        self._out.write_results({"predictors": self.predictors.round(6), "gains": self.gains.round(6)}, {})
 
     @property
     def predictors(self) -> pd.DataFrame:
@@ -353,14 +394,39 @@ def prepare_validation(
     """
     resources = Resources.checked(device, workers, threads, executor, step_limit)
     chosen = plan if isinstance(plan, Validation) else Validation.read(plan, trust=trust)
+    precision = chosen.survey.changes.get("precision")
     chosen = replace(chosen, survey=chosen.survey.on(resources))
     named = "validation" if isinstance(plan, Validation) else Path(plan).stem
     folder = OutputFolder(Path("validations") / named if out is None else path("out", out))
     runs = open_store(store)
     prepared = PreparedValidation(chosen, folder, runs, resources, _held(chosen, tables, runs))
     folder.check(prepared.as_dict())
+    prepared = replace(prepared, finished=_finished(prepared, precision))
     prepared.store.check(prepared.untrained().runs)
     return prepared
+
+
+def _finished(prepared: PreparedValidation, precision: str | None) -> Finished:
+    """What the output folder holds of games whose runs the store does not have.
+
+    Parameters
+    ----------
+    prepared
+        The validation, whose output folder is its own.
+    precision
+        The precision that its file asks for; None where each machine chooses.
+    """
+    if not all((prepared.out.path / name).is_file() for name in FILES):
+        return Finished()
+    predictors, gains = read_measured(prepared.out.path)
+    wanted, games = prepared.validation, []
+    for plan in wanted.survey.plan.games:
+        mine = gains[gains["game"] == plan.game]
+        complete = plan.game in set(predictors["game"]) and set(mine["improvement"]) == set(wanted.improvements)
+        as_asked = precision is None or set(mine["precision"]) == {precision}
+        if complete and as_asked and not all(map(prepared.store.has, plain_runs(plan, wanted.further))):
+            games.append(plan.game)
+    return Finished(predictors, gains).only(games)
 
 
 def _held(validation: Validation, tables: Path | str | None, store: Store) -> dict[str, pd.DataFrame]:
@@ -403,7 +469,8 @@ def validate(
         Folder of a survey's tables, or the name of one that comes with the package: diagnoses that it holds are not
         trained again, unless the validation has a ladder.
     out
-        Folder of the tables; by default ``validations/NAME``.
+        Folder of the tables; by default ``validations/NAME``. Games that are finished there and whose runs the store
+        does not have, on another machine, are not trained again.
     store, workers, threads, device, executor, step_limit, listener
         As in `lcd.diagnose`.
     report
