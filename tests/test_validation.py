@@ -222,6 +222,21 @@ def test_every_hypothesis_is_reported(slope, outcome):
     assert {"larger demand", "always policy", "threshold of perceptual"} <= set(found.decisions["rule"])
 
 
+def test_what_one_hypothesis_supports_alone_many_may_not():
+    predictors, gains = tables(0.0)
+    noise = np.random.default_rng(4).normal(size=10)
+    weak = dict(zip(predictors["game"], predictors["perceptual"] + noise, strict=True))
+    gains.loc[gains["improvement"] == "augment-crop", "gain"] = list(weak.values())
+    one = Hypothesis("perceptual", "augment-crop")
+    others = tuple(Hypothesis("score", "policy", given_score=given) for given in (False, True) for _ in range(10))
+    alone = analyse(predictors, gains, (one,)).hypotheses.iloc[0]
+    among = analyse(predictors, gains, (one, *others)).hypotheses.iloc[0]
+    assert alone[["low", "high", "outcome"]].tolist() == among[["low", "high", "outcome"]].tolist()
+    assert alone["joint_outcome"] == alone["outcome"] == "supported"
+    assert among["joint_low"] < 0 < among["low"]
+    assert among["joint_outcome"] == "undecided"
+
+
 def test_a_diagnosis_gives_the_predictors(trained):
     diagnosis = read_diagnosis(trained.plan, trained.store)
     found = predictors_of(diagnosis)

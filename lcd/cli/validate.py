@@ -71,12 +71,12 @@ def command(
 def hypothesis_rows(hypotheses: pd.DataFrame) -> Table:
     """The hypotheses with what was found, as a table."""
     table = Table(title="Hypotheses: rank correlation over games, with 95 % limits")
-    for name in ("hypothesis", "correlation", "games", "outcome"):
+    for name in ("hypothesis", "correlation", "games", "outcome", "with all together"):
         table.add_column(name, justify="right" if name in ("correlation", "games") else "left")
     for row in hypotheses.to_dict("records"):
         limits = "" if row["low"] != row["low"] else f" [{row['low']:.2f}, {row['high']:.2f}]"
         shown = "unknown" if row["estimate"] != row["estimate"] else f"{row['estimate']:.2f}{limits}"
-        table.add_row(row["text"], shown, str(row["games"]), row["outcome"])
+        table.add_row(row["text"], shown, str(row["games"]), row["outcome"], row["joint_outcome"])
     return table
 
 

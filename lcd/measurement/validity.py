@@ -60,7 +60,7 @@ class RankCorrelation:
 
 
 def rank_correlation(
-    predictor: ArrayLike, gain: ArrayLike, given: ArrayLike | None = None, *, seed: int = 0
+    predictor: ArrayLike, gain: ArrayLike, given: ArrayLike | None = None, *, level: float = 0.95, seed: int = 0
 ) -> RankCorrelation:
     """Correlate a predictor with a gain over games.
 
@@ -70,6 +70,8 @@ def rank_correlation(
         Games in which either is NaN are left out.
     given : array_like, shape (games,), optional
         What is held constant: the partial correlation of the ranks.
+    level : float
+        Coverage of the limits.
     seed : int
         Of the permutations, where there are too many to try all.
     """
@@ -84,7 +86,7 @@ def rank_correlation(
     if not np.isfinite(rho):
         return nothing
     freedom = games - 3 - (given is not None)
-    half = stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / freedom) if freedom > 0 else np.inf
+    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / freedom) if freedom > 0 else np.inf
     most = 1 - 6 / (games * (games**2 - 1))  # a perfect one has no limits: halfway to two neighbours out of order
     transformed = np.arctanh(np.clip(rho, -most, most))
     low, high = np.tanh([transformed - half, transformed + half])

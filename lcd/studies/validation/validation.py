@@ -20,7 +20,15 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path
-from lcd.measurement.validity import KINDS, Rule, correlation_table, decision_table, mean_gain, rank_correlation
+from lcd.measurement.validity import (
+    KINDS,
+    RankCorrelation,
+    Rule,
+    correlation_table,
+    decision_table,
+    mean_gain,
+    rank_correlation,
+)
 from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder
 from lcd.studies.ladder import Ladder, ladder_of, read_ladder
 from lcd.studies.output import OutputFolder
@@ -109,7 +117,8 @@ class ValidationResult:
         One row a rule, see `lcd.measurement.validity.decision_table`.
     hypotheses
         One row a hypothesis: predictor, gain, sign, given_score, text, estimate with its limits, games, and outcome:
-        supported, contradicted or undecided.
+        supported, contradicted or undecided; and joint_low, joint_high and joint_outcome, by limits that hold for all
+        hypotheses together (Bonferroni's).
     measured
         How its learners were measured, as `lcd.studies.survey.columns.ALIKE` names it; empty where that is not known.
     """
@@ -159,27 +168,34 @@ def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hyp
         *fixed_rules(indexed).values(),
         *(Rule(f"threshold of {name}", column[name]) for name in LEARNED if name in column),
     ]
-    outcomes = pd.DataFrame([_outcome(each, indexed, gains) for each in hypotheses])
+    outcomes = pd.DataFrame([_told(each, indexed, gains, len(hypotheses)) for each in hypotheses])
     return ValidationResult(predictors, gains, correlations, decision_table(rules, means), outcomes)
 
 
-def _outcome(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFrame) -> dict[str, Any]:
+def _told(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFrame, number: int) -> dict[str, Any]:
+    """What was found of one of a number of hypotheses."""
     values = mean_gain(gains, hypothesis.gain).reindex(predictors.index)
     unknown = pd.Series(np.nan, predictors.index)
-    given = predictors[SCORE] if hypothesis.given_score else None
-    found = rank_correlation(predictors.get(hypothesis.predictor, unknown), values, given)
-    towards = 1 if hypothesis.sign == "positive" else -1
-    outcome = "undecided"
-    if np.isfinite(found.estimate) and found.low * found.high > 0:
-        outcome = "supported" if found.low * towards > 0 else "contradicted"
+    asked = predictors.get(hypothesis.predictor, unknown), values, predictors[SCORE] if hypothesis.given_score else None
+    alone, among = (rank_correlation(*asked, level=level) for level in (0.95, 1 - 0.05 / number))
     return asdict(hypothesis) | {
         "text": hypothesis.text,
-        "estimate": found.estimate,
-        "low": found.low,
-        "high": found.high,
-        "games": found.games,
-        "outcome": outcome,
+        "estimate": alone.estimate,
+        "low": alone.low,
+        "high": alone.high,
+        "games": alone.games,
+        "outcome": _outcome(alone, hypothesis.sign),
+        "joint_low": among.low,
+        "joint_high": among.high,
+        "joint_outcome": _outcome(among, hypothesis.sign),
     }
+
+
+def _outcome(found: RankCorrelation, sign: str) -> str:
+    """Whether the limits of a correlation exclude 0, and on which side."""
+    if not np.isfinite(found.estimate) or found.low * found.high <= 0:
+        return "undecided"
+    return "supported" if (found.low > 0) == (sign == "positive") else "contradicted"
 
 
 @dataclass(frozen=True, eq=False)
