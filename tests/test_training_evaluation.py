@@ -98,8 +98,8 @@ def test_one_inverse_temperature_is_one_rule():
 @pytest.mark.parametrize(
     ("options", "longest", "limit"),
     [
-        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 400, 4000),
-        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 20, 1000),
+        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 400, 1600),
+        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 200, 1000),
         (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 9000, MAX_EPISODE_STEPS),
         (ProcgenOptions("starpilot", num_levels=200), 400, MAX_EPISODE_STEPS),
     ],

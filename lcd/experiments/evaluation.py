@@ -75,7 +75,7 @@ class Played:
         return dict(zip(LEVELS, (self.training, self.unseen), strict=True))
 
 
-PATIENCE, LEAST_PATIENCE = 10, 1000
+PATIENCE, LEAST_PATIENCE = 4, 1000
 """In a game of another package, an episode of a tempered policy does not end if it is longer than so many times the
 longest sampled one, and than so many steps. Such a policy stands still, in a game of Atari for 27,000 steps, which took
 longer to play than all training. The LCD's own games end by themselves, after a few thousand steps at most."""
