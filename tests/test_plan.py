@@ -204,7 +204,8 @@ def test_times_are_of_the_runs_that_are_missing_and_of_the_device_that_trains(tm
     assert set(devices) == {"cuda"}
     assert set(table.columns[3].cells) == {"imitation"}
     assert sentence.startswith(f"4 runs that {tmp_path} does not hold yet, 2.05k steps, about 2 min in 2 workers")
-    assert sentence.endswith("0.1 core-hours and 0.0 GPU-hours, besides evaluations.")
+    episodes = sum(run.evaluation.episodes for run in plan.runs if not store.has(run))
+    assert sentence.endswith(f"0.1 core-hours and 0.0 GPU-hours, besides evaluations: up to {episodes} episodes.")
 
 
 def test_the_time_that_is_left_counts_only_what_is_trained_now(monkeypatch):

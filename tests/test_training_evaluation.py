@@ -84,6 +84,7 @@ def test_training_levels_choose_and_unseen_levels_do_not():
     assert (tempered.unseen.returns == 4).all()
     assert (sampled.unseen.returns == 5).all()
     assert ("unseen", 4, 7) not in asked
+    assert evaluation.episodes == len(evaluation.steps) * len(asked) * evaluation.num_envs
     assert {seed for _, _, seed in asked} == {7}
     found.close()
 
@@ -92,6 +93,7 @@ def test_one_inverse_temperature_is_one_rule():
     found, asked = callback_of(Evaluation((0, 16384), num_envs=2), {"training": {1: 1.0}, "unseen": {1: 5.0}})
     assert [each.rule for each in found.played(7, 1)] == [SAMPLED]
     assert asked == [("training", 1.0, 7), ("unseen", 1.0, 7)]
+    assert Evaluation((0, 16384), num_envs=2).episodes == 8
     found.close()
 
 

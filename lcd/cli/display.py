@@ -218,7 +218,8 @@ def estimate_table(
         cost += f" and {hours * speeds.share.gpus:,.1f} GPU-hours"
     return table, (
         f"{len(runs)} runs that {store} does not hold yet, {steps} steps, about "
-        f"{time_in} in {workers} workers{shared}, {cost}, besides evaluations."
+        f"{time_in} in {workers} workers{shared}, {cost}, besides evaluations: up to "
+        f"{sum(run.evaluation.episodes for run in runs):,} episodes."
     )
 
 

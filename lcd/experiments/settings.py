@@ -173,6 +173,13 @@ class Evaluation:
     episodes_per_env: GamesAtOnce = 1
     inverse_temperatures: Annotated[tuple[Annotated[Positive, AS_FLOAT], ...], Field(min_length=1), LISTED] = (1.0,)
 
+    @property
+    def episodes(self) -> int:
+        """Most episodes of a run's evaluations: on training levels of every temperature, on unseen ones of two."""
+        tempered = len({*self.inverse_temperatures} - {1.0})
+        plays = 2 + tempered + (tempered > 0)
+        return len(self.steps) * plays * self.num_envs * self.episodes_per_env
+
     @model_validator(mode="after")
     def _check_order(self) -> Evaluation:
         if list(self.steps) != sorted(set(self.steps)) or self.steps[0] != 0:
