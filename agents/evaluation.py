@@ -65,6 +65,8 @@ def evaluate(
     deterministic: bool = False,
     max_episode_steps: int = MAX_EPISODE_STEPS,
     inverse_temperature: float = 1.0,
+    *,
+    cut_off: bool = False,
 ) -> Episodes:
     """Evaluate a policy on the same number of episodes in every environment.
 
@@ -92,6 +94,9 @@ def evaluate(
         Largest number of steps of an episode.
     inverse_temperature
         Factor of the logits before an action is sampled: above 1 the policy acts more deterministically.
+    cut_off
+        Whether an episode that does not end counts with what it has returned so far. The further ones of its
+        environment are not played then, and count the same.
 
     Returns
     -------
@@ -100,7 +105,7 @@ def evaluate(
     Raises
     ------
     EndlessEpisode
-        If an episode does not end; it is a ValueError too.
+        If an episode does not end, and is not cut off; it is a ValueError too.
     ValueError
         If no episode is asked for, the inverse temperature is not above 0, the environment's spaces are not those of
         the policy, or a reward or an action probability is not finite.
@@ -126,7 +131,7 @@ def evaluate(
             policy.eval()
         with raw_rewards(env) as paid:
             shape = (env.num_envs, episodes_per_env)
-            return _play(policy, env, paid, shape, seed, deterministic, max_episode_steps, inverse_temperature)
+            return _play(policy, env, paid, shape, seed, deterministic, max_episode_steps, inverse_temperature, cut_off)
     finally:
         if isinstance(policy, nn.Module):
             policy.train(training)
@@ -190,6 +195,7 @@ def _play(
     deterministic: bool,
     max_episode_steps: int,
     inverse_temperature: float,
+    cut_off: bool,
 ) -> Episodes:
     if isinstance(policy, EncoderPolicy) and policy.device.type == "cuda":
         chances_of, drawn_on = _chances_of_all(policy, inverse_temperature), torch.device("cpu")
@@ -217,14 +223,21 @@ def _play(
             for place in np.flatnonzero(dones).tolist():
                 index = playing[place]
                 level_seeds[index, episode[index]] = infos[place].get("prev_level_seed", -1)
-            endless = playing[(lengths[playing, episode[playing]] >= max_episode_steps) & ~dones]
-            if endless.size:
+            endless = np.flatnonzero((lengths[playing, episode[playing]] >= max_episode_steps) & ~dones)
+            if endless.size and not cut_off:
+                index = playing[endless[0]]
                 raise EndlessEpisode(
-                    f"Episode {episode[endless[0]]} of environment {endless[0]} does not end within "
+                    f"Episode {episode[index]} of environment {index} does not end within "
                     f"{max_episode_steps:,} steps: end it, as gymnasium.wrappers.TimeLimit does, or raise "
                     "max_episode_steps."
                 )
             episode[playing] += dones
+            for place in endless.tolist():
+                index = playing[place]
+                level_seeds[index, episode[index]] = infos[place].get("prev_level_seed", -1)
+                for table in (returns, lengths, level_seeds):
+                    table[index, episode[index] :] = table[index, episode[index]]
+                episode[index] = shape[1]
     return Episodes(returns, lengths, level_seeds)
 
 

@@ -64,6 +64,22 @@ def _certain(actions: torch.Tensor, number: int) -> torch.Tensor:
     return labels.log()
 
 
+def as_given(images: torch.Tensor, space: Any) -> torch.Tensor:
+    """Images of bytes as a teacher's observation space has them: with numbers from 0 to 1 where it ends at 1.
+
+    Parameters
+    ----------
+    images : Tensor, shape (batch, ...)
+        Observations of any kind; others than images are left as they are.
+    space
+        The teacher's observation space, if it has one.
+    """
+    is_image = isinstance(space, spaces.Box) and len(space.shape) == 3 and images.dtype == torch.uint8
+    if is_image and np.issubdtype(space.dtype, np.floating) and float(space.high.max()) <= 1:
+        return images.float() / 255
+    return images
+
+
 class PolicyTeacher(nn.Module):
     """A policy of Stable-Baselines3 as a teacher.
 
@@ -95,7 +111,7 @@ class PolicyTeacher(nn.Module):
     @torch.no_grad()
     def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the actions, shape (batch, actions)."""
-        observations = observations.to(self.policy.device)
+        observations = as_given(observations.to(self.policy.device), self.observation_space)
         if isinstance(self.policy, DQNPolicy):
             assert isinstance(self.action_space, spaces.Discrete)
             best = self.policy.q_net(observations).argmax(dim=1)
@@ -131,6 +147,7 @@ class PredictingTeacher:
     def log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
         """Log-probabilities of the actions, shape (batch, actions)."""
         given = observations if observations.shape[1:] == self._shape else channels_last(observations)
+        given = as_given(given, getattr(self._predictor, "observation_space", None))
         found, state = self._predictor.predict(given.cpu().numpy(), deterministic=True)
         if state is not None:
             raise ValueError("The teacher remembers: predict returns a state, which would belong to other games.")

@@ -231,3 +231,85 @@ def breakout():
 
     gym.register_envs(ale_py)
     return gym.make("ALE/Breakout-v5")
+
+
+class InPlace(Grid):
+    """It changes the action that it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.action_space = spaces.Box(-1, 1, (2,), np.float32)
+        self.given = []
+
+    def move(self, action):
+        self.given.append(action.tolist())
+        action *= 0.5
+        return (0, 0)
+
+
+class Seeding(Grid):
+    """It seeds the generators that everybody draws from, and draws from them."""
+
+    def reset(self, *, seed=None, options=None):
+        np.random.seed(seed)  # noqa: NPY002
+        return super().reset(seed=seed, options=options)
+
+    def move(self, action):
+        return super().move(np.random.randint(4))  # noqa: NPY002
+
+
+class Unseeded(Grid):
+    """The seed does not decide its levels."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=int(np.random.default_rng().integers(2**31)))
+
+
+class Twisted(Grid):
+    """Something about it is as no game should be, which `what` says."""
+
+    def __init__(self, what, limit=12):
+        super().__init__(limit)
+        self.what = what
+        if what == "exits":
+            sys.exit(0)
+        if what == "no space":
+            del self.observation_space
+        if what == "below":
+            self.observation_space = spaces.Box(0, 1, (60, 60, 3), np.float32)
+        if what in ("short", "large"):
+            self.label_map = None
+
+    def picture(self):
+        large = np.kron(Grid.label_map(self), np.ones((self.cell, self.cell), int))
+        return (100 * large[..., None].repeat(3, axis=2) + 20).astype(np.uint8)
+
+    def observe(self):
+        return {
+            "fractions": self.picture() / 255,
+            "beyond": self.picture().astype(np.int32) + 200,
+            "below": (self.picture() / 255 - 1).astype(np.float32),
+        }.get(self.what, self.picture())
+
+    def label_map(self):
+        if self.what == "fails":
+            raise RuntimeError("there is no map")
+        return np.zeros((61, 60), int) if self.what == "larger" else super().label_map()
+
+    def state_vector(self):
+        return np.array([1e300] if self.what == "large" else [0] * (1 + self.steps))
+
+    def reset(self, *, seed=None, options=None):
+        found = super().reset(seed=seed)
+        return found[0] if self.what == "old" else found
+
+    def step(self, action):
+        frame, paid, *rest = super().step(action)
+        return frame, {"huge": 1e300, "none": None}.get(self.what, paid), *rest
+
+    def close(self):
+        if self.what == "closing":
+            raise RuntimeError("the window is gone")
+
+
+gym.register("LimitedGrid-v0", entry_point="own_games:Grid", max_episode_steps=5)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +20,13 @@ from lcd.envs import GameOptions, ProcgenOptions, ProcgenVecEnv, make_vec_env
 from lcd.envs.calibration.adaptors import CalibrationVecEnv
 from lcd.envs.calibration.difficulty import DifficultyFactors
 from lcd.envs.calibration.options import CourierOptions, TrackerOptions
+from lcd.envs.external.batch import ExternalVecEnv
+from lcd.envs.external.game import ExternalGame
 from lcd.envs.family import game_options
 from lcd.experiments.checkpoint import Checkpoint
+from lcd.experiments.evaluation import EvaluationCallback
 from lcd.experiments.improvements import IMPROVEMENTS
+from lcd.experiments.job import sentence_of
 from lcd.experiments.run import RunResult, train
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.teachers.library import shipped_teacher
@@ -103,6 +111,67 @@ def test_a_stopped_run_equals_one_that_never_was(settings: RunSettings, tmp_path
     for name in ("policy.safetensors", *(["teacher.safetensors"] if settings.keep_best else [])):
         assert (tmp_path / "whole/0" / name).read_bytes() == (last / name).read_bytes()
     pd.testing.assert_frame_equal(log_of(tmp_path / "whole/0"), log_of(last), check_exact=True)
+
+
+def test_games_that_nobody_can_save_go_on_to_the_next_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+    begin = ExternalGame.begin
+
+    def noted(game: ExternalGame, level: int) -> dict[str, np.ndarray]:
+        begun.append(level)
+        return begin(game, level)
+
+    monkeypatch.setattr(ExternalGame, "begin", noted)
+    options = game_options("own_games:Grid", num_levels=100_000, env_kwargs={"limit": 10**6})
+    settings = replace(settings_of(options, "pixels", "rl"), evaluation=Evaluation((0, STEPS), 1))
+    monkeypatch.setattr("lcd.experiments.evaluation.MAX_EPISODE_STEPS", 10**6)
+    monkeypatch.setattr(EvaluationCallback, "_evaluate", lambda evaluation: None)
+    with suppress(ValueError):  # nothing was evaluated
+        trained(settings, tmp_path, (2 * ROLLOUT, 3 * ROLLOUT))
+    new = [level for level in dict.fromkeys(begun) if level != 0]  # in which the spaces were read
+    generator = np.random.default_rng(0)
+    assert new == [generator.integers(0, 100_000) for _ in new]
+    assert len(new) >= 3 * HYPER.num_envs  # after two interruptions there are others than at first
+
+
+def test_levels_that_were_chosen_are_chosen_after_a_checkpoint() -> None:
+    options = game_options("own_games:Grid", num_levels=50)
+    envs = [make_vec_env(options, 4) for _ in range(2)]
+    for env in envs:
+        env.reset()
+    one, other = (env for env in envs if isinstance(env, ExternalVecEnv))
+    one.set_next_levels(np.array([1]), np.array([17]))
+    one.reset()
+    other.restore_levels(one.level_state())
+    one.reset()
+    other.reset()
+    found = [[info["level_seed"] for info in env.reset_infos] for env in (one, other)]
+    assert found[0] == found[1]
+    assert found[0][1] == 17
+    with pytest.raises(RuntimeError, match="have not begun"):
+        ExternalVecEnv(options, 4).level_state()
+
+
+def test_numbers_of_threads_before_an_interruption_are_kept(tmp_path: Path) -> None:
+    settings = settings_of("courier", "semantic", "rl")
+    torch.set_num_threads(1)
+    trained(settings, tmp_path / "first", ())
+    content = torch.load(tmp_path / "first" / "run.pt", weights_only=True)
+    assert content["state"]["threads"] == [1]
+    content["state"]["threads"] = [2]
+    (tmp_path / "second").mkdir()
+    torch.save(content, tmp_path / "second" / "run.pt")
+    assert trained(settings, tmp_path / "second", ()).threads == (2, 1)
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    class Full(io.BytesIO):
+        def write(self, content: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="No space left") as caught:
+        torch.save({"weights": torch.zeros(8)}, Full())
+    assert "no space left on the disk" in sentence_of(caught.value)
 
 
 def test_seconds_are_those_of_all_parts(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_a_small_label_map_is_enlarged_to_the_frame():
         ("nan", "Broken pays a reward of nan in step 3 of level 7"),
         ("shape", r"cannot be read in step 3 of level 7 .*the shape \(59, 60, 3\) instead of \(60, 60, 3\)"),
         ("label", "a label is 65: labels go from 0 to 64"),
-        ("four", "Broken fails in step 3 of level 7 .*unpack"),
+        ("four", "gives no observation, reward, terminated, truncated and info, as .* does, in step 3 of level 7"),
     ],
 )
 def test_a_fault_of_a_game_is_named_with_its_step_and_level(how, words):
@@ -317,6 +317,89 @@ def test_an_episode_without_end_is_found_before_anything_trains(monkeypatch):
     monkeypatch.setattr("lcd.envs.random_play.MOST_STEPS", 200)
     with pytest.raises(ValueError, match="does not end within"):
         random_return(game_options("own_games:Broken", env_kwargs={"how": "endless", "limit": 10**9}))
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("exits", r"Making own_games:Twisted with .* fails \(SystemExit: 0\): check its arguments"),
+        ("no space", "has no observation_space"),
+        ("fractions", "an observation holds 0.0784314, and its space is one of bytes"),
+        ("beyond", "an observation holds (320|420), and its space is one of bytes"),
+        ("below", "an observation holds -0.921569, and its space goes from 0 to 1"),
+        ("fails", r"cannot be read in its reset of level 0 \(RuntimeError: there is no map\)"),
+        ("larger", r"shape \(61, 60\), and the image \(60, 60\), so that labels would be lost"),
+        ("large", "a vector holds 1e.300"),
+        ("short", "has 2 numbers, and had 1 before: give always as many"),
+        ("old", r"gives no pair of an observation and a dictionary, as Gymnasium's reset\(seed=…\) does"),
+        ("huge", "pays a reward of 1e.300, which single precision does not hold, in step 1 of level 0"),
+        ("none", "pays None, which is no number, in step 1 of level 0"),
+    ],
+)
+def test_an_odd_game_is_refused_in_one_sentence(what, words):
+    with pytest.raises((ValueError, GameFault), match=words) as caught:
+        game = ExternalGame(game_options("own_games:Twisted", env_kwargs={"what": what}))
+        game.begin(0)
+        game.step(0)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_game_that_cannot_close_is_left_to_itself():
+    options = game_options("own_games:Twisted", env_kwargs={"what": "closing"}, num_levels=3)
+    assert "source" in family_of(options).version(options)
+    make_vec_env(options, 2).close()
+
+
+def test_an_action_that_a_game_changes_is_the_same_the_next_time():
+    game = ExternalGame(game_options("own_games:InPlace"), "pixels")
+    game.begin(0)
+    for _ in range(3):
+        game.step(0)
+    assert game.env.given == [[-1, -1]] * 3
+
+
+def test_parts_of_an_action_begin_where_their_space_does():
+    number, numbered = actions_of(spaces.MultiDiscrete([2, 2], start=[1, 3]))
+    assert [numbered(action).tolist() for action in range(number)] == [[1, 3], [1, 4], [2, 3], [2, 4]]
+
+
+def test_a_game_that_seeds_what_all_draw_from_does_not_seed_its_learner():
+    def played(draw):
+        np.random.seed(5)  # noqa: NPY002
+        game = ExternalGame(game_options("own_games:Seeding"), "pixels")
+        frames, drawn = [game.begin(3)["pixels"]], []
+        for _ in range(4):
+            drawn += [np.random.random()] if draw else []  # noqa: NPY002
+            frames.append(game.step(0)[0]["pixels"])
+        return np.stack(frames), drawn
+
+    frames, drawn = played(draw=True)
+    assert np.array_equal(frames, played(draw=False)[0])
+    np.random.seed(5)  # noqa: NPY002
+    assert drawn == [np.random.random() for _ in range(4)]  # noqa: NPY002
+
+
+def test_a_limit_takes_the_place_of_the_registered_one():
+    def steps(**settings):
+        game = ExternalGame(game_options("own_games:LimitedGrid-v0", env_kwargs={"limit": 99}, **settings), "semantic")
+        game.begin(1)
+        return next(step for step in range(1, 100) if any(game.step(0)[2:]))
+
+    assert (steps(), steps(max_episode_steps=8)) == (5, 8)
+    with pytest.raises(UnknownGame, match="LimitedGrid-v0 end after 5 steps, and this one was made without a limit"):
+        named(gym.make("LimitedGrid-v0", max_episode_steps=-1))
+
+
+def test_a_module_without_the_game_is_named_with_its_file():
+    with pytest.raises(
+        UnknownGame, match=r"module own_games \(.*own_games.py\) has no class .*'NoGame', and registers"
+    ):
+        make_game(game_options("own_games:NoGame"))
+
+
+def test_levels_that_no_seed_decides_are_no_levels():
+    options = game_options("own_games:Unseeded", num_levels=20)
+    assert not family_of(options).levels_differ(options)
 
 
 def test_levels_that_are_alike_are_found():
@@ -463,4 +546,4 @@ def test_an_atari_games_levels_begin_alike_in_any_order_and_load_its_rom_once(mo
     for level in (1, 2, 3):
         assert (firsts[0][level] == firsts[1][level]).all()
     assert family_of(options).levels_differ(options)
-    assert family_of(options).version(options).endswith(", levels by no-ops")
+    assert family_of(options).version(options).endswith(", levels by no-ops, 18,000 frames")

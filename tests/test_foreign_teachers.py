@@ -16,6 +16,7 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from tiny import TINY
 
 import lcd
@@ -194,6 +195,28 @@ def test_an_imported_teacher_is_known_by_its_labels(monkeypatch):
     assert planned().given_teacher.checksum != identity
 
 
+def test_a_teacher_of_images_from_0_to_1_gets_such_and_one_of_bytes_gets_bytes():
+    bytes_, shape = torch.randint(0, 256, (2, 3, 36, 36), dtype=torch.uint8), (3, 36, 36)
+    unit, whole = spaces.Box(0, 1, shape, np.float32), spaces.Box(0, 255, shape, np.uint8)
+    seen = []
+
+    class Predicts:
+        observation_space = unit
+
+        def predict(self, observations, deterministic):
+            seen.append(observations)
+            return np.zeros(len(observations), int), None
+
+    as_teacher(Predicts(), 4).log_probabilities(bytes_)
+    Predicts.observation_space = whole
+    as_teacher(Predicts(), 4).log_probabilities(bytes_)
+    assert np.allclose(255 * seen[0], bytes_.numpy())
+    assert np.array_equal(seen[1], bytes_.numpy())
+    policy = ActorCriticCnnPolicy(unit, spaces.Discrete(4), lambda _: 0.0, normalize_images=False)
+    expected = policy.get_distribution(bytes_.float() / 255).distribution.logits
+    assert torch.allclose(as_teacher(policy, 4).log_probabilities(bytes_), expected)
+
+
 def test_a_teacher_on_frames_labels_the_same_drawing_in_both_cells(tmp_path):
     _, file = model_file(tmp_path, shape=(64, 64, 3), actions=15)
     plan = plan_diagnosis("bossfight", TINY, teacher=file, appearance=("monochrome",))
@@ -219,7 +242,7 @@ def test_temperatures_at_which_a_teacher_never_ends_are_left_out(monkeypatch, en
     plan = plan_diagnosis(GRID, TINY, teacher="own_teachers:walks", random=0.0, best=1.0)
     run, used = replace(plan.cells[0], evaluation=replace(plan.cells[0].evaluation, inverse_temperatures=(1, 2, 4))), []
 
-    def played(policy, env, episodes, seed, inverse_temperature):
+    def played(policy, env, episodes, seed, inverse_temperature=1.0):
         if inverse_temperature not in ending:
             raise EndlessEpisode("Episode 0 does not end")
         used.append(inverse_temperature)

@@ -70,6 +70,10 @@ def test_a_saved_learner_keeps_its_harmonizer_and_its_backbones_learning_rate(pl
     loaded.learn(run.hyperparameters.rollout)
     env.close()
     assert [group["lr"] for group in loaded.policy.optimizer.param_groups] == pytest.approx([5e-6, 1e-4])
+    run = harmonized(plan, "imitation")
+    remembering = replace(run.hyperparameters, memory=2)
+    with pytest.raises(ValueError, match="from the newest rollout only, not from 2 earlier ones too: set memory to 0"):
+        replace(run, hyperparameters=remembering)
     with pytest.raises(ValueError, match=r"needs a Harmonizer, not None: pass harmonizer="):
         kind(env=env)
 

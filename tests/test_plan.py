@@ -187,6 +187,15 @@ def test_a_plan_takes_no_less_than_its_longest_run_after_its_teachers():
     assert expected_seconds([], rates, 2) == 0
 
 
+def test_games_of_one_speed_are_measured_once():
+    kinds = [
+        {kind_of(run) for run in plan_game(game, TINY).cells} for game in ("maze", "starpilot", "courier", "tracker")
+    ]
+    assert kinds[0] == kinds[1]
+    assert not kinds[0] & kinds[2]
+    assert not kinds[2] & kinds[3]
+
+
 def test_times_are_of_the_runs_that_are_missing_and_of_the_device_that_trains(tmp_path, monkeypatch):
     devices = []
 

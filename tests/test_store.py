@@ -239,6 +239,21 @@ def test_workspaces_of_another_machine_are_left_until_nothing_was_written_for_a_
     assert (running.exists(), dead.exists()) == (True, False)
 
 
+def test_checkpoints_that_nobody_goes_on_from_are_removed(copied, game_plan):
+    finished, waiting = game_plan.cells[0], replace(game_plan.cells[0], seed=99)
+    old, new = (copied.checkpoint_file(waiting).with_name(f".{waiting.name}.{digit * 16}.pt") for digit in "01")
+    files = [copied.checkpoint_file(finished), copied.checkpoint_file(waiting), old, new]
+    files[0].parent.mkdir(exist_ok=True)
+    for file in files:
+        file.write_bytes(b"")
+    os.utime(old, (time.time() - 4_000,) * 2)
+    with copied.lease(waiting), copied.lease(finished):
+        copied.clear_unfinished()
+        assert all(file.exists() for file in files)
+    copied.clear_unfinished()
+    assert [file.exists() for file in files] == [False, True, False, True]
+
+
 @pytest.mark.parametrize("name", ["notes.HOST-x", "notes", "notes.lock", ".notes.here-12", "maze.here-1234"])
 def test_what_is_no_workspace_is_left_alone(tmp_path, name, monkeypatch):
     monkeypatch.setattr("platform.node", lambda: "HOST")

@@ -13,7 +13,7 @@ from test_scores import episode_table
 from tiny import TINY
 from toy_games import ColourGame
 
-from lcd.agents import PPO, EndlessEpisode, Episodes, best_tempered, evaluate
+from lcd.agents import PPO, EndlessEpisode, Episodes, best_tempered, evaluate, load_policy
 from lcd.agents.evaluation import MAX_EPISODE_STEPS
 from lcd.envs import ProcgenOptions
 from lcd.envs.external.options import ExternalOptions
@@ -22,6 +22,7 @@ from lcd.experiments.plan import plan_game
 from lcd.experiments.run import learner
 from lcd.experiments.settings import Evaluation, RunSettings
 from lcd.measurement.scores import SAMPLED, TEMPERED, check_episodes
+from lcd.teachers.library import shipped_teacher
 
 
 def test_a_high_inverse_temperature_is_the_most_probable_action_and_one_changes_nothing():
@@ -111,7 +112,8 @@ def test_tempered_policies_of_other_packages_games_have_a_limit_by_the_sampled_o
 ):
     limits = {}
 
-    def play(policy, env, episodes_per_env, seed, deterministic, max_episode_steps, inverse_temperature):
+    def play(policy, env, episodes_per_env, seed, _, max_episode_steps, inverse_temperature, cut_off):
+        assert cut_off == (env is found._envs["unseen"] and inverse_temperature != 1)
         limits.setdefault(inverse_temperature, set()).add(max_episode_steps)
         if inverse_temperature == 4:
             raise EndlessEpisode("Episode 0 does not end")
@@ -132,10 +134,32 @@ def test_tempered_policies_of_other_packages_games_have_a_limit_by_the_sampled_o
 
 
 def test_all_cells_of_a_plan_are_evaluated_by_one_rule_and_get_the_same_gradient_steps():
-    cells = plan_game("maze", TINY).runs
+    cells = plan_game("maze", TINY).cells
     assert len({run.evaluation.inverse_temperatures for run in cells}) == 1
     assert len(cells[0].evaluation.inverse_temperatures) > 1
     assert len({run.hyperparameters for run in cells}) == 1
+    steps = {}
+    for run in cells:
+        teacher, _ = load_policy(shipped_teacher("maze")[0]) if run.learning == "imitation" else (None, None)
+        model, env = learner(run, teacher, "cpu", 0)
+        updates = []
+        model.policy.optimizer.register_step_post_hook(lambda *_, updates=updates: updates.append(1))
+        model.learn(2 * run.hyperparameters.rollout)
+        steps[run.view, run.learning] = len(updates)
+        env.close()
+    hyper = cells[0].hyperparameters
+    assert steps == dict.fromkeys(steps, 2 * hyper.epochs * hyper.minibatches)
+    assert len(steps) == 4
+
+
+def test_an_episode_that_is_cut_off_counts_with_what_it_has_returned():
+    env = ColourGame(3, lengths=[5, 5, 100], rewards=[1, 0, 0.5])
+    policy = PPO(env=ColourGame(3), n_steps=4, batch_size=3, device="cpu", seed=0).policy
+    with pytest.raises(EndlessEpisode, match="Episode 0 of environment 2 does not end within 20 steps"):
+        evaluate(policy, env, 2, max_episode_steps=20)
+    played = evaluate(policy, env, 2, max_episode_steps=20, cut_off=True)
+    assert played.returns.tolist() == [[5, 5], [0, 0], [10, 10]]
+    assert played.lengths.tolist() == [[5, 5], [5, 5], [20, 20]]
 
 
 def both_rules(tempered, sampled):

@@ -155,7 +155,7 @@ class LevelChoosingPPO(PPO):
         return goes_on
 
     def further_state(self) -> dict[str, Any]:
-        """The chooser's state; that of the games holds the levels that they were told."""
+        """The chooser's state; checkpoints hold the levels that the games were told."""
         return super().further_state() | {"chooser": self.chooser.snapshot(), "has_chosen": self._has_chosen}
 
     def restore_further_state(self, state: Mapping[str, Any]) -> None:

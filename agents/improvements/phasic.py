@@ -53,7 +53,7 @@ class PhasicPPO(PPOWithNetworks):
     memory
         Largest number of observations that are remembered, equally many of each rollout, drawn at random. The paper
         remembers all, which are 131,072 of 64 × 64 steps, or 1.6 GB of Procgen's frames. The default takes 403 MB, and
-        in all passes together as much computing as 1.5 passes over the rollouts.
+        for rollouts of that length, in all passes together, as much computing as 1.5 passes over them.
     **kwargs
         As in `lcd.agents.PPO`; the encoder is trained, and ``n_epochs`` is not used: the paper's E_π is 1.
 

@@ -9,16 +9,24 @@ from gymnasium.utils.seeding import np_random
 
 MOST_NOOPS = 30
 
-ATARI_LEVELS = ", levels by no-ops"
-"""Belongs to the version of a game with these wrappers: what its levels are."""
+ATARI_LEVELS = ", levels by no-ops, 18,000 frames"
+"""Belongs to the version of a game with these wrappers: what its levels are, and how long its episodes."""
+
+MOST_FRAMES = 18_000
+"""Frames of an episode, five minutes, unless another limit is given. The games' own is six times as long: one policy of
+Breakout that no longer serves the ball took longer to evaluate than to train."""
 
 
 FRAME_SKIP = 4
 """Frames for each action."""
 
 
-def with_atari_wrappers(env: gymnasium.Env, frame_skip: int = FRAME_SKIP) -> gymnasium.Env:
-    """Grey frames of 84 × 84 pixels, four at a time, each action for several frames (Machado et al., 2018).
+def with_atari_wrappers(
+    env: gymnasium.Env, frame_skip: int = FRAME_SKIP, max_episode_steps: int | None = None
+) -> gymnasium.Env:
+    """Grey frames of 84 × 84 pixels, four at a time, each action for several frames, for five minutes at most.
+
+    As in Machado et al. (2018), arXiv:1709.06009.
 
     Up to 30 steps of doing nothing at the start make the levels.
 
@@ -35,7 +43,8 @@ def with_atari_wrappers(env: gymnasium.Env, frame_skip: int = FRAME_SKIP) -> gym
         screen_size=84,
         grayscale_obs=True,
     )
-    return gymnasium.wrappers.FrameStackObservation(env, 4)
+    limit = max_episode_steps or max(1, MOST_FRAMES // frame_skip)
+    return gymnasium.wrappers.TimeLimit(gymnasium.wrappers.FrameStackObservation(env, 4), limit)
 
 
 class SeededOnce(gymnasium.Wrapper):

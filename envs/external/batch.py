@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import multiprocessing
 from typing import Any
 
@@ -123,6 +124,18 @@ class ExternalBatch:
         """Never, see `snapshot`."""
         raise ValueError(f"The state of {self.options.game} cannot be restored.")
 
+    def level_state(self) -> dict[str, Any]:
+        """What decides which levels come next, without the games' states, for a checkpoint."""
+        return {
+            "generator": json.dumps(self._generator.bit_generator.state),
+            "chosen": [[index, level] for index, level in self._next_levels.items()],
+        }
+
+    def restore_levels(self, state: dict[str, Any]) -> None:
+        """Go on to the levels that would have come next, from the next episodes on."""
+        self._generator.bit_generator.state = json.loads(state["generator"])
+        self._next_levels = {int(index): int(level) for index, level in state["chosen"]}
+
     def part(self, games: np.ndarray) -> ExternalBatch:
         """Some of the games alone, see `lcd.envs.batch.PartedBatch`; this batch is to begin anew afterwards."""
         chosen = games.tolist()
@@ -179,6 +192,31 @@ class ExternalVecEnv(GameVecEnv):
 
     def _lay_out(self, seed: int) -> ExternalBatch:
         return ExternalBatch(self.options, self.num_envs, self.view, seed, self._num_processes)
+
+    def level_state(self) -> dict[str, Any]:
+        """What decides which levels come next: what can be saved of games whose states cannot.
+
+        Raises
+        ------
+        RuntimeError
+            If the games have not begun.
+        """
+        return self._begun().level_state()
+
+    def restore_levels(self, state: dict[str, Any]) -> None:
+        """Go on, from the next `reset`, to the levels that would have come next.
+
+        Raises
+        ------
+        RuntimeError
+            If the games have not begun.
+        """
+        self._begun().restore_levels(state)
+
+    def _begun(self) -> ExternalBatch:
+        if not isinstance(self._batch, ExternalBatch):
+            raise RuntimeError("The games have not begun: call reset() first.")
+        return self._batch
 
     def _begin_anew(self) -> None:
         """Begin from the seed with the games that there are: making them may take seconds."""

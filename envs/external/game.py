@@ -13,15 +13,19 @@ import numpy as np
 from gymnasium import spaces
 
 from lcd.envs.external.images import image_reader, label_map, vector
-from lcd.envs.external.making import UnknownGame, make_game
+from lcd.envs.external.making import UnknownGame, close, make_game
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import Source, with_privileged_view
+from lcd.envs.external.randomness import OwnRandomness
 from lcd.envs.external.watching import WATCH
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC, NoSuchView
 from lcd.io.limits import MOST_LABELS, short
 
 MOST_ACTIONS = 1_024
 """Largest number of combinations that actions of several parts may have."""
+
+LARGEST_REWARD = float(np.finfo(np.float32).max)
+"""Rewards are summed in single precision."""
 
 VALUES_OF_A_PART = 3
 """Values of each part of a continuous action by default: lowest, middle and highest."""
@@ -71,7 +75,8 @@ class Spaces(NamedTuple):
 def actions_of(space: spaces.Space, values: int = VALUES_OF_A_PART) -> tuple[int, Callable[[int], Any]]:
     """Number of actions, and the action of a game for each number.
 
-    Parts of `MultiDiscrete` and `MultiBinary` actions are combined, and those of continuous ones.
+    Parts of `MultiDiscrete` and `MultiBinary` actions are combined, and those of continuous ones; the last part changes
+    first from number to number.
 
     Parameters
     ----------
@@ -90,7 +95,7 @@ def actions_of(space: spaces.Space, values: int = VALUES_OF_A_PART) -> tuple[int
         return int(space.n), lambda action: start + int(action)
     parts: list[np.ndarray]
     if isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1:
-        parts = [np.arange(number) for number in space.nvec]
+        parts = [np.arange(start, start + number) for start, number in zip(space.start, space.nvec, strict=True)]
     elif isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
         parts = [np.arange(2)] * space.shape[0]
     elif isinstance(space, spaces.Box) and len(space.shape) == 1 and space.is_bounded():
@@ -106,7 +111,7 @@ def actions_of(space: spaces.Space, values: int = VALUES_OF_A_PART) -> tuple[int
             "continuous ones fewer values (action_values)."
         )
     table = np.array(list(itertools.product(*parts)), space.dtype)
-    return number, lambda action: table[action]
+    return number, lambda action: table[action].copy()  # some games change what they are given
 
 
 def _values(low: float, high: float, values: int, dtype: Any) -> np.ndarray:
@@ -161,7 +166,13 @@ class ExternalGame:
 
     def __init__(self, options: ExternalOptions, view: str = BOTH) -> None:
         self.options, self.view = options, view
-        self.env, self.source = with_privileged_view(make_game(options), options)
+        made = make_game(options)
+        for name in ("observation_space", "action_space"):
+            if not isinstance(getattr(made, name, None), spaces.Space):
+                raise UnknownGame(f"{options.game} has no {name}, a space of gymnasium.spaces: give it one.")
+        self._randomness = OwnRandomness()
+        self._vector_shape: tuple[int, ...] | None = None
+        self.env, self.source = with_privileged_view(made, options)
         self._read, shape = image_reader(self.env.observation_space, options.image_key)
         self.frame_shape = shape
         if options.action_values is not None and not isinstance(self.env.action_space, spaces.Box):
@@ -191,13 +202,22 @@ class ExternalGame:
                 views[PIXELS.name] = self._read(observation)
             if self.view in (SEMANTIC.name, BOTH) and self.source is not None:
                 views[SEMANTIC.name] = self._privileged(self.source)
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        except (Exception, SystemExit) as error:  # of many types: a view is somebody else's code
             raise self._fault("gives observations that cannot be read", error) from error
         return views
 
     def _privileged(self, source: Source) -> np.ndarray:
         found = source.read()
-        return label_map(found, self.frame_shape[:2], MOST_LABELS) if source.kind == "label map" else vector(found)
+        if source.kind == "label map":
+            return label_map(found, self.frame_shape[:2], MOST_LABELS)
+        numbers = vector(found)
+        self._vector_shape = self._vector_shape or numbers.shape
+        if numbers.shape != self._vector_shape:
+            raise ValueError(
+                f"the vector of the privileged view has {numbers.shape[0]} numbers, and had {self._vector_shape[0]} "
+                "before: give always as many"
+            )
+        return numbers
 
     def begin(self, level: int) -> dict[str, np.ndarray]:
         """Begin an episode in a level, and give the views of its first state.
@@ -209,11 +229,13 @@ class ExternalGame:
         """
         self.level, self.steps = level, 0
         try:
-            with WATCH.over(self._doing):
-                observation, _ = self.env.reset(seed=level)
+            with WATCH.over(self._doing), self._randomness.around(always=True):
+                found = self.env.reset(seed=level)
         except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
             raise self._fault("fails", error) from error
-        return self._views(observation)
+        if not isinstance(found, tuple) or len(found) != 2:
+            raise self._fault("gives no pair of an observation and a dictionary, as Gymnasium's reset(seed=…) does,")
+        return self._views(found[0])
 
     def step(self, action: int) -> tuple[dict[str, np.ndarray], float, bool, bool]:
         """Make a step, and give views, reward, terminated and truncated.
@@ -225,13 +247,21 @@ class ExternalGame:
         """
         self.steps += 1
         try:
-            with WATCH.over(self._doing):
-                observation, reward, terminated, truncated, _ = self.env.step(self._action(action))
-            paid = float(reward)
+            with WATCH.over(self._doing), self._randomness.around():
+                found = self.env.step(self._action(action))
         except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
             raise self._fault("fails", error) from error
-        if not np.isfinite(paid):
+        if not isinstance(found, tuple) or len(found) != 5:
+            raise self._fault("gives no observation, reward, terminated, truncated and info, as Gymnasium's step does,")
+        observation, reward, terminated, truncated, _ = found
+        try:
+            paid = float(reward)
+        except (TypeError, ValueError) as error:
+            raise self._fault(f"pays {short(reward)}, which is no number,") from error
+        if not math.isfinite(paid):
             raise self._fault(f"pays a reward of {paid}")
+        if abs(paid) > LARGEST_REWARD:
+            raise self._fault(f"pays a reward of {paid:g}, which single precision does not hold,")
         return self._views(observation), paid, bool(terminated), bool(truncated)
 
     def spaces(self) -> Spaces:
@@ -250,7 +280,7 @@ class ExternalGame:
 
     def close(self) -> None:
         """Free the game."""
-        self.env.close()
+        close(self.env)
 
 
 @cache

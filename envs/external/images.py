@@ -15,8 +15,8 @@ Reader = Callable[[Any], NDArray[np.uint8]]
 """From an observation to an image of bytes."""
 
 
-BEYOND = 2.0
-"""Numbers of images from 0 to 1 are clipped, as some lie a little outside, but above this they are of another scale."""
+BELOW, BEYOND = -0.5, 2.0
+"""Numbers of images from 0 to 1 are clipped, as some lie a little outside; outside these they are of another scale."""
 
 
 def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Reader, tuple[int, int, int]]:
@@ -64,12 +64,31 @@ def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Rea
         if scaled:
             if not np.isfinite(image).all():
                 raise ValueError("an observation holds numbers that are not finite")
-            if image.max() > BEYOND:
-                raise ValueError(f"an observation holds {image.max():g}, and its space goes from 0 to 1")
+            if image.max() > BEYOND or image.min() < BELOW:
+                outside = image.max() if image.max() > BEYOND else image.min()
+                raise ValueError(f"an observation holds {outside:g}, and its space goes from 0 to 1")
             image = np.clip(image * 255.0, 0, 255).round()
+        elif image.dtype != np.uint8:
+            _check_bytes(image)
         return np.ascontiguousarray(arrange(image.astype(np.uint8)))
 
     return read, shape
+
+
+def _check_bytes(image: NDArray[Any]) -> None:
+    """Check that numbers of another type than bytes are such.
+
+    Raises
+    ------
+    ValueError
+        If one is not.
+    """
+    wrong = ~((image >= 0) & (image <= 255) & (image == np.round(image)))
+    if wrong.any():
+        raise ValueError(
+            f"an observation holds {image[wrong].flat[0]:g}, and its space is one of bytes: give whole numbers from 0 "
+            "to 255, or a space from 0 to 1"
+        )
 
 
 def _is_image(space: spaces.Space) -> bool:
@@ -90,6 +109,10 @@ def _arrangement(shape: tuple[int, ...]) -> tuple[Callable[[NDArray[Any]], NDArr
         return lambda image: image[..., None], (shape[0], shape[1], 1)
     if shape[0] < shape[2] and shape[0] < shape[1] and shape[0] <= MOST_CHANNELS:
         return lambda image: np.moveaxis(image, 0, -1), (shape[1], shape[2], shape[0])
+    if shape[2] > MOST_CHANNELS:
+        raise ValueError(
+            f"Images of shape {shape} have {shape[2]} channels, more than {MOST_CHANNELS}: stack fewer frames."
+        )
     return lambda image: image, (shape[0], shape[1], shape[2])
 
 
@@ -107,7 +130,7 @@ def shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def label_map(labels: Any, shape: tuple[int, int], most: int) -> NDArray[np.uint8]:
-    """A label map as bytes of a frame's height and width; a smaller one is enlarged to it.
+    """A label map as bytes of a frame's height and width; a smaller one is enlarged to it, a larger one refused.
 
     Parameters
     ----------
@@ -130,6 +153,11 @@ def label_map(labels: Any, shape: tuple[int, int], most: int) -> NDArray[np.uint
         raise ValueError(
             f"a label is {found.min() if found.min() < 0 else found.max()}: labels go from 0 to {most - 1}"
         )
+    if found.shape[0] > shape[0] or found.shape[1] > shape[1]:
+        raise ValueError(
+            f"a label map has the shape {found.shape}, and the image {shape}, so that labels would be lost: give one "
+            "that is no larger"
+        )
     rows, columns = (np.arange(wanted) * there // wanted for wanted, there in zip(shape, found.shape, strict=True))
     return found.astype(np.uint8)[np.ix_(rows, columns)]
 
@@ -143,7 +171,11 @@ def vector(numbers: Any) -> NDArray[np.float32]:
         If it is something else, or not finite.
     """
     found = np.asarray(numbers)
-    if found.ndim != 1 or found.dtype.kind not in "biuf" or not np.isfinite(found).all():
+    if found.ndim != 1 or found.dtype.kind not in "biuf":
         raise ValueError(f"a vector has the shape {found.shape} and the type {found.dtype}: give finite numbers")
     scale = 255.0 if found.dtype == np.uint8 else 1.0
-    return (found / scale).astype(np.float32)
+    with np.errstate(over="ignore"):
+        scaled = (found / scale).astype(np.float32)
+    if not np.isfinite(scaled).all():
+        raise ValueError(f"a vector holds {found[~np.isfinite(scaled)][0]:g}: give finite numbers of single precision")
+    return scaled

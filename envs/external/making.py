@@ -7,7 +7,8 @@ import inspect
 import json
 import sys
 from collections.abc import Callable
-from functools import cache
+from contextlib import suppress
+from functools import cache, partial
 from typing import Any
 
 import gymnasium
@@ -62,6 +63,12 @@ def _maker(game: str) -> Callable[..., gymnasium.Env]:
             if not callable(made):
                 raise UnknownGame(f"{name} in {module} is no class or function that makes a game.")
             return made
+        if name not in gymnasium.registry and not name.startswith(tuple(PACKAGES)):
+            file = getattr(imported, "__file__", None) or "built in"
+            raise UnknownGame(
+                f"The module {module} ({file}) has no class or function {short(name)}, and registers no game of this "
+                "id: name the module that does, as module:id."
+            )
         game = name
     for begins, (registers, extra) in PACKAGES.items():
         if game.startswith(begins) and game not in gymnasium.registry:
@@ -77,7 +84,7 @@ def _maker(game: str) -> Callable[..., gymnasium.Env]:
         from lcd.envs.external.crafter_game import CrafterGame
 
         return CrafterGame
-    return lambda **settings: gymnasium.make(game, **settings)
+    return partial(gymnasium.make, game)
 
 
 def make_game(options: ExternalOptions) -> gymnasium.Env:
@@ -90,22 +97,34 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
     """
     make = _maker(options.game)
     settings = _arguments(options)
+    registered = isinstance(make, partial) and make.func is gymnasium.make
+    if registered and options.max_episode_steps is not None:
+        settings["max_episode_steps"] = -1  # none of its own beside that of the options
     try:
         env = make(**settings)
     except gymnasium.error.Error as error:
         reason = " ".join(str(error).split())
         raise UnknownGame(f"Gymnasium does not make {short(options.game)}: {reason[:300]}") from error
-    except Exception as error:  # of many types: a game's constructor is somebody else's code
+    except (Exception, SystemExit) as error:  # of many types: a game's constructor is somebody else's code
         reason = " ".join(f"{type(error).__name__}: {error}".split())
+        added = " and what the wrappers atari add" if options.wrappers == ATARI else ""
         raise UnknownGame(
-            f"Making {options.game} with {options.env_kwargs} fails ({reason[:300]}): check its arguments."
+            f"Making {options.game} with {options.env_kwargs}{added} fails ({reason[:300]}): check its arguments."
         ) from error
     if not isinstance(env, gymnasium.Env):
         raise UnknownGame(f"{options.game} makes a {type(env).__name__}, and not a gymnasium.Env: name another.")
-    env = _as_atari(env, options.frame_skip or FRAME_SKIP) if _is_atari(options) else _repeating(env, options)
+    if _is_atari(options):
+        return _as_atari(env, options.frame_skip or FRAME_SKIP, options.max_episode_steps)
+    env = _repeating(env, options)
     if options.max_episode_steps is not None:
         env = gymnasium.wrappers.TimeLimit(env, options.max_episode_steps)
     return env
+
+
+def close(env: gymnasium.Env) -> None:
+    """Free a game; one whose `close` fails is left to itself."""
+    with suppress(Exception, SystemExit):  # of many types: it is somebody else's code
+        env.close()
 
 
 def _arguments(options: ExternalOptions) -> dict[str, Any]:
@@ -168,7 +187,7 @@ def _modules_of(options: ExternalOptions) -> tuple[str, ...]:
     layers = [env]
     while isinstance(layers[-1], gymnasium.Wrapper):
         layers.append(layers[-1].env)
-    env.close()
+    close(env)
     named_module = [options.game.partition(":")[0]] if ":" in options.game else []
     return tuple(dict.fromkeys([*(type(layer).__module__ for layer in reversed(layers)), *named_module]))
 
@@ -183,7 +202,7 @@ def _repeats_itself(options: ExternalOptions) -> bool:
     return _is_atari(options) or options.game.rpartition(":")[2].startswith("ALE/")
 
 
-def _as_atari(env: gymnasium.Env, frame_skip: int) -> gymnasium.Env:
+def _as_atari(env: gymnasium.Env, frame_skip: int, max_episode_steps: int | None) -> gymnasium.Env:
     """The game in Atari's usual wrappers.
 
     Raises
@@ -192,7 +211,7 @@ def _as_atari(env: gymnasium.Env, frame_skip: int) -> gymnasium.Env:
         If a package for them is missing.
     """
     try:
-        return with_atari_wrappers(env, frame_skip)
+        return with_atari_wrappers(env, frame_skip, max_episode_steps)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UnknownGame(
             "Atari's frames are resized by OpenCV: pip install 'learning-challenge-diagnosticator[atari]'."
@@ -265,6 +284,11 @@ def settings_of(spec: gymnasium.envs.registration.EnvSpec) -> dict[str, Any]:
             "game without it: give a function that makes it so, at the top level of a module."
         )
     limit = spec.max_episode_steps
+    if limit is None and registered.max_episode_steps is not None:
+        raise UnknownGame(
+            f"Episodes of {spec.id} end after {registered.max_episode_steps} steps, and this one was made without a "
+            "limit: make it with one, however large (max_episode_steps)."
+        )
     return dict(spec.kwargs) | ({} if limit == registered.max_episode_steps else {"max_episode_steps": limit})
 
 
@@ -293,7 +317,7 @@ def named(game: Any) -> tuple[Any, dict[str, Any]]:
             return f"{game.entry_point.partition(':')[0]}:{game.id}", settings
         return game.id, settings
     if isinstance(game, str) or not callable(game):
-        if hasattr(game, "step_wait"):
+        if hasattr(game, "step_wait") or isinstance(game, gymnasium.vector.VectorEnv):
             raise UnknownGame(
                 f"A vector environment, {type(game).__name__}, was given: name the game itself, of which runs make as "
                 "many as they need."

@@ -74,9 +74,15 @@ def with_privileged_view(env: gymnasium.Env, options: ExternalOptions) -> tuple[
             f"{options.game} has no method {asked!r} for its privileged view: name another with --semantic, or a "
             "wrapper as module:Class."
         )
-    env.reset(seed=0)
-    kind = "label map" if np.ndim(read()) == 2 else "vector"
-    return env, Source(read, kind, f"the game's own {asked}()")
+    try:
+        env.reset(seed=0)
+        shown: Literal["label map", "vector"] = "label map" if np.ndim(read()) == 2 else "vector"
+    except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UnknownGame(
+            f"{asked}() of {options.game} gives no privileged view ({reason[:300]}): name another with --semantic."
+        ) from error
+    return env, Source(read, shown, f"the game's own {asked}()")
 
 
 def _with_pictures(env: gymnasium.Env) -> gymnasium.Env:
@@ -95,7 +101,7 @@ def _wrapped(name: str, game: gymnasium.Env) -> Any:
     wrapper = resolved(name)
     try:
         return wrapper(game)
-    except Exception as error:  # of many types: a wrapper's constructor is somebody else's code
+    except (Exception, SystemExit) as error:  # of many types: a wrapper's constructor is somebody else's code
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UnknownGame(f"{name} does not wrap the game ({reason[:300]}): check it.") from error
 

@@ -1,8 +1,11 @@
-"""Checkpoints within a run: everything that decides how it goes on, so that it resumes bit for bit.
+"""Checkpoints within a run: everything that decides how it goes on, so that on a CPU it resumes bit for bit.
 
 A checkpoint is taken between two rollouts. It holds the weights, the optimiser, the statistics that normalise rewards,
 all random states, the games' own states, the evaluations so far and the log. The file is one of ``torch.save``; it is
 written whole or not at all, and loads without running code.
+
+The states of another package's games cannot be saved: such a run goes on with new episodes, in the levels that would
+have come next. On a GPU a resumed run draws other actions, since recording its graph draws some.
 """
 
 from __future__ import annotations
@@ -22,15 +25,19 @@ from stable_baselines3.common.logger import CSVOutputFormat
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, unwrap_vec_wrapper
 
 from lcd.agents import PPO, TaughtVecEnv
+from lcd.envs.external.batch import ExternalVecEnv
 from lcd.envs.vec_env import GameVecEnv
 from lcd.experiments.evaluation import EvaluationCallback
 from lcd.io.files import replacing
 from lcd.io.untrusted import UnreadableFileError, read_pickled
 
-FORMAT = "lcd.checkpoint/2"
+FORMAT = "lcd.checkpoint/3"
 
 CHECKPOINT_SECONDS = 120.0
 """Time between two checkpoints: what a run that is killed loses at the most, and one rollout."""
+
+LARGEST = 2**40
+"""Limit of a checkpoint's bytes: what was written can be read."""
 
 State = dict[str, Any]
 
@@ -63,7 +70,7 @@ class Checkpoint:
             return None
         remedy = "remove it, and the run begins anew"
         try:
-            content: Any = read_pickled(self.path, remedy=remedy)
+            content: Any = read_pickled(self.path, LARGEST, remedy=remedy)
         except UnreadableFileError as error:
             if not self.path.exists():  # another process has finished the run since
                 return None
@@ -75,8 +82,8 @@ class Checkpoint:
 
     def write(self, state: State) -> None:
         """Put another checkpoint in the place of the last."""
-        with replacing(self.path) as unfinished:
-            torch.save({"format": FORMAT, "maker": self._maker, "state": _portable(state)}, unfinished)
+        with replacing(self.path) as unfinished, unfinished.open("wb") as file:  # torch tells nothing of a full disk
+            torch.save({"format": FORMAT, "maker": self._maker, "state": _portable(state)}, file)
 
 
 def _portable(value: Any) -> Any:
@@ -125,6 +132,11 @@ class CheckpointCallback(BaseCallback):
         Time between two checkpoints.
     stop
         When it is set, the run takes a checkpoint after the current rollout and raises `RunStopped`.
+
+    Attributes
+    ----------
+    threads : list of int
+        Numbers of threads that torch had so far: with others sums have other last digits.
     """
 
     def __init__(
@@ -140,6 +152,7 @@ class CheckpointCallback(BaseCallback):
         self._stop = stop
         self._began = self._last = time.perf_counter()
         self._before = 0.0
+        self.threads = [torch.get_num_threads()]
         self._pending: State | None = None
 
     @property
@@ -153,6 +166,7 @@ class CheckpointCallback(BaseCallback):
         if state is None:
             return False
         self._before = float(state["seconds"])
+        self.threads = list(dict.fromkeys([*state["threads"], *self.threads]))
         self._evaluation.restore(state["evaluation"], self._before)
         _restore_model(model, state["model"])
         if state["games"]["games"] is None:
@@ -184,6 +198,7 @@ class CheckpointCallback(BaseCallback):
         checkpoint.write(
             {
                 "seconds": self.seconds,
+                "threads": self.threads,
                 "evaluation": self._evaluation.snapshot(),
                 "model": _model_state(self.model),
                 "games": _games_state(self.model.env),
@@ -235,6 +250,7 @@ def _games_state(env: VecEnv | None) -> State:
     statistics = normalize.ret_rms
     return {
         "games": games.snapshot() if games.saves_states else None,
+        "levels": games.level_state() if isinstance(games, ExternalVecEnv) else None,
         "returns": normalize.returns,
         "statistics": [np.asarray(each) for each in (statistics.mean, statistics.var, statistics.count)],
         "episode_returns": monitor.episode_returns,
@@ -247,7 +263,10 @@ def _games_state(env: VecEnv | None) -> State:
 def _begin_games_anew(model: PPO, state: State) -> None:
     """Go on with new episodes, for games whose states nobody can save: their unfinished episodes are lost."""
     assert model.env is not None
-    normalize, monitor, _, _ = _wrappers(model.env)
+    normalize, monitor, _, games = _wrappers(model.env)
+    if isinstance(games, ExternalVecEnv):
+        games.reset()
+        games.restore_levels(state["levels"])
     model._last_obs = model.env.reset()  # type: ignore[assignment]
     model._last_episode_starts = np.ones(model.env.num_envs, bool)
     _restore_statistics(normalize, state)

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from lcd.agents import EncoderPolicy, EndlessEpisode, Episodes, best_tempered, evaluate
+from lcd.agents import EncoderPolicy, Episodes, best_tempered, evaluate
 from lcd.agents.evaluation import MAX_EPISODE_STEPS
 from lcd.envs import make_vec_env
 from lcd.envs.external.options import ExternalOptions
@@ -119,8 +119,8 @@ class EvaluationCallback(BaseCallback):
         self, policy: EncoderPolicy, levels: str, inverse_temperature: float, seed: int, episodes_per_env: int
     ) -> Episodes:
         env, sampled = self._envs[levels], inverse_temperature == 1
-        limit = MAX_EPISODE_STEPS if sampled else self._patience
-        played = evaluate(policy, env, episodes_per_env, seed, False, limit, inverse_temperature)
+        limit, cut = (MAX_EPISODE_STEPS, False) if sampled else (self._patience, levels == "unseen")
+        played = evaluate(policy, env, episodes_per_env, seed, False, limit, inverse_temperature, cut_off=cut)
         if sampled and levels == "training" and isinstance(self._settings.options, ExternalOptions):
             self._patience = min(MAX_EPISODE_STEPS, max(LEAST_PATIENCE, PATIENCE * int(played.lengths.max())))
         return played
@@ -157,13 +157,24 @@ class EvaluationCallback(BaseCallback):
         best, training = best_tempered(
             lambda factor: sampled.training if factor == 1 else play("training", factor), factors
         )
-        if best == 1:
-            yield Played(TEMPERED, 1.0, training, sampled.unseen)
-            return
-        try:
-            yield Played(TEMPERED, best, training, play("unseen", best))
-        except EndlessEpisode:
-            yield Played(TEMPERED, 1.0, sampled.training, sampled.unseen)
+        yield Played(TEMPERED, best, training, sampled.unseen if best == 1 else play("unseen", best))
+
+    def check(self, seed: int, episodes_per_env: int) -> Played:
+        """Evaluate kept weights, whose logits are scaled, after the last evaluation, on fresh episodes.
+
+        Parameters
+        ----------
+        seed
+            Decides levels and actions.
+        episodes_per_env
+            Episodes in each environment. One that does not end counts with what it has returned.
+        """
+        policy: EncoderPolicy = self.model.policy  # type: ignore[assignment]
+        training, unseen = (
+            evaluate(policy, env, episodes_per_env, seed, max_episode_steps=self._patience, cut_off=True)
+            for env in (self._envs[levels] for levels in LEVELS)
+        )
+        return Played(SAMPLED, 1.0, training, unseen)
 
     def _evaluate(self) -> None:
         settings = self._settings

@@ -129,7 +129,7 @@ def import_teacher(name: str, options: GameOptions) -> Teacher:
     if not is_object and callable(found):
         try:
             found = found()
-        except Exception as error:  # of many types: it is the user's code
+        except (Exception, SystemExit) as error:  # of many types: it is the user's code
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise ValueError(f"Making the teacher {name} fails ({reason}).") from error
     teacher = as_teacher(found, int(family_of(options).action_space(options).n))

@@ -135,6 +135,7 @@ class Job:
                 "processor": processor_of(self.device),
                 "device": self.device,
                 "threads": self.threads,
+                **({"earlier_threads": earlier} if (earlier := [*result.threads][:-1]) else {}),
                 "cores": os.cpu_count(),
                 "commit": trained_by,
             }

@@ -72,12 +72,15 @@ class RunResult:
         Time it took.
     teacher
         Scores of the kept weights, for a run that keeps them.
+    threads
+        Numbers of threads that torch had, the last one last: several, where a run was resumed with others.
     """
 
     episodes: pd.DataFrame
     seconds: float
     teacher: TeacherScore | None
     divergences: int = 0
+    threads: tuple[int, ...] = ()
 
 
 def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
@@ -310,7 +313,7 @@ def train(
         if evaluation.best_weights is not None:
             model.policy.load_state_dict(evaluation.best_weights)
             model.policy.scale_logits(evaluation.best_inverse_temperature)  # type: ignore[operator]
-            played = next(evaluation.played(settings.seed + CHECK_SEED, 2 * settings.evaluation.episodes_per_env))
+            played = evaluation.check(settings.seed + CHECK_SEED, 2 * settings.evaluation.episodes_per_env)
             score = TeacherScore(
                 evaluation.best_step,
                 float(played.training.returns.mean()),
@@ -320,7 +323,7 @@ def train(
             )
             save_policy(model.policy, folder / "teacher.safetensors", card | {"score": asdict(score)})  # type: ignore[arg-type]
         divergences = env.get_attr("divergences")[0]
-        result = RunResult(evaluation.table, checkpoints.seconds, score, divergences)
+        result = RunResult(evaluation.table, checkpoints.seconds, score, divergences, tuple(checkpoints.threads))
     finally:
         evaluation.close()
         env.close()

@@ -283,6 +283,11 @@ class RunSettings:
             )
         if self.harmonizer and get_learner(self.learning).harmonized is None:
             raise ValueError(f"There is no harmonizer for {self.learning!r}: it is for reward and imitation.")
+        if self.harmonizer and self.hyperparameters.memory:
+            raise ValueError(
+                f"The harmonizer learns from the newest rollout only, not from {self.hyperparameters.memory} earlier "
+                "ones too: set memory to 0."
+            )
         if self.harmonizer and named.frozen:
             raise ValueError(f"The harmonizer trains the encoder, and {self.encoder!r} is frozen: choose another.")
 

@@ -82,14 +82,18 @@ class SlurmRun:
         str
             Why the run failed; ``"elsewhere"`` if somebody else carries it out; or nothing.
         """
+        from lcd.experiments.checkpoint import RunStopped
+
         self._stop = stop = threading.Event()
-        outcome = [""]
+        outcome, stopped = [""], threading.Event()
 
         def work() -> None:
             try:
                 self.job.carry_out(self.store, self._report, self._hangs, stop=stop)
             except CarriedOutElsewhere:
                 outcome[0] = ELSEWHERE
+            except RunStopped:
+                stopped.set()
             except Exception as error:  # whatever it is, the driver must learn of it
                 outcome[0] = failure_of(error, self.store, self.job.run)
 
@@ -98,7 +102,7 @@ class SlurmRun:
         self._thread.start()
         while self._thread.is_alive():
             self._thread.join(0.2)
-        while stop.is_set() and not self.store.has(self.job.run):
+        while stopped.is_set() and not self.store.has(self.job.run):
             time.sleep(0.2)  # until Slurm requeues the job or kills it: one that ends by itself would be over
         return outcome[0]
 

@@ -23,7 +23,7 @@ from lcd.experiments.run import TeacherScore
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.versions import versions
 from lcd.io import limits
-from lcd.io.files import check_output_folder, checksum, flush, held, token
+from lcd.io.files import check_output_folder, checksum, flush, held, is_partial, token
 from lcd.io.object_storage import is_url
 from lcd.io.settings import AS_FLOAT, Count, NotNegative, Text, Whole, from_data, settings
 from lcd.io.untrusted import parse_csv, read_bytes, read_json
@@ -40,6 +40,9 @@ LARGEST_FILE = 2**30
 
 UNTOUCHED_SECONDS = 24 * 3600
 """Time after which an unlocked workspace of another machine counts as abandoned."""
+
+UNTOUCHED_PARTIAL_SECONDS = 3600
+"""Time after which an unfinished checkpoint counts as abandoned: writing one takes seconds."""
 
 _WORKSPACE = re.compile(r".+\.(?P<machine>\w*)-[0-9a-f]{16}")
 COLUMN_TYPES = {
@@ -63,6 +66,9 @@ UNFINISHED = ".unfinished"
 
 FAILURES = ".failures"
 """Folder of the tracebacks of failed runs within a store."""
+
+CHECKPOINTS = ".checkpoints"
+"""Folder of the last checkpoints of unfinished runs within a store."""
 
 LEASES = ".leases"
 """Folder of the locks of runs that are being carried out within a store."""
@@ -171,7 +177,7 @@ class Store:
 
     def checkpoint_file(self, settings: RunSettings) -> Path:
         """Where the last checkpoint of a run lies that is not finished."""
-        return self.root / ".checkpoints" / f"{settings.name}.pt"
+        return self.root / CHECKPOINTS / f"{settings.name}.pt"
 
     def failure_file(self, settings: RunSettings) -> Path:
         """Where the traceback of a run lies that failed."""
@@ -254,7 +260,13 @@ class Store:
         bool
             Whether it is held; otherwise somebody else carries the run out.
         """
-        lock = self.root / LEASES / f"{settings.name}.lock"
+        with self._lease_of(settings.name) as free:
+            yield free
+
+    @contextmanager
+    def _lease_of(self, name: str) -> Iterator[bool]:
+        """Hold the right to carry out a run of this name, see `lease`."""
+        lock = self.root / LEASES / f"{name}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         with held(lock, wait=False) as free:
             yield free
@@ -361,6 +373,19 @@ class Store:
             with held(_lock_of(folder), wait=False) as free:
                 if free:
                     shutil.rmtree(folder, ignore_errors=True)
+        self._clear_checkpoints()
+
+    def _clear_checkpoints(self) -> None:
+        """Remove checkpoints of finished runs, and unfinished ones that killed processes have left for an hour.
+
+        Both are left alone while somebody carries the run out. Other checkpoints stay: their plans may go on.
+        """
+        for file in sorted((self.root / CHECKPOINTS).glob("*.pt")) if (self.root / CHECKPOINTS).is_dir() else []:
+            left = is_partial(file)
+            name = file.name[1:].partition(".")[0] if left else file.stem
+            with suppress(FileNotFoundError), self._lease_of(name) as free:
+                if free and (_age(file) > UNTOUCHED_PARTIAL_SECONDS if left else (self.root / name).is_dir()):
+                    file.unlink()
 
 
 @settings(called="its {}")
@@ -449,9 +474,9 @@ def _lock_of(workspace: Path) -> Path:
 
 
 def _age(workspace: Path) -> float:
-    """Seconds since anything in a workspace, or its lock, was last written."""
+    """Seconds since a file, or anything in a workspace, or its lock, was last written."""
     newest, inside = 0.0, []
-    with suppress(FileNotFoundError):  # another machine may finish the run at this moment
+    with suppress(FileNotFoundError, NotADirectoryError):  # another machine may finish the run at this moment
         inside = list(workspace.iterdir())
     for path in (workspace, _lock_of(workspace), *inside):
         with suppress(FileNotFoundError):

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from lcd.envs import ProcgenOptions
 from lcd.envs.views import SEMANTIC
 from lcd.experiments.encoded_view import EncodedOptions
 from lcd.experiments.executor import Share
@@ -78,13 +79,17 @@ def _shortened(run: RunSettings, device: str) -> RunSettings:
     return replace(run, hyperparameters=rollout, steps=end, evaluation=replace(run.evaluation, steps=(0, end)))
 
 
-Kind = tuple[str, str, str, bool, str | None, Hyperparameters]
-"""Determinants of a run's speed: view, learning, encoder, whether it is harmonized, improvement, hyperparameters."""
+Kind = tuple[str, str, str, str, bool, str | None, Hyperparameters]
+"""Determinants of a run's speed: what is played, view, learning, encoder, whether it is harmonized, improvement,
+hyperparameters."""
 
 
 def kind_of(run: RunSettings) -> Kind:
-    """The kind of a run."""
-    return run.view, run.learning, run.encoder, run.harmonizer > 0, run.improvement, run.hyperparameters
+    """The kind of a run. Procgen's games are about equally fast, and count as one; all others count by themselves."""
+    family = run.options.family
+    played = family if family == ProcgenOptions.family else f"{family} {run.game}"
+    harmonized = run.harmonizer > 0
+    return played, run.view, run.learning, run.encoder, harmonized, run.improvement, run.hyperparameters
 
 
 def measured_rates(

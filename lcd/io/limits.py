@@ -160,6 +160,34 @@ def texts(name: str, several: Any) -> tuple[str, ...]:
     return tuple(text(f"A name among {name}", each) for each in several)
 
 
+def _refuse_constant(name: str) -> float:
+    """Refuse NaN and infinities, which JSON has not.
+
+    Raises
+    ------
+    ValueError
+        Always.
+    """
+    raise ValueError(f"{name} is no number")
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different.
+
+    Raises
+    ------
+    ValueError
+        If one comes twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
+        raise ValueError(f"{twice} comes twice")
+    if infinite := [key for key, value in pairs if isinstance(value, float) and math.isinf(value)]:
+        raise ValueError(f"{infinite[0]} is beyond double precision")
+    return found
+
+
 def json_object(name: str, value: Any, *, example: str) -> dict[str, Any]:
     """Check an object as JSON has it, given as a mapping or as JSON's text.
 
@@ -178,7 +206,8 @@ def json_object(name: str, value: Any, *, example: str) -> dict[str, Any]:
         If it is something else.
     """
     try:
-        data = json.loads(value if isinstance(value, str) else json.dumps(dict(value)))
+        text = value if isinstance(value, str) else json.dumps(dict(value))
+        data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition)
         if not isinstance(data, dict):
             raise TypeError("not an object")
     except (TypeError, ValueError, RecursionError) as error:

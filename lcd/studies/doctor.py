@@ -38,6 +38,9 @@ PLAYED_SECONDS = 15.0
 SHOWN_EVERY = 40
 """Steps between the observations of random play that are compared."""
 
+CLOSING = 5.0
+"""Seconds that its process has to end by itself, with processes that the game has started."""
+
 BEAT, BEAT_SECONDS = "a step", 0.5
 """Sent so often while the game is stepped, so that a slow one is not taken for one that hangs."""
 
@@ -110,7 +113,7 @@ def examine(
     options = chosen_options(game, **settings)
     here, there = multiprocessing.Pipe(duplex=False)
     arguments = (there, options, encoder, limit)
-    process = multiprocessing.get_context("spawn").Process(target=_child, args=arguments, daemon=True)
+    process = multiprocessing.get_context("spawn").Process(target=_child, args=arguments)  # which may start others
     with hidden_script():
         process.start()
     there.close()
@@ -131,6 +134,7 @@ def examine(
                 add(Finding("crashes", "problem", "Its process died, without an error that Python could tell."))
                 break
             if found is None:
+                process.join(CLOSING)
                 break
             if found != BEAT:
                 add(found)
@@ -402,7 +406,7 @@ def _levels(options: GameOptions) -> Finding:
             "levels",
             "note",
             "All of those tried are alike, so that a diagnosis says nothing of generalisation: the seed of reset "
-            "should decide the level.",
+            "should decide the level, and it alone.",
         )
     return Finding("levels", "ok", "They differ.")
 

@@ -1,0 +1,72 @@
+"""A game's own share of the generators that all code of a process draws from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+TRIED_STEPS = 32
+"""Steps after which a game that has not used the common generators so far is taken not to."""
+
+States = tuple[Any, ...]
+
+
+class OwnRandomness:
+    """Keeps what a game does with the generators of random, numpy and torch apart from what a learner draws.
+
+    Many games seed them in `reset`, so that every learner, of whatever seed, would explore alike from there on, and
+    some draw from them in `step`. Such a game gets states of its own. Of a game that does neither in its first steps
+    only resets are watched, since looking after the states takes as long as a fast step.
+    """
+
+    def __init__(self) -> None:
+        self._own: States | None = None
+        self._tried = 0
+
+    @contextmanager
+    def around(self, *, always: bool = False) -> Iterator[None]:
+        """A call of the game.
+
+        Parameters
+        ----------
+        always
+            Whether it is looked at even if no earlier call has used the generators.
+        """
+        if self._own is None and not always and self._tried >= TRIED_STEPS:
+            yield
+            return
+        self._tried += not always
+        outer = _states()
+        if self._own is not None:
+            _set_states(self._own)
+        try:
+            yield
+        finally:
+            after = _states()
+            if self._own is not None or not _same(outer, after):
+                self._own = after
+                _set_states(outer)
+
+
+def _states() -> States:
+    """The states of the common generators."""
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 (what games draw from)
+
+
+def _set_states(states: States) -> None:
+    of_python, of_numpy, of_torch = states
+    random.setstate(of_python)
+    np.random.set_state(of_numpy)  # noqa: NPY002
+    torch.set_rng_state(of_torch)
+
+
+def _same(one: States, other: States) -> bool:
+    """Whether two states are the same."""
+    (name, keys, *rest), (other_name, other_keys, *others) = one[1], other[1]
+    alike = one[0] == other[0] and (name, rest) == (other_name, others) and np.array_equal(keys, other_keys)
+    return alike and torch.equal(one[2], other[2])
