@@ -14,6 +14,7 @@ from lcd.envs.external.batch import ExternalVecEnv
 from lcd.envs.external.game import ExternalGame, spaces_of
 from lcd.envs.external.making import is_known, version_of
 from lcd.envs.external.options import ExternalOptions
+from lcd.envs.external.randomness import stirred
 from lcd.envs.family import ActionClasses
 from lcd.envs.views import PIXELS
 from lcd.io.limits import MOST_LABELS, short
@@ -125,7 +126,9 @@ def _levels_differ(options: ExternalOptions) -> bool:
     actions = np.random.default_rng(0).integers(game.num_actions, size=COMPARED_STEPS).tolist()
     try:
         first, *others = (_frames(game, level, actions) for level in TRIED_LEVELS)
-        return first == _frames(anew, TRIED_LEVELS[0], actions) and any(each != first for each in others)
+        with stirred():
+            again = _frames(anew, TRIED_LEVELS[0], actions)
+        return first == again and any(each != first for each in others)
     finally:
         game.close()
         anew.close()

@@ -53,6 +53,19 @@ class OwnRandomness:
                 _set_states(outer)
 
 
+@contextmanager
+def stirred() -> Iterator[None]:
+    """Common generators in states of chance, so that a game which draws from them does not do the same twice."""
+    outer = _states()
+    random.seed()
+    np.random.seed()  # noqa: NPY002 (what games draw from)
+    torch.seed()
+    try:
+        yield
+    finally:
+        _set_states(outer)
+
+
 def _states() -> States:
     """The states of the common generators."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 (what games draw from)

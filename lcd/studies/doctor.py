@@ -20,6 +20,7 @@ import numpy as np
 from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.external.game import spaces_of
 from lcd.envs.external.options import ExternalOptions
+from lcd.envs.external.randomness import stirred
 from lcd.envs.external.watching import CHECKS, WATCH
 from lcd.envs.family import chosen_options, has_view, observation_space, policy_spaces, random_actions
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC
@@ -263,6 +264,11 @@ def _resident_mb() -> float:
 
 
 def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Played:
+    with stirred():
+        return _play_here(options, view, steps, seconds)
+
+
+def _play_here(options: GameOptions, view: str, steps: int, seconds: float) -> _Played:
     silent = _written()
     env, rng = make_vec_env(options, NUM_ENVS, view, seed=0), np.random.default_rng(0)
     printed_in = None if _written() == silent else "its construction"
