@@ -235,7 +235,7 @@ def test_a_checkpoint_that_goes_away_while_it_is_read_is_none(tmp_path, monkeypa
     checkpoint = Checkpoint(file, {})
     checkpoint.write({})
 
-    def gone(path, **_):
+    def gone(path, *_, **__):
         path.unlink()
         from lcd.io.untrusted import UnreadableFileError
 
