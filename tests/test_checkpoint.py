@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,13 +162,10 @@ def test_numbers_of_threads_before_an_interruption_are_kept(tmp_path: Path) -> N
     assert trained(settings, tmp_path / "second", ()).threads == (2, 1)
 
 
-def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    class Full(io.BytesIO):
-        def write(self, content: Any) -> int:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lcd.experiments.checkpoint.replacing", lambda path: nullcontext(Path("/dev/full")))
     with pytest.raises(OSError, match="No space left") as caught:
-        torch.save({"weights": torch.zeros(8)}, Full())
+        Checkpoint(tmp_path / "run.pt", {}).write({"weights": torch.zeros(8)})
     assert "no space left on the disk" in sentence_of(caught.value)
 
 
