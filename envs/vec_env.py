@@ -27,7 +27,8 @@ class GameVecEnv(VecEnv):
     divergences : int
         How often the views of a game diverged and were synchronised again.
     saves_states : bool
-        Whether `snapshot` can save the states of the games.
+        Whether `snapshot` saves the states of the games; else what decides their next levels, and after `restore` they
+        begin new episodes with a `reset`.
     choosable_levels : range or None
         Levels of which `set_next_levels` takes any; None where the games draw them themselves.
 
@@ -169,14 +170,12 @@ class GameVecEnv(VecEnv):
         return alone
 
     def snapshot(self) -> dict[str, Any]:
-        """Everything that decides how the games go on: arrays and numbers by name.
+        """Everything that decides how the games go on, as far as `saves_states`: arrays and numbers by name.
 
         Raises
         ------
         RuntimeError
             If they have not begun.
-        ValueError
-            If their states cannot be saved.
         """
         if self._batch is None:
             raise RuntimeError("Call reset() before snapshot().")

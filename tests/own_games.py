@@ -74,6 +74,20 @@ class Meddling(Grid):
         return np.kron(colours[Grid.label_map(self)], np.ones((self.cell, self.cell, 1), np.uint8))
 
 
+class Frozen(Grid):
+    """Its label map shows what was there when the game was made."""
+
+    def label_map(self):
+        self.kept = getattr(self, "kept", None)
+        if self.kept is None:
+            self.kept = super().label_map()
+        return self.kept.copy()
+
+    def picture(self):
+        colours = np.array([(20, 20, 20), (250, 250, 250), (0, 200, 0)], np.uint8)
+        return np.kron(colours[super().label_map()], np.ones((self.cell, self.cell, 1), np.uint8))
+
+
 class Alike(Grid):
     """All of its levels are one."""
 

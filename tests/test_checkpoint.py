@@ -140,14 +140,27 @@ def test_levels_that_were_chosen_are_chosen_after_a_checkpoint() -> None:
     one, other = (env for env in envs if isinstance(env, ExternalVecEnv))
     one.set_next_levels(np.array([1]), np.array([17]))
     one.reset()
-    other.restore_levels(one.level_state())
+    other.restore(one.snapshot())
     one.reset()
     other.reset()
     found = [[info["level_seed"] for info in env.reset_infos] for env in (one, other)]
     assert found[0] == found[1]
     assert found[0][1] == 17
-    with pytest.raises(RuntimeError, match="have not begun"):
-        ExternalVecEnv(options, 4).level_state()
+    with pytest.raises(RuntimeError, match=r"Call reset\(\)"):
+        ExternalVecEnv(options, 4).snapshot()
+
+
+def test_a_seed_counts_more_than_a_checkpoint() -> None:
+    options = game_options("own_games:Grid", num_levels=50)
+    one, other, third = (make_vec_env(options, 4, seed=seed) for seed in (0, 1, 2))
+    assert isinstance(one, ExternalVecEnv)
+    assert isinstance(other, ExternalVecEnv)
+    one.reset()
+    other.restore(one.snapshot())
+    for env in (other, third):
+        env.seed(5)
+        env.reset()
+    assert other.reset_infos == third.reset_infos
 
 
 def test_numbers_of_threads_before_an_interruption_are_kept(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def test_a_good_game_passes():
         ("own_games:Chance", {}, "views", "note", "not the same from one time to the next"),
         ("own_games:Meddling", {}, "determinism", "ok", "the same frames"),
         ("own_games:Meddling", {}, "views", "problem", "With images and with the privileged view the same seeds and"),
+        ("own_games:Frozen", {}, "privileged view", "problem", "was the same in all of the 11 steps"),
         ("own_games:Hidden", {}, "privileged view", "note", "label_map"),
         ("own_games:Alike", {}, "levels", "note", "nothing of generalisation"),
         ("own_games:Grid", {"env_kwargs": {"cell": 3}}, "encoder", "problem", "too small"),

@@ -35,10 +35,18 @@ class ExternalBatch:
         Decides which levels are drawn in which order.
     num_processes
         Processes that step the games; below 2 the calling thread does.
+    snapshot
+        Of a batch of the same games, whose next levels these go on to.
     """
 
     def __init__(
-        self, options: ExternalOptions, num_envs: int, view: str = "pixels", seed: int = 0, num_processes: int = 0
+        self,
+        options: ExternalOptions,
+        num_envs: int,
+        view: str = "pixels",
+        seed: int = 0,
+        num_processes: int = 0,
+        snapshot: dict[str, Any] | None = None,
     ) -> None:
         self.options, self.view, self.num_envs = options, view, checked_num_envs(num_envs)
         self._games = _games(options, view, num_envs, whole_number("num_processes", num_processes))
@@ -47,7 +55,10 @@ class ExternalBatch:
         self._levels = np.zeros(num_envs, np.int64)
         self._next_levels: dict[int, int] = {}
         self._now: list[Views] = []
-        self.begin(seed)
+        if snapshot is None:
+            self.begin(seed)
+        else:
+            self.restore(snapshot)
 
     def begin(self, seed: int) -> None:
         """Begin from a seed, with the same games."""
@@ -111,30 +122,18 @@ class ExternalBatch:
         self._now = self._games.begin({number: self._next_level(index) for index, number in enumerate(self._numbers)})
 
     def snapshot(self) -> dict[str, Any]:
-        """Never: the state of somebody else's game cannot be saved.
-
-        Raises
-        ------
-        ValueError
-            Always.
-        """
-        raise ValueError(f"The state of {self.options.game} cannot be saved.")
-
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Never, see `snapshot`."""
-        raise ValueError(f"The state of {self.options.game} cannot be restored.")
-
-    def level_state(self) -> dict[str, Any]:
-        """What decides which levels come next, without the games' states, for a checkpoint."""
+        """What decides which levels come next: the state of somebody else's game cannot be saved."""
         return {
             "generator": json.dumps(self._generator.bit_generator.state),
             "chosen": [[index, level] for index, level in self._next_levels.items()],
         }
 
-    def restore_levels(self, state: dict[str, Any]) -> None:
-        """Go on to the levels that would have come next, from the next episodes on."""
-        self._generator.bit_generator.state = json.loads(state["generator"])
-        self._next_levels = {int(index): int(level) for index, level in state["chosen"]}
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Begin new episodes, in the levels that would have come next."""
+        self._generator = np.random.default_rng()
+        self._generator.bit_generator.state = json.loads(snapshot["generator"])
+        self._next_levels = {int(index): int(level) for index, level in snapshot["chosen"]}
+        self.restart()
 
     def part(self, games: np.ndarray) -> ExternalBatch:
         """Some of the games alone, see `lcd.envs.batch.PartedBatch`; this batch is to begin anew afterwards."""
@@ -185,41 +184,25 @@ class ExternalVecEnv(GameVecEnv):
     ) -> None:
         self.options = options
         self._num_processes = num_processes
+        self._goes_on_from: dict[str, Any] | None = None
         self.choosable_levels = options.choosable_levels
         found = spaces_of(options.training_levels(0))
         actions: spaces.Space = found.actions
         super().__init__(num_envs, view, found.of_view(view), actions, seed)
 
     def _lay_out(self, seed: int) -> ExternalBatch:
-        return ExternalBatch(self.options, self.num_envs, self.view, seed, self._num_processes)
+        snapshot, self._goes_on_from = self._goes_on_from, None
+        return ExternalBatch(self.options, self.num_envs, self.view, seed, self._num_processes, snapshot)
 
-    def level_state(self) -> dict[str, Any]:
-        """What decides which levels come next: what can be saved of games whose states cannot.
-
-        Raises
-        ------
-        RuntimeError
-            If the games have not begun.
-        """
-        return self._begun().level_state()
-
-    def restore_levels(self, state: dict[str, Any]) -> None:
-        """Go on, from the next `reset`, to the levels that would have come next.
-
-        Raises
-        ------
-        RuntimeError
-            If the games have not begun.
-        """
-        self._begun().restore_levels(state)
-
-    def _begun(self) -> ExternalBatch:
-        if not isinstance(self._batch, ExternalBatch):
-            raise RuntimeError("The games have not begun: call reset() first.")
-        return self._batch
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on, from the next `reset` without a seed, to the levels that would have come next."""
+        self.close()
+        self._seed, self._next_seed = int(snapshot["seed"]), None
+        self._goes_on_from = snapshot["batch"]
 
     def _begin_anew(self) -> None:
         """Begin from the seed with the games that there are: making them may take seconds."""
+        self._goes_on_from = None
         if isinstance(self._batch, ExternalBatch):
             self._batch.begin(self._seed)
         else:

@@ -25,13 +25,12 @@ from stable_baselines3.common.logger import CSVOutputFormat
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, unwrap_vec_wrapper
 
 from lcd.agents import PPO, TaughtVecEnv
-from lcd.envs.external.batch import ExternalVecEnv
 from lcd.envs.vec_env import GameVecEnv
 from lcd.experiments.evaluation import EvaluationCallback
 from lcd.io.files import replacing
 from lcd.io.untrusted import UnreadableFileError, read_pickled
 
-FORMAT = "lcd.checkpoint/3"
+FORMAT = "lcd.checkpoint/4"
 
 CHECKPOINT_SECONDS = 120.0
 """Time between two checkpoints: what a run that is killed loses at the most, and one rollout."""
@@ -169,10 +168,7 @@ class CheckpointCallback(BaseCallback):
         self.threads = list(dict.fromkeys([*state["threads"], *self.threads]))
         self._evaluation.restore(state["evaluation"], self._before)
         _restore_model(model, state["model"])
-        if state["games"]["games"] is None:
-            _begin_games_anew(model, state["games"])
-        else:
-            _restore_games(model.env, state["games"])
+        _restore_games(model, state["games"])
         _restore_log(model, state["log"])
         self._pending = state  # random states come last, and the logger's clock once it runs
         return True
@@ -249,8 +245,7 @@ def _games_state(env: VecEnv | None) -> State:
     normalize, monitor, taught, games = _wrappers(env)
     statistics = normalize.ret_rms
     return {
-        "games": games.snapshot() if games.saves_states else None,
-        "levels": games.level_state() if isinstance(games, ExternalVecEnv) else None,
+        "games": games.snapshot(),
         "returns": normalize.returns,
         "statistics": [np.asarray(each) for each in (statistics.mean, statistics.var, statistics.count)],
         "episode_returns": monitor.episode_returns,
@@ -260,34 +255,23 @@ def _games_state(env: VecEnv | None) -> State:
     }
 
 
-def _begin_games_anew(model: PPO, state: State) -> None:
-    """Go on with new episodes, for games whose states nobody can save: their unfinished episodes are lost."""
+def _restore_games(model: PPO, state: State) -> None:
+    """Put the games back; those whose states cannot be saved lose their unfinished episodes."""
     assert model.env is not None
-    normalize, monitor, _, games = _wrappers(model.env)
-    if isinstance(games, ExternalVecEnv):
-        games.reset()
-        games.restore_levels(state["levels"])
-    model._last_obs = model.env.reset()  # type: ignore[assignment]
-    model._last_episode_starts = np.ones(model.env.num_envs, bool)
-    _restore_statistics(normalize, state)
-    monitor.episode_count = int(state["episode_count"])
-
-
-def _restore_statistics(normalize: VecNormalize, state: State) -> None:
+    normalize, monitor, taught, games = _wrappers(model.env)
+    games.restore(state["games"])
+    if games.saves_states:
+        normalize.returns = state["returns"].numpy()
+        monitor.episode_returns = state["episode_returns"].numpy()
+        monitor.episode_lengths = state["episode_lengths"].numpy()
+        if taught is not None:
+            taught.teacher_observations = state["taught"]
+    else:
+        model._last_obs = model.env.reset()  # type: ignore[assignment]
+        model._last_episode_starts = np.ones(model.env.num_envs, bool)
     mean, variance, count = (each.numpy() for each in state["statistics"])
     normalize.ret_rms.mean, normalize.ret_rms.var, normalize.ret_rms.count = mean, variance, float(count)
-
-
-def _restore_games(env: VecEnv | None, state: State) -> None:
-    normalize, monitor, taught, games = _wrappers(env)
-    games.restore(state["games"])
-    normalize.returns = state["returns"].numpy()
-    _restore_statistics(normalize, state)
-    monitor.episode_returns = state["episode_returns"].numpy()
-    monitor.episode_lengths = state["episode_lengths"].numpy()
     monitor.episode_count = int(state["episode_count"])
-    if taught is not None:
-        taught.teacher_observations = state["taught"]
 
 
 def _log_state(model: PPO, text: str) -> State:

@@ -170,8 +170,9 @@ class EvaluationCallback(BaseCallback):
             Episodes in each environment. One that does not end counts with what it has returned.
         """
         policy: EncoderPolicy = self.model.policy  # type: ignore[assignment]
+        limit = MAX_EPISODE_STEPS if self.best_inverse_temperature == 1 else self._patience
         training, unseen = (
-            evaluate(policy, env, episodes_per_env, seed, max_episode_steps=self._patience, cut_off=True)
+            evaluate(policy, env, episodes_per_env, seed, max_episode_steps=limit, cut_off=True)
             for env in (self._envs[levels] for levels in LEVELS)
         )
         return Played(SAMPLED, 1.0, training, unseen)

@@ -382,7 +382,7 @@ class Store:
         """
         for file in sorted((self.root / CHECKPOINTS).glob("*.pt")) if (self.root / CHECKPOINTS).is_dir() else []:
             left = is_partial(file)
-            name = file.name[1:].partition(".")[0] if left else file.stem
+            name = file.stem[1:].rpartition(".")[0] if left else file.stem
             with suppress(FileNotFoundError), self._lease_of(name) as free:
                 if free and (_age(file) > UNTOUCHED_PARTIAL_SECONDS if left else (self.root / name).is_dir()):
                     file.unlink()

@@ -44,23 +44,35 @@ class RankCorrelation:
     ----------
     estimate
         From −1 to 1; NaN for fewer than `FEWEST_GAMES` games, or where all are alike.
-    low, high
-        95 % limits.
     p
         Two-sided p-value by permutation of the games; NaN for a partial correlation, whose limits tell.
     games
         Number of games.
+    held
+        Number of columns that are held constant.
     """
 
     estimate: float
-    low: float
-    high: float
     p: float
     games: int
+    held: int = 0
+
+    def limits(self, level: float = 0.95) -> tuple[float, float]:
+        """Limits that cover the correlation in such a share of samples of games; NaN where there is no estimate."""
+        if not np.isfinite(self.estimate):
+            return np.nan, np.nan
+        freedom = self.games - 3 - self.held
+        error = np.sqrt((1 + self.estimate**2 / 2) / freedom) if freedom > 0 else np.inf
+        half = stats.norm.ppf((1 + level) / 2) * error
+        # A perfect one has no limits: halfway to two neighbours out of order.
+        most = 1 - 6 / (self.games * (self.games**2 - 1))
+        transformed = np.arctanh(np.clip(self.estimate, -most, most))
+        low, high = np.tanh([transformed - half, transformed + half])
+        return float(low), float(high)
 
 
 def rank_correlation(
-    predictor: ArrayLike, gain: ArrayLike, given: ArrayLike | None = None, *, level: float = 0.95, seed: int = 0
+    predictor: ArrayLike, gain: ArrayLike, given: ArrayLike | None = None, *, seed: int = 0
 ) -> RankCorrelation:
     """Correlate a predictor with a gain over games.
 
@@ -70,8 +82,6 @@ def rank_correlation(
         Games in which either is NaN are left out.
     given : array_like, shape (games,), optional
         What is held constant: the partial correlation of the ranks.
-    level : float
-        Coverage of the limits.
     seed : int
         Of the permutations, where there are too many to try all.
     """
@@ -79,19 +89,11 @@ def rank_correlation(
     known = np.isfinite(columns).all(axis=0)
     ranks = [stats.rankdata(np.round(column[known], 9)) for column in columns]
     games = int(known.sum())
-    nothing = RankCorrelation(np.nan, np.nan, np.nan, np.nan, games)
+    held = len(ranks) - 2
     if games < FEWEST_GAMES or any(np.ptp(each) == 0 for each in ranks):
-        return nothing
-    rho = _partial(ranks)
-    if not np.isfinite(rho):
-        return nothing
-    freedom = games - 3 - (given is not None)
-    half = stats.norm.ppf((1 + level) / 2) * np.sqrt((1 + rho**2 / 2) / freedom) if freedom > 0 else np.inf
-    most = 1 - 6 / (games * (games**2 - 1))  # a perfect one has no limits: halfway to two neighbours out of order
-    transformed = np.arctanh(np.clip(rho, -most, most))
-    low, high = np.tanh([transformed - half, transformed + half])
-    p = np.nan if given is not None else _permuted(ranks[0], ranks[1], seed)
-    return RankCorrelation(rho, float(low), float(high), p, games)
+        return RankCorrelation(np.nan, np.nan, games, held)
+    p = np.nan if held else _permuted(ranks[0], ranks[1], seed)
+    return RankCorrelation(_partial(ranks), p, games, held)
 
 
 def _partial(ranks: Sequence[Floats]) -> float:
@@ -144,10 +146,9 @@ def correlation_table(predictors: pd.DataFrame, gains: pd.DataFrame, given: str)
             plain = rank_correlation(predictors[name], values)
             partial = rank_correlation(predictors[name], values, predictors[given])
             if name == given:
-                partial = RankCorrelation(np.nan, np.nan, np.nan, np.nan, plain.games)
-            limits = (plain.estimate, plain.low, plain.high, plain.p)
-            held = (partial.estimate, partial.low, partial.high)
-            rows.append((name, kind, improvement, plain.games, *limits, *held))
+                partial = RankCorrelation(np.nan, np.nan, plain.games, held=1)
+            found = (plain.estimate, *plain.limits(), plain.p)
+            rows.append((name, kind, improvement, plain.games, *found, partial.estimate, *partial.limits()))
     columns = ["predictor", "kind", "improvement", "games", "spearman", "spearman_low", "spearman_high", "p"]
     return pd.DataFrame(rows, columns=[*columns, "partial", "partial_low", "partial_high"])
 

@@ -195,6 +195,8 @@ def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
         played = _play(options, BOTH if has_privileged else PIXELS.name, STEPS, PLAYED_SECONDS)
         compared = list(_compared(options, played, has_privileged))
     yield from compared
+    if has_privileged:
+        yield from _shown(played)
     yield from _episodes(played)
     yield _levels(options)
     yield _speed(played)
@@ -263,12 +265,8 @@ def _resident_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
+@stirred()
 def _play(options: GameOptions, view: str, steps: int, seconds: float) -> _Played:
-    with stirred():
-        return _play_here(options, view, steps, seconds)
-
-
-def _play_here(options: GameOptions, view: str, steps: int, seconds: float) -> _Played:
     silent = _written()
     env, rng = make_vec_env(options, NUM_ENVS, view, seed=0), np.random.default_rng(0)
     printed_in = None if _written() == silent else "its construction"
@@ -345,6 +343,19 @@ def _compared(options: GameOptions, played: _Played, has_privileged: bool) -> It
         )
     else:
         yield Finding("views", "ok", "Rewards, ends and steps are the same with images, the privileged view and both.")
+
+
+def _shown(played: _Played) -> Iterator[Finding]:
+    """A privileged view that stands still while the frames change."""
+    shown = {name: np.stack([views[name] for views in played.views.values()]) for name in (PIXELS.name, SEMANTIC.name)}
+    changes = {name: (each != each[0]).any() for name, each in shown.items()}
+    if changes[PIXELS.name] and not changes[SEMANTIC.name]:
+        yield Finding(
+            "privileged view",
+            "problem",
+            f"It was the same in all of the {len(played.views)} steps that were compared, while the frames changed: it "
+            "should show what the game's state is now.",
+        )
 
 
 def _determinism(difference: str | None) -> Finding:

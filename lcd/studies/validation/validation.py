@@ -22,7 +22,6 @@ from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path
 from lcd.measurement.validity import (
     KINDS,
-    RankCorrelation,
     Rule,
     correlation_table,
     decision_table,
@@ -177,25 +176,27 @@ def _told(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFrame,
     values = mean_gain(gains, hypothesis.gain).reindex(predictors.index)
     unknown = pd.Series(np.nan, predictors.index)
     asked = predictors.get(hypothesis.predictor, unknown), values, predictors[SCORE] if hypothesis.given_score else None
-    alone, among = (rank_correlation(*asked, level=level) for level in (0.95, 1 - 0.05 / number))
+    found = rank_correlation(*asked)
+    alone, among = found.limits(), found.limits(1 - 0.05 / number)
     return asdict(hypothesis) | {
         "text": hypothesis.text,
-        "estimate": alone.estimate,
-        "low": alone.low,
-        "high": alone.high,
-        "games": alone.games,
+        "estimate": found.estimate,
+        "low": alone[0],
+        "high": alone[1],
+        "games": found.games,
         "outcome": _outcome(alone, hypothesis.sign),
-        "joint_low": among.low,
-        "joint_high": among.high,
+        "joint_low": among[0],
+        "joint_high": among[1],
         "joint_outcome": _outcome(among, hypothesis.sign),
     }
 
 
-def _outcome(found: RankCorrelation, sign: str) -> str:
+def _outcome(limits: tuple[float, float], sign: str) -> str:
     """Whether the limits of a correlation exclude 0, and on which side."""
-    if not np.isfinite(found.estimate) or found.low * found.high <= 0:
+    low, high = limits
+    if not low * high > 0:
         return "undecided"
-    return "supported" if (found.low > 0) == (sign == "positive") else "contradicted"
+    return "supported" if (low > 0) == (sign == "positive") else "contradicted"
 
 
 @dataclass(frozen=True, eq=False)
