@@ -41,8 +41,8 @@ def is_known(game: str) -> bool:
     return game in gymnasium.registry or any(game.startswith(each) for each in PACKAGES)
 
 
-def _maker(game: str) -> Callable[..., gymnasium.Env]:
-    """What makes a game from its keyword arguments.
+def _maker(game: str) -> tuple[Callable[..., gymnasium.Env], bool]:
+    """What makes a game from its keyword arguments, and whether ``gymnasium.make`` does.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def _maker(game: str) -> Callable[..., gymnasium.Env]:
         if made is not None:
             if not callable(made):
                 raise UnknownGame(f"{name} in {module} is no class or function that makes a game.")
-            return made
+            return made, False
         if name not in gymnasium.registry and not name.startswith(tuple(PACKAGES)):
             file = getattr(imported, "__file__", None) or "built in"
             raise UnknownGame(
@@ -83,8 +83,8 @@ def _maker(game: str) -> Callable[..., gymnasium.Env]:
     if game == CRAFTER:
         from lcd.envs.external.crafter_game import CrafterGame
 
-        return CrafterGame
-    return partial(gymnasium.make, game)
+        return CrafterGame, False
+    return partial(gymnasium.make, game), True
 
 
 def make_game(options: ExternalOptions) -> gymnasium.Env:
@@ -95,10 +95,9 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
     UnknownGame
         If it is not known, or its construction fails.
     """
-    make = _maker(options.game)
+    make, is_registered = _maker(options.game)
     settings = _arguments(options)
-    registered = isinstance(make, partial) and make.func is gymnasium.make
-    if registered and options.max_episode_steps is not None:
+    if is_registered and options.max_episode_steps is not None:
         settings["max_episode_steps"] = -1  # none of its own beside that of the options
     try:
         env = make(**settings)

@@ -25,8 +25,8 @@ def list_teachers(context: typer.Context) -> None:
     from lcd.teachers.library import shipped_cards, teacher_name
 
     table = Table(
-        caption="Returns on unseen levels and on training levels; share of PPO's return after 50M steps, known in easy "
-        "mode; environment steps and core-hours of the training.",
+        caption="Returns on unseen levels and on training levels; share of the way from a random policy's "
+        "return to that of PPO after 50M steps, known in easy mode; environment steps and core-hours of the training.",
         show_edge=False,
         pad_edge=False,
     )
