@@ -59,5 +59,6 @@ def _draw_factor(panel: Axes, responses: pd.DataFrame) -> None:
         )
         panel.fill_between(table["value"], table["low"], table["high"], color=style.colour, alpha=0.2, lw=0)
     panel.axhline(0, color="0.8", lw=0.8, zorder=0)
-    panel.set_ylim(-0.3, 1.1)
+    low, high = panel.get_ylim()
+    panel.set_ylim(min(low, -0.3), max(high, 1.1))
     panel.spines[["top", "right"]].set_visible(False)

@@ -74,6 +74,14 @@ class Meddling(Grid):
         return np.kron(colours[Grid.label_map(self)], np.ones((self.cell, self.cell, 1), np.uint8))
 
 
+class Unpaid(Grid):
+    """Nobody is ever paid."""
+
+    def step(self, action):
+        shown, _, *rest = super().step(action)
+        return shown, 0.0, *rest
+
+
 class Frozen(Grid):
     """Its label map shows what was there when the game was made."""
 

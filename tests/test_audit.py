@@ -117,6 +117,7 @@ def test_entries_are_named_by_what_tells_them_apart(tmp_path):
     assert names == ["PPO, 25M [one]", "PPO, 50M [one]", "PPO, 25M [two]", "PPG"]
     chosen = read_scores(file, where=["steps=25000000", "publication=one", "publication=two"])
     assert list(chosen.entries["entry"]) == ["PPO [one]", "PPO [two]"]
+    assert list(read_scores(file, where=["Steps=50000000", "Publication=one"]).entries["entry"]) == ["PPO", "PPG"]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
         lcd.compare(one, tmp_path)
     with pytest.raises(ValueError, match=r"\.csv"):
         lcd.compare(one, of(0.2, 0.3, named="-new"), out=tmp_path / "changes.txt")
+    with pytest.raises(ValueError, match="whose files are read"):
+        lcd.compare(one, tmp_path, out=tmp_path / "demands.csv")
 
 
 def test_the_command_says_what_another_teacher_changed(tmp_path):

@@ -95,6 +95,7 @@ def test_an_output_never_replaces_a_pipe_or_a_link_or_what_is_read(tmp_path):
     with pytest.raises(ValueError, match="pipe is a pipe, a device or a socket"):
         check_output(tmp_path / "pipe")
     (tmp_path / "target").write_text("old")
+    (tmp_path / "folder" / "game").mkdir(parents=True)
     (tmp_path / "link").symlink_to("target")
     with replacing(check_output(tmp_path / "link")) as partial:
         partial.write_text("new")
@@ -102,6 +103,9 @@ def test_an_output_never_replaces_a_pipe_or_a_link_or_what_is_read(tmp_path):
     assert (tmp_path / "target").read_text() == "new"
     with pytest.raises(ValueError, match="is read as well, and would be overwritten"):
         check_output(tmp_path / "link", inputs=(None, "nature", tmp_path / "target"))
+    for file in (tmp_path / "folder" / "new.csv", tmp_path / "folder" / "game" / "old.csv"):
+        with pytest.raises(ValueError, match=r"csv is in .*folder, whose files are read: name a file elsewhere"):
+            check_output(file, inputs=(tmp_path / "folder",))
 
 
 def policy(channels: int, side: int = 36) -> EncoderPolicy:

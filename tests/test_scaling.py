@@ -198,15 +198,34 @@ def test_a_table_of_ones_own_is_scaled_by_its_columns(tmp_path):
         (["own.csv", "--size", "size"], "sizes"),
         (["procgen-easy", "--out", "laws.txt"], "laws.txt"),
         (["own.csv", "--size", "twice"], "--by COLUMN"),
+        (["own.csv", "--size", "twice", "--levels", "training"], "levels are those of a survey's curves"),
+        (["procgen-easy", "--value", "score"], "give size too"),
+        (["procgen-easy", "--by", "game"], "give size too"),
+        (["own.csv", "--size", "size", "--value", "twice", "--by", "gap"], "lacks a value of gap in line 3"),
+        (["own.csv", "--size", "size", "--value", "twice", "--by", "seedless"], "no column 'seedless'"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, arguments, word):
-    (tmp_path / "own.csv").write_text("size,seed,score,word,twice\n1,0,0.5,a,1\n2,0,0.4,b,1\n")
+    (tmp_path / "own.csv").write_text("size,seed,score,word,twice,gap\n1,0,0.5,a,1,x\n2,0,0.4,b,1,\n")
     ended = lcd("scaling", *arguments, cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert len(ended.stderr.strip().splitlines()) == 1
     assert word in ended.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["own.csv"]
+
+
+def test_rows_without_a_seed_and_outputs_among_the_inputs_are_refused(tmp_path):
+    table = survey({"easy": TRUTHS["power"]}).drop(columns=["game", "quantity"])
+    table.loc[table["seed"] == table["seed"].max(), "seed"] = None
+    table.to_csv(tmp_path / "own.csv", index=False)
+    with pytest.raises(ValueError, match=r"own\.csv lacks a value of seed in line"):
+        scaling(tmp_path / "own.csv", size="size", value="value")
+    SurveyTables.read("procgen-easy").write(tmp_path / "kept")
+    before = (tmp_path / "kept" / "curves.csv").read_bytes()
+    for option in ({"out": tmp_path / "kept" / "curves.csv"}, {"figure": tmp_path / "kept" / "figure.png"}):
+        with pytest.raises(ValueError, match="whose files are read: name a file elsewhere"):
+            scaling(tmp_path / "kept", **option)
+    assert (tmp_path / "kept" / "curves.csv").read_bytes() == before
 
 
 def test_the_command_fits_a_survey_and_draws(tmp_path):

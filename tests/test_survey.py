@@ -28,7 +28,7 @@ from lcd.studies.survey.budget import Budget, choose
 from lcd.studies.survey.columns import COLUMNS, KEYS, TABLES
 from lcd.studies.survey.plan import Survey, shipped_surveys
 from lcd.studies.survey.pooling import Measured
-from lcd.studies.survey.survey import joined, prepare_survey
+from lcd.studies.survey.survey import prepare_survey, with_game
 from lcd.studies.survey.tables import SurveyTables, load_reference, reference_surveys
 
 pytestmark = pytest.mark.costly("lcd/studies/survey/plans/*", "analyses/*.py", "analyses/templates/*")
@@ -150,9 +150,62 @@ def test_ladder_and_baselines_are_measured_in_each_game_of_a_survey(tmp_path, ti
 def test_the_table_of_all_ladders_keeps_the_games_of_other_calls(tmp_path):
     file, table = tmp_path / "ladder.csv", pd.DataFrame({"step": ["credit assignment"], "gain": [0.5]})
     for game, gain in (("maze", 0.1), ("heist", 0.2), ("maze", 0.3)):
-        whole = joined(file, game, table.assign(gain=gain))
+        whole = with_game(file, game, table.assign(gain=gain))
     assert whole.equals(pd.read_csv(file))
     assert dict(zip(whole["game"], whole["gain"], strict=True)) == {"heist": 0.2, "maze": 0.3}
+
+
+def test_several_calls_at_once_lose_no_game_of_a_common_table(tmp_path):
+    file, table = tmp_path / "ladder.csv", pd.DataFrame({"step": ["credit assignment"], "gain": [0.5]})
+    with ThreadPoolExecutor(8) as together:
+        list(together.map(lambda game: with_game(file, game, table), list(GAMES)))
+    assert set(pd.read_csv(file)["game"]) == set(GAMES)
+
+
+def test_a_game_that_nobody_learns_does_not_keep_the_others_from_their_diagnoses(tmp_path, monkeypatch, tiny_preset):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "both.toml").write_text(f'games = ["own_games:Unpaid", "own_games:Grid"]\npreset = "{tiny_preset}"\n')
+    for _ in range(2):
+        ended = lcd("survey", "both.toml", "--trust", "--ladder", cwd=tmp_path)
+        assert ended.returncode == 1, ended.stderr
+        assert "own_games:Unpaid has no diagnosis: Nobody returned more than a random policy" in " ".join(
+            ended.stdout.split()
+        )
+        assert len(SurveyTables.read(tmp_path / "surveys" / "both").games) == 1
+        assert set(pd.read_csv(tmp_path / "surveys" / "both" / "ladder.csv")["game"]) == {"own_games:Grid"}
+    alone = lcd("diagnose", "own_games:Unpaid", "--preset", tiny_preset, cwd=tmp_path)
+    assert alone.returncode == 1
+    assert alone.stderr.splitlines()[-1].startswith("Error: Nobody returned more than a random policy")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("ladder.csv", "foo,bar\n1,2\n"),
+        ("ladder.csv", "game,gain\n,2\n"),
+        ("heist/plan.json", "[]"),
+        ("heist/plan.json", "{}"),
+        ("heist/plan.json", '{"games": []}'),
+        ("heist/plan.json", '{"games": [{}]}'),
+        ("heist/plan.json", '{"games": [{"budget": 5, "runs": [3]}]}'),
+        ("maze/plan.json", '{"games": 5}'),
+        ("maze/plan.json", '{"games": [{"runs": 5}]}'),
+        ("maze/plan.json", "[]"),
+    ],
+)
+def test_files_of_something_else_in_the_folder_are_named(tmp_path, file, content):
+    with_game(tmp_path / "ladder.csv", "heist", pd.DataFrame({"step": ["credit assignment"], "gain": [0.5]}))
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(content)
+    survey = Survey(("maze",), "smoke", train_teachers=True, ladder=True)
+    with pytest.raises(ValueError, match=r"is no (table|plan)|belongs to another plan \(\w"):
+        prepare_survey(survey, out=tmp_path, store=tmp_path / "runs")
+
+
+@pytest.mark.parametrize("name", ["teacher_factor", "teacher_candidates"])
+def test_what_is_said_of_teachers_is_refused_where_none_is_trained(tmp_path, name):
+    with pytest.raises(ValueError, match=f"{name} is about the training of teachers, and this survey trains none"):
+        prepare_survey(Survey(("starpilot",), "smoke", {name: 2}), out=tmp_path / "out", store=tmp_path / "runs")
 
 
 def test_tables_survive_their_files_and_every_column_is_documented(tmp_path):
@@ -539,6 +592,24 @@ def test_a_diagnosis_that_lacks_something_is_named(tmp_path, lost):
         SurveyTables.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "sentence"),
+    [
+        ("scores", lambda rows: rows[:-1], "has not each run's curve up to 100,000 steps and its scores"),
+        ("curves", lambda rows: rows[:3], "has not each run's curve up to 100,000 steps and its scores"),
+        ("curves", lambda rows: [row | {"game": "heist"} for row in rows], "is of maze, and its curves of 'heist'"),
+        ("seeds", lambda seeds: [*seeds, 7], r"names the seeds \[0, 1, 2, 7\], and its scores have others"),
+    ],
+)
+def test_a_diagnosis_whose_tables_do_not_fit_is_named(tmp_path, name, change, sentence):
+    (tmp_path / "one").mkdir()
+    record = diagnosis("maze", 0.1, 0.2).to_json()
+    record[name] = change(record[name])
+    (tmp_path / "one" / "diagnosis.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=sentence):
+        SurveyTables.read(tmp_path)
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_damaged_tables_are_named(tmp_path, name):
     SurveyTables.of([diagnosis("heist", 0.1, 0.2), diagnosis("maze", 0.1, 0.2)]).write(tmp_path)
@@ -565,6 +636,8 @@ def test_damaged_tables_are_named(tmp_path, name):
         ("curves", "levels", "test", r"'test' in the column 'levels', where there is only unseen or training"),
         ("scores", "seed", "1", r"scores\.csv has two rows of heist, pixels, imitation, 1"),
         ("games", "game", "maze", r"games\.csv has two rows of maze"),
+        ("games", "seeds", "99", r"games\.csv has 99 seeds of heist, and scores\.csv has 3: restore it"),
+        ("scores", "seed", "0.5", r"scores\.csv holds a number with a fraction in the column 'seed'"),
     ],
 )
 def test_what_cannot_stand_in_a_table_is_named(tmp_path, name, column, value, sentence):

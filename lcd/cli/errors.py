@@ -32,12 +32,13 @@ def exit_status(error: Exception) -> int | None:
     from lcd.agents import TrainingDiverged
     from lcd.experiments.execution import RunFailed
     from lcd.experiments.store import StoreError
+    from lcd.studies.pipeline import NothingLearned
 
     if isinstance(error, StoreError):  # what a folder holds that was named
         return BAD_INPUT
     if isinstance(error, OSError) and error.errno in _PATHS:
         return BAD_INPUT
-    if isinstance(error, (RunFailed, TrainingDiverged, OSError, MemoryError)):
+    if isinstance(error, (RunFailed, NothingLearned, TrainingDiverged, OSError, MemoryError)):
         return FAILURE
     return BAD_INPUT if isinstance(error, ValueError) else None
 

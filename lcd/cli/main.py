@@ -30,7 +30,7 @@ from lcd.cli.validate import command as validate
 from lcd.cli.visualize import command as visualize
 from lcd.cli.watch import command as watch
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 app = typer.Typer(
     add_completion=False,
@@ -89,17 +89,18 @@ def games() -> None:
 def main() -> None:
     """Run the command, with one sentence and a status instead of a traceback.
 
-    The exit status is 0 after success, 2 for bad input, 1 for a failure while running, 130 after Ctrl-C.
+    The exit status is 0 after success, 2 for bad input, 1 for a failure while running, 130 after Ctrl-C, 143 after
+    SIGTERM.
     """
     from lcd.cli.errors import exit_status, sentence
 
     try:
         app()
     except (KeyboardInterrupt, SystemExit) as end:
-        if isinstance(end, SystemExit) and end.code != INTERRUPTED:  # Typer turns Ctrl-C into an exit
-            raise
-        print("Interrupted. Finished runs are kept; the same command resumes from them.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
+        code = end.code if isinstance(end, SystemExit) else INTERRUPTED  # Typer turns Ctrl-C into an exit
+        if code in (INTERRUPTED, TERMINATED):
+            print("Interrupted. Finished runs are kept; the same command resumes from them.", file=sys.stderr)
+        sys.exit(code)
     except Exception as error:
         status = exit_status(error)
         if status is None:

@@ -21,9 +21,11 @@ def command(
             "a CSV file."
         ),
     ],
-    levels: Annotated[str, typer.Option(help="Levels of a survey's curves: unseen or training.")] = "unseen",
+    levels: Annotated[
+        str | None, typer.Option(help="Levels of a survey's curves: unseen, the default, or training.")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Column of a file with the sizes, such as num_levels.")] = None,
-    value: Annotated[str, typer.Option(help="Column of a file with the quantity.")] = "score",
+    value: Annotated[str | None, typer.Option(help="Column of a file with the quantity; by default score.")] = None,
     by: Annotated[str, typer.Option(help="Columns of a file whose values are scaled apart, such as game,cell.")] = "",
     out: Annotated[Path | None, typer.Option(help="Output file of the laws: .csv.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Output file of the figure: .png, .pdf or .svg.")] = None,

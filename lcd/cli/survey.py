@@ -128,6 +128,9 @@ def command(
     sorted_from = prepared.out if whole.games and not prepared.held else tables
     where = f"The diagnoses are in {prepared.out}; " if whole.games else ""
     console.print(f"{where}lcd taxonomy {sorted_from} sorts the games.", highlight=False, soft_wrap=True)
+    for game, reason in found.undiagnosed.items():
+        warn(f"{game} has no diagnosis: {reason}")
     if found.left_out:
         warn(f"Not in {tables}: {', '.join(found.left_out)}. Correct the errors above, and the same command adds them.")
+    if found.left_out or found.undiagnosed:
         raise typer.Exit(FAILURE)

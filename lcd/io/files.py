@@ -72,18 +72,24 @@ def check_output(file: Path, *endings: str, inputs: Iterable[Path | str | None] 
     endings
         How its name may end, such as ``".csv"``; in any way, if none is given.
     inputs
-        Files that the work reads, and that it must not overwrite; None and names of no file are left alone.
+        Files that the work reads, and that it must not overwrite, or folders of such files, into which it writes
+        nothing; None and names of neither are left alone.
 
     Raises
     ------
     ValueError
-        If it is a folder, a pipe, a device or one of the inputs, its name ends otherwise, or there can be no such file.
+        If it is a folder, a pipe, a device or one of the inputs or in one, its name ends otherwise, or there can be no
+        such file.
     """
     if file.exists() and not (file.is_file() or file.is_dir()):
         raise ValueError(f"{file} is a pipe, a device or a socket, which a file would replace: name another.")
     for given in inputs:
-        if given is not None and file.exists() and Path(given).exists() and file.samefile(given):
+        if given is None or not Path(given).exists():
+            continue
+        if file.exists() and file.samefile(given):
             raise ValueError(f"{file} is read as well, and would be overwritten: name another file.")
+        if Path(given).is_dir() and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(given)):
+            raise ValueError(f"{file} is in {given}, whose files are read: name a file elsewhere.")
     if file.is_dir():
         raise ValueError(f"{file} is a folder: name a file, such as {file / 'NAME'}.")
     if endings and file.suffix.lower() not in endings:

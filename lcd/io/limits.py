@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,8 @@ def json_object(name: str, value: Any, *, example: str) -> dict[str, Any]:
     ValueError
         If it is something else.
     """
+    if not isinstance(value, (str, Mapping)):
+        raise ValueError(f"{name} must be an object, in JSON such as '{example}', not {short(value)}.")
     try:
         text = value if isinstance(value, str) else json.dumps(dict(value))
         data = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition)

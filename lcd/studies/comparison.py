@@ -114,7 +114,13 @@ def compare(
         If they are of different games or budgets, are scored by other constants, hold the same runs, or one is part of
         the other.
     """
-    file = None if out is None else check_output(path("out", out), ".csv")
+    file = (
+        None
+        if out is None
+        else check_output(
+            path("out", out), ".csv", inputs=[each for each in (before, after) if not isinstance(each, Diagnosis)]
+        )
+    )
     one, other = (each if isinstance(each, Diagnosis) else read_diagnosis_folder(each) for each in (before, after))
     for what, values in (("game", (one.game, other.game)), ("steps a cell", (one.budget, other.budget))):
         if values[0] != values[1]:

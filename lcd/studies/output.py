@@ -32,18 +32,23 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
             yield from _differences(a, b, f"{path}[{index}]")
     elif old != new and new != UNMEASURED:
         show = [str(len(value)) + " entries" if isinstance(value, list) else short(value) for value in (old, new)]
-        yield f"{path} was {show[0]} and is {show[1]}"
+        yield f"{path or 'it'} was {show[0]} and is {show[1]}"
 
 
 def _comparable(plan: Any) -> Any:
     """A plan as older versions can be compared with it: with present names, and without what they do not tell."""
-    for game in plan.get("games", ()) if isinstance(plan, dict) else ():
-        if isinstance(game, dict):
-            game.pop("measures_random", None)  # older versions do not tell, and what was measured is compared itself
-        for run in game.get("runs", ()) if isinstance(game, dict) else ():
-            if isinstance(run, dict) and "eye" in run:
+    for game in _entries(plan, "games"):
+        game.pop("measures_random", None)  # older versions do not tell, and what was measured is compared itself
+        for run in _entries(game, "runs"):
+            if "eye" in run:
                 run["encoder_checksum"] = run.pop("eye")
     return plan
+
+
+def _entries(data: Any, name: str) -> list[dict[str, Any]]:
+    """Those in a list of objects; none where there is no such list."""
+    found = data.get(name) if isinstance(data, dict) else None
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
 
 class OutputFolder:

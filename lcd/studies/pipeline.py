@@ -36,6 +36,10 @@ EXPERT_VIEW = "expert"
 """In the place of a privileged view: the frozen encoder of an expert on frames."""
 
 
+class NothingLearned(ValueError):
+    """Nobody returned more than a random policy, so that there is no scale for scores."""
+
+
 def adjusted_preset(name: str, *, hyperparameters: Mapping[str, Any] | str | None = None, **changes: Any) -> Preset:
     """A preset with some of its numbers replaced; None leaves a number as it is.
 
@@ -155,7 +159,7 @@ def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
     ------
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
-    ValueError
+    NothingLearned
         If nobody returned more than a random policy.
     """
     if plan.normalisation is not None:
@@ -174,9 +178,9 @@ def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
         found.append(_evaluate_given(plan, plan.given_teacher).training_return)
     best = max(found)
     if best <= plan.random_return:
-        raise ValueError(
+        raise NothingLearned(
             f"Nobody returned more than a random policy in {plan.game}, {plan.random_return:g}: train longer, or give "
-            "the best return (best)."
+            "the best return (best, of a survey in its arguments)."
         )
     return Normalisation(plan.random_return, best, source="measured")
 

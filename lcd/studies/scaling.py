@@ -289,6 +289,11 @@ def read_values(file: Path, size: str, value: str, by: Sequence[str]) -> pd.Data
         if not np.isfinite(table[name]).all() or (name == size and not (table[name] > 0).all()):
             what = "sizes above 0" if name == size else "finite numbers"
             raise ValueError(f"The column {name} of {file} must hold {what}.")
+    for name in (*by, "seed"):
+        if (lacking := table[name].isna()).any():
+            raise ValueError(
+                f"{file} lacks a value of {name} in line {lacking.argmax() + 2}: give it, or leave the row out."
+            )
     games = table[list(by)].astype(str).agg(", ".join, axis=1) if by else value
     found = pd.DataFrame({"game": games, "quantity": value, "size": table[size], "seed": table["seed"]})
     if (twice := found.duplicated()).any():
@@ -304,9 +309,9 @@ def read_values(file: Path, size: str, value: str, by: Sequence[str]) -> pd.Data
 def scaling(
     source: Path | str,
     *,
-    levels: str = "unseen",
+    levels: str | None = None,
     size: str | None = None,
-    value: str = "score",
+    value: str | None = None,
     by: Sequence[str] = (),
     out: Path | str | None = None,
     figure: Path | str | None = None,
@@ -320,9 +325,9 @@ def scaling(
     source
         A folder of diagnoses, a survey that comes with the package, or with `size` a CSV file.
     levels
-        Of a survey: ``"unseen"`` or ``"training"``.
+        Of a survey: ``"unseen"``, the default, or ``"training"``.
     size, value, by
-        Of a file, see `read_values`.
+        Of a file, see `read_values`; by default its values are in the column ``score``.
     out, figure
         Output files of the laws and of the figure; by default nothing is written.
 
@@ -331,16 +336,22 @@ def scaling(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    if levels not in ("unseen", "training"):
+    if levels not in (None, "unseen", "training"):
         raise ValueError(f"Unknown levels {short(levels)}: choose unseen or training.")
+    if size is not None and levels is not None:
+        raise ValueError(f"levels are those of a survey's curves, and size ({size}) is a column of a table: give one.")
+    if size is None and (value is not None or by):
+        raise ValueError("value and by name columns of a table: give size too, the column of its sizes.")
     table_file = None if out is None else check_output(path("out", out), ".csv", inputs=[source])
-    figure_file = None if figure is None else check_output(path("figure", figure), ".png", ".pdf", ".svg")
+    figure_file = (
+        None if figure is None else check_output(path("figure", figure), ".png", ".pdf", ".svg", inputs=[source])
+    )
     if figure_file is not None:
         check_registered(FIGURE)
     if size is None:
-        found = laws_of(values_of_survey(SurveyTables.read(source).curves, levels))
+        found = laws_of(values_of_survey(SurveyTables.read(source).curves, levels or "unseen"))
     else:
-        found = replace(laws_of(read_values(path("source", source), size, value, by)), size=size)
+        found = replace(laws_of(read_values(path("source", source), size, value or "score", by)), size=size)
     if table_file is not None:
         with replacing(table_file) as partial:
             found.laws.round(5).to_csv(partial, index=False)

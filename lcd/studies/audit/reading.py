@@ -117,16 +117,19 @@ def _header(content: bytes, file: Path) -> list[str]:
     """Names of the columns by which this module knows them."""
     first = content.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace").strip("\r")
     names = [name.strip() for name in next(csv.reader([first]), [])]
-    known = [
-        ALIASES.get(name.lower(), name.lower()) if name.lower() in SCORE_COLUMNS.keys() | ALIASES.keys() else name
-        for name in names
-    ]
+    known = [_known_name(name) for name in names]
     if twice := [name for name in dict.fromkeys(known) if known.count(name) > 1]:
-        aliases = [name for name in names if ALIASES.get(name.lower(), name.lower()) == twice[0]]
+        aliases = [name for name in names if _known_name(name) == twice[0]]
         raise ValueError(f"{file} has several columns for {twice[0]!r} ({', '.join(aliases or twice)}): keep one.")
     if "" in known:
         raise ValueError(f"{file} has a column without a name in its first line: {REMEDY}.")
     return known
+
+
+def _known_name(name: str) -> str:
+    """The name by which this module knows a column; columns of games keep theirs."""
+    plain = ALIASES.get(name.lower(), name.lower())
+    return plain if plain in SCORE_COLUMNS else name
 
 
 def _check_columns(table: pd.DataFrame, file: Path) -> None:
@@ -155,7 +158,7 @@ def _chosen(table: pd.DataFrame, where: Sequence[str], file: Path) -> pd.DataFra
     wanted: dict[str, list[str]] = {}
     for condition in where:
         column, sign, value = condition.partition("=")
-        column = ALIASES.get(column.strip(), column.strip())
+        column = _known_name(column.strip())
         if not sign or column not in table.columns or column == "_line":
             columns = ", ".join(name for name in table.columns if name in SCORE_COLUMNS)
             raise ValueError(f"--where {condition} must be COLUMN=VALUE with one of the columns {columns} of {file}.")

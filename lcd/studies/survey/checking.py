@@ -13,7 +13,7 @@ from pandas.api.types import is_numeric_dtype
 from lcd.io.limits import short
 from lcd.io.untrusted import parse_csv
 from lcd.measurement.scores import Normalisation
-from lcd.studies.survey.columns import ALIKE, CHOICES, COLUMNS, KEYS, KNOWN_OF_SOME, LATER, LEAST, NEEDED, TEXTS
+from lcd.studies.survey.columns import ALIKE, CHOICES, COLUMNS, KEYS, KNOWN_OF_SOME, LATER, LEAST, NEEDED, TEXTS, WHOLE
 
 LARGEST_NUMBER = 1e15
 """Beyond any budget, return or score; squares of it are still numbers."""
@@ -127,6 +127,10 @@ def _check_values(table: pd.DataFrame, name: str, file: Path) -> None:
                 f"{file} holds {short(unknown[0])} in the column {column!r}, where there is only "
                 f"{' or '.join(allowed)}: restore it."
             )
+    for column in WHOLE.get(name, ()):
+        numbers = table[column].to_numpy(np.float64)
+        if (numbers != np.round(numbers)).any():
+            raise ValueError(f"{file} holds a number with a fraction in the column {column!r}: restore it.")
     for column, least in LEAST.get(name, {}).items():
         if (table[column].to_numpy(np.float64) < least).any():
             raise ValueError(f"{file} holds a number below {least} in the column {column!r}: restore it.")

@@ -131,6 +131,14 @@ LEAST = {
 }
 """Smallest values in columns of some tables."""
 
+WHOLE = {
+    "games": ["budget", "seeds"],
+    "scores": ["seed"],
+    "curves": ["seed", "step", "episodes"],
+    "runs": ["seed"],
+}
+"""Columns of each table that hold whole numbers."""
+
 NEEDED = {
     "games": ["game", "budget", "random", "best", "verdict", "reason"],
     "scores": ["area", "log_area", "final"],

@@ -14,7 +14,7 @@ from lcd.io.checksums import Contents
 from lcd.io.limits import short
 from lcd.studies.reading import DAMAGE, REMEDY, record_of
 from lcd.studies.survey.checking import check_table
-from lcd.studies.survey.columns import ALIKE, COLUMNS, KNOWN_OF_SOME, TABLES
+from lcd.studies.survey.columns import ALIKE, COLUMNS, KEYS, KNOWN_OF_SOME, TABLES
 
 PLAIN = "ppo"
 """The learner from reward without an improvement."""
@@ -81,8 +81,29 @@ def read_rows(file: Path) -> Rows:
     for name in TABLES:
         table = pd.DataFrame([rows.game])[list(COLUMNS["games"])] if name == "games" else getattr(rows, name)
         check_table(table, name, file)
+    _check_complete(rows, record["seeds"], file)
     contents.check(REMEDY)
     return rows
+
+
+def _check_complete(rows: Rows, seeds: list[int], file: Path) -> None:
+    """Check that all tables are of the diagnosis's game, and have its seeds and each run up to the budget.
+
+    Raises
+    ------
+    ValueError
+        If they are not.
+    """
+    game, budget = rows.game["game"], rows.game["budget"]
+    for name in ("scores", "curves", "runs"):
+        if others := sorted(set(getattr(rows, name)["game"]) - {game}):
+            raise ValueError(f"{file} is of {game}, and its {name} of {short(others[0])}: {REMEDY}.")
+    if set(rows.scores["seed"]) != set(seeds):
+        raise ValueError(f"{file} names the seeds {short(seeds)}, and its scores have others: {REMEDY}.")
+    ends = rows.curves[rows.curves["step"] == budget]
+    key = KEYS["scores"]
+    if set(rows.scores[key].itertuples(index=False)) != set(ends[key].itertuples(index=False)):
+        raise ValueError(f"{file} has not each run's curve up to {budget:,} steps and its scores: {REMEDY}.")
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,8 +18,8 @@ from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import FASTEST, Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.files import DEFAULT_STORE, replacing
-from lcd.io.limits import STEP_LIMIT, path, texts
+from lcd.io.files import DEFAULT_STORE, locked, replacing
+from lcd.io.limits import STEP_LIMIT, path, short, texts
 from lcd.io.untrusted import read_csv, read_json
 from lcd.studies.baselines import baselines_of
 from lcd.studies.diagnosing import PreparedDiagnosis
@@ -35,6 +36,8 @@ from lcd.studies.survey.tables import SurveyTables
 
 FURTHER = ("ladder", "baselines")
 """Tables of all games beyond their diagnoses."""
+
+ELSEWHERE = "choose another --out"
 
 
 def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
@@ -55,11 +58,17 @@ class _Writing:
     """Event listener that writes a game's diagnosis after the last of its runs."""
 
     def __init__(
-        self, survey: Survey, out: Path, store: Store, listener: Listener, done: Callable[[Diagnosis], None]
+        self,
+        survey: Survey,
+        out: Path,
+        store: Store,
+        listener: Listener,
+        done: Callable[[Diagnosis], None],
+        failed: Callable[[str, str], None],
     ) -> None:
         self._folders = folders(survey, out)
         self._missing = {plan: set(plan.runs) for plan in survey.plan.games}
-        self._survey, self._store, self._listener, self._done = survey, store, listener, done
+        self._survey, self._store, self._listener, self._done, self._failed = survey, store, listener, done, failed
 
     def __call__(self, event: Event) -> None:
         self._listener(event)
@@ -69,15 +78,19 @@ class _Writing:
             missing.discard(event.run)
             if not missing:
                 del self._missing[plan]
-                self._done(self._written(plan))
+                self._write(plan)
 
-    def _written(self, plan: GamePlan) -> Diagnosis:
+    def _write(self, plan: GamePlan) -> None:
         folder = self._folders[plan.game]
         plan = folder.as_begun(plan)
-        diagnosis = read_diagnosis(plan, self._store, {"preset": self._survey.preset})
-        folder.claim(Plan((plan,)).as_dict())
+        try:
+            diagnosis = read_diagnosis(plan, self._store, {"preset": self._survey.preset})
+            folder.claim(Plan((plan,)).as_dict())
+        except ValueError as error:  # of one game: the runs of the others go on
+            self._failed(plan.game, str(error))
+            return
         folder.write(diagnosis)
-        return diagnosis
+        self._done(diagnosis)
 
 
 def carry_out(
@@ -88,6 +101,7 @@ def carry_out(
     resources: Resources = FASTEST,
     listener: Listener = lambda event: None,
     done: Callable[[Diagnosis], None] = lambda diagnosis: None,
+    failed: Callable[[str, str], None] = lambda game, sentence: None,
 ) -> None:
     """Diagnose the games of a survey; finished runs are taken from the store.
 
@@ -105,6 +119,8 @@ def carry_out(
         Called with every event, see `lcd.experiments.execution.Event`.
     done
         Called with each diagnosis when it is written.
+    failed
+        Called with each game whose runs make no diagnosis, and a sentence that says why; the others go on.
 
     Raises
     ------
@@ -114,7 +130,7 @@ def carry_out(
         If a run failed; the same call resumes from the finished ones.
     """
     runs = open_store(store)
-    writing = _Writing(survey, out, runs, listener, done)
+    writing = _Writing(survey, out, runs, listener, done, failed)
     execute(survey.plan, runs, listener=writing, **asdict(resources))
 
 
@@ -128,6 +144,8 @@ class SurveyResult:
         By game.
     left_out
         Games that could not be added to the tables, each with a sentence that says why.
+    undiagnosed
+        Games whose runs make no diagnosis, likewise.
     held
         Games whose runs the tables hold and the store does not: nothing was trained for them.
     ladder, baselines
@@ -137,6 +155,7 @@ class SurveyResult:
 
     diagnoses: dict[str, Diagnosis]
     left_out: dict[str, str]
+    undiagnosed: dict[str, str] = field(default_factory=dict)
     held: tuple[str, ...] = ()
     ladder: pd.DataFrame | None = None
     baselines: pd.DataFrame | None = None
@@ -223,7 +242,7 @@ class PreparedSurvey:
             If a run failed; the same call resumes from the finished ones.
         """
         check_registered("diagnosis")
-        found = SurveyResult({}, {}, self.held)
+        found = SurveyResult({}, {}, held=self.held)
 
         def enter(diagnosis: Diagnosis) -> None:
             found.diagnoses[diagnosis.game] = diagnosis
@@ -245,20 +264,39 @@ class PreparedSurvey:
                 resources=self.resources,
                 listener=listener,
                 done=enter,
+                failed=found.undiagnosed.__setitem__,
             )
-        further = self._measure_further(show)
+        further = self._measure_further(show, found.diagnoses)
         return replace(found, ladder=further.get("ladder"), baselines=further.get("baselines"))
 
-    def _measure_further(self, show: Show) -> dict[str, pd.DataFrame]:
+    def _measure_further(self, show: Show, diagnosed: Collection[str]) -> dict[str, pd.DataFrame]:
         """Train and write the ladders and baselines, a game after the other, and together with those before."""
         whole: dict[str, pd.DataFrame] = {}
         for planned in self.finer:
             name = planned.game_plan.game
+            if name not in diagnosed:
+                continue
             game = planned.writing_to(self.out / file_name(name))
             for kind, table in (("ladder", game.climb(show)), ("baselines", game.measure_baselines(show))):
                 if table is not None:
-                    whole[kind] = joined(self.out / f"{kind}.csv", name, table.round(DECIMALS))
+                    whole[kind] = with_game(self.out / f"{kind}.csv", name, table.round(DECIMALS))
         return whole
+
+
+def _check_teachers(survey: Survey) -> None:
+    """Check that what a survey says of the training of teachers is of use in one of its games.
+
+    Raises
+    ------
+    ValueError
+        If it trains none.
+    """
+    named = [name for name in ("teacher_factor", "teacher_candidates") if name in survey.changes]
+    if named and all(game.teacher_run is None for game in survey.plan.games):
+        raise ValueError(
+            f"{named[0]} is about the training of teachers, and this survey trains none: leave it out, or set "
+            "train_teachers = true."
+        )
 
 
 def _check_others(survey: Survey, out: Path) -> None:
@@ -270,13 +308,13 @@ def _check_others(survey: Survey, out: Path) -> None:
         If one was not.
     """
     (here, *_) = survey.plan.as_dict(measure=False)["games"]
+    measured = {"budget": here["budget"], **measured_settings(here)}
     for kind in [name for name in FURTHER if getattr(survey, name)]:
         file = out / f"{kind}.csv"
-        others = set(read_csv(file)["game"]) - set(survey.games) if file.is_file() else set()
+        others = set(_games_in(file)["game"]) - set(survey.games) if file.is_file() else set()
         for game in sorted(others):
             plan = out / file_name(game) / "plan.json"
-            there = read_json(plan, remedy="choose another --out")["games"][0] if plan.is_file() else here
-            of_both = [{"budget": each["budget"], **measured_settings(each)} for each in (there, here)]
+            of_both = _measured(plan) if plan.is_file() else measured, measured
             for name, values in differences(*of_both).items():
                 raise ValueError(
                     f"{file} has {game} with {name.replace('_', ' ')} {values[0]}, and here it is {values[1]}: choose "
@@ -284,15 +322,45 @@ def _check_others(survey: Survey, out: Path) -> None:
                 )
 
 
-def joined(file: Path, game: str, table: pd.DataFrame) -> pd.DataFrame:
+def with_game(file: Path, game: str, table: pd.DataFrame) -> pd.DataFrame:
     """Put the rows of a game into a table of several games, in the place of those that it had, and return it whole."""
     table = table.assign(game=game)[["game", *table.columns]]
-    if file.exists():
-        others = read_csv(file)
-        table = pd.concat([others[others["game"] != game], table], ignore_index=True)
-    with replacing(file) as partial:
-        table.to_csv(partial, index=False)
+    with locked(file.parent):
+        if file.exists():
+            others = _games_in(file)
+            table = pd.concat([others[others["game"] != game], table], ignore_index=True)
+        with replacing(file) as partial:
+            table.to_csv(partial, index=False)
     return table
+
+
+def _games_in(file: Path) -> pd.DataFrame:
+    """A table of several games.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    table = read_csv(file, dtype={"game": str}, remedy=ELSEWHERE)
+    if "game" not in table or table["game"].isna().any():
+        raise ValueError(f"{file} is no table that names a game in each row: {ELSEWHERE}.")
+    return table
+
+
+def _measured(plan: Path) -> dict[str, Any]:
+    """How a game was measured, from the plan of its diagnosis.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    try:
+        (game,) = read_json(plan, remedy=ELSEWHERE)["games"]
+        return {"budget": game["budget"], **measured_settings(game)}
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{plan} is no plan of a diagnosis ({short(error)}): {ELSEWHERE}.") from None
 
 
 def prepare_survey(
@@ -339,6 +407,8 @@ def prepare_survey(
     folder = Path("surveys") / named if out is None else path("out", out)
     kept = None if tables is None else path("tables", tables)
     folders(chosen, folder)
+    if not only:
+        _check_teachers(chosen)
     runs = open_store(store)
     runs.check(chosen.plan.runs)
     held: tuple[str, ...] = ()

@@ -123,6 +123,13 @@ class SurveyTables:
         tables = {"scores": self.scores, "curves": ends, "demands": self.demands}
         if alone := sorted(set().union(*(table["game"] for table in tables.values())) - set(budgets.index)):
             raise ValueError(f"{folder / 'games.csv'} lacks {alone[0]}, which other tables have: restore it.")
+        scored_seeds = self.scores.groupby("game")["seed"].nunique()
+        for row in self.games[["game", "seeds"]].to_dict("records"):
+            if (there := scored_seeds.get(row["game"], 0)) != row["seeds"]:
+                raise ValueError(
+                    f"{folder / 'games.csv'} has {row['seeds']} seeds of {row['game']}, and scores.csv has {there}: "
+                    "restore it."
+                )
         counts = {name: table.groupby("game").size() for name, table in tables.items()}
         for game in budgets.index:
             found = {name: int(count.get(game, 0)) for name, count in counts.items()}
