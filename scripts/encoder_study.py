@@ -46,12 +46,12 @@ from rich.console import Console
 
 from lcd.agents import load_policy
 from lcd.agents.machine import keep_freed_memory
-from lcd.alignment.importance import policy_scores
+from lcd.alignment.importance import of_classes, policy_scores
 from lcd.alignment.measuring import align, invariance_table
 from lcd.alignment.privileged import collect_references
 from lcd.analyses.encoder_figure import draw_encoders, draw_stages
 from lcd.cli.display import PlanDisplay
-from lcd.envs import ProcgenOptions
+from lcd.envs import ProcgenOptions, family_of
 from lcd.experiments.execution import execute
 from lcd.experiments.plan import GamePlan
 from lcd.experiments.presets import Preset
@@ -157,7 +157,9 @@ def measure(run: RunSettings, store: Store, frames: int, attacked: int) -> dict[
     policy, _ = load_policy(stored.folder / "policy.safetensors", trust=True)
     unseen = run.unseen_options
     assert isinstance(unseen, ProcgenOptions)
-    aligned = align(policy_scores(policy), collect_references(unseen, frames), attacked=attacked)
+    scores = policy_scores(policy)
+    decisions = of_classes(scores, family_of(unseen).action_classes(unseen))
+    aligned = align(scores, collect_references(unseen, frames), decisions=decisions, attacked=attacked)
     redrawn = invariance_table(policy.extract_features, unseen, frames)
     episodes = played_by(stored.episodes)
     last = episodes[episodes["step"] == run.steps].groupby("levels")["return"].mean()

@@ -47,6 +47,16 @@ def test_a_network_aligned_with_its_reference_scores_high_in_every_aspect():
     ]
     assert gains[0] > 0 > gains[1]
     assert right.loc[("robustness", "smallest perturbation", "L2 norm"), "images"] == 6
+    assert right.loc[("robustness", "smallest perturbation", "found"), "mean"] == 1
+    other = align(
+        judge,
+        ReferenceMaps(images, good, "privileged"),
+        decisions=lambda images: judge(images) * 0 + torch.tensor([1.0, 0.0]),
+        methods=["gradient"],
+        attacked=6,
+    ).set_index(["aspect", "method", "measure"])
+    assert other.loc[("robustness", "smallest perturbation", "found"), "mean"] == 0
+    assert other.loc[("where", "gradient", "spearman"), "mean"] > 0.9
     assert right.loc[("robustness", "smallest perturbation", "spearman"), "mean"] > 0.9
 
 
@@ -140,6 +150,22 @@ def test_images_and_folders_that_do_not_fit_are_refused_beforehand(tmp_path, pol
     assert (refused.returncode, sentence in " ".join(refused.stderr.split())) == (2, True)
     refused = lcd("align", policy, "--out", "images/one.png/table.csv", cwd=tmp_path)
     assert (refused.returncode, "Nothing can be written to" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    "command", [("align", "--maps", "images,maps", "--source", "human"), ("visualize", "--size", "8")]
+)
+def test_images_that_are_too_small_for_a_classifier_are_refused(tmp_path, command):
+    for name in ("images", "maps"):
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            picture = np.random.default_rng(number).integers(0, 255, (7, 7, 3)).astype(np.uint8)
+            Image.fromarray(picture).save(tmp_path / name / f"{number}.png")
+    name, *options = command
+    of = ["--target", "logit:7"] * (name == "visualize")
+    refused = lcd(name, "efficientnet_lite0", *options, *of, cwd=tmp_path)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "efficientnet_lite0 takes no images of " in refused.stderr
 
 
 def test_the_command_reads_folders_and_says_what_is_wrong(tmp_path, policy):

@@ -12,7 +12,7 @@ from sklearn.metrics import pairwise_distances
 
 from lcd.agents import EncoderPolicy
 from lcd.alignment.agreement import MEASURES, Agreement, agreement, agreement_table, ceiling
-from lcd.alignment.importance import METHODS, importance_maps, policy_scores
+from lcd.alignment.importance import METHODS, importance_maps, of_classes, policy_scores
 from lcd.alignment.invariance import invariance, redrawn_frames
 from lcd.alignment.revealing import area, revealed, revealing_curve
 from lcd.alignment.robustness import smallest_perturbation
@@ -214,6 +214,23 @@ def test_the_smallest_perturbation_of_a_linear_judge_is_the_distance_to_its_boun
     none = smallest_perturbation(lambda images: judge(images) * 0 + torch.tensor([1.0, 0.0]), images, largest=1.0)
     assert torch.isinf(none.sizes).all()
     assert (none.perturbations == 0).all()
+
+
+def test_a_perturbation_that_exchanges_actions_that_do_the_same_changes_no_decision():
+    torch.manual_seed(0)
+    images = 0.3 + 0.4 * torch.rand(6, 3, SIZE, SIZE)
+    images[:, :, PLACE[0], PLACE[1]] = (images[:, :, PLACE[0], PLACE[1]] + 0.2).clamp(max=1)
+
+    def actions(images):  # the last one does what the second one does, and one pixel decides between them
+        own = judge(images)
+        return torch.cat([own, own[:, 1:] + 0.5 * (images[:, :1, 0, 0] - 0.5)], dim=1).log_softmax(dim=1)
+
+    moves = of_classes(actions, ((0,), (1, 2)))
+    single, classes = smallest_perturbation(actions, images), smallest_perturbation(moves, images)
+    assert (moves(images + single.perturbations).argmax(1) == moves(images).argmax(1)).all()
+    assert (moves(images + classes.perturbations).argmax(1) != moves(images).argmax(1)).all()
+    assert (classes.sizes > 2 * single.sizes).all()
+    assert torch.allclose(moves(images).exp().sum(1), torch.ones(6))
 
 
 def test_a_change_that_a_long_step_leaps_over_is_found_with_short_ones():

@@ -80,6 +80,19 @@ def test_limits_hold_the_true_share_and_are_infinite_where_there_may_be_no_deman
     assert (row["share_low"], row["share_high"]) == (-np.inf, np.inf)
 
 
+def test_the_noise_of_the_shared_cell_cancels_where_a_share_is_near_one():
+    widths, held = [], 0
+    for seed in range(200):
+        diagnosed = scores({"a": 0.2, "b": 0.4, "c": 0.5, "d": 0.9}, noise=0.005, seed=seed)
+        own = (diagnosed["view"] == "pixels") & (diagnosed["learning"] == "imitation")
+        diagnosed.loc[own, "area"] += 0.04 * np.random.default_rng(seed).standard_normal(own.sum())
+        row = ablation_table(diagnosed, {"most": scores({"c": 0.86}, noise=0.005, seed=1000 + seed)}).iloc[0]
+        held += row["share_low"] <= 0.9 <= row["share_high"]
+        widths.append(row["share_high"] - row["share_low"])
+    assert held >= 0.92 * 200
+    assert np.median(widths) < 0.15  # with independent errors it would be 0.4
+
+
 def test_a_share_is_not_more_certain_than_its_gain_where_seeds_agree_by_chance():
     random, open_gains = np.random.default_rng(0), 0
     for seed in range(100):
@@ -180,6 +193,9 @@ def test_short_names_resolve_to_encoders(tmp_path):
     with pytest.raises(ValueError, match="scratch is the encoder of the diagnosis itself"):
         resolve_encoders(["scratch"], "nature", pretrain)
     assert resolve_encoders([], "nature", pretrain) == {}
+    for names in (["nature"], ["random", "nature+frozen"]):
+        with pytest.raises(ValueError, match="is that of the diagnosis, or of another name that is compared"):
+            resolve_encoders(names, "nature", pretrain)
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,7 @@ def test_divergence_is_the_learners_and_not_the_references_fault():
         ([".", "--steps", "2000"], "--steps is for a game"),
         ([".", "--preset", "smoke"], "--preset is for a game"),
         ([".", "--workers", "1"], "--workers is for a game"),
+        ([".", "--step-limit", "5"], "--step-limit is for a game"),
         ([".", "--store", "runs"], "--store is for a game"),
         ([".", "--weights", "encoder.pt"], "encoder.pt must end in .safetensors: name it encoder.safetensors"),
         (

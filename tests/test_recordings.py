@@ -167,6 +167,32 @@ def test_images_are_found_by_their_names_or_through_the_table(tmp_path):
         read_responses(tmp_path / "a.nc", tmp_path / "images")
 
 
+def test_two_images_are_not_taken_for_one(tmp_path):
+    write_assembly(tmp_path / "a.nc", VALUES, IDS)
+    (tmp_path / "images").mkdir()
+    names = [f"im{number:02}" for number in range(20)]
+    for name, picture in zip(names, pictures(20, side=12), strict=True):
+        Image.fromarray(picture).save(tmp_path / "images" / f"{name}.png")
+    files = [f"set{number % 2}/im{number // 2:02}.png" for number in range(20)]
+    pd.DataFrame({"image_id": names, "filename": files}).to_csv(tmp_path / "images.csv", index=False)
+    with pytest.raises(ValueError, match=r"Several images of the recording are the file 'im00\.png'"):
+        read_responses(tmp_path / "a.nc", tmp_path / "images", stimuli=tmp_path / "images.csv")
+    Image.new("RGB", (12, 12)).save(tmp_path / "images" / "im05.jpg")
+    with pytest.raises(ValueError, match="holds several images 'im05', with other endings: keep one"):
+        read_responses(tmp_path / "a.nc", tmp_path / "images")
+
+
+def test_images_whose_numbers_sort_otherwise_than_their_names_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", responses=RESPONSES)
+    (tmp_path / "images").mkdir()
+    for number, picture in enumerate(pictures(20, side=12), start=1):
+        Image.fromarray(picture).save(tmp_path / "images" / f"im{number}.png")
+    with pytest.raises(
+        ValueError, match=r"By name im10\.png comes where by number im2\.png would.*fill the numbers up"
+    ):
+        read_responses(tmp_path / "a.npz", tmp_path / "images")
+
+
 def test_images_of_an_npz_file_are_in_the_order_of_their_names_and_brought_to_one_size(tmp_path):
     np.savez(tmp_path / "a.npz", responses=RESPONSES)
     (tmp_path / "images").mkdir()

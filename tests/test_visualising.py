@@ -20,10 +20,10 @@ from lcd.studies.visualising import file_of, transparent, visualize
 QUICK = ("--steps", "3", "--crops", "2", "--count", "64")
 
 
-def made_policy(file, encoder: str = "small", seed: int = 0, card=None, **arguments) -> EncoderPolicy:
+def made_policy(file, encoder: str = "small", seed: int = 0, card=None, actions=15, **arguments) -> EncoderPolicy:
     torch.manual_seed(seed)
     frames = spaces.Box(0, 255, (3, 64, 64), np.uint8)
-    policy = EncoderPolicy(frames, spaces.Discrete(15), lambda _: 0.0, encoder, **arguments)
+    policy = EncoderPolicy(frames, spaces.Discrete(actions), lambda _: 0.0, encoder, **arguments)
     save_policy(policy, file, {"game": "maze"} if card is None else card)
     return policy
 
@@ -63,6 +63,25 @@ def test_the_command_makes_images_of_a_policy_and_compares_them(tmp_path, policy
             assert (image.size, image.mode) == ((64, 64), "RGBA")
     assert (folder / "visualisations.png").is_file()
     assert (folder / "SHA256SUMS").read_text().count("\n") == 8
+
+
+def test_outputs_of_other_games_and_of_classifiers_do_not_mean_the_same(tmp_path, policy):
+    made_policy(tmp_path / "heist.safetensors", card={"game": "heist"}, seed=1)
+    made_policy(tmp_path / "unnamed.safetensors", card={}, seed=2)
+    own, heist, unnamed = (
+        load_visible(str(tmp_path / name), "cpu") for name in (policy, "heist.safetensors", "unnamed.safetensors")
+    )
+    classifier = load_visible("efficientnet_lite0", "cpu")
+    assert own.shares_outputs_with(own)
+    assert own.shares_outputs_with(unnamed)
+    assert classifier.shares_outputs_with(classifier)
+    assert not own.shares_outputs_with(heist)
+    assert not own.shares_outputs_with(classifier)
+    done = lcd("visualize", policy, "--target", "logit:3", "--others", "heist.safetensors", *QUICK, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "(none like it)" in done.stdout
+    table = pd.read_csv(tmp_path / "visualisations" / "visualisations.csv").set_index("network")
+    assert table.loc["heist.safetensors", ["matched", "correlation", "deviations"]].isna().all()
 
 
 def test_a_policys_own_targets_are_its_logits_and_a_value_that_was_trained(tmp_path):
@@ -149,14 +168,21 @@ def test_a_classifier_has_no_game_and_any_size(tmp_path):
         (("--size", "32"), "takes images of 64 x 64 pixels, not of 32: leave the size out"),
         (("--magnitude", "nowhere"), "There is no folder nowhere"),
         (("--others", "nowhere.safetensors"), "There is no policy file nowhere.safetensors"),
+        (
+            ("--target", "logit:12", "--others", "nine.safetensors"),
+            "logit:12 does not exist: logit has channels 0 to 8",
+        ),
         (("--out", "policy.safetensors"), "policy.safetensors is a file: choose a folder with --out"),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, policy, arguments, sentence):
+    if "nine.safetensors" in arguments:
+        made_policy(tmp_path / "nine.safetensors", actions=9)
+    before = set(tmp_path.iterdir())
     refused = lcd("visualize", policy, *QUICK, *arguments, cwd=tmp_path)
     assert refused.returncode == 2, refused.stderr
     assert sentence in " ".join(refused.stderr.split())
-    assert [path.name for path in tmp_path.iterdir()] == [policy]
+    assert set(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -46,6 +46,31 @@ def policy_scores(policy: EncoderPolicy, of: Literal["action", "logit", "value"]
     if of == "logit":
         return in_full_precision(policy, lambda images: _centred(policy.log_probabilities(images)))
     return in_full_precision(policy, policy.predict_values if of == "value" else policy.log_probabilities)
+
+
+def of_classes(scores: Scores, classes: Sequence[Sequence[int]]) -> Scores:
+    """Scores of classes of actions that do the same, from the log-probabilities of all actions.
+
+    A decision between two actions of a class changes nothing in the game.
+
+    Parameters
+    ----------
+    scores : callable
+        From images to the actions' log-probabilities, shape (batch, actions).
+    classes : sequence of sequences of int
+        The actions of each class.
+
+    Returns
+    -------
+    callable
+        From images to the classes' log-probabilities, shape (batch, classes).
+    """
+    members = [list(each) for each in classes]
+    return lambda images: _summed(scores(images), members)
+
+
+def _summed(scores: torch.Tensor, members: list[list[int]]) -> torch.Tensor:
+    return torch.stack([scores[:, each].logsumexp(dim=1) for each in members], dim=1)
 
 
 def _centred(scores: torch.Tensor) -> torch.Tensor:

@@ -29,6 +29,7 @@ def align(
     references: ReferenceMaps,
     *,
     value: Scores | None = None,
+    decisions: Scores | None = None,
     methods: Sequence[str] = tuple(METHODS),
     attacked: int = 32,
     report: Callable[[str, int, int], None] = lambda what, done, of: None,
@@ -44,6 +45,9 @@ def align(
         decisions.
     value : callable, optional
         From images to a policy's values, shape (batch, 1), whose importance maps have the aspect ``value``.
+    decisions : callable, optional
+        From images to the scores between which the network decides, for the curves and the attack: of a policy those of
+        classes of actions that do the same, see `lcd.alignment.importance.of_classes`. By default `scores`.
     methods : sequence of str
         Attribution methods.
     attacked : int
@@ -58,9 +62,10 @@ def align(
         the reference: Spearman, Dice, IoU), ``how`` (areas under insertion and deletion curves, pixels in the order of
         the reference: ``area`` under the decision's probability, ``same`` under the share of images with the same
         decision, ``gain`` of the latter over pixels in random order) and ``robustness`` (L2 norm of the smallest
-        perturbation that changes the decision, at most the largest searched for; and the agreement of its map with the
-        reference). share is the mean divided by the references' ceiling. Undefined values, from constant maps, are
-        counted and left out of means. Limits are over clusters of images, where references have them.
+        perturbation that changes the decision, at most the largest searched for; found, the share of the images in
+        which one was found; and the agreement of its map with the reference). share is the mean divided by the
+        references' ceiling. Undefined values, from constant maps, are counted and left out of means. Limits are over
+        clusters of images, where references have them.
     """
     images = references.inputs
     targets = None if references.targets is None else torch.from_numpy(references.targets)
@@ -74,9 +79,10 @@ def align(
         for method in methods:
             where = partial(_where, value, images, only, reference, method, ceilings, groups, "value")
             stages[f"{method} of the value"] = where
-    stages["revealing"] = partial(_how, scores, images, torch.from_numpy(reference))
+    stages["revealing"] = partial(_how, decisions or scores, images, torch.from_numpy(reference))
     few = references.first(attacked).groups
-    stages["attack"] = partial(_robustness, scores, images[:attacked], reference[:attacked], ceilings, few)
+    shown = images[:attacked], reference[:attacked]
+    stages["attack"] = partial(_robustness, decisions or scores, *shown, ceilings, few)
     tables = []
     for number, (name, measured) in enumerate(stages.items()):
         report(name, number, len(stages))
@@ -160,19 +166,22 @@ def _robustness(
     groups: np.ndarray | None,
 ) -> pd.DataFrame:
     attack = smallest_perturbation(scores, images, largest=LARGEST)
-    sizes = attack.sizes.clamp(max=LARGEST).numpy()
-    summary = Agreement.of(sizes, groups)
-    row = {
-        "aspect": "robustness",
-        "method": "smallest perturbation",
-        "measure": "L2 norm",
-        "mean": summary.mean,
-        "low": summary.low,
-        "high": summary.high,
-        "images": summary.images,
-        "undefined": summary.undefined,
-    }
+    measures = {"L2 norm": attack.sizes.clamp(max=LARGEST), "found": attack.sizes.isfinite().float()}
+    rows = [
+        {
+            "aspect": "robustness",
+            "method": "smallest perturbation",
+            "measure": measure,
+            "mean": summary.mean,
+            "low": summary.low,
+            "high": summary.high,
+            "images": summary.images,
+            "undefined": summary.undefined,
+        }
+        for measure, values in measures.items()
+        for summary in [Agreement.of(values.numpy(), groups)]
+    ]
     where = agreement_table({"smallest perturbation": attack.maps.numpy()}, reference, ceilings, groups)
     return pd.concat(
-        [pd.DataFrame([row]).reindex(columns=list(COLUMNS)), where.assign(aspect="robustness")], ignore_index=True
+        [pd.DataFrame(rows).reindex(columns=list(COLUMNS)), where.assign(aspect="robustness")], ignore_index=True
     )

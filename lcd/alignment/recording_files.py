@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,7 @@ def _pictures(folder: Path, recording: Recording, stimuli: Path | None) -> NDArr
         named = {} if stimuli is None else image_files(stimuli)
         by_name = {file.name: file for file in found} | {file.stem: file for file in found}
         wanted = [Path(named.get(name, name)).name for name in recording.names]
+        _check_one_each(found, wanted, folder)
         if missing := [name for name in wanted if name not in by_name]:
             raise ValueError(
                 f"{folder} lacks {len(missing)} of {len(wanted)} images, {short(missing[0])} the first of them: unpack "
@@ -74,6 +77,12 @@ def _pictures(folder: Path, recording: Recording, stimuli: Path | None) -> NDArr
         found = [by_name[name] for name in wanted]
     elif len(found) != len(recording):
         raise ValueError(f"{folder} holds {len(found)} images, and there are responses to {len(recording)}.")
+    elif (counted := sorted(found, key=_by_number)) != found:
+        place = next(place for place, (one, other) in enumerate(zip(found, counted, strict=True)) if one != other)
+        raise ValueError(
+            f"By name {found[place].name} comes where by number {counted[place].name} would, in {folder}: fill the "
+            "numbers up with zeros, so that the order of the responses is certain."
+        )
     first = read_image(found[0], "RGB", remedy="replace it")
     if first.size * len(found) > memory() // 4:
         raise ValueError(f"The {len(found):,} images in {folder} take more than a quarter of the memory: shrink them.")
@@ -84,3 +93,26 @@ def _pictures(folder: Path, recording: Recording, stimuli: Path | None) -> NDArr
             picture = functional.interpolate(picture.float(), first.shape[:2], mode="bilinear", antialias=True).round()
         pictures[place] = picture[0].permute(1, 2, 0).byte().numpy()
     return pictures
+
+
+def _by_number(file: Path) -> list[tuple[int, int, str]]:
+    """What sorts names as people count: 2 before 10."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", file.name) if part]
+
+
+def _check_one_each(files: list[Path], wanted: list[str], folder: Path) -> None:
+    """Check that no two images of a recording are one file, and no name is that of two.
+
+    Raises
+    ------
+    ValueError
+        If they are.
+    """
+    if twice := next((name for name, number in Counter(wanted).items() if number > 1), None):
+        raise ValueError(
+            f"Several images of the recording are the file {short(twice)}, though they may be in several folders: put "
+            f"all of them into {folder} under names of their own."
+        )
+    stems = Counter(file.stem for file in files)
+    if twice := next((name for name in wanted if stems[name] > 1), None):
+        raise ValueError(f"{folder} holds several images {short(twice)}, with other endings: keep one of them.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ class Visible:
         Its outputs by name, from images to an array of shape (batch, numbers).
     """
 
-    run: Callable[[torch.Tensor], object]
+    run: Scores
     modules: Mapping[str, nn.Module]
     outputs: Mapping[str, Scores]
 

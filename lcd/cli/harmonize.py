@@ -98,6 +98,7 @@ def command(
         elsewhere = None if executor == "local" else executor
         of_game |= {"--max-episode-steps": max_episode_steps, "--wrappers": wrappers}
         of_game |= {"--sticky-actions": sticky_actions, "--frame-skip": frame_skip, "--action-values": action_values}
+        of_game |= {"--step-limit": None if step_limit == STEP_LIMIT else step_limit}
         if given := _given(of_game | {"--store": store, "--workers": workers, "--executor": elsewhere}):
             raise ValueError(f"{given[0]} is for a game, and {what} is a folder of images: leave it out.")
         classifier, file = encoder or "efficientnet_lite0", weights or Path("harmonized.safetensors")

@@ -89,7 +89,8 @@ def train(
     from lcd.teachers.recipes import RECIPES
 
     name = get_game(game).name
-    folder = folder or DEFAULT_STORE / "teachers" / teacher_name(name, mode)
+    usual = DEFAULT_STORE / "teachers" / teacher_name(name, mode)
+    folder = folder or usual
     check_output_folder(folder, "--folder")
     recipe = RECIPES[name] if steps is None else replace(RECIPES[name], steps=steps)
     if learning_rate is not None:

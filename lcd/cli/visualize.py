@@ -83,7 +83,10 @@ def command(
         )
     shown = Table("target", "network", "excitation", "above", "distance", title=f"magnitude of {found.magnitude}")
     for row in found.table.to_dict("records"):
-        matched = "" if row["matched"] in (row["target"], None) else f" ({row['matched']})"
+        if row["matched"] != row["matched"] or row["matched"] is None:
+            matched = " (none like it)"
+        else:
+            matched = "" if row["matched"] == row["target"] else f" ({row['matched']})"
         far, above, distance = (
             "" if row[name] != row[name] else format(row[name], form)
             for name, form in (("deviations", "+.1f"), ("exceeds", ".0%"), ("distance", ".2f"))

@@ -12,19 +12,19 @@ import pandas as pd
 from lcd.agents.encoders.pretrained import BACKBONES
 from lcd.agents.encoders.weights import load_classifier
 from lcd.alignment.clickme import read_folder
-from lcd.alignment.importance import METHODS, Scores, on_device, policy_scores
+from lcd.alignment.importance import METHODS, Scores, of_classes, on_device, policy_scores
 from lcd.alignment.invariance import Features
 from lcd.alignment.measuring import align, invariance_table
 from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps, read_folders
-from lcd.envs import GameOptions
+from lcd.envs import GameOptions, family_of
 from lcd.envs.family import frame_shape, game_options, runs_others_code
 from lcd.envs.levels import LEVEL_SEEDS
 from lcd.experiments.resources import resolve_device
 from lcd.experiments.settings import RunSettings
 from lcd.io.files import check_output, replacing
 from lcd.io.limits import LARGEST_SEED, MOST_IMAGES, path, text, texts, whole_number
-from lcd.studies.policies import files_of, has_value, load_acting
+from lcd.studies.policies import check_takes, files_of, has_value, load_acting
 
 PRIVILEGED = "privileged"
 SOURCES = ("human", PRIVILEGED)
@@ -34,9 +34,14 @@ TRAINING_LEVELS = 200
 
 @dataclass(frozen=True)
 class Network:
-    """A network to measure; a policy also has features, a value, its images' shape, and unseen levels of its game."""
+    """A network to measure; a policy also has features, a value, its images' shape, and unseen levels of its game.
+
+    Between the scores of `decisions` it decides: where a policy's game is known, those of classes of actions that do
+    the same.
+    """
 
     scores: Scores
+    decisions: Scores | None = None
     features: Features | None = None
     value: Scores | None = None
     shape: tuple[int, ...] | None = None
@@ -61,7 +66,11 @@ def load_network(model: str, device: str, trust: bool = False) -> Network:
     policy.to(device)
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
     value = on_device(policy_scores(policy, "value"), device) if has_value(card) else None
-    return Network(scores, features, value, policy.observation_space.shape, unseen_levels(card, trusted=trust))
+    levels = unseen_levels(card, trusted=trust)
+    classes = () if levels is None else family_of(levels).action_classes(levels)
+    fits = sum(map(len, classes)) == policy.action_space.n  # type: ignore[attr-defined]
+    decisions = of_classes(scores, classes) if fits else None
+    return Network(scores, decisions, features, value, policy.observation_space.shape, levels)
 
 
 def unseen_levels(card: dict[str, Any], *, trusted: bool = False) -> GameOptions | None:
@@ -131,7 +140,7 @@ class Aligned:
     Attributes
     ----------
     table
-        One row a measure, see `lcd.alignment.measuring.align`, with the column source first.
+        One row a measure, see `lcd.alignment.measuring.align`, with the column source first, and model and seed last.
     source
         Origin of the reference maps.
     value_left_out
@@ -190,7 +199,18 @@ def align_network(
     references = references_of(maps, source, network.levels, count, seed)
     if network.shape is not None:
         _check_images(network.shape, references)
-    tables = [align(network.scores, references, value=network.value, methods=chosen, report=report)]
+    else:
+        check_takes(network.scores, tuple(references.inputs.shape[1:]), model)
+    tables = [
+        align(
+            network.scores,
+            references,
+            value=network.value,
+            decisions=network.decisions,
+            methods=chosen,
+            report=report,
+        )
+    ]
     drawn = None if network.levels is None else frame_shape(network.levels)
     if (
         network.features is not None
@@ -202,6 +222,7 @@ def align_network(
         tables.append(invariance_table(network.features, network.levels, count, seed))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "source", references.source)
+    table = table.assign(model=model, seed=seed)
     table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
     if file is not None:
         with replacing(file) as partial:

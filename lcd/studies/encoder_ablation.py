@@ -123,6 +123,11 @@ def resolve_encoders(names: Sequence[str], preset_encoder: str, pretrain: Callab
             found[name] = f"{own.architecture}@{pretrain(objective)}{plus}{mode}" if _is_objective(name) else name
     if names and not found:
         raise ValueError(f"{SCRATCH} is the encoder of the diagnosis itself: name another to compare it with.")
+    full = [preset_encoder, *found.values()]
+    if twice := next((name for name, encoder in found.items() if full.count(encoder) > 1), None):
+        raise ValueError(
+            f"The encoder {twice!r} is that of the diagnosis, or of another name that is compared: leave it out."
+        )
     return found
 
 

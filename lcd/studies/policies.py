@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from lcd.agents import EncoderName, EncoderPolicy, load_policy
+from lcd.alignment.importance import Scores
 from lcd.experiments.learners import has_fitted_values
 
 
@@ -57,6 +60,34 @@ def has_value(card: Mapping[str, Any]) -> bool:
     """Whether the value of a policy with this card was trained: imitation trains none."""
     run = card.get("run")
     return not (isinstance(run, Mapping) and run.get("learning") == "imitation")
+
+
+def check_takes(scores: Scores, shape: tuple[int, ...], model: str) -> None:
+    """Refuse images that a network cannot compute with, such as those that are smaller than its kernels.
+
+    Parameters
+    ----------
+    scores
+        The network.
+    shape
+        Channels, height and width of the images.
+    model
+        What the user named.
+
+    Raises
+    ------
+    ValueError
+        If it takes others.
+    """
+    try:
+        with torch.no_grad():
+            scores(torch.zeros(1, *shape))
+    except RuntimeError as error:
+        height, width = shape[1:]
+        raise ValueError(
+            f"{model} takes no images of {height} x {width} pixels ({' '.join(str(error).split())[:100]}): give larger "
+            "ones."
+        ) from None
 
 
 def check_takes_colour(shape: tuple[int, ...], model: str) -> None:

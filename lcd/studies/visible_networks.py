@@ -59,6 +59,13 @@ class VisibleNetwork:
     policy: EncoderPolicy | None = None
     outputs: tuple[str, ...] = ()
 
+    def shares_outputs_with(self, other: VisibleNetwork) -> bool:
+        """Whether outputs of one name mean the same: both are classifiers, or policies that may be of one game."""
+        if self.policy is None or other.policy is None:
+            return self.policy is other.policy
+        games = [each.levels.game for each in (self, other) if each.levels is not None]
+        return len(set(games)) < 2
+
 
 def load_visible(model: str, device: str, trust: bool = False) -> VisibleNetwork:
     """Load a network to visualise.

@@ -36,6 +36,7 @@ from lcd.io.limits import (
 from lcd.io.untrusted import read_npz
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import save_figure
+from lcd.studies.policies import check_takes
 from lcd.studies.visible_networks import VisibleNetwork, classifier_features, frames_of, images_of, load_visible
 
 FRAMES, NATURAL = "frames", "natural"
@@ -69,10 +70,11 @@ class Visualised:
         By the target's name.
     table : pandas.DataFrame
         One row a target and a network: the visualised one first, then others. ``target``, ``network``; ``matched``, the
-        target in that network, with the ``correlation`` of the two over real images (1 for outputs, which have the same
-        meaning in both); ``deviations`` and ``exceeds``, see `lcd.alignment.plausibility.Excitation`; ``distance``, see
-        `lcd.alignment.plausibility.Plausibility`; ``outside``, the share of the values beyond [0, 1], which are cut
-        off; ``score``, what the target gives for the image.
+        target in that network, with the ``correlation`` of the two over real images (1 for outputs of two policies of a
+        game or of two classifiers, which mean the same; other outputs have no match); ``deviations`` and ``exceeds``,
+        see `lcd.alignment.plausibility.Excitation`; ``distance``, see `lcd.alignment.plausibility.Plausibility`;
+        ``outside``, the share of the values beyond [0, 1], which are cut off; ``score``, what the target gives for the
+        image.
     real : mapping of str to torch.Tensor, shape (3, height, width)
         The real image that excites each target most, where there are real images.
     magnitude : str
@@ -159,6 +161,8 @@ def visualize(
     device = resolve_device(device)
     network = load_visible(text("model", model), device, trust)
     shape = _image_shape(network, size)
+    if network.shape is None:
+        check_takes(on_device(network.visible.run, device), shape, model)
     report("frames", 0, None)
     spectrum, real = spectrum_for(network, text("magnitude", magnitude), shape, count, seed)
     targets = targets_of(network, names or network.outputs, torch.zeros(shape))
@@ -166,6 +170,11 @@ def visualize(
     for name, other in networks.items():
         if other.shape is not None and other.shape != shape:
             raise ValueError(f"{name} takes images of shape {other.shape}, not {shape}: name other networks.")
+        if other.shape is None:
+            check_takes(on_device(other.visible.run, device), shape, name)
+        for each in targets:
+            if each.layer in other.visible.outputs and network.shares_outputs_with(other):
+                other.visible.objective(each, torch.zeros(shape))
     plausibility, left_out = plausibility_to(real, device)
     made, rows, best = {}, [], {}
     for number, each in enumerate(targets):
@@ -317,7 +326,7 @@ def _matched(
 ) -> tuple[Target | None, float]:
     """The target of another network that is most like one, with the correlation of both over real images."""
     if target.layer in own.visible.outputs and target.layer in other.visible.outputs:
-        return target, 1.0
+        return (target, 1.0) if own.shares_outputs_with(other) else (None, float("nan"))
     if real is None or target.direction is not None or target.layer not in other.visible.modules:
         return None, float("nan")
     one, many = (

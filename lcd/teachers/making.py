@@ -66,11 +66,12 @@ def make_teacher(
     Raises
     ------
     ValueError
-        If the folder belongs to another recipe, or the teacher to start from is of another game, has another encoder
-        or weights that are not finite.
+        If there are no teachers for the mode, the folder belongs to another recipe, or the teacher to start from is of
+        another game, has another encoder or weights that are not finite.
     lcd.agents.TrainingDiverged
         If a loss is not finite.
     """
+    named = teacher_name(options.game, options.distribution_mode)
     first, before = (None, None) if begin is None else (_student(*begin, recipe, options.game), begin[1])
     _claim(folder, options, recipe, None if before is None else before.checksum)
     annealed_share = ANNEALED_SHARE if before is None else 1.0
@@ -79,7 +80,7 @@ def make_teacher(
     )
     policy = train_policy(options, run, folder, begin=first, report=report)
     inverse_temperature = tune_inverse_temperature(policy, options, episodes // 2, SEEDS["inverse_temperature"])
-    file = folder / f"{teacher_name(options.game, options.distribution_mode)}.safetensors"
+    file = folder / f"{named}.safetensors"
     made_for = {"game": options.game, "distribution_mode": options.distribution_mode}
     with replacing(file) as partial:
         save_policy(policy, partial, made_for | {"recipe": asdict(recipe)}, half=True)
