@@ -54,7 +54,8 @@ def test_the_command_finds_the_layer_that_made_the_responses(tmp_path, recorded)
     done = lcd("neural", *given, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "neural.csv")
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == [*COLUMNS, "model", "components", "folds", "seed", "region", "time"]
+    assert set(table["model"]) == {given[0]}
     assert table["layer"].tolist() == ["first", "second", "last"]
     of_layer = table.set_index("layer")
     assert of_layer.loc["second", "corrected_low"] > of_layer.loc[["first", "last"], "corrected_high"].max()
@@ -62,7 +63,7 @@ def test_the_command_finds_the_layer_that_made_the_responses(tmp_path, recorded)
     assert "Highest: second." in done.stdout
     assert "ceiling 0.97" in done.stdout
     again = package.predict_responses(given[0], tmp_path / recorded, method="ridge", folds=5)
-    pd.testing.assert_frame_equal(again.table.round(6), table)
+    pd.testing.assert_frame_equal(again.table.round(6), table[list(COLUMNS)])
     assert again.best == "second"
 
 

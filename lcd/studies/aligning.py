@@ -140,7 +140,8 @@ class Aligned:
     Attributes
     ----------
     table
-        One row a measure, see `lcd.alignment.measuring.align`, with the column source first, and model and seed last.
+        One row a measure, see `lcd.alignment.measuring.align`, with the column source first; in its file also
+        model and seed.
     source
         Origin of the reference maps.
     value_left_out
@@ -222,11 +223,10 @@ def align_network(
         tables.append(invariance_table(network.features, network.levels, count, seed))
     table = pd.concat(tables, ignore_index=True)
     table.insert(0, "source", references.source)
-    table = table.assign(model=model, seed=seed)
     table.loc[table["aspect"] == "invariance", "source"] = "redrawn"
     if file is not None:
         with replacing(file) as partial:
-            table.round(6).to_csv(partial, index=False)
+            table.round(6).assign(model=model, seed=seed).to_csv(partial, index=False)
     return Aligned(table, references.source, network.features is not None and network.value is None)
 
 

@@ -135,7 +135,7 @@ class Predicted:
     Attributes
     ----------
     table
-        One row a layer, see `layer_table`.
+        One row a layer, see `layer_table`; in its file also model, components, folds, seed, region and time.
     best
         Name of the layer with the highest score; as the best of several, its score is rather too high.
     """
@@ -231,7 +231,14 @@ def predict_responses(
         )
     if file is not None:
         with replacing(file) as partial:
-            table.round(6).to_csv(partial, index=False)
+            table.round(6).assign(
+                model=model,
+                components=" ".join(map(str, regression.components)),
+                folds=folds,
+                seed=seed,
+                region=region,
+                time=time,
+            ).to_csv(partial, index=False)
     return Predicted(table, str(table.loc[table["score"].idxmax(), "layer"]))
 
 
