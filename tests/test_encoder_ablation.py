@@ -244,11 +244,13 @@ def test_the_control_has_random_weights_whatever_the_diagnosis_has(tmp_path):
     def pretrain(objective):
         return tmp_path / "pretrained.safetensors"
 
-    for preset in ("nature:64", "nature:64@other.safetensors", "nature:64+frozen", "nature:64@other.safetensors+tuned"):
+    for preset in ("nature:64", "nature:64@other.safetensors", "nature:64@other.safetensors+tuned"):
         found = resolve_encoders(["random", "autoencoding"], preset, pretrain)
         assert found == {"random": "nature:64+frozen", "autoencoding": f"nature:64@{tmp_path}/pretrained.safetensors"}
     with pytest.raises(ValueError, match="no control 'random' for 'efficientnet_lite0', which is always pretrained"):
         resolve_encoders(["random"], "efficientnet_lite0", pretrain)
+    with pytest.raises(ValueError, match="The encoder 'random' is that of the diagnosis"):
+        resolve_encoders(["random"], "nature:64+frozen", pretrain)
     with pytest.raises(ValueError, match="is frozen, so the harmonizer cannot train it"):
         resolve_encoders(["harmonized"], "nature+frozen", pretrain)
 
