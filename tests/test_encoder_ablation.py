@@ -90,7 +90,7 @@ def test_the_noise_of_the_shared_cell_cancels_where_a_share_is_near_one():
         held += row["share_low"] <= 0.9 <= row["share_high"]
         widths.append(row["share_high"] - row["share_low"])
     assert held >= 0.92 * 200
-    assert np.median(widths) < 0.15  # with independent errors it would be 0.4
+    assert np.median(widths) < 0.15  # with independent errors it would be 0.64
 
 
 def test_a_share_is_not_more_certain_than_its_gain_where_seeds_agree_by_chance():
