@@ -66,6 +66,7 @@ def evaluate(
     max_episode_steps: int = MAX_EPISODE_STEPS,
     inverse_temperature: float = 1.0,
     *,
+    max_steps: int | None = None,
     cut_off: bool = False,
 ) -> Episodes:
     """Evaluate a policy on the same number of episodes in every environment.
@@ -94,6 +95,8 @@ def evaluate(
         Largest number of steps of an episode.
     inverse_temperature
         Factor of the logits before an action is sampled: above 1 the policy acts more deterministically.
+    max_steps
+        Largest number of steps of all episodes together; by default as many as they need.
     cut_off
         Whether an episode that does not end counts with what it has returned so far. The further ones of its
         environment are not played then, and count the same.
@@ -112,6 +115,7 @@ def evaluate(
     """
     episodes_per_env = whole_number("episodes_per_env", episodes_per_env, 1, MOST_EPISODES)
     max_episode_steps = whole_number("max_episode_steps", max_episode_steps, 1)
+    limits = max_episode_steps, None if max_steps is None else whole_number("max_steps", max_steps, 1)
     seed = whole_number("seed", seed, 0, LARGEST_SEED)
     if real_number("inverse_temperature", inverse_temperature) <= 0:
         raise ValueError(f"inverse_temperature must be a number above 0, not {inverse_temperature}.")
@@ -131,7 +135,7 @@ def evaluate(
             policy.eval()
         with raw_rewards(env) as paid:
             shape = (env.num_envs, episodes_per_env)
-            return _play(policy, env, paid, shape, seed, deterministic, max_episode_steps, inverse_temperature, cut_off)
+            return _play(policy, env, paid, shape, seed, deterministic, limits, inverse_temperature, cut_off)
     finally:
         if isinstance(policy, nn.Module):
             policy.train(training)
@@ -193,10 +197,11 @@ def _play(
     shape: tuple[int, int],
     seed: int,
     deterministic: bool,
-    max_episode_steps: int,
+    limits: tuple[int, int | None],
     inverse_temperature: float,
     cut_off: bool,
 ) -> Episodes:
+    max_episode_steps, max_steps = limits
     if isinstance(policy, EncoderPolicy) and policy.device.type == "cuda":
         chances_of, drawn_on = _chances_of_all(policy, inverse_temperature), torch.device("cpu")
     elif isinstance(policy, ActorCriticPolicy):
@@ -223,21 +228,25 @@ def _play(
             for place in np.flatnonzero(dones).tolist():
                 index = playing[place]
                 level_seeds[index, episode[index]] = infos[place].get("prev_level_seed", -1)
-            endless = np.flatnonzero((lengths[playing, episode[playing]] >= max_episode_steps) & ~dones)
+            unfinished = (lengths[playing, episode[playing]] >= max_episode_steps) & ~dones
+            within = f"{max_episode_steps:,} steps", "max_episode_steps"
+            if max_steps is not None and lengths.sum() >= max_steps:
+                unfinished = ~dones | (episode[playing] + 1 < shape[1])
+                within = f"the {max_steps:,} steps of all episodes", "max_steps"
+            endless = np.flatnonzero(unfinished)
             if endless.size and not cut_off:
                 index = playing[endless[0]]
                 raise EndlessEpisode(
-                    f"Episode {episode[index]} of environment {index} does not end within "
-                    f"{max_episode_steps:,} steps: end it, as gymnasium.wrappers.TimeLimit does, or raise "
-                    "max_episode_steps."
+                    f"Episode {episode[index] + dones[endless[0]]} of environment {index} does not end within "
+                    f"{within[0]}: end it, as gymnasium.wrappers.TimeLimit does, or raise {within[1]}."
                 )
-            episode[playing] += dones
             for place in endless.tolist():
                 index = playing[place]
                 level_seeds[index, episode[index]] = infos[place].get("prev_level_seed", -1)
                 for table in (returns, lengths, level_seeds):
                     table[index, episode[index] :] = table[index, episode[index]]
-                episode[index] = shape[1]
+            episode[playing] += dones
+            episode[playing[endless]] = shape[1]
     return Episodes(returns, lengths, level_seeds)
 
 

@@ -122,7 +122,6 @@ def test_games_that_nobody_can_save_go_on_to_the_next_levels(tmp_path: Path, mon
     monkeypatch.setattr(ExternalGame, "begin", noted)
     options = game_options("own_games:Grid", num_levels=100_000, env_kwargs={"limit": 10**6})
     settings = replace(settings_of(options, "pixels", "rl"), evaluation=Evaluation((0, STEPS), 1))
-    monkeypatch.setattr("lcd.experiments.evaluation.MAX_EPISODE_STEPS", 10**6)
     monkeypatch.setattr(EvaluationCallback, "_evaluate", lambda evaluation: None)
     with suppress(ValueError):  # nothing was evaluated
         trained(settings, tmp_path, (2 * ROLLOUT, 3 * ROLLOUT))

@@ -14,7 +14,6 @@ from tiny import TINY
 from toy_games import ColourGame
 
 from lcd.agents import PPO, EndlessEpisode, Episodes, best_tempered, evaluate, load_policy
-from lcd.agents.evaluation import MAX_EPISODE_STEPS
 from lcd.envs import ProcgenOptions
 from lcd.envs.external.options import ExternalOptions
 from lcd.experiments.evaluation import EvaluationCallback
@@ -101,10 +100,9 @@ def test_one_inverse_temperature_is_one_rule():
 @pytest.mark.parametrize(
     ("options", "longest", "limit"),
     [
-        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 400, 1600),
+        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 997, 2000),
         (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 200, 1000),
-        (ExternalOptions("MiniGrid-Empty-5x5-v0", num_levels=10), 9000, MAX_EPISODE_STEPS),
-        (ProcgenOptions("starpilot", num_levels=200), 400, MAX_EPISODE_STEPS),
+        (ProcgenOptions("starpilot", num_levels=200), 997, None),
     ],
 )
 def test_tempered_policies_of_other_packages_games_have_a_limit_by_the_sampled_one(
@@ -112,9 +110,9 @@ def test_tempered_policies_of_other_packages_games_have_a_limit_by_the_sampled_o
 ):
     limits = {}
 
-    def play(policy, env, episodes_per_env, seed, _, max_episode_steps, inverse_temperature, cut_off):
+    def play(policy, env, episodes_per_env, seed, *, inverse_temperature, max_steps, cut_off):
         assert cut_off == (env is found._envs["unseen"] and inverse_temperature != 1)
-        limits.setdefault(inverse_temperature, set()).add(max_episode_steps)
+        limits.setdefault(inverse_temperature, set()).add(max_steps)
         if inverse_temperature == 4:
             raise EndlessEpisode("Episode 0 does not end")
         lengths = np.array([[3, longest]])
@@ -126,9 +124,10 @@ def test_tempered_policies_of_other_packages_games_have_a_limit_by_the_sampled_o
     model, env = learner(run, None, "cpu", 0)
     found = EvaluationCallback(run, lambda progress: None, 0)
     found.init_callback(model)
-    _, tempered = found.played(7, 1)
+    _, tempered = found.played(7, 3)
     assert tempered.inverse_temperature == 2
-    assert limits == {1: {MAX_EPISODE_STEPS}, 2: {limit}, 4: {limit}}
+    of_all = None if limit is None else limit * 2 * 3
+    assert limits == {1: {None}, 2: {of_all}, 4: {of_all}}
     found.close()
     env.close()
 
@@ -160,6 +159,14 @@ def test_an_episode_that_is_cut_off_counts_with_what_it_has_returned():
     played = evaluate(policy, env, 2, max_episode_steps=20, cut_off=True)
     assert played.returns.tolist() == [[5, 5], [0, 0], [10, 10]]
     assert played.lengths.tolist() == [[5, 5], [5, 5], [20, 20]]
+    assert evaluate(policy, env, 2, max_steps=10 + 10 + 200).lengths.tolist() == [[5, 5], [5, 5], [100, 100]]
+    with pytest.raises(EndlessEpisode, match="Episode 0 of environment 2 does not end within the 40 steps of all"):
+        evaluate(policy, env, 2, max_steps=40)
+    played = evaluate(policy, env, 2, max_steps=40, cut_off=True)
+    assert played.lengths.tolist() == [[5, 5], [5, 5], [20, 20]]
+    with pytest.raises(EndlessEpisode, match="Episode 1 of environment 0 does not end within the 15 steps of all"):
+        evaluate(policy, env, 2, max_steps=15)
+    assert evaluate(policy, env, 2, max_steps=15, cut_off=True).lengths.tolist() == [[5, 5]] * 3
 
 
 def both_rules(tempered, sampled):

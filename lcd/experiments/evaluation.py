@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from lcd.agents import EncoderPolicy, Episodes, best_tempered, evaluate
-from lcd.agents.evaluation import MAX_EPISODE_STEPS
 from lcd.envs import make_vec_env
 from lcd.envs.external.options import ExternalOptions
 from lcd.experiments.settings import RunSettings
@@ -76,9 +76,10 @@ class Played:
 
 
 PATIENCE, LEAST_PATIENCE = 4, 1000
-"""In a game of another package, an episode of a tempered policy does not end if it is longer than so many times the
-longest sampled one, and than so many steps. Such a policy stands still, in a game of Atari for 27,000 steps, which took
-longer to play than all training. The LCD's own games end by themselves, after a few thousand steps at most."""
+"""In a game of another package, episodes of a tempered policy do not end if all together take more than so many times
+the steps of the sampled ones, and than so many steps each. Such a policy stands still, in a game of Atari for thousands
+of steps, which took longer to play than all training. The LCD's own games end by themselves, after a few thousand steps
+at most."""
 
 
 class EvaluationCallback(BaseCallback):
@@ -107,7 +108,7 @@ class EvaluationCallback(BaseCallback):
         }
         self._tables: list[pd.DataFrame] = []
         self._done: set[int] = set()
-        self._patience = MAX_EPISODE_STEPS
+        self._patience: int | None = None
         self._last = dict.fromkeys(LEVELS, float("nan"))
         self._started = time.perf_counter()
         self._best = -np.inf
@@ -119,11 +120,22 @@ class EvaluationCallback(BaseCallback):
         self, policy: EncoderPolicy, levels: str, inverse_temperature: float, seed: int, episodes_per_env: int
     ) -> Episodes:
         env, sampled = self._envs[levels], inverse_temperature == 1
-        limit, cut = (MAX_EPISODE_STEPS, False) if sampled else (self._patience, levels == "unseen")
-        played = evaluate(policy, env, episodes_per_env, seed, False, limit, inverse_temperature, cut_off=cut)
+        played = evaluate(
+            policy,
+            env,
+            episodes_per_env,
+            seed,
+            inverse_temperature=inverse_temperature,
+            max_steps=None if sampled else self._most_steps(env, episodes_per_env),
+            cut_off=not sampled and levels == "unseen",
+        )
         if sampled and levels == "training" and isinstance(self._settings.options, ExternalOptions):
-            self._patience = min(MAX_EPISODE_STEPS, max(LEAST_PATIENCE, PATIENCE * int(played.lengths.max())))
+            self._patience = max(LEAST_PATIENCE, int(PATIENCE * played.lengths.mean()))
         return played
+
+    def _most_steps(self, env: VecEnv, episodes_per_env: int) -> int | None:
+        """Limit of the steps of a tempered policy's episodes, where there is one."""
+        return None if self._patience is None else self._patience * env.num_envs * episodes_per_env
 
     def training_return(self, policy: EncoderPolicy) -> float:
         """Mean return of a policy on the training levels of every evaluation, at the temperature that is best there."""
@@ -170,9 +182,16 @@ class EvaluationCallback(BaseCallback):
             Episodes in each environment. One that does not end counts with what it has returned.
         """
         policy: EncoderPolicy = self.model.policy  # type: ignore[assignment]
-        limit = MAX_EPISODE_STEPS if self.best_inverse_temperature == 1 else self._patience
+        sampled = self.best_inverse_temperature == 1
         training, unseen = (
-            evaluate(policy, env, episodes_per_env, seed, max_episode_steps=limit, cut_off=True)
+            evaluate(
+                policy,
+                env,
+                episodes_per_env,
+                seed,
+                max_steps=None if sampled else self._most_steps(env, episodes_per_env),
+                cut_off=True,
+            )
             for env in (self._envs[levels] for levels in LEVELS)
         )
         return Played(SAMPLED, 1.0, training, unseen)
