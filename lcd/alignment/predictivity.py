@@ -182,46 +182,51 @@ def predictivity(
             )
     clusters, sites, mean = recording.clusters, recording.sites, recording.mean
     count = int(clusters.max()) + 1
-    told = _repeated_only(recording, mean)
+    repeated = _repeated_only(recording, mean)
 
-    def medians(counts: Floats, chosen: NDArray[np.int64]) -> Floats:
-        """The ceiling, and each layer's score and corrected score, shape (1 + 2 layers, resamples)."""
+    def medians(counts: Floats, chosen: NDArray[np.int64]) -> dict[tuple[str, str], Floats]:
+        """Medians over the chosen sites of each resample, by the layer and what they are of."""
         ceiling = _ceilings(counts, recording, fold, clusters, seed)
-        found = [_median(np.take_along_axis(ceiling, chosen, axis=1))]
-        for each in predicted.values():
+        found = {("", "ceiling"): ceiling}
+        for layer, each in predicted.items():
             score = _correlations(counts, each, mean, fold, clusters)
-            corrected = (score if told is mean else _correlations(counts, each, told, fold, clusters)) / ceiling
-            found += [_median(np.take_along_axis(values, chosen, axis=1)) for values in (score, corrected)]
-        return np.stack(found)
+            of_repeated = score if repeated is None else _correlations(counts, each, repeated, fold, clusters)
+            found |= {(layer, "score"): score, (layer, "corrected"): of_repeated / ceiling}
+        return {key: _median(np.take_along_axis(values, chosen, axis=1)) for key, values in found.items()}
 
-    whole = medians(np.ones((1, count)), np.arange(sites)[None])[:, 0]
+    whole = {key: values[0] for key, values in medians(np.ones((1, count)), np.arange(sites)[None]).items()}
     strata = [np.unique(clusters[fold == number]) for number in np.unique(fold)] if over != "sites" else []
     units = [*strata, *([np.arange(sites)] if over != "images" else [])]
 
     def statistic(*drawn: NDArray[np.int64], axis: int) -> Floats:
-        resamples = len(drawn[0])
-        taken = np.concatenate(drawn[: len(strata)], axis=axis) if strata else np.tile(np.arange(count), (resamples, 1))
-        counts = np.stack([np.bincount(each, minlength=count) for each in taken]).astype(np.float64)
-        return medians(counts, drawn[-1] if over != "images" else np.tile(np.arange(sites), (resamples, 1)))
+        of_strata, of_sites = drawn[: len(strata)], drawn[len(strata) :]
 
-    low, high = _limits(units, statistic, len(whole), seed)
+        def all_of(number: int) -> NDArray[np.int64]:
+            return np.tile(np.arange(number), (len(drawn[0]), 1))
+
+        taken = np.concatenate(of_strata, axis=axis) if of_strata else all_of(count)
+        counts = np.stack([np.bincount(each, minlength=count) for each in taken]).astype(np.float64)
+        return np.stack([*medians(counts, of_sites[0] if of_sites else all_of(sites)).values()])
+
+    estimates = np.array([*whole.values()])
+    limits = _limits(units, statistic, len(estimates), seed)
     wider = _small_sample_factor([len(each) for each in strata])
-    low, high = (whole + wider * (limit - whole) for limit in (low, high))
-    found = [Estimate(*map(float, each)) for each in zip(whole, low, high, strict=True)]
+    low, high = (estimates + wider * (limit - estimates) for limit in limits)
+    found = {key: Estimate(*map(float, each)) for key, *each in zip(whole, estimates, low, high, strict=True)}
     known = _ceilings(np.ones((1, count)), recording, fold, clusters, seed)
     unreliable = int(np.isnan(known).sum())
     return {
-        name: Predictivity(found[1 + 2 * place], found[0], found[2 + 2 * place], sites, unreliable)
-        for place, name in enumerate(predicted)
+        layer: Predictivity(found[layer, "score"], found["", "ceiling"], found[layer, "corrected"], sites, unreliable)
+        for layer in predicted
     }
 
 
-def _repeated_only(recording: Recording, mean: Floats) -> Floats:
-    """Mean responses without those of images whose noise is not known; the same array where there are none of these."""
+def _repeated_only(recording: Recording, mean: Floats) -> Floats | None:
+    """Mean responses without those of images whose noise is not known; None where there are none of these."""
     if recording.ceilings is not None:
-        return mean
+        return None
     several = (~np.isnan(recording.responses)).any(axis=2).sum(axis=0) > 1
-    return mean if several.all() or not several.any() else np.where(several[:, None], mean, np.nan)
+    return None if several.all() or not several.any() else np.where(several[:, None], mean, np.nan)
 
 
 def _small_sample_factor(counts: list[int]) -> float:

@@ -5,7 +5,7 @@ The predicted units are responses without noise, so that their ceiling is 1 and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,15 @@ class EncoderKind:
     name: str
     networks: tuple[LayeredNetwork, ...]
     target: int | None = -1
+
+
+@dataclass(frozen=True, eq=False)
+class _Target:
+    """Units that are predicted: of which kind and seed, and their activations, shape (n, units)."""
+
+    kind: str
+    seed: int
+    activations: Floats
 
 
 def collect_states(
@@ -110,36 +119,27 @@ def mutual_prediction(
         score, the median correlation over the units of all targets of the kind; low and high, its 95 % limits over
         clusters of images and units; depth of the layer, counted from 1, and 0 for `BEST`; units, their number.
     """
-    targets = {
-        (kind.name, seed): _units(network, kind.target, states, units, seed)
+    targets = [
+        _Target(kind.name, seed, _units(network, kind.target, states, units, seed))
         for kind in kinds
         if kind.target is not None
         for seed, network in enumerate(kind.networks)
-    }
+    ]
     tables = []
     for kind in kinds:
-        predicted: dict[str, dict[str, list[Floats]]] = {}
-        actual: dict[str, list[Floats]] = {}
+        predicted: list[tuple[_Target, dict[str, Floats]]] = []
         for number, network in enumerate(kind.networks):
-            count = len(kind.networks)
-            wanted = {
-                (name, seed): values
-                for (name, seed), values in targets.items()
-                if (seed + 1) % count == number and not (count == 1 and name == kind.name)
+            asked = [target for target in targets if _is_asked(kind, number, target)]
+            if asked:
+                predicted += zip(asked, _predictions(network, asked, states, regression), strict=True)
+                report(f"{kind.name}: {number + 1} of {len(kind.networks)} encoders")
+        for name in dict.fromkeys(target.kind for target, _ in predicted):
+            of_kind = [(target.activations, by_layer) for target, by_layer in predicted if target.kind == name]
+            actual = np.concatenate([activations for activations, _ in of_kind], axis=1)
+            of_layers = {
+                layer: np.concatenate([by_layer[layer] for _, by_layer in of_kind], axis=1) for layer in of_kind[0][1]
             }
-            if not wanted:
-                continue
-            for (name, _), values in wanted.items():
-                actual.setdefault(name, []).append(values)
-            for layer, found in _predictions(network, np.concatenate([*wanted.values()], axis=1), states, regression):
-                ends = np.cumsum([values.shape[1] for values in wanted.values()])[:-1]
-                for (name, _), part in zip(wanted, np.split(found, ends, axis=1), strict=True):
-                    predicted.setdefault(name, {}).setdefault(layer, []).append(part)
-            report(f"{kind.name}: {number + 1} of {count} encoders")
-        for name, by_layer in predicted.items():
-            of_layers = {layer: np.concatenate(parts, axis=1) for layer, parts in by_layer.items()}
-            scores = _scores(of_layers, np.concatenate(actual[name], axis=1), states, regression)
-            tables.append(scores.assign(target=name, predictor=kind.name))
+            tables.append(_scores(of_layers, actual, states, regression).assign(target=name, predictor=kind.name))
     columns = ["target", "predictor", "layer", "depth", "score", "low", "high", "units"]
     return pd.concat(tables, ignore_index=True)[columns]
 
@@ -203,14 +203,25 @@ def _units(network: LayeredNetwork, place: int, states: Recording, count: int, s
     return flat[:, drawn]
 
 
+def _is_asked(predictor: EncoderKind, number: int, target: _Target) -> bool:
+    """Whether an encoder of a kind predicts a target: one of the seed before it, and never itself."""
+    count = len(predictor.networks)
+    return (target.seed + 1) % count == number and not (count == 1 and target.kind == predictor.name)
+
+
 def _predictions(
-    network: LayeredNetwork, responses: Floats, states: Recording, regression: Regression
-) -> Iterator[tuple[str, Floats]]:
-    """Predictions from each layer, with the layer's name."""
+    network: LayeredNetwork, targets: Sequence[_Target], states: Recording, regression: Regression
+) -> list[dict[str, Floats]]:
+    """Predictions of each target from each layer, by the layer's name; the units of all are fitted at once."""
     inputs = inputs_of(network, states)
+    units = np.concatenate([target.activations for target in targets], axis=1)
+    ends = np.cumsum([target.activations.shape[1] for target in targets])[:-1]
+    found: list[dict[str, Floats]] = [{} for _ in targets]
     for layer, activations in layer_activations(network, inputs, find_layers(network, inputs)):
-        flat = activations.reshape(len(states), -1)
-        yield layer.name, cross_validated(flat, responses, states.clusters, regression)
+        fitted = cross_validated(activations.reshape(len(activations), -1), units, states.clusters, regression)
+        for by_layer, part in zip(found, np.split(fitted, ends, axis=1), strict=True):
+            by_layer[layer.name] = part
+    return found
 
 
 def _scores(predicted: dict[str, Floats], responses: Floats, states: Recording, regression: Regression) -> pd.DataFrame:
