@@ -11,6 +11,14 @@ from lcd.studies.diagnosis import Diagnosis, TeacherCard
 
 BUDGET = 100_000
 STEPS = (0, 20_000, 40_000, 60_000, 80_000, BUDGET)
+PLAN = """
+games = ["coinrun", "Maze"]
+preset = "smoke"
+steps = 1024
+seeds = 1
+teacher_factor = 1
+train_teachers = true
+"""
 
 
 def diagnosis(
@@ -85,3 +93,12 @@ def survey(groups, *, spread=0.02, seed=0, **settings):
         )
         for number, centre in enumerate(centre for centre, count in groups.items() for _ in range(count))
     ]
+
+
+def measured(game, first_seed=0, teacher="5ea1", version=2, episodes=8, **run):
+    """A diagnosis that tells how it was measured."""
+    first = {"view": "pixels", "distribution_mode": "easy", "num_levels": 200, "encoder": "nature"} | run
+    plan = {"games": [{"budget": BUDGET, "teacher": teacher, "runs": [{"view": "semantic"}, first]}]}
+    made = [run | {"training_version": version} for run in runs(range(first_seed, first_seed + 3))]
+    settings = {"preset": "smoke", "plan": plan, "runs": made}
+    return diagnosis(game, 0.1, 0.2, first_seed=first_seed, episodes=episodes, settings=settings)

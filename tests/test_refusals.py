@@ -104,7 +104,7 @@ def test_an_output_never_replaces_a_pipe_or_a_link_or_what_is_read(tmp_path):
     with pytest.raises(ValueError, match="is read as well, and would be overwritten"):
         check_output(tmp_path / "link", inputs=(None, "nature", tmp_path / "target"))
     for file in (tmp_path / "folder" / "new.csv", tmp_path / "folder" / "game" / "old.csv"):
-        with pytest.raises(ValueError, match=r"csv is in .*folder, whose files are read: name a file elsewhere"):
+        with pytest.raises(ValueError, match=r"csv is in .*folder, whose files are read, and would be overwritten"):
             check_output(file, inputs=(tmp_path / "folder",))
 
 

@@ -223,7 +223,7 @@ def test_rows_without_a_seed_and_outputs_among_the_inputs_are_refused(tmp_path):
     SurveyTables.read("procgen-easy").write(tmp_path / "kept")
     before = (tmp_path / "kept" / "curves.csv").read_bytes()
     for option in ({"out": tmp_path / "kept" / "curves.csv"}, {"figure": tmp_path / "kept" / "figure.png"}):
-        with pytest.raises(ValueError, match="whose files are read: name a file elsewhere"):
+        with pytest.raises(ValueError, match="whose files are read, and would be overwritten"):
             scaling(tmp_path / "kept", **option)
     assert (tmp_path / "kept" / "curves.csv").read_bytes() == before
 

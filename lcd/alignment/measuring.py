@@ -67,6 +67,7 @@ def align(
         references' ceiling. Undefined values, from constant maps, are counted and left out of means. Limits are over
         clusters of images, where references have them.
     """
+    decisions = decisions or scores
     images = references.inputs
     targets = None if references.targets is None else torch.from_numpy(references.targets)
     reference = resized(torch.from_numpy(references.maps), images.shape[2:]).numpy()
@@ -79,10 +80,10 @@ def align(
         for method in methods:
             where = partial(_where, value, images, only, reference, method, ceilings, groups, "value")
             stages[f"{method} of the value"] = where
-    stages["revealing"] = partial(_how, decisions or scores, images, torch.from_numpy(reference))
+    stages["revealing"] = partial(_how, decisions, images, torch.from_numpy(reference))
     few = references.first(attacked).groups
     shown = images[:attacked], reference[:attacked]
-    stages["attack"] = partial(_robustness, decisions or scores, *shown, ceilings, few)
+    stages["attack"] = partial(_robustness, decisions, *shown, ceilings, few)
     tables = []
     for number, (name, measured) in enumerate(stages.items()):
         report(name, number, len(stages))

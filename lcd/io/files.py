@@ -86,10 +86,9 @@ def check_output(file: Path, *endings: str, inputs: Iterable[Path | str | None] 
     for given in inputs:
         if given is None or not Path(given).exists():
             continue
-        if file.exists() and file.samefile(given):
-            raise ValueError(f"{file} is read as well, and would be overwritten: name another file.")
-        if Path(given).is_dir() and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(given)):
-            raise ValueError(f"{file} is in {given}, whose files are read: name a file elsewhere.")
+        if Path(os.path.realpath(file)).is_relative_to(os.path.realpath(given)):
+            where = f"in {given}, whose files are read" if Path(given).is_dir() else "read as well"
+            raise ValueError(f"{file} is {where}, and would be overwritten: name another file.")
     if file.is_dir():
         raise ValueError(f"{file} is a folder: name a file, such as {file / 'NAME'}.")
     if endings and file.suffix.lower() not in endings:

@@ -100,7 +100,7 @@ def _measured_otherwise(diagnosis: Diagnosis, evidence: ValidationResult) -> str
     plans = diagnosis.settings.get("plan", {}).get("games", [])
     if not plans or not evidence.measured:
         return ""
-    measured = {"budget": diagnosis.budget, **measured_settings(plans[0])}
+    measured = measured_settings(plans[0])
     return ", ".join(
         f"{name.replace('_', ' ')} {there} and here {here}"
         for name, (there, here) in differences(evidence.measured, measured).items()

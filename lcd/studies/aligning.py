@@ -41,7 +41,7 @@ class Network:
     """
 
     scores: Scores
-    decisions: Scores | None = None
+    decisions: Scores
     features: Features | None = None
     value: Scores | None = None
     shape: tuple[int, ...] | None = None
@@ -61,7 +61,8 @@ def load_network(model: str, device: str, trust: bool = False) -> Network:
         As in `lcd.agents.load_policy`.
     """
     if model.partition("@")[0] in BACKBONES:
-        return Network(on_device(load_classifier(model).eval().to(device), device))
+        scores = on_device(load_classifier(model).eval().to(device), device)
+        return Network(scores, decisions=scores)
     policy, card = load_acting(model, trust)
     policy.to(device)
     scores, features = (on_device(each, device) for each in (policy_scores(policy), policy.extract_features))
@@ -69,7 +70,7 @@ def load_network(model: str, device: str, trust: bool = False) -> Network:
     levels = unseen_levels(card, trusted=trust)
     classes = () if levels is None else family_of(levels).action_classes(levels)
     fits = sum(map(len, classes)) == policy.action_space.n  # type: ignore[attr-defined]
-    decisions = of_classes(scores, classes) if fits else None
+    decisions = of_classes(scores, classes) if fits else scores
     return Network(scores, decisions, features, value, policy.observation_space.shape, levels)
 
 

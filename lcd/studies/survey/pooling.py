@@ -54,7 +54,7 @@ class Measured:
         episodes = evaluation.num_envs * evaluation.episodes_per_env
         evaluations = len(evaluation.steps) - 1, episodes
         known = {"preset": preset} | measured_settings(data) | dict(zip(EVALUATED, evaluations, strict=True))
-        known |= {"budget": plan.budget, "training_version": TRAINING_VERSION}
+        known |= {"training_version": TRAINING_VERSION}
         made = None if plan.teacher_run is None else plan.teacher_run.identity
         known |= {"teacher_checksum": data["teacher"] or made}
         if plan.normalisation is not None:

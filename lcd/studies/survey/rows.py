@@ -12,6 +12,7 @@ import pandas as pd
 from lcd.experiments.settings import Hyperparameters
 from lcd.io.checksums import Contents
 from lcd.io.limits import short
+from lcd.io.untrusted import read_json
 from lcd.studies.reading import DAMAGE, REMEDY, record_of
 from lcd.studies.survey.checking import check_table
 from lcd.studies.survey.columns import ALIKE, COLUMNS, KEYS, KNOWN_OF_SOME, TABLES
@@ -114,16 +115,43 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 
 
 def measured_settings(plan: dict[str, Any]) -> dict[str, Any]:
-    """Settings of a game's measurement, besides its budget, from its plan."""
+    """How a game was measured, from its plan: the settings that must be alike where games are put together."""
     runs = [run for run in plan.get("runs", []) if run["view"] == "pixels"]
     run: dict[str, Any] = next((run for run in runs if run.get("learning") == "rl"), runs[0] if runs else {})
     return {
+        "budget": plan.get("budget"),
         "mode": run.get("distribution_mode"),
         "appearance": " ".join(run.get("appearance", ())) or None,
         "training_levels": run.get("num_levels"),
         "encoder": run.get("encoder"),
         "learner": learner_of(run) if "hyperparameters" in run else None,
     }
+
+
+def read_measured_settings(file: Path, *within: str, remedy: str) -> dict[str, Any]:
+    """How the first game of a plan was measured, from the plan's file.
+
+    Parameters
+    ----------
+    file
+        Data of JSON.
+    within
+        Where in the data the plan is; by default it is the whole.
+    remedy
+        What to do where the file is damaged.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    data = read_json(file, remedy=remedy)
+    try:
+        for name in within:
+            data = data[name]
+        return measured_settings(data["games"][0])
+    except DAMAGE as error:
+        raise ValueError(f"{file} is no plan of what was measured ({short(error)}): {remedy}.") from None
 
 
 def learner_of(run: Mapping[str, Any]) -> str:
@@ -143,11 +171,11 @@ def game_row(record: dict[str, Any]) -> dict[str, Any]:
     teacher = record["teacher"] or {}
     (plan,) = record["settings"].get("plan", {}).get("games", [{}])
     return {
+        **measured_settings(plan),
         "game": record["game"],
         "budget": record["budget"],
         "seeds": len(record["seeds"]),
         "preset": record["settings"].get("preset"),
-        **measured_settings(plan),
         "random": record["normalisation"]["random"],
         "best": record["normalisation"]["best"],
         "teacher": teacher.get("source"),

@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -19,8 +18,8 @@ from lcd.experiments.resources import FASTEST, Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, locked, replacing
-from lcd.io.limits import STEP_LIMIT, path, short, texts
-from lcd.io.untrusted import read_csv, read_json
+from lcd.io.limits import STEP_LIMIT, path, texts
+from lcd.io.untrusted import read_csv
 from lcd.studies.baselines import baselines_of
 from lcd.studies.diagnosing import PreparedDiagnosis
 from lcd.studies.diagnosis import Diagnosis
@@ -31,7 +30,7 @@ from lcd.studies.pipeline import read_diagnosis
 from lcd.studies.showing import Show, silent, telling
 from lcd.studies.survey.columns import DECIMALS
 from lcd.studies.survey.plan import Survey
-from lcd.studies.survey.rows import differences, measured_settings
+from lcd.studies.survey.rows import differences, measured_settings, read_measured_settings
 from lcd.studies.survey.tables import SurveyTables
 
 FURTHER = ("ladder", "baselines")
@@ -308,14 +307,14 @@ def _check_others(survey: Survey, out: Path) -> None:
         If one was not.
     """
     (here, *_) = survey.plan.as_dict(measure=False)["games"]
-    measured = {"budget": here["budget"], **measured_settings(here)}
+    measured = measured_settings(here)
     for kind in [name for name in FURTHER if getattr(survey, name)]:
         file = out / f"{kind}.csv"
         others = set(_games_in(file)["game"]) - set(survey.games) if file.is_file() else set()
         for game in sorted(others):
             plan = out / file_name(game) / "plan.json"
-            of_both = _measured(plan) if plan.is_file() else measured, measured
-            for name, values in differences(*of_both).items():
+            there = read_measured_settings(plan, remedy=ELSEWHERE) if plan.is_file() else measured
+            for name, values in differences(there, measured).items():
                 raise ValueError(
                     f"{file} has {game} with {name.replace('_', ' ')} {values[0]}, and here it is {values[1]}: choose "
                     "another --out."
@@ -348,21 +347,6 @@ def _games_in(file: Path) -> pd.DataFrame:
     return table
 
 
-def _measured(plan: Path) -> dict[str, Any]:
-    """How a game was measured, from the plan of its diagnosis.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged.
-    """
-    try:
-        (game,) = read_json(plan, remedy=ELSEWHERE)["games"]
-        return {"budget": game["budget"], **measured_settings(game)}
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{plan} is no plan of a diagnosis ({short(error)}): {ELSEWHERE}.") from None
-
-
 def prepare_survey(
     plan: Survey | Path | str,
     *,
@@ -391,6 +375,7 @@ def prepare_survey(
     """
     resources = Resources.checked(device, workers, threads, executor, step_limit)
     chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
+    _check_teachers(chosen)
     if only := texts("games", games):
         chosen = chosen.only(only)
     given = {"steps": steps, "seeds": seeds, "first_seed": first_seed}
@@ -407,8 +392,6 @@ def prepare_survey(
     folder = Path("surveys") / named if out is None else path("out", out)
     kept = None if tables is None else path("tables", tables)
     folders(chosen, folder)
-    if not only:
-        _check_teachers(chosen)
     runs = open_store(store)
     runs.check(chosen.plan.runs)
     held: tuple[str, ...] = ()

@@ -232,7 +232,7 @@ class SurveyTables:
             kept._check_takes(game, preset)
         games = kept.games[["game", *ALIKE]].astype(object)
         for data in plan.as_dict()["games"]:
-            settings = {"game": data["game"], "budget": data["budget"]} | measured_settings(data)
+            settings = {"game": data["game"], **measured_settings(data)}
             planned = pd.DataFrame([settings], dtype=object)
             check_alike(pd.concat([games[games["game"] != data["game"]], planned]))
         return kept
