@@ -11,7 +11,6 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from lcd.envs import paint
-from lcd.envs.procgen.games import ACTION_KEYS
 from lcd.studies.replay import Replay
 
 SCALE, GAP, CAPTION = 4, 8, 34
@@ -31,8 +30,8 @@ def write_film(replay: Replay, path: Path) -> None:
     path
         Output file.
     """
-    returns = replay.returns
-    pictures = [_picture(replay, step, returns[step]) for step in range(len(returns))]
+    before = replay.returns - replay.rewards  # a frame is that before its step, whose reward is still to come
+    pictures = [_picture(replay, step, before[step]) for step in range(len(before))]
     shared = pictures[len(pictures) // 2].quantize(128)
     frames = [picture.quantize(palette=shared, dither=Image.Dither.NONE) for picture in pictures]
     frames[0].save(
@@ -47,8 +46,7 @@ def _picture(replay: Replay, step: int, so_far: float) -> Image.Image:
     canvas = Image.new("RGB", (2 * width + GAP, height + CAPTION), BACKGROUND)
     for number, view in enumerate(views):
         canvas.paste(Image.fromarray(view), (number * (width + GAP), CAPTION))
-    keys = "+".join(ACTION_KEYS[int(replay.actions[step])]) or "no key"
     draw = ImageDraw.Draw(canvas)
-    draw.text((6, 3), f"{replay.game}   step {step}   {keys}", INK)
+    draw.text((6, 3), f"{replay.game}   step {step}   {replay.action_name(step)}", INK)
     draw.text((6, 17), f"return {so_far:.1f}   value {replay.values[step]:+.2f}", INK)
     return canvas

@@ -152,6 +152,10 @@ class GameFamily(Protocol):
         """Actions that always do the same, together; every action once."""
         ...
 
+    def action_names(self, options: Any) -> Sequence[str]:
+        """Name of each action, for people; none where they are not known."""
+        ...
+
     def label_names(self, options: Any) -> Mapping[int, str]:
         """Names of the labels in label maps."""
         ...

@@ -65,6 +65,10 @@ class CalibrationFamily:
         """Each action is its own class."""
         return tuple((action,) for action in range(int(ACTION_SPACE.n)))
 
+    def action_names(self, options: CalibrationOptions) -> tuple[str, ...]:
+        """What each moves: Courier's traveller and Tracker's cursor alike."""
+        return ("stay", "up", "down", "left", "right")
+
     def label_names(self, options: CalibrationOptions) -> Mapping[int, str]:
         """Names of the object classes."""
         return (courier_drawing if isinstance(options, CourierOptions) else tracker_drawing).LABEL_NAMES

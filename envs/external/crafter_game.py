@@ -34,6 +34,7 @@ class CrafterGame(gymnasium.Env):
         self._length, self._steps = length, 0
         self.observation_space = spaces.Box(0, 255, (64, 64, 3), np.uint8)
         self.action_space = spaces.Discrete(int(self._game.action_space.n))
+        self.action_names = tuple(self._game.action_names)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode in a world that the seed decides."""

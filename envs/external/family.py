@@ -68,6 +68,10 @@ class ExternalFamily:
         """Each action is its own class."""
         return tuple((action,) for action in range(int(self.action_space(options).n)))
 
+    def action_names(self, options: ExternalOptions) -> tuple[str, ...]:
+        """As the game names them; none where it does not."""
+        return spaces_of(_unnumbered(options)).action_names
+
     def label_names(self, options: ExternalOptions) -> Mapping[int, str]:
         """Names of the labels, where the game's source of them gives any."""
         return spaces_of(_unnumbered(options)).label_names

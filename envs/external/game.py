@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -46,6 +46,8 @@ class Spaces(NamedTuple):
         Its actions, as numbers.
     label_names
         Names of labels, where they are known.
+    action_names
+        Name of each action, where the game names them.
     privileged
         What the privileged view is, for people; None without one.
     """
@@ -53,6 +55,7 @@ class Spaces(NamedTuple):
     views: dict[str, spaces.Space]
     actions: spaces.Discrete
     label_names: dict[int, str]
+    action_names: tuple[str, ...]
     privileged: str | None
 
     def of_view(self, view: str) -> spaces.Space:
@@ -276,7 +279,20 @@ class ExternalGame:
             else:
                 views[SEMANTIC.name] = spaces.Box(-np.inf, np.inf, shape, np.float32)
         described = None if self.source is None else self.source.described
-        return Spaces(views, spaces.Discrete(self.num_actions), names, described)
+        return Spaces(views, spaces.Discrete(self.num_actions), names, self._action_names(), described)
+
+    def _action_names(self) -> tuple[str, ...]:
+        """Names of the actions by the method of Atari's games, MiniGrid's enumeration, or a list."""
+        game = self.env.unwrapped
+        try:
+            if callable(meanings := getattr(game, "get_action_meanings", None)):
+                given: Iterable[Any] = meanings()
+            else:
+                given = getattr(game, "actions", None) or getattr(game, "action_names", None) or ()
+            found = tuple(str(getattr(each, "name", each)).lower() for each in given)
+        except Exception:  # of many types: it is somebody else's code, and names are for people alone
+            return ()
+        return found if len(found) == self.num_actions else ()
 
     def close(self) -> None:
         """Free the game."""

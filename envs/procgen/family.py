@@ -13,7 +13,7 @@ from lcd.envs.naming import own_name
 from lcd.envs.procgen.actions import action_classes
 from lcd.envs.procgen.adaptors import ProcgenVecEnv
 from lcd.envs.procgen.batch import ACTION_SPACE, observation_space
-from lcd.envs.procgen.games import GAMES, SCENERY, get_game
+from lcd.envs.procgen.games import ACTION_KEYS, GAMES, SCENERY, get_game
 from lcd.envs.procgen.options import (
     APPEARANCES,
     ProcgenOptions,
@@ -81,6 +81,10 @@ class ProcgenFamily:
     def action_classes(self, options: ProcgenOptions) -> ActionClasses:
         """Combinations of keys that do the same in the game."""
         return action_classes(options.game)
+
+    def action_names(self, options: ProcgenOptions) -> tuple[str, ...]:
+        """The keys that each holds down."""
+        return tuple("+".join(keys) or "no key" for keys in ACTION_KEYS)
 
     def label_names(self, options: ProcgenOptions) -> Mapping[int, str]:
         """Names of the object classes."""

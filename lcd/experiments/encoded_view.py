@@ -7,7 +7,7 @@ are the controls, see `lcd.studies.controls`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -237,6 +237,10 @@ class EncodedFamily:
     def action_classes(self, options: EncodedOptions) -> ActionClasses:
         """Those of the game."""
         return family_of(options.base).action_classes(options.base)
+
+    def action_names(self, options: EncodedOptions) -> Sequence[str]:
+        """Those of the game."""
+        return family_of(options.base).action_names(options.base)
 
     def label_names(self, options: EncodedOptions) -> Mapping[int, str]:
         """None: the view is a vector."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from lcd.agents import EncoderPolicy
 from lcd.envs import GameOptions, make_vec_env
 from lcd.envs.external.images import shown
-from lcd.envs.family import has_view
+from lcd.envs.family import family_of, has_view
 from lcd.pretraining.frames import view_of
 
 
@@ -35,6 +36,8 @@ class Replay:
         The game's reward of each step.
     ended : numpy.ndarray, shape (n,), bool
         Whether the step ended an episode.
+    action_names
+        Name of each action; none where they are not known.
     """
 
     game: str
@@ -44,6 +47,12 @@ class Replay:
     values: NDArray[np.float64]
     rewards: NDArray[np.float64]
     ended: NDArray[np.bool_]
+    action_names: Sequence[str] = ()
+
+    def action_name(self, step: int) -> str:
+        """Name of the action of a step."""
+        action = int(self.actions[step])
+        return self.action_names[action] if self.action_names else f"action {action}"
 
     @property
     def returns(self) -> NDArray[np.float64]:
@@ -112,4 +121,5 @@ def record(
     finally:
         env.close()
     frames, labels, actions, values, rewards, ends = (np.array(column) for column in zip(*steps, strict=True))
-    return Replay(options.game, frames, labels, actions, values, rewards, ends)
+    names = family_of(options).action_names(options)
+    return Replay(options.game, frames, labels, actions, values, rewards, ends, names)
