@@ -77,7 +77,7 @@ def test_evidence_of_other_learners_recommends_nothing(tmp_path, diagnosis):
         assert found.kind == kind
     assert f"budget {2 * plan['budget']} and here {plan['budget']}" in found.text
     (folder / PLAN).write_text("[]")
-    with pytest.raises(ValueError, match="is damaged"):
+    with pytest.raises(ValueError, match="is no plan of what was measured"):
         read_evidence(folder)
 
 

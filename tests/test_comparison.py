@@ -80,6 +80,26 @@ def test_returns_of_a_games_own_best_are_put_on_one_scale():
         lcd.compare(replace(before, normalisation=Normalisation(0.0, 5.0, "given")), after)
 
 
+def test_what_was_measured_otherwise_is_named():
+    """Other rules of evaluation, another game behind the same name, and other precision change demands, too."""
+
+    def measured(named, evaluation, **run):
+        runs_of_plan = [{"view": "pixels", "learning": "rl", "evaluation": evaluation, "env": {}} | run]
+        found = of(0.2, 0.3, named=named)
+        made = [each | {"precision": "bfloat16" if named else "float32"} for each in found.settings["runs"]]
+        return replace(found, settings=found.settings | {"plan": {"games": [{"runs": runs_of_plan}]}, "runs": made})
+
+    sampled, tempered = {"num_envs": 8}, {"num_envs": 8, "inverse_temperatures": [1.0, 2.0]}
+    before = measured("", sampled, game_version="grid 1")
+    after = measured("-new", tempered, game_version="grid 2", env={"kwargs": {"limit": 9}})
+    assert lcd.compare(before, after).differing == {
+        "temperatures": ("1", "1 2"),
+        "arguments": ("{}", '{"kwargs": {"limit": 9}}'),
+        "game_version": ("grid 1", "grid 2"),
+        "precision": ("float32", "bfloat16"),
+    }
+
+
 def test_what_cannot_be_compared_is_refused(tmp_path):
     one = of(0.2, 0.3)
     with pytest.raises(ValueError, match="the same runs"):

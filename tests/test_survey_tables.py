@@ -114,14 +114,18 @@ def test_seeds_are_pooled_in_files_and_of_a_seed_that_is_there_the_newer_run_cou
 
 
 def test_seeds_that_were_not_measured_alike_are_not_pooled(tmp_path):
-    SurveyTables.of([measured("maze")]).enter(tmp_path)
+    usual = {"evaluation": {}, "env": {}, "game_version": "grid 1"}
+    SurveyTables.of([measured("maze", **usual)]).enter(tmp_path)
     for changed, sentence in (
         ({"teacher": "0dd"}, "The seeds 0, 1, 2 of maze were measured with teacher_checksum = 5ea1, the seeds 3, 4, 5"),
         ({"version": 3}, "training_version = 2, the seeds 3, 4, 5 with 3"),
         ({"episodes": 4}, "evaluation_episodes = 8, the seeds 3, 4, 5 with 4"),
+        ({"evaluation": {"inverse_temperatures": [1, 2]}}, "temperatures = 1, the seeds 3, 4, 5 with 1 2"),
+        ({"env": {"kwargs": {"limit": 9}}}, "arguments = {}, the seeds 3, 4, 5 with"),
+        ({"game_version": "grid 2"}, "game_version = grid 1, the seeds 3, 4, 5 with grid 2"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            SurveyTables.of([measured("maze", first_seed=3, **changed)]).enter(tmp_path)
+            SurveyTables.of([measured("maze", first_seed=3, **usual | changed)]).enter(tmp_path)
     assert SurveyTables.read(tmp_path).games["seeds"].tolist() == [3]
 
 

@@ -36,7 +36,18 @@ TITLES: Mapping[str, str] = {
 }
 """The quantities in words."""
 
-NAMED = ("mode", "appearance", "training_levels", "encoder", "learner", "teacher", "teacher_checksum")
+NAMED = (
+    "mode",
+    "appearance",
+    "training_levels",
+    "encoder",
+    "learner",
+    "teacher",
+    "teacher_checksum",
+    "temperatures",
+    "arguments",
+    "game_version",
+)
 """Columns of `lcd.studies.survey.columns.COLUMNS` in which the two diagnoses may differ."""
 
 
@@ -198,8 +209,16 @@ def _runs(diagnosis: Diagnosis, letter: str) -> set[Any]:
 
 
 def _differing(one: Diagnosis, other: Diagnosis) -> dict[str, tuple[Any, Any]]:
-    old, new = (game_row(each.to_json()) | {"seeds": _seeds(each)} for each in (one, other))
-    return {name: (old[name], new[name]) for name in (*NAMED, "seeds") if old[name] != new[name]}
+    old, new = (
+        game_row(each.to_json()) | {"seeds": _seeds(each), "precision": _precisions(each)} for each in (one, other)
+    )
+    return {name: (old[name], new[name]) for name in (*NAMED, "precision", "seeds") if old[name] != new[name]}
+
+
+def _precisions(diagnosis: Diagnosis) -> str | None:
+    """Of the encoders' numbers in its runs; None where they are not known."""
+    known = {run.get("precision") for run in diagnosis.settings.get("runs", [])}
+    return ", ".join(sorted(each for each in known if each is not None)) or None
 
 
 def _seeds(diagnosis: Diagnosis) -> list[int]:

@@ -27,6 +27,10 @@ COLUMNS = {
         "training_levels": "number of levels that the learners train on",
         "encoder": "the learners' encoder",
         "learner": "what learns from reward, and what of its hyperparameters is not Procgen's usual; empty if unknown",
+        "temperatures": "inverse temperatures of which the evaluation chooses one; 1 where actions are only sampled; "
+        "empty if unknown",
+        "arguments": "what the game was made with, as JSON: a game of another package or for calibration; else empty",
+        "game_version": "package and version that the game is from; empty for the LCD's own and if unknown",
         "random": "return that counts as 0",
         "best": "return that counts as 1",
         "teacher": "where the teacher comes from: reference, trained, or a path; empty if unknown",
@@ -94,7 +98,8 @@ _CELL = frozenset({"game", "view", "learning", "levels"})
 
 TEXTS = {
     "games": _CELL
-    | {"preset", "mode", "appearance", "encoder", "learner", "teacher", "teacher_checksum"}
+    | {"preset", "mode", "appearance", "encoder", "learner", "temperatures", "arguments", "game_version"}
+    | {"teacher", "teacher_checksum"}
     | {"verdict", "reason", "would_decide", "cautions"},
     "scores": _CELL,
     "curves": _CELL,
@@ -148,14 +153,14 @@ NEEDED = {
 }
 """Columns of each table, besides its keys, in which no value may be missing or infinite."""
 
-ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder", "learner")
+ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder", "learner", "temperatures")
 """Columns of `games` in which all games of a survey must agree: else learners differ, not only games."""
 
-KNOWN_OF_SOME = ("mode", "learner")
-"""Of them those that are compared where they are known: most families have no mode, and earlier tables no learner."""
+KNOWN_OF_SOME = ("mode", "learner", "temperatures")
+"""Of them those that are compared where they are known: most families have no mode, and earlier tables lack `LATER`."""
 
-LATER = {"games": ("learner",), "runs": ("precision",)}
+LATER = {"games": ("learner", "temperatures", "arguments", "game_version"), "runs": ("precision",)}
 """Columns that earlier tables lack."""
 
-SAME = ("preset", *ALIKE, "random", "best", "teacher_checksum")
+SAME = ("preset", *ALIKE, "arguments", "game_version", "random", "best", "teacher_checksum")
 """Columns of `games` in which two diagnoses of a game must agree for their seeds to be pooled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,7 +126,15 @@ def measured_settings(plan: dict[str, Any]) -> dict[str, Any]:
         "training_levels": run.get("num_levels"),
         "encoder": run.get("encoder"),
         "learner": learner_of(run) if "hyperparameters" in run else None,
+        "temperatures": _temperatures(run["evaluation"]) if "evaluation" in run else None,
+        "arguments": next((json.dumps(run[name], sort_keys=True) for name in ("env", "dials") if name in run), None),
+        "game_version": run.get("game_version"),
     }
+
+
+def _temperatures(evaluation: Mapping[str, Any]) -> str:
+    """Inverse temperatures that an evaluation chooses from, such as ``"1 2 4"``."""
+    return " ".join(f"{each:g}" for each in evaluation.get("inverse_temperatures", [1.0]))
 
 
 def read_measured_settings(file: Path, *within: str, remedy: str) -> dict[str, Any]:
