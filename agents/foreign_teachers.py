@@ -185,7 +185,7 @@ def as_teacher(given: Any, actions: int) -> Teacher:
     if callable(getattr(given, "predict", None)):
         return PredictingTeacher(given, actions)
     raise ValueError(
-        f"A {type(given).__name__} is no teacher: it needs a method log_probabilities or predict, as the models of "
+        f"An object of {type(given).__name__} is no teacher: it needs a method log_probabilities or predict, as the models of "
         "Stable-Baselines3 have."
     )
 

@@ -56,7 +56,8 @@ def draw_perspective(table: pd.DataFrame) -> Figure:
     matplotlib.figure.Figure
     """
     shown = table[table["model"] != "chance"]
-    labels = list(dict.fromkeys(_label(row) for row in shown.to_dict("records")))
+    shown = shown.assign(label=_labels(shown))
+    labels = list(dict.fromkeys(shown["label"]))
     figure = Figure(figsize=(12, 3.6 + 0.26 * len(labels)), layout="constrained")
     halves: Any = figure.subfigures(2, 1, height_ratios=[2.4, 1.2 + 0.26 * len(labels)])
     above, below = halves
@@ -78,6 +79,18 @@ def draw_perspective(table: pd.DataFrame) -> Figure:
     )
     below.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     return figure
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    """Names of the encoders and controls; with a run's checksum where two would be called alike."""
+    rows = table.to_dict("records")
+    models: dict[str, set[tuple[str, str]]] = {}
+    for row in rows:
+        models.setdefault(_label(row), set()).add((row["model"], row["encoder"]))
+    return [
+        f"{label} {row['model'][-12:]}" if len(models[label]) > 1 else label
+        for row, label in ((row, _label(row)) for row in rows)
+    ]
 
 
 def _label(row: Mapping[Any, Any]) -> str:
@@ -120,7 +133,7 @@ def _draw_examples(halves: Any) -> None:
 def _draw_task(panel: Axes, rows: pd.DataFrame, labels: list[str]) -> None:
     for row in rows.to_dict("records"):
         style, hollow = STYLES[_kind(row)], row["task"] == row["trained_on"] == "vpt-strategy"
-        place = labels.index(_label(row)) + (0.18 if hollow else -0.06)
+        place = labels.index(row["label"]) + (0.18 if hollow else -0.06)
         panel.plot([row["low"], row["high"]], [place, place], color=style.colour, lw=1.0, alpha=0.6)
         inside = "white" if hollow else style.colour
         panel.plot([row["accuracy"]], [place], style.marker, color=style.colour, mfc=inside, ms=4.5)

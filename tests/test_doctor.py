@@ -83,6 +83,7 @@ def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, limits):
 
 def silent_child(out, options, encoder, limit):
     """A game that keeps Python's lock."""
+    out.send(doctor.BEAT)
     time.sleep(60)
 
 
@@ -91,7 +92,22 @@ def test_a_process_without_a_sign_is_taken_to_hang(monkeypatch):
     monkeypatch.setattr(doctor.multiprocessing, "get_context", lambda kind: forked)
     monkeypatch.setattr(doctor, "_child", silent_child)
     (found,) = examine("own_games:Odd", seconds=1)
-    assert (found.what, "For 1 seconds nothing came back" in found.sentence) == ("hangs", True)
+    assert (found.what, "For 1 seconds nothing came back: it hangs" in found.sentence) == ("hangs", True)
+
+
+def late_child(out, options, encoder, limit):
+    """A process that takes its time to begin."""
+    time.sleep(2)
+    out.send(None)
+
+
+@pytest.mark.parametrize(("starting", "words"), [(60, []), (0.5, ["For 1 seconds nothing came back: its process did"])])
+def test_a_busy_machine_is_not_taken_for_a_game_that_hangs(monkeypatch, starting, words):
+    forked = multiprocessing.get_context("fork")
+    monkeypatch.setattr(doctor.multiprocessing, "get_context", lambda kind: forked)
+    monkeypatch.setattr(doctor, "_child", late_child)
+    monkeypatch.setattr(doctor, "STARTING", starting)
+    assert [each.sentence[: len(words[0])] for each in examine("own_games:Odd", seconds=1)] == words
 
 
 def slow_child(out, options, encoder, limit):

@@ -394,3 +394,12 @@ def test_one_of_two_folders_of_maps_is_not_enough(tmp_path):
     refused = lcd_command("align", "model.safetensors", "--maps", "images,", "--source", "human", cwd=tmp_path)
     assert refused.returncode == 2
     assert "--maps images, names one folder: give two" in refused.stderr
+
+
+def test_a_game_that_fails_while_it_is_planned_is_one_sentence(tmp_path):
+    """Before a run takes over: levels are compared as the plan is made."""
+    ended = lcd_command(
+        "diagnose", "own_games:Broken", "--env-kwargs", '{"how": "crash"}', "--preset", "smoke", cwd=tmp_path
+    )
+    assert (ended.returncode, ended.stderr.strip().count("\n")) == (1, 0)
+    assert ended.stderr.startswith("Error: own_games:Broken fails in step")

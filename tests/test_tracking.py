@@ -234,6 +234,23 @@ def test_the_command_trains_compares_and_resumes(tmp_path, short_tests, monkeypa
     monkeypatch.setattr(training, "train", None)  # nothing is left to be trained
     assert lcd(*asked, cwd=tmp_path).returncode == 0
     assert {file.name: file.read_bytes() for file in (tmp_path / "found").rglob("*.csv")} == before
+    finished = next((tmp_path / "found" / "agents").iterdir())
+    whole = finished.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for damaged in (
+        b"",
+        b"\xff\x00",
+        b"game,gain\nmaze,1\n",
+        b"".join(lines[:-1]),
+        lines[0],
+        whole.replace(b",return,0", b",return,x"),
+        whole.replace(b"imitation", b"reward"),
+    ):
+        finished.write_bytes(damaged)
+        ended = lcd(*asked, cwd=tmp_path)
+        assert (ended.returncode, len(ended.stderr.strip().splitlines())) == (2, 1)
+        assert f"{finished.name}" in ended.stderr
+        assert "remove it, and the agent is trained again" in ended.stderr
 
 
 def test_agents_that_nobody_waits_for_are_not_trained_on(tmp_path):

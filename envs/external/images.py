@@ -41,16 +41,16 @@ def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Rea
         found = {key: each for key, each in space.items() if _is_image(each)}
         if image_key is None and len(found) != 1:
             what = f"several images, {', '.join(found)}" if found else "no image"
-            raise ValueError(f"The observations hold {what}: name one with image_key, out of {', '.join(space)}.")
+            raise ValueError(f"The observations hold {what}: name one with --image-key, out of {', '.join(space)}.")
         key = image_key or next(iter(found))
         if key not in found:
             raise ValueError(
-                f"image_key {short(key)} is no image in the observations: choose among {', '.join(found)}."
+                f"--image-key {short(key)} is no image in the observations: choose among {', '.join(found)}."
             )
         reader, shape = image_reader(found[key])
         return lambda observation: reader(observation[key]), shape
     if image_key is not None:
-        raise ValueError(f"image_key {short(image_key)} is for observations in a dictionary, not for {space}.")
+        raise ValueError(f"--image-key {short(image_key)} is for observations in a dictionary, not for {space}.")
     if not _is_image(space):
         raise ValueError(f"The observations are no images: {short(space)}. Add a wrapper that renders one.")
     assert isinstance(space, spaces.Box)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import inspect
 import json
@@ -61,13 +62,16 @@ def _maker(game: str) -> tuple[Callable[..., gymnasium.Env], bool]:
         made = getattr(imported, name, None)
         if made is not None:
             if not callable(made):
-                raise UnknownGame(f"{name} in {module} is no class or function that makes a game.")
+                raise UnknownGame(
+                    f"{name} in {module} is no class or function that makes a game: name one, as module:Class."
+                )
             return made, False
         if name not in gymnasium.registry and not name.startswith(tuple(PACKAGES)):
             file = getattr(imported, "__file__", None) or "built in"
+            near = difflib.get_close_matches(name[:100], [*vars(imported), *gymnasium.registry], n=1)
             raise UnknownGame(
                 f"The module {module} ({file}) has no class or function {short(name)}, and registers no game of this "
-                "id: name the module that does, as module:id."
+                f"id: {f'did you mean {near[0]}?' if near else 'name the module that does, as module:id.'}"
             )
         game = name
     for begins, (registers, extra) in PACKAGES.items():
@@ -76,7 +80,8 @@ def _maker(game: str) -> tuple[Callable[..., gymnasium.Env], bool]:
                 registering = importlib.import_module(registers)
             except ImportError as error:
                 raise UnknownGame(
-                    f"The game {game} is in another package: pip install 'learning-challenge-diagnosticator[{extra}]'."
+                    f"{game} is not known without the package of {begins.rstrip('-/')}'s games: pip install "
+                    f"'learning-challenge-diagnosticator[{extra}]'."
                 ) from error
             if hasattr(registering, "ALEInterface"):
                 gymnasium.register_envs(registering)
@@ -107,11 +112,13 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
     except (Exception, SystemExit) as error:  # of many types: a game's constructor is somebody else's code
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         added = " and what the wrappers atari add" if options.wrappers == ATARI else ""
-        raise UnknownGame(
-            f"Making {options.game} with {options.env_kwargs}{added} fails ({reason[:300]}): check its arguments."
-        ) from error
+        given = "" if options.env_kwargs == "{}" and not added else f" with {options.env_kwargs}{added}"
+        remedy = "check its arguments" if given else "mend it, or give it arguments with --env-kwargs"
+        raise UnknownGame(f"Making {options.game}{given} fails ({reason[:300]}): {remedy}.") from error
     if not isinstance(env, gymnasium.Env):
-        raise UnknownGame(f"{options.game} makes a {type(env).__name__}, and not a gymnasium.Env: name another.")
+        raise UnknownGame(
+            f"{options.game} makes an object of {type(env).__name__}, and not a gymnasium.Env: name another."
+        )
     if _is_atari(options):
         return _as_atari(env, options.frame_skip or FRAME_SKIP, options.max_episode_steps)
     env = _repeating(env, options)
@@ -229,7 +236,9 @@ def resolved(name: str) -> Callable[..., Any]:
     try:
         imported = import_named(module)
     except ImportError as error:
-        raise UnknownGame(f"{short(name)} cannot be found: {error}.") from error
+        raise UnknownGame(
+            f"{short(name)} cannot be found: {error}. Write --semantic as module:Class, and start from the module's folder."
+        ) from error
     found = getattr(imported, attribute, None)
     if not callable(found):
         raise UnknownGame(f"There is no class or function {attribute!r} in the module {module}: check its name.")

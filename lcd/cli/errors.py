@@ -30,6 +30,7 @@ def exit_status(error: Exception) -> int | None:
         2 for bad input, 1 for a failure while running, None for a bug of the program.
     """
     from lcd.agents import TrainingDiverged
+    from lcd.envs.external.game import GameFault
     from lcd.experiments.execution import RunFailed
     from lcd.experiments.store import StoreError
     from lcd.studies.pipeline import NothingLearned
@@ -38,7 +39,7 @@ def exit_status(error: Exception) -> int | None:
         return BAD_INPUT
     if isinstance(error, OSError) and error.errno in _PATHS:
         return BAD_INPUT
-    if isinstance(error, (RunFailed, NothingLearned, TrainingDiverged, OSError, MemoryError)):
+    if isinstance(error, (RunFailed, NothingLearned, GameFault, TrainingDiverged, OSError, MemoryError)):
         return FAILURE
     return BAD_INPUT if isinstance(error, ValueError) else None
 

@@ -41,7 +41,11 @@ def command(
     from lcd.studies.scaling import DEMANDS, extrapolation_summary, judgements, scaling
 
     found = scaling(source, levels=levels, size=size, value=value, by=names(by), out=out, figure=figure)
-    laws = Table("game", "gap", "form", "last", "twice", "tenfold", "solved at", "helped at")
+    laws = Table("game", "gap")
+    for name in ("form", "last", "twice", "tenfold"):
+        laws.add_column(name, no_wrap=True)
+    for name in ("solved at", "helped at"):  # the estimate above its limits, where both do not fit into a line
+        laws.add_column(name, min_width=len(">1,000]"))
     gaps = found.laws[~found.laws["quantity"].isin(list(DEMANDS))]
     for row in gaps.to_dict("records"):
         numbers = (f"{row[name]:.2f}" for name in ("last", "twice", "tenfold"))

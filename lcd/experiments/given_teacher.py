@@ -132,7 +132,10 @@ def import_teacher(name: str, options: GameOptions) -> Teacher:
         except (Exception, SystemExit) as error:  # of many types: it is the user's code
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise ValueError(f"Making the teacher {name} fails ({reason}).") from error
-    teacher = as_teacher(found, int(family_of(options).action_space(options).n))
+    try:
+        teacher = as_teacher(found, int(family_of(options).action_space(options).n))
+    except ValueError as error:
+        raise ValueError(f"The teacher {short(name)}: {error}") from None
     if isinstance(teacher, nn.Module):
         teacher.to("cpu")  # where it is tried; a learner takes it to its own device
     return teacher

@@ -15,7 +15,7 @@ and judged by what it predicts there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -66,16 +66,20 @@ class Fit:
         The largest size, in whose units x is taken.
     aicc
         Akaike's criterion, corrected for small samples; lower is better, infinite for too few sizes.
+    least
+        Smallest value that the quantity can have: nothing lower is predicted.
     """
 
     form: Form
     parameters: Floats
     unit: float
     aicc: float
+    least: float = -np.inf
 
     def predict(self, sizes: ArrayLike) -> Floats:
         """The quantity at some sizes."""
-        return _value(self.form, self.parameters, np.asarray(sizes, np.float64) / self.unit)
+        values = _value(self.form, self.parameters, np.asarray(sizes, np.float64) / self.unit)
+        return np.maximum(values, self.least)
 
     def reaches(self, value: float, largest: float = FARTHEST) -> float:
         """The smallest size, beyond the largest that was fitted, at which the quantity falls to a value.
@@ -178,28 +182,26 @@ def _power(x: Floats, y: Floats, *, constant: bool) -> Floats:
 
 
 def _broken(x: Floats, y: Floats) -> Floats:
-    """From the best break in logarithms to least squares of the values themselves."""
+    """From every break, fitted in logarithms, to least squares of the values themselves: the best one."""
     log_x, log_y = np.log(x), np.log(y)
-    best, start = np.inf, np.zeros(4)
+    best, chosen = np.inf, np.zeros(4)
     places = np.unique(log_x)
+    low, high = np.array([-np.inf, places[0], -50, -50]), np.array([np.inf, places[-1], 50, 50])
     for place in np.concatenate([places[1:-1], (places[1:] + places[:-1])[1:-1] / 2]):
         beyond = log_x - place
         columns = np.stack([np.ones_like(x), -np.minimum(beyond, 0), -np.maximum(beyond, 0)], axis=1)
         height, before, after = np.linalg.lstsq(columns, log_y, rcond=None)[0]
-        parameters = np.array([height, place, before, after])
-        squares = float(np.square(_value("broken", parameters, x) - y).sum())
-        if squares < best:
-            best, start = squares, parameters
-    limits = ([-np.inf, places[0], -50, -50], [np.inf, places[-1], 50, 50])
-    clipped = np.clip(start, *(np.array(each) for each in limits))
-    found = optimize.least_squares(lambda parameters: _value("broken", parameters, x) - y, clipped, bounds=limits)
-    return found.x if 2 * found.cost <= best else start
+        start = np.clip([height, place, before, after], low, high)
+        found = optimize.least_squares(lambda each: _value("broken", each, x) - y, start, bounds=(low, high))
+        if found.cost < best:
+            best, chosen = found.cost, found.x
+    return chosen
 
 
-def fits(sizes: ArrayLike, values: ArrayLike) -> dict[Form, Fit]:
-    """Fit all forms that take the values, by name."""
+def fits(sizes: ArrayLike, values: ArrayLike, least: float = -np.inf) -> dict[Form, Fit]:
+    """Fit all forms that take the values, by name; `least` is the smallest value that the quantity can have."""
     usable = [form for form in FORMS if form not in POSITIVE or (np.asarray(values) > 0).all()]
-    return {form: fit(form, sizes, values) for form in usable}
+    return {form: replace(fit(form, sizes, values), least=least) for form in usable}
 
 
 def best_fit(found: dict[Form, Fit]) -> Fit:
@@ -207,7 +209,7 @@ def best_fit(found: dict[Form, Fit]) -> Fit:
     return min(found.values(), key=lambda each: each.aicc)
 
 
-def extrapolations(sizes: ArrayLike, values: ArrayLike, times: float = 1.0) -> pd.DataFrame:
+def extrapolations(sizes: ArrayLike, values: ArrayLike, times: float = 1.0, least: float = -np.inf) -> pd.DataFrame:
     """What each form predicts at the largest size when it is fitted to smaller ones.
 
     Parameters
@@ -217,6 +219,8 @@ def extrapolations(sizes: ArrayLike, values: ArrayLike, times: float = 1.0) -> p
     values : array_like, shape (sizes,)
     times
         What is fitted are sizes below the largest, and up to the largest divided by this number.
+    least
+        Smallest value that the quantity can have.
 
     Returns
     -------
@@ -233,7 +237,7 @@ def extrapolations(sizes: ArrayLike, values: ArrayLike, times: float = 1.0) -> p
     order = np.argsort(sizes)
     x, y = np.asarray(sizes, np.float64)[order], np.asarray(values, np.float64)[order]
     used = np.flatnonzero((x < x[-1]) & (x <= x[-1] / times * (1 + 1e-9)))
-    found = fits(x[used], y[used])
+    found = fits(x[used], y[used], least)
     predicted: dict[str, float] = {form: float(each.predict(x[-1:])[0]) for form, each in found.items()}
     predicted["chosen"] = predicted[best_fit(found).form]
     predicted[STAYS] = float(y[used[-1]])

@@ -42,6 +42,9 @@ SHOWN_EVERY = 40
 CLOSING = 5.0
 """Seconds that its process has to end by itself, with processes that the game has started."""
 
+STARTING = 300.0
+"""Seconds that its process may take until it begins, on a busy machine or from a slow disk."""
+
 BEAT, BEAT_SECONDS = "a step", 0.5
 """Sent so often while the game is stepped, so that a slow one is not taken for one that hangs."""
 
@@ -124,11 +127,13 @@ def examine(
         findings.append(finding)
         report(finding)
 
+    waited, hangs = max(silence, STARTING), "its process did not begin: the machine is too busy, so try again later."
     try:
         while True:
-            if not here.poll(silence):
-                add(Finding(HANGS, "problem", f"For {silence:.0f} seconds nothing came back: a step or reset hangs."))
+            if not here.poll(waited):
+                add(Finding(HANGS, "problem", f"For {waited:.0f} seconds nothing came back: {hangs}"))
                 break
+            waited, hangs = silence, "it hangs where it is made, reset or stepped, or needs more --seconds."
             try:
                 found = here.recv()
             except EOFError:
@@ -148,7 +153,7 @@ def examine(
 
 
 def _child(out: Connection, options: GameOptions, encoder: str, limit: float = SILENCE) -> None:
-    """Send each finding, a beat while the game is stepped, a step that hangs, and None at the end."""
+    """Send a beat at first and while the game is stepped, each finding, a step that hangs, and None at the end."""
     sending, ended = threading.Lock(), threading.Event()
 
     def send(found: Finding | str | None) -> None:
@@ -163,6 +168,9 @@ def _child(out: Connection, options: GameOptions, encoder: str, limit: float = S
                 send(BEAT)
 
     WATCH.limit, WATCH.ended = limit, lambda sentence: send(Finding(HANGS, "problem", sentence))
+    import lcd.agents  # noqa: F401 (takes seconds, which are none of the game's)
+
+    send(BEAT)
     beating = threading.Thread(target=beat, daemon=True)
     beating.start()
     for finding in examined_here(options, encoder):

@@ -137,7 +137,9 @@ def laws_of(values: pd.DataFrame) -> Scaling:
             )
         sizes, numbers = by_seed.columns.to_numpy(np.float64), by_seed.to_numpy(np.float64)
         means = numbers.mean(axis=0)
-        found = fits(sizes, means)
+        # No return is above the best, unless that is the published one of a weaker learner, or a guess.
+        least = min(0.0, float(means.min())) if quantity in GAPS.values() else -np.inf
+        found = fits(sizes, means, least)
         best = chosen[str(game), str(quantity)] = best_fit(found)
         row = {"game": game, "quantity": quantity, "sizes": len(sizes), "seeds": len(numbers), "form": best.form}
         row |= {f"aicc_{form}": found[form].aicc if form in found else np.nan for form in FORMS}
@@ -156,7 +158,7 @@ def laws_of(values: pd.DataFrame) -> Scaling:
         for fitted in dict.fromkeys((len(sizes) - 1, max(JUDGED_SIZES, len(sizes) // 2))):
             if not JUDGED_SIZES <= fitted < len(sizes):
                 continue
-            table = extrapolations(sizes, means, sizes[-1] / sizes[fitted - 1])
+            table = extrapolations(sizes, means, sizes[-1] / sizes[fitted - 1], least)
             table["game"], table["quantity"] = str(game), str(quantity)
             errors.append(table)
     if not laws:

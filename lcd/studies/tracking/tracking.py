@@ -16,10 +16,11 @@ from lcd.experiments.resources import check_numbers
 from lcd.io.child_processes import end_with_parent, hidden_script
 from lcd.io.files import check_output, check_output_folder, replacing
 from lcd.io.limits import MOST_SEEDS, path, texts, whole_number
+from lcd.io.untrusted import read_csv
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import save_figure
 from lcd.studies.tracking.analysis import differences
-from lcd.studies.tracking.conditions import Condition, check_takes
+from lcd.studies.tracking.conditions import TESTS, Condition, check_takes
 from lcd.studies.tracking.rules import rule_returns
 
 NETWORKS = (
@@ -33,6 +34,9 @@ NETWORKS = (
     "phase+convolutional",
 )
 """Networks that are compared by default."""
+
+MEASURED = ("weights", "seconds", "step", "test", "measure", "value")
+"""Columns of an agent's rows behind those of its settings, see `lcd.studies.tracking.training.train`."""
 
 FIGURE = "tracking"
 """Name of the figure among the entry points ``lcd.figures``."""
@@ -146,7 +150,12 @@ def tracking(
             raise ValueError("The figure shows agents that see frames: choose view pixels as well, or leave it out.")
     agents = folder / "agents"
     agents.mkdir(parents=True, exist_ok=True)
-    missing = [each for each in conditions if not _file(agents, each).is_file()]
+    missing = []
+    for each in conditions:
+        if _file(agents, each).is_file():
+            _read_agent(agents, each)  # a damaged table is named before anything is trained
+        else:
+            missing.append(each)
     done = len(conditions) - len(missing)
     for condition, rows in _trained(missing, workers or 1):
         with replacing(_file(agents, condition)) as partial:
@@ -167,10 +176,10 @@ def read_tracking(conditions: Sequence[Condition], folder: Path) -> TrackingResu
 
     Raises
     ------
-    FileNotFoundError
-        If one is missing.
+    ValueError
+        If one is missing or damaged.
     """
-    tables = [pd.read_csv(_file(folder / "agents", each)) for each in conditions]
+    tables = [_read_agent(folder / "agents", each) for each in conditions]
     measurements = pd.concat(tables, ignore_index=True)
     measurements["value"] = measurements["value"].round(5)
     rules = rule_returns(sorted({each.distractors for each in conditions}))
@@ -179,6 +188,27 @@ def read_tracking(conditions: Sequence[Condition], folder: Path) -> TrackingResu
 
 def _file(agents: Path, condition: Condition) -> Path:
     return agents / f"{condition.identity}.csv"
+
+
+def _read_agent(agents: Path, condition: Condition) -> pd.DataFrame:
+    """Read and check the rows of a finished agent.
+
+    Raises
+    ------
+    ValueError
+        If they are missing or damaged.
+    """
+    file, remedy = _file(agents, condition), "remove it, and the agent is trained again"
+    table, settings = read_csv(file, remedy=remedy), asdict(condition)
+    if missing := [name for name in (*settings, *MEASURED) if name not in table]:
+        raise ValueError(f"{file} has no column {missing[0]!r}: {remedy}.")
+    if other := [name for name, value in settings.items() if (table[name] != value).any()]:
+        raise ValueError(f"{file} is of another agent, with another {other[0]}: {remedy}.")
+    returns = table[(table["measure"] == "return") & (table["step"] == table["step"].max())]
+    values = pd.to_numeric(returns["value"], errors="coerce")
+    if set(returns["test"]) != set(TESTS) or not values.between(0, 1).all():
+        raise ValueError(f"{file} has not one return of each test at its end: {remedy}.")
+    return table
 
 
 def _trained(conditions: Sequence[Condition], workers: int) -> Iterator[tuple[Condition, pd.DataFrame]]:
