@@ -137,7 +137,7 @@ def test_entries_are_named_by_what_tells_them_apart(tmp_path):
         ("method,game,score,seeds\na,u,1,0\na,v,1,3", ["'0'", "at least 1"]),
         ("method,game,score\na,u,1\na,u,2\na,v,1", ["two scores of 'a' in 'u'", "lines 2 and 3", "seed"]),
         ("method,seed,u,v\na,0,1,2\na,0,1,2", ["two scores of 'a' in 'u'", "lines 2 and 3"]),
-        ("method,game,score\na,u,1\nb,u,1\nb,v,1", ["a has scores in one game only", "remove it"]),
+        ("method,game,score\na,u,1\nb,u,1\nb,v,1", ["a has scores in one game only", "remove such rows"]),
         ("method,u,v\na,1,2", ["1 methods and 2 games", "larger table"]),
         ("method,u,v,w,x\na,1,2,,\nb,,,1,2", ["No two methods have two games in common"]),
         ("method,game,score\na,,1", ["lacks a game in line 2"]),
@@ -155,6 +155,11 @@ def test_entries_are_named_by_what_tells_them_apart(tmp_path):
         ('method,"ga\nme",score\na,u,1', ["no rows below its first line"]),
         ("method\na", ["no column of a game"]),
         ("method,u,v\na,1,2,3", ["cannot be read as a table"]),
+        ("method,game,score\ra,u,1\ra,v,2\rb,u,1\rb,v,2\r", ["first line that cannot be read"]),
+        ("method,u,v,Average\na,1,2,1.5\nb,2,1,1.5", ["'Average'", "summary"]),
+        ("method,u,v,mean\na,1,2,1.5\nb,2,1,1.5", ["if each game has its own"]),
+        ("method,game,score,std,seeds\na,u,1,1,2.5\na,v,1,1,2\nb,u,1,1,2\nb,v,1,1,2", ["'2.5'", "whole"]),
+        ("method,game,score\na,u,1\na,v,1\nb,u,1\nb,v,1\nc,u,1", ["one game only", "--where 'method!=c'"]),
         ("method," + ",".join(f"g{n}" for n in range(MOST_GAMES + 1)) + ("\na" + ",1" * (MOST_GAMES + 1))
          + ("\nb" + ",1" * (MOST_GAMES + 1)), [f"{MOST_GAMES + 1} games", "--where"]),
     ],
@@ -210,7 +215,51 @@ def test_bad_arguments_are_refused_in_a_sentence(known, arguments, words):
     assert sorted(known.iterdir()) == before
 
 
+def test_rows_can_be_left_out(tmp_path):
+    file = written(tmp_path, "method,game,score\na,u,1\na,v,1\nb,u,1\nb,v,1\nc,u,1\nd,u,1\nd,v,2\n")
+    found = read_scores(file, where=["method!=c", "method != d"])
+    assert found.entries["method"].tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match=r"No row of .* is left by --where game!=u --where game!=v"):
+        read_scores(file, where=["game!=u", "game!=v"])
+
+
+def test_a_game_in_which_all_are_equal_brings_no_error(tmp_path):
+    """On the range between the worst and the best method it counts as 0 for all, whatever its spread over seeds."""
+    rows = ["method,game,seed,score"]
+    for number, method in enumerate(("a", "b", "c", "d")):
+        for game in ("u", "v", "w", "same"):
+            for seed in range(3):
+                value = 100 + 30 * (seed - 1) if game == "same" else number + 0.1 * (seed - 1)
+                rows.append(f"{method},{game},{seed},{value}")
+    found = audit(written(tmp_path, "\n".join(rows)), baseline="a")
+    (best,) = found.gains.query("improvement == 'd' and group == 'all'").to_dict("records")
+    assert best["gain"] == pytest.approx(3 / 4)
+    assert best["high"] - best["low"] < 0.2
+    assert found.repeatability["tau"][0] > 0.9
+
+
+def test_methods_that_share_the_first_place_are_both_named(tmp_path):
+    file = written(tmp_path, "method,game,score\na,u,1\na,v,2\nb,u,2\nb,v,1\nc,u,0\nc,v,0\n")
+    found = audit(file)
+    assert set(found.influence["first"]) == {"a and b"}
+    assert found.choices["first"].iloc[0] == "a and b"
+    (text,) = [claim.text for claim in found.claims if "The first, " in claim.text]
+    assert "The first, a and b, changes: a without u, b without v." in text
+
+
+def test_games_under_other_names_are_told_and_methods_that_are_equal_decide_nothing(tmp_path):
+    file = written(tmp_path, "method,game,score\na,u,1\na,v,2\nb,u,2\nb,v,1\n")
+    (tmp_path / "classes.csv").write_text("game,class\nu ,p\nw,q\n")
+    texts = [claim.text for claim in audit(file, tmp_path / "classes.csv").claims]
+    assert texts[0].startswith("The taxonomy groups games that have no scores: w. These have scores and are in no")
+    assert "All methods have the same mean, so that there is no ranking for a game to decide." in texts
+    assert not any("nan" in text for text in texts)
+
+
 def test_constants_that_cannot_be_are_refused(tmp_path):
+    (tmp_path / "constants.csv").write_text("game,random,best\nu,0,1\nu,0,2\n")
+    with pytest.raises(ValueError, match=r"has constants of 'u' twice: remove one row"):
+        constants_of(("u",), None, tmp_path / "constants.csv")
     (tmp_path / "constants.csv").write_text("game,random,best\nu,1,1\n")
     with pytest.raises(ValueError, match=r"constants of 'u' that cannot be.*must exceed"):
         constants_of(("u",), None, tmp_path / "constants.csv")
@@ -400,7 +449,7 @@ def test_small_tables_without_errors_are_audited_as_far_as_they_go(tmp_path):
 def test_equal_methods_are_no_error(tmp_path):
     file = written(tmp_path, "method,u,v,w\na,1,2,3\nb,1,2,3\nc,1,2,3")
     text = " ".join(claim.text for claim in audit(file, out=tmp_path / "out").claims)
-    assert "do not differ" in text
+    assert "no ranking for a game to decide" in text
     assert "nan" not in text
 
 

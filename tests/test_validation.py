@@ -13,6 +13,7 @@ import pytest
 from commands import lcd as command
 from synthetic_survey import diagnosis
 
+from lcd.cli.display import changes_of
 from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
 from lcd.experiments.plan import Plan
 from lcd.experiments.resources import Resources
@@ -150,6 +151,8 @@ def test_each_improvement_is_another_run(tmp_path, monkeypatch):
         ({"improvements": ("no-such",)}, "Unknown improvement"),
         ({"survey": replace(SURVEY, games=GAMES[:4])}, "5 or more, not 4"),
         ({"hypotheses": (Hypothesis("policy", "harmonized"),)}, "harmonized, which is not measured"),
+        ({"hypotheses": (Hypothesis("credit_assignment", "policy"),)}, "set ladder = true"),
+        ({"hypotheses": (Hypothesis("policy", "policy"),) * 2}, "there twice, and would widen the limits of all"),
         ({"further_seeds": 0}, "further_seeds"),
         ({"survey": replace(SURVEY, baselines=True)}, "no baselines"),
     ],
@@ -168,6 +171,7 @@ def test_what_validates_nothing_is_refused(given, sentence):
         ('[[hypotheses]]\npredictor = "luck"\ngain = "policy"', "no predictor"),
         ('[[hypotheses]]\npredictor = "policy"\ngain = "luck"', "are about|is about"),
         ('[[hypotheses]]\npredictor = "policy"', "gain"),
+        ('[[hypotheses]]\npredictor = "score"\ngain = "policy"\ngiven_score = true', "cannot be held constant as well"),
         ("improved = 3", "cannot set 'improved'"),
     ],
 )
@@ -228,7 +232,7 @@ def test_what_one_hypothesis_supports_alone_many_may_not():
     weak = dict(zip(predictors["game"], predictors["perceptual"] + noise, strict=True))
     gains.loc[gains["improvement"] == "augment-crop", "gain"] = list(weak.values())
     one = Hypothesis("perceptual", "augment-crop")
-    others = tuple(Hypothesis("score", "policy", given_score=given) for given in (False, True) for _ in range(10))
+    others = tuple(Hypothesis("policy", "policy", given_score=given) for given in (False, True) for _ in range(10))
     alone = analyse(predictors, gains, (one,)).hypotheses.iloc[0]
     among = analyse(predictors, gains, (one, *others)).hypotheses.iloc[0]
     assert alone[["low", "high", "outcome"]].tolist() == among[["low", "high", "outcome"]].tolist()
@@ -252,10 +256,11 @@ def test_a_diagnosis_gives_the_predictors(trained):
 
 def test_capacity_is_what_policies_decide():
     random = np.random.default_rng(0)
+    for nothing in (random.normal(size=(32, 64)), random.exponential(size=(32, 64)), random.integers(0, 50, (32, 64))):
+        assert abs(information_capacity(nothing)) < 0.06  # 0.2 to 0.5 bits, if chance were not subtracted
     nothing = random.normal(size=(64, 64))
-    assert abs(information_capacity(nothing, bins=10)) < 0.05
     everything = np.repeat(np.arange(16.0)[:, None], 64, axis=1)
-    assert information_capacity(everything) == pytest.approx(4, abs=0.05)
+    assert information_capacity(everything) == pytest.approx(4 - 225 / (2 * 1024 * np.log(2)), abs=0.05)
     assert information_capacity(np.ones((4, 4))) == 0
     assert 0.2 < information_capacity(nothing + 3 * np.arange(64)[:, None] / 64, bins=10) < 1
     for wrong in ([[1.0, 2.0]], [1.0, 2.0], [[1.0, np.inf], [1.0, 2.0]]):
@@ -301,3 +306,33 @@ def test_a_dry_run_writes_nothing(tmp_path):
     runs = Plan(tuple(validation.untrained().games)).runs
     assert len(runs) == 5 * (4 + 1 + 2)
     assert [path.name for path in tmp_path.iterdir()] == ["v.toml"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", "cannot be read"),
+        ("a,b\n1,2\n", "has no column 'game'"),
+        ("game,capacity\nmaze,1\n", "has no column 'effective_horizon'"),
+        ("game,capacity,effective_horizon\nmaze,1,2\nmaze,1,2\n", "each game once"),
+        ("game,capacity,effective_horizon\nmaze,x,2\n", "in the column 'capacity' that are no numbers"),
+    ],
+)
+def test_a_damaged_table_of_complexity_is_named_before_anything_is_trained(tmp_path, content, sentence):
+    validation = Validation(SURVEY, ("augment-crop", "longer-credit"), further_seeds=1)
+    (tmp_path / "out").mkdir()
+    first = prepare_validation(validation, out=tmp_path / "out", store=tmp_path / "runs")
+    first.out.claim(first.as_dict())
+    (tmp_path / "out" / "complexity.csv").write_text(content)
+    with pytest.raises(ValueError, match=sentence) as caught:
+        prepare_validation(validation, out=tmp_path / "out", store=tmp_path / "runs")
+    assert str(tmp_path / "out" / "complexity.csv") in str(caught.value)
+
+
+def test_a_learner_with_other_hyperparameters_is_told_from_a_plain_one(tmp_path):
+    validation = Validation(SURVEY, ("augment-crop", "shorter-credit"), further_seeds=1)
+    game = next(prepared(validation, tmp_path).games(lambda plan, name: "nature:8"))
+    (plain,) = game.plain
+    assert changes_of(plain, plain) == []
+    assert changes_of(game.improved["augment-crop"][0], plain) == ["augment-crop"]
+    assert changes_of(game.improved["shorter-credit"][0], plain) == ["gamma=0.99"]

@@ -22,7 +22,8 @@ def command(
         str | None, typer.Option(help="Method that the others are to improve; by default all pairs are compared.")
     ] = None,
     where: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Only rows with this value; may be repeated.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN=VALUE", help="Only rows with this value, or, by !=, without it; may be repeated."),
     ] = None,
     split: Annotated[str | None, typer.Option(help="train or test; by default the one with more methods.")] = None,
     constants: Annotated[

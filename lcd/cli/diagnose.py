@@ -48,7 +48,10 @@ def command(
         str, typer.Argument(help="A Procgen game such as starpilot (`lcd games` lists them), or any id of Gymnasium.")
     ],
     preset: Annotated[
-        str, typer.Option(help="How much to spend: smoke (minutes), quick (an hour), standard (hours), paper (GPU).")
+        str,
+        typer.Option(
+            help="How much to spend: smoke (minutes), quick (half an hour to two hours), standard (hours), paper (GPU)."
+        ),
     ] = "standard",
     steps: Steps = None,
     seeds: Seeds = None,

@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
@@ -201,8 +202,10 @@ def estimate_table(
     for name in (*texts, "runs", "steps", "steps/s", "time"):
         table.add_column(name, justify="left" if name in texts else "right", overflow="fold")
     groups: dict[tuple[str, str, str, str, int], list[float]] = defaultdict(list)
+    usual: dict[tuple[str, str], RunSettings] = {}
     for encoder, run in named:
-        role = run.learning + " (teacher)" * run.keep_best + f" ({run.improvement})" * (run.improvement is not None)
+        plain = usual.setdefault((run.view, run.learning), run)  # the cells come first
+        role = run.learning + " (teacher)" * run.keep_best + "".join(f" ({each})" for each in changes_of(run, plain))
         groups[run.game, encoder, run.view, role, run.steps].append(rates[kind_of(run)])
     for (*row, each), (rate, *more) in groups.items():
         count = 1 + len(more)
@@ -221,6 +224,13 @@ def estimate_table(
         f"{time_in} in {workers} workers{shared}, {cost}, besides evaluations: up to "
         f"{sum(run.evaluation.episodes for run in runs):,} episodes."
     )
+
+
+def changes_of(run: RunSettings, plain: RunSettings) -> list[str]:
+    """What a run's learner has in the place of a plain one's: an improvement, and hyperparameters that differ."""
+    given, usual = asdict(run.hyperparameters), asdict(plain.hyperparameters)
+    changes = [f"{name}={value}" for name, value in given.items() if value != usual[name]]
+    return [*([run.improvement] if run.improvement else []), *([" ".join(changes)] if changes else [])]
 
 
 def limits_text(low: float, high: float, form: str) -> str:

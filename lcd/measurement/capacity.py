@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import entropy
 
 BINS = 100
 """Bins between the least and the largest return."""
 
 
-def information_capacity(returns: ArrayLike, bins: int = BINS) -> float:
+SHUFFLES = 50
+"""Times that the returns are dealt out anew to the policies, to know the bias."""
+
+
+def information_capacity(returns: ArrayLike, bins: int = BINS, seed: int = 0) -> float:
     """Mutual information of policies and returns, ``H(R) − E[H(R | θ)]``, in bits.
 
-    Returns are counted in bins of equal width. Entropies are estimated with the correction of Miller and Madow for few
-    episodes, so that policies that differ in nothing have a capacity near 0; it may be slightly negative.
+    Returns are counted in bins of equal width. From few episodes the information is overestimated, the more the finer
+    the returns are, so what remains of it where the same returns are dealt out to the policies at random is
+    subtracted: policies that differ in nothing have a capacity near 0, which may be slightly negative. Where policies
+    decide the return altogether nothing is overestimated, and the capacity is too low by as much.
 
     Parameters
     ----------
@@ -21,6 +28,8 @@ def information_capacity(returns: ArrayLike, bins: int = BINS) -> float:
         Returns of the episodes of each policy, which is drawn at random.
     bins : int
         Number of bins.
+    seed : int
+        Of the dealing out.
 
     Returns
     -------
@@ -35,12 +44,12 @@ def information_capacity(returns: ArrayLike, bins: int = BINS) -> float:
     References
     ----------
     Furuta, H. et al. (2021), "Policy Information Capacity: Information-Theoretic Measure for Task Complexity in Deep
-    Reinforcement Learning", arXiv:2103.12726. Miller, G. (1955), "Note on the bias of information estimates".
+    Reinforcement Learning", arXiv:2103.12726.
 
     Examples
     --------
     >>> round(information_capacity([[0.0] * 50, [1.0] * 50]), 3)
-    1.007
+    0.99
     """
     values = np.asarray(returns, np.float64)
     if values.ndim != 2 or min(values.shape) < 2:
@@ -51,13 +60,12 @@ def information_capacity(returns: ArrayLike, bins: int = BINS) -> float:
     if least == most:
         return 0.0
     places = np.minimum(((values - least) / (most - least) * bins).astype(np.int64), bins - 1)
+    draw = np.random.default_rng(seed)
+    dealt = [draw.permutation(places.ravel()).reshape(places.shape) for _ in range(SHUFFLES)]
+    return _information(places, bins) - float(np.mean([_information(each, bins) for each in dealt]))
+
+
+def _information(places: NDArray[np.int64], bins: int) -> float:
+    """Mutual information of the rows and what is in them, in bits, of the counts as they are."""
     counts = np.stack([np.bincount(row, minlength=bins) for row in places])
-    return float(_entropy(counts.sum(axis=0)) - np.mean([_entropy(row) for row in counts]))
-
-
-def _entropy(counts: NDArray[np.int64]) -> float:
-    """Entropy of a distribution from counts, in bits, with the correction of Miller and Madow."""
-    found = counts[counts > 0]
-    shares = found / found.sum()
-    nats = -(shares * np.log(shares)).sum() + (len(found) - 1) / (2 * found.sum())
-    return float(nats / np.log(2))
+    return float(entropy(counts.sum(axis=0), base=2) - entropy(counts, base=2, axis=1).mean())

@@ -30,6 +30,9 @@ RANGE, BASELINE, EXTREMES, DEVIATIONS, RANKS, RAW = "range", "baseline", "min-ma
 of the range between the worst and the best method; standard deviations from the mean of the methods; share of the
 methods that are worse; and returns as they are."""
 
+AND = " and "
+"""Between the names of methods that share a place."""
+
 ROUNDING = 1e-12
 """Differences of aggregates below this are ties."""
 
@@ -78,6 +81,12 @@ def places(values: Floats) -> Floats:
     return ranks
 
 
+def leaders(methods: tuple[str, ...], values: Floats) -> str:
+    """Name of the method with the highest aggregate, or the names of those that share it."""
+    ranks = places(values)
+    return AND.join(name for name, rank in zip(methods, ranks, strict=True) if rank == ranks.min())
+
+
 def ranking_table(methods: tuple[str, ...], scores: Mapping[str, Floats]) -> pd.DataFrame:
     """Rank methods by every normalisation and aggregate.
 
@@ -123,8 +132,8 @@ def choice_table(rankings: pd.DataFrame, reference: pd.Series[float]) -> pd.Data
     -------
     pandas.DataFrame
         One row a (normalisation, aggregate): tau (Kendall's), changed (share of the pairs of methods in another order
-        or tied in one), first (the method ranked highest), mover (the one whose rank changes most, None where none
-        does), its rank by the reference and by this choice.
+        or tied in one), first (the method ranked highest, or those that share the place), mover (the one whose rank
+        changes most, None where none does), its rank by the reference and by this choice.
     """
     groups = {key: rows.set_index("method") for key, rows in rankings.groupby(["normalisation", "aggregate"])}
     order = dict.fromkeys(zip(rankings["normalisation"], rankings["aggregate"], strict=True))
@@ -139,7 +148,7 @@ def choice_table(rankings: pd.DataFrame, reference: pd.Series[float]) -> pd.Data
                 "aggregate": key[1],
                 "tau": agreement(reference.to_numpy(), ranks.to_numpy()),
                 "changed": _changed(reference.to_numpy(), ranks.to_numpy()),
-                "first": ranks.idxmin(),
+                "first": AND.join(ranks.index[ranks == ranks.min()]),
                 "mover": mover,
                 "rank_by_reference": np.nan if mover is None else reference[mover],
                 "rank": np.nan if mover is None else ranks[mover],
@@ -177,7 +186,8 @@ def influence_tables(
     -------
     influence : pandas.DataFrame
         One row a (grouping, group): games (their number), share, tau (Kendall's, of the ranking without the group with
-        that by all games), first (the method ranked highest by all games), first_without, reversed (share of the pairs
+        that by all games), first (the method ranked highest by all games, or
+        those that share the place), first_without, reversed (share of the pairs
         that the group reverses) and decided (number of the pairs that it decides; NaN where the errors are unknown).
     decided : pandas.DataFrame
         One row a (better, worse, grouping, group) of the decided pairs: lead with q, and lead_without.
@@ -208,8 +218,8 @@ def influence_tables(
                     if variance > 0
                     else np.nan,
                     "tau": agreement(places(means), places(without)),
-                    "first": scores.methods[int(means.argmax())],
-                    "first_without": scores.methods[int(without.argmax())],
+                    "first": leaders(scores.methods, means),
+                    "first_without": leaders(scores.methods, without),
                     "reversed": float(reversed_pairs.mean()),
                     "decided": len(decided) if np.isfinite(q).any() else np.nan,
                 }

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lcd.io.limits import LARGEST_SEED, MOST_SEEDS, path, real_number, text, texts, whole_number
 from lcd.studies.audit.auditor import Auditor
+from lcd.studies.audit.columns import SPLITS
 from lcd.studies.audit.comparing import baseline_entries
-from lcd.studies.audit.grouping import Groups, constants_of, read_groups
-from lcd.studies.audit.reading import ScoreTable, read_scores
+from lcd.studies.audit.grouping import constants_of, read_groups
+from lcd.studies.audit.reading import read_scores
 from lcd.studies.audit.result import FIGURE, PAGE, PLAN, Audit
 from lcd.studies.figures import check_registered
 from lcd.studies.output import OutputFolder
@@ -42,9 +43,10 @@ def audit(
         Method, or entry of the table, that the others are improvements of; by default all pairs of methods from the
         same publication are compared.
     where
-        Rows to use, each as ``COLUMN=VALUE``.
+        Rows to use, each as ``COLUMN=VALUE`` or ``COLUMN!=VALUE``.
     split
-        Split that the audit is about: ``"train"`` or ``"test"``; by default the one with more methods.
+        Split that the audit is about: ``"train"`` or ``"test"``, or what tables call them; by default the one with
+        more methods.
     constants
         CSV file with the columns game, random and best: returns that count as 0 and 1. By default those of Procgen's
         authors where they apply, and otherwise those of the worst and the best method in each game.
@@ -85,13 +87,18 @@ def audit(
         OutputFolder(path("out", out)).check(PLAN)
         check_registered(FIGURE, PAGE)
     table = read_scores(file, where=conditions, seeds=seeds)
-    chosen = table.splits[0] if split is None else text("split", split)
+    chosen = table.splits[0] if split is None else SPLITS.get(text("split", split).lower(), split)
     if chosen not in table.splits:
         raise ValueError(f"{file} has no scores on the split {chosen!r}: there are {' and '.join(table.splits)}.")
     if baseline is not None:
         baseline_entries(table.entries, text("baseline", baseline))
     groups = {} if taxonomy is None else read_groups(taxonomy)
-    _check_groups(groups, table, taxonomy)
+    grouped = {game for members in groups.values() for games in members.values() for game in games}
+    scored = set(table.rows["game"])
+    if groups and not grouped & scored:
+        raise ValueError(
+            f"{taxonomy} groups none of the games of the scores, such as {min(scored)}: name games alike in both."
+        )
     returns = constants_of(tuple(dict.fromkeys(table.rows["game"])), table.mode, constants)
     options = {
         "--taxonomy": taxonomy,
@@ -115,16 +122,9 @@ def audit(
         error_rate=error_rate,
         agreement=agreement,
         command=shlex.join(["lcd", "audit", str(scores), *given]),
+        only_grouped=tuple(sorted(grouped - scored)) if grouped else (),
+        only_scored=tuple(sorted(scored - grouped)) if grouped else (),
     )
     if out is not None:
         found.write(out)
     return found
-
-
-def _check_groups(groups: Groups, table: ScoreTable, taxonomy: Path | str | None) -> None:
-    named = {game for members in groups.values() for games in members.values() for game in games}
-    games = set(table.rows["game"])
-    if groups and not named & games:
-        raise ValueError(
-            f"{taxonomy} groups none of the games of the scores, such as {sorted(games)[0]}: name games alike in both."
-        )

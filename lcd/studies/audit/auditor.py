@@ -102,14 +102,13 @@ class Auditor:
         return EXTREMES if self.constants is None else RANGE
 
     def _comparable(self, scores: MethodScores) -> MethodScores:
-        """The scores on the reference scale; games in which no methods differ are left as they are."""
+        """The scores on the reference scale; where no methods differ all are 0, without an error."""
         if self.constants is not None:
             return scores.scaled(*self.constants)
         there = np.isfinite(scores.means)
         least = np.where(there, scores.means, np.inf).min(axis=0)
         most = np.where(there, scores.means, -np.inf).max(axis=0)
-        varies = np.isfinite(least) & (most > least)
-        return scores.scaled(np.where(varies, least, 0.0), np.where(varies, most, 1.0))
+        return scores.scaled(np.where(np.isfinite(least), least, 0.0), np.where(most > least, most, np.inf))
 
     def _rankings(self, raw: MethodScores, block: MethodScores) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Rankings on every split and their agreement with the reference, on the methods and games of both."""

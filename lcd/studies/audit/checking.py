@@ -72,12 +72,14 @@ def check_numbers(table: pd.DataFrame, file: Path) -> None:
         wrong = (numbers.isna() & given.notna()) | (numbers.abs() > LARGEST_NUMBER)
         if column != "score":
             wrong |= numbers < (1 if column == "seeds" else 0)
+        if column == "seeds":
+            wrong |= numbers.notna() & (numbers != numbers.round())
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             raise ValueError(
                 f"{file} holds {short(given.iloc[row])} as {column} of {short(table['method'].iloc[row])} in "
                 f"{short(table['game'].iloc[row])} (line {table['_line'].iloc[row]}), where a number "
-                f"{'of seeds, at least 1, ' if column == 'seeds' else ''}belongs: {REMEDY}."
+                f"{'of seeds, whole and at least 1, ' if column == 'seeds' else ''}belongs: {REMEDY}."
             )
         table[column] = numbers.astype(np.float64)
 

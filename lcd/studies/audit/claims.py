@@ -11,6 +11,7 @@ import pandas as pd
 from lcd.measurement.game_subsets import FEWEST_METHODS, smallest_set
 from lcd.measurement.hidden_losses import ALL_GAMES
 from lcd.measurement.method_scores import SINGLE_GAMES
+from lcd.studies.audit.auditor import AGGREGATE
 
 if TYPE_CHECKING:
     from lcd.studies.audit.result import Audit
@@ -38,6 +39,7 @@ class Claim:
 def claims_of(audit: Audit) -> list[Claim]:
     """All findings of an audit, in the order of its questions."""
     return [
+        *_unmatched(audit),
         *_hidden_losses(audit),
         *_deciding(audit),
         *_choices(audit),
@@ -51,6 +53,16 @@ def signed(value: float, places: int = 2) -> str:
     """A number with a sign, and without a negative zero; a minus is the mathematical sign."""
     rounded = round(value, places) + 0.0
     return f"{rounded:+.{places}f}".replace("-", "\N{MINUS SIGN}") if rounded else f"{rounded:.{places}f}"
+
+
+def _unmatched(audit: Audit) -> list[Claim]:
+    """Games that only the taxonomy or only the scores name, which may be one game under two names."""
+    if not audit.only_grouped:
+        return []
+    text = f"The taxonomy groups games that have no scores: {', '.join(audit.only_grouped)}."
+    if audit.only_scored:
+        text += f" These have scores and are in no group: {', '.join(audit.only_scored)}."
+    return [Claim("Games of the taxonomy", f"{text} A game is the same only under the same name.", "entries")]
 
 
 def _limits(row: pd.Series) -> str:
@@ -108,8 +120,10 @@ def _deciding(audit: Audit) -> list[Claim]:
         f"{1 / len(games):.0%} each. Without one game the ranking keeps a correlation of {tau.min():.2f} or more "
         f"(least without {games.loc[tau.idxmin(), 'group']})."
         if tau.notna().any()
-        else "The methods do not differ."
+        else f"All methods have the same {AGGREGATE}, so that there is no ranking for a game to decide."
     )
+    if not tau.notna().any():
+        return [Claim(topic, text, "influence")]
     changed = games[games["first_without"] != games["first"]]
     if len(changed):
         others = ", ".join(f"{row['first_without']} without {row['group']}" for row in changed.to_dict("records"))
@@ -118,11 +132,11 @@ def _deciding(audit: Audit) -> list[Claim]:
         text += f" The first stays {games['first'].iloc[0]}."
     found.append(Claim(topic, text, "influence"))
     groups = audit.influence[audit.influence["grouping"] != SINGLE_GAMES]
-    for row in groups.sort_values("tau").head(1).to_dict("records"):
+    for row in groups[groups["tau"].notna()].sort_values("tau").head(1).to_dict("records"):
         first = "the first stays" if row["first"] == row["first_without"] else f"the first is {row['first_without']}"
         text = (
-            f"Of the groups, {row['group']} ({row['games']} games, {row['share']:.0%} of the variance) matters most: "
-            f"without it the ranking has a correlation of {row['tau']:.2f} and {first}."
+            f"Of the groups, {row['group']} ({row['games']} game{'s' * (row['games'] != 1)}, {row['share']:.0%} of the "
+            f"variance) matters most: without it the ranking has a correlation of {row['tau']:.2f} and {first}."
         )
         found.append(Claim(topic, text, "influence"))
     single = audit.decided[audit.decided["grouping"] == SINGLE_GAMES]

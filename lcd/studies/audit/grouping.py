@@ -57,6 +57,7 @@ def groups_of(table: pd.DataFrame, name: str) -> Groups:
     """Groups of a table with the column game, see `read_groups`; `name` is its name in messages."""
     if "game" not in table.columns:
         raise ValueError(f"{name} has no column 'game': a taxonomy names each game and its groups.")
+    table = table.assign(game=table["game"].str.strip())
     if (again := table["game"].duplicated()).any():
         raise ValueError(f"{name} has the game {short(table['game'][again].iloc[0])} twice: remove one row.")
     texts = [column for column in table.columns if column != "game" and table[column].dtype.kind in "OUT"]
@@ -124,6 +125,9 @@ def _read_constants(games: tuple[str, ...], file: Path) -> tuple[Floats, Floats]
     table = read_csv(file, dtype={"game": str}, most=LARGEST_TABLE)
     if missing := [name for name in ("game", "random", "best") if name not in table.columns]:
         raise ValueError(f"{file} has no column {missing[0]!r}: constants have game, random and best.")
+    table["game"] = table["game"].str.strip()
+    if (again := table["game"].duplicated()).any():
+        raise ValueError(f"{file} has constants of {short(table['game'][again].iloc[0])} twice: remove one row.")
     rows = {row["game"]: row for row in table.to_dict("records")}
     if absent := [game for game in games if game not in rows]:
         raise ValueError(f"{file} has no constants of {short(absent[0])}: add its row.")
@@ -132,7 +136,9 @@ def _read_constants(games: tuple[str, ...], file: Path) -> tuple[Floats, Floats]
         try:
             constants = Normalisation(rows[game]["random"], rows[game]["best"], source="given")
         except ValueError as error:
-            raise ValueError(f"{file} holds constants of {short(game)} that cannot be: {error}.") from None
+            raise ValueError(
+                f"{file} holds constants of {short(game)} that cannot be: {str(error).rstrip('.')}."
+            ) from None
         found.append((constants.random, constants.best))
     array = np.array(found, dtype=np.float64)
     return array[:, 0], array[:, 1]

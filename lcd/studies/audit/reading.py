@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ MOST_ENTRIES, MOST_GAMES = 300, 200
 
 SAME_STEPS = 1.05
 """Ratio of two numbers of steps up to which they count as equal."""
+
+SUMMARIES = ("average", "avg", "mean", "median", "iqm", "total", "sum", "overall", "aggregate", "all")
+"""Names of columns of wide tables that are of no game."""
 
 _SUFFIX = re.compile(rf"(.+?)(?:[ _:./-]|\s\()({'|'.join(SPLITS)})\)?", re.IGNORECASE)
 """A game's name with its split, as columns of wide tables have: ``maze_train``, ``maze (test)``."""
@@ -81,7 +85,8 @@ def read_scores(file: Path, *, where: Sequence[str] = (), seeds: int | None = No
     file
         A CSV file in UTF-8 with a header line.
     where
-        ``COLUMN=VALUE``: only rows with this value. Several of one column allow several values.
+        ``COLUMN=VALUE``: only rows with this value; several of one column allow several values. ``COLUMN!=VALUE``: no
+        rows with it.
     seeds
         Number of seeds behind each mean, where the table does not say.
 
@@ -116,7 +121,10 @@ def read_scores(file: Path, *, where: Sequence[str] = (), seeds: int | None = No
 def _header(content: bytes, file: Path) -> list[str]:
     """Names of the columns by which this module knows them."""
     first = content.split(b"\n", 1)[0].decode("utf-8-sig", errors="replace").strip("\r")
-    names = [name.strip() for name in next(csv.reader([first]), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([first]), [])]
+    except csv.Error as error:
+        raise ValueError(f"{file} has a first line that cannot be read ({error}): {REMEDY}.") from None
     known = [_known_name(name) for name in names]
     if twice := [name for name in dict.fromkeys(known) if known.count(name) > 1]:
         aliases = [name for name in names if _known_name(name) == twice[0]]
@@ -154,21 +162,32 @@ def _check_columns(table: pd.DataFrame, file: Path) -> None:
 
 
 def _chosen(table: pd.DataFrame, where: Sequence[str], file: Path) -> pd.DataFrame:
-    """The rows that have one of the values asked for in each column."""
+    """The rows that have one of the values asked for in each column, and none of those excluded."""
     wanted: dict[str, list[str]] = {}
+    unwanted: list[tuple[str, str]] = []
     for condition in where:
         column, sign, value = condition.partition("=")
-        column = _known_name(column.strip())
+        excludes = column.endswith("!")
+        column = _known_name(column.removesuffix("!").strip())
         if not sign or column not in table.columns or column == "_line":
             columns = ", ".join(name for name in table.columns if name in SCORE_COLUMNS)
-            raise ValueError(f"--where {condition} must be COLUMN=VALUE with one of the columns {columns} of {file}.")
-        wanted.setdefault(column, []).append(value.strip())
+            raise ValueError(
+                f"--where {condition} must be COLUMN=VALUE, or with !=, and one of the columns {columns} of {file}."
+            )
+        if excludes:
+            unwanted.append((column, value.strip()))
+        else:
+            wanted.setdefault(column, []).append(value.strip())
     for column, values in wanted.items():
-        found = table[column].isin(values)
+        found = table[column].str.strip().isin(values)
         if not found.any():
             there = ", ".join(map(str, table[column].dropna().unique()[:8]))
             raise ValueError(f"No row of {file} has {column} = {' or '.join(values)}: there are {there}.")
         table = table[found]
+    for column, value in unwanted:
+        table = table[table[column].str.strip() != value]
+    if table.empty:
+        raise ValueError(f"No row of {file} is left by --where {' --where '.join(where)}: leave one out.")
     return table.reset_index(drop=True)
 
 
@@ -178,7 +197,15 @@ def _long(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     if wide:
         values = [name for name in table.columns if name not in SCORE_COLUMNS and name != "_line"]
         if "score" in table.columns or "std" in table.columns:
-            raise ValueError(f"{file} has no column 'game', though it has scores or deviations in columns: add it.")
+            raise ValueError(
+                f"{file} has no column 'game', though it has scores or deviations in columns: add it, or remove those "
+                "columns if each game has its own."
+            )
+        if summaries := [name for name in values if name.lower() in SUMMARIES]:
+            raise ValueError(
+                f"{file} has a column {summaries[0]!r} beside those of games, which looks like a summary of them: "
+                "remove it, or rename it if it is a game."
+            )
         if not values:
             raise ValueError(f"{file} has no column of a game: {REMEDY}.")
     else:
@@ -221,9 +248,11 @@ def _aggregated(table: pd.DataFrame, mode: str | None, seeds: int | None, file: 
     entries = table.drop_duplicates("entry")[["entry", "method", "publication", "steps"]].reset_index(drop=True)
     games = rows.groupby("entry")["game"].nunique()
     if (few := games[games < 2]).size:
+        methods = entries[entries["entry"].isin(few.index)]["method"].unique()
+        leaving = " ".join(shlex.join(["--where", f"method!={method}"]) for method in methods[:10])
         raise ValueError(
-            f"{few.index[0]} has scores in one game only, which cannot be compared over games, in {file}: remove it or "
-            "choose rows with --where."
+            f"{few.index[0]} has scores in one game only, which cannot be compared over games, in {file}: remove such "
+            f"rows, or leave them out with {leaving}."
         )
     if len(entries) < 2 or rows["game"].nunique() < 2:
         raise ValueError(

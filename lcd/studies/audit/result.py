@@ -53,6 +53,8 @@ class Audit:
         Kendall's correlation that a set of games must reach on methods left out.
     command
         The command that makes the audit.
+    only_grouped, only_scored
+        Games that only the taxonomy has, and that only the scores have.
     """
 
     entries: pd.DataFrame
@@ -71,6 +73,8 @@ class Audit:
     error_rate: float
     agreement: float
     command: str
+    only_grouped: tuple[str, ...] = ()
+    only_scored: tuple[str, ...] = ()
 
     def as_tables(self) -> dict[str, pd.DataFrame]:
         """All tables, by name."""

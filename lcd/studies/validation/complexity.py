@@ -17,9 +17,6 @@ from lcd.experiments.run import encoder_of
 from lcd.experiments.settings import RunSettings
 from lcd.measurement.capacity import information_capacity
 
-COMPLEXITY = ("capacity", "effective_horizon")
-"""Measures of complexity, by their names among the predictors."""
-
 POLICIES, EPISODES = 32, 64
 """Random policies, and episodes of each, all at once."""
 
@@ -28,7 +25,7 @@ SPREAD = 3.0
 
 
 def complexity_of(plan: GamePlan, run: RunSettings) -> dict[str, float]:
-    """The measures of a game, by the names in `COMPLEXITY`.
+    """The measures of a game, by the names in `lcd.studies.validation.predictors.COMPLEXITY`.
 
     Parameters
     ----------

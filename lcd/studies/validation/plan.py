@@ -16,7 +16,7 @@ from lcd.io.settings import Flag, Names, Text, Whole, from_data, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, read_toml
 from lcd.measurement.validity import FEWEST_GAMES, KINDS
 from lcd.studies.survey.plan import Survey, check_trusted
-from lcd.studies.validation.predictors import PREDICTORS
+from lcd.studies.validation.predictors import OF_LADDER, PREDICTORS, SCORE
 
 
 @settings(called="A hypothesis's {}")
@@ -51,6 +51,8 @@ class Hypothesis:
                 f"A hypothesis is about the gains of {' or '.join(KINDS)} improvements or of one of them, not of "
                 f"{short(self.gain)}."
             )
+        if self.given_score and self.predictor == SCORE:
+            raise ValueError("A hypothesis is about the plain score, which cannot be held constant as well.")
         return self
 
     @property
@@ -109,6 +111,13 @@ class Validation:
         for hypothesis in self.hypotheses:
             if hypothesis.gain not in (*KINDS, *self.improvements):
                 raise ValueError(f"A hypothesis is about {hypothesis.gain}, which is not measured: add it.")
+            if hypothesis.predictor in OF_LADDER and not self.ladder:
+                raise ValueError(
+                    f"A hypothesis is about {hypothesis.predictor}, a step of the ladder, which is not measured: set "
+                    "ladder = true."
+                )
+        if again := [each for each in self.hypotheses if self.hypotheses.count(each) > 1]:
+            raise ValueError(f"A hypothesis is there twice, and would widen the limits of all: {again[0].text}")
         return self
 
     @classmethod

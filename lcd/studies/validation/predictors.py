@@ -13,8 +13,14 @@ from lcd.measurement.scores import PRIMARY
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.ladder import STEPS
 
+COMPLEXITY = ("capacity", "effective_horizon")
+"""Those that random play measures, see `lcd.studies.validation.complexity`."""
+
 SCORE = "score"
 """The predictor that partial correlations hold constant."""
+
+OF_LADDER = tuple(name.replace(" ", "_") for name in STEPS)
+"""The predictors that the ladder's steps are."""
 
 PREDICTORS: Mapping[str, str] = MappingProxyType(
     {
@@ -26,7 +32,7 @@ PREDICTORS: Mapping[str, str] = MappingProxyType(
         SCORE: "the plain score of the learner from frames and reward, on unseen levels",
         "training_score": "its score on training levels",
         "generalisation": "the score that it loses from training to unseen levels",
-        **{name.replace(" ", "_"): f"the ladder's step {name!r}" for name in STEPS},
+        **{name: f"the ladder's step {step!r}" for name, step in zip(OF_LADDER, STEPS, strict=True)},
         "capacity": "the policy information capacity",
         "effective_horizon": "the effective horizon",
     }

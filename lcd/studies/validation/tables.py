@@ -9,13 +9,16 @@ import pandas as pd
 
 from lcd.experiments.improvements import IMPROVEMENTS
 from lcd.io.limits import path, short
-from lcd.io.untrusted import parse_csv
+from lcd.io.untrusted import parse_csv, read_csv
 from lcd.measurement.validity import KINDS
 from lcd.studies.survey.rows import contents_of
-from lcd.studies.validation.predictors import PREDICTORS
+from lcd.studies.validation.predictors import COMPLEXITY, PREDICTORS
 
 FILES = ("predictors.csv", "gains.csv")
 """Files that hold all that was measured; everything else of a validation follows from them."""
+
+COMPLEXITY_FILE = "complexity.csv"
+"""File of the measures of complexity, each written as it is measured."""
 
 NEEDED = ("score", "difference", "generalisation", "training_score")
 """Predictors that every diagnosis gives."""
@@ -59,8 +62,29 @@ def read_measured(folder: Path | str) -> tuple[pd.DataFrame, pd.DataFrame]:
     return predictors, gains.assign(kind=kinds)
 
 
+def read_complexity(folder: Path) -> pd.DataFrame:
+    """The measures of complexity that a validation's folder holds so far, one row a game.
+
+    Raises
+    ------
+    ValueError
+        If their table is damaged.
+    """
+    file, remedy = folder / COMPLEXITY_FILE, "remove it, and they are measured again"
+    if not file.is_file():
+        return pd.DataFrame(columns=["game", *COMPLEXITY])
+    table = read_csv(file, dtype={"game": str}, remedy=remedy)
+    _check(table, ("game", *COMPLEXITY), ("game",), (), file, remedy)
+    return table
+
+
 def _check(
-    table: pd.DataFrame, columns: tuple[str, ...], keys: tuple[str, ...], finite: tuple[str, ...], file: Path
+    table: pd.DataFrame,
+    columns: tuple[str, ...],
+    keys: tuple[str, ...],
+    finite: tuple[str, ...],
+    file: Path,
+    remedy: str = REMEDY,
 ) -> None:
     """Check the columns of a table, that no row is there twice, and that its numbers are finite.
 
@@ -70,16 +94,16 @@ def _check(
         If one is missing, or something else.
     """
     if missing := [name for name in columns if name not in table]:
-        raise ValueError(f"{file} has no column {missing[0]!r}: {REMEDY}.")
+        raise ValueError(f"{file} has no column {missing[0]!r}: {remedy}.")
     if table.empty or table.duplicated(list(keys)).any() or table[list(keys)].isna().to_numpy().any():
-        raise ValueError(f"{file} must name each {' and '.join(keys)} once: {REMEDY}.")
+        raise ValueError(f"{file} must name each {' and '.join(keys)} once: {remedy}.")
     for name in set(columns) - {"game", "improvement", "kind"}:
         if not pd.api.types.is_numeric_dtype(table[name]) or pd.api.types.is_bool_dtype(table[name]):
-            raise ValueError(f"{file} has values in the column {name!r} that are no numbers: {REMEDY}.")
+            raise ValueError(f"{file} has values in the column {name!r} that are no numbers: {remedy}.")
         values = table[name].to_numpy(np.float64)
         if (
             np.isinf(values).any()
             or (name in finite and np.isnan(values).any())
             or np.nanmax(np.abs(values), initial=0) > 1e6
         ):
-            raise ValueError(f"{file} has values in the column {name!r} that no score has: {REMEDY}.")
+            raise ValueError(f"{file} has values in the column {name!r} that no score has: {remedy}.")

@@ -34,14 +34,20 @@ from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import normalisation_of, read_diagnosis
 from lcd.studies.showing import Show, silent, telling
 from lcd.studies.survey.tables import SurveyTables
-from lcd.studies.validation.complexity import COMPLEXITY, complexity_of
+from lcd.studies.validation.complexity import complexity_of
 from lcd.studies.validation.gains import gains_of
 from lcd.studies.validation.improving import encoder_with, improved_run, plain_runs
 from lcd.studies.validation.plan import Hypothesis, Validation
-from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of, predictors_of_scores
-from lcd.studies.validation.tables import FILES, read_measured
+from lcd.studies.validation.predictors import (
+    COMPLEXITY,
+    PREDICTORS,
+    SCORE,
+    predictors_of,
+    predictors_of_scores,
+)
+from lcd.studies.validation.tables import FILES, read_complexity, read_measured
 
-FORMAT = "lcd.validation/2"
+FORMAT = "lcd.validation/3"
 
 DEMAND_RULE, CHEAP_RULE = "larger demand", "generalisation estimate"
 """Rules that compare two estimates of a diagnosis: P with L, and the two that need the first cell alone."""
@@ -323,8 +329,7 @@ class PreparedValidation:
 
     def _with_complexity(self, predictors: pd.DataFrame, report: Callable[[str], None]) -> pd.DataFrame:
         """Add the measures of complexity, which random play tells; those in the folder are kept."""
-        file = self.out.path / "complexity.csv"
-        rows: list[Any] = pd.read_csv(file).to_dict("records") if file.is_file() else []
+        rows: list[Any] = read_complexity(self.out.path).to_dict("records")
         for plan in self.validation.survey.plan.games:
             if plan.game not in {row["game"] for row in rows}:
                 report(f"{plan.game}: random play, for the policy information capacity and the effective horizon")
@@ -418,6 +423,7 @@ def prepare_validation(
     runs = open_store(store)
     prepared = PreparedValidation(chosen, folder, runs, resources, _held(chosen, tables, runs))
     folder.check(prepared.as_dict())
+    read_complexity(folder.path)  # which is needed at the end
     prepared = replace(prepared, finished=_finished(prepared, precision))
     prepared.store.check(prepared.untrained().runs)
     return prepared
