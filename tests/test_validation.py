@@ -335,4 +335,4 @@ def test_a_learner_with_other_hyperparameters_is_told_from_a_plain_one(tmp_path)
     (plain,) = game.plain
     assert changes_of(plain, plain) == []
     assert changes_of(game.improved["augment-crop"][0], plain) == ["augment-crop"]
-    assert changes_of(game.improved["shorter-credit"][0], plain) == ["gamma=0.99"]
+    assert changes_of(game.improved["shorter-credit"][0], plain) == ["gamma=0.99 gae_lambda=0.9"]

@@ -44,7 +44,8 @@ class Regression:
         ``"pls"``: partial least squares. ``"ridge"``: ridge regression, whose penalty is chosen from `PENALTIES` for
         each site in the training folds.
     components
-        Components of partial least squares; of several numbers one is chosen for each site in the training folds.
+        Components of partial least squares; of several numbers one is chosen for each site in the training folds. Of a
+        layer with fewer activations, or fewer training images, there are as many as it has.
     folds
         Number of folds over images, or over clusters of images.
     seed
