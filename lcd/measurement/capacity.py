@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import entropy
+from scipy import stats
 
 BINS = 100
 """Bins between the least and the largest return."""
@@ -68,4 +68,4 @@ def information_capacity(returns: ArrayLike, bins: int = BINS, seed: int = 0) ->
 def _information(places: NDArray[np.int64], bins: int) -> float:
     """Mutual information of the rows and what is in them, in bits, of the counts as they are."""
     counts = np.stack([np.bincount(row, minlength=bins) for row in places])
-    return float(entropy(counts.sum(axis=0), base=2) - entropy(counts, base=2, axis=1).mean())
+    return float(stats.entropy(counts.sum(axis=0), base=2) - stats.entropy(counts, base=2, axis=1).mean())

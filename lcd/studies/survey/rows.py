@@ -158,7 +158,8 @@ def read_measured_settings(file: Path, *within: str, remedy: str) -> dict[str, A
     try:
         for name in within:
             data = data[name]
-        return measured_settings(data["games"][0])
+        game = data["games"][0]
+        return measured_settings(game) | {"budget": game["budget"]}
     except DAMAGE as error:
         raise ValueError(f"{file} is no plan of what was measured ({short(error)}): {remedy}.") from None
 
