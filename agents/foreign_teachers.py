@@ -185,8 +185,8 @@ def as_teacher(given: Any, actions: int) -> Teacher:
     if callable(getattr(given, "predict", None)):
         return PredictingTeacher(given, actions)
     raise ValueError(
-        f"An object of {type(given).__name__} is no teacher: it needs a method log_probabilities or predict, as the models of "
-        "Stable-Baselines3 have."
+        f"An object of {type(given).__name__} is no teacher: it needs a method log_probabilities or predict, as the "
+        "models of Stable-Baselines3 have."
     )
 
 

@@ -80,7 +80,7 @@ def _maker(game: str) -> tuple[Callable[..., gymnasium.Env], bool]:
                 registering = importlib.import_module(registers)
             except ImportError as error:
                 raise UnknownGame(
-                    f"{game} is not known without the package of {begins.rstrip('-/')}'s games: pip install "
+                    f"{game} is not known without the package of {begins}'s games: pip install "
                     f"'learning-challenge-diagnosticator[{extra}]'."
                 ) from error
             if hasattr(registering, "ALEInterface"):
@@ -237,7 +237,8 @@ def resolved(name: str) -> Callable[..., Any]:
         imported = import_named(module)
     except ImportError as error:
         raise UnknownGame(
-            f"{short(name)} cannot be found: {error}. Write --semantic as module:Class, and start from the module's folder."
+            f"{short(name)} cannot be found: {error}. Write --semantic as module:Class, and start from the module's "
+            "folder."
         ) from error
     found = getattr(imported, attribute, None)
     if not callable(found):

@@ -186,9 +186,9 @@ def influence_tables(
     -------
     influence : pandas.DataFrame
         One row a (grouping, group): games (their number), share, tau (Kendall's, of the ranking without the group with
-        that by all games), first (the method ranked highest by all games, or
-        those that share the place), first_without, reversed (share of the pairs
-        that the group reverses) and decided (number of the pairs that it decides; NaN where the errors are unknown).
+        that by all games), first (the method ranked highest by all games, or those that share the place),
+        first_without, reversed (share of the pairs that the group reverses) and decided (number of the pairs that it
+        decides; NaN where the errors are unknown).
     decided : pandas.DataFrame
         One row a (better, worse, grouping, group) of the decided pairs: lead with q, and lead_without.
     """
