@@ -51,6 +51,18 @@ def test_what_is_wrong_with_a_game_is_found(game, settings, what, status, words)
     assert words in found[what].sentence
 
 
+def test_an_encoder_of_ones_own_is_tried():
+    assert findings("own_games:Grid", "own_encoders:Tiny")["encoder"].status == "ok"
+    assert findings("own_games:Grid", "own_encoders:Nothing")["encoder"].status == "problem"
+    with pytest.raises(ValueError, match="no_such_module"):
+        examine("own_games:Grid", encoder="no_such_module:Tiny")
+
+
+def test_actions_are_named_where_the_game_names_them():
+    assert findings("tracker")["actions"].sentence.startswith("5 actions: ")
+    assert findings("own_games:Grid")["actions"].sentence == "4 actions."
+
+
 def play(rewards, ended=None, views=None):
     shape = np.shape(rewards)
     ended = np.zeros(shape, bool) if ended is None else np.array(ended)
@@ -144,6 +156,8 @@ def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
 def test_the_command_says_by_its_status_whether_a_game_can_be_diagnosed():
     bad = CliRunner().invoke(app, ["doctor", "own_games:Odd", "--env-kwargs", '{"how": "die"}'])
     assert (bad.exit_code, "problem crashes" in bad.output) == (1, True)
+    unfit = CliRunner().invoke(app, ["doctor", "CartPole-v1"])
+    assert (unfit.exit_code, "problem cannot be diagnosed: " in unfit.output) == (2, True), unfit.output
 
 
 def test_a_script_without_a_guard_can_examine_a_game(tmp_path):

@@ -179,6 +179,8 @@ def test_a_table_comes_back_as_pandas_reads_it():
         (b'a,b\n"1,2\n', "table"),
         (b"", "table"),
         (b"a\n\xff\xfe\n", "table"),
+        (b"a,b,a\n1,2,3\n", "two columns are named 'a'"),
+        (b'\xef\xbb\xbf"a,b",c,"a,b"\n1,2,3\n', "two columns are named 'a,b'"),
         (b"\x1f\x8b" + zlib.compress(b"a\n1\n"), "table"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -125,20 +126,32 @@ COMPARED_STEPS = 30
 
 @cache
 def _levels_differ(options: ExternalOptions) -> bool:
-    """Whether the same actions lead to other frames in some of a few levels, and to the same in the same level."""
+    """Whether the same actions lead to other frames in some of a few levels, before chance does so within a level.
+
+    Each level is played twice, in two games of their own: only the frames up to where the two plays of some level part
+    are compared between levels.
+    """
     game, anew = ExternalGame(options, PIXELS.name), ExternalGame(options, PIXELS.name)
     actions = np.random.default_rng(0).integers(game.num_actions, size=COMPARED_STEPS).tolist()
     try:
-        first, *others = (_frames(game, level, actions) for level in TRIED_LEVELS)
+        plays = [_frames(game, level, actions) for level in TRIED_LEVELS]
         with stirred():
-            again = _frames(anew, TRIED_LEVELS[0], actions)
-        return first == again and any(each != first for each in others)
+            again = [_frames(anew, level, actions) for level in TRIED_LEVELS]
+        without_chance = min(_alike(one, other) for one, other in zip(plays, again, strict=True))
+        return any(each[:without_chance] != plays[0][:without_chance] for each in plays)
     finally:
         game.close()
         anew.close()
 
 
-def _frames(game: ExternalGame, level: int, actions: list[int]) -> bytes:
+def _alike(one: list[bytes], other: list[bytes]) -> int:
+    """The number of frames from the first on that two plays of a level share; of plays that never part, all."""
+    if one == other:
+        return COMPARED_STEPS + 1
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def _frames(game: ExternalGame, level: int, actions: list[int]) -> list[bytes]:
     """Frames of a level's first episode, as bytes."""
     shown = [game.begin(level)[PIXELS.name]]
     for action in actions:
@@ -146,7 +159,7 @@ def _frames(game: ExternalGame, level: int, actions: list[int]) -> bytes:
         shown.append(views[PIXELS.name])
         if terminated or truncated:
             break
-    return b"".join(frame.tobytes() for frame in shown)
+    return [frame.tobytes() for frame in shown]
 
 
 EXTERNAL = ExternalFamily()

@@ -18,7 +18,7 @@ from lcd.cli.arguments import (
     number,
 )
 from lcd.cli.console import plain_console
-from lcd.cli.errors import FAILURE
+from lcd.cli.errors import BAD_INPUT, FAILURE
 from lcd.io.limits import LONGEST_STEP_LIMIT
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "red"}
@@ -43,11 +43,11 @@ def command(
 ) -> None:
     """Examine a game before it is diagnosed: in seconds, what works and what is missing.
 
-    The exit status is 1 if something would prevent or falsify a diagnosis.
+    The exit status is 1 if something would prevent or falsify a diagnosis, and 2 if such a game cannot be diagnosed.
     """
     from rich.text import Text
 
-    from lcd.studies.doctor import Finding, examine
+    from lcd.studies.doctor import UNFIT, Finding, examine
 
     console = plain_console()
 
@@ -67,5 +67,7 @@ def command(
     }
     given = {name: value for name, value in settings.items() if value is not None}
     found = examine(game, encoder=encoder, seconds=seconds, step_limit=step_limit, report=show, **given)
+    if any(finding.what == UNFIT for finding in found):
+        raise typer.Exit(BAD_INPUT)
     if any(finding.status == "problem" for finding in found):
         raise typer.Exit(FAILURE)

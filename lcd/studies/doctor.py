@@ -51,6 +51,12 @@ BEAT, BEAT_SECONDS = "a step", 0.5
 HANGS = "hangs"
 """Name of the finding that ends an examination."""
 
+UNFIT = "cannot be diagnosed"
+"""Name of the finding that a game is none which can be diagnosed as it is, or cannot be made."""
+
+MOST_NAMES = 300
+"""Characters of the names of actions that are shown."""
+
 FEW = 100
 """Steps of random play below which nothing is said of its memory."""
 
@@ -115,6 +121,7 @@ def examine(
     limit = seconds if step_limit is None else real_number("step_limit", step_limit, 0.01, LONGEST_STEP_LIMIT)
     silence = max(seconds, limit * (1 + 2 / CHECKS))  # that the step is named first
     options = chosen_options(game, **settings)
+    encoder = _named(encoder)
     here, there = multiprocessing.Pipe(duplex=False)
     arguments = (there, options, encoder, limit)
     process = multiprocessing.get_context("spawn").Process(target=_child, args=arguments)  # which may start others
@@ -152,6 +159,15 @@ def examine(
     return findings
 
 
+def _named(encoder: Any) -> str:
+    """The name of an encoder that may be a class, after its import."""
+    if isinstance(encoder, str) and ":" not in encoder:
+        return encoder
+    from lcd.agents import import_encoder  # takes seconds
+
+    return import_encoder(encoder)
+
+
 def _child(out: Connection, options: GameOptions, encoder: str, limit: float = SILENCE) -> None:
     """Send a beat at first and while the game is stepped, each finding, a step that hangs, and None at the end."""
     sending, ended = threading.Lock(), threading.Event()
@@ -184,6 +200,8 @@ def examined_here(options: GameOptions, encoder: str) -> Iterator[Finding]:
     """The findings of `examine`, in this process."""
     try:
         yield from _checks(options, encoder)
+    except ValueError as error:  # what `lcd.diagnose` refuses
+        yield Finding(UNFIT, "problem", str(error))
     except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
         yield Finding("fails", "problem", " ".join(str(error).split())[:400] or type(error).__name__)
 
@@ -213,8 +231,10 @@ def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
 
 
 def _actions(options: GameOptions) -> Finding:
-    number = int(family_of(options).action_space(options).n)
-    return Finding("actions", "ok" if number <= 64 else "note", f"{number} actions.")
+    family = family_of(options)
+    number, names = int(family.action_space(options).n), ", ".join(family.action_names(options))
+    listed = f": {names}" if names and len(names) <= MOST_NAMES else ""
+    return Finding("actions", "ok" if number <= 64 else "note", f"{number} actions{listed}.")
 
 
 def _privileged(options: GameOptions) -> Iterator[Finding]:
@@ -234,10 +254,13 @@ def _privileged(options: GameOptions) -> Iterator[Finding]:
 
 
 def _encoder(options: GameOptions, encoder: str) -> Finding:
-    from lcd.agents import EncoderPolicy
+    from lcd.agents import EncoderPolicy, import_encoder
+    from lcd.experiments.plan import check_encoder
 
     try:
-        EncoderPolicy(*policy_spaces(options, "pixels"), lambda left: 0.0, encoder)
+        name = import_encoder(encoder)
+        check_encoder(name, options)
+        EncoderPolicy(*policy_spaces(options, "pixels"), lambda left: 0.0, name)
     except ValueError as error:
         return Finding("encoder", "problem", f"{encoder} does not take the images: {error}")
     return Finding("encoder", "ok", f"{encoder} takes the images.")

@@ -5,10 +5,17 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+
+from lcd.studies.tracking.conditions import TESTS, Condition
+
+TRACKING = Condition("none=nature", distractors=1, steps=64, evaluations=1)
+"""An agent of the tracking study, of which rows are made up."""
 
 
 def make_others(good: Path) -> None:
@@ -24,6 +31,7 @@ def make_others(good: Path) -> None:
         make_plans,
         make_teachers,
         make_scores,
+        make_tracking,
     ):
         make(good)
 
@@ -35,6 +43,18 @@ def make_scores(good: Path) -> None:
     for number, method in enumerate(("PPO", "PPG", "DAAC")):
         lines += [f"{method},{game},test,{number + place / 2},0.5,3" for place, game in enumerate("uvwx")]
     (good / "audit" / "scores.csv").write_text("\n".join(lines) + "\n")
+
+
+def make_tracking(good: Path) -> None:
+    """The rows of a finished agent that tracks."""
+    (good / "tracking" / "agents").mkdir(parents=True)
+    rows = [
+        asdict(TRACKING)
+        | {"weights": 1_000, "seconds": 0.5, "step": step, "test": test, "measure": "return", "value": 0.25}
+        for step in (0, TRACKING.steps)
+        for test in TESTS
+    ]
+    pd.DataFrame(rows).to_csv(good / "tracking" / "agents" / f"{TRACKING.identity}.csv", index=False)
 
 
 def make_evidence(good: Path) -> None:

@@ -93,6 +93,11 @@ def kinds(folder: Path) -> list[Kind]:
 
         read_evidence(file.parent)
 
+    def tracking(file: Path) -> None:
+        if file.is_file():  # else the agent is trained
+            settings = ("--distractors", 1, "--steps", 64, "--evaluations", 1, "--seeds", 1)
+            _lcd("tracking", "none=nature", *settings, "--out", file.parents[1])
+
     def store(file: Path) -> None:
         from lcd.cli.errors import exit_status
         from lcd.experiments.store import Store
@@ -149,6 +154,12 @@ def kinds(folder: Path) -> list[Kind]:
         *(
             Kind(f"evidence, {name}", "lcd diagnose --evidence", _copied(good / "evidence", f"{name}.csv"), evidence)
             for name in ("predictors", "gains")
+        ),
+        Kind(
+            "rows of an agent that tracks",
+            "lcd tracking",
+            _copied(good / "tracking", f"agents/{good_files.TRACKING.identity}.csv"),
+            tracking,
         ),
         Kind("record of a run", "store", _copied(good / "store", f"{run.name}/run.json"), store, "json"),
         Kind("episodes of a run", "store", _copied(good / "store", f"{run.name}/episodes.csv"), store),

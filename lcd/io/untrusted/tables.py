@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import warnings
 from collections.abc import Mapping
@@ -11,10 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lcd.io.limits import short
 from lcd.io.untrusted.opening import MIB, REMEDY, UnreadableFileError, in_short, read_bytes
 
 LARGEST_TABLE = 256 * MIB
 MOST_COLUMNS = 1_000
+
+DAMAGE = (ValueError, TypeError, OverflowError, MemoryError, RecursionError, csv.Error, pd.errors.ParserWarning)
+"""What is raised where bytes are no table."""
 
 
 def read_csv(
@@ -36,8 +41,8 @@ def read_csv(
     Raises
     ------
     UnreadableFileError
-        If it cannot be read, has too many columns, a line has more values than there are columns, or a value is not of
-        its column's type.
+        If it cannot be read, has too many columns or two of one name, a line has more values than there are columns, or
+        a value is not of its column's type.
     """
     return parse_csv(read_bytes(path, most, remedy=remedy), str(path), dtype=dtype, remedy=remedy)
 
@@ -64,6 +69,8 @@ def parse_csv(
             raise ValueError(f"a line has more than {MOST_COLUMNS:,} values")
         with warnings.catch_warnings(), np.errstate(invalid="ignore"):  # pandas refuses what it cannot cast
             warnings.simplefilter("error", pd.errors.ParserWarning)  # of lines with more values than there are names
+            if (twice := _repeated(content)) is not None:  # which pandas would give another name
+                raise ValueError(f"two columns are named {short(twice)}")
             # Without compression by the name's ending: nothing may grow while it is read.
             return pd.read_csv(
                 io.BytesIO(content),
@@ -75,8 +82,23 @@ def parse_csv(
                 compression=None,
                 low_memory=False,
             )
-    except (ValueError, TypeError, OverflowError, MemoryError, RecursionError, pd.errors.ParserWarning) as error:
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        csv.Error,
+        pd.errors.ParserWarning,
+    ) as error:
         raise UnreadableFileError(f"{name} cannot be read as a table ({in_short(error)}): {remedy}.") from None
+
+
+def _repeated(content: bytes) -> str | None:
+    """The first name that two columns of a table have, None if no two have one."""
+    lines = csv.reader(io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline=""))
+    names = next((line for line in lines if line), [])
+    return next((name for place, name in enumerate(names) if name and name in names[:place]), None)
 
 
 def _commas(content: bytes) -> int:

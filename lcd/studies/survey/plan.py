@@ -23,6 +23,7 @@ from lcd.io.limits import short
 from lcd.io.settings import Flag, Names, Text, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+from lcd.studies.survey.rows import NoOwnView
 
 ADJUSTABLE = (
     "steps", "seeds", "first_seed", "encoder", "evaluations", "evaluation_episodes", "num_levels", "teacher_factor",
@@ -191,11 +192,17 @@ class Survey:
 
     @cached_property
     def plan(self) -> Plan:
-        """All runs of all games."""
+        """All runs of all games.
+
+        Raises
+        ------
+        ValueError
+            If a game cannot be diagnosed so, or has no privileged view of its own.
+        """
         return Plan(tuple(self._plan_game(game) for game in self.games))
 
     def _plan_game(self, game: str) -> GamePlan:
-        return plan_diagnosis(
+        planned = plan_diagnosis(
             game,
             adjusted_preset(self.preset, **self.changes),
             distribution_mode=self.mode,
@@ -204,6 +211,9 @@ class Survey:
             algorithm=self.algorithm,
             **{"teacher": None} | self.arguments.get(game, {}),
         )
+        if planned.is_encoded:
+            raise NoOwnView(planned.game)
+        return planned
 
     def only(self, games: Sequence[str]) -> Survey:
         """Restrict the survey to some of its games.

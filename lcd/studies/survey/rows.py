@@ -22,6 +22,22 @@ PLAIN = "ppo"
 """The learner from reward without an improvement."""
 
 
+class NoOwnView(ValueError):
+    """A game whose privileged view is an expert's encoder has no place beside others.
+
+    Parameters
+    ----------
+    game
+        Its name.
+    """
+
+    def __init__(self, game: str) -> None:
+        super().__init__(
+            f"{short(game)} has no privileged view of its own, so that an expert's encoder takes its place: its "
+            "demands cannot be compared with those by a game's own view. Diagnose it alone, or give it a label map."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Rows of one diagnosis for each table."""
@@ -34,12 +50,15 @@ class Rows:
 
 
 def rows_of(record: dict[str, Any]) -> Rows:
-    """Build the rows from a diagnosis as data of JSON, see `lcd.studies.diagnosis.Diagnosis.to_json`."""
+    """Build the rows from a diagnosis as data of JSON, see `lcd.studies.diagnosis.Diagnosis.to_json`.
+
+    Raises
+    ------
+    NoOwnView
+        If an expert's encoder is its privileged view.
+    """
     if "privileged_view" in (record.get("settings") or {}):
-        raise ValueError(
-            f"The privileged view of {record['game']} is an expert's encoder: its demands cannot be compared with "
-            "those by a game's own view. Leave it out, or give the game a label map."
-        )
+        raise NoOwnView(record["game"])
     tables = {name: pd.DataFrame(record[name]) for name in ("scores", "curves", "demands")}
     tables["demands"] = tables["demands"].assign(game=record["game"])
     runs = record["settings"].get("runs", [])  # the first diagnoses do not tell them
@@ -78,6 +97,8 @@ def read_rows(file: Path) -> Rows:
     record = record_of(contents.files[file.name], file)
     try:
         rows = rows_of(record)
+    except NoOwnView:
+        raise
     except DAMAGE as error:
         raise ValueError(f"{file} is damaged ({short(error)}): {REMEDY}.") from None
     for name in TABLES:
