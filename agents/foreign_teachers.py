@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import re
 import tempfile
 import zipfile
 import zlib
@@ -228,6 +229,7 @@ def load_model(path: Path) -> PolicyTeacher:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # where it is unpacked
             raise
         raise UnreadableFileError(f"{path} cannot be read ({in_short(error)}): {_REMEDY}.") from None
+    _check_actions(data, path)
     try:
         policy = _built(data, weights)
     except (KeyError, TypeError, AttributeError, ValueError, AssertionError, RuntimeError, MemoryError) as error:
@@ -237,6 +239,24 @@ def load_model(path: Path) -> PolicyTeacher:
         ) from None
     policy.set_training_mode(False)
     return PolicyTeacher(policy)
+
+
+def _check_actions(data: Any, path: Path) -> None:
+    """Check that a model acts by choosing one of several actions.
+
+    Raises
+    ------
+    ValueError
+        If it acts otherwise.
+    """
+    space = data.get("action_space") if isinstance(data, dict) else None
+    kind = space.get(":type:") if isinstance(space, dict) else None
+    named = re.fullmatch(r"<class '[\w.]*\.(\w+)'>", kind) if isinstance(kind, str) and len(kind) < 200 else None
+    if named is not None and named[1] != "Discrete":
+        raise ValueError(
+            f"{path} acts with {named[1]} actions, and a teacher chooses one of several (Discrete): train it with "
+            "lcd.envs.NumberedActions around the game, which numbers its actions."
+        )
 
 
 def _built(data: Any, weights: Mapping[str, torch.Tensor]) -> BasePolicy:

@@ -117,8 +117,14 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagn
             continue
         style = (0, (8, 4)) if name == "teacher" else (0, (1, 2))
         axes.axhline(score, color=NEUTRAL, linestyle=style, linewidth=1, zorder=1)
-        # Under its line, "random" keeps clear of the curves, and "teacher" of a "best" just above it.
-        under = name == "random" or (name == "teacher" and 0 <= 1 - score < 0.06 * (high - low))
+        # Under its line, "random" keeps clear of the curves; of two lines close together the lower's name lies lower.
+        near, teacher = 0.06 * (high - low), references.get("teacher", 1.0)
+        at_random, at_best = -near < teacher < 0, 0 <= 1 - teacher < near
+        under = {
+            "random": not at_random,
+            "best": 0 < teacher - 1 < near,
+            "teacher": at_random or at_best,
+        }[name]
         axes.annotate(
             f"{name} {score:.2f}" if name == "teacher" else name,
             (diagnosis.budget * 0.02, score),

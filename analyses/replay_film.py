@@ -21,7 +21,7 @@ BACKGROUND, INK = (24, 24, 28), (235, 235, 235)
 
 
 def write_film(replay: Replay, path: Path) -> None:
-    """Write a replay as an animated GIF.
+    """Write a replay as an animated GIF, with the label maps beside the frames where the game has any.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def write_film(replay: Replay, path: Path) -> None:
         Output file.
     """
     before = replay.returns - replay.rewards  # a frame is that before its step, whose reward is still to come
-    pictures = [_picture(replay, step, before[step]) for step in range(len(before))]
+    has_labels = bool(replay.labels.any())
+    pictures = [_picture(replay, step, before[step], has_labels) for step in range(len(before))]
     shared = pictures[len(pictures) // 2].quantize(128)
     frames = [picture.quantize(palette=shared, dither=Image.Dither.NONE) for picture in pictures]
     frames[0].save(
@@ -39,11 +40,11 @@ def write_film(replay: Replay, path: Path) -> None:
     )
 
 
-def _picture(replay: Replay, step: int, so_far: float) -> Image.Image:
-    small = (replay.frames[step], paint(replay.labels[step]))
+def _picture(replay: Replay, step: int, so_far: float, has_labels: bool) -> Image.Image:
+    small = [replay.frames[step], *[paint(replay.labels[step])] * has_labels]
     views = [frame.repeat(SCALE, axis=0).repeat(SCALE, axis=1) for frame in small]
     height, width = views[0].shape[:2]
-    canvas = Image.new("RGB", (2 * width + GAP, height + CAPTION), BACKGROUND)
+    canvas = Image.new("RGB", (len(views) * (width + GAP) - GAP, height + CAPTION), BACKGROUND)
     for number, view in enumerate(views):
         canvas.paste(Image.fromarray(view), (number * (width + GAP), CAPTION))
     draw = ImageDraw.Draw(canvas)

@@ -165,6 +165,11 @@ def test_a_folder_of_another_plan_or_of_somebody_else_is_refused(tmp_path):
     assert result.returncode == 2
     assert "belongs to another plan" in result.stderr
     assert "1146880" in result.stderr or "budget" in result.stderr, result.stderr
+    edited = Plan((plan_game("maze", PRESETS["standard"]),)).as_dict()
+    for run in edited["games"][0]["runs"]:
+        run["game_version"] = "mine 2"
+    with pytest.raises(ValueError, match=r"_version was None and is 'mine 2'\): take the change back"):
+        OutputFolder(tmp_path / "old").check(edited)
 
 
 def test_a_pickle_as_teacher_is_refused_without_being_read_as_one(tmp_path):

@@ -1,12 +1,14 @@
 import gzip
 import json
 from importlib.metadata import EntryPoint
+from itertools import combinations
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from test_scores import BUDGET, episode_table
 
 from lcd.analyses.diagnosis_figure import draw_diagnosis
@@ -207,6 +209,18 @@ def test_no_line_of_a_reference_lies_so_high_that_its_name_meets_the_title(unsee
     drawn = [line.get_ydata()[0] for line in axes.get_lines() if line.get_transform() == axes.get_yaxis_transform()]
     assert 0.0 in drawn
     assert max(drawn) < high - 0.07 * (high - low)
+
+
+@pytest.mark.parametrize("score", [-0.04, -0.01, 0.0, 0.01, 0.3, 0.98, 1.0, 1.02])
+def test_the_names_of_references_lie_apart(score):
+    card = TeacherCard(source="trained", steps=5000, training_return=10 * score, unseen_return=10 * score)
+    figure = draw_diagnosis(diagnose(episode_table(FINAL), teacher=card))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    names = [text for text in figure.axes[0].texts if text.get_text().startswith(("random", "teacher", "best"))]
+    assert len(names) == 3
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in names]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_figure_is_drawn_without_touching_pyplot_state(found):

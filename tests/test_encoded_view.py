@@ -12,6 +12,7 @@ from tiny import TINY
 
 import lcd
 from lcd.agents import EncoderPolicy, save_policy
+from lcd.cli.display import run_title
 from lcd.envs import make_vec_env
 from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
 from lcd.experiments.encoded_view import EncodedOptions, locate
@@ -104,6 +105,11 @@ def test_the_plan_trains_an_expert_and_two_controls():
     for run in plan.runs:
         assert RunSettings.from_dict(json.loads(json.dumps(run.as_dict()))).identity == run.identity
     assert len({run.name for run in Plan((plan,)).runs}) == len(plan.runs)
+    no_cells = [run for run in plan.runs if run not in plan.cells]
+    assert Plan((plan,)).roles == {run.identity: plan.roles[run.identity] for run in no_cells}
+    assert plan.roles[expert.identity] == "teacher"
+    for name, runs in plan.controls:
+        assert run_title(runs[0], plan.roles[runs[0].identity]).endswith(f"(control {name}), seed {runs[0].seed}")
 
 
 def test_an_expert_may_be_asked_for_where_there_is_a_view_and_may_be_given(tmp_path):
@@ -138,7 +144,7 @@ def test_a_game_without_a_privileged_view_is_diagnosed(tmp_path, monkeypatch, ti
     with pytest.raises(ValueError, match=no_place):
         lcd.SurveyTables.of([diagnosis])
     with pytest.raises(ValueError, match=no_place):
-        lcd.load_survey(tmp_path / "out")
+        lcd.SurveyTables.read(tmp_path / "out")
     for run in (tmp_path / "store").glob("Hidden-*-rl-seed1-*"):
         watched = lcd_command("watch", HIDDEN, "--run", run, "--max-steps", 4, cwd=tmp_path)
         assert watched.returncode == 0, watched.stderr

@@ -237,6 +237,19 @@ def test_a_model_that_sees_frames_teaches_both_views(tmp_path):
 
 
 @pytest.mark.costly("envs/external/*.py")
+def test_a_model_of_other_actions_is_named_so(tmp_path):
+    model = PPO("MlpPolicy", "Pendulum-v1", n_steps=8, batch_size=8, device="cpu")
+    model.save(tmp_path / "model.zip")
+    with pytest.raises(ValueError, match=r"acts with Box actions, and a teacher chooses one of several"):
+        load_model(tmp_path / "model.zip")
+
+
+def test_a_teacher_that_is_given_as_an_object_is_refused_with_what_to_do(tmp_path):
+    model, _ = model_file(tmp_path)
+    with pytest.raises(ValueError, match=r"not as an object of PPO, which .*: save it, or name what makes it"):
+        plan_diagnosis(GRID, TINY, teacher=model, random=0.0, best=1.0)
+
+
 @pytest.mark.parametrize("ending", [(1.0,), (1.0, 2.0)])
 def test_temperatures_at_which_a_teacher_never_ends_are_left_out(monkeypatch, ending):
     plan = plan_diagnosis(GRID, TINY, teacher="own_teachers:walks", random=0.0, best=1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lcd.analyses.replay_film import write_film
 from lcd.envs.family import family_of, find_game
@@ -39,6 +40,15 @@ def replay(names, actions, rewards=(1.0, 2.0, 0.0)):
     frames = np.zeros((3, 64, 64, 3), np.uint8)
     ended = np.array([False, False, True])
     return Replay("mine", frames, frames[..., 0], np.array(actions), np.zeros(3), np.array(rewards), ended, names)
+
+
+@pytest.mark.parametrize(("label", "width"), [(0, 256), (1, 2 * 256 + 8)])
+def test_a_film_shows_label_maps_where_there_are_any(tmp_path, label, width):
+    made = replay(("stay",), [0, 0, 0])
+    made.labels[1, 5, 5] = label
+    write_film(made, tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.width == width
 
 
 def test_a_caption_names_the_action_and_the_return_before_its_step(tmp_path, monkeypatch):

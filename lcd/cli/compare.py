@@ -28,6 +28,7 @@ def command(
 
     found, console = compare(before, after, out=out), plain_console()
     console.print(f"{found.before.game}, {found.before.budget:,} steps a cell", style="bold", highlight=False)
+    console.print(found.scale, highlight=False, markup=False, soft_wrap=True)
     for name, (old, new) in found.differing.items():
         if name == "teacher_checksum":
             old, new = (str(each)[:CHECKSUM] for each in (old, new))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 
+WIDTH = 120
+"""Columns of what is printed to a file or a pipe, which has no width of its own."""
+
 
 def plain_console(*, stderr: bool = False) -> Console:
     """A console without markup, so that brackets in paths and sentences are printed as they are."""
-    return Console(stderr=stderr, markup=False, emoji=False)
+    found = Console(stderr=stderr, markup=False, emoji=False)
+    if not found.is_terminal and "COLUMNS" not in os.environ:
+        found.width = WIDTH
+    return found
 
 
 @contextmanager

@@ -45,11 +45,14 @@ def steps_text(steps: float) -> str:
     return f"{steps / 1e3:.3g}k" if steps >= 1e3 else f"{steps:.0f}"
 
 
-def run_title(run: RunSettings) -> str:
-    """Short title of a run."""
-    role = " (teacher)" if run.keep_best else ""
+def run_title(run: RunSettings, role: str | None = None) -> str:
+    """Short title of a run, with what it is for if that is no cell."""
     changed = f", {run.improvement}" if run.improvement else ", harmonized" if run.harmonizer else ""
-    return f"{run.options.label} {run.view} + {run.learning}{role}{changed}, seed {run.seed}"
+    return f"{run.options.label} {run.view} + {run.learning}{_of_role(role)}{changed}, seed {run.seed}"
+
+
+def _of_role(role: str | None) -> str:
+    return "" if role is None else f" ({role})"
 
 
 class PlanDisplay:
@@ -67,7 +70,7 @@ class PlanDisplay:
 
     def __init__(self, plan: Plan, console: Console | None = None) -> None:
         self._console = console or plain_console(stderr=True)
-        self._plan = plan
+        self._plan, self._roles = plan, plan.roles
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -108,7 +111,8 @@ class PlanDisplay:
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        run, title = event.run, run_title(event.run)
+        run = event.run
+        title = run_title(run, self._roles.get(run.identity))
         if event.kind == "reused":
             self._done += run.steps
             self._trained_before += run.steps
@@ -203,9 +207,12 @@ def estimate_table(
         table.add_column(name, justify="left" if name in texts else "right", overflow="fold")
     groups: dict[tuple[str, str, str, str, int], list[float]] = defaultdict(list)
     usual: dict[tuple[str, str], RunSettings] = {}
+    roles = plan.roles
     for encoder, run in named:
         plain = usual.setdefault((run.view, run.learning), run)  # the cells come first
-        role = run.learning + " (teacher)" * run.keep_best + "".join(f" ({each})" for each in changes_of(run, plain))
+        role = (
+            run.learning + _of_role(roles.get(run.identity)) + "".join(f" ({each})" for each in changes_of(run, plain))
+        )
         groups[run.game, encoder, run.view, role, run.steps].append(rates[kind_of(run)])
     for (*row, each), (rate, *more) in groups.items():
         count = 1 + len(more)

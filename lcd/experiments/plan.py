@@ -136,6 +136,17 @@ class GamePlan:
         runs = (*self.candidates, *first, *self.cells, *(run for _, runs in self.controls for run in runs))
         return tuple({run.identity: run for run in runs}.values())
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """What the runs are for that are no cells, by their identity."""
+        of_controls = {run.identity: f"control {name}" for name, runs in self.controls for run in runs}
+        found = {run.identity: "candidate for the teacher" for run in self.candidates} | of_controls
+        for run, role in ((self.teacher_run, "teacher"), (self.early_run, "encoder of the control early")):
+            if run is not None:
+                found[run.identity] = role
+        cells = {run.identity for run in self.cells}
+        return {identity: role for identity, role in found.items() if identity not in cells}
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -154,6 +165,11 @@ class Plan:
         """All runs, game by game; in each those first whose weights others use, and imitation last."""
         runs = [run for game in self.games for run in sorted(game.runs, key=lambda run: run.learning == "imitation")]
         return tuple({run.identity: run for run in runs}.values())
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """What the runs are for that are no cells, by their identity."""
+        return {identity: role for game in self.games for identity, role in game.roles.items()}
 
     @property
     def steps(self) -> int:

@@ -170,8 +170,8 @@ def _check_versions(settings: RunSettings) -> None:
     for what, (planned, found) in known.items():
         if planned is not None and planned != found:
             raise ValueError(
-                f"The {what} has changed since the run was planned ({planned}, and now {found}): start the command "
-                "again."
+                f"The {what} has changed since the run was planned ({planned}, and now {found}): take the change back "
+                "and start the command again, or give it another --out to begin anew."
             )
 
 

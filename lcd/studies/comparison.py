@@ -87,6 +87,16 @@ class Comparison:
         return Interval(row["change"], row["low"], row["high"], row["over"])
 
     @property
+    def scale(self) -> str:
+        """The returns that count as the scores 0 and 1, in a sentence."""
+        constants = [each.normalisation for each in (self.before, self.after)]
+        first, second = (f"{each.random:g} and {each.best:g} ({each.source})" for each in constants)
+        if first != second:
+            return f"The scores 0 and 1 are returns of {first} before, and of {second} after."
+        highest = f"; {constants[0].best:g} is the highest of both" if constants[0].source == "measured" else ""
+        return f"The scores 0 and 1 are returns of {first}{highest}."
+
+    @property
     def claims(self) -> tuple[str, ...]:
         """What the intervals show, and what they don't, in sentences."""
         return tuple(self._claim(quantity) for quantity in (SCORE, "perceptual", "policy"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -21,6 +22,9 @@ from lcd.io.files import check_output, check_output_folder, is_partial, locked, 
 from lcd.io.limits import real_number, short
 from lcd.io.untrusted import read_json
 from lcd.studies.diagnosis import Diagnosis
+
+_VERSION = re.compile(r"\.(game|encoder|improvement)_version was ")
+"""In what tells a difference of two plans: the code of a game, an encoder or an improvement is another."""
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
@@ -87,6 +91,11 @@ class OutputFolder:
                 f"The folder {self.path} holds files that the LCD did not write: choose another with --out."
             ) from error
         differences = sorted(_differences(old, _comparable(json.loads(json.dumps(plan)))))
+        if (edited := next((each for each in differences if _VERSION.search(each)), None)) is not None:
+            raise ValueError(
+                f"The folder {self.path} belongs to the code as it was before a change ({edited}): take the change "
+                "back to go on, or choose another with --out to begin anew."
+            )
         if differences:
             raise ValueError(
                 f"The folder {self.path} belongs to another plan ({differences[0]}): "

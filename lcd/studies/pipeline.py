@@ -366,6 +366,22 @@ def reference_teacher(options: GameOptions) -> GivenTeacher | None:
     return None
 
 
+def _named_teacher(teacher: Any) -> Path:
+    """A file, or ``module:name``.
+
+    Raises
+    ------
+    ValueError
+        If it is an object, which the processes that carry out runs could not make again.
+    """
+    if any(callable(getattr(teacher, name, None)) for name in ("log_probabilities", "predict")):
+        raise ValueError(
+            f"A teacher is given as a file or as 'module:name', not as an object of {type(teacher).__name__}, which "
+            "other processes could not make again: save it, or name what makes it."
+        )
+    return path("teacher", teacher)
+
+
 def plan_diagnosis(
     game: Any,
     preset: Preset,
@@ -395,7 +411,7 @@ def plan_diagnosis(
     if options.num_levels:
         preset = replace(preset, num_levels=options.num_levels)
     encoded = encoded or not has_view(options, SEMANTIC.name)
-    given = None if teacher is None else GivenTeacher.from_text(path("teacher", teacher))
+    given = None if teacher is None else GivenTeacher.from_text(_named_teacher(teacher))
     if given is None and not (train_teacher or encoded):
         given = reference_teacher(options)
     if given is not None:
