@@ -30,7 +30,10 @@ class CrafterGame(gymnasium.Env):
     def __init__(self, length: int = 10_000) -> None:
         from crafter import Env
 
+        from lcd.envs.external.crafter_drawing import hasten
+
         self._game = Env(length=None, seed=0)
+        hasten(self._game)
         self._length, self._steps = length, 0
         self.observation_space = spaces.Box(0, 255, (64, 64, 3), np.uint8)
         self.action_space = spaces.Discrete(int(self._game.action_space.n))
@@ -55,16 +58,16 @@ class CrafterGame(gymnasium.Env):
         Materials have Crafter's own numbers, creatures those that follow; the player has one for each way to face, and
         another asleep; each amount of an item has one, in the item's place.
         """
+        from lcd.envs.external.crafter_drawing import cells_around
+
         game = self._game
-        columns, rows = game._local_view._grid
+        columns, rows = game._local_view._grid.tolist()
         cells = np.zeros(tuple(game._view), np.uint8)
-        first = game._player.pos - game._local_view._offset
-        around = np.pad(game._world._mat_map, max(columns, rows))  # 0 is beyond the world
-        left, top = first + max(columns, rows)
-        cells[:columns, :rows] = around[left : left + columns, top : top + rows]
+        left, top = (game._player.pos - game._local_view._offset).tolist()
+        cells[:columns, :rows] = cells_around(game._world._mat_map, left, top, columns, rows, beyond=0)
         names = len(game._world._mat_ids)
         for each in game._world.objects:
-            x, y = each.pos - first
+            x, y = (each.pos - (left, top)).tolist()
             if not (0 <= x < columns and 0 <= y < rows):
                 continue
             kind = type(each).__name__
@@ -80,6 +83,6 @@ class CrafterGame(gymnasium.Env):
                 cells[place % columns, rows + place // columns] = _AMOUNT + min(int(amount), 9)
         unit = 64 // cells.shape[0]
         labels = np.zeros((64, 64), np.uint8)
-        drawn = np.kron(cells.T, np.ones((unit, unit), np.uint8))
+        drawn = cells.T.repeat(unit, axis=0).repeat(unit, axis=1)
         labels[: drawn.shape[0], : drawn.shape[1]] = drawn
         return labels

@@ -27,6 +27,9 @@ PACKAGES = {"ALE": ("ale_py", "atari"), "MiniGrid": ("minigrid", "minigrid"), "C
 CRAFTER = "Crafter"
 """The name of Crafter's game, which registers none with Gymnasium."""
 
+CRAFTER_ORDER = ", creatures in order"
+"""Belongs to its version: how its worlds are kept, see `lcd.envs.external.crafter_drawing`."""
+
 ATARI = "atari"
 """Name of the wrappers that are usual for Atari."""
 
@@ -180,10 +183,13 @@ def version_of(options: ExternalOptions) -> str | None:
     The source is read again at every call, as it may be edited between two plans of one process.
     """
     game, *further = _modules_of(options)
+    if options.game == CRAFTER:
+        game = PACKAGES[CRAFTER][0]  # which the LCD's own class plays
     module, colon, _ = (options.semantic or "").partition(":")
     wrapper = [import_named(module).__name__] if colon else []
     found = version_of_modules(game, *wrapper, *(module for module in further if is_own(module)))
-    return None if found is None else found + ATARI_LEVELS * _is_atari(options)
+    ours = ATARI_LEVELS * _is_atari(options) + CRAFTER_ORDER * (options.game == CRAFTER)
+    return None if found is None else found + ours
 
 
 @cache
