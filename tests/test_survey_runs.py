@@ -42,6 +42,7 @@ def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path, t
     assert both.returncode == 0, both.stderr
     assert both.stderr.count(GAME) == both.stderr.count("found in the store") == 6
     assert both.stdout.count("inconclusive") == 2
+    assert both.stdout.endswith("lcd taxonomy sorts 3 games or more, and surveys/small has 2.\n")
     assert (written / GAME / "diagnosis.json").read_bytes() == first
     (run,) = (tmp_path / "lcd-runs").glob(f"{GAME}-pixels-rl-*")
     seen = lcd("watch", "--run", str(run), "--max-steps", "5", cwd=tmp_path)

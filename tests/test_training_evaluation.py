@@ -184,7 +184,7 @@ def test_a_diagnosis_stands_on_the_rule_and_says_what_sampling_would_have_given(
     pd.testing.assert_frame_equal(found.demands, alone.demands)
     assert found.verdict == alone.verdict
     pd.testing.assert_frame_equal(found.sampled, diagnose(episode_table(sampled)).demands)
-    assert "+0.20 of that is due to temperature" in found.temperature_sentence
+    assert "+0.20 of the latter is due to temperature" in found.temperature_sentence
     assert found.to_json()["sampled_demands"]
     assert alone.sampled is None
     assert alone.temperature_sentence is None

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -238,6 +239,20 @@ def changes_of(run: RunSettings, plain: RunSettings) -> list[str]:
     given, usual = asdict(run.hyperparameters), asdict(plain.hyperparameters)
     changes = [f"{name}={value}" for name, value in given.items() if value != usual[name]]
     return [*([run.improvement] if run.improvement else []), *([" ".join(changes)] if changes else [])]
+
+
+def next_step(folder: Path) -> str:
+    """What can be done with a folder of diagnoses, or of the tables of a survey, in a sentence."""
+    from lcd.studies.survey.tables import SurveyTables
+    from lcd.studies.taxonomy.taxonomy import FEWEST_GAMES
+
+    try:
+        known = len(SurveyTables.read(folder).games)
+    except ValueError:
+        known = 0
+    if known < FEWEST_GAMES:
+        return f"lcd taxonomy sorts {FEWEST_GAMES} games or more, and {folder} has {known}."
+    return f"lcd taxonomy {folder} sorts the games."
 
 
 def limits_text(low: float, high: float, form: str) -> str:

@@ -75,7 +75,7 @@ def command(
     The plan is a file in TOML: games = [...], and the numbers of a preset to replace. Each game's diagnosis is written
     as soon as its runs are finished. Finished runs are kept, and the same command resumes from them.
     """
-    from lcd.cli.display import PlanDisplay, budget_lines, estimate_table, measuring, verdict_text
+    from lcd.cli.display import PlanDisplay, budget_lines, estimate_table, measuring, next_step, verdict_text
     from lcd.studies.diagnosis import Diagnosis
     from lcd.studies.survey.budget import Budget, choose
     from lcd.studies.survey.survey import prepare_survey
@@ -125,9 +125,10 @@ def command(
             warn(f"{diagnosis.game} is not added to {tables}: {error} The survey goes on.")
 
     found = prepared.run(PlanDisplay, done)
-    sorted_from = prepared.out if whole.games and not prepared.held else tables
-    where = f"The diagnoses are in {prepared.out}; " if whole.games else ""
-    console.print(f"{where}lcd taxonomy {sorted_from} sorts the games.", highlight=False, soft_wrap=True)
+    sorted_from = tables if tables is not None and (prepared.held or not whole.games) else prepared.out
+    if whole.games:
+        console.print(f"The diagnoses are in {prepared.out}.", highlight=False, soft_wrap=True)
+    console.print(next_step(sorted_from), highlight=False, soft_wrap=True)
     for game, reason in found.undiagnosed.items():
         warn(f"{game} has no diagnosis: {reason}")
     if found.left_out:

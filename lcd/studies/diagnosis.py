@@ -283,7 +283,7 @@ class Diagnosis:
         return (
             f"Every policy acts at the inverse temperature with the highest return on training levels. At temperature "
             f"1 the perceptual demand would be {perceptual} and the policy-learning demand {policy}: "
-            f"{change:+.2f} of that is due to temperature."
+            f"{change:+.2f} of the latter is due to temperature."
         )
 
     def summary(self) -> pd.DataFrame:
