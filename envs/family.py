@@ -239,9 +239,25 @@ def find_game(name: str) -> tuple[GameFamily, str]:
             if (found := family.find(asked)) is not None:
                 return family, found
     games = [game for family in families().values() for game in family.games]
-    near = difflib.get_close_matches(asked[:100].lower(), games, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(games)}."
+    near = _nearest(asked[:100].lower(), games)
+    hint = (
+        f"did you mean {' or '.join(near)}?"
+        if near
+        else f"choose one of {', '.join(games)}, an id of Gymnasium's, or module:Class for a game of your own."
+    )
     raise ValueError(f"Unknown game {short(name)}: {hint}")
+
+
+def _nearest(asked: str, games: list[str]) -> list[str]:
+    """At most three games with names like the one that is asked for, in small letters, with or without a namespace."""
+    from lcd.envs.external.making import registered_games
+
+    names = {game: game for game in games}
+    for game in (each for each in registered_games() if not each.startswith("lcd/")):
+        for part in (game, game.rpartition("/")[2], game.removeprefix("MiniGrid-")):
+            names.setdefault(part.lower(), game)
+    found = difflib.get_close_matches(asked, names, n=3, cutoff=0.6)
+    return list(dict.fromkeys(names[each] for each in found))
 
 
 def game_options(game: str, **settings: Any) -> GameOptions:

@@ -75,6 +75,7 @@ from lcd.studies.visualising import visualize
         (["diagnose", "maze", "--encoder", "resnet"], ["resnet", "impala"]),
         (["diagnose", "maze", "--encoder", "impala:16,x"], ["16,x"]),
         (["diagnose", "maze", "--encoder", "egocentric"], ["egocentric", "label maps only"]),
+        (["diagnose", "Breakout-v5"], ["Breakout-v5", "did you mean ALE/Breakout-v5"]),
         (["watch", "--teacher", "mase"], ["mase", "did you mean maze"]),
         (["watch"], ["name a game", "--run"]),
         (["watch", "maze", "--teacher", "maze"], ["--teacher maze excludes a game"]),

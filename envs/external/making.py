@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import inspect
 import json
 import sys
@@ -80,19 +81,40 @@ def _maker(game: str) -> tuple[Callable[..., gymnasium.Env], bool]:
     for begins, (registers, extra) in PACKAGES.items():
         if game.startswith(begins) and game not in gymnasium.registry:
             try:
-                registering = importlib.import_module(registers)
+                _register(registers)
             except ImportError as error:
                 raise UnknownGame(
                     f"{game} is not known without the package of {begins}'s games: pip install "
                     f"'learning-challenge-diagnosticator[{extra}]'."
                 ) from error
-            if hasattr(registering, "ALEInterface"):
-                gymnasium.register_envs(registering)
     if game == CRAFTER:
         from lcd.envs.external.crafter_game import CrafterGame
 
         return CrafterGame, False
     return partial(gymnasium.make, game), True
+
+
+def registered_games() -> list[str]:
+    """Names of the games of the known packages that are installed, and of those registered with Gymnasium."""
+    for name, (registers, _) in PACKAGES.items():
+        if name != CRAFTER:
+            with suppress(ImportError):
+                _register(registers)
+    has_crafter = importlib.util.find_spec(PACKAGES[CRAFTER][0]) is not None  # whose import prints lines
+    return [*[CRAFTER] * has_crafter, *gymnasium.registry]
+
+
+def _register(module: str) -> None:
+    """Make the games of a package known to Gymnasium.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    registering = importlib.import_module(module)
+    if hasattr(registering, "ALEInterface"):
+        gymnasium.register_envs(registering)
 
 
 def make_game(options: ExternalOptions) -> gymnasium.Env:
