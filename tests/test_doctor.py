@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 from lcd.cli.main import app
 from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options
-from lcd.studies import doctor
-from lcd.studies.doctor import examine, examined_here
+from lcd.studies import doctor, examination
+from lcd.studies.doctor import examine
+from lcd.studies.examination import examined_here
+from lcd.studies.examined_play import Played, first_difference
 
 pytestmark = pytest.mark.costly("envs/external/*.py")
 
@@ -67,17 +69,17 @@ def play(rewards, ended=None, views=None):
     shape = np.shape(rewards)
     ended = np.zeros(shape, bool) if ended is None else np.array(ended)
     steps, levels = np.arange(1, 1 + shape[0])[:, None] + np.zeros(shape, int), np.full(shape, 30) + np.arange(shape[1])
-    return doctor._Played(views or {}, np.array(rewards), ended, levels, steps, [], [], 1.0, 0.0)
+    return Played(views or {}, np.array(rewards), ended, levels, steps, [], [], 1.0, 0.0)
 
 
 def test_the_first_difference_is_named_with_its_step_and_level():
     one, rewarded = play([[0.0, 0.0]] * 3), play([[0.0, 0.0], [0.0, 2.0], [1.0, 0.0]])
     ended = play([[0.0, 0.0]] * 3, [[False, False], [True, False], [False, False]])
-    assert doctor._difference(one, play([[0.0, 0.0]] * 3)) is None
-    assert doctor._difference(one, rewarded) == "other rewards, first in step 2 of level 31 (0.0 and 2.0)"
-    assert doctor._difference(one, ended) == "other ends of episodes, first in step 2 of level 30 (False and True)"
+    assert first_difference(one, play([[0.0, 0.0]] * 3)) is None
+    assert first_difference(one, rewarded) == "other rewards, first in step 2 of level 31 (0.0 and 2.0)"
+    assert first_difference(one, ended) == "other ends of episodes, first in step 2 of level 30 (False and True)"
     shown = [play([[0.0]], views={1: {"pixels": np.full(4, colour)}}) for colour in (0, 9)]
-    assert doctor._difference(*shown) == "other frames, first seen after 1 steps"
+    assert first_difference(*shown) == "other frames, first seen after 1 steps"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_a_slow_game_is_not_taken_for_one_that_hangs(monkeypatch):
 
 
 def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
-    monkeypatch.setattr(doctor, "PLAYED_SECONDS", 0.5)
+    monkeypatch.setattr(examination, "PLAYED_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "BEAT_SECONDS", 0.1)
     for name in ("limit", "ended"):  # which belong to the process that is examined
         monkeypatch.setattr(WATCH, name, getattr(WATCH, name))

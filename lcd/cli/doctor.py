@@ -47,7 +47,8 @@ def command(
     """
     from rich.text import Text
 
-    from lcd.studies.doctor import UNFIT, Finding, examine
+    from lcd.studies.doctor import examine
+    from lcd.studies.examination import UNFIT, Finding
 
     console = plain_console()
 
