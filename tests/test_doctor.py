@@ -60,6 +60,13 @@ def test_an_encoder_of_ones_own_is_tried():
         examine("own_games:Grid", encoder="no_such_module:Tiny")
 
 
+def test_the_entry_that_holds_the_image_is_named():
+    assert findings("own_games:Dictionary")["frames"].sentence.endswith(
+        "channels, the entry 'image' of the observations."
+    )
+    assert findings("own_games:Grid")["frames"].sentence.endswith("channels.")
+
+
 def test_actions_are_named_where_the_game_names_them():
     assert findings("tracker")["actions"].sentence.startswith("5 actions: ")
     assert findings("own_games:Grid")["actions"].sentence == "4 actions."

@@ -12,7 +12,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from lcd.envs.external.images import image_reader, label_map, vector
+from lcd.envs.external.images import image_entry, image_reader, label_map, vector
 from lcd.envs.external.making import UnknownGame, close, make_game
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import Source, with_privileged_view
@@ -50,6 +50,8 @@ class Spaces(NamedTuple):
         Name of each action, where the game names them.
     privileged
         What the privileged view is, for people; None without one.
+    entry
+        Name of the entry that holds the image, where observations are dictionaries.
     """
 
     views: dict[str, spaces.Space]
@@ -57,6 +59,7 @@ class Spaces(NamedTuple):
     label_names: dict[int, str]
     action_names: tuple[str, ...]
     privileged: str | None
+    entry: str | None = None
 
     def of_view(self, view: str) -> spaces.Space:
         """Observation space of a view, or of both.
@@ -279,7 +282,9 @@ class ExternalGame:
             else:
                 views[SEMANTIC.name] = spaces.Box(-np.inf, np.inf, shape, np.float32)
         described = None if self.source is None else self.source.described
-        return Spaces(views, spaces.Discrete(self.num_actions), names, self._action_names(), described)
+        observed = self.env.observation_space
+        entry = image_entry(observed, self.options.image_key) if isinstance(observed, spaces.Dict) else None
+        return Spaces(views, spaces.Discrete(self.num_actions), names, self._action_names(), described, entry)
 
     def _action_names(self) -> tuple[str, ...]:
         """Names of the actions by the method of Atari's games, MiniGrid's enumeration, or a list."""

@@ -38,16 +38,8 @@ def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Rea
         If there is no image, or several and no key.
     """
     if isinstance(space, spaces.Dict):
-        found = {key: each for key, each in space.items() if _is_image(each)}
-        if image_key is None and len(found) != 1:
-            what = f"several images, {', '.join(found)}" if found else "no image"
-            raise ValueError(f"The observations hold {what}: name one with --image-key, out of {', '.join(space)}.")
-        key = image_key or next(iter(found))
-        if key not in found:
-            raise ValueError(
-                f"--image-key {short(key)} is no image in the observations: choose among {', '.join(found)}."
-            )
-        reader, shape = image_reader(found[key])
+        key = image_entry(space, image_key)
+        reader, shape = image_reader(space[key])
         return lambda observation: reader(observation[key]), shape
     if image_key is not None:
         raise ValueError(f"--image-key {short(image_key)} is for observations in a dictionary, not for {space}.")
@@ -73,6 +65,29 @@ def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Rea
         return np.ascontiguousarray(arrange(image.astype(np.uint8)))
 
     return read, shape
+
+
+def image_entry(space: spaces.Dict, image_key: str | None = None) -> str:
+    """Name of the entry of a dictionary that holds the image.
+
+    Parameters
+    ----------
+    space, image_key
+        As in `image_reader`.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or several and no key.
+    """
+    found = [key for key, each in space.items() if _is_image(each)]
+    if image_key is None and len(found) != 1:
+        what = f"several images, {', '.join(found)}" if found else "no image"
+        raise ValueError(f"The observations hold {what}: name one with --image-key, out of {', '.join(space)}.")
+    key = image_key or found[0]
+    if key not in found:
+        raise ValueError(f"--image-key {short(key)} is no image in the observations: choose among {', '.join(found)}.")
+    return key
 
 
 def _check_bytes(image: NDArray[Any]) -> None:

@@ -68,7 +68,9 @@ def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
     began = time.perf_counter()
     frames = observation_space(options, "pixels")
     yield Finding("game", "ok", f"{options.game} is made in {time.perf_counter() - began:.1f} s.")
-    yield Finding("frames", "ok", f"Images of shape {frames.shape}, height, width and channels.")
+    entry = spaces_of(options.training_levels(0)).entry if isinstance(options, ExternalOptions) else None
+    whence = "" if entry is None else f", the entry {entry!r} of the observations"
+    yield Finding("frames", "ok", f"Images of shape {frames.shape}, height, width and channels{whence}.")
     yield _actions(options)
     has_privileged = False
     for finding in _privileged(options):
