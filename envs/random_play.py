@@ -6,9 +6,12 @@ from functools import cache
 
 import numpy as np
 
+from lcd.envs.external.game import GameFault
 from lcd.envs.family import GameOptions, make_vec_env, random_actions
+from lcd.io.watching import WATCH
 
 NUM_ENVS, EPISODES_PER_ENV, MOST_STEPS = 16, 4, 27_000
+PROCESSES = 2
 EPISODES = NUM_ENVS * EPISODES_PER_ENV
 """Number of episodes that a random policy plays."""
 
@@ -21,8 +24,16 @@ def random_return(options: GameOptions) -> float:
     ------
     ValueError
         If an episode does not end within 27,000 steps.
+    lcd.envs.external.game.GameFault
+        If the game fails, hangs or ends its process.
     """
-    env, rng = make_vec_env(options, NUM_ENVS, "pixels"), np.random.default_rng(0)
+    with WATCH.raising(GameFault):
+        return _played(options)
+
+
+def _played(options: GameOptions) -> float:
+    """The same, in processes of their own for games of other packages."""
+    env, rng = make_vec_env(options, NUM_ENVS, "pixels", num_threads=PROCESSES), np.random.default_rng(0)
     running, steps = np.zeros(NUM_ENVS), np.zeros(NUM_ENVS, np.int64)
     finished: list[list[float]] = [[] for _ in range(NUM_ENVS)]
     try:

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from lcd.cli.main import app
-from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options
+from lcd.io.watching import WATCH
 from lcd.studies import doctor, examination
 from lcd.studies.doctor import examine
 from lcd.studies.examination import examined_here
@@ -93,7 +93,7 @@ def test_the_first_difference_is_named_with_its_step_and_level():
     ("how", "words", "limits"),
     [
         ("hang", "in step 4 of level", {"step_limit": 1}),
-        ("die", "process died", {}),
+        ("die", "ended its process (exit code", {}),
     ],
 )
 def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, limits):
@@ -102,7 +102,7 @@ def test_a_game_that_hangs_or_dies_takes_nobody_along(how, words, limits):
     assert words in last.sentence
 
 
-def silent_child(out, options, encoder, limit):
+def silent_child(out, *further):
     """A game that keeps Python's lock."""
     out.send(doctor.BEAT)
     time.sleep(60)
@@ -116,7 +116,7 @@ def test_a_process_without_a_sign_is_taken_to_hang(monkeypatch):
     assert (found.what, "For 1 seconds nothing came back: it hangs" in found.sentence) == ("hangs", True)
 
 
-def late_child(out, options, encoder, limit):
+def late_child(out, *further):
     """A process that takes its time to begin."""
     time.sleep(2)
     out.send(None)
@@ -131,7 +131,7 @@ def test_a_busy_machine_is_not_taken_for_a_game_that_hangs(monkeypatch, starting
     assert [each.sentence[: len(words[0])] for each in examine("own_games:Odd", seconds=1)] == words
 
 
-def slow_child(out, options, encoder, limit):
+def slow_child(out, *further):
     """A game that is stepped for longer than the limit, each step for less."""
     for _ in range(20):
         time.sleep(0.1)
@@ -149,8 +149,9 @@ def test_a_slow_game_is_not_taken_for_one_that_hangs(monkeypatch):
 def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
     monkeypatch.setattr(examination, "PLAYED_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "BEAT_SECONDS", 0.1)
-    for name in ("limit", "ended"):  # which belong to the process that is examined
+    for name in ("limit", "ended", "begun"):  # which belong to the process that is examined
         monkeypatch.setattr(WATCH, name, getattr(WATCH, name))
+    monkeypatch.setattr(doctor.signal, "signal", lambda number, handler: None)
     sent = []
     doctor._child(
         SimpleNamespace(send=sent.append), game_options("own_games:Odd", env_kwargs={"how": "slow"}), "nature"

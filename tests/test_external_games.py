@@ -23,12 +23,13 @@ from lcd.envs.external.game import ExternalGame, GameFault, NumberedActions, act
 from lcd.envs.external.images import image_reader, label_map
 from lcd.envs.external.making import UnknownGame, make_game, named
 from lcd.envs.external.options import ExternalOptions
-from lcd.envs.external.watching import WATCH
+from lcd.envs.external.privileged import kind_of
 from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
 from lcd.envs.random_play import random_return
 from lcd.experiments.plan import UNMEASURED, Plan, plan_game
 from lcd.experiments.presets import PRESETS
 from lcd.experiments.store import Store
+from lcd.io.watching import WATCH
 from lcd.measurement.scores import Normalisation
 from lcd.pretraining.frames import collect_frames
 from lcd.pretraining.pretraining import Pretraining, pretrain_on_frames
@@ -395,6 +396,59 @@ def test_a_module_without_the_game_is_named_with_its_file():
         UnknownGame, match=r"module own_games \(.*own_games.py\) has no class .*'NoGame', and registers"
     ):
         make_game(game_options("own_games:NoGame"))
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (30, 4), (4, 30), (5, 2)])
+def test_a_table_that_is_unlike_the_image_is_a_list_of_objects(shape):
+    assert kind_of(np.ones(shape, int), (64, 64)) == "object list"
+    assert kind_of(np.ones(shape), (64, 64)) == "object list"
+
+
+def test_a_table_like_the_image_is_a_label_map_and_numbers_in_a_row_are_a_vector():
+    assert [kind_of(np.ones(each, int), (210, 160)) for each in ((210, 160), (13, 9), (8,))] == [
+        "label map",
+        "label map",
+        "vector",
+    ]
+    assert kind_of(np.ones((8, 8)), (64, 64)) == "object list"  # labels are whole numbers
+
+
+@pytest.mark.parametrize("semantic", [None, "object_list"])
+def test_a_list_of_objects_is_seen_as_its_numbers_object_by_object(semantic):
+    game = ExternalGame(game_options("own_games:Listed", semantic=semantic))
+    shown = game.begin(3)["semantic"]
+    inner = game.env.unwrapped
+    assert shown.tolist() == [1, *inner.me, 2, *inner.goal]
+    assert shown.dtype == np.float32
+    game.close()
+
+
+def test_spaces_that_change_are_a_fault():
+    game = ExternalGame(game_options("own_games:Odd", env_kwargs={"how": "spaces"}))
+    game.begin(5)
+    with pytest.raises(
+        GameFault, match=r"changes its action_space from Discrete\(4\) to Discrete\(2\) in step 4 of level 5"
+    ):
+        for _ in range(6):
+            game.step(0)
+    game.close()
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("die", r"own_games:Odd ended its process \(exit code 3\)"),
+        ("interrupt", r"own_games:Odd fails in step 1 of level \d+ \(KeyboardInterrupt"),
+        ("hang", r"own_games:Odd in step 4 of level \d+ has not come back for 1 seconds: it hangs"),
+    ],
+)
+def test_a_game_that_fails_while_it_is_planned_takes_nobody_along(how, words, monkeypatch):
+    monkeypatch.setattr(WATCH, "limit", 1.0)
+    options = game_options("own_games:Odd", num_levels=20, env_kwargs={"how": how})
+    with pytest.raises(GameFault, match=words):
+        family_of(options).levels_differ(options)
+    with pytest.raises(GameFault, match=words):
+        random_return(options)
 
 
 def test_levels_that_no_seed_decides_are_no_levels():

@@ -24,6 +24,21 @@ def test_bytes_stay_as_they_are_though_a_picture_is_dark():
     assert np.array_equal(read(np.ones((8, 8, 3), np.uint8)), np.ones((8, 8, 3)))
 
 
+@pytest.mark.parametrize(("shape", "channels"), [((8, 9, 3), 3), ((8, 9, 1), 1), ((3, 8, 9), 3)])
+def test_frames_stacked_along_a_dimension_of_their_own_become_channels(shape, channels):
+    read, found = image_reader(spaces.Box(0, 255, (4, *shape), np.uint8))
+    frames = np.random.default_rng(0).integers(256, size=(4, *shape)).astype(np.uint8)
+    one, _ = image_reader(spaces.Box(0, 255, shape, np.uint8))
+    assert found == (8, 9, 4 * channels)
+    assert np.array_equal(read(frames)[..., -channels:], one(frames[-1]))  # the newest last
+    assert np.array_equal(read(frames)[..., :channels], one(frames[0]))
+
+
+def test_too_many_stacked_frames_are_refused():
+    with pytest.raises(ValueError, match="have 66 channels, more than 64: stack fewer frames"):
+        image_reader(spaces.Box(0, 255, (22, 8, 9, 3), np.uint8))
+
+
 def test_numbers_of_another_scale_than_the_space_says_are_refused():
     read, _ = image_reader(spaces.Box(0, 1, (8, 8, 3), np.float32))
     assert read(np.full((8, 8, 3), 1.2, np.float32)).max() == 255

@@ -16,8 +16,8 @@ from lcd.envs import make_vec_env
 from lcd.envs.external.batch import ExternalBatch
 from lcd.envs.external.game import GameFault
 from lcd.envs.external.games import GamesHere
-from lcd.envs.external.watching import WATCH
 from lcd.envs.family import game_options
+from lcd.io.watching import WATCH
 
 pytestmark = pytest.mark.costly("envs/external/*.py")
 GRID = "own_games:Grid"

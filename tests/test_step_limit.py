@@ -7,7 +7,6 @@ import weakref
 
 import pytest
 
-from lcd.envs.external.watching import WATCH, Watch
 from lcd.experiments.executor import Share
 from lcd.experiments.executors import make_executor
 from lcd.experiments.job import CarriedOutElsewhere, Job
@@ -16,6 +15,7 @@ from lcd.experiments.presets import PRESETS
 from lcd.experiments.processes import SILENCE
 from lcd.experiments.resources import Resources
 from lcd.experiments.store import Store
+from lcd.io.watching import WATCH, Watch
 from lcd.studies.diagnosing import prepare_diagnosis
 
 GRID = "own_games:Grid"

@@ -12,13 +12,15 @@ import numpy as np
 from gymnasium import spaces
 
 from lcd.envs.external.batch import ExternalVecEnv
-from lcd.envs.external.game import ExternalGame, spaces_of
+from lcd.envs.external.game import GameFault, spaces_of
+from lcd.envs.external.games import Games
 from lcd.envs.external.making import is_known, version_of
 from lcd.envs.external.options import ExternalOptions
-from lcd.envs.external.randomness import stirred
+from lcd.envs.external.processes import GamesInProcesses
 from lcd.envs.family import ActionClasses
 from lcd.envs.views import PIXELS
 from lcd.io.limits import MOST_LABELS, short
+from lcd.io.watching import WATCH
 from lcd.measurement.scores import Normalisation
 
 
@@ -101,7 +103,8 @@ class ExternalFamily:
 
     def levels_differ(self, options: ExternalOptions) -> bool:
         """Whether the same actions lead to other frames in some of a few levels."""
-        return _levels_differ(replace(_unnumbered(options), sticky_actions=None))  # luck is no level
+        with WATCH.raising(GameFault):
+            return _levels_differ(replace(_unnumbered(options), sticky_actions=None))  # luck is no level
 
     def has_expert(self, options: ExternalOptions) -> bool:
         """Never."""
@@ -128,15 +131,13 @@ COMPARED_STEPS = 30
 def _levels_differ(options: ExternalOptions) -> bool:
     """Whether the same actions lead to other frames in some of a few levels, before chance does so within a level.
 
-    Each level is played twice, in two games of their own: only the frames up to where the two plays of some level part
-    are compared between levels.
+    Each level is played twice, in two games with processes of their own: only the frames up to where the two plays of
+    some level part are compared between levels.
     """
-    game, anew = ExternalGame(options, PIXELS.name), ExternalGame(options, PIXELS.name)
+    game, anew = (GamesInProcesses(options, PIXELS.name, 1, 1, stir=stir) for stir in (False, True))
     actions = np.random.default_rng(0).integers(game.num_actions, size=COMPARED_STEPS).tolist()
     try:
-        plays = [_frames(game, level, actions) for level in TRIED_LEVELS]
-        with stirred():
-            again = [_frames(anew, level, actions) for level in TRIED_LEVELS]
+        plays, again = ([_frames(games, level, actions) for level in TRIED_LEVELS] for games in (game, anew))
         without_chance = min(_alike(one, other) for one, other in zip(plays, again, strict=True))
         return any(each[:without_chance] != plays[0][:without_chance] for each in plays)
     finally:
@@ -151,13 +152,14 @@ def _alike(one: list[bytes], other: list[bytes]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _frames(game: ExternalGame, level: int, actions: list[int]) -> list[bytes]:
-    """Frames of a level's first episode, as bytes."""
-    shown = [game.begin(level)[PIXELS.name]]
+def _frames(games: Games, level: int, actions: list[int]) -> list[bytes]:
+    """Frames of a level's first episode in the only game of some, as bytes."""
+    (views,) = games.begin({0: level})
+    shown = [views[PIXELS.name]]
     for action in actions:
-        views, _, terminated, truncated = game.step(action)
-        shown.append(views[PIXELS.name])
-        if terminated or truncated:
+        (outcome,) = games.step({0: action}, lambda number: level)
+        shown.append((outcome.last or outcome.views)[PIXELS.name])
+        if outcome.last is not None:
             break
     return [frame.tobytes() for frame in shown]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import signal
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, NamedTuple
@@ -12,14 +13,14 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from lcd.envs.external.images import image_entry, image_reader, label_map, vector
+from lcd.envs.external.images import image_entry, image_reader, label_map, objects, vector
 from lcd.envs.external.making import UnknownGame, close, make_game
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import Source, with_privileged_view
 from lcd.envs.external.randomness import OwnRandomness
-from lcd.envs.external.watching import WATCH
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC, NoSuchView
 from lcd.io.limits import MOST_LABELS, short
+from lcd.io.watching import WATCH
 
 MOST_ACTIONS = 1_024
 """Largest number of combinations that actions of several parts may have."""
@@ -152,6 +153,11 @@ class NumberedActions(gymnasium.ActionWrapper):
         return self._numbered(int(action))
 
 
+def _is_users(error: BaseException) -> bool:
+    """Whether an error is Ctrl-C, and not a game's own: processes that work for another one ignore it."""
+    return isinstance(error, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
+
+
 class ExternalGame:
     """One game.
 
@@ -188,6 +194,8 @@ class ExternalGame:
             )
         values = options.action_values or VALUES_OF_A_PART
         self.num_actions, self._action = actions_of(self.env.action_space, values)
+        self._base = self.env.unwrapped
+        self._known = self._base.observation_space, self._base.action_space
         self.level = self.steps = 0
 
     @property
@@ -216,7 +224,7 @@ class ExternalGame:
         found = source.read()
         if source.kind == "label map":
             return label_map(found, self.frame_shape[:2], MOST_LABELS)
-        numbers = vector(found)
+        numbers = vector(objects(found) if source.kind == "object list" else found)
         self._vector_shape = self._vector_shape or numbers.shape
         if numbers.shape != self._vector_shape:
             raise ValueError(
@@ -237,8 +245,11 @@ class ExternalGame:
         try:
             with WATCH.over(self._doing), self._randomness.around(always=True):
                 found = self.env.reset(seed=level)
-        except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # of many types: it is somebody else's code
+            if _is_users(error):
+                raise
             raise self._fault("fails", error) from error
+        self._check_spaces()
         if not isinstance(found, tuple) or len(found) != 2:
             raise self._fault("gives no pair of an observation and a dictionary, as Gymnasium's reset(seed=…) does,")
         return self._views(found[0])
@@ -255,8 +266,11 @@ class ExternalGame:
         try:
             with WATCH.over(self._doing), self._randomness.around():
                 found = self.env.step(self._action(action))
-        except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # of many types: it is somebody else's code
+            if _is_users(error):
+                raise
             raise self._fault("fails", error) from error
+        self._check_spaces()
         if not isinstance(found, tuple) or len(found) != 5:
             raise self._fault("gives no observation, reward, terminated, truncated and info, as Gymnasium's step does,")
         observation, reward, terminated, truncated, _ = found
@@ -269,6 +283,22 @@ class ExternalGame:
         if abs(paid) > LARGEST_REWARD:
             raise self._fault(f"pays a reward of {paid:g}, which single precision does not hold,")
         return self._views(observation), paid, bool(terminated), bool(truncated)
+
+    def _check_spaces(self) -> None:
+        """Check that the game has still the spaces with which it was made.
+
+        Raises
+        ------
+        GameFault
+            If it has others.
+        """
+        now = self._base.observation_space, self._base.action_space
+        if now[0] is self._known[0] and now[1] is self._known[1]:
+            return
+        for known, found, what in zip(self._known, now, ("observation_space", "action_space"), strict=True):
+            if known != found:
+                raise self._fault(f"changes its {what} from {short(known)} to {short(found)}")
+        self._known = now
 
     def spaces(self) -> Spaces:
         """Its spaces, from its first state."""

@@ -22,7 +22,8 @@ BELOW, BEYOND = -0.5, 2.0
 def image_reader(space: spaces.Space, image_key: str | None = None) -> tuple[Reader, tuple[int, int, int]]:
     """How images are read from observations of a space, and their shape: height, width and channels.
 
-    Grey, RGB and RGBA images and stacks of them are taken, channels first or last, bytes or numbers of any type from 0
+    Grey, RGB and RGBA images and stacks of them are taken, channels first or last, stacks along the channels or along a
+    first dimension of their own, bytes or numbers of any type from 0
     to 1, which are scaled to bytes, alone or in a dictionary.
 
     Parameters
@@ -107,10 +108,10 @@ def _check_bytes(image: NDArray[Any]) -> None:
 
 
 def _is_image(space: spaces.Space) -> bool:
-    """Whether a space is one of images: two or three dimensions of bytes, or of numbers from 0 to 1."""
-    if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3) or min(space.shape) < 1:
+    """Whether a space is one of images: bytes or numbers from 0 to 1, of two or three dimensions, four if stacked."""
+    if not isinstance(space, spaces.Box) or len(space.shape) not in (2, 3, 4) or min(space.shape) < 1:
         return False
-    if sorted(space.shape)[-2] < 4:
+    if sorted(space.shape[-3:])[-2] < 4:
         return False
     low, high = float(space.low.min()), float(space.high.max())
     if np.issubdtype(space.dtype, np.floating):
@@ -120,15 +121,34 @@ def _is_image(space: spaces.Space) -> bool:
 
 def _arrangement(shape: tuple[int, ...]) -> tuple[Callable[[NDArray[Any]], NDArray[Any]], tuple[int, int, int]]:
     """How an array of an image is arranged with its channels last, and its shape then."""
+    if len(shape) == 4:  # stacked frames, the newest last
+        each, (height, width, channels) = _arrangement(shape[1:])
+        _check_channels(shape, shape[0] * channels)
+        return lambda image: np.concatenate([each(one) for one in image], axis=-1), (
+            height,
+            width,
+            shape[0] * channels,
+        )
     if len(shape) == 2:
         return lambda image: image[..., None], (shape[0], shape[1], 1)
     if shape[0] < shape[2] and shape[0] < shape[1] and shape[0] <= MOST_CHANNELS:
         return lambda image: np.moveaxis(image, 0, -1), (shape[1], shape[2], shape[0])
-    if shape[2] > MOST_CHANNELS:
-        raise ValueError(
-            f"Images of shape {shape} have {shape[2]} channels, more than {MOST_CHANNELS}: stack fewer frames."
-        )
+    _check_channels(shape, shape[2])
     return lambda image: image, (shape[0], shape[1], shape[2])
+
+
+def _check_channels(shape: tuple[int, ...], channels: int) -> None:
+    """Check that images have not too many channels.
+
+    Raises
+    ------
+    ValueError
+        If they have.
+    """
+    if channels > MOST_CHANNELS:
+        raise ValueError(
+            f"Images of shape {shape} have {channels} channels, more than {MOST_CHANNELS}: stack fewer frames."
+        )
 
 
 def shown(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -175,6 +195,28 @@ def label_map(labels: Any, shape: tuple[int, int], most: int) -> NDArray[np.uint
         )
     rows, columns = (np.arange(wanted) * there // wanted for wanted, there in zip(shape, found.shape, strict=True))
     return found.astype(np.uint8)[np.ix_(rows, columns)]
+
+
+def objects(rows: Any) -> NDArray[Any]:
+    """A list of objects as one vector, object by object.
+
+    Parameters
+    ----------
+    rows
+        Numbers, shape (objects, numbers of each).
+
+    Raises
+    ------
+    ValueError
+        If they are something else.
+    """
+    found = np.asarray(rows)
+    if found.ndim != 2 or found.dtype.kind not in "biuf" or not found.size:
+        raise ValueError(
+            f"a list of objects has the shape {found.shape} and the type {found.dtype}: give a row of numbers for each "
+            "object, and always as many rows"
+        )
+    return found.astype(np.float32).reshape(-1)  # not as bytes, which are scaled
 
 
 def vector(numbers: Any) -> NDArray[np.float32]:

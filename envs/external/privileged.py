@@ -1,7 +1,8 @@
 """Privileged views of other packages' games: the same state as a label map or a vector, without how it looks.
 
-A game offers its own by a method ``label_map()`` (whole numbers, shape (height, width)) or ``state_vector()`` (numbers,
-shape (length,)); a wrapper with such a method adds one to somebody else's game. MiniGrid's and Atari's are built in.
+A game offers its own by a method ``label_map()`` (whole numbers, shape (height, width)), ``object_list()`` (numbers,
+shape (objects, numbers of each)) or ``state_vector()`` (numbers, shape (length,)); a wrapper with such a method adds
+one to somebody else's game. MiniGrid's and Atari's are built in.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from typing import Any, Literal
 import gymnasium
 import numpy as np
 
+from lcd.envs.external.images import image_reader
 from lcd.envs.external.making import UnknownGame, resolved
 from lcd.envs.external.minigrid_views import LABEL_NAMES, is_minigrid, label_reader, with_pictures
 from lcd.envs.external.options import NO_VIEW, ExternalOptions
 
-METHODS: Mapping[str, Literal["label map", "vector"]] = MappingProxyType(
-    {"label_map": "label map", "state_vector": "vector"}
+Kind = Literal["label map", "object list", "vector"]
+
+METHODS: Mapping[str, Kind] = MappingProxyType(
+    {"label_map": "label map", "object_list": "object list", "state_vector": "vector"}
 )
 """Methods of a game that give a privileged view, and the kind of view."""
 
@@ -33,7 +37,7 @@ class Source:
     read
         Gives the view of the present state.
     kind
-        ``"label map"`` or ``"vector"``.
+        ``"label map"``, ``"object list"`` or ``"vector"``.
     names
         Names of labels, where they are known.
     described
@@ -41,7 +45,7 @@ class Source:
     """
 
     read: Callable[[], Any]
-    kind: Literal["label map", "vector"]
+    kind: Kind
     described: str
     names: Mapping[int, str] = field(default_factory=dict)
 
@@ -76,13 +80,43 @@ def with_privileged_view(env: gymnasium.Env, options: ExternalOptions) -> tuple[
         )
     try:
         env.reset(seed=0)
-        shown: Literal["label map", "vector"] = "label map" if np.ndim(read()) == 2 else "vector"
+        kind = kind_of(read(), image_reader(env.observation_space, options.image_key)[1][:2])
     except (Exception, SystemExit) as error:  # of many types: it is somebody else's code
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UnknownGame(
             f"{asked}() of {options.game} gives no privileged view ({reason[:300]}): name another with --semantic."
         ) from error
-    return env, Source(read, shown, f"the game's own {asked}()")
+    return env, Source(read, kind, f"the game's own {asked}(), taken as {ARTICLES[kind]} {kind}")
+
+
+ARTICLES: Mapping[Kind, str] = MappingProxyType({"label map": "a", "object list": "an", "vector": "a"})
+
+LEAST_SIDE, LARGEST_STRETCH = 4, 1.5
+"""Of a label map whose method does not say that it is one: cells of a side, and how far they may be from squares."""
+
+
+def kind_of(view: Any, shape: tuple[int, int]) -> Kind:
+    """What a privileged view is whose method does not say it.
+
+    Parameters
+    ----------
+    view
+        What the method gave.
+    shape
+        Height and width of the image.
+
+    Returns
+    -------
+    str
+        A label map of whole numbers has about the proportions of the image; other tables are lists of objects.
+    """
+    found = np.asarray(view)
+    if found.ndim != 2:
+        return "vector"
+    if found.dtype.kind not in "biu" or min(found.shape) < LEAST_SIDE:
+        return "object list"
+    stretch = shape[0] / found.shape[0] / (shape[1] / found.shape[1])
+    return "label map" if 1 / LARGEST_STRETCH <= stretch <= LARGEST_STRETCH else "object list"
 
 
 def _with_pictures(env: gymnasium.Env) -> gymnasium.Env:

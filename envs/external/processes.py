@@ -10,6 +10,7 @@ import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -19,8 +20,9 @@ import numpy as np
 from lcd.envs.external.game import GameFault, UnknownGame
 from lcd.envs.external.games import GamesHere, Outcome, Views
 from lcd.envs.external.options import ExternalOptions
-from lcd.envs.external.watching import WATCH
+from lcd.envs.external.randomness import stirred
 from lcd.io.child_processes import end_with_parent, hidden_script, start_method
+from lcd.io.watching import CHECKS, WATCH
 
 FAULTS: Mapping[str, type[Exception]] = {each.__name__: each for each in (GameFault, UnknownGame, ValueError)}
 """Errors of a game that are raised as what they are; others as a `GameFault`."""
@@ -32,10 +34,12 @@ PATIENCE = 10.0
 class _Share:
     """A process with some of the games."""
 
-    def __init__(self, options: ExternalOptions, view: str, numbers: Sequence[int], context: Any) -> None:
+    def __init__(
+        self, options: ExternalOptions, view: str, numbers: Sequence[int], context: Any, stir: bool = False
+    ) -> None:
         self.numbers, self._game, self._levels = numbers, options.game, dict.fromkeys(numbers, 0)
         self._connection, there = context.Pipe()
-        arguments = (there, options, view, len(numbers), WATCH.limit)
+        arguments = (there, options, view, len(numbers), WATCH.limit, stir)
         self._process: BaseProcess = context.Process(target=_play, args=arguments, daemon=True)
         with hidden_script():
             self._process.start()
@@ -58,8 +62,12 @@ class _Share:
         GameFault
             If a game failed, or its process ended.
         """
+        patience = len(self.numbers) * WATCH.limit * (1 + 2 / CHECKS)  # that the step is named first
         while True:
             try:
+                if not self._connection.poll(patience):  # it keeps Python's lock, so that its own watch cannot look
+                    WATCH.ended(f"{self._game} has not come back for {patience:.0f} seconds: it hangs.")
+                    continue
                 kind, content = self._connection.recv()
             except (EOFError, OSError) as error:
                 raise self._died() from error
@@ -98,14 +106,16 @@ class GamesInProcesses:
         Number of games.
     processes
         Number of processes, not more than games.
+    stir
+        Whether their common generators are in states of chance, see `lcd.envs.external.randomness.stirred`.
     """
 
-    def __init__(self, options: ExternalOptions, view: str, number: int, processes: int) -> None:
+    def __init__(self, options: ExternalOptions, view: str, number: int, processes: int, stir: bool = False) -> None:
         context: Any = multiprocessing.get_context(start_method())
         if start_method() == "forkserver":
             context.set_forkserver_preload([__name__])
         shares = np.array_split(np.arange(number), processes)
-        self._shares = [_Share(options, view, share.tolist(), context) for share in shares]
+        self._shares = [_Share(options, view, share.tolist(), context, stir) for share in shares]
         try:
             (self.num_actions, *_) = [share.answer() for share in self._shares]
         except BaseException:
@@ -150,7 +160,7 @@ class GamesInProcesses:
             share.close()
 
 
-def _play(connection: Connection, options: ExternalOptions, view: str, number: int, limit: float) -> None:
+def _play(connection: Connection, options: ExternalOptions, view: str, number: int, limit: float, stir: bool) -> None:
     """Body of a process: a share of the games, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process decides when work ends
     end_with_parent()
@@ -161,6 +171,14 @@ def _play(connection: Connection, options: ExternalOptions, view: str, number: i
             connection.send((kind, content))
 
     WATCH.limit, WATCH.ended = limit, lambda sentence: send("hangs", sentence)
+    with stirred() if stir else nullcontext():
+        _serve(connection, options, view, number, send)
+
+
+def _serve(
+    connection: Connection, options: ExternalOptions, view: str, number: int, send: Callable[[str, Any], None]
+) -> None:
+    """Answer requests about some games, until the connection is closed."""
     try:
         games = GamesHere(options, view, number)
         send("done", games.num_actions)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.table import Table
@@ -17,6 +18,7 @@ from lcd.cli.compare import command as compare
 from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
 from lcd.cli.doctor import command as doctor
+from lcd.cli.errors import FAILURE
 from lcd.cli.harmonize import command as harmonize
 from lcd.cli.neural import command as neural
 from lcd.cli.perspective import command as perspective
@@ -86,6 +88,13 @@ def games() -> None:
     plain_console().print(table)
 
 
+def _end(reason: str) -> NoReturn:
+    """End the process, in which a step or reset of a game hangs."""
+    sys.stdout.flush()
+    print(f"Error: {reason}", file=sys.stderr, flush=True)
+    os._exit(FAILURE)
+
+
 def main() -> None:
     """Run the command, with one sentence and a status instead of a traceback.
 
@@ -93,7 +102,9 @@ def main() -> None:
     SIGTERM.
     """
     from lcd.cli.errors import exit_status, sentence
+    from lcd.io.watching import WATCH
 
+    WATCH.ended = _end
     try:
         app()
     except (KeyboardInterrupt, SystemExit) as end:

@@ -99,8 +99,8 @@ class Job:
         """
         import torch
 
-        from lcd.envs.external.watching import WATCH
         from lcd.experiments.encoded_view import locate
+        from lcd.io.watching import WATCH
 
         locate(self.weights)
         if hangs is not None:

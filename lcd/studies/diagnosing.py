@@ -23,6 +23,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path, real_number, short, texts, whole_number
+from lcd.io.watching import WATCH
 from lcd.studies.baselines import Baselines, baselines_of, read_baselines
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import (
@@ -241,6 +242,7 @@ def prepare_diagnosis(
         If an argument is invalid; the message says what is allowed.
     """
     resources = Resources.checked(device, workers, threads, executor, step_limit)
+    WATCH.limit = resources.step_limit
     runs = open_store(store)
     if encoder is not None:
         encoder = import_encoder(encoder)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from lcd.envs import GameOptions
-from lcd.envs.external.watching import CHECKS, WATCH
 from lcd.envs.family import chosen_options
 from lcd.io.child_processes import hidden_script
 from lcd.io.limits import LONGEST_STEP_LIMIT, real_number
+from lcd.io.watching import CHECKS, WATCH
 from lcd.studies.examination import Finding, examined_here
 
 SILENCE = 60.0
@@ -26,6 +27,9 @@ STARTING = 300.0
 
 BEAT, BEAT_SECONDS = "a step", 0.5
 """Sent so often while the game is stepped, so that a slow one is not taken for one that hangs."""
+
+LONGEST_NOTE = 400
+"""Bytes of what a game does at present, which are still there when its process has died."""
 
 HANGS = "hangs"
 """Name of the finding that ends an examination."""
@@ -69,8 +73,9 @@ def examine(
     options = chosen_options(game, **settings)
     encoder = _named(encoder)
     here, there = multiprocessing.Pipe(duplex=False)
-    arguments = (there, options, encoder, limit)
-    process = multiprocessing.get_context("spawn").Process(target=_child, args=arguments)  # which may start others
+    context = multiprocessing.get_context("spawn")
+    doing = context.RawArray("c", LONGEST_NOTE)
+    process = context.Process(target=_child, args=(there, options, encoder, limit, doing))  # which may start others
     with hidden_script():
         process.start()
     there.close()
@@ -90,7 +95,10 @@ def examine(
             try:
                 found = here.recv()
             except EOFError:
-                add(Finding("crashes", "problem", "Its process died, without an error that Python could tell."))
+                process.join(CLOSING)
+                where = doing.value.decode(errors="replace") or "the check"
+                died = f"{where} ended its process (exit code {process.exitcode}), without an error of Python's."
+                add(Finding("crashes", "problem", died))
                 break
             if found is None:
                 process.join(CLOSING)
@@ -114,8 +122,9 @@ def _named(encoder: Any) -> str:
     return import_encoder(encoder)
 
 
-def _child(out: Connection, options: GameOptions, encoder: str, limit: float = SILENCE) -> None:
+def _child(out: Connection, options: GameOptions, encoder: str, limit: float = SILENCE, doing: Any = None) -> None:
     """Send a beat at first and while the game is stepped, each finding, a step that hangs, and None at the end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process decides when work ends
     sending, ended = threading.Lock(), threading.Event()
 
     def send(found: Finding | str | None) -> None:
@@ -129,6 +138,10 @@ def _child(out: Connection, options: GameOptions, encoder: str, limit: float = S
                 before = WATCH.calls
                 send(BEAT)
 
+    def note(describe: Callable[[], str]) -> None:
+        doing.value = describe().encode(errors="replace")[: LONGEST_NOTE - 1]
+
+    WATCH.begun = None if doing is None else note
     WATCH.limit, WATCH.ended = limit, lambda sentence: send(Finding(HANGS, "problem", sentence))
     import lcd.agents  # noqa: F401 (takes seconds, which are none of the game's)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +65,12 @@ def examined_here(options: GameOptions, encoder: str) -> Iterator[Finding]:
 
 
 def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
+    with stdout_of_games() as printed:
+        played = yield from _checks_without_prints(options, encoder)
+    yield _prints(printed(), played)
+
+
+def _checks_without_prints(options: GameOptions, encoder: str) -> Generator[Finding, None, Played]:
     began = time.perf_counter()
     frames = observation_space(options, "pixels")
     yield Finding("game", "ok", f"{options.game} is made in {time.perf_counter() - began:.1f} s.")
@@ -77,17 +83,15 @@ def _checks(options: GameOptions, encoder: str) -> Iterator[Finding]:
         has_privileged |= finding.status == "ok"
         yield finding
     yield _encoder(options, encoder)
-    with stdout_of_games() as printed:
-        played = play(options, BOTH if has_privileged else PIXELS.name, STEPS, PLAYED_SECONDS)
-        compared = list(_compared(options, played, has_privileged))
-    yield from compared
+    played = play(options, BOTH if has_privileged else PIXELS.name, STEPS, PLAYED_SECONDS)
+    yield from _compared(options, played, has_privileged)
     if has_privileged:
         yield from _shown(played)
     yield from _episodes(played)
     yield _levels(options)
     yield _speed(played)
     yield _memory(played)
-    yield _prints(printed(), played)
+    return played
 
 
 def _actions(options: GameOptions) -> Finding:

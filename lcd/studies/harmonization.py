@@ -28,6 +28,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, check_output, replacing
 from lcd.io.limits import STEP_LIMIT, path, real_number, text
+from lcd.io.watching import WATCH
 from lcd.measurement.intervals import mean_limits
 from lcd.measurement.scores import played_by
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
@@ -220,6 +221,7 @@ def prepare_harmonization(
     read = [file for name in given for file in files_of(str(name))]
     file = None if out is None else check_output(path("out", out), inputs=read)
     resources = Resources.checked(device, workers, executor=executor, step_limit=step_limit)
+    WATCH.limit = resources.step_limit
     if encoder is not None:
         encoder = import_encoder(encoder)
     chosen = resources.precise(adjusted_preset(preset, steps=steps, seeds=seeds, encoder=encoder))

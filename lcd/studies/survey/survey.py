@@ -20,6 +20,7 @@ from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE, locked, replacing
 from lcd.io.limits import STEP_LIMIT, path, texts
 from lcd.io.untrusted import read_csv
+from lcd.io.watching import WATCH
 from lcd.studies.baselines import baselines_of
 from lcd.studies.diagnosing import PreparedDiagnosis
 from lcd.studies.diagnosis import Diagnosis
@@ -374,6 +375,7 @@ def prepare_survey(
         If an argument is invalid; the message says what is allowed.
     """
     resources = Resources.checked(device, workers, threads, executor, step_limit)
+    WATCH.limit = resources.step_limit
     chosen = plan if isinstance(plan, Survey) else Survey.read(plan, trust=trust)
     _check_teachers(chosen)
     if only := texts("games", games):

@@ -20,6 +20,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path
+from lcd.io.watching import WATCH
 from lcd.measurement.validity import (
     KINDS,
     Rule,
@@ -415,6 +416,7 @@ def prepare_validation(
         If an argument is invalid; the message says what is allowed.
     """
     resources = Resources.checked(device, workers, threads, executor, step_limit)
+    WATCH.limit = resources.step_limit
     chosen = plan if isinstance(plan, Validation) else Validation.read(plan, trust=trust)
     precision = chosen.survey.changes.get("precision")
     chosen = replace(chosen, survey=chosen.survey.on(resources))

@@ -28,6 +28,8 @@ class Watch:
     ended
         What is called with a sentence, once a call, if one takes longer. A process that carries out a run ends then;
         in others a warning is written, as a user may have stopped in a debugger.
+    begun
+        What is called with a description of each call before it is made, where it is set.
     calls
         Number of calls that were watched so far.
     """
@@ -36,6 +38,7 @@ class Watch:
         self.limit: float = STEP_LIMIT
         self.calls = 0
         self.ended: Callable[[str], None] = lambda sentence: print(sentence, file=sys.stderr, flush=True)
+        self.begun: Callable[[Callable[[], str]], None] | None = None
         self._doing: tuple[float, Callable[[], str]] | None = None
         self._thread: threading.Thread | None = None
 
@@ -46,11 +49,26 @@ class Watch:
             self._thread = threading.Thread(target=self._check, daemon=True)
             self._thread.start()
         self._doing = time.monotonic(), describe
+        if self.begun is not None:
+            self.begun(describe)
         self.calls += 1
         try:
             yield
         finally:
             self._doing = None
+
+    @contextmanager
+    def raising(self, error: type[Exception]) -> Iterator[None]:
+        """Raise an error with the sentence where a game in another process hangs, as long as the context lasts."""
+
+        def ended(sentence: str) -> None:
+            raise error(sentence)
+
+        kept, self.ended = self.ended, ended
+        try:
+            yield
+        finally:
+            self.ended = kept
 
     def _check(self) -> None:
         reported = -math.inf
