@@ -62,11 +62,12 @@ class _Share:
         GameFault
             If a game failed, or its process ended.
         """
-        patience = len(self.numbers) * WATCH.limit * (1 + 2 / CHECKS)  # that the step is named first
+        patience: float | None = len(self.numbers) * WATCH.limit * (1 + 2 / CHECKS)  # that the step is named first
         while True:
             try:
                 if not self._connection.poll(patience):  # it keeps Python's lock, so that its own watch cannot look
                     WATCH.ended(f"{self._game} has not come back for {patience:.0f} seconds: it hangs.")
+                    patience = None
                     continue
                 kind, content = self._connection.recv()
             except (EOFError, OSError) as error:
@@ -76,6 +77,7 @@ class _Share:
                 raise FAULTS.get(name, GameFault)(sentence)
             if kind != "hangs":
                 return content
+            patience = None  # it is told once
             WATCH.ended(content)
 
     def _died(self) -> GameFault:
