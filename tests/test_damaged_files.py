@@ -17,7 +17,7 @@ def test_damaged_files_are_refused_in_a_sentence_or_still_valid(seed, monkeypatc
         return tables[0]
 
     monkeypatch.setattr(damaged_files, "rows", kept)
-    assert run_script(damaged_files, "--count", 56, "--seed", seed) == 0
+    assert run_script(damaged_files, "--count", 58, "--seed", seed) == 0
     (table,) = tables
     for row in table:
         assert row["tried"] == row["refused"] + row["accepted"] + row["faults"] == 2, row
