@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 from lcd.cli.main import app
 from lcd.envs.family import game_options
 from lcd.io.watching import WATCH
-from lcd.studies import doctor, examination
+from lcd.studies import doctor, game_checks
 from lcd.studies.doctor import examine
-from lcd.studies.examination import examined_here
-from lcd.studies.examined_play import Played, first_difference
+from lcd.studies.game_checks import examined_here
+from lcd.studies.random_play import Played, first_difference
 
 pytestmark = pytest.mark.costly("envs/external/*.py")
 
@@ -147,7 +147,7 @@ def test_a_slow_game_is_not_taken_for_one_that_hangs(monkeypatch):
 
 
 def test_random_play_of_a_slow_game_is_cut_short(monkeypatch):
-    monkeypatch.setattr(examination, "PLAYED_SECONDS", 0.5)
+    monkeypatch.setattr(game_checks, "PLAYED_SECONDS", 0.5)
     monkeypatch.setattr(doctor, "BEAT_SECONDS", 0.1)
     for name in ("limit", "ended", "begun"):  # which belong to the process that is examined
         monkeypatch.setattr(WATCH, name, getattr(WATCH, name))

@@ -48,7 +48,7 @@ def command(
     from rich.text import Text
 
     from lcd.studies.doctor import examine
-    from lcd.studies.examination import UNFIT, Finding
+    from lcd.studies.game_checks import UNFIT, Finding
 
     console = plain_console()
 

@@ -14,7 +14,7 @@ from lcd.envs.family import chosen_options
 from lcd.io.child_processes import hidden_script
 from lcd.io.limits import LONGEST_STEP_LIMIT, real_number
 from lcd.io.watching import CHECKS, WATCH
-from lcd.studies.examination import Finding, examined_here
+from lcd.studies.game_checks import Finding, examined_here
 
 SILENCE = 60.0
 """Seconds without a finding or a step after which the game is taken to hang."""
@@ -32,7 +32,7 @@ LONGEST_NOTE = 400
 """Bytes of what a game does at present, which are still there when its process has died."""
 
 HANGS = "hangs"
-"""Name of the finding that ends an examination."""
+"""Name of the finding that ends the checks."""
 
 
 def examine(

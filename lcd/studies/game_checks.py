@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 
 from lcd.envs import GameOptions, family_of
-from lcd.envs.external.game import spaces_of
+from lcd.envs.external.game import Spaces, spaces_of
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import has_view, observation_space, policy_spaces
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC
-from lcd.studies.examined_play import GROWS_AFTER, NUM_ENVS, Played, first_difference, play, stdout_of_games
+from lcd.studies.random_play import GROWS_AFTER, NUM_ENVS, Played, first_difference, play, stdout_of_games
 
 Status = Literal["ok", "note", "problem"]
 
@@ -74,8 +74,8 @@ def _checks_without_prints(options: GameOptions, encoder: str) -> Generator[Find
     began = time.perf_counter()
     frames = observation_space(options, "pixels")
     yield Finding("game", "ok", f"{options.game} is made in {time.perf_counter() - began:.1f} s.")
-    entry = spaces_of(options.training_levels(0)).entry if isinstance(options, ExternalOptions) else None
-    whence = "" if entry is None else f", the entry {entry!r} of the observations"
+    known = _known_spaces(options)
+    whence = "" if known is None or known.entry is None else f", the entry {known.entry!r} of the observations"
     yield Finding("frames", "ok", f"Images of shape {frames.shape}, height, width and channels{whence}.")
     yield _actions(options)
     has_privileged = False
@@ -92,6 +92,11 @@ def _checks_without_prints(options: GameOptions, encoder: str) -> Generator[Find
     yield _speed(played)
     yield _memory(played)
     return played
+
+
+def _known_spaces(options: GameOptions) -> Spaces | None:
+    """What is known of the spaces of another package's game; None for the LCD's own."""
+    return spaces_of(options.training_levels(0)) if isinstance(options, ExternalOptions) else None
 
 
 def _actions(options: GameOptions) -> Finding:
@@ -111,9 +116,8 @@ def _privileged(options: GameOptions) -> Iterator[Finding]:
         )
         return
     space = observation_space(options, "semantic")
-    described = "label maps"
-    if isinstance(options, ExternalOptions):
-        described = spaces_of(options.training_levels(0)).privileged or described
+    known = _known_spaces(options)
+    described = "label maps" if known is None or known.privileged is None else known.privileged
     yield Finding("privileged view", "ok", f"{described[0].upper()}{described[1:]}, shape {space.shape}.")
 
 

@@ -1,4 +1,4 @@
-"""Random play of a game for its examination: what it showed, and whether two plays are the same."""
+"""Random play of a game that is checked: what it showed, and whether two plays are the same."""
 
 from __future__ import annotations
 
