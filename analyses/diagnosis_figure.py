@@ -110,6 +110,10 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagn
     if diagnosis.teacher is not None:
         own = diagnosis.teacher.unseen_return if levels == "unseen" else diagnosis.teacher.training_return
         references["teacher"] = diagnosis.normalisation.score(own)
+    # Under its line, "random" keeps clear of the curves; of two lines close together the lower's name lies lower.
+    near, teacher = 0.06 * (high - low), references.get("teacher", 1.0)
+    at_random, at_best = -near < teacher < 0, 0 <= 1 - teacher < near
+    under = {"random": not at_random, "best": 0 < teacher - 1 < near, "teacher": at_random or at_best}
     outside: dict[str, list[str]] = {"above": [], "below": []}
     for name, score in references.items():
         if not low <= score <= high:
@@ -117,20 +121,12 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagn
             continue
         style = (0, (8, 4)) if name == "teacher" else (0, (1, 2))
         axes.axhline(score, color=NEUTRAL, linestyle=style, linewidth=1, zorder=1)
-        # Under its line, "random" keeps clear of the curves; of two lines close together the lower's name lies lower.
-        near, teacher = 0.06 * (high - low), references.get("teacher", 1.0)
-        at_random, at_best = -near < teacher < 0, 0 <= 1 - teacher < near
-        under = {
-            "random": not at_random,
-            "best": 0 < teacher - 1 < near,
-            "teacher": at_random or at_best,
-        }[name]
         axes.annotate(
             f"{name} {score:.2f}" if name == "teacher" else name,
             (diagnosis.budget * 0.02, score),
-            (0, -3 if under else 2),
+            (0, -3 if under[name] else 2),
             textcoords="offset points",
-            va="top" if under else "bottom",
+            va="top" if under[name] else "bottom",
             fontsize=8,
             color=NEUTRAL,
             bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},

@@ -78,8 +78,8 @@ class FastLocalView(LocalView):
     def __call__(self, player: Any, unit: Any) -> NDArray[Any]:
         """Draw the cells around the player, each of a size in pixels."""
         self._unit, self._center = np.array(unit), np.array(player.pos)
-        canvas = self._ground()
         (columns, rows), (left, top) = self._grid.tolist(), (self._center - self._offset).tolist()
+        canvas = self._ground(left, top, columns, rows)
         for each in self._world.objects:
             x, y = each.pos.tolist()
             if 0 <= x - left < columns and 0 <= y - top < rows:
@@ -88,10 +88,9 @@ class FastLocalView(LocalView):
         lit = self._light(canvas, self._world.daylight)
         return self._sleep(lit) if player.sleeping else lit
 
-    def _ground(self) -> NDArray[np.uint8]:
-        """Pixels of the materials, shape (width, height, 3)."""
+    def _ground(self, left: int, top: int, columns: int, rows: int) -> NDArray[np.uint8]:
+        """Pixels of the materials in a window of the world, shape (width, height, 3)."""
         tiles = self._tiles_of(*self._unit.tolist())
-        (columns, rows), (left, top) = self._grid.tolist(), (self._center - self._offset).tolist()
         drawn = tiles[cells_around(self._world._mat_map, left, top, columns, rows, len(tiles) - 1)].swapaxes(1, 2)
         return drawn.reshape(columns * tiles.shape[1], rows * tiles.shape[2], 3)
 

@@ -242,14 +242,7 @@ class ExternalGame:
             If the game fails.
         """
         self.level, self.steps = level, 0
-        try:
-            with WATCH.over(self._doing), self._randomness.around(always=True):
-                found = self.env.reset(seed=level)
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # of many types: it is somebody else's code
-            if _is_users(error):
-                raise
-            raise self._fault("fails", error) from error
-        self._check_spaces()
+        found = self._call(lambda: self.env.reset(seed=level), always=True)
         if not isinstance(found, tuple) or len(found) != 2:
             raise self._fault("gives no pair of an observation and a dictionary, as Gymnasium's reset(seed=…) does,")
         return self._views(found[0])
@@ -263,14 +256,7 @@ class ExternalGame:
             If the game fails, or its reward is not finite.
         """
         self.steps += 1
-        try:
-            with WATCH.over(self._doing), self._randomness.around():
-                found = self.env.step(self._action(action))
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # of many types: it is somebody else's code
-            if _is_users(error):
-                raise
-            raise self._fault("fails", error) from error
-        self._check_spaces()
+        found = self._call(lambda: self.env.step(self._action(action)))
         if not isinstance(found, tuple) or len(found) != 5:
             raise self._fault("gives no observation, reward, terminated, truncated and info, as Gymnasium's step does,")
         observation, reward, terminated, truncated, _ = found
@@ -283,6 +269,31 @@ class ExternalGame:
         if abs(paid) > LARGEST_REWARD:
             raise self._fault(f"pays a reward of {paid:g}, which single precision does not hold,")
         return self._views(observation), paid, bool(terminated), bool(truncated)
+
+    def _call(self, function: Callable[[], Any], *, always: bool = False) -> Any:
+        """Call a method of the game: watched, with its own randomness, and with its errors as faults.
+
+        Parameters
+        ----------
+        function
+            Calls it.
+        always
+            See `lcd.envs.external.randomness.OwnRandomness.around`.
+
+        Raises
+        ------
+        GameFault
+            If it fails, or the game has other spaces then.
+        """
+        try:
+            with WATCH.over(self._doing), self._randomness.around(always=always):
+                found = function()
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # of many types: it is somebody else's code
+            if _is_users(error):
+                raise
+            raise self._fault("fails", error) from error
+        self._check_spaces()
+        return found
 
     def _check_spaces(self) -> None:
         """Check that the game has still the spaces with which it was made.

@@ -101,6 +101,11 @@ def names_an_object(text: Path | str) -> bool:
     return bool(named) and not Path(text).exists()
 
 
+def is_teacher(found: Any) -> bool:
+    """Whether an object, and not the class of one, has a method by which teachers act."""
+    return not isinstance(found, type) and any(hasattr(found, each) for each in ("log_probabilities", "predict"))
+
+
 def read_teacher(path: Path, *, trust: bool = False) -> tuple[Teacher, dict[str, Any]]:
     """Read a teacher and its card from a policy file, or from a model of Stable-Baselines3, which has none.
 
@@ -125,8 +130,7 @@ def import_teacher(name: str, options: GameOptions) -> Teacher:
         found = getattr(import_named(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"The teacher {short(name)} cannot be found: {error}.") from None
-    is_object = not isinstance(found, type) and any(hasattr(found, each) for each in ("log_probabilities", "predict"))
-    if not is_object and callable(found):
+    if not is_teacher(found) and callable(found):
         try:
             found = found()
         except (Exception, SystemExit) as error:  # of many types: it is the user's code

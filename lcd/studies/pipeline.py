@@ -17,7 +17,7 @@ from torch import nn
 from lcd.envs import GameOptions, family_of, make_vec_env
 from lcd.envs.family import chosen_options, has_view, policy_spaces
 from lcd.envs.views import PIXELS, SEMANTIC, VIEWS
-from lcd.experiments.given_teacher import GivenTeacher, checksum_of
+from lcd.experiments.given_teacher import GivenTeacher, checksum_of, is_teacher
 from lcd.experiments.learners import has_fitted_values
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, plan_game, with_algorithm
 from lcd.experiments.presets import PRESETS, Preset
@@ -374,7 +374,7 @@ def _named_teacher(teacher: Any) -> Path:
     ValueError
         If it is an object, which the processes that carry out runs could not make again.
     """
-    if any(callable(getattr(teacher, name, None)) for name in ("log_probabilities", "predict")):
+    if is_teacher(teacher):
         raise ValueError(
             f"A teacher is given as a file or as 'module:name', not as an object of {type(teacher).__name__}, which "
             "other processes could not make again: save it, or name what makes it."
