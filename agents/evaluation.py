@@ -75,8 +75,9 @@ def evaluate(
     agent that dies early would score too low, and one that wins fast too high.
 
     Returns are the game's own: rewards are read beneath every wrapper of the vector environment (VecNormalize and
-    others) and beneath a game's wrappers that rescale rewards (`lcd.agents.raw_rewards.RESCALING`). Other wrappers of a
-    game, within those, count as part of it. Running statistics of observations and rewards are applied, not updated.
+    others) and beneath a game's wrappers that change rewards: every `gymnasium.RewardWrapper`, and NormalizeReward.
+    Other wrappers of a game count as part of it, also those that change rewards in a `step` of their own. Running
+    statistics of observations and rewards are applied, not updated.
 
     Parameters
     ----------

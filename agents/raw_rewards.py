@@ -9,15 +9,15 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorWrapper
-from gymnasium.wrappers import NormalizeObservation, NormalizeReward, TransformReward
-from stable_baselines3.common.atari_wrappers import ClipRewardEnv
+from gymnasium.wrappers import NormalizeObservation, NormalizeReward
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from lcd.envs.gymnasium_vec_env import GymnasiumVecEnv, layers
 
-RESCALING = (NormalizeReward, TransformReward, ClipRewardEnv)
-"""Wrappers of one game that rescale its rewards for learning; gymnasium's ClipReward is a TransformReward."""
+RESCALING = (gym.RewardWrapper, NormalizeReward)
+"""Wrappers of one game that change its rewards for learning: every RewardWrapper, a user's own too (TransformReward,
+ClipReward and Stable-Baselines3's ClipRewardEnv are such), and NormalizeReward, which is none."""
 
 KEEPING_STATISTICS = (NormalizeReward, NormalizeObservation)
 
@@ -30,7 +30,7 @@ class RawRewards:
     lowest
         Records the rewards beneath all wrappers of the vector environment; None where it has none.
     games
-        By the index of an environment, what records the rewards beneath its own wrappers that rescale them.
+        By the index of an environment, what records the rewards beneath its own wrappers that change them.
     """
 
     def __init__(self, lowest: _RecordingVecEnv | _RecordingVectorEnv | None, games: dict[int, _RecordingGame]) -> None:
@@ -63,7 +63,7 @@ def raw_rewards(env: VecEnv) -> Iterator[RawRewards]:
     Raises
     ------
     ValueError
-        If games in other processes have wrappers that rescale rewards or keep statistics.
+        If games in other processes have wrappers that change rewards or keep statistics.
     """
     with ExitStack() as undo:
         innermost, lowest = None, env
@@ -94,7 +94,7 @@ def _recorded_games(undo: ExitStack, env: VecEnv) -> dict[int, _RecordingGame]:
         for kind in (*RESCALING, NormalizeObservation):
             if any(env.env_is_wrapped(kind)):
                 raise ValueError(
-                    f"Games in a {type(env).__name__} are wrapped in {kind.__name__}, and rewards beneath it cannot "
+                    f"Games in a {type(env).__name__} are wrapped in a {kind.__name__}, and rewards beneath it cannot "
                     "be read from this process: evaluate them in a DummyVecEnv, or without that wrapper."
                 )
         return {}

@@ -155,13 +155,14 @@ class GymnasiumVecEnv(VecEnv):
             raise ValueError("Gymnasium's vector environments call all of their games: leave indices out.")
 
     def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper], indices: VecEnvIndices = None) -> list[bool]:
-        """Whether games are in a wrapper; of games in other processes only the names of wrappers are known."""
+        """Whether games are in a wrapper of a class or of one derived from it; in other processes by their names."""
         places, innermost = list(self._get_indices(indices)), self.vector.unwrapped
         if self.envs is not None:
             return [any(isinstance(each, wrapper_class) for each in layers(self.envs[place])) for place in places]
         if isinstance(innermost, AsyncVectorEnv):
             written = innermost.call("__str__")
-            return [f"<{wrapper_class.__name__}<" in written[place] for place in places]
+            names = [f"<{each.__name__}<" for each in _with_derived(wrapper_class)]
+            return [any(name in written[place] for name in names) for place in places]
         return [False] * len(places)
 
 
@@ -235,3 +236,10 @@ def _checked_mode(vector: VectorEnv) -> AutoresetMode:
                     f"the step that ends an episode, as Stable-Baselines3 expects: use its {other} instead."
                 )
     return mode
+
+
+def _with_derived(wrapper_class: type[gymnasium.Wrapper]) -> Iterator[type[gymnasium.Wrapper]]:
+    """A class of wrappers and every one derived from it in this process."""
+    yield wrapper_class
+    for derived in wrapper_class.__subclasses__():
+        yield from _with_derived(derived)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import wrappers
+from gymnasium.vector import AsyncVectorEnv
 from stable_baselines3.common.atari_wrappers import ClipRewardEnv
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.policies import ActorCriticPolicy
@@ -25,6 +26,7 @@ from toy_games import ColourGame
 
 from lcd.agents import PPO, Episodes, evaluate
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
+from lcd.envs.gymnasium_vec_env import as_vec_env
 from lcd.envs.vec_env import GameVecEnv
 
 
@@ -199,11 +201,19 @@ def games(*around, num_envs=3, vec_env_cls=DummyVecEnv, **settings):
     )
 
 
-class Paid(gym.RewardWrapper):
-    """A rule that somebody adds to a game of their own."""
+class Shaped(gym.RewardWrapper):
+    """Somebody's own reward for learning."""
 
     def reward(self, reward):
         return reward + 100
+
+
+class Paid(gym.Wrapper):
+    """A rule that somebody adds to a game of their own."""
+
+    def step(self, action):
+        observation, reward, *ended = self.env.step(action)
+        return observation, reward + 100, *ended
 
 
 WRAPPED = {
@@ -218,6 +228,7 @@ WRAPPED = {
     "TransformReward": lambda: VecNormalize(
         games(partial(wrappers.TransformReward, func=lambda reward: -reward)), norm_obs=False
     ),
+    "a reward of one's own": lambda: games(wrappers.RecordEpisodeStatistics, Shaped),
     "processes": lambda: VecNormalize(games(vec_env_cls=SubprocVecEnv), norm_obs=False),
 }
 
@@ -331,10 +342,17 @@ def test_a_game_without_an_end_is_given_up_in_one_sentence(policy):
         evaluate(policy, games(), max_episode_steps=0)
 
 
-def test_games_in_other_processes_whose_rewards_are_rescaled_are_refused(policy):
-    env = games(wrappers.NormalizeReward, vec_env_cls=SubprocVecEnv)
+@pytest.mark.parametrize(
+    ("around", "named"), [(wrappers.NormalizeReward, "NormalizeReward"), (Shaped, "RewardWrapper")]
+)
+@pytest.mark.parametrize("kind", [SubprocVecEnv, AsyncVectorEnv])
+def test_games_in_other_processes_whose_rewards_are_changed_are_refused(policy, around, named, kind):
+    if kind is SubprocVecEnv:
+        env = games(around, vec_env_cls=kind)
+    else:
+        env = as_vec_env(AsyncVectorEnv([lambda: around(Counting())] * 2, context="fork"))
     try:
-        with pytest.raises(ValueError, match=r"SubprocVecEnv are wrapped in NormalizeReward.*DummyVecEnv"):
+        with pytest.raises(ValueError, match=f"are wrapped in a {named}, .*DummyVecEnv"):
             evaluate(policy, env)
     finally:
         env.close()
