@@ -14,6 +14,7 @@ with suppress(ImportError):
 __version__ = "0.1.0"
 
 _HOMES = {
+    "advise": "lcd.studies.advice",
     "align_network": "lcd.studies.aligning",
     "audit": "lcd.studies.audit.audit",
     "bundle": "lcd.studies.bundle.bundle",
@@ -32,6 +33,7 @@ _HOMES = {
     "StoreError": "lcd.experiments.store",
     "predict_responses": "lcd.studies.neural",
     "pretrain": "lcd.studies.pretraining",
+    "read_evidence": "lcd.studies.validation.evidence",
     "RunFailed": "lcd.experiments.execution",
     "scaling": "lcd.studies.scaling",
     "survey": "lcd.studies.survey.survey",
@@ -57,6 +59,7 @@ __all__ = [
     "Taxonomy",
     "Validation",
     "__version__",
+    "advise",
     "align_network",
     "audit",
     "bundle",
@@ -71,6 +74,7 @@ __all__ = [
     "perspective",
     "predict_responses",
     "pretrain",
+    "read_evidence",
     "scaling",
     "survey",
     "tracking",

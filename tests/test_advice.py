@@ -110,6 +110,19 @@ def test_nothing_is_recommended_on_no_evidence(tmp_path, diagnosis):
     assert found.text.startswith("Nothing to recommend")
 
 
+def test_by_default_the_packaged_validation_that_was_measured_alike_is_the_evidence(tmp_path, monkeypatch, diagnosis):
+    plan = diagnosis.settings["plan"]["games"][0]
+    for name, budget in (("longer", 2 * plan["budget"]), ("same", plan["budget"])):
+        folder = written(tmp_path / name, 0.01, 0.2 + 0.02 * ALTERNATING)
+        (folder / PLAN).write_text(json.dumps({"plan": {"games": [plan | {"budget": budget}]}}))
+    for kept, said in ((["longer", "same"], "on 12 games of the validation same"), (["longer"], "longer was measured")):
+        monkeypatch.setattr("lcd.studies.advice.reference_validations", lambda kept=kept: kept)
+        monkeypatch.setattr("lcd.studies.advice.read_evidence", lambda name: read_evidence(tmp_path / name))
+        assert said in advise(diagnosis).text
+    monkeypatch.setattr("lcd.studies.advice.reference_validations", list)
+    assert advise(diagnosis).text.startswith("Nothing to recommend: no validation was given")
+
+
 def test_predictions_of_a_further_game_hold_95_percent_of_them(tmp_path, diagnosis):
     random, held = np.random.default_rng(2), 0
     for _ in range(60):

@@ -90,7 +90,11 @@ def command(
     baselines: Baselines = False,
     evidence: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="What lcd validate wrote: on it rests what is recommended to try first."),
+        typer.Option(
+            metavar="FOLDER",
+            help="What lcd validate wrote: on it rests what is recommended to try first. By default a validation that "
+            "comes with the package, where one was measured alike.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,

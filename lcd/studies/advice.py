@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from lcd.measurement.scores import late_gains
 from lcd.measurement.validity import FEWEST_GAMES, KINDS, mean_gain
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.rows import differences, measured_settings
+from lcd.studies.validation.evidence import read_evidence, reference_validations
 from lcd.studies.validation.validation import CHEAP_RULE, DEMAND_RULE, ValidationResult, fixed_rules
 
 Floats = NDArray[np.float64]
@@ -43,7 +45,7 @@ class Advice:
     text: str
 
 
-def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
+def advise(diagnosis: Diagnosis, evidence: ValidationResult | None = None) -> Advice:
     """Say what to try first in a game.
 
     A rule is followed if in the validation its decisions regretted significantly less than the better fixed choice
@@ -56,19 +58,27 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
     diagnosis
         Of the game.
     evidence
-        A validation; None where there is none.
+        A validation (`lcd.read_evidence`); by default the one that comes with the package and was measured most like
+        this game.
     """
     if evidence is None:
-        return Advice(None, None, "Nothing to recommend: no validation was given that tells what demands predict.")
+        kept = [read_evidence(name) for name in reference_validations()]
+        if not kept:
+            return Advice(None, None, "Nothing to recommend: no validation was given that tells what demands predict.")
+        return advise(diagnosis, min(kept, key=lambda each: len(_measured_otherwise(diagnosis, each))))
     if (algorithm := _algorithm_of(diagnosis)) is not None:
         return Advice(None, None, f"Nothing to recommend: the evidence is of PPO, and this diagnosis of {algorithm}.")
     if otherwise := _measured_otherwise(diagnosis, evidence):
-        return Advice(None, None, f"Nothing to recommend: the evidence was measured otherwise ({otherwise}).")
+        named = f"the validation {evidence.source}" if evidence.source else "the evidence"
+        how = ", ".join(
+            f"{name.replace('_', ' ')} {there} and here {here}" for name, (there, here) in otherwise.items()
+        )
+        return Advice(None, None, f"Nothing to recommend: {named} was measured otherwise ({how}).")
     gains = {kind: mean_gain(evidence.gains, kind) for kind in KINDS}
     games = sorted(set.intersection(*(set(gain.index) for gain in gains.values())))
     if len(games) < FEWEST_GAMES:
         return Advice(None, None, f"Nothing to recommend: the validation has {len(games)} games, too few to tell.")
-    on = f"on {len(games)} games of a validation"
+    on = f"on {len(games)} games of {f'the validation {evidence.source}' if evidence.source else 'a validation'}"
     rules = evidence.decisions.set_index("rule")
     predictors = evidence.predictors.set_index("game").loc[games]
     for name, chosen in _rules(diagnosis).items():
@@ -95,16 +105,10 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None) -> Advice:
     )
 
 
-def _measured_otherwise(diagnosis: Diagnosis, evidence: ValidationResult) -> str:
+def _measured_otherwise(diagnosis: Diagnosis, evidence: ValidationResult) -> dict[str, tuple[Any, Any]]:
     """How the evidence's learners differ from the diagnosed ones; empty where they don't, or that is not known."""
     plans = diagnosis.settings.get("plan", {}).get("games", [])
-    if not plans or not evidence.measured:
-        return ""
-    measured = measured_settings(plans[0])
-    return ", ".join(
-        f"{name.replace('_', ' ')} {there} and here {here}"
-        for name, (there, here) in differences(evidence.measured, measured).items()
-    )
+    return differences(evidence.measured, measured_settings(plans[0])) if plans and evidence.measured else {}
 
 
 def _algorithm_of(diagnosis: Diagnosis) -> str | None:

@@ -127,6 +127,8 @@ class ValidationResult:
         hypotheses together (Bonferroni's).
     measured
         How its learners were measured, as `lcd.studies.survey.columns.ALIKE` names it; empty where that is not known.
+    source
+        The name of the folder that it was read from; empty where it was not read.
     """
 
     predictors: pd.DataFrame
@@ -135,6 +137,7 @@ class ValidationResult:
     decisions: pd.DataFrame
     hypotheses: pd.DataFrame
     measured: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     def as_tables(self) -> dict[str, pd.DataFrame]:
         """All tables, by name."""
