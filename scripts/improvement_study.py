@@ -3,10 +3,11 @@
     python scripts/improvement_study.py bossfight --steps 1000000 --seeds 3
     python scripts/improvement_study.py maze --improvements replayed-levels curriculum --view semantic
     python scripts/improvement_study.py bossfight --improvements my_ideas:SHARPER
+    python scripts/improvement_study.py bigfish --improvements decoupled --preset paper --steps 25000000 --device cuda
     python scripts/improvement_study.py bossfight --draw
 
-All run with the hyperparameters of the preset `standard`, from reward, on 200 training levels. Runs are kept in the
-store, and the same command resumes. ``--draw`` draws the figure from the table alone.
+All run with the encoder and the hyperparameters of one preset, from reward, on 200 training levels. Runs are kept in
+the store, and the same command resumes. ``--draw`` draws the figure from the table alone.
 
 One row an evaluation: game, view, improvement (``none`` for plain PPO), seed, step, training_return, unseen_return
 (with the inverse temperature of a diagnosis, see docs/method.md), sampled_return (unseen levels, with temperature 1),
@@ -30,7 +31,7 @@ from lcd.envs.family import game_options
 from lcd.experiments.execution import execute
 from lcd.experiments.improvements import IMPROVEMENTS, get_improvement, import_improvement
 from lcd.experiments.plan import GamePlan, Plan, evaluated_steps
-from lcd.experiments.presets import PRESETS
+from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import Evaluation, RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
@@ -53,11 +54,8 @@ def known(name: str) -> str:
     raise argparse.ArgumentTypeError(f"{name} pretrains an encoder first: lcd validate measures it.")
 
 
-def settings_of(
-    options: GameOptions, view: str, improvement: str, seed: int, steps: int, evaluations: int
-) -> RunSettings:
+def settings_of(options: GameOptions, view: str, improvement: str, seed: int, preset: Preset) -> RunSettings:
     """One run: PPO with an improvement, or plain."""
-    preset = replace(PRESETS["standard"], steps=steps, evaluations=evaluations, spacing="even")
     ends = evaluated_steps(preset)
     plain = RunSettings(
         options.relevant_to(view, "rl"),
@@ -72,15 +70,13 @@ def settings_of(
     return plain if improvement == PLAIN else improved_run(plain, get_improvement(improvement))
 
 
-def planned(
-    game: str, view: str, improvements: Sequence[str], steps: int, seeds: int, evaluations: int
-) -> dict[str, GamePlan]:
+def planned(game: str, view: str, improvements: Sequence[str], preset: Preset) -> dict[str, GamePlan]:
     """The runs of each improvement, and of plain PPO first."""
-    options = game_options(game, num_levels=PRESETS["standard"].num_levels)
+    options = game_options(game, num_levels=preset.num_levels)
     constants = family_of(options).normalisation(options)
     plans = {}
     for name in (PLAIN, *improvements):
-        runs = tuple(settings_of(options, view, name, seed, steps, evaluations) for seed in range(seeds))
+        runs = tuple(settings_of(options, view, name, seed, preset) for seed in range(preset.seeds))
         plans[name] = GamePlan(game, runs[0].steps, constants, None, None, runs)
     return plans
 
@@ -149,6 +145,7 @@ def main() -> None:
     parser.add_argument("game", help="name of a game")
     parser.add_argument("--view", default="pixels", help="what is learned from")
     parser.add_argument("--improvements", nargs="+", type=known, default=list(POLICY), metavar="NAME")
+    parser.add_argument("--preset", default="standard", choices=list(PRESETS), help="encoder and hyperparameters")
     parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps of each run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--evaluations", type=int, default=10, help="along each run")
@@ -160,8 +157,9 @@ def main() -> None:
     options = parser.parse_args()
     output: Path = options.output or Path("docs/improvements") / f"{options.game}.csv"
     if not options.draw:
-        asked = (options.game, options.view, options.improvements, options.steps, options.seeds, options.evaluations)
-        plans, store = planned(*asked), Store(options.store)
+        asked = {"steps": options.steps, "seeds": options.seeds, "evaluations": options.evaluations}
+        preset = replace(PRESETS[options.preset], spacing="even", **asked)
+        plans, store = planned(options.game, options.view, options.improvements, preset), Store(options.store)
         plan = Plan(tuple(plans.values()))
         try:
             with PlanDisplay(plan) as display:
