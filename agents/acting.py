@@ -90,7 +90,7 @@ class Actor:
 
 
 class Chances:
-    """Action probabilities of a policy in all games at once, as arrays, recorded where its network allows it.
+    """Action probabilities of a policy in all games at once, recorded where its network allows it.
 
     Parameters
     ----------

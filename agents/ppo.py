@@ -1,4 +1,4 @@
-"""Proximal policy optimisation: Stable-Baselines3's, optimised for the CPU."""
+"""Proximal policy optimisation: Stable-Baselines3's, made faster on CPUs and GPUs."""
 
 from __future__ import annotations
 

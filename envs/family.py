@@ -441,7 +441,8 @@ def policy_spaces(options: GameOptions, view: str) -> tuple[spaces.Space, spaces
 
 def runs_others_code(options: GameOptions) -> bool:
     """Whether to make the game is to run code that its name leads to; a file never causes it, only its user."""
-    return options.family not in ("procgen", "calibration")
+    beneath = getattr(options, "base", options)  # of a game in an encoder's view
+    return beneath.family not in ("procgen", "calibration")
 
 
 def frame_shape(options: GameOptions) -> tuple[int, int]:

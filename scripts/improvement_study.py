@@ -47,8 +47,9 @@ POLICY = tuple(name for name, each in IMPROVEMENTS.items() if each.kind == "poli
 def known(name: str) -> str:
     """The name of an improvement, one of your own too, that needs no encoder which is pretrained first."""
     try:
-        if get_improvement(import_improvement(name)).encoder is None:
-            return name
+        improvement = get_improvement(import_improvement(name))
+        if improvement.encoder is None:
+            return improvement.name
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     raise argparse.ArgumentTypeError(f"{name} pretrains an encoder first: lcd validate measures it.")

@@ -1,6 +1,7 @@
 """The frozen encoder of an expert as the privileged view of a game that offers none."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import lcd
 from lcd.agents import EncoderPolicy, save_policy
 from lcd.cli.display import run_title
 from lcd.envs import make_vec_env
-from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
+from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces, runs_others_code
 from lcd.experiments.encoded_view import EncodedOptions, locate
 from lcd.experiments.plan import Plan
 from lcd.experiments.settings import RunSettings
@@ -122,6 +123,21 @@ def test_an_expert_may_be_asked_for_where_there_is_a_view_and_may_be_given(tmp_p
     assert plan.teacher_run is None
     seen = [run for run in plan.cells if run.view == "semantic"]
     assert {(run.options.encoder, run.options.made_by) for run in seen} == {("nature:32", plan.given_teacher.checksum)}
+
+
+def test_only_games_of_other_packages_run_others_code_in_an_encoders_view_too():
+    assert not runs_others_code(EncodedOptions(game_options("maze"), "nature"))
+    assert runs_others_code(EncodedOptions(game_options(HIDDEN), "nature"))
+
+
+@pytest.mark.parametrize("semantic", [None, "expert"])
+def test_a_plan_in_another_precision_is_the_one_that_another_machine_makes(semantic):
+    one, other = (
+        plan_diagnosis("own_games:Grid", replace(TINY, precision=precision), semantic=semantic, random=0.0, best=1.0)
+        for precision in ("float32", "bfloat16")
+    )
+    assert one.in_precision("bfloat16") == other
+    assert {run.identity for run in one.runs}.isdisjoint({run.identity for run in other.runs})
 
 
 @pytest.mark.costly("envs/external/*.py")

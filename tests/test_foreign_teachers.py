@@ -18,12 +18,13 @@ from gymnasium import spaces
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from tiny import TINY
+from torch import nn
 
 import lcd
 from lcd.agents import EndlessEpisode, as_teacher, evaluate, load_model
 from lcd.envs import make_vec_env
 from lcd.envs.family import game_options
-from lcd.experiments.given_teacher import load_imported
+from lcd.experiments.given_teacher import checksum_of, load_imported
 from lcd.studies.pipeline import _returns_of, plan_diagnosis
 
 GRID = "own_games:Grid"
@@ -193,6 +194,13 @@ def test_an_imported_teacher_is_known_by_its_labels(monkeypatch):
         assert planned().given_teacher.checksum != identity
     monkeypatch.setattr(own_teachers, "LABEL_OF_GOAL", 1)
     assert planned().given_teacher.checksum != identity
+
+
+def test_weights_of_every_kind_belong_to_an_imported_teacher():
+    network = nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 2))  # which counts its batches in a single number
+    found = checksum_of("own_teachers:walks", network)
+    network[0].num_batches_tracked += 1
+    assert checksum_of("own_teachers:walks", network) != found
 
 
 def test_a_teacher_of_images_from_0_to_1_gets_such_and_one_of_bytes_gets_bytes():

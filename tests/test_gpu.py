@@ -70,6 +70,14 @@ def test_larger_networks_and_minibatches_need_more_of_a_gpu():
     )
 
 
+def test_a_vector_and_two_networks_are_counted_as_what_they_are():
+    (run, *_) = plan_game("own_games:Remembered", TINY).cells
+    needed = {view: bytes_of_run(replace(run, view=view)) for view in ("pixels", "semantic")}
+    assert CONTEXT_BYTES < needed["semantic"] < needed["pixels"]
+    plain, improved = bytes_of_run(run_of("impala")), bytes_of_run(run_of("impala", improvement="decoupled"))
+    assert improved - CONTEXT_BYTES > 1.8 * (plain - CONTEXT_BYTES)
+
+
 def test_a_network_of_somebody_else_is_not_fetched_to_learn_its_size():
     assert bytes_of_run(run_of("hf:nobody/nothing")) > 4 * GB
 

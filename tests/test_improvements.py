@@ -12,8 +12,9 @@ from lcd.agents import PPO
 from lcd.agents.improvements.augmentation import AUGMENTATIONS, MARGIN, colour_jitter, random_crop
 from lcd.agents.improvements.augmented import AugmentedPPO, RegularisedPPO, RegularisedSamples
 from lcd.envs import ProcgenOptions, make_vec_env
-from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
+from lcd.experiments.improvements import IMPROVEMENTS, PUBLISHED_NAMES, get_improvement, import_improvement
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
+from lcd.studies.validation.plan import Hypothesis
 
 SEQUENTIAL = ProcgenOptions("coinrun", num_levels=200, use_sequential_levels=True)
 SMALL = {"encoder": "small", "n_steps": 8, "batch_size": 16, "n_epochs": 1, "device": "cpu", "seed": 0}
@@ -192,6 +193,17 @@ def test_the_registry_says_what_each_is_for() -> None:
         Hyperparameters(**improvement.hyperparameters)
         assert improvement.summary
         assert improvement.source
+
+
+def test_improvements_are_also_named_as_their_sources_name_them() -> None:
+    known = {"PPG": "phasic", "daac": "decoupled", "rad-crop": "augment-crop", "DrAC-colour": "invariant-colour"}
+    for published, name in known.items():
+        assert import_improvement(published) == import_improvement(name) == name
+        assert Hypothesis("policy", published).gain == name
+    assert len(set(PUBLISHED_NAMES.values())) == len(PUBLISHED_NAMES)
+    assert not set(PUBLISHED_NAMES) & set(IMPROVEMENTS)
+    with pytest.raises(ValueError, match=r"phasic.*ppg"):
+        get_improvement("ppq")
 
 
 @pytest.mark.parametrize("name", ["phasic", "decoupled", "replayed-levels", "curriculum"])

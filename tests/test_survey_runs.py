@@ -44,6 +44,10 @@ def test_a_survey_writes_each_diagnosis_and_goes_on_where_it_stopped(tmp_path, t
     assert both.stdout.count("inconclusive") == 2
     assert both.stdout.endswith("lcd taxonomy sorts 3 games or more, and surveys/small has 2.\n")
     assert (written / GAME / "diagnosis.json").read_bytes() == first
+    survey, kept = Survey.read(tmp_path / "small.toml"), SurveyTables.read(tmp_path / "kept")
+    for precision in ("float32", "bfloat16"):  # in which the identities of their teachers are others
+        elsewhere = replace(survey, changes=survey.changes | {"precision": precision})
+        assert all(kept.holds(plan, tiny_preset) for plan in elsewhere.plan.games)
     (run,) = (tmp_path / "lcd-runs").glob(f"{GAME}-pixels-rl-*")
     seen = lcd("watch", "--run", str(run), "--max-steps", "5", cwd=tmp_path)
     assert seen.returncode == 0, seen.stderr

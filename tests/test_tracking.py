@@ -22,7 +22,7 @@ from lcd.studies.tracking.analysis import differences
 from lcd.studies.tracking.conditions import TESTS, Condition
 from lcd.studies.tracking.rules import RULES, rule_returns
 from lcd.studies.tracking.synchrony import Synchrony, _Total, synchrony, units_of
-from lcd.studies.tracking.tracking import conditions_of
+from lcd.studies.tracking.tracking import conditions_of, tracking
 
 pytestmark = pytest.mark.costly("analyses/tracking_figure.py")
 
@@ -273,6 +273,22 @@ def wait_for(holds, seconds):
     while not holds() and time.monotonic() < end:
         time.sleep(0.2)
     return holds()
+
+
+@pytest.mark.parametrize(
+    ("name", "alone"),
+    [
+        ("networks", "none=nature"),
+        ("learners", "reward"),
+        ("views", "pixels"),
+        ("distractors", 5),
+        ("changes", 1.0),
+    ],
+)
+def test_what_stands_alone_is_no_list(name, alone, tmp_path):
+    with pytest.raises(ValueError, match=f"{name} must be a list"):
+        tracking(**{name: alone}, out=tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,17 @@ import pandas as pd
 import pytest
 from commands import lcd as command
 from synthetic_survey import diagnosis
+from tiny import TINY
 
 from lcd.cli.display import changes_of
+from lcd.experiments.execution import Event
 from lcd.experiments.improvements import IMPROVEMENTS, get_improvement
-from lcd.experiments.plan import Plan
+from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.resources import Resources
 from lcd.experiments.store import Store
 from lcd.measurement.capacity import information_capacity
 from lcd.studies.output import OutputFolder
-from lcd.studies.pipeline import read_diagnosis
+from lcd.studies.pipeline import NothingLearned, read_diagnosis
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.complexity import policy_capacity
@@ -28,7 +30,7 @@ from lcd.studies.validation.effective_horizon import procgen_horizon
 from lcd.studies.validation.improving import improved_run
 from lcd.studies.validation.plan import Hypothesis, Validation
 from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of, predictors_of_scores
-from lcd.studies.validation.validation import PreparedValidation, analyse, prepare_validation
+from lcd.studies.validation.validation import GameRuns, Held, PreparedValidation, analyse, prepare_validation
 
 GAMES = ("bossfight", "maze", "starpilot", "ninja", "leaper")
 SURVEY = Survey(GAMES, "smoke", {"steps": 1024, "seeds": 1, "evaluations": 1, "evaluation_episodes": 2})
@@ -94,6 +96,41 @@ def test_diagnoses_that_tables_hold_are_not_trained_again(tmp_path):
         assert {seed for *_, seed in runs} == set(made.validation.further)
     ladder = replace(made.validation, ladder=True)
     assert not prepare_validation(ladder, tables=tables, out=tmp_path / "o", store=tmp_path / "store").held
+
+
+def test_constants_that_were_measured_come_from_the_tables(monkeypatch):
+    made = diagnosis("maze", 0.3, 0.2)
+    plan = replace(plan_game("maze", TINY), normalisation=None)
+    known = []
+    monkeypatch.setattr("lcd.studies.validation.validation.gains_of", lambda *given: known.append(given[3]))
+    held = Held(SurveyTables.of([made]).scores, made.normalisation)
+    predictors, _ = GameRuns(plan, None, (), {}, held).read(Store(Path("there is none")))
+    assert known == [made.normalisation]
+    assert predictors["perceptual"] == pytest.approx(made.perceptual.estimate)
+
+
+def test_a_game_in_which_nobody_learned_is_left_out(tmp_path, monkeypatch):
+    def read(game, store):
+        if game.plan.game in lost:
+            raise NothingLearned(f"Nobody returned more than a random policy in {game.plan.game}.")
+        rows = [(game.plan.game, name, get_improvement(name).kind, 0.1) for name in game.improved]
+        return dict.fromkeys(PREDICTORS, 0.5), pd.DataFrame(rows, columns=["game", "improvement", "kind", "gain"])
+
+    def execute(plan, store, *, listener, **resources):
+        for run in plan.runs:
+            listener(Event("finished", run))
+
+    monkeypatch.setattr(GameRuns, "read", read)
+    monkeypatch.setattr("lcd.studies.validation.validation.execute", execute)
+    monkeypatch.setattr(PreparedValidation, "_with_complexity", lambda self, predictors, report: predictors)
+    validation = Validation(SURVEY, ("augment-crop", "longer-credit"), further_seeds=1)
+    lost, said = ["maze"], []
+    result = prepared(validation, tmp_path).run(report=said.append)
+    assert set(result.predictors["game"]) == set(result.gains["game"]) == set(GAMES) - {"maze"}
+    assert said == ["maze is left out. Nobody returned more than a random policy in maze."]
+    lost = GAMES
+    with pytest.raises(ValueError, match=r"No game of the validation has scores\. Nobody"):
+        prepared(validation, tmp_path / "other").run()
 
 
 def begun(folder: Path, plan: str, *, gains: dict[str, list[str]], precision: str = "bfloat16") -> PreparedValidation:

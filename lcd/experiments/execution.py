@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from lcd.experiments.executor import Executor, Report
 from lcd.experiments.executors import LOCAL, make_executor
@@ -55,6 +55,56 @@ class Event:
 
 
 Listener = Callable[[Event], None]
+
+
+def in_turn(*listeners: Listener) -> Listener:
+    """A listener that tells several."""
+
+    def tell(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
+Group = TypeVar("Group")
+
+
+class WhenComplete(Generic[Group]):
+    """Listener that reads each group of runs after the last of them, and tells of one that cannot be read.
+
+    Parameters
+    ----------
+    groups
+        Each with its runs.
+    read
+        Called with a group when all of its runs are in the store.
+    failed
+        Called with a group for which `read` raised a ValueError, and its sentence; the runs of the others go on.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[tuple[Group, Iterable[RunSettings]]],
+        read: Callable[[Group], None],
+        failed: Callable[[Group, str], None],
+    ) -> None:
+        self._missing = [(group, {run.identity for run in runs}) for group, runs in groups]
+        self._read, self._failed = read, failed
+
+    def __call__(self, event: Event) -> None:
+        """Take note of an event."""
+        if event.kind not in ("reused", "finished"):
+            return
+        for entry in list(self._missing):
+            group, missing = entry
+            missing.discard(event.run.identity)
+            if not missing:
+                self._missing.remove(entry)
+                try:
+                    self._read(group)
+                except ValueError as error:
+                    self._failed(group, str(error))
 
 
 def weights_of(plan: Plan, store: Store) -> dict[str, Path]:

@@ -150,7 +150,7 @@ def checksum_of(name: str, teacher: Teacher) -> str:
     content = source_of(name.partition(":")[0])
     if isinstance(teacher, nn.Module):
         for key, value in sorted(teacher.state_dict().items()):
-            content += key.encode() + value.cpu().contiguous().view(torch.uint8).numpy().tobytes()
+            content += key.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return checksum(content)[:12]
 
 

@@ -6,14 +6,17 @@ there are cores to step games, as far as the memory of the GPU and of the machin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from lcd.envs import GameOptions
-from lcd.envs.family import frame_shape
-from lcd.experiments.settings import RunSettings
+from lcd.envs.family import observation_space
+from lcd.envs.views import PIXELS
+from lcd.experiments.improvements import get_improvement
+from lcd.experiments.settings import RunSettings, encoder_of
 
 CONTEXT_BYTES = 5 * 2**28
 """What a process takes of a GPU whatever it trains: its context takes about half a gigabyte, the libraries' kernels and
@@ -82,16 +85,17 @@ def bytes_of_run(run: RunSettings, half_precision: bool = True) -> int:
     Returns
     -------
     int
-        `CONTEXT_BYTES`, the rollout's frames, the weights with what Adam keeps of each, and the activations of as many
-        images as pass the network at once, `ROOM` times.
+        `CONTEXT_BYTES`, the rollout's frames, and for each network the weights with what Adam keeps of each, and the
+        activations of as many images as pass it at once, `ROOM` times.
     """
-    height, width = frame_shape(run.options)
-    frame = 3 * height * width
+    frame = math.prod(observation_space(run.options, PIXELS.name).shape or ())
     hyper = run.hyperparameters
-    image, weights, at_once = _measured(run.encoder, run.options.training_levels(0), run.view, half_precision)
+    image, weights, at_once = _measured(encoder_of(run), run.options.training_levels(0), run.view, half_precision)
     minibatch = hyper.rollout // hyper.minibatches
+    networks = 1 if run.improvement is None else get_improvement(run.improvement).networks
     activations = ROOM * (1 + (run.harmonizer > 0)) * min(minibatch, at_once) * image
-    return CONTEXT_BYTES + (hyper.rollout + ROOM * minibatch) * frame + _ADAM * weights + activations
+    network = _ADAM * weights + activations
+    return CONTEXT_BYTES + (hyper.rollout + ROOM * minibatch) * frame + networks * network
 
 
 @cache

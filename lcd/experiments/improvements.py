@@ -57,6 +57,10 @@ class Improvement:
         ``+tuned`` where it is fine-tuned; None for the same encoder.
     architecture
         Name of another encoder, trained from scratch, such as ``"impala"`` or ``"my_nets:MyNet"``; None for the same.
+    networks
+        Networks of about the policy's size that it trains, by which the memory is estimated that it takes of a GPU.
+    published_as
+        What its source calls it, such as ``"PPG"``; None where that is no name, or for one of a user's own.
     """
 
     name: str
@@ -70,6 +74,8 @@ class Improvement:
     from_frames: bool = False
     chooses_levels: bool = False
     architecture: str | None = None
+    networks: int = 1
+    published_as: str | None = None
 
     @property
     def is_own(self) -> bool:
@@ -114,6 +120,7 @@ _ALL = (
             f"learns from frames {change}",
             _RAD,
             partial(AugmentedPPO, augmentation=name),
+            published_as=f"RAD-{name}",
         )
         for name, change in _CHANGES.items()
     ),
@@ -124,6 +131,7 @@ _ALL = (
             f"is made to act and judge alike on frames {change}",
             _DRAC,
             partial(RegularisedPPO, augmentation=name),
+            published_as=f"DrAC-{name}",
         )
         for name, change in _CHANGES.items()
     ),
@@ -168,6 +176,7 @@ _ALL = (
         "teaches its encoder the value in phases of their own, which leave the policy as it is",
         _PPG,
         PhasicPPO,
+        published_as="PPG",
     ),
     Improvement(
         "decoupled",
@@ -175,6 +184,8 @@ _ALL = (
         "has a network of its own for the value, and predicts advantages with that of the policy",
         _DAAC,
         DecoupledPPO,
+        networks=2,
+        published_as="DAAC",
     ),
     Improvement(
         "curious",
@@ -183,6 +194,8 @@ _ALL = (
         _RND,
         CuriousPPO,
         from_frames=True,
+        networks=3,
+        published_as="RND",
     ),
     Improvement(
         "replayed-levels",
@@ -191,6 +204,7 @@ _ALL = (
         _PLR,
         LevelReplayPPO,
         chooses_levels=True,
+        published_as="PLR",
     ),
     Improvement(
         "curriculum",
@@ -199,11 +213,17 @@ _ALL = (
         _TSCL,
         CurriculumPPO,
         chooses_levels=True,
+        published_as="TSCL",
     ),
 )
 
 IMPROVEMENTS: Mapping[str, Improvement] = MappingProxyType({each.name: each for each in _ALL})
 """Improvements by name."""
+
+PUBLISHED_NAMES: Mapping[str, str] = MappingProxyType(
+    {each.published_as.lower(): each.name for each in _ALL if each.published_as is not None}
+)
+"""Names of improvements by those of their sources in lower case, such as ``"ppg"``, which are taken in their place."""
 
 
 _IMPORTED: dict[str, Improvement] = {}
@@ -221,8 +241,8 @@ def get_improvement(name: str) -> Improvement:
     known = _IMPORTED if ":" in name else IMPROVEMENTS
     if name not in known:
         raise ValueError(
-            f"Unknown improvement {short(name)}: choose one of {', '.join(IMPROVEMENTS)}; or import one of your own "
-            "first, such as my_ideas:SHARPER."
+            f"Unknown improvement {short(name)}: choose one of {', '.join(IMPROVEMENTS)}, or by the names of their "
+            f"sources {', '.join(PUBLISHED_NAMES)}; or import one of your own first, such as my_ideas:SHARPER."
         )
     return known[name]
 
@@ -232,15 +252,21 @@ def is_imported(name: str) -> bool:
     return name in _IMPORTED or ":" not in name
 
 
+def name_here(name: str) -> str:
+    """The name of an improvement here, given that of its source, in any case; other names as they are."""
+    return PUBLISHED_NAMES.get(name.lower(), name)
+
+
 def import_improvement(name: str) -> str:
-    """Import an improvement that is named as one in a module; others are left alone.
+    """The name of an improvement here, after importing it where it is named as one in a module.
 
     Importing runs the module's code, so a file never causes it, only its user.
 
     Parameters
     ----------
     name
-        Its name, ``"my_package.ideas:SHARPER"``: that of an `Improvement` in a module.
+        Its name, or in any case that of its source (`PUBLISHED_NAMES`); or ``"my_package.ideas:SHARPER"``, that of an
+        `Improvement` in a module.
 
     Returns
     -------
@@ -254,7 +280,7 @@ def import_improvement(name: str) -> str:
     """
     module, colon, attribute = name.partition(":")
     if not colon:
-        return name
+        return name_here(name)
     try:
         found = getattr(import_named(module), attribute, None)
     except ImportError as error:

@@ -78,7 +78,7 @@ class Job:
         store
             Where the finished run goes.
         report
-            Called with `lcd.experiments.Progress` after every evaluation.
+            Called with `lcd.experiments.Progress` after every rollout and every evaluation.
         hangs
             Called with a sentence, from another thread, if a step of the game takes longer than the limit; it must end
             the process.

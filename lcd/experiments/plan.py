@@ -22,7 +22,7 @@ from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.improvements import get_improvement, import_improvement, version_of_improvement
 from lcd.experiments.learners import get_learner
 from lcd.experiments.presets import Preset
-from lcd.experiments.settings import EXPERT, Evaluation, RunSettings
+from lcd.experiments.settings import EXPERT, Evaluation, RunPrecision, RunSettings
 from lcd.io.files import checksum
 from lcd.io.untrusted import LARGEST_WEIGHTS, check_file
 from lcd.measurement.scores import CELLS, Cell, Normalisation
@@ -135,6 +135,42 @@ class GamePlan:
         first = [run for run in (self.teacher_run, self.early_run) if run is not None]
         runs = (*self.candidates, *first, *self.cells, *(run for _, runs in self.controls for run in runs))
         return tuple({run.identity: run for run in runs}.values())
+
+    def in_precision(self, precision: RunPrecision | None) -> GamePlan:
+        """The same plan where encoders compute in another precision, as another machine makes it.
+
+        Runs whose weights others use have other identities then, and so have these.
+        """
+        known: dict[str, RunSettings] = {}
+
+        def identity(of: str) -> str:
+            return known[of].identity if of in known else of
+
+        def options(of: GameOptions) -> GameOptions:
+            if isinstance(of, EncodedOptions) and of.made_by is not None:
+                return replace(of, made_by=identity(of.made_by))
+            return of
+
+        for run in self.runs:
+            known[run.identity] = replace(
+                run,
+                precision=precision,
+                options=options(run.options),
+                teacher=None if run.teacher is None else identity(run.teacher),
+                candidates=tuple(map(identity, run.candidates)),
+            )
+
+        def these(runs: Iterable[RunSettings]) -> tuple[RunSettings, ...]:
+            return tuple(known[run.identity] for run in runs)
+
+        return replace(
+            self,
+            cells=these(self.cells),
+            candidates=these(self.candidates),
+            teacher_run=None if self.teacher_run is None else known[self.teacher_run.identity],
+            early_run=None if self.early_run is None else known[self.early_run.identity],
+            controls=tuple((name, these(runs)) for name, runs in self.controls),
+        )
 
     @property
     def roles(self) -> dict[str, str]:
@@ -396,6 +432,7 @@ def with_algorithm(plan: GamePlan, name: str) -> GamePlan:
         If there is none, it has no learner, or it cannot learn from both views.
     """
     improvement = get_improvement(import_improvement(name))
+    name = improvement.name
     if improvement.learner is None:
         raise ValueError(
             f"The improvement {name!r} is no algorithm but other settings of PPO: set them as the encoder or as "

@@ -20,14 +20,13 @@ from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, l
 from lcd.agents.encoders.registry import version_of_encoder
 from lcd.agents.teacher_value import ValueShapedVecEnv
 from lcd.envs import family_of, make_vec_env
-from lcd.envs.family import observation_space
 from lcd.experiments.checkpoint import CHECKPOINT_SECONDS, Checkpoint, CheckpointCallback
 from lcd.experiments.evaluation import EvaluationCallback, Progress
 from lcd.experiments.given_teacher import load_imported, read_teacher
 from lcd.experiments.harmonized import Harmonizer
 from lcd.experiments.improvements import get_improvement, version_of_improvement
 from lcd.experiments.learners import get_learner, reward_learner
-from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for, maker_of
+from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for, encoder_of, maker_of
 from lcd.experiments.versions import versions
 from lcd.io.files import checksum
 from lcd.io.settings import Count, Number, Positive, Whole, settings
@@ -143,12 +142,6 @@ def begin_with_best(
 def _is_mixed(settings: RunSettings) -> bool | None:
     """Whether encoders compute in bfloat16; None where the machine decides."""
     return None if settings.precision is None else settings.precision == "bfloat16"
-
-
-def encoder_of(settings: RunSettings) -> str:
-    """Name of the encoder of a run: its visual encoder, or `mlp` where the view is a vector."""
-    shape = observation_space(settings.options, settings.view).shape or ()
-    return "mlp" if len(shape) == 1 else settings.encoder
 
 
 def _check_versions(settings: RunSettings) -> None:

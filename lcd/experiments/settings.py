@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, InstanceOf, model_validator
 
 from lcd.agents import EncoderName, parse_encoder
-from lcd.envs.family import GameOptions, family_of, options_from_record
+from lcd.envs.family import GameOptions, family_of, observation_space, options_from_record
 from lcd.envs.views import SEMANTIC, get_view
 from lcd.experiments.improvements import get_improvement, is_imported
 from lcd.experiments.learners import get_learner
@@ -189,7 +189,7 @@ class Evaluation:
 
 @settings
 class RunSettings:
-    """One cell of the factorial on one game with one seed.
+    """One run: a cell of the factorial on one game with one seed, a teacher, one of its candidates, or a control.
 
     Attributes
     ----------
@@ -421,3 +421,9 @@ class RunSettings:
 def maker_of(card: Mapping[str, Any]) -> str | None:
     """Identity of the run that made a policy, by its card; None if no run did."""
     return RunSettings.from_dict(card["run"]).identity if "run" in card else None
+
+
+def encoder_of(settings: RunSettings) -> str:
+    """Name of the encoder of a run: its visual encoder, or `mlp` where the view is a vector."""
+    shape = observation_space(settings.options, settings.view).shape or ()
+    return "mlp" if len(shape) == 1 else settings.encoder

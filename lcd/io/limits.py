@@ -160,6 +160,19 @@ def texts(name: str, several: Any) -> tuple[str, ...]:
     return tuple(text(f"A name among {name}", each) for each in several)
 
 
+def listed(name: str, several: Any) -> tuple[Any, ...]:
+    """Check that something is a list or the like; a single string is none.
+
+    Raises
+    ------
+    ValueError
+        If it is none.
+    """
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        raise ValueError(f"{name} must be a list, not {short(several)}: put it in brackets.")
+    return tuple(several)
+
+
 def _refuse_constant(name: str) -> float:
     """Refuse NaN and infinities, which JSON has not.
 

@@ -163,7 +163,7 @@ def _on_one_scale(one: Diagnosis, other: Diagnosis) -> tuple[Diagnosis, Diagnosi
     constants = one.normalisation, other.normalisation
     if constants[0] == constants[1] or {each.source for each in constants} <= {"published", "computed"}:
         return one, other
-    if {each.source for each in constants} != {"measured"}:
+    if {each.source for each in constants} != {"measured"} or constants[0].random != constants[1].random:
         said = " and ".join(f"{each.random:g} to {each.best:g} ({each.source})" for each in constants)
         raise ValueError(
             f"The diagnoses count different returns as the scores 0 and 1, {said}: repeat one of the commands with "

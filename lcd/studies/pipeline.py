@@ -153,7 +153,8 @@ def episodes_of(plan: GamePlan, store: Store, *further: RunSettings) -> pd.DataF
 def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
     """The constants of a plan; where the best return was not known, it is the best that was measured in the end.
 
-    That is the highest mean return, on training levels, of the last evaluation of a cell or of the teacher.
+    That is the highest mean return, on training levels, of the last evaluation of any run of the plan: of a cell, of
+    the teacher or one of its candidates, or of a control.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lcd.agents import import_encoder
 from lcd.envs.calibration.options import CourierOptions
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
@@ -139,7 +140,7 @@ def prepare_calibration(
     if not isinstance(sweep, Sweep):
         raise ValueError(f"sweep must be an lcd.studies.calibration.Sweep, not {short(sweep)}.")
     sweep = replace(sweep, preset=resources.precise(sweep.preset))
-    check_encoder(sweep.preset.encoder, CourierOptions())
+    check_encoder(import_encoder(sweep.preset.encoder), CourierOptions())
     folder = None if out is None else OutputFolder(path("out", out))
     if folder is not None:
         folder.check(sweep.as_dict())

@@ -101,7 +101,7 @@ class Survey:
     arguments
         For some of the games, by name, what else `lcd.diagnose` takes: those in `ARGUMENTS`.
     ladder, baselines
-        Whether finer cells and controls are trained in each game, as `lcd.diagnose` does.
+        Whether finer cells and baselines are trained in each game, as `lcd.diagnose` does.
     algorithm
         What learns from reward instead of plain PPO, as in `lcd.diagnose`.
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lcd.envs.naming import file_name
-from lcd.experiments.execution import Event, Listener, execute
+from lcd.experiments.execution import Listener, WhenComplete, execute, in_turn
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.remote_store import open_store
@@ -54,45 +54,6 @@ def folders(survey: Survey, out: Path) -> dict[str, OutputFolder]:
     return found
 
 
-class _Writing:
-    """Event listener that writes a game's diagnosis after the last of its runs."""
-
-    def __init__(
-        self,
-        survey: Survey,
-        out: Path,
-        store: Store,
-        listener: Listener,
-        done: Callable[[Diagnosis], None],
-        failed: Callable[[str, str], None],
-    ) -> None:
-        self._folders = folders(survey, out)
-        self._missing = {plan: set(plan.runs) for plan in survey.plan.games}
-        self._survey, self._store, self._listener, self._done, self._failed = survey, store, listener, done, failed
-
-    def __call__(self, event: Event) -> None:
-        self._listener(event)
-        if event.kind not in ("reused", "finished"):
-            return
-        for plan, missing in list(self._missing.items()):
-            missing.discard(event.run)
-            if not missing:
-                del self._missing[plan]
-                self._write(plan)
-
-    def _write(self, plan: GamePlan) -> None:
-        folder = self._folders[plan.game]
-        plan = folder.as_begun(plan)
-        try:
-            diagnosis = read_diagnosis(plan, self._store, {"preset": self._survey.preset})
-            folder.claim(Plan((plan,)).as_dict())
-        except ValueError as error:  # of one game: the runs of the others go on
-            self._failed(plan.game, str(error))
-            return
-        folder.write(diagnosis)
-        self._done(diagnosis)
-
-
 def carry_out(
     survey: Survey,
     out: Path,
@@ -130,8 +91,19 @@ def carry_out(
         If a run failed; the same call resumes from the finished ones.
     """
     runs = open_store(store)
-    writing = _Writing(survey, out, runs, listener, done, failed)
-    execute(survey.plan, runs, listener=writing, **asdict(resources))
+    written = folders(survey, out)
+
+    def read(plan: GamePlan) -> None:
+        folder = written[plan.game]
+        plan = folder.as_begun(plan)
+        diagnosis = read_diagnosis(plan, runs, {"preset": survey.preset})
+        folder.claim(Plan((plan,)).as_dict())
+        folder.write(diagnosis)
+        done(diagnosis)
+
+    groups = [(plan, plan.runs) for plan in survey.plan.games]
+    reading = WhenComplete(groups, read, lambda plan, sentence: failed(plan.game, sentence))
+    execute(survey.plan, runs, listener=in_turn(listener, reading), **asdict(resources))
 
 
 @dataclass(frozen=True)
@@ -149,7 +121,7 @@ class SurveyResult:
     held
         Games whose runs the tables hold and the store does not: nothing was trained for them.
     ladder, baselines
-        The ladders and the controls of all games in the folder, with a column game; None where none were asked for, or
+        The ladders and the baselines of all games in the folder, with a column game; None where none were asked for, or
         all games are held.
     """
 
@@ -440,7 +412,7 @@ def survey(
     steps, seeds, first_seed
         Of each cell, instead of its own.
     ladder, baselines
-        Whether finer cells and controls are trained in each game after the diagnoses, as `lcd.diagnose` does; not in
+        Whether finer cells and baselines are trained in each game after the diagnoses, as `lcd.diagnose` does; not in
         games whose runs only the tables hold.
     trust
         Whether the file may name games, wrappers, teachers, encoders and improvements as ``module:name``, whose code is

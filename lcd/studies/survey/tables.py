@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from importlib import resources
 from pathlib import Path
@@ -231,7 +231,7 @@ class SurveyTables:
         for game in plan.games:
             kept._check_takes(game, preset)
         games = kept.games[["game", *ALIKE]].astype(object)
-        for data in plan.as_dict()["games"]:
+        for data in plan.as_dict(measure=False)["games"]:
             settings = {"game": data["game"], **measured_settings(data)}
             planned = pd.DataFrame([settings], dtype=object)
             check_alike(pd.concat([games[games["game"] != data["game"]], planned]))
@@ -261,10 +261,12 @@ class SurveyTables:
         The precision, which each machine plans as it computes fastest, may be another one.
         """
         known = set(self.runs["run"])
-        asked = ({replace(run, precision=precision).name for run in plan.cells} for precision in PRECISIONS)
-        if not any(runs <= known for runs in asked):
-            return False
-        return Measured.of(self._rows(plan.game)).differing(Measured.planned(plan, preset)) is None
+        asked = (plan.in_precision(precision) for precision in PRECISIONS)
+        return any(
+            {run.name for run in each.cells} <= known
+            and Measured.of(self._rows(plan.game)).differing(Measured.planned(each, preset)) is None
+            for each in asked
+        )
 
     def enter(self, folder: Path) -> None:
         """Add these games to the tables of a folder, see `updated`.

@@ -15,7 +15,7 @@ import pandas as pd
 from lcd.experiments.resources import check_numbers
 from lcd.io.child_processes import end_with_parent, hidden_script
 from lcd.io.files import check_output, check_output_folder, replacing
-from lcd.io.limits import MOST_SEEDS, path, texts, whole_number
+from lcd.io.limits import MOST_SEEDS, listed, path, texts, whole_number
 from lcd.io.untrusted import read_csv
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import save_figure
@@ -81,7 +81,10 @@ def conditions_of(
         If an argument is invalid; the message says what is allowed.
     """
     whole_number("seeds", seeds, 1, MOST_SEEDS)
-    combinations = list(product(range(seeds), learners, views, distractors, changes, networks))
+    named = {"learners": learners, "views": views, "networks": networks}
+    learners, views, networks = (texts(name, several) for name, several in named.items())
+    numbers, speeds = listed("distractors", distractors), listed("changes", changes)
+    combinations = list(product(range(seeds), learners, views, numbers, speeds, networks))
     found = dict.fromkeys(
         Condition(network, learner, view, number, change, steps, evaluations, seed)  # type: ignore[arg-type]
         for seed, learner, view, number, change, network in combinations
@@ -138,8 +141,7 @@ def tracking(
     ValueError
         If an argument is invalid; the message says what is allowed.
     """
-    names = texts("networks", networks)
-    conditions = conditions_of(names, learners, views, distractors, changes, steps, seeds, evaluations)
+    conditions = conditions_of(networks, learners, views, distractors, changes, steps, seeds, evaluations)
     check_numbers(workers, None)
     folder = path("out", out)
     check_output_folder(folder, "--out")

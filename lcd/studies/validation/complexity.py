@@ -13,8 +13,7 @@ from lcd.envs import GameOptions, ProcgenOptions, make_vec_env
 from lcd.envs.family import policy_spaces
 from lcd.envs.views import PIXELS, SEMANTIC
 from lcd.experiments.plan import GamePlan
-from lcd.experiments.run import encoder_of
-from lcd.experiments.settings import RunSettings
+from lcd.experiments.settings import RunSettings, encoder_of
 from lcd.measurement.capacity import information_capacity
 
 POLICIES, EPISODES = 32, 64

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lcd.experiments.improvements import IMPROVEMENTS, get_improvement, import_improvement
+from lcd.experiments.improvements import IMPROVEMENTS, get_improvement, import_improvement, name_here
 from lcd.io.limits import MOST_SEEDS, short
 from lcd.io.limits import path as checked_path
 from lcd.io.settings import Flag, Names, Text, Whole, from_data, settings
@@ -36,7 +36,7 @@ class Hypothesis:
     """
 
     predictor: Text
-    gain: Text
+    gain: Annotated[Text, AfterValidator(name_here)]
     sign: Literal["positive", "negative"] = "positive"
     given_score: Flag = False
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lcd.experiments.execution import Event, Listener, execute
+from lcd.experiments.execution import Listener, WhenComplete, execute, in_turn
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.improvements import get_improvement, version_of_improvement
 from lcd.experiments.plan import GamePlan, Plan
@@ -21,6 +21,7 @@ from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path
 from lcd.io.watching import WATCH
+from lcd.measurement.scores import Normalisation
 from lcd.measurement.validity import (
     KINDS,
     Rule,
@@ -57,6 +58,21 @@ LEARNED = ("perceptual", "policy", SCORE, "generalisation", *COMPLEXITY)
 """Predictors of which a threshold is learned, for the decision what to try first."""
 
 
+class Held(NamedTuple):
+    """What tables that are kept tell of a game's diagnosis.
+
+    Attributes
+    ----------
+    scores
+        One row a run, of the seeds that the diagnosis has.
+    constants
+        The returns that count as the scores 0 and 1.
+    """
+
+    scores: pd.DataFrame
+    constants: Normalisation
+
+
 @dataclass(frozen=True)
 class GameRuns:
     """The runs of a validation in one game.
@@ -72,14 +88,14 @@ class GameRuns:
     improved
         The learner with each improvement.
     held
-        The scores of its diagnosis in tables that are kept; None where it is to be made.
+        Its diagnosis in tables that are kept; None where it is to be made.
     """
 
     plan: GamePlan
     ladder: Ladder | None
     plain: tuple[RunSettings, ...]
     improved: dict[str, tuple[RunSettings, ...]]
-    held: pd.DataFrame | None = None
+    held: Held | None = None
 
     @property
     def plans(self) -> tuple[GamePlan, ...]:
@@ -96,11 +112,13 @@ class GameRuns:
         ------
         lcd.experiments.store.StoreError
             If a run is missing or damaged.
+        lcd.studies.pipeline.NothingLearned
+            If nobody returned more than a random policy, so that there are no scores.
         """
-        constants = normalisation_of(self.plan, store)
+        constants = normalisation_of(self.plan, store) if self.held is None else self.held.constants
         gains = gains_of(self.plan, self.plain, self.improved, constants, store)
         if self.held is not None:
-            return predictors_of_scores(self.held), gains
+            return predictors_of_scores(self.held.scores), gains
         diagnosis = read_diagnosis(self.plan, store)
         if self.ladder is not None:
             diagnosis = replace(diagnosis, ladder=read_ladder(self.ladder, store))
@@ -252,7 +270,7 @@ class PreparedValidation:
     resources
         With what the runs are carried out.
     held
-        Of games whose diagnoses the tables hold, and the store does not, their scores: they are not trained again.
+        The diagnoses that the tables hold and the store does not, by game: they are not trained again.
     finished
         What the output folder holds of games whose runs the store does not have: nothing of them is trained again.
     """
@@ -261,7 +279,7 @@ class PreparedValidation:
     out: OutputFolder
     store: Store
     resources: Resources
-    held: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    held: Mapping[str, Held] = field(default_factory=dict)
     finished: Finished = field(default_factory=lambda: Finished())
 
     def games(self, encoder: Callable[[GamePlan, str], str]) -> Iterator[GameRuns]:
@@ -306,6 +324,8 @@ class PreparedValidation:
         ------
         lcd.experiments.execution.RunFailed
             If a run failed; the same call resumes from the finished ones.
+        ValueError
+            If no game has scores, because nobody returned more than a random policy in any.
         """
         self.out.claim(self.as_dict())
         folder = encoder_folder(self.store.root)
@@ -317,17 +337,21 @@ class PreparedValidation:
 
         games = list(self.games(pretrained))
         plan = Plan(tuple(each for game in games for each in game.plans))
-        writing = _Writing(games, self.store, self.out, self.finished)
+        measured = _Measured(self.store, self.out, self.finished)
+        left_out: list[str] = []
+
+        def failed(game: GameRuns, sentence: str) -> None:
+            left_out.append(sentence)
+            report(f"{game.plan.game} is left out. {sentence}")
+
+        reading = WhenComplete([(game, Plan(game.plans).runs) for game in games], measured.add, failed)
         if games:
             with show(plan) as listener:
-
-                def both(event: Event) -> None:
-                    listener(event)
-                    writing(event)
-
-                execute(plan, self.store, listener=both, **asdict(self.resources))
-        predictors = self._with_complexity(writing.predictors, report)
-        result = analyse(predictors, writing.gains, self.validation.hypotheses)
+                execute(plan, self.store, listener=in_turn(listener, reading), **asdict(self.resources))
+        if measured.predictors.empty:
+            raise ValueError(f"No game of the validation has scores. {left_out[0]}")
+        predictors = self._with_complexity(measured.predictors, report)
+        result = analyse(predictors, measured.gains, self.validation.hypotheses)
         self.out.write_results({name: table.round(6) for name, table in result.as_tables().items()}, {})
         return result
 
@@ -349,13 +373,10 @@ class PreparedValidation:
         The precision is not part of it: each machine plans that with which it computes fastest, and the gains tell it.
         """
         chosen = self.validation
-        plan = chosen.survey.plan.as_dict(measure=False)
-        for game in plan["games"]:
-            for run in game["runs"]:
-                run.pop("precision", None)
+        plan = Plan(tuple(game.in_precision(None) for game in chosen.survey.plan.games))
         return {
             "format": FORMAT,
-            "plan": plan,
+            "plan": plan.as_dict(measure=False),
             "improvements": [[name, version_of_improvement(name)] for name in sorted(chosen.improvements)],
             "further_seeds": list(chosen.further),
             "ladder": chosen.ladder,
@@ -363,25 +384,16 @@ class PreparedValidation:
         }
 
 
-class _Writing:
-    """Event listener that reads and writes a game's numbers after the last of its runs."""
+class _Measured:
+    """The numbers of the games so far, written as each is added."""
 
-    def __init__(self, games: list[GameRuns], store: Store, out: OutputFolder, finished: Finished) -> None:
-        self._missing = [(game, {run.identity for run in Plan(game.plans).runs}) for game in games]
+    def __init__(self, store: Store, out: OutputFolder, finished: Finished) -> None:
         self._store, self._out = store, out
         self._predictors: list[Any] = finished.predictors.to_dict("records")
         self._gains = [finished.gains] if finished.games else []
 
-    def __call__(self, event: Event) -> None:
-        if event.kind not in ("reused", "finished"):
-            return
-        for game, missing in self._missing:
-            if event.run.identity in missing:
-                missing.discard(event.run.identity)
-                if not missing:
-                    self._read(game)
-
-    def _read(self, game: GameRuns) -> None:
+    def add(self, game: GameRuns) -> None:
+        """Read a game whose runs are finished."""
         predictors, gains = game.read(self._store)
         self._predictors.append({"game": game.plan.game} | predictors)
         self._gains.append(gains)
@@ -457,15 +469,17 @@ def _finished(prepared: PreparedValidation, precision: str | None) -> Finished:
     return Finished(predictors, gains).only(games)
 
 
-def _held(validation: Validation, tables: Path | str | None, store: Store) -> dict[str, pd.DataFrame]:
-    """Scores of the diagnoses that tables hold and the store does not; of none where finer cells are asked for."""
+def _held(validation: Validation, tables: Path | str | None, store: Store) -> dict[str, Held]:
+    """The diagnoses that tables hold and the store does not; none where finer cells are asked for."""
     if tables is None or validation.ladder:
         return {}
     found, survey, held = SurveyTables.read(tables), validation.survey, {}
     for plan in survey.plan.games:
         if found.holds(plan, survey.preset) and not all(map(store.has, plan.runs)):
-            scores = found.of_game(plan.game).scores
-            held[plan.game] = scores[scores["seed"].isin([run.seed for run in plan.cells])]  # none that takes no part
+            mine = found.of_game(plan.game)
+            scores = mine.scores[mine.scores["seed"].isin([run.seed for run in plan.cells])]  # none that takes no part
+            (game,) = mine.games.to_dict("records")
+            held[plan.game] = Held(scores, Normalisation(game["random"], game["best"], source="given"))
     return held
 
 
