@@ -14,9 +14,10 @@ from synthetic_survey import diagnosis, survey
 from lcd.envs import GAMES
 from lcd.measurement.intervals import cell_samples
 from lcd.measurement.scores import LEVELS, PRIMARY, SCORES, late_gains
+from lcd.measurement.validity import RankCorrelation
 from lcd.measurement.verdict import decide
 from lcd.studies.survey.tables import SurveyTables
-from lcd.studies.taxonomy.agreement import cheap_agreement, spearman_limits
+from lcd.studies.taxonomy.agreement import cheap_agreement
 from lcd.studies.taxonomy.cheaper import cheaper_designs
 from lcd.studies.taxonomy.classes import find_classes
 from lcd.studies.taxonomy.columns import COLUMNS
@@ -288,9 +289,12 @@ def test_the_cheap_estimate_is_compared_game_by_game(taxonomy):
 
 
 def test_the_limits_of_a_rank_correlation_are_those_of_bonett_and_wright():
-    assert spearman_limits(0.5, 20) == pytest.approx((0.0451, 0.7830), abs=2e-4)  # by hand, from their formula
-    assert spearman_limits(-1.0, 3) == (-1, 1)
-    low, high = spearman_limits(1.0, 4)
+    def limits(correlation, games):
+        return RankCorrelation(correlation, np.nan, games).limits()
+
+    assert limits(0.5, 20) == pytest.approx((0.0451, 0.7830), abs=2e-4)  # by hand, from their formula
+    assert limits(-1.0, 3) == (-1, 1)
+    low, high = limits(1.0, 4)
     assert (low < 0, high < 1) == (True, True)  # four games in the same order by chance: one time in 24
 
 

@@ -27,10 +27,12 @@ from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.complexity import policy_capacity
 from lcd.studies.validation.effective_horizon import procgen_horizon
+from lcd.studies.validation.game_runs import GameRuns, Held
 from lcd.studies.validation.improving import improved_run
 from lcd.studies.validation.plan import Hypothesis, Validation
 from lcd.studies.validation.predictors import PREDICTORS, SCORE, predictors_of, predictors_of_scores
-from lcd.studies.validation.validation import GameRuns, Held, PreparedValidation, analyse, prepare_validation
+from lcd.studies.validation.result import analyse
+from lcd.studies.validation.validation import PreparedValidation, prepare_validation
 
 GAMES = ("bossfight", "maze", "starpilot", "ninja", "leaper")
 SURVEY = Survey(GAMES, "smoke", {"steps": 1024, "seeds": 1, "evaluations": 1, "evaluation_episodes": 2})
@@ -102,7 +104,7 @@ def test_constants_that_were_measured_come_from_the_tables(monkeypatch):
     made = diagnosis("maze", 0.3, 0.2)
     plan = replace(plan_game("maze", TINY), normalisation=None)
     known = []
-    monkeypatch.setattr("lcd.studies.validation.validation.gains_of", lambda *given: known.append(given[3]))
+    monkeypatch.setattr("lcd.studies.validation.game_runs.gains_of", lambda *given: known.append(given[3]))
     held = Held(SurveyTables.of([made]).scores, made.normalisation)
     predictors, _ = GameRuns(plan, None, (), {}, held).read(Store(Path("there is none")))
     assert known == [made.normalisation]

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lcd.measurement.demands import Contrast
-from lcd.measurement.intervals import Interval, contrast_interval
+from lcd.measurement.intervals import Interval, mean_interval
 from lcd.measurement.scores import CELLS
 
 
@@ -60,8 +59,6 @@ def generalisation_estimate(scores: pd.DataFrame, score: str = "area") -> Genera
         raise ValueError(f"the ({view}, {learning}) cell needs training and unseen levels for every seed")
     training, unseen = (seeds[score][levels].to_numpy(dtype=np.float64) for levels in ("training", "unseen"))
     noise = [seeds[f"{score}_error"][levels].to_numpy(dtype=np.float64) for levels in ("training", "unseen")]
-    none = np.empty(0)
-    one_cell = Contrast((1.0, 0.0, 0.0, 0.0))
-    loss = contrast_interval([training - unseen, none, none, none], [np.hypot(*noise), none, none, none], one_cell)
-    rest = contrast_interval([1 - training, none, none, none], [noise[0], none, none, none], one_cell)
+    loss = mean_interval((training - unseen, np.hypot(*noise)))
+    rest = mean_interval((1 - training, noise[0]))
     return GeneralisationEstimate(perceptual=loss, policy=rest)

@@ -267,11 +267,11 @@ def contrast_interval(
     *,
     least_spread: ArrayLike = 0.0,
 ) -> Interval:
-    """Estimate a contrast of the four cells with its interval.
+    """Estimate a contrast of cells with its interval.
 
     Parameters
     ----------
-    samples, errors : sequence of four numpy.ndarray, each of shape (seeds,)
+    samples, errors : sequence of numpy.ndarray, one a weight, each of shape (seeds,)
         The scores of each cell's seeds, and their standard errors over episodes (NaN where unknown).
     contrast : Contrast
         The quantity wanted.
@@ -304,6 +304,22 @@ def contrast_interval(
         return Interval(estimate, estimate - half, estimate + half)
     within = float(episode_limit(squared, counts, contrast, level))
     return Interval(estimate, estimate - within, estimate + within, "episodes" if np.isfinite(within) else "nothing")
+
+
+Sample = tuple[Floats, Floats]
+"""The scores of a cell's seeds, shape (seeds,), and their standard errors over episodes (NaN where unknown)."""
+
+
+def mean_interval(sample: Sample) -> Interval:
+    """Estimate the mean score of a cell, as `contrast_interval` does."""
+    scores, errors = sample
+    return contrast_interval([scores], [errors], Contrast((1.0,)))
+
+
+def difference_interval(sample: Sample, other: Sample) -> Interval:
+    """Estimate by how much the mean score of a cell exceeds that of another, as `contrast_interval` does."""
+    samples, errors = zip(sample, other, strict=True)
+    return contrast_interval(samples, errors, Contrast((1.0, -1.0)))
 
 
 def contrast_intervals(samples: Sequence[Floats], errors: Sequence[Floats]) -> dict[str, Interval]:

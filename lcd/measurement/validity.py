@@ -58,13 +58,18 @@ class RankCorrelation:
     held: int = 0
 
     def limits(self, level: float = 0.95) -> tuple[float, float]:
-        """Limits that cover the correlation in such a share of samples of games; NaN where there is no estimate."""
+        """Limits that cover the correlation in such a share of samples of games; NaN where there is no estimate.
+
+        Fisher's transform with the standard error of Bonett and Wright (2000), "Sample size requirements for estimating
+        Pearson, Kendall and Spearman correlations", Psychometrika 65. A perfect correlation has none; it is replaced by
+        the value halfway to the next lower possible one, that of two neighbours out of order. A bootstrap over few
+        games would give it no width. Three games tell nothing.
+        """
         if not np.isfinite(self.estimate):
             return np.nan, np.nan
         freedom = self.games - 3 - self.held
         error = np.sqrt((1 + self.estimate**2 / 2) / freedom) if freedom > 0 else np.inf
         half = stats.norm.ppf((1 + level) / 2) * error
-        # A perfect one has no limits: halfway to two neighbours out of order.
         most = 1 - 6 / (self.games * (self.games**2 - 1))
         transformed = np.arctanh(np.clip(self.estimate, -most, most))
         low, high = np.tanh([transformed - half, transformed + half])

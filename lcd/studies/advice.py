@@ -17,7 +17,7 @@ from lcd.measurement.validity import FEWEST_GAMES, KINDS, mean_gain
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.rows import differences, measured_settings
 from lcd.studies.validation.evidence import read_evidence, reference_validations
-from lcd.studies.validation.validation import CHEAP_RULE, DEMAND_RULE, ValidationResult, fixed_rules
+from lcd.studies.validation.result import CHEAP_RULE, DEMAND_RULE, ValidationResult, fixed_rules
 
 Floats = NDArray[np.float64]
 

@@ -28,8 +28,7 @@ from lcd.experiments.plan import GamePlan, Plan, shown_view
 from lcd.experiments.run import teacher_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.measurement.demands import CONTRASTS
-from lcd.measurement.intervals import cell_samples, contrast_interval
+from lcd.measurement.intervals import cell_samples, mean_interval
 from lcd.measurement.scores import PRIMARY, cell_scores, played_by
 from lcd.studies.pipeline import normalisation_of
 
@@ -104,11 +103,8 @@ def read_baselines(baselines: Baselines, store: Store) -> pd.DataFrame:
     samples, errors = cell_samples(scores.assign(view=PIXELS.name), *PRIMARY)
     rows = []
     for learning, letter in (("rl", 0), ("imitation", 2)):
-        # As the headroom of the diagnosis is 1 - d: the blind learner in the place of d.
-        instead = [samples[letter]] * 4, [errors[letter]] * 4
-        left = contrast_interval(*instead, CONTRASTS["headroom"])
-        limits = (1 - left.high, 1 - left.low)
-        rows.append(("blind", BLIND.name, learning, 1 - left.estimate, *limits))
+        score = mean_interval((samples[letter], errors[letter]))
+        rows.append(("blind", BLIND.name, learning, score.estimate, score.low, score.high))
     files = weights_of(baselines.as_plan(), store)
     for run in baselines.cloned:
         student, _ = load_policy(store.load(run).folder / "policy.safetensors", trust=True)

@@ -25,12 +25,11 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import checksum, replacing
 from lcd.io.modules import SOURCE
-from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.intervals import (
     Interval,
     cell_samples,
-    contrast_interval,
     degrees_of_freedom,
+    difference_interval,
     fieller_limits,
     seed_variances,
     squared_errors,
@@ -323,17 +322,14 @@ def ablation_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) 
         for learning, (pixels, labels) in ABLATED_CELLS.items():
             if not all(len(samples) for samples, _ in (ablated[pixels], letters[pixels], letters[labels])):
                 continue
-            # As contrasts of four cells: the other encoder takes the place of c, label maps that of b.
-            cells = [letters[pixels], letters[labels], ablated[pixels], letters[labels]]
-            samples, noise = ([cell[part] for cell in cells] for part in (0, 1))
-            gain, demand = (
-                contrast_interval(samples, noise, CONTRASTS[which]) for which in ("policy_gain", "perceptual_gain")
-            )
+            old, best, new = letters[pixels], letters[labels], ablated[pixels]
+            gain, demand = difference_interval(new, old), difference_interval(best, old)
+            samples, noise = zip(old, best, new, strict=True)
             counts = np.array([len(cell) for cell in samples])
             spread, known = seed_variances(samples) / counts, squared_errors(noise) / counts
             floored = np.where(np.isnan(known), spread, np.maximum(spread, known))
-            old, best, new = floored[:3]
-            covariance = np.array([[new + old, old], [old, best + old]])
+            of_old, of_best, of_new = floored
+            covariance = np.array([[of_new + of_old, of_old], [of_old, of_best + of_old]])
             # As in Welch's limits, more variance must not narrow them through its degrees of freedom.
             freedom = min(
                 degrees_of_freedom(parts[pair], counts[pair])

@@ -32,8 +32,7 @@ from lcd.envs.views import PIXELS, SEMANTIC
 from lcd.experiments.plan import GamePlan, Plan, shown_view
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.measurement.demands import CONTRASTS, Floats
-from lcd.measurement.intervals import contrast_interval
+from lcd.measurement.intervals import Sample, difference_interval
 from lcd.measurement.scores import PRIMARY, Cell, cell_scores, played_by
 from lcd.studies.pipeline import episodes_of, normalisation_of
 
@@ -163,24 +162,22 @@ def ladder_table(scores: pd.DataFrame) -> pd.DataFrame:
     levels, score = PRIMARY
     chosen = scores[scores["levels"] == levels].sort_values("seed")
 
-    def cell(asked: Cell) -> tuple[Floats, Floats]:
+    def cell(asked: Cell) -> Sample:
         rows = chosen[(chosen["view"] == asked[0]) & (chosen["learning"] == asked[1])]
         return rows[score].to_numpy(dtype=np.float64), rows[f"{score}_error"].to_numpy(dtype=np.float64)
 
     rows = []
     for name, step in STEPS.items():
-        (without, noise), (helped, its_noise) = cell(step.without), cell(step.with_help)
-        if not len(without) or not len(helped):
+        without, helped = cell(step.without), cell(step.with_help)
+        if not len(without[0]) or not len(helped[0]):
             continue
-        # As a contrast of four cells: the first in the place of c, the second in that of d.
-        samples, errors = [without, without, without, helped], [noise, noise, noise, its_noise]
-        gain = contrast_interval(samples, errors, CONTRASTS["perceptual"])
+        gain = difference_interval(helped, without)
         rows.append(
             {
                 "chain": step.chain,
                 "step": name,
-                "without": float(without.mean()),
-                "with_help": float(helped.mean()),
+                "without": float(without[0].mean()),
+                "with_help": float(helped[0].mean()),
                 "gain": gain.estimate,
                 "gain_low": gain.low,
                 "gain_high": gain.high,

@@ -10,6 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from lcd.measurement.generalisation import generalisation_estimate
 from lcd.measurement.scores import LEVELS, PRIMARY, SCORES
+from lcd.measurement.validity import RankCorrelation
 from lcd.studies.taxonomy.classes import find_classes
 from lcd.studies.taxonomy.positions import PLANE, Cells
 
@@ -64,26 +65,6 @@ def cheap_estimates(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["game", "demand", "factorial", "cheap", "low", "high"])
 
 
-def spearman_limits(correlation: float, count: int) -> tuple[float, float]:
-    """95 % limits of Spearman's correlation over `count` pairs.
-
-    Fisher's transform with the standard error of Bonett and Wright. A perfect correlation has none; it is replaced
-    by the value halfway to the next lower possible one, that of two neighbours out of order. A bootstrap over few pairs
-    would give it no width. Three pairs give no limits.
-
-    References
-    ----------
-    Bonett, D. G. and Wright, T. A. (2000), "Sample size requirements for estimating Pearson, Kendall and Spearman
-    correlations", Psychometrika 65.
-    """
-    if count <= 3:
-        return -1.0, 1.0
-    most = 1 - 6 / (count * (count**2 - 1))
-    centre = np.arctanh(np.clip(correlation, -most, most))
-    reach = stats.norm.ppf(0.975) * np.sqrt((1 + correlation**2 / 2) / (count - 3))
-    return float(np.tanh(centre - reach)), float(np.tanh(centre + reach))
-
-
 def cheap_agreement(estimates: pd.DataFrame) -> pd.DataFrame:
     """Spearman's correlation over games of the cheap estimate with the factorial.
 
@@ -95,11 +76,11 @@ def cheap_agreement(estimates: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a demand: spearman, low and high (`spearman_limits`, over games).
+        One row a demand: spearman, low and high (its limits over games).
     """
     rows = []
     for demand, table in estimates.groupby("demand", sort=False):
         pairs = table[["factorial", "cheap"]].to_numpy()
         correlation = float(stats.spearmanr(*pairs.T).statistic)
-        rows.append((demand, correlation, *spearman_limits(correlation, len(pairs))))
+        rows.append((demand, correlation, *RankCorrelation(correlation, np.nan, len(pairs)).limits()))
     return pd.DataFrame(rows, columns=["demand", "spearman", "low", "high"])

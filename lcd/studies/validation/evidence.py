@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lcd.io.limits import path
 from lcd.studies.survey.rows import read_measured_settings
+from lcd.studies.validation.result import ValidationResult, analyse
 from lcd.studies.validation.tables import REMEDY, read_measured
-from lcd.studies.validation.validation import ValidationResult, analyse
 
 PLAN = "plan.json"
 """File that says how."""

@@ -11,8 +11,8 @@ from lcd.experiments.improvements import get_improvement
 from lcd.experiments.plan import GamePlan
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.measurement.demands import CONTRASTS, Floats
-from lcd.measurement.intervals import contrast_interval
+from lcd.measurement.demands import Floats
+from lcd.measurement.intervals import difference_interval
 from lcd.measurement.scores import PRIMARY, Normalisation, cell_scores, played_by
 
 
@@ -55,9 +55,7 @@ def gains_of(
     rows = []
     for name, runs in improved.items():
         after, its_noise = _scores(plan, runs, constants, store)
-        # As a contrast of four cells: the improved learner takes the place of c.
-        samples, errors = [before, before, after, before], [noise, noise, its_noise, noise]
-        gain = contrast_interval(samples, errors, CONTRASTS["policy_gain"])
+        gain = difference_interval((after, its_noise), (before, noise))
         means = (float(before.mean()), float(after.mean()))
         kind = get_improvement(name).kind
         rows.append((plan.game, name, kind, len(after), *means, gain.estimate, gain.low, gain.high, precision))

@@ -27,7 +27,7 @@ REMEDY = "give a folder that lcd validate wrote, or restore it"
 
 
 def read_measured(folder: Path | str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The predictors and the gains of a validation, see `lcd.studies.validation.validation.ValidationResult`.
+    """The predictors and the gains of a validation, see `lcd.studies.validation.result.ValidationResult`.
 
     Parameters
     ----------

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lcd.experiments.execution import Listener, WhenComplete, execute, in_turn
@@ -16,243 +15,26 @@ from lcd.experiments.improvements import get_improvement, version_of_improvement
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources
-from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path
 from lcd.io.watching import WATCH
-from lcd.measurement.scores import Normalisation
-from lcd.measurement.validity import (
-    KINDS,
-    Rule,
-    correlation_table,
-    decision_table,
-    mean_gain,
-    rank_correlation,
-)
 from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder
-from lcd.studies.ladder import Ladder, ladder_of, read_ladder
+from lcd.studies.ladder import ladder_of
 from lcd.studies.output import OutputFolder
-from lcd.studies.pipeline import normalisation_of, read_diagnosis
 from lcd.studies.showing import Show, silent, telling
-from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.complexity import complexity_of
-from lcd.studies.validation.gains import gains_of
+from lcd.studies.validation.game_runs import Finished, GameRuns, Held, finished_games, held_games
 from lcd.studies.validation.improving import encoder_with, improved_run, plain_runs
-from lcd.studies.validation.plan import Hypothesis, Validation
+from lcd.studies.validation.plan import Validation
 from lcd.studies.validation.predictors import (
     COMPLEXITY,
     PREDICTORS,
-    SCORE,
-    predictors_of,
-    predictors_of_scores,
 )
-from lcd.studies.validation.tables import FILES, read_complexity, read_measured
+from lcd.studies.validation.result import ValidationResult, analyse
+from lcd.studies.validation.tables import read_complexity
 
 FORMAT = "lcd.validation/3"
-
-DEMAND_RULE, CHEAP_RULE = "larger demand", "generalisation estimate"
-"""Rules that compare two estimates of a diagnosis: P with L, and the two that need the first cell alone."""
-
-LEARNED = ("perceptual", "policy", SCORE, "generalisation", *COMPLEXITY)
-"""Predictors of which a threshold is learned, for the decision what to try first."""
-
-
-class Held(NamedTuple):
-    """What tables that are kept tell of a game's diagnosis.
-
-    Attributes
-    ----------
-    scores
-        One row a run, of the seeds that the diagnosis has.
-    constants
-        The returns that count as the scores 0 and 1.
-    """
-
-    scores: pd.DataFrame
-    constants: Normalisation
-
-
-@dataclass(frozen=True)
-class GameRuns:
-    """The runs of a validation in one game.
-
-    Attributes
-    ----------
-    plan
-        Its diagnosis.
-    ladder
-        The finer cells, where they are asked for.
-    plain
-        The learner without improvement, with the further seeds.
-    improved
-        The learner with each improvement.
-    held
-        Its diagnosis in tables that are kept; None where it is to be made.
-    """
-
-    plan: GamePlan
-    ladder: Ladder | None
-    plain: tuple[RunSettings, ...]
-    improved: dict[str, tuple[RunSettings, ...]]
-    held: Held | None = None
-
-    @property
-    def plans(self) -> tuple[GamePlan, ...]:
-        """All runs as plans of the game."""
-        further = tuple(run for runs in (self.plain, *self.improved.values()) for run in runs)
-        ladder = () if self.ladder is None else self.ladder.as_plan().games[1:]
-        diagnosed = (self.plan,) if self.held is None else ()
-        return (*diagnosed, *ladder, replace(self.plan, cells=further))
-
-    def read(self, store: Store) -> tuple[dict[str, float], pd.DataFrame]:
-        """The predictors that the diagnosis gives, with its ladder, and the gains.
-
-        Raises
-        ------
-        lcd.experiments.store.StoreError
-            If a run is missing or damaged.
-        lcd.studies.pipeline.NothingLearned
-            If nobody returned more than a random policy, so that there are no scores.
-        """
-        constants = normalisation_of(self.plan, store) if self.held is None else self.held.constants
-        gains = gains_of(self.plan, self.plain, self.improved, constants, store)
-        if self.held is not None:
-            return predictors_of_scores(self.held.scores), gains
-        diagnosis = read_diagnosis(self.plan, store)
-        if self.ladder is not None:
-            diagnosis = replace(diagnosis, ladder=read_ladder(self.ladder, store))
-        return predictors_of(diagnosis), gains
-
-
-@dataclass(frozen=True, eq=False)
-class ValidationResult:
-    """What a validation found.
-
-    Attributes
-    ----------
-    predictors
-        One row a game: the predictors of `lcd.studies.validation.predictors`; NaN for those that were not measured.
-    gains
-        One row a (game, improvement), see `lcd.studies.validation.gains.gains_of`.
-    correlations
-        One row a (predictor, kind, improvement), see `lcd.measurement.validity.correlation_table`.
-    decisions
-        One row a rule, see `lcd.measurement.validity.decision_table`.
-    hypotheses
-        One row a hypothesis: predictor, gain, sign, given_score, text, estimate with its limits, games, and outcome:
-        supported, contradicted or undecided; and joint_low, joint_high and joint_outcome, by limits that hold for all
-        hypotheses together (Bonferroni's).
-    measured
-        How its learners were measured, as `lcd.studies.survey.columns.ALIKE` names it; empty where that is not known.
-    source
-        The name of the folder that it was read from; empty where it was not read.
-    """
-
-    predictors: pd.DataFrame
-    gains: pd.DataFrame
-    correlations: pd.DataFrame
-    decisions: pd.DataFrame
-    hypotheses: pd.DataFrame
-    measured: Mapping[str, Any] = field(default_factory=dict)
-    source: str = ""
-
-    def as_tables(self) -> dict[str, pd.DataFrame]:
-        """All tables, by name."""
-        return {name: table for name, table in vars(self).items() if isinstance(table, pd.DataFrame)}
-
-
-def fixed_rules(predictors: pd.DataFrame) -> dict[str, Rule]:
-    """The rules that compare two estimates of a diagnosis, by name.
-
-    Parameters
-    ----------
-    predictors : pandas.DataFrame
-        One row a game; a column a predictor.
-    """
-    numbers = {
-        DEMAND_RULE: predictors["difference"],
-        CHEAP_RULE: predictors["generalisation"] - (1 - predictors["training_score"]),
-    }
-    return {name: Rule(name, each.to_numpy(dtype=np.float64), 0.0) for name, each in numbers.items()}
-
-
-def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hypothesis, ...]) -> ValidationResult:
-    """Tell what predicts the gains.
-
-    Parameters
-    ----------
-    predictors, gains
-        As in `ValidationResult`.
-    hypotheses
-        What was expected before; all of them are reported.
-    """
-    indexed = predictors.set_index("game").sort_index().dropna(axis=1, how="all")
-    correlations = correlation_table(indexed, gains, given=SCORE)
-    means = {kind: mean_gain(gains, kind).reindex(indexed.index).to_numpy(dtype=np.float64) for kind in KINDS}
-    column = {name: indexed[name].to_numpy(dtype=np.float64) for name in indexed}
-    rules = [
-        *fixed_rules(indexed).values(),
-        *(Rule(f"threshold of {name}", column[name]) for name in LEARNED if name in column),
-    ]
-    outcomes = pd.DataFrame([_told(each, indexed, gains, len(hypotheses)) for each in hypotheses])
-    return ValidationResult(predictors, gains, correlations, decision_table(rules, means), outcomes)
-
-
-def _told(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFrame, number: int) -> dict[str, Any]:
-    """What was found of one of a number of hypotheses."""
-    values = mean_gain(gains, hypothesis.gain).reindex(predictors.index)
-    unknown = pd.Series(np.nan, predictors.index)
-    asked = predictors.get(hypothesis.predictor, unknown), values, predictors[SCORE] if hypothesis.given_score else None
-    found = rank_correlation(*asked)
-    alone, among = found.limits(), found.limits(1 - 0.05 / number)
-    return asdict(hypothesis) | {
-        "text": hypothesis.text,
-        "estimate": found.estimate,
-        "low": alone[0],
-        "high": alone[1],
-        "games": found.games,
-        "outcome": _outcome(alone, hypothesis.sign),
-        "joint_low": among[0],
-        "joint_high": among[1],
-        "joint_outcome": _outcome(among, hypothesis.sign),
-    }
-
-
-def _outcome(limits: tuple[float, float], sign: str) -> str:
-    """Whether the limits of a correlation exclude 0, and on which side."""
-    low, high = limits
-    if not low * high > 0:
-        return "undecided"
-    return "supported" if (low > 0) == (sign == "positive") else "contradicted"
-
-
-@dataclass(frozen=True, eq=False)
-class Finished:
-    """Games of a validation that are finished.
-
-    Attributes
-    ----------
-    predictors, gains
-        As in `ValidationResult`, of these games; without the measures of complexity.
-    """
-
-    predictors: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"game": []}))
-    gains: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-    def __contains__(self, game: str) -> bool:
-        return game in self.games
-
-    @property
-    def games(self) -> list[str]:
-        """Their names."""
-        return self.predictors["game"].tolist()
-
-    def only(self, games: Collection[str]) -> Finished:
-        """Some of the games."""
-        if not games:
-            return Finished()
-        return Finished(*(table[table["game"].isin(games)] for table in (self.predictors, self.gains)))
 
 
 @dataclass(frozen=True)
@@ -438,49 +220,12 @@ def prepare_validation(
     named = "validation" if isinstance(plan, Validation) else Path(plan).stem
     folder = OutputFolder(Path("validations") / named if out is None else path("out", out))
     runs = open_store(store)
-    prepared = PreparedValidation(chosen, folder, runs, resources, _held(chosen, tables, runs))
+    prepared = PreparedValidation(chosen, folder, runs, resources, held_games(chosen, tables, runs))
     folder.check(prepared.as_dict())
     read_complexity(folder.path)  # which is needed at the end
-    prepared = replace(prepared, finished=_finished(prepared, precision))
+    prepared = replace(prepared, finished=finished_games(chosen, folder.path, runs, precision))
     prepared.store.check(prepared.untrained().runs)
     return prepared
-
-
-def _finished(prepared: PreparedValidation, precision: str | None) -> Finished:
-    """What the output folder holds of games whose runs the store does not have.
-
-    Parameters
-    ----------
-    prepared
-        The validation, whose output folder is its own.
-    precision
-        The precision that its file asks for; None where each machine chooses.
-    """
-    if not all((prepared.out.path / name).is_file() for name in FILES):
-        return Finished()
-    predictors, gains = read_measured(prepared.out.path)
-    wanted, games = prepared.validation, []
-    for plan in wanted.survey.plan.games:
-        mine = gains[gains["game"] == plan.game]
-        complete = plan.game in set(predictors["game"]) and set(mine["improvement"]) == set(wanted.improvements)
-        as_asked = precision is None or set(mine["precision"]) == {precision}
-        if complete and as_asked and not all(map(prepared.store.has, plain_runs(plan, wanted.further))):
-            games.append(plan.game)
-    return Finished(predictors, gains).only(games)
-
-
-def _held(validation: Validation, tables: Path | str | None, store: Store) -> dict[str, Held]:
-    """The diagnoses that tables hold and the store does not; none where finer cells are asked for."""
-    if tables is None or validation.ladder:
-        return {}
-    found, survey, held = SurveyTables.read(tables), validation.survey, {}
-    for plan in survey.plan.games:
-        if found.holds(plan, survey.preset) and not all(map(store.has, plan.runs)):
-            mine = found.of_game(plan.game)
-            scores = mine.scores[mine.scores["seed"].isin([run.seed for run in plan.cells])]  # none that takes no part
-            (game,) = mine.games.to_dict("records")
-            held[plan.game] = Held(scores, Normalisation(game["random"], game["best"], source="given"))
-    return held
 
 
 def validate(
