@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,9 @@ from tiny import GAME, TINY
 
 from lcd.agents import evaluate, load_policy, save_policy
 from lcd.envs import make_vec_env
-from lcd.experiments.execution import MOST_FAILURES, Event, RunFailed, _message, execute
+from lcd.experiments.execution import MOST_FAILURES, Event, RunFailed, _message, execute, weights_of
 from lcd.experiments.executor import Report
+from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.run import train
 from lcd.experiments.store import Store
@@ -54,6 +56,17 @@ def test_more_seeds_train_only_the_new_ones(copied, game_plan):
     execute(Plan((more,)), copied, workers=2, threads=1, listener=events.append)
     assert {event.run.seed for event in events if event.kind == "started"} == {2}
     assert {event.run.seed for event in events if event.kind == "reused"} == {0, 1}
+
+
+def test_paths_of_weights_are_absolute(copied, game_plan, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = Store(copied.root.relative_to(tmp_path))
+    file = shutil.copy(store.teacher_file(game_plan.teacher_run), "teacher.safetensors")
+    given = plan_game(GAME, TINY, teacher=GivenTeacher.from_file(Path(file)))
+    found = weights_of(Plan((game_plan, given)), store)
+    assert found[given.given_teacher.checksum] == tmp_path / file
+    assert found[game_plan.teacher_run.identity] == copied.teacher_file(game_plan.teacher_run)
+    assert all(path.is_absolute() for path in found.values())
 
 
 def test_the_same_seed_gives_the_same_run(finished, game_plan, tmp_path):

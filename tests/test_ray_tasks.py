@@ -9,12 +9,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from alike import without_times
+from tiny import GAME, TINY
 
+from lcd.agents import save_backbone
+from lcd.agents.encoders.convolutional import Small
+from lcd.envs.family import policy_spaces
 from lcd.experiments.execution import Event, RunFailed, execute
 from lcd.experiments.executors import make_executor
-from lcd.experiments.plan import Plan
+from lcd.experiments.given_teacher import GivenTeacher
+from lcd.experiments.plan import Plan, plan_game, with_encoder
 from lcd.experiments.ray_tasks import MARKS, RayTasks
+from lcd.experiments.resources import Resources
 from lcd.experiments.store import LEASES, UNFINISHED, Store
+from lcd.experiments.timing import measure_speeds
 from lcd.studies.pipeline import read_diagnosis
 
 ray = pytest.importorskip("ray")
@@ -155,3 +162,24 @@ def test_as_many_runs_share_a_gpu_as_are_told(tmp_path, cluster, game_plan):
 def test_what_is_not_there_is_one_sentence(tmp_path, settings, sentence, cluster):
     with pytest.raises(ValueError, match=sentence):
         RayTasks(Store(tmp_path), **{"address": cluster.address, **settings})
+
+
+def test_relative_paths_hold_on_a_cluster_that_was_started_in_another_folder(
+    copied, game_plan, cluster, tmp_path, monkeypatch
+):
+    """Of the store with a run's teacher, of a teacher that is given, and of an encoder's weights."""
+    monkeypatch.chdir(tmp_path)
+    store = Store(copied.root.relative_to(tmp_path))
+    shutil.copy(store.teacher_file(game_plan.teacher_run), "teacher.safetensors")
+    frames = policy_spaces(game_plan.teacher_run.options, "pixels")[0]
+    save_backbone(Small(frames), Path("small.safetensors"), "small", {})
+    imitation = next(run for run in game_plan.cells if run.learning == "imitation")
+    shutil.rmtree(store.folder(imitation))
+    given = plan_game(GAME, TINY, teacher=GivenTeacher.from_file(Path("teacher.safetensors")))
+    taught = next(run for run in given.cells if run.learning == "imitation")
+    pretrained = with_encoder(game_plan.cells[0], "small@small.safetensors")
+    runs = (imitation, taught, pretrained)
+    plan = Plan((game_plan, replace(given, cells=(taught, pretrained))))
+    execute(plan, store, executor=f"ray:{cluster.address}")
+    assert all(store.has(run) for run in runs)
+    assert measure_speeds([pretrained], store, Resources(executor=f"ray:{cluster.address}")).rates

@@ -108,13 +108,17 @@ class WhenComplete(Generic[Group]):
 
 
 def weights_of(plan: Plan, store: Store) -> dict[str, Path]:
-    """File of each policy that runs of a plan use, present or future, by the identity that they know it by."""
+    """File of each policy that runs of a plan use, present or future, by the identity that they know it by.
+
+    Paths are absolute, for processes that work in another folder.
+    """
     files: dict[str, Path] = {}
     for game in plan.games:
         if game.given_teacher is not None and game.given_teacher.path is not None:
             files[game.given_teacher.checksum] = game.given_teacher.path
     needed = {identity for run in plan.runs for identity in run.needs}
-    return files | {run.identity: store.weights_file(run) for run in plan.runs if run.identity in needed}
+    files |= {run.identity: store.weights_file(run) for run in plan.runs if run.identity in needed}
+    return {identity: file.absolute() for identity, file in files.items()}
 
 
 @contextmanager

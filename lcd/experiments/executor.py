@@ -84,7 +84,7 @@ class Executor(Protocol):
         run
             The run.
         weights
-            Files of the policies that it uses, by the identities in `RunSettings.needs`.
+            Files of the policies that it uses, as absolute paths, by the identities in `RunSettings.needs`.
         """
         ...
 

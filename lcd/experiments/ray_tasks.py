@@ -44,7 +44,21 @@ def _shares(store: Store, mark: str) -> bool:
     return (store.root / MARKS / mark).is_file()
 
 
-def _task(job: Job, store: Store, mark: str, weights: Mapping[str, tuple[str, Any]], queue: Any) -> Any:
+def _enter(folder: Path) -> None:
+    """Work in the driver's folder where this machine has it: names of encoders may hold relative paths."""
+    with suppress(OSError):
+        os.chdir(folder)
+
+
+def _call(folder: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in the driver's folder."""
+    _enter(folder)
+    return function(*arguments)
+
+
+def _task(
+    job: Job, store: Store, mark: str, weights: Mapping[str, tuple[str, Any]], queue: Any, driver_folder: Path
+) -> Any:
     """Body of a task.
 
     Returns
@@ -63,6 +77,7 @@ def _task(job: Job, store: Store, mark: str, weights: Mapping[str, tuple[str, An
         with suppress(Exception):  # its machine may be gone; the run goes on without
             queue.put((job.run.name, progress))
 
+    _enter(driver_folder)
     with tempfile.TemporaryDirectory(prefix="lcd-") as name:
         shared = True
         if not _shares(store, mark):
@@ -242,7 +257,8 @@ class RayTasks:
         self._make_mark()
         sent = {identity: (file.name, self._content(file)) for identity, file in weights.items()}
         job = Job.of(run, weights, self.share)
-        task = self._task.options(name=run.name).remote(job, self._store.absolute(), self._mark, sent, self._queue)
+        given = job, self._store.absolute(), self._mark, sent, self._queue, Path.cwd()
+        task = self._task.options(name=run.name).remote(*given)
         self._tasks[task] = _Task(run, kept)
 
     def _make_mark(self) -> None:
@@ -316,7 +332,7 @@ class RayTasks:
         import ray
 
         remote = ray.remote(num_cpus=self.share.threads, num_gpus=self.share.gpus)
-        return ray.get(remote(function).remote(*arguments))
+        return ray.get(remote(_call).remote(Path.cwd(), function, *arguments))
 
     def end(self) -> None:
         """Cancel the tasks that still work, and leave the cluster."""

@@ -217,8 +217,7 @@ class SlurmJobs:
 
     def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
         """Keep a run for the next array."""
-        files = {identity: file.absolute() for identity, file in weights.items()}
-        job = Job.of(run, files, self.share)
+        job = Job.of(run, weights, self.share)
         self._waiting.append(SlurmRun(job, self._store.absolute(), self._folder / f"{run.name}.json"))
 
     @contextmanager
