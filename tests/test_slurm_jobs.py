@@ -1,4 +1,4 @@
-"""Plans carried out as jobs of a real Slurm of this machine, and of submitit's stand-in for one."""
+"""Plans carried out as jobs of a real Slurm of this machine, and of stand-ins for one: submitit's, and scripts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import local_slurm
 import pandas as pd
 import pytest
 from running import run_script
+from scripted_slurm import ScriptedSlurm
 
 from lcd.experiments.execution import Event, RunFailed, execute
 from lcd.experiments.executors import make_executor, minutes_of
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
-from lcd.experiments.slurm_jobs import SlurmJobs
+from lcd.experiments.slurm_jobs import JOBS, SlurmJobs
 from lcd.experiments.store import LEASES, UNFINISHED, Store
 
 pytestmark = pytest.mark.costly("lcd/experiments/*.py", "scripts/local_slurm.py")
@@ -195,6 +196,105 @@ def test_a_job_that_slurm_cannot_launch_is_not_waited_for(tmp_path):
     assert not held.cancelled
     assert not jobs._may_be_there(held, {"7_0": "launch failed requeued held"})
     assert held.cancelled
+
+
+@pytest.fixture
+def scripted_slurm(tmp_path, monkeypatch):
+    slurm = ScriptedSlurm(tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(slurm.folder), prepend=":")
+    return slurm
+
+
+def files_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file() or path.is_symlink()}
+
+
+def test_a_refused_submission_waits_while_jobs_are_queued_and_touches_no_other_files(
+    scripted_slurm, game_plan, tmp_path, monkeypatch
+):
+    scripted_slurm.hold()
+    jobs = SlurmJobs(Store(tmp_path / "store"))
+    first, *others = game_plan.cells[:4]
+    jobs.start(first, {})
+    assert list(jobs.wait()) == []
+    ((job, _),) = jobs._jobs.items()
+    folder = tmp_path / "store" / JOBS
+    before = files_in(folder)
+    of_others = {job.paths.stdout, folder / "77_0_result.pkl", folder / f"{'a' * 32}.pkl", folder / "other" / "7.out"}
+    scripted_slurm.write_meanwhile(of_others)
+    scripted_slurm.refuse()
+    for each in others:
+        jobs.start(each, {})
+    for _ in range(2):
+        assert list(jobs.wait()) == []
+    assert scripted_slurm.asked == 2  # it is not asked again at once
+    assert jobs.running == 4
+    assert files_in(folder) == before | of_others
+
+    monkeypatch.setattr("lcd.experiments.slurm_jobs.RETRY_SECONDS", 0.0)
+    assert list(jobs.wait()) == []
+    assert scripted_slurm.asked == 3
+    scripted_slurm.accept()
+    for queued in (2, 4):  # a single one, then all others
+        assert list(jobs.wait()) == []
+        assert len(jobs._jobs) == queued
+    assert scripted_slurm.asked == 5
+    assert [each.job.run for each in jobs._jobs.values()] == [first, *others]
+
+
+def test_a_first_submission_that_is_refused_is_an_error_and_touches_no_other_files(scripted_slurm, game_plan, tmp_path):
+    jobs = SlurmJobs(Store(tmp_path / "store"))
+    folder = tmp_path / "store" / JOBS
+    of_others = {folder / "77_0_result.pkl", folder / f"{'a' * 32}.pkl"}
+    scripted_slurm.write_meanwhile(of_others)
+    scripted_slurm.refuse()
+    for each in game_plan.cells[:2]:
+        jobs.start(each, {})
+    with pytest.raises(ValueError, match=r"Slurm takes no jobs with these settings .*QOSMaxSubmitJobPerUserLimit"):
+        list(jobs.wait())
+    with pytest.raises(ValueError, match="Slurm takes no jobs"):
+        jobs.call(len, [])
+    assert files_in(folder) == of_others
+
+
+def test_a_slurm_that_took_jobs_may_refuse_others_for_a_while_and_not_for_ever(
+    scripted_slurm, game_plan, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("lcd.experiments.slurm_jobs.RETRY_SECONDS", 0.0)
+    scripted_slurm.hold()
+    jobs = SlurmJobs(Store(tmp_path / "store"))
+    first, second = game_plan.cells[:2]
+    jobs.start(first, {})
+    assert list(jobs.wait()) == []
+    jobs._jobs.clear()  # as if it had ended
+    scripted_slurm.refuse()
+    jobs.start(second, {})
+    for _ in range(2):
+        assert list(jobs.wait()) == []
+    monkeypatch.setattr("lcd.experiments.slurm_jobs.PATIENCE_SECONDS", 0.0)
+    with pytest.raises(ValueError, match="Slurm takes no jobs"):
+        list(jobs.wait())
+
+
+def test_a_plan_is_carried_out_though_submissions_are_refused(scripted_slurm, copied, game_plan, finished, monkeypatch):
+    monkeypatch.setattr("lcd.experiments.slurm_jobs.RETRY_SECONDS", 0.0)
+    runs = [run for run in game_plan.cells if run.learning == "rl"][:3]
+    for run in runs:
+        shutil.rmtree(copied.folder(run))
+    scripted_slurm.refuse(2, 3)
+    told: list[str] = []
+    execute(
+        Plan((game_plan,)),
+        copied,
+        executor=SlurmJobs(copied, workers=2),
+        listener=lambda event: told.append(event.kind),
+    )
+    assert told.count("finished") == 3
+    assert "failed" not in told
+    assert scripted_slurm.asked == 4
+    assert_same_runs(runs, copied, finished[0])
+    assert list((copied.root / JOBS).iterdir()) == []
+    nothing_left(copied)
 
 
 @needs_slurm

@@ -24,12 +24,12 @@ from lcd.experiments.executor import Report, Share
 from lcd.experiments.job import CarriedOutElsewhere, Job, failure_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.files import replacing
+from lcd.io.files import replacing, token
 from lcd.io.limits import MOST_WORKERS, STEP_LIMIT, short
 from lcd.io.untrusted import read_bytes, read_json
 
 JOBS = ".jobs"
-"""Folder of the store with the jobs' logs and what they tell of their progress."""
+"""Folder of the store with the runs' progress and, in a folder for each submission, the files and logs of its jobs."""
 
 MINUTES = 240
 """Time limit of a job: shorter ones begin earlier, and a run goes on in as many as it takes."""
@@ -48,6 +48,12 @@ PROGRESS_SECONDS = 2.0
 
 LOOK_SECONDS = 15.0
 """Time between two looks at Slurm's queue."""
+
+RETRY_SECONDS = 30.0
+"""Time between a refused submission and the next one."""
+
+PATIENCE_SECONDS = 600.0
+"""How long Slurm may refuse jobs while none is queued, if it has taken some before: its controller may restart."""
 
 GRACE_SECONDS = 40.0
 """Time that cancelled jobs have to end: Slurm kills them after its KillWait, 30 seconds by default."""
@@ -133,6 +139,10 @@ class SlurmRun:
 ELSEWHERE = "elsewhere"
 
 
+class _Refused(ValueError):
+    """Slurm takes no jobs, for the present or with these settings."""
+
+
 class SlurmJobs:
     """Carries out runs as jobs of Slurm: an `Executor`. Runs that begin together are one job array.
 
@@ -176,8 +186,6 @@ class SlurmJobs:
         cluster: str = "slurm",
         **options: str,
     ) -> None:
-        import submitit
-
         if cluster == "slurm" and shutil.which("sbatch") is None:
             raise ValueError(
                 "Slurm's command sbatch is not on this machine: start this on a login node of the cluster."
@@ -188,18 +196,20 @@ class SlurmJobs:
         self.share = Share(cpus, float(gpus), device, step_limit)
         self._store, self._most = store, workers or MOST_WORKERS
         self._folder = store.root.absolute() / JOBS
-        self._submitter = submitit.AutoExecutor(self._folder, cluster=cluster, slurm_max_num_timeout=TIMEOUTS)
-        given = {f"slurm_{name}": value for name, value in options.items()} if cluster == "slurm" else {}
-        self._submitter.update_parameters(
-            name="lcd",
-            timeout_min=minutes,
-            cpus_per_task=cpus,
-            gpus_per_node=gpus,
-            slurm_signal_delay_s=min(SIGNAL_SECONDS, 30 * minutes),
-            **given,
-        )
         self._cluster = cluster
+        self._parameters: dict[str, Any] = {
+            "name": "lcd",
+            "timeout_min": minutes,
+            "cpus_per_task": cpus,
+            "gpus_per_node": gpus,
+            "slurm_signal_delay_s": min(SIGNAL_SECONDS, 30 * minutes),
+        }
+        if cluster == "slurm":
+            self._parameters |= {f"slurm_{name}": value for name, value in options.items()}
+        self._submitter(self._folder)  # wrong options are refused now, not at the first submission
         self._waiting: list[SlurmRun] = []
+        self._accepted = False
+        self._refused: list[float] = []  # when, since Slurm last took jobs
         self._jobs: dict[Any, SlurmRun] = {}
         self._told: dict[str, float] = {}
         self._missing: set[str] = set()
@@ -215,39 +225,71 @@ class SlurmJobs:
         """Number of runs that may be handed over."""
         return self._most - self.running
 
+    def _submitter(self, folder: Path) -> Any:
+        """What submits jobs whose files are to lie in a folder."""
+        import submitit
+
+        made = submitit.AutoExecutor(folder, cluster=self._cluster, slurm_max_num_timeout=TIMEOUTS)
+        made.update_parameters(**self._parameters)
+        return made
+
     def start(self, run: RunSettings, weights: Mapping[str, Path]) -> None:
         """Keep a run for the next array."""
         job = Job.of(run, weights, self.share)
         self._waiting.append(SlurmRun(job, self._store.absolute(), self._folder / f"{run.name}.json"))
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Turn Slurm's refusal of jobs into a sentence, and remove the files that were written for them."""
+    def _submission(self) -> Iterator[Any]:
+        """What submits the jobs of one submission, in a folder of its own, for other drivers write beside it.
+
+        Raises
+        ------
+        _Refused
+            If Slurm refuses them; their folder is removed.
+        """
         import submitit
 
-        before = set(self._folder.iterdir()) if self._folder.is_dir() else set()
+        folder = self._folder / token()
         try:
-            yield
+            yield self._submitter(folder)
         except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
-            for file in set(self._folder.iterdir()) - before:
-                file.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
             why = " ".join(str(getattr(error, "stderr", None) or error).split())
-            raise ValueError(
+            raise _Refused(
                 f"Slurm takes no jobs with these settings (--executor), or does not answer: {why}"
             ) from error
 
     def _submit(self) -> None:
-        handed, self._waiting = self._waiting, []
+        """Submit the runs that wait, or one of them after a refusal: a limit may leave room for less than an array.
+
+        Raises
+        ------
+        _Refused
+            If Slurm refuses the first submission; or, while none of the jobs is queued, a later one for too long.
+        """
+        if self._refused and time.monotonic() - self._refused[-1] < RETRY_SECONDS:
+            return
+        handed = self._waiting[:1] if self._refused else list(self._waiting)
         for each in handed:
             for suffix in (".json", ".failed"):
                 each.progress.with_suffix(suffix).unlink(missing_ok=True)
-        with self._refusals():
-            if len(handed) == 1:
-                jobs = [self._submitter.submit(handed[0])]
-            else:
-                with self._submitter.batch():
-                    jobs = [self._submitter.submit(each) for each in handed]
+        try:
+            with self._submission() as submitter:
+                if len(handed) == 1:
+                    jobs = [submitter.submit(handed[0])]
+                else:
+                    with submitter.batch():
+                        jobs = [submitter.submit(each) for each in handed]
+        except _Refused:
+            self._refused.append(time.monotonic())
+            lasting = self._refused[-1] - self._refused[0] > PATIENCE_SECONDS
+            if not self._jobs and (lasting or not self._accepted):
+                raise
+            return
+        del self._waiting[: len(handed)]
         self._jobs |= dict(zip(jobs, handed, strict=True))
+        self._accepted = True
+        self._refused.clear()
         self._looked = time.monotonic()
 
     def wait(self) -> Iterator[Report]:
@@ -337,14 +379,19 @@ class SlurmJobs:
         each.progress.unlink(missing_ok=True)
 
     def _remove(self, job: Any) -> None:
+        """Remove the files of a job, and the folder of its submission with those of the last one."""
         paths = job.paths
         for path in (paths.submitted_pickle, paths.result_pickle, paths.stdout, paths.stderr, paths.submission_file):
             path.unlink(missing_ok=True)
+        for link in paths.folder.glob(".submission_file_*"):  # to the submission's file
+            link.unlink(missing_ok=True)
+        with suppress(OSError):
+            paths.folder.rmdir()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function in a job, and remove the job's files."""
-        with self._refusals():
-            job = self._submitter.submit(function, *arguments)
+        with self._submission() as submitter:
+            job = submitter.submit(function, *arguments)
         try:
             return job.result()
         finally:
