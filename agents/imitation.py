@@ -199,13 +199,13 @@ class DAgger(PPO):
         A `TaughtVecEnv`, possibly wrapped further.
     teacher
         Gives the expert labels. A module is put in evaluation mode. It is queried once before the first rollout, and
-        every label is checked.
+        every label is checked. It is not saved: give it to `load` again.
     mixing
         Probability that the teacher acts instead of the student (β in the paper): a number, or a function of the
         remaining share of the budget (from 1 to 0). With 0, the default, the student always acts.
     memory
         Number of earlier rollouts that are kept with their labels. Each epoch samples as many states as a rollout has
-        from these and the newest.
+        from these and the newest. Checkpoints and saved models hold them.
     **kwargs
         Further arguments of `lcd.agents.PPO`; those of the reinforcement-learning loss have no effect.
 
@@ -228,17 +228,18 @@ class DAgger(PPO):
         memory: int = 0,
         **kwargs: Any,
     ) -> None:
-        whole_number("memory, a number of earlier rollouts,", memory)
         if not (callable(mixing) or isinstance(mixing, int | float)):
             raise ValueError(f"mixing must be a share between 0 and 1, or a schedule of shares, not {short(mixing)}.")
         self.teacher = teacher
-        self._past: deque[LabelledSamples] = deque(maxlen=memory)
+        self.memory = memory
         self._checked: object = None  # the teacher that passed the checks
         self.mixing: Any = mixing
         super().__init__(policy, env, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
 
     def _setup_model(self) -> None:
         self.mixing = FloatSchedule(self.mixing)  # also a value that is given when loading
+        most = whole_number("memory, a number of earlier rollouts,", self.memory)
+        self._past: deque[LabelledSamples] = deque(maxlen=most)
         super()._setup_model()
         if not isinstance(self.policy, EncoderPolicy):
             raise ValueError(f"DAgger trains an EncoderPolicy, not a {type(self.policy).__name__}: leave policy out.")
@@ -273,11 +274,12 @@ class DAgger(PPO):
 
     def further_state(self) -> dict[str, Any]:
         """Earlier rollouts with their labels."""
-        return {"past": [list(samples) for samples in self._past]}
+        return {"past": [list(samples) for samples in self._past]} if self.memory else {}
 
     def restore_further_state(self, state: Mapping[str, Any]) -> None:
         """Put the earlier rollouts back."""
-        self._past.extend(LabelledSamples(*samples) for samples in state["past"])
+        self._past.clear()
+        self._past.extend(LabelledSamples(*samples) for samples in state.get("past", ()))
 
     def _minibatches(self) -> Iterator[LabelledSamples]:
         buffer = self.rollout_buffer
@@ -286,10 +288,12 @@ class DAgger(PPO):
             for rows in buffer.minibatch_rows(self.batch_size):
                 yield LabelledSamples(buffer.frames(rows), self._labels[rows])
             return
-        size = len(self._labels)
-        drawn = np.random.permutation((1 + len(self._past)) * size)[:size]  # noqa: NPY002 (SB3's generator)
+        sizes = torch.tensor([len(self._labels), *(len(past.observations) for past in self._past)])
+        ends = sizes.cumsum(dim=0)
+        drawn = np.random.permutation(int(ends[-1]))[: len(self._labels)]  # noqa: NPY002 (SB3's generator)
         for rows in torch.from_numpy(drawn).split(self.batch_size):
-            places, rollouts = rows % size, rows // size
+            rollouts = torch.bucketize(rows, ends, right=True)
+            places = rows - (ends - sizes)[rollouts]
             parts = [LabelledSamples(buffer.frames(now := places[rollouts == 0]), self._labels[now])]
             for number, past in enumerate(self._past, start=1):
                 then = places[rollouts == number]

@@ -14,7 +14,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.type_aliases import GymEnv, RolloutBufferSamples, TensorDict
 from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
@@ -34,6 +35,7 @@ from lcd.agents.policy import EncoderPolicy, is_thread_safe
 from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer
 from lcd.envs.gymnasium_vec_env import as_vec_env
+from lcd.io.untrusted import portable
 
 PROCGEN_SETTINGS: Mapping[str, Any] = {
     "n_steps": 256,
@@ -46,6 +48,9 @@ PROCGEN_SETTINGS: Mapping[str, Any] = {
     "ent_coef": 0.01,
 }
 """The usual hyperparameters for Procgen with 64 environments (Cobbe et al., 2020, arXiv:1912.01588)."""
+
+FURTHER = "further_state"
+"""Name of a learner's further state among its parameters."""
 
 
 class TrainingDiverged(RuntimeError):
@@ -183,6 +188,8 @@ class PPO(stable_baselines3.PPO):
     def further_state(self) -> dict[str, Any]:
         """What decides how the learner goes on, beside its policy, optimiser, counters and environment.
 
+        Checkpoints hold it, and so do models that `save` writes.
+
         Returns
         -------
         dict
@@ -191,7 +198,34 @@ class PPO(stable_baselines3.PPO):
         return {}
 
     def restore_further_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `further_state` gave; arrays have become tensors."""
+        """Go on from what `further_state` gave; arrays have become tensors.
+
+        A saved model may be loaded with another number of environments.
+        """
+
+    def get_parameters(self) -> dict[str, dict[str, Any]]:
+        """Weights and states of optimisers by name, as in Stable-Baselines3, and the further state where there is one.
+
+        It is what `save` writes beside the settings.
+        """
+        parameters = super().get_parameters()
+        further = {name: value for name, value in self.further_state().items() if name not in parameters}
+        return parameters | ({FURTHER: portable(further)} if further else {})
+
+    def set_parameters(
+        self,
+        load_path_or_dict: str | pathlib.Path | TensorDict,
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Put back what `get_parameters` gave, or what is in the file of a saved model; `load` does so."""
+        if isinstance(load_path_or_dict, dict):
+            given = load_path_or_dict
+        else:
+            given = load_from_zip_file(load_path_or_dict, device=device, load_data=False)[1]
+        super().set_parameters({name: given[name] for name in given if name != FURTHER}, exact_match, device)
+        if FURTHER in given:
+            self.restore_further_state(self.further_state() | portable(given[FURTHER]))
 
     def save(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from further import assert_same_state
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
@@ -203,6 +204,42 @@ def test_the_teacher_is_not_in_the_saved_file(tmp_path):
         loaded.learn(32)
     loaded.teacher = teacher
     loaded.learn(32)
+
+
+def test_a_saved_student_goes_on_with_its_earlier_rollouts(tmp_path):
+    env, teacher = TaughtVecEnv(ColourGame(3, "both")), ColourTeacher()
+    model = dagger(env, teacher, memory=4).learn(3 * 16 * 3)
+    model.save(tmp_path / "student.zip")
+    loaded = DAgger.load(tmp_path / "student.zip", env=env, teacher=teacher, device="cpu")
+    assert loaded.memory == 4
+    assert len(loaded.further_state()["past"]) == 3
+    assert_same_state(model.further_state(), loaded.further_state())
+    loaded.learn(2 * 16 * 3)
+    assert len(loaded.further_state()["past"]) == 4
+    shorter = DAgger.load(tmp_path / "student.zip", env=env, teacher=teacher, device="cpu", memory=2)
+    assert_same_state({"past": model.further_state()["past"][-2:]}, shorter.further_state())
+    with pytest.raises(ValueError, match="memory, a number of earlier rollouts, must be at least 0, not -1"):
+        DAgger.load(tmp_path / "student.zip", env=env, teacher=teacher, device="cpu", memory=-1)
+    learner = PPO.load(tmp_path / "student.zip", env=env, device="cpu")  # and from reward, without them
+    assert np.array_equal(learner.predict(env.reset())[0].shape, (3,))
+
+
+@pytest.mark.parametrize("games", [1, 7])
+def test_earlier_rollouts_of_another_length_are_all_drawn_from(tmp_path, games):
+    teacher = ColourTeacher()
+    dagger(TaughtVecEnv(ColourGame(3, "both")), teacher, memory=2).learn(2 * 16 * 3).save(tmp_path / "student.zip")
+    env = TaughtVecEnv(ColourGame(games, "both"))
+    loaded = DAgger.load(tmp_path / "student.zip", env=env, teacher=teacher, device="cpu", n_epochs=40)
+    earlier = {frame.numpy().tobytes() for past in loaded.further_state()["past"] for frame in past[0]}
+    drawn, sizes, loss = [], [], loaded.minibatch_loss
+    loaded.minibatch_loss = lambda batch, clip_range: (drawn.append(batch), loss(batch, clip_range))[1]
+    loaded.learn(16 * games)
+    for batch in drawn:
+        assert torch.equal(batch.teacher_log_probabilities, teacher.log_probabilities(batch.observations))
+        sizes.append(len(batch.observations))
+    assert sum(sizes) == 40 * 16 * games
+    newest = {frame.numpy().tobytes() for frame in loaded.further_state()["past"][-1][0]}
+    assert {frame.numpy().tobytes() for batch in drawn for frame in batch.observations} == earlier | newest
 
 
 def test_students_of_procgen_learn_from_a_policy_that_reads_labels():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from further import assert_same_state
 from scipy.stats import chisquare
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
@@ -202,6 +204,43 @@ def test_a_chooser_goes_on_from_its_snapshot(choosers: tuple[LevelChooser, Level
             each.learn(again)
             each.begin(np.arange(3))
         assert one.choose(50).tolist() == other.choose(50).tolist()
+
+
+def test_a_saved_model_goes_on_choosing(learner: type[LevelChoosingPPO], tmp_path: Path) -> None:
+    model = learner(env=normalised(QUICK, 4), **(SMALL | {"n_steps": 40}))
+    model.learn(2 * 160)
+    model.save(tmp_path / "model.zip")
+    alone = learner.load(tmp_path / "model.zip", device="cpu")
+    loaded = learner.load(tmp_path / "model.zip", env=normalised(QUICK, 8), device="cpu")
+    for each in (alone, loaded):
+        assert_same_state(model.chooser.snapshot(), each.chooser.snapshot())
+    assert not loaded.further_state()["has_chosen"]  # the new games were told nothing yet
+    loaded.chooser.choose = lambda games: np.full(games, 4)  # type: ignore[method-assign]
+    levels = Levels()
+    loaded.learn(320, callback=levels)
+    assert set(levels.begun) == {24}
+    alone.set_env(normalised(QUICK, 4))
+    alone.chooser.choose = lambda games: np.full(games, 2)  # type: ignore[method-assign]
+    levels = Levels()
+    alone.learn(160, callback=levels)
+    assert set(levels.begun) == {22}
+
+
+def test_a_saved_model_begins_anew_where_it_gets_other_levels(learner: type[LevelChoosingPPO], tmp_path: Path) -> None:
+    model = learner(env=normalised(QUICK, 4), **(SMALL | {"n_steps": 40}))
+    model.learn(160)
+    model.save(tmp_path / "model.zip")
+    for other in (replace(QUICK, start_level=21), replace(QUICK, num_levels=9)):
+        loaded = learner.load(tmp_path / "model.zip", env=normalised(other, 4), device="cpu")
+        anew = learner(env=normalised(other, 4), **(SMALL | {"n_steps": 40}))
+        assert_same_state(loaded.chooser.snapshot(), anew.chooser.snapshot())
+        loaded.learn(160)
+        alone = learner.load(tmp_path / "model.zip", device="cpu")
+        alone.set_env(normalised(other, 4))
+        levels = Levels()
+        alone.learn(160, callback=levels)
+        assert alone.chooser.count == other.num_levels
+        assert set(levels.begun) <= set(range(other.start_level, other.start_level + other.num_levels))
 
 
 def test_what_cannot_be_chosen_is_refused(learner: type[LevelChoosingPPO]) -> None:

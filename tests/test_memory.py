@@ -127,3 +127,40 @@ def test_networks_with_and_without_phases_are_of_a_size():
 def test_a_network_that_does_not_exist_is_one_sentence(name):
     with pytest.raises(ValueError, match=r"^[^\n]{20,250}\.$"):
         build_network(name, FRAMES)
+
+
+def imitator(**others):
+    env = VecTransposeImage(TaughtVecEnv(ColourGame(4, "both")))
+    return env, RecurrentDAgger(MemoryPolicy, env, policy_kwargs={"network": "lstm=small"}, **(SETTINGS | others))
+
+
+def test_an_imitator_is_saved_without_its_teacher_and_learns_on(tmp_path):
+    class Unpicklable(ColourTeacher):
+        def __reduce__(self):
+            raise TypeError("a teacher was pickled")
+
+    env, model = imitator(teacher=Unpicklable(), mixing=half)
+    model.learn(64)
+    model.save(tmp_path / "model.zip")
+    loaded = RecurrentDAgger.load(tmp_path / "model.zip", env=env, device="cpu")
+    assert (loaded.teacher, loaded.mixing) == (None, half)
+    for one, other in zip(model.policy.parameters(), loaded.policy.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(ValueError, match="needs a teacher, and an environment in a TaughtVecEnv: pass teacher="):
+        loaded.learn(64)
+    loaded.teacher = Unpicklable()
+    loaded.learn(64)
+    given = RecurrentDAgger.load(tmp_path / "model.zip", env=env, teacher=Unpicklable(), device="cpu")
+    given.learn(64)
+
+
+def half(remaining):
+    return 0.5
+
+
+def test_an_imitator_does_not_learn_without_a_teacher_or_its_view():
+    with pytest.raises(ValueError, match="needs a teacher, and an environment in a TaughtVecEnv"):
+        imitator()[1].learn(64)
+    model = RecurrentDAgger(MemoryPolicy, VecTransposeImage(ColourGame(4)), teacher=ColourTeacher(), **SETTINGS)
+    with pytest.raises(ValueError, match="needs a teacher, and an environment in a TaughtVecEnv"):
+        model.learn(64)

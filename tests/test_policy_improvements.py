@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from further import assert_same_state
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.vec_env import VecEnv
 from test_checkpoint import ROLLOUT, STEPS, log_of, settings_of
@@ -309,17 +310,58 @@ def test_both_values_of_curious_learners_learn(games: VecEnv) -> None:
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
-def test_a_saved_model_has_its_networks(learner: type[PPOWithNetworks], games: VecEnv, tmp_path: Path) -> None:
+def test_a_saved_model_has_its_further_state(learner: type[PPOWithNetworks], games: VecEnv, tmp_path: Path) -> None:
     model = learner(env=games, **SMALL)
-    model.learn(32)
+    model.learn(2 * 32)
     model.save(tmp_path / "model.zip")
     loaded = learner.load(tmp_path / "model.zip", env=games, device="cpu")
-    states, others = model.further_state(), loaded.further_state()
-    for name in model.networks:
-        one, other = states[name], others[name]
-        assert list(one) == list(other)
-        assert all(torch.equal(one[key], other[key]) for key in one if isinstance(one[key], torch.Tensor))
+    assert set(model.networks) <= model.further_state().keys()
+    assert_same_state(model.further_state(), loaded.further_state())
+    fresh = learner(env=games, **SMALL)
+    fresh.set_parameters(tmp_path / "model.zip")
+    assert_same_state(model.further_state(), fresh.further_state())
     loaded.learn(32)
+
+
+@pytest.mark.parametrize("count", [1, 6])
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_saved_model_goes_on_with_another_number_of_games(
+    learner: type[PPOWithNetworks], count: int, games: VecEnv, tmp_path: Path
+) -> None:
+    model = learner(env=games, **SMALL)
+    model.learn(2 * 32)
+    model.save(tmp_path / "model.zip")
+    others = make_vec_env(ProcgenOptions("bossfight"), count, "pixels", 0)
+    loaded = learner.load(tmp_path / "model.zip", env=others, device="cpu", **({"batch_size": 8} if count == 1 else {}))
+    loaded.learn(2 * 8 * count)
+
+
+def test_a_saved_model_holds_what_the_auxiliary_phase_will_teach(games: VecEnv, tmp_path: Path) -> None:
+    model = PhasicPPO(env=games, rollouts=5, memory=160, **SMALL)
+    model.learn(3 * 32)
+    model.save(tmp_path / "model.zip")
+    others = make_vec_env(ProcgenOptions("bossfight"), 6, "pixels", 0)
+    loaded = PhasicPPO.load(tmp_path / "model.zip", env=others, device="cpu")
+    loaded.learn(48)
+    assert (loaded._rollouts_done, loaded._remembered) == (4, 3 * 32 + 32)  # 48 steps, of which 160 / 5 are remembered
+    assert loaded._observations is not None
+    assert model._observations is not None
+    assert torch.equal(loaded._observations[:96], model._observations[:96])
+    loaded.learn(48)
+    assert (loaded._rollouts_done, loaded._remembered) == (0, 0)
+    short = PhasicPPO.load(tmp_path / "model.zip", env=games, device="cpu", rollouts=2)
+    short.learn(32)  # the phase is overdue
+    assert (short._rollouts_done, short._remembered) == (0, 0)
+
+
+def test_a_saved_curious_model_keeps_its_statistics(games: VecEnv, tmp_path: Path) -> None:
+    model = CuriousPPO(env=games, **SMALL)
+    model.learn(2 * 32)
+    model.save(tmp_path / "model.zip")
+    loaded = CuriousPPO.load(tmp_path / "model.zip", env=games, device="cpu")
+    loaded.learn(32)
+    counts = [float(each.further_state()["statistics"]["count"]) for each in (model, loaded)]
+    assert counts[1] - counts[0] == 32
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

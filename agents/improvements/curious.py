@@ -106,7 +106,7 @@ class CuriousPPO(PPOWithNetworks):
         self._intrinsic_returns = np.empty(0, np.float32)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_intrinsic_returns"]
+        return [*super()._excluded_save_params(), "_intrinsic_returns", "_statistics", "_scale"]
 
     @property
     def trained_parameters(self) -> list[nn.Parameter]:

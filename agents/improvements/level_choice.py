@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
@@ -89,7 +90,8 @@ class LevelChoosingPPO(PPO):
     """PPO on levels that a `LevelChooser` chooses among the game's training levels.
 
     Each game is told its next level when an episode begins, and again after each rollout, which changes the choices. So
-    a choice is at most a rollout old when its level begins. Where each game plays first is left to the game.
+    a choice is at most a rollout old when its level begins. Where each game plays first is left to the game. With other
+    levels the choice begins anew.
 
     Parameters
     ----------
@@ -110,6 +112,11 @@ class LevelChoosingPPO(PPO):
         self._has_chosen = False
         if self.env is not None:
             self._levels = self._choosable(self.env)
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Learn in another environment, whose games were told nothing yet."""
+        super().set_env(env, force_reset)
+        self._has_chosen = False
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_chooser", "_has_chosen"]
@@ -142,7 +149,9 @@ class LevelChoosingPPO(PPO):
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
         """Collect a rollout on chosen levels, and learn from it how to choose."""
-        self._levels = self._choosable(env)
+        levels = self._choosable(env)
+        if levels != self._levels:
+            self._levels, self._chooser, self._has_chosen = levels, None, False
         everyone = np.arange(env.num_envs)
         if not self._has_chosen:
             self.set_next_levels(env, everyone)
@@ -156,13 +165,23 @@ class LevelChoosingPPO(PPO):
 
     def further_state(self) -> dict[str, Any]:
         """The chooser's state; checkpoints hold the levels that the games were told."""
-        return super().further_state() | {"chooser": self.chooser.snapshot(), "has_chosen": self._has_chosen}
+        return super().further_state() | {
+            "chooser": self.chooser.snapshot(),
+            "has_chosen": self._has_chosen,
+            "levels": self._bounds,
+        }
 
     def restore_further_state(self, state: Mapping[str, Any]) -> None:
-        """Go on choosing."""
+        """Go on choosing, if it is among the same levels."""
         super().restore_further_state(state)
-        self.chooser.restore(state["chooser"])
-        self._has_chosen = bool(state["has_chosen"])
+        if state.get("levels", self._bounds) == self._bounds:
+            self.chooser.restore(state["chooser"])
+            self._has_chosen = bool(state["has_chosen"]) and self._last_obs is not None  # games that begin know nothing
+
+    @property
+    def _bounds(self) -> list[int]:
+        """The first level, and the number behind the last."""
+        return [self._levels.start, self._levels.stop]
 
 
 class _ChoosingVecEnv(VecEnvWrapper):

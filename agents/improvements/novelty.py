@@ -148,9 +148,10 @@ class IntrinsicScale:
         return _snapshot(self._statistics) | {"sums": self._sums.copy()}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on from a snapshot."""
+        """Go on from a snapshot; the sums of another number of games begin anew."""
         _restore(self._statistics, snapshot)
-        self._sums = np.array(snapshot["sums"])
+        sums = np.array(snapshot["sums"])
+        self._sums = sums if sums.shape == self._sums.shape else np.zeros_like(self._sums)
 
 
 def _snapshot(statistics: RunningMeanStd) -> dict[str, Any]:

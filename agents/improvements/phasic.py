@@ -53,7 +53,8 @@ class PhasicPPO(PPOWithNetworks):
     memory
         Largest number of observations that are remembered, equally many of each rollout, drawn at random. The paper
         remembers all, which are 131,072 of 64 × 64 steps, or 1.6 GB of Procgen's frames. The default takes 403 MB, and
-        for rollouts of that length, in all passes together, as much computing as 1.5 passes over them.
+        for rollouts of that length, in all passes together, as much computing as 1.5 passes over them. Checkpoints and
+        saved models hold what is remembered.
     **kwargs
         As in `lcd.agents.PPO`; the encoder is trained, and ``n_epochs`` is not used: the paper's E_π is 1.
 
@@ -105,7 +106,7 @@ class PhasicPPO(PPOWithNetworks):
         """Make a policy phase's pass over the rollout just collected, and the auxiliary phase where it is due."""
         super().train()
         self._remember()
-        if self._rollouts_done == self.rollouts:
+        if self._rollouts_done >= self.rollouts:
             self._auxiliary_phase()
             self._remembered = self._rollouts_done = 0
 
@@ -115,15 +116,24 @@ class PhasicPPO(PPOWithNetworks):
         assert isinstance(buffer, ByteRolloutBuffer)
         rows = next(buffer.minibatch_rows(count))
         frames = buffer.frames(rows)
-        if self._observations is None:
-            held = count * self.rollouts
-            self._observations = torch.empty((held, *frames.shape[1:]), dtype=frames.dtype)
-            self._returns = torch.empty(held)
+        if self._observations is None or len(self._observations) < self._remembered + count:
+            self._make_room(frames)
+        assert self._observations is not None
         place = slice(self._remembered, self._remembered + count)
         self._observations[place] = frames.cpu()
         self._returns[place] = buffer.columns()[-1][rows].cpu()
         self._remembered += count
         self._rollouts_done += 1
+
+    def _make_room(self, frames: torch.Tensor) -> None:
+        """Make room for what the rest of the policy phase adds, observations like some frames."""
+        missing = max(1, self.rollouts - self._rollouts_done)
+        held = self._remembered + missing * self.remembered_of_each
+        observations, returns = torch.empty((held, *frames.shape[1:]), dtype=frames.dtype), torch.empty(held)
+        if self._observations is not None:
+            observations[: self._remembered] = self._observations[: self._remembered]
+            returns[: self._remembered] = self._returns[: self._remembered]
+        self._observations, self._returns = observations, returns
 
     def _auxiliary_phase(self) -> None:
         """Teach the encoder the value, and leave the policy as it is."""
@@ -184,10 +194,4 @@ class PhasicPPO(PPOWithNetworks):
         """Remember what was remembered."""
         super().restore_further_state(state)
         self._rollouts_done, self._remembered = int(state["rollouts"]), len(state["returns"])
-        if state["observations"] is None:
-            return
-        held = self.remembered_of_each * self.rollouts
-        self._observations = torch.empty((held, *state["observations"].shape[1:]), dtype=state["observations"].dtype)
-        self._returns = torch.empty(held)
-        self._observations[: self._remembered] = state["observations"]
-        self._returns[: self._remembered] = state["returns"]
+        self._observations, self._returns = state["observations"], state["returns"]

@@ -34,27 +34,35 @@ class RecurrentDAgger(RecurrentPPO):
     env
         A `lcd.agents.TaughtVecEnv`, possibly wrapped further.
     teacher
-        Gives the labels.
+        Gives the labels. It is not saved: give it to `load` again.
     mixing
         Probability with which the teacher's action is taken instead of the student's, from the remaining share of the
         budget (from 1 to 0), as in `lcd.agents.DAgger`. Where a student that errs cannot find back, its states tell
         nothing at first, and the teacher should act.
     **kwargs
         Further arguments of RecurrentPPO; those of the reinforcement-learning loss have no effect.
+
+    Raises
+    ------
+    ValueError
+        From `learn`, without a teacher or its view, and as in `lcd.agents.DAgger`.
     """
 
     def __init__(
         self,
         policy: Any,
-        env: VecEnv,
+        env: VecEnv | None = None,
         *,
-        teacher: Teacher,
+        teacher: Teacher | None = None,
         mixing: Callable[[float], float] = lambda remaining: 0.0,
         **kwargs: Any,
     ) -> None:
         self.teacher, self.mixing = teacher, mixing
-        self._is_checked = False
-        super().__init__(policy, env, **kwargs)
+        self._checked: object = None  # the teacher that passed the checks
+        super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "teacher", "_checked"]
 
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
@@ -62,12 +70,14 @@ class RecurrentDAgger(RecurrentPPO):
         """Collect a rollout, and put the teacher's actions in the place of the student's."""
         assert isinstance(rollout_buffer, RecurrentRolloutBuffer)
         taught = unwrap_vec_wrapper(env, TaughtVecEnv)
-        if taught is None:
-            raise ValueError("Imitation needs an environment in a TaughtVecEnv: wrap env.")
-        if not self._is_checked:
+        if taught is None or self.teacher is None:
+            raise ValueError(
+                "RecurrentDAgger needs a teacher, and an environment in a TaughtVecEnv: pass teacher= and wrap env."
+            )
+        if self._checked is not self.teacher:
             assert isinstance(self.action_space, spaces.Discrete)
             check_fits(self.teacher, taught.teacher_observations, int(self.action_space.n))
-            self._is_checked = True
+            self._checked = self.teacher
         share = share_of(self.mixing, self._current_progress_remaining)
         labelled = _LabellingVecEnv(env, taught, self.teacher, share)
         done = super().collect_rollouts(labelled, callback, rollout_buffer, n_rollout_steps)

@@ -28,7 +28,7 @@ from lcd.agents import PPO, TaughtVecEnv
 from lcd.envs.vec_env import GameVecEnv
 from lcd.experiments.evaluation import EvaluationCallback
 from lcd.io.files import replacing
-from lcd.io.untrusted import UnreadableFileError, read_pickled
+from lcd.io.untrusted import UnreadableFileError, portable, read_pickled
 
 FORMAT = "lcd.checkpoint/4"
 
@@ -82,21 +82,7 @@ class Checkpoint:
     def write(self, state: State) -> None:
         """Put another checkpoint in the place of the last."""
         with replacing(self.path) as unfinished, unfinished.open("wb") as file:  # torch tells nothing of a full disk
-            torch.save({"format": FORMAT, "maker": self._maker, "state": _portable(state)}, file)
-
-
-def _portable(value: Any) -> Any:
-    """The same content in the types that load without running code: arrays become tensors."""
-    if isinstance(value, np.ndarray):
-        wide = {"uint16": np.int32, "uint32": np.int64}.get(value.dtype.name)  # torch hardly knows these two
-        return torch.from_numpy(np.array(value, dtype=wide))
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {key: _portable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_portable(item) for item in value]
-    return value
+            torch.save({"format": FORMAT, "maker": self._maker, "state": portable(state)}, file)
 
 
 def _typed(number: Any) -> list[Any]:

@@ -11,7 +11,13 @@ from lcd.io.untrusted.images import LARGEST_IMAGE, decode_image, read_image
 from lcd.io.untrusted.netcdf import Variable, read_netcdf
 from lcd.io.untrusted.opening import UnreadableFileError, check_file, in_short, memory, opened, read_bytes
 from lcd.io.untrusted.tables import parse_csv, read_csv
-from lcd.io.untrusted.tensors import LARGEST_WEIGHTS, read_pickled, read_safetensors, read_safetensors_metadata
+from lcd.io.untrusted.tensors import (
+    LARGEST_WEIGHTS,
+    portable,
+    read_pickled,
+    read_safetensors,
+    read_safetensors_metadata,
+)
 from lcd.io.untrusted.text import LARGEST_TOML, parse_json, parse_toml, read_json, read_text, read_toml
 
 __all__ = [
@@ -28,6 +34,7 @@ __all__ = [
     "parse_csv",
     "parse_json",
     "parse_toml",
+    "portable",
     "read_bytes",
     "read_csv",
     "read_image",

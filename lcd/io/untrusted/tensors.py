@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -85,3 +86,19 @@ def read_pickled(path: Path, most: int = LARGEST_WEIGHTS, *, remedy: str = REMED
         raise UnreadableFileError(
             f"{path} is damaged, or does not load without running code from it ({type(error).__name__}): {remedy}."
         ) from None
+
+
+def portable(value: Any) -> Any:
+    """The same content in the types that load without running code: arrays become tensors, and all are on the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    if isinstance(value, np.ndarray):
+        wide = {"uint16": np.int32, "uint32": np.int64}.get(value.dtype.name)  # torch hardly knows these two
+        return torch.from_numpy(np.array(value, dtype=wide))
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: portable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [portable(item) for item in value]
+    return value
