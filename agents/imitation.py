@@ -144,6 +144,16 @@ class LabelRolloutBuffer(ByteRolloutBuffer):
         return labels_of(teacher, channels_first(self._observed.flatten(0, 1)), int(self.action_space.n), self.device)
 
 
+def prepare(teacher: Teacher, device: torch.device) -> None:
+    """Put a teacher that is a module on a device and in evaluation mode.
+
+    Its labels then depend neither on the other states of the batch nor on dropout.
+    """
+    if isinstance(teacher, nn.Module):
+        teacher.to(device)
+        teacher.eval()
+
+
 @torch.no_grad()
 def labels_of(teacher: Teacher, observations: torch.Tensor, actions: int, device: torch.device) -> torch.Tensor:
     """Query a teacher's expert labels: log-probabilities of the actions in some states, checked.
@@ -259,9 +269,7 @@ class DAgger(PPO):
                 "DAgger needs a teacher, and an environment in a TaughtVecEnv: pass teacher= and wrap env."
             )
         assert isinstance(rollout_buffer, LabelRolloutBuffer)
-        if isinstance(self.teacher, nn.Module):
-            self.teacher.to(self.device)
-            self.teacher.eval()  # labels must not depend on other states of the batch or on dropout
+        prepare(self.teacher, self.device)
         if self._checked is not self.teacher:
             assert isinstance(self.action_space, spaces.Discrete)
             actions = int(self.action_space.n)
@@ -351,6 +359,28 @@ def share_of(mixing: Callable[[float], float], remaining: float) -> float:
     return share
 
 
+def mixed_actions(actions: np.ndarray, labels: torch.Tensor, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the teacher's actions, and let each take the place of the student's with a probability.
+
+    Parameters
+    ----------
+    actions : numpy.ndarray, shape (games,)
+        The student's actions.
+    labels : torch.Tensor, shape (games, actions)
+        The teacher's log-probabilities in the same states.
+    share
+        The probability.
+
+    Returns
+    -------
+    taken, experts : numpy.ndarray, shape (games,)
+        The actions to carry out, and the teacher's.
+    """
+    experts = torch.multinomial(labels.exp(), 1).squeeze(1).cpu().numpy()
+    taken_over = torch.rand(len(experts)).numpy() < share
+    return np.where(taken_over, experts, actions), experts
+
+
 class RecordingVecEnv(VecEnvWrapper):
     """Stores the teacher's observations before each step and, with `mixing`, replaces actions by the teacher's."""
 
@@ -379,10 +409,7 @@ class RecordingVecEnv(VecEnvWrapper):
             assert self._device is not None
             observed = self._taught.teacher_observations
             labels = labels_of(self._teacher, observed, int(self.action_space.n), self._device)
-            probabilities = labels.exp()
-            expert = torch.multinomial(probabilities, 1).squeeze(1).cpu().numpy()
-            taken_over = torch.rand(len(expert)).numpy() < self._mixing
-            actions = np.where(taken_over, expert, actions)
+            actions, _ = mixed_actions(actions, labels, self._mixing)
         self.venv.step_async(actions)
 
     def step_wait(self) -> VecEnvStepReturn:

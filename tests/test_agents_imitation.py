@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 from toy_games import COLOURS, ColourGame, ColourTeacher, colour_of_frame
 
 from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
+from lcd.agents.imitation import mixed_actions
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 
 pytestmark = pytest.mark.costly()
@@ -155,6 +156,17 @@ def test_mixing_is_the_share_of_steps_in_which_the_teacher_acts(mixing, share):
     if callable(mixing):
         assert right[:8].mean() == 1.0
         assert right[-8:].mean() == pytest.approx(1 / 8 + 7 / 8 / COLOURS, abs=0.1)
+
+
+def test_mixed_actions_are_the_students_and_the_teachers():
+    colours = torch.arange(4000) % COLOURS
+    labels = torch.nn.functional.one_hot(colours, COLOURS).float().log()  # the teacher is certain
+    students = np.full(4000, 9)
+    for share in (0.0, 0.3, 1.0):
+        taken, experts = mixed_actions(students, labels, share)
+        assert np.array_equal(experts, colours.numpy())
+        assert np.array_equal(taken, np.where(taken == 9, students, experts))
+        assert np.mean(taken != 9) == pytest.approx(share, abs=0.03 * (0 < share < 1))
 
 
 def test_a_loaded_student_may_get_another_mixing(tmp_path):

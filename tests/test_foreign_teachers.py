@@ -203,6 +203,13 @@ def test_weights_of_every_kind_belong_to_an_imported_teacher():
     assert checksum_of("own_teachers:walks", network) != found
 
 
+def test_an_imported_network_labels_as_it_was_trained_to():
+    plans = [plan_diagnosis(GRID, TINY, teacher="own_teachers:Normalises", random=0.0, best=1.0) for _ in range(2)]
+    assert plans[0] == plans[1]
+    teacher = load_imported(plans[0].given_teacher.checksum, plans[0].cells[0].options)  # its weights are as planned
+    assert not teacher.training
+
+
 def test_a_teacher_of_images_from_0_to_1_gets_such_and_one_of_bytes_gets_bytes():
     bytes_, shape = torch.randint(0, 256, (2, 3, 36, 36), dtype=torch.uint8), (3, 36, 36)
     unit, whole = spaces.Box(0, 1, shape, np.float32), spaces.Box(0, 255, shape, np.uint8)

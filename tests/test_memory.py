@@ -164,3 +164,22 @@ def test_an_imitator_does_not_learn_without_a_teacher_or_its_view():
     model = RecurrentDAgger(MemoryPolicy, VecTransposeImage(ColourGame(4)), teacher=ColourTeacher(), **SETTINGS)
     with pytest.raises(ValueError, match="needs a teacher, and an environment in a TaughtVecEnv"):
         model.learn(64)
+
+
+def test_a_teacher_that_is_a_module_labels_as_it_was_trained_to():
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.modes = []
+
+        def log_probabilities(self, observations):
+            self.modes.append(self.training)
+            return ColourTeacher().log_probabilities(observations)
+
+    teacher = Module()
+    model = imitator(teacher=teacher)[1]
+    for _ in range(2):
+        teacher.train()  # whatever else does with it between two rollouts
+        model.learn(64, reset_num_timesteps=False)
+    assert len(teacher.modes) == 2 * 16
+    assert not any(teacher.modes)

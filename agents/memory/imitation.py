@@ -16,8 +16,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from lcd.agents.imitation import TaughtVecEnv, labels_of, share_of
+from lcd.agents.imitation import TaughtVecEnv, labels_of, mixed_actions, prepare, share_of
 from lcd.agents.teacher import Teacher, check_fits
+
+LABELLED_ON = torch.device("cpu")
+"""Where teachers label: the games of one step at a time."""
 
 
 class RecurrentDAgger(RecurrentPPO):
@@ -34,7 +37,7 @@ class RecurrentDAgger(RecurrentPPO):
     env
         A `lcd.agents.TaughtVecEnv`, possibly wrapped further.
     teacher
-        Gives the labels. It is not saved: give it to `load` again.
+        Gives the labels, on the CPU. A module is put in evaluation mode. It is not saved: give it to `load` again.
     mixing
         Probability with which the teacher's action is taken instead of the student's, from the remaining share of the
         budget (from 1 to 0), as in `lcd.agents.DAgger`. Where a student that errs cannot find back, its states tell
@@ -74,6 +77,7 @@ class RecurrentDAgger(RecurrentPPO):
             raise ValueError(
                 "RecurrentDAgger needs a teacher, and an environment in a TaughtVecEnv: pass teacher= and wrap env."
             )
+        prepare(self.teacher, LABELLED_ON)
         if self._checked is not self.teacher:
             assert isinstance(self.action_space, spaces.Discrete)
             check_fits(self.teacher, taught.teacher_observations, int(self.action_space.n))
@@ -120,12 +124,11 @@ class _LabellingVecEnv(VecEnvWrapper):
 
     def step_async(self, actions: np.ndarray) -> None:
         assert isinstance(self.action_space, spaces.Discrete)
-        labels = labels_of(
-            self._teacher, self._taught.teacher_observations, int(self.action_space.n), torch.device("cpu")
-        )
-        self.labels.append(torch.multinomial(labels.exp(), 1)[:, 0].numpy())
-        taken_over = torch.rand(len(actions)).numpy() < self._mixing
-        self.venv.step_async(np.where(taken_over, self.labels[-1], actions))
+        observed = self._taught.teacher_observations
+        labels = labels_of(self._teacher, observed, int(self.action_space.n), LABELLED_ON)
+        taken, experts = mixed_actions(actions, labels, self._mixing)
+        self.labels.append(experts)
+        self.venv.step_async(taken)
 
     def step_wait(self) -> VecEnvStepReturn:
         return self.venv.step_wait()

@@ -11,6 +11,7 @@ from torch import nn
 
 from lcd.agents import Teacher, load_policy
 from lcd.agents.foreign_teachers import as_teacher, is_model_file, load_model
+from lcd.agents.imitation import prepare
 from lcd.agents.policy_file import LARGEST
 from lcd.envs import GameOptions, family_of
 from lcd.envs.views import SEMANTIC
@@ -140,8 +141,7 @@ def import_teacher(name: str, options: GameOptions) -> Teacher:
         teacher = as_teacher(found, int(family_of(options).action_space(options).n))
     except ValueError as error:
         raise ValueError(f"The teacher {short(name)}: {error}") from None
-    if isinstance(teacher, nn.Module):
-        teacher.to("cpu")  # where it is tried; a learner takes it to its own device
+    prepare(teacher, torch.device("cpu"))  # where it is tried; a learner takes it to its own device
     return teacher
 
 

@@ -15,10 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from lcd.agents import TaughtVecEnv, Teacher, load_policy
-from lcd.agents.imitation import labels_of
+from lcd.agents.imitation import labels_of, prepare
 from lcd.agents.policy import EncoderPolicy
 from lcd.agents.rollout import channels_first
 from lcd.envs import make_vec_env
@@ -132,8 +131,8 @@ def imitability(student: EncoderPolicy, teacher: Teacher, run: RunSettings) -> f
     run
         The run of the student, for its game and views.
     """
-    if isinstance(teacher, nn.Module):
-        teacher.eval()  # labels must not depend on other states of the batch or on dropout
+    device = torch.device("cpu")
+    prepare(teacher, device)
     student.set_training_mode(False)
     views = tuple(dict.fromkeys((run.view, run.teacher_view)))
     games = make_vec_env(run.unseen_options, GAMES_AT_ONCE, views if len(views) > 1 else views[0], run.seed)
@@ -144,7 +143,7 @@ def imitability(student: EncoderPolicy, teacher: Teacher, run: RunSettings) -> f
     try:
         observed = env.reset()
         for step in range(EVERY * STATES // GAMES_AT_ONCE):
-            labels = labels_of(teacher, env.teacher_observations, actions, torch.device("cpu"))
+            labels = labels_of(teacher, env.teacher_observations, actions, device)
             if step % EVERY == 0:
                 told.append(labels)
                 known.append(student.log_probabilities(channels_first(torch.as_tensor(observed))))
