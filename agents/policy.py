@@ -180,8 +180,19 @@ class EncoderPolicy(ActorCriticPolicy):
         of_backbone = {id(parameter) for parameter in self.features_extractor.backbone.parameters()}
         return tuple([each for each in self.parameters() if (id(each) in of_backbone) == own] for own in (False, True))  # type: ignore[return-value]
 
-    def set_backbone_learning_rate(self, lr_schedule: Schedule, left: float) -> None:
-        """Set the backbone's learning rate in the optimiser, where it has one of its own.
+    def parameter_groups(self) -> list[dict[str, list[nn.Parameter]]]:
+        """The trained parameters for a further optimiser, a backbone with a learning rate of its own in its own group.
+
+        `set_backbone_learning_rate` then sets that rate.
+        """
+        every = list(self.parameters())
+        groups = [every] if self.backbone_learning_rate is None else self._parameter_groups()
+        return [{"params": [each for each in group if each.requires_grad]} for group in groups]
+
+    def set_backbone_learning_rate(
+        self, lr_schedule: Schedule, left: float, optimizer: torch.optim.Optimizer | None = None
+    ) -> None:
+        """Set the backbone's learning rate in an optimiser, where it has one of its own.
 
         It is proportional to the schedule of the other layers and reaches its highest value with it. It is computed
         from that schedule each time, because a loaded optimiser has the rates of the training run that it was saved in.
@@ -192,13 +203,26 @@ class EncoderPolicy(ActorCriticPolicy):
             Learning rate of the other layers, by the remaining share of the training run.
         left
             The remaining share, from 1 to 0.
+        optimizer
+            One whose groups hold parameters either of the backbone or of other layers; by default the policy's own.
+
+        Raises
+        ------
+        ValueError
+            If a group holds both.
         """
         if self.backbone_learning_rate is None:
             return
         highest = peak(lr_schedule)
         of_backbone = {id(parameter) for parameter in self._parameter_groups()[1]}
-        for group in self.optimizer.param_groups:
-            if group["params"] and id(group["params"][0]) in of_backbone:
+        for group in (self.optimizer if optimizer is None else optimizer).param_groups:
+            inside = [id(parameter) in of_backbone for parameter in group["params"]]
+            if any(inside) and not all(inside):
+                raise ValueError(
+                    "An optimiser has the backbone, which has a learning rate of its own, in one group with other "
+                    "layers: make it of the policy's parameter_groups()."
+                )
+            if any(inside):
                 group["lr"] = self.backbone_learning_rate * (lr_schedule(left) / highest if highest else 0.0)
 
     def _try_encoder(self, encoder: Encoder) -> None:

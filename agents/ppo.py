@@ -266,8 +266,14 @@ class PPO(stable_baselines3.PPO):
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)
-        if isinstance(self.policy, EncoderPolicy):
-            self.policy.set_backbone_learning_rate(self.lr_schedule, self._current_progress_remaining)
+        for optimizer in optimizers if isinstance(optimizers, list) else [optimizers]:
+            for policy in self.encoder_policies:
+                policy.set_backbone_learning_rate(self.lr_schedule, self._current_progress_remaining, optimizer)
+
+    @property
+    def encoder_policies(self) -> list[EncoderPolicy]:
+        """All policies that are trained and may have a backbone with a learning rate of its own."""
+        return [self.policy] if isinstance(self.policy, EncoderPolicy) else []
 
     @recordable
     def minibatch_loss(self, batch: RolloutBufferSamples, clip_range: float) -> tuple[torch.Tensor, Statistics]:

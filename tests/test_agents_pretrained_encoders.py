@@ -264,6 +264,18 @@ def test_the_backbones_learning_rate_follows_the_schedule():
     assert rates[-1][0] < rates[0][0]
 
 
+def test_another_optimiser_sets_the_backbones_learning_rate_or_says_why_not():
+    model = ppo(ColourGame(4), "nature+tuned=5e-5", learning_rate=5e-4).learn(64)
+    apart = torch.optim.Adam(model.policy.parameter_groups(), 1e-2)
+    model._update_learning_rate([model.policy.optimizer, apart])
+    assert [group["lr"] for group in apart.param_groups] == pytest.approx([5e-4, 5e-5])
+    assert sum(len(group["params"]) for group in apart.param_groups) == len(list(model.policy.parameters()))
+    with pytest.raises(ValueError, match=r"in one group with other layers: make it of the policy's parameter_groups"):
+        model._update_learning_rate(torch.optim.Adam(model.policy.parameters(), 1e-2))
+    (group,) = ppo(ColourGame(4), "nature").policy.parameter_groups()
+    assert len(group["params"]) == sum(len(group["params"]) for group in apart.param_groups)
+
+
 def own_rates(model):
     return [group["lr"] for group in model.learn(64).policy.optimizer.param_groups]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -362,6 +363,50 @@ def test_a_saved_curious_model_keeps_its_statistics(games: VecEnv, tmp_path: Pat
     loaded.learn(32)
     counts = [float(each.further_state()["statistics"]["count"]) for each in (model, loaded)]
     assert counts[1] - counts[0] == 32
+
+
+def watched_rates(model: PPOWithNetworks) -> list[tuple[str, float, float]]:
+    """Of each step of the optimisers that train an encoder: the optimiser, and its rates for backbone and the rest."""
+    found: list[tuple[str, float, float]] = []
+    policies = [model.policy, *([model.critic] if isinstance(model, DecoupledPPO) else [])]
+    backbones = [policy.features_extractor.backbone for policy in policies]  # type: ignore[union-attr]
+    of_backbones = {id(each) for backbone in backbones for each in backbone.parameters()}
+
+    def watch(name: str) -> Any:
+        def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            rates: dict[bool, set[float]] = {True: set(), False: set()}
+            for group in optimizer.param_groups:
+                for each in group["params"]:
+                    rates[id(each) in of_backbones].add(group["lr"])
+            (backbone,), (rest,) = rates[True], rates[False]
+            found.append((name, backbone, rest))
+
+        return note
+
+    for name in ("policy.optimizer", *model.scheduled):
+        attrgetter(name)(model).register_step_pre_hook(watch(name))
+    return found
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_all_optimisers_fine_tune_a_backbone_at_its_own_rate(
+    learner: type[PPOWithNetworks], games: VecEnv, tmp_path: Path
+) -> None:
+    further: dict[str, Any] = {"rollouts": 1, "memory": 64} if learner is PhasicPPO else {}
+    tuned = SMALL | {"encoder": "small+tuned=1e-5", "learning_rate": lambda left: 4e-4 * left}
+    model = learner(env=games, **tuned, **further)
+    rates = watched_rates(model)
+    model.learn(2 * 32)
+    assert {name for name, *_ in rates} == {"policy.optimizer", *model.scheduled}
+    for _, backbone, rest in rates:
+        assert backbone == pytest.approx(rest / 40)
+    model.save(tmp_path / "model.zip")
+    loaded = learner.load(tmp_path / "model.zip", env=games, device="cpu", learning_rate=5e-6)
+    rates = watched_rates(loaded)
+    loaded.learn(32)
+    assert {name for name, *_ in rates} == {"policy.optimizer", *model.scheduled}
+    for _, backbone, rest in rates:
+        assert (backbone, rest) == pytest.approx((1e-5, 5e-6))
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

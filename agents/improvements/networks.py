@@ -20,7 +20,8 @@ class PPOWithNetworks(PPO):
     networks
         Names of attributes with a ``state_dict``, such as ``"critic"`` or ``"critic.optimizer"``.
     scheduled
-        Those among them that are optimisers with the learning rate of the policy's.
+        Those among them that are optimisers with the learning rate of the policy's. Made of
+        `lcd.agents.EncoderPolicy.parameter_groups`, they fine-tune a backbone at its own.
     """
 
     policy: EncoderPolicy
@@ -34,6 +35,12 @@ class PPOWithNetworks(PPO):
     def _update_learning_rate(self, optimizers: Any) -> None:
         given = optimizers if isinstance(optimizers, list) else [optimizers]
         super()._update_learning_rate([*given, *(attrgetter(name)(self) for name in self.scheduled)])
+
+    @property
+    def encoder_policies(self) -> list[EncoderPolicy]:
+        """The policy, and those among the networks."""
+        networks = (attrgetter(name)(self) for name in self.networks)
+        return [*super().encoder_policies, *(each for each in networks if isinstance(each, EncoderPolicy))]
 
     def _need_trained_encoder(self, reason: str) -> None:
         """Refuse a frozen encoder, whose features are stored instead of observations.

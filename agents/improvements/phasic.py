@@ -89,7 +89,7 @@ class PhasicPPO(PPOWithNetworks):
         self._need_trained_encoder("The auxiliary phase teaches the encoder")
         self.policy.detaches_values = True
         self.auxiliary_optimizer = self.policy.optimizer_class(  # type: ignore[call-arg]
-            self.trained_parameters, lr=self.lr_schedule(1.0), **self.policy.optimizer_kwargs
+            self.policy.parameter_groups(), lr=self.lr_schedule(1.0), **self.policy.optimizer_kwargs
         )
         self._observations: torch.Tensor | None = None
         self._returns = torch.empty(0)
