@@ -122,6 +122,10 @@ class GameFamily(Protocol):
         """
         ...
 
+    def full_name(self, options: Any) -> str:
+        """The game's name with those settings that a name may have; `find` knows it by it."""
+        ...
+
     def usual_options(self, game: str) -> Sequence[GameOptions]:
         """The game as it is usually played: in its default mode, and in others that are usual."""
         ...

@@ -24,6 +24,9 @@ from lcd.experiments.settings import RunSettings
         ("lcd/StarPilot-v0", "procgen", "starpilot"),
         ("lcd/Courier-v0", "calibration", "courier"),
         ("tracker", "calibration", "tracker"),
+        ("Courier-delay1-clutter0.50", "calibration", "courier-clutter0.5-delay1"),
+        ("courier-clutter0", "calibration", "courier"),
+        ("tracker-distractors15-texturesseen", "calibration", "tracker-distractors15-texturesseen"),
         ("own_games:Grid", "external", "own_games:Grid"),
         ("CartPole-v1", "external", "CartPole-v1"),
     ],
@@ -31,6 +34,40 @@ from lcd.experiments.settings import RunSettings
 def test_each_game_is_found_in_its_family(name, family, game):
     found, called = find_game(name)
     assert (found.name, called) == (family, game)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("courier-cluter1", "courier has no setting 'cluter1'"),
+        ("courier-", "courier has no setting ''"),
+        ("courier-clutter2", "The difficulty factor clutter must be a number from 0 to 1, not 2"),
+        ("courier-delay1-delay0.5", "gives a setting twice"),
+        ("tracker-clutter1", "tracker has no setting 'clutter'"),
+        ("tracker-num_levels5", "tracker has no setting 'num_levels5'"),
+    ],
+)
+def test_a_setting_in_a_name_that_the_game_has_not_is_refused(name, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        find_game(name)
+
+
+def test_games_with_settings_in_their_names_are_planned_apart_and_share_label_maps():
+    plans = {name: plan_game(name, TINY) for name in ("courier", "courier-clutter1", "courier-delay1")}
+    assert [plan.game for plan in plans.values()] == list(plans)
+    runs = {
+        name: {(run.view, run.learning): run.identity for run in plan.cells if run.seed == 0}
+        for name, plan in plans.items()
+    }
+    plain, cluttered, delayed = runs.values()
+    shared = {cell for cell in plain if plain[cell] == cluttered[cell]}
+    assert shared == {("semantic", "rl"), ("semantic", "imitation")}
+    assert {cell for cell in plain if plain[cell] == delayed[cell]} == {
+        ("pixels", "imitation"),
+        ("semantic", "imitation"),
+    }
+    with pytest.raises(ValueError, match="gives a setting twice"):
+        game_options("courier-delay1", delay=0.5)
 
 
 def test_every_family_describes_its_games_alike():

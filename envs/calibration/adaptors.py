@@ -15,6 +15,12 @@ from lcd.envs.vec_env import GameVecEnv
 
 GAMES = ("courier", "tracker")
 
+OF_LEVELS = ("num_levels", "start_level")
+"""Settings that say which levels are played, and are in no name."""
+
+BETWEEN = "-"
+"""Between the settings in a game's name."""
+
 
 class CalibrationVecEnv(GameVecEnv):
     """A batch of calibration games for Stable-Baselines3.
@@ -58,7 +64,7 @@ def calibration_options(game: str, settings: dict[str, Any]) -> CalibrationOptio
     """Options from the keywords of Gymnasium's ``make``."""
     if game not in GAMES:
         raise ValueError(f"Unknown calibration game {game!r}: choose one of {', '.join(GAMES)}.")
-    levels = {name: settings.pop(name) for name in ("num_levels", "start_level") if name in settings}
+    levels = {name: settings.pop(name) for name in OF_LEVELS if name in settings}
     known = [field.name for field in fields(DifficultyFactors if game == "courier" else TrackerOptions)]
     for name in settings:
         if name not in known:
@@ -66,6 +72,19 @@ def calibration_options(game: str, settings: dict[str, Any]) -> CalibrationOptio
     if game == "courier":
         return CourierOptions(DifficultyFactors(**settings), **levels)
     return TrackerOptions(**levels, **settings)
+
+
+def setting_in_name(part: str) -> tuple[str, Any]:
+    """A setting and its value from a part of a game's name, such as ``"clutter0.5"`` or ``"texturesseen"``."""
+    names = dict.fromkeys(field.name for kind in (DifficultyFactors, TrackerOptions) for field in fields(kind))
+    for name in (each for each in names if each not in OF_LEVELS):
+        if part.startswith(name) and (value := part.removeprefix(name)):
+            try:
+                number = float(value)
+            except ValueError:
+                return name, value
+            return name, int(number) if number.is_integer() else number
+    return part, None
 
 
 class CalibrationEnv(GameEnv):

@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium import spaces
 
 from lcd.envs.calibration import courier_drawing, tracker_drawing
-from lcd.envs.calibration.adaptors import CalibrationVecEnv, calibration_options
+from lcd.envs.calibration.adaptors import BETWEEN, CalibrationVecEnv, calibration_options, setting_in_name
 from lcd.envs.calibration.batch import ACTION_SPACE, CalibrationOptions, observation_space
 from lcd.envs.calibration.expert import CourierExpert, TrackerExpert
 from lcd.envs.calibration.optimum import expected_returns
@@ -29,13 +29,30 @@ class CalibrationFamily:
     views: tuple[str, ...] = ("pixels", "semantic")
 
     def find(self, game: str) -> str | None:
-        """Name of a game, from it or from its id in Gymnasium, in any case."""
+        """Name of a game, from it or from its id in Gymnasium, in any case; with settings as in `full_name`.
+
+        Raises
+        ------
+        ValueError
+            If the game has no such setting.
+        """
         asked = own_name(game)
-        return asked if asked in self.games else None
+        return self.full_name(self.options(asked)) if asked.partition(BETWEEN)[0] in self.games else None
 
     def options(self, game: str, **settings: Any) -> CalibrationOptions:
-        """Options from a game's name, its levels, and its difficulty factors or fields of `TrackerOptions`."""
-        return calibration_options(game, settings)
+        """Options from a game's name, its levels, and its difficulty factors or fields of `TrackerOptions`.
+
+        Settings in the name, as in ``"courier-clutter0.5"``, are given there only.
+        """
+        name, *parts = game.split(BETWEEN)
+        named = dict(map(setting_in_name, parts))
+        if len(named) < len(parts) or named.keys() & settings.keys():
+            raise ValueError(f"{game} gives a setting twice: give it in the name of the game or beside it.")
+        return calibration_options(name, settings | named)
+
+    def full_name(self, options: CalibrationOptions) -> str:
+        """The game's name with its settings, such as ``"courier-clutter0.5-delay1"``."""
+        return options.label
 
     def usual_options(self, game: str) -> tuple[CalibrationOptions, ...]:
         """The game with all difficulty factors at 0."""

@@ -42,6 +42,10 @@ class ExternalFamily:
             raise ValueError(f"{game} has no setting {short(unknown[0])}: choose among {', '.join(known)}.")
         return ExternalOptions(game, **settings)
 
+    def full_name(self, options: ExternalOptions) -> str:
+        """The game's name: other settings are arguments."""
+        return options.game
+
     def usual_options(self, game: str) -> tuple[ExternalOptions, ...]:
         """The game with its default arguments."""
         return (self.options(game),)

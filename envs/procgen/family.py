@@ -55,6 +55,10 @@ class ProcgenFamily:
         mode = text("The distribution mode", distribution_mode)
         return ProcgenOptions(game, mode, num_levels, **(drawing | settings))
 
+    def full_name(self, options: ProcgenOptions) -> str:
+        """The game's name: modes and appearances are settings of a whole survey."""
+        return options.game
+
     def usual_options(self, game: str) -> tuple[ProcgenOptions, ...]:
         """The easy and the hard mode."""
         return self.options(game), self.options(game, "hard")

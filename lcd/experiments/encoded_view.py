@@ -200,6 +200,10 @@ class EncodedFamily:
         """
         raise ValueError(f"{game} is no game in the view of an encoder: name it by itself.")
 
+    def full_name(self, options: EncodedOptions) -> str:
+        """The name of the game beneath."""
+        return family_of(options.base).full_name(options.base)
+
     def usual_options(self, game: str) -> tuple[EncodedOptions, ...]:
         """None."""
         return ()

@@ -397,7 +397,7 @@ def plan_game(
         making, candidates, identity = _teacher_of(base, preset, teacher, encoded)
     random, best, constants = _constants(options, random, best)
     plan = GamePlan(
-        game=options.game,
+        game=family_of(options).full_name(options),
         budget=base.steps,
         normalisation=constants,
         teacher_run=making,
