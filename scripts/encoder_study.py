@@ -154,7 +154,7 @@ def measure(run: RunSettings, store: Store, frames: int, attacked: int) -> dict[
     torch.set_num_threads(1)
     keep_freed_memory()
     stored = store.load(run)
-    policy, _ = load_policy(stored.folder / "policy.safetensors", trust=True)
+    policy, _ = load_policy(stored.policy_file, trust=True)
     unseen = run.unseen_options
     assert isinstance(unseen, ProcgenOptions)
     scores = policy_scores(policy)

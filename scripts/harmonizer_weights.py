@@ -43,7 +43,7 @@ WEIGHTS = (0.01, 0.1, 1.0)
 
 def loss_and_peak(run: RunSettings, store: Store, references: ReferenceMaps) -> dict[str, float]:
     """Harmonization loss of a run's final policy, and the mean peak of its importance maps."""
-    policy, _ = load_policy(store.load(run).folder / "policy.safetensors", trust=True)
+    policy, _ = load_policy(store.load(run).policy_file, trust=True)
     images = references.inputs.requires_grad_()
     with twice_differentiable():
         scores = policy_scores(policy)(images)

@@ -92,8 +92,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="What lcd validate wrote: on it rests what is recommended to try first. By default a validation that "
-            "comes with the package, where one was measured alike.",
+            help="What lcd validate wrote: on it rests what is recommended to try first.",
         ),
     ] = None,
     out: Annotated[

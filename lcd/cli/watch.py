@@ -99,8 +99,9 @@ def _of_run(run: Path, game: str | None, trust: bool) -> tuple[EncoderPolicy, Ga
     from lcd.experiments.learners import get_learner
     from lcd.experiments.settings import RunSettings
     from lcd.pretraining.frames import view_of
+    from lcd.studies.policies import policy_file
 
-    file = run / "policy.safetensors" if run.is_dir() else run
+    file = policy_file(run)
     if not file.exists():
         raise ValueError(
             f"There are no weights in {run}: give the folder of a finished run, such as one in {DEFAULT_STORE}."
@@ -131,9 +132,11 @@ def _of_run(run: Path, game: str | None, trust: bool) -> tuple[EncoderPolicy, Ga
 
 def _weights_beside(store: Path, identities: Sequence[str]) -> dict[str, Path]:
     """Files of the weights of finished runs in a store, by the runs' identities; those that are there."""
+    from lcd.experiments.run import POLICY, TEACHER
+
     found: dict[str, Path] = {}
     for identity in identities:
-        files = [file for name in ("teacher", "policy") for file in store.glob(f"*-{identity}/{name}.safetensors")]
+        files = [file for name in (TEACHER, POLICY) for file in store.glob(f"*-{identity}/{name}")]
         if files:
             found[identity] = files[0]
     return found

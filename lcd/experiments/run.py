@@ -31,6 +31,9 @@ from lcd.experiments.versions import versions
 from lcd.io.files import checksum
 from lcd.io.settings import Count, Number, Positive, Whole, settings
 
+PROGRESS, POLICY, TEACHER = "progress.csv", "policy.safetensors", "teacher.safetensors"
+"""Names of a run's files: its training log, its last weights, and the best of a run that keeps them."""
+
 CHECK_SEED = 10_000
 """Offset of the seed for levels and actions that no earlier evaluation of the run has used."""
 
@@ -251,8 +254,7 @@ def train(
     settings
         The run.
     folder
-        Existing folder for ``progress.csv``, ``policy.safetensors`` and, for a run that keeps its best weights,
-        ``teacher.safetensors``.
+        Existing folder for `PROGRESS`, `POLICY` and, for a run that keeps its best weights, `TEACHER`.
     teacher
         Labels for an imitation run.
     candidates
@@ -285,7 +287,7 @@ def train(
     checkpoints = CheckpointCallback(
         None if checkpoint is None else Checkpoint(checkpoint, maker),
         evaluation,
-        folder / "progress.csv",
+        folder / PROGRESS,
         checkpoint_seconds,
         stop,
     )
@@ -301,7 +303,7 @@ def train(
         if get_learner(settings.learning).fits_values:
             model.policy.scale_values(reward_scale(env))  # type: ignore[operator]
         card = {"run": settings.as_dict()}
-        save_policy(model.policy, folder / "policy.safetensors", card)  # type: ignore[arg-type]
+        save_policy(model.policy, folder / POLICY, card)  # type: ignore[arg-type]
         score = None
         if evaluation.best_weights is not None:
             model.policy.load_state_dict(evaluation.best_weights)
@@ -314,14 +316,14 @@ def train(
                 played.unseen.returns.size,
                 evaluation.best_inverse_temperature,
             )
-            save_policy(model.policy, folder / "teacher.safetensors", card | {"score": asdict(score)})  # type: ignore[arg-type]
+            save_policy(model.policy, folder / TEACHER, card | {"score": asdict(score)})  # type: ignore[arg-type]
         divergences = env.get_attr("divergences")[0]
         result = RunResult(evaluation.table, checkpoints.seconds, score, divergences, tuple(checkpoints.threads))
     finally:
         evaluation.close()
         env.close()
         model.logger.close()
-    _sort_columns(folder / "progress.csv")
+    _sort_columns(folder / PROGRESS)
     return result
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from lcd.experiments.run import TeacherScore
+from lcd.experiments.run import POLICY, TEACHER, TeacherScore
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.versions import versions
 from lcd.io import limits
@@ -32,8 +32,8 @@ FORMAT, UNCHECKED_FORMAT = "lcd.run/2", "lcd.run/1"
 """Of a run's record; the earlier one has no checksums. Such runs are still read, with
 fewer checks. No flip of a single bit turns one name into the other."""
 
-RECORD, EPISODES, POLICY, TEACHER = "run.json", "episodes.csv", "policy.safetensors", "teacher.safetensors"
-"""Names of a run's record, of the table of its evaluated episodes, and of the best weights of a run that keeps them."""
+RECORD, EPISODES = "run.json", "episodes.csv"
+"""Names of a run's record, and of the table of its evaluated episodes."""
 
 LARGEST_FILE = 2**30
 """Limit of the bytes of a run's file."""
@@ -129,6 +129,11 @@ class StoredRun:
     folder: Path
     divergences: int = 0
     origin: Origin = field(default_factory=Origin)
+
+    @property
+    def policy_file(self) -> Path:
+        """File of its last weights."""
+        return self.folder / POLICY
 
     @property
     def core_hours(self) -> float:

@@ -147,6 +147,19 @@ def path(name: str, value: Any) -> Path:
     return Path(value)
 
 
+def listed(name: str, several: Any, what: str = "a list in brackets") -> tuple[Any, ...]:
+    """Check that something is a list or the like; a single string is none.
+
+    Raises
+    ------
+    ValueError
+        If it is none; the message says what is wanted.
+    """
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        raise ValueError(f"{name} must be {what}, not {short(several)}.")
+    return tuple(several)
+
+
 def texts(name: str, several: Any) -> tuple[str, ...]:
     """Check a list of strings; a single string is refused.
 
@@ -155,22 +168,8 @@ def texts(name: str, several: Any) -> tuple[str, ...]:
     ValueError
         If it is something else.
     """
-    if isinstance(several, str) or not isinstance(several, Iterable):
-        raise ValueError(f"{name} must be a list of names, each in quotation marks, not {short(several)}.")
+    several = listed(name, several, "a list of names, each in quotation marks")
     return tuple(text(f"A name among {name}", each) for each in several)
-
-
-def listed(name: str, several: Any) -> tuple[Any, ...]:
-    """Check that something is a list or the like; a single string is none.
-
-    Raises
-    ------
-    ValueError
-        If it is none.
-    """
-    if isinstance(several, str) or not isinstance(several, Iterable):
-        raise ValueError(f"{name} must be a list, not {short(several)}: put it in brackets.")
-    return tuple(several)
 
 
 def _refuse_constant(name: str) -> float:

@@ -68,8 +68,8 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None = None) -> Ad
         return advise(diagnosis, min(kept, key=lambda each: len(_measured_otherwise(diagnosis, each))))
     if (algorithm := _algorithm_of(diagnosis)) is not None:
         return Advice(None, None, f"Nothing to recommend: the evidence is of PPO, and this diagnosis of {algorithm}.")
+    named = f"the validation {evidence.source}".rstrip()
     if otherwise := _measured_otherwise(diagnosis, evidence):
-        named = f"the validation {evidence.source}" if evidence.source else "the evidence"
         how = ", ".join(
             f"{name.replace('_', ' ')} {there} and here {here}" for name, (there, here) in otherwise.items()
         )
@@ -77,8 +77,8 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None = None) -> Ad
     gains = {kind: mean_gain(evidence.gains, kind) for kind in KINDS}
     games = sorted(set.intersection(*(set(gain.index) for gain in gains.values())))
     if len(games) < FEWEST_GAMES:
-        return Advice(None, None, f"Nothing to recommend: the validation has {len(games)} games, too few to tell.")
-    on = f"on {len(games)} games of {f'the validation {evidence.source}' if evidence.source else 'a validation'}"
+        return Advice(None, None, f"Nothing to recommend: {named} has {len(games)} games, too few to tell.")
+    on = f"on {len(games)} games of {named}"
     rules = evidence.decisions.set_index("rule")
     predictors = evidence.predictors.set_index("game").loc[games]
     for name, chosen in _rules(diagnosis).items():

@@ -106,7 +106,7 @@ def read_baselines(baselines: Baselines, store: Store) -> pd.DataFrame:
         rows.append(("blind", BLIND.name, learning, score.estimate, score.low, score.high))
     files = weights_of(baselines.as_plan(), store)
     for run in baselines.cloned:
-        student, _ = load_policy(store.load(run).folder / "policy.safetensors", trust=True)
+        student, _ = load_policy(store.load(run).policy_file, trust=True)
         teacher = teacher_of(run, files.get(run.teacher or ""))
         assert teacher is not None
         unknown = float("nan")

@@ -87,7 +87,7 @@ def unseen_references(run: RunSettings, count: int) -> ReferenceMaps:
 
 def _measured(run: RunSettings, store: Store) -> dict[str, object]:
     stored = store.load(run)
-    policy, _ = load_policy(stored.folder / "policy.safetensors", trust=True)
+    policy, _ = load_policy(stored.policy_file, trust=True)
     references = unseen_references(run, FRAMES)
     images = references.inputs
     maps = importance_maps(policy_scores(policy), images)

@@ -19,7 +19,7 @@ from lcd.alignment.layers import LayeredNetwork
 from lcd.alignment.recordings import Recording
 from lcd.io.limits import short
 from lcd.io.modules import import_named
-from lcd.studies.policies import load_acting
+from lcd.studies.policies import load_acting, names_policy
 
 
 def load_layers(
@@ -46,7 +46,7 @@ def load_layers(
     ValueError
         If there is no such model, or it takes no images.
     """
-    if "@" not in model and (Path(model).is_dir() or Path(model).suffix.lower() == ".safetensors"):
+    if names_policy(model):
         return _of_policy(model, device, trust)
     if names_a_class(model.partition("@")[0]):
         return _of_module(model, shape, seed, device)

@@ -11,12 +11,20 @@ import torch
 from lcd.agents import EncoderName, EncoderPolicy, load_policy
 from lcd.alignment.importance import Scores
 from lcd.experiments.learners import has_fitted_values
+from lcd.experiments.run import POLICY
 
 
-def policy_file(model: str) -> Path:
+def policy_file(model: Path | str) -> Path:
     """File of a policy, given itself or the folder of its run."""
     file = Path(model)
-    return file / "policy.safetensors" if file.is_dir() else file
+    return file / POLICY if file.is_dir() else file
+
+
+def names_policy(model: str) -> bool:
+    """Whether a model's name is that of a policy's file or of a run's folder, and not of an encoder or a module."""
+    name, at, _ = model.partition("@")
+    is_file = Path(name).suffix.lower() == ".safetensors" or "/" in name.partition(":")[0]
+    return Path(model).exists() or (not at and is_file)
 
 
 def files_of(model: str) -> tuple[Path, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from gymnasium import spaces
 
 from lcd.agents import Encoder, EncoderName, EncoderPolicy, import_encoder
 from lcd.agents.randomness import seeded
-from lcd.studies.policies import check_takes_colour, load_acting, policy_file
+from lcd.experiments.run import POLICY
+from lcd.studies.policies import check_takes_colour, load_acting, names_policy, policy_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +56,7 @@ def load_probed(model: str, trust: bool = False) -> Probed:
     ValueError
         If there is no such encoder, or it does not take single colour images.
     """
-    return _of_policy(model, trust) if _is_path(model) else _by_name(model)
-
-
-def _is_path(model: str) -> bool:
-    before, at, _ = model.partition("@")
-    return Path(model).exists() or (not at and (model.endswith(".safetensors") or "/" in before.partition(":")[0]))
+    return _of_policy(model, trust) if names_policy(model) else _by_name(model)
 
 
 def _by_name(model: str) -> Probed:
@@ -81,5 +76,5 @@ def _of_policy(model: str, trust: bool) -> Probed:
     assert isinstance(encoder, Encoder)
     architecture = EncoderName.read(policy.encoder_name).architecture if policy.encoder_name else "own encoder"
     place = policy_file(model).resolve()
-    name = place.parent.name if place.name == "policy.safetensors" else place.name
+    name = place.parent.name if place.name == POLICY else place.name
     return Probed(name, architecture, encoder, (shape[1], shape[2]), True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -14,12 +13,16 @@ from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import PRECISIONS
 from lcd.io.checksums import SUMS, finish, is_listed, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
-from lcd.io.limits import path, short
+from lcd.io.limits import short
+from lcd.io.packaged import folder_or_packaged, packaged_folder, packaged_folders
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.checking import check_alike, read_table
 from lcd.studies.survey.columns import ADDED, ALIKE, COLUMNS, DECIMALS, FILES, KEYS, TABLES
 from lcd.studies.survey.pooling import Measured, joined
 from lcd.studies.survey.rows import Rows, contents_of, measured_settings, read_rows, rows_of, stacked
+
+PACKAGE = "lcd.studies.survey"
+"""Beside which the tables lie that come with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +71,12 @@ class SurveyTables:
         ValueError
             If there are no diagnoses, one is damaged, or a game is there twice.
         """
-        named, folder = str(folder), path("The folder of a survey", folder)
-        if named in reference_surveys() and not folder.exists():
-            return load_reference(named)
+        with folder_or_packaged(PACKAGE, folder, "The folder of a survey") as found:
+            return cls._from(found)
+
+    @classmethod
+    def _from(cls, folder: Path) -> SurveyTables:
+        """Read a folder that is there."""
         finish(folder)
         if all((folder / file).is_file() for file in FILES if file != ADDED):
             present = (folder / ADDED).is_file() or is_listed(folder, ADDED)
@@ -290,8 +296,7 @@ class SurveyTables:
 
 def reference_surveys() -> list[str]:
     """Names of the surveys whose tables come with the package."""
-    folder = resources.files("lcd.studies.survey") / "reference"
-    return sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+    return packaged_folders(PACKAGE)
 
 
 def load_reference(name: str) -> SurveyTables:
@@ -305,5 +310,5 @@ def load_reference(name: str) -> SurveyTables:
     if name not in reference_surveys():
         known = ", ".join(reference_surveys()) or "none yet"
         raise ValueError(f"No survey {name!r} comes with this package: there is {known}.")
-    with resources.as_file(resources.files("lcd.studies.survey") / "reference" / name) as folder:
+    with packaged_folder(PACKAGE, name) as folder:
         return SurveyTables.read(folder)

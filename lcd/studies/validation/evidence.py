@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
-from lcd.io.limits import path
+from lcd.io.packaged import folder_or_packaged, packaged_folders
 from lcd.studies.survey.rows import read_measured_settings
 from lcd.studies.validation.result import ValidationResult, analyse
 from lcd.studies.validation.tables import REMEDY, read_measured
@@ -15,14 +14,17 @@ PLAN = "plan.json"
 """File that says how."""
 
 
+PACKAGE = "lcd.studies.validation"
+"""Beside which the tables lie that come with it."""
+
+
 def reference_validations() -> list[str]:
     """Names of the validations whose tables come with the package."""
-    folder = resources.files("lcd.studies.validation") / "reference"
-    return sorted(item.name for item in folder.iterdir()) if folder.is_dir() else []
+    return packaged_folders(PACKAGE)
 
 
 def read_evidence(folder: Path | str) -> ValidationResult:
-    """Read what a validation measured, and tell again what follows from it.
+    """Read what a validation measured, and derive again what follows from it.
 
     Parameters
     ----------
@@ -34,11 +36,8 @@ def read_evidence(folder: Path | str) -> ValidationResult:
     ValueError
         If it is none, or damaged.
     """
-    named, folder = str(folder), path("The evidence", folder)
-    if named in reference_validations() and not folder.exists():
-        with resources.as_file(resources.files("lcd.studies.validation") / "reference" / named) as kept:
-            return read_evidence(kept)
-    predictors, gains = read_measured(folder)
-    plan = folder / PLAN
-    measured = read_measured_settings(plan, "plan", remedy=REMEDY) if plan.is_file() else {}
-    return replace(analyse(predictors, gains, ()), measured=measured, source=folder.name)
+    with folder_or_packaged(PACKAGE, folder, "The evidence") as found:
+        predictors, gains = read_measured(found)
+        plan = found / PLAN
+        measured = read_measured_settings(plan, "plan", remedy=REMEDY) if plan.is_file() else {}
+        return replace(analyse(predictors, gains, ()), measured=measured, source=found.name)

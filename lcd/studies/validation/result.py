@@ -90,11 +90,11 @@ def analyse(predictors: pd.DataFrame, gains: pd.DataFrame, hypotheses: tuple[Hyp
         *fixed_rules(indexed).values(),
         *(Rule(f"threshold of {name}", column[name]) for name in LEARNED if name in column),
     ]
-    outcomes = pd.DataFrame([_told(each, indexed, gains, len(hypotheses)) for each in hypotheses])
+    outcomes = pd.DataFrame([_tested(each, indexed, gains, len(hypotheses)) for each in hypotheses])
     return ValidationResult(predictors, gains, correlations, decision_table(rules, means), outcomes)
 
 
-def _told(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFrame, number: int) -> dict[str, Any]:
+def _tested(hypothesis: Hypothesis, predictors: pd.DataFrame, gains: pd.DataFrame, number: int) -> dict[str, Any]:
     """What was found of one of a number of hypotheses."""
     values = mean_gain(gains, hypothesis.gain).reindex(predictors.index)
     unknown = pd.Series(np.nan, predictors.index)
