@@ -57,6 +57,22 @@ class TrainingDiverged(RuntimeError):
     """A loss or a gradient is not finite; the weights are those from before it."""
 
 
+def raise_if_diverged(statistics: Mapping[str, float], steps: int) -> None:
+    """Check the loss and the norm of the gradient of a minibatch, before the weights change.
+
+    Raises
+    ------
+    TrainingDiverged
+        If one is not finite.
+    """
+    for name in ("loss", "grad_norm"):
+        if not np.isfinite(statistics[name]):
+            raise TrainingDiverged(
+                f"Training diverged after {steps} steps: {name} is {statistics[name]}. "
+                "Lower the learning rate, or check the environment's rewards."
+            )
+
+
 class PPO(stable_baselines3.PPO):
     """PPO (Schulman et al., 2017, arXiv:1707.06347) on image observations.
 
@@ -75,7 +91,8 @@ class PPO(stable_baselines3.PPO):
         features of a frozen backbone are computed once a frame and cached.
     micro_batch_size
         Largest number of observations in one forward pass; the default depends on the encoder and the device. The
-        gradient of a minibatch is accumulated over its parts, so this bounds memory and changes nothing but rounding.
+        gradient of a minibatch is accumulated over its parts, so this bounds memory and changes nothing but rounding;
+        of a harmonized learner also which images are harmonized, the first eighth of each part.
     **kwargs
         Further arguments of ``stable_baselines3.PPO``.
 
@@ -361,13 +378,13 @@ class PPO(stable_baselines3.PPO):
         statistics = self.gradient(batch, clip_range)
         return dict(zip(statistics, torch.stack(list(statistics.values())).tolist(), strict=True))
 
-    def _check(self, statistics: dict[str, float]) -> None:
-        for name in ("loss", "grad_norm"):
-            if not np.isfinite(statistics[name]):
-                raise TrainingDiverged(
-                    f"Training diverged after {self.num_timesteps} steps: {name} is {statistics[name]}. "
-                    "Lower the learning rate, or check the environment's rewards."
-                )
+    @property
+    def period(self) -> int:
+        """Rollouts after which what is done in one repeats."""
+        return 1
+
+    def shorten(self, share: float) -> None:
+        """Prepare for a measurement of the speed, in a few rollouts that are so much shorter than the usual ones."""
 
     def _went_too_far(self, statistics: dict[str, float]) -> bool:
         return self.target_kl is not None and statistics.get("approx_kl", 0.0) > 1.5 * self.target_kl
@@ -400,7 +417,7 @@ class PPO(stable_baselines3.PPO):
                 continue
             for batch in self._minibatches():
                 history.append(self._gradient(batch, clip_range))
-                self._check(history[-1])
+                raise_if_diverged(history[-1], self.num_timesteps)
                 if self._went_too_far(history[-1]):
                     return history
                 self.policy.optimizer.step()
@@ -412,7 +429,7 @@ class PPO(stable_baselines3.PPO):
             self.policy.optimizer, self._minibatches(), lambda batch: gradient(batch, clip_range), self.device
         )
         for statistics in epoch:
-            self._check(statistics)
+            raise_if_diverged(statistics, self.num_timesteps)
         return epoch
 
     def _log_training(self, history: list[dict[str, float]], clip_range: float) -> None:

@@ -329,6 +329,24 @@ def test_an_entry_of_unknown_steps_is_compared_where_the_baseline_has_one_budget
     assert (found.improvement, found.baseline) == (2, 0)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_baseline_of_the_same_steps_goes_before_one_of_unknown_steps(order):
+    names = ("PPO", "PPO 25M", "New")[::order]
+    steps = {"PPO": np.nan, "PPO 25M": 25e6, "New": 25e6}
+    entries = pd.DataFrame(
+        {
+            "entry": names,
+            "method": [name.split()[0] for name in names],
+            "steps": [steps[name] for name in names],
+            "publication": [None] * 3,
+        }
+    )
+    shape = (3, 2)
+    scores = MethodScores(names, ("u", "v"), np.arange(6.0).reshape(shape), np.ones(shape), np.ones(shape))
+    (found,) = compared(entries, scores, "PPO")
+    assert names[found.baseline] == "PPO 25M"
+
+
 def test_both_splits_are_ranked(known):
     found = audit(known / "scores.csv", constants=known / "constants.csv", split="train")
     assert set(found.rankings["split"]) == {"train", "test"}
@@ -479,3 +497,32 @@ def test_the_page_of_the_published_table_says_what_the_audit_of_it_finds():
     chosen = smallest_set(found.subsets, 0.9)
     assert chosen is not None
     assert chosen["games"].replace(" ", ", ") in page
+
+
+def test_numbers_in_columns_of_texts_are_texts(tmp_path):
+    file = written(
+        tmp_path,
+        """
+        Method, Game, Score, Publication, Steps
+        PPO, 1, 0.5, 2019, 25000000
+        PPO, 2, 0.6, 2019, 25000000
+        PPG, 1, 0.7, 2020, 25000000
+        PPG, 2, 0.8, 2020, 25000000
+        """,
+    )
+    found = audit(file, where=["steps=25000000"])
+    assert set(found.entries["publication"]) == {"2019", "2020"}
+    assert set(found.entries["games"]) == {2}
+
+
+def test_gains_and_rankings_have_one_scale_and_a_shared_first_place_is_no_further_method(tmp_path):
+    """An incomplete method has extreme scores, by which the ranked ones would hardly differ."""
+    rows = {"A": (10, 0, 5), "B": (6, 1, 5), "C": (5, 0.5, 4.9), "D": (None, 100, -100)}
+    table = pd.DataFrame(rows, index=["x", "y", "z"]).T
+    table.reset_index(names="method").to_csv(tmp_path / "scores.csv", index=False)
+    found = audit(tmp_path / "scores.csv")
+    first = found.choices.iloc[0]["first"]
+    assert set(found.influence["first"]) == {first}
+    number = next(claim.text for claim in found.claims if "choices" in claim.text and "first" in claim.text)
+    named = {name for each in found.choices["first"] for name in each.split(" and ")}
+    assert f"choices {len(named)} method" in number

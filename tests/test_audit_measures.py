@@ -335,3 +335,9 @@ def test_a_lead_of_equal_methods_is_significant_as_seldom_as_it_is_said():
         better = np.array([scores.means.mean(axis=1).argmax()])
         found += rankings._lead_q(scores, better, 1 - better, lead)[0] <= 0.05
     assert found / tables == pytest.approx(0.05, abs=0.015)  # 2.7 standard errors
+
+
+def test_one_game_in_common_makes_no_copy():
+    nothing = np.full(3, np.nan)
+    one, other = np.array([1.0, *nothing, 2.0, 3.0, 4.0]), np.array([1.001, 2.0, 3.0, 4.0, *nothing])
+    assert independent(np.stack([one, other])).tolist() == [0, 1]

@@ -26,10 +26,10 @@ from lcd.pretraining.pretraining import Pretrained, pretrain
 from lcd.studies.encoder_ablation import (
     EncoderAblation,
     _is_privileged,
-    _pretraining,
     ablation_table,
     missing_runs,
     pretrained_encoder,
+    pretraining_of,
     resolve_encoders,
     shares_over_games,
 )
@@ -231,7 +231,7 @@ def test_missing_runs_are_those_that_would_be_trained(tmp_path):
     for run in random:
         store.folder(run).mkdir(parents=True)
     assert missing_runs(plan, names, store, folder) == [("autoencoding", run) for run in random]  # stand-ins
-    file = _pretraining(plan, "autoencoding", folder)[1]
+    file = pretraining_of(plan, "autoencoding", folder)[1]
     folder.mkdir()
     save_backbone(Small(FRAMES), file, "small", {})
     pretrained = EncoderAblation(plan, {}).runs_with(f"nature@{file}")

@@ -243,9 +243,21 @@ def test_what_fails_all_runs_is_told_after_a_few(finished, game_plan, tmp_path):
     cells = tuple(replace(game_plan.cells[0], seed=seed) for seed in range(9))
     plan = Plan((replace(game_plan, teacher_run=None, candidates=(), cells=cells),))
     executor = Elsewhere(finished[0], Store(tmp_path), ("-rl-",))
-    with pytest.raises(RunFailed):
+    with pytest.raises(RunFailed, match=r"\d more runs? (was|were) not begun after that"):
         execute(plan, Store(tmp_path), executor=executor)
     assert MOST_FAILURES <= len(executor.begun) < MOST_FAILURES + 3
+
+
+def test_a_game_that_fails_does_not_keep_others_from_being_carried_out(finished, game_plan, tmp_path):
+    first = replace(game_plan.cells[0], options=replace(game_plan.cells[0].options, game="coinrun"))
+    cells = tuple(replace(first, seed=seed) for seed in range(9))
+    broken = replace(game_plan, teacher_run=None, candidates=(), cells=cells)
+    store = Store(tmp_path)
+    executor = Elsewhere(finished[0], store, tuple(run.name for run in cells))
+    with pytest.raises(RunFailed, match=r"not begun after that") as caught:
+        execute(Plan((broken, game_plan)), store, executor=executor)
+    assert MOST_FAILURES <= len(caught.value.failures) < MOST_FAILURES + 3
+    assert all(store.has(run) for run in game_plan.runs)
 
 
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"threads": -1}])

@@ -140,6 +140,9 @@ def test_effects_compare_seeds_with_themselves():
     effects = effect_table(pd.DataFrame(rows, columns=columns)).set_index("measure")
     assert effects["change"].to_dict() == pytest.approx({"alignment": 0.2, "training": 0, "unseen": -1})
     assert effects.loc["alignment", "low"] == pytest.approx(0.2)  # seeds differ, their changes do not
+    rows[0] = (*rows[0][:4], np.nan, *rows[0][5:])  # of a seed whose maps are constant
+    known = effect_table(pd.DataFrame(rows, columns=columns)).set_index("measure").loc["alignment"]
+    assert known[["without", "with", "change"]].tolist() == pytest.approx([1.6, 1.8, 0.2])
     others = pd.DataFrame([(*row[:2], 2 * row[2], *row[3:]) for row in rows], columns=columns)
     with pytest.raises(ValueError, match=r"weights 1, 2: compare one at a time"):
         effect_table(pd.concat([pd.DataFrame(rows, columns=columns), others]))

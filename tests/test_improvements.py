@@ -11,6 +11,7 @@ from torch.nn import functional
 from lcd.agents import PPO
 from lcd.agents.improvements.augmentation import AUGMENTATIONS, MARGIN, colour_jitter, random_crop
 from lcd.agents.improvements.augmented import AugmentedPPO, RegularisedPPO, RegularisedSamples
+from lcd.agents.improvements.phasic import PhasicPPO
 from lcd.envs import ProcgenOptions, make_vec_env
 from lcd.experiments.improvements import IMPROVEMENTS, PUBLISHED_NAMES, get_improvement, import_improvement
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
@@ -181,6 +182,22 @@ def test_a_run_without_improvement_keeps_its_identity() -> None:
 def test_an_improvement_that_does_not_fit_is_refused(others: dict[str, object], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         run(**others)
+
+
+@pytest.mark.parametrize("name", ["phasic", "decoupled", "curious"])
+def test_learners_that_train_the_encoder_are_planned_with_no_frozen_one(name: str) -> None:
+    with pytest.raises(ValueError, match=r"trains the encoder, and 'nature\+frozen' is frozen: choose another"):
+        run(improvement=name, encoder="nature+frozen")
+
+
+def test_a_short_policy_phase_costs_as_much_a_step(games: VecEnv) -> None:
+    def work(rollout: int, share: float | None) -> float:
+        model = PhasicPPO("EncoderPolicy", games, **(SMALL | {"n_steps": rollout}), memory=1024)
+        if share is not None:
+            model.shorten(share)
+        return model.remembered_of_each * model.auxiliary_epochs / (rollout * games.num_envs)
+
+    assert work(16, 16 / 64) == pytest.approx(work(64, None))
 
 
 def test_the_registry_says_what_each_is_for() -> None:

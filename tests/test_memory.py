@@ -13,7 +13,7 @@ from toy_games import COLOURS, ColourGame, ColourTeacher
 pytest.importorskip("sb3_contrib")
 from sb3_contrib import RecurrentPPO
 
-from lcd.agents import TaughtVecEnv
+from lcd.agents import TaughtVecEnv, TrainingDiverged
 from lcd.agents.memory import MAPS, MemoryPolicy, RecurrentDAgger, RecurrentMap, build_network
 
 pytestmark = pytest.mark.costly()
@@ -183,3 +183,37 @@ def test_a_teacher_that_is_a_module_labels_as_it_was_trained_to():
         model.learn(64, reset_num_timesteps=False)
     assert len(teacher.modes) == 2 * 16
     assert not any(teacher.modes)
+
+
+@pytest.mark.parametrize("network", MAPS)
+def test_a_state_of_zeros_blinds_no_network(network):
+    """As Stable-Baselines3's `predict` begins, unless an episode is said to start."""
+    made = build_network(network, FRAMES)
+    frames = torch.rand(1, 3, 3, 36, 36, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        shown, _ = made(frames, torch.zeros(3, made.state_size), torch.zeros(1, 3))
+    assert len(torch.unique(shown[0], dim=0)) == 3
+    policy = MemoryPolicy(FRAMES, spaces.Discrete(3), lambda _: 1e-3, network=network)
+    values = {float(policy.predict_values(*started(policy, frame))) for frame in frames[0]}
+    assert len(values) == 3
+
+
+def started(policy, frame):
+    nothing = (torch.zeros(policy.lstm_hidden_state_shape[0], 1, policy.lstm_actor.hidden_size),) * 2
+    return 255 * frame[None], nothing, torch.zeros(1)
+
+
+def test_a_policy_is_saved_with_the_name_of_its_network(tmp_path):
+    policy = MemoryPolicy(FRAMES, spaces.Discrete(3), lambda _: 1e-3, network="lstm=small")
+    policy.save(tmp_path / "policy.pt")
+    loaded = MemoryPolicy.load(tmp_path / "policy.pt")
+    assert loaded.network_name == "lstm=small"
+    for name, each in policy.state_dict().items():
+        assert torch.equal(each, loaded.state_dict()[name])
+
+
+def test_an_imitator_that_diverges_stops_before_its_weights_change():
+    _, model = imitator(teacher=ColourTeacher(), learning_rate=1e30)
+    with pytest.raises(TrainingDiverged, match=r"Training diverged after \d+ steps"):
+        model.learn(64 * 20)
+    assert all(torch.isfinite(each).all() for each in model.policy.parameters())

@@ -82,7 +82,7 @@ def test_one_that_changes_nothing_of_a_learner_is_refused(plain):
 
 def test_what_is_only_found_while_planning_is_refused_there(plain):
     with pytest.raises(ValueError, match=r"pretrains on 'nonsense': choose one of .*autoencoding"):
-        encoder_with(plain, get_improvement(import_improvement(f"{OWN}NO_OBJECTIVE")))
+        encoder_with(plain, get_improvement(import_improvement(f"{OWN}NO_OBJECTIVE")), "weights")
     with pytest.raises(ValueError, match=r"HIDDEN makes a dict, and no lcd.agents.PPO: derive it from that"):
         learner(improved(plain, f"{OWN}HIDDEN"), None, "cpu", 0)
 

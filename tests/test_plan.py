@@ -236,7 +236,7 @@ def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):
 
     def stand_in(run, teacher, device, num_threads):
         devices.append(device)
-        model = SimpleNamespace(policy=None, learn=lambda steps, **others: None)
+        model = SimpleNamespace(policy=None, learn=lambda steps, **others: None, period=1, shorten=lambda share: None)
         return model, SimpleNamespace(close=lambda: None)
 
     monkeypatch.setattr("lcd.experiments.run.learner", stand_in)

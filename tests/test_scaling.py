@@ -234,3 +234,9 @@ def test_the_command_fits_a_survey_and_draws(tmp_path):
     assert "times the largest size" in ended.stdout
     assert len(pd.read_csv(tmp_path / "laws.csv")) == 16 * 6
     assert (tmp_path / "laws.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_a_law_is_the_same_in_every_unit(unit):
+    assert best_fit(fits(SIZES, unit * (SIZES / 1e4) ** -0.5)).form == "power"
+    assert best_fit(fits(SIZES, np.full(len(SIZES), 3 * unit))).form == "constant"

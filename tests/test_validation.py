@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -323,6 +324,13 @@ def test_the_command_trains_resumes_and_writes_its_tables(tmp_path, monkeypatch)
     assert len(read["gains"]) == 4
     assert read["predictors"]["capacity"].notna().all()
     assert read["hypotheses"]["games"].tolist() == [2, 2]
+    later = next((tmp_path / "runs").glob("starpilot-*-rl-*/episodes.csv"))
+    whole = later.read_bytes()
+    later.write_bytes(whole[:-20])
+    damaged = command("validate", "v.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
+    assert damaged.returncode == 2, damaged.stderr
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "gains.csv"), read["gains"])  # of both games still
+    later.write_bytes(whole)
     again = command("validate", "v.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert ": started" not in again.stdout
@@ -331,6 +339,13 @@ def test_the_command_trains_resumes_and_writes_its_tables(tmp_path, monkeypatch)
     assert elsewhere.returncode == 0, elsewhere.stderr
     assert "out holds the gains in bossfight, starpilot." in elsewhere.stdout
     assert ": started" not in elsewhere.stdout
+    planned = prepare_validation(tmp_path / "v.toml", out=tmp_path / "out", store=tmp_path / "runs")
+    for run in planned.untrained().runs:
+        if (run.game, run.improvement) == ("starpilot", "augment-crop"):
+            shutil.rmtree(planned.store.folder(run))  # the folder of results holds what it gave
+    without = command("validate", "v.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
+    assert "out holds the gains in starpilot." in without.stdout, without.stderr
+    assert ": started" not in without.stdout
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "gains.csv"), read["gains"])
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "predictors.csv"), read["predictors"])
     (tmp_path / "other.toml").write_text(two_games.replace("augment-crop", "augment-colour"))

@@ -133,6 +133,12 @@ def visible(made: nn.Sequential) -> Visible:
     return Visible(made, {f"backbone.{name}": each for name, each in made.named_children()}, {"logit": made})
 
 
+def test_channels_are_counted_where_the_network_is():
+    made = network()[:4].to("meta")
+    seen = Visible(made, {"backbone.0": made[0]}, {"logit": made}, "meta")
+    assert seen.channels("backbone.0", torch.zeros(3, SIDE, SIDE))[0] == 6
+
+
 def test_images_keep_their_magnitude_excite_their_target_and_show_where():
     seen = visible(network())
     spectrum = spectrum_of(random_images(8) ** 3, "random images")

@@ -18,6 +18,7 @@ from lcd.agents.gradient import Statistics, accumulate_gradient
 from lcd.agents.improvements.networks import PPOWithNetworks
 from lcd.agents.improvements.novelty import FrameStatistics, IntrinsicScale, Novelty
 from lcd.agents.improvements.revaluing import generalised_advantages, values_of
+from lcd.agents.ppo import raise_if_diverged
 from lcd.agents.rollout import ByteRolloutBuffer
 from lcd.io.limits import real_number
 
@@ -74,6 +75,7 @@ class CuriousPPO(PPOWithNetworks):
     over it then, with an optimiser of its own. Memory: the predictor's activations of `micro_batch_size` frames.
     """
 
+    trains_encoder = "Novelty is told of frames, which must be stored"
     networks = ("novelty", "predictor_optimizer", "intrinsic_head")
 
     def __init__(
@@ -94,7 +96,6 @@ class CuriousPPO(PPOWithNetworks):
         space = self.observation_space
         if not (isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8):
             raise ValueError(f"Frames of bytes are new or known, not observations of {space}: learn from frames.")
-        self._need_trained_encoder("Novelty is told of frames, which must be stored")
         self.novelty = Novelty(space.shape).to(self.device)
         self.predictor_optimizer = torch.optim.Adam(self.novelty.predictor.parameters(), LEARNING_RATE)
         self.intrinsic_head = nn.Linear(self.policy.features_dim, 1).to(self.device)
@@ -196,7 +197,7 @@ class CuriousPPO(PPOWithNetworks):
             frames = _Frames(buffer.frames(rows))
             parameters = list(self.novelty.predictor.parameters())
             statistics = accumulate_gradient(parameters, frames, self._part_size, self._prediction_loss)
-            self._check({"loss": statistics["loss"].item(), "grad_norm": 0.0})
+            raise_if_diverged({"loss": statistics["loss"].item(), "grad_norm": 0.0}, self.num_timesteps)
             self.predictor_optimizer.step()
 
     def _prediction_loss(self, batch: _Frames) -> tuple[torch.Tensor, Statistics]:

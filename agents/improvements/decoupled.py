@@ -19,6 +19,7 @@ from lcd.agents.gradient import Statistics, accumulate_gradient
 from lcd.agents.improvements.networks import PPOWithNetworks
 from lcd.agents.improvements.revaluing import CutOffVecEnv, endings, generalised_advantages, values_of
 from lcd.agents.policy import EncoderPolicy
+from lcd.agents.ppo import raise_if_diverged
 from lcd.agents.rollout import ByteRolloutBuffer
 from lcd.io.limits import real_number, whole_number
 
@@ -84,6 +85,7 @@ class DecoupledPPO(PPOWithNetworks):
     predicts are normalised within minibatches, as those of the surrogate are here, not within rollouts.
     """
 
+    trains_encoder = "The policy and the value learn encoders of their own"
     networks = ("critic", "critic.optimizer", "advantage_head")
     scheduled = ("critic.optimizer",)
 
@@ -96,7 +98,6 @@ class DecoupledPPO(PPOWithNetworks):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self._need_trained_encoder("The policy and the value learn encoders of their own")
         if self.value_epochs is None:
             self.value_epochs = 3 * self.n_epochs
         self.n_epochs = 1
@@ -194,6 +195,6 @@ class DecoupledPPO(PPOWithNetworks):
         statistics = accumulate_gradient(parameters, batch, size, self.value_loss)
         statistics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         numbers = {name: value.item() for name, value in statistics.items()}
-        self._check(numbers)
+        raise_if_diverged(numbers, self.num_timesteps)
         self.critic.optimizer.step()
         return numbers["loss"]

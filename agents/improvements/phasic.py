@@ -13,8 +13,12 @@ from lcd.agents.gradient import Statistics, accumulate_gradient
 from lcd.agents.improvements.networks import PPOWithNetworks
 from lcd.agents.parallel import single_threaded
 from lcd.agents.policy import is_thread_safe
+from lcd.agents.ppo import raise_if_diverged
 from lcd.agents.rollout import ByteRolloutBuffer
 from lcd.io.limits import real_number, whole_number
+
+SHORT_PHASE = 4
+"""Rollouts of a policy phase whose speed is measured."""
 
 
 class RememberedSamples(NamedTuple):
@@ -64,6 +68,7 @@ class PhasicPPO(PPOWithNetworks):
         If the encoder is frozen, or an argument is impossible.
     """
 
+    trains_encoder = "The auxiliary phase teaches the encoder"
     networks = ("auxiliary_optimizer",)
     scheduled = ("auxiliary_optimizer",)
 
@@ -86,7 +91,6 @@ class PhasicPPO(PPOWithNetworks):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        self._need_trained_encoder("The auxiliary phase teaches the encoder")
         self.policy.detaches_values = True
         self.auxiliary_optimizer = self.policy.optimizer_class(  # type: ignore[call-arg]
             self.policy.parameter_groups(), lr=self.lr_schedule(1.0), **self.policy.optimizer_kwargs
@@ -96,6 +100,17 @@ class PhasicPPO(PPOWithNetworks):
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_observations", "_returns", "_remembered", "_rollouts_done"]
+
+    @property
+    def period(self) -> int:
+        """Rollouts from one auxiliary phase to the next."""
+        return self.rollouts
+
+    def shorten(self, share: float) -> None:
+        """Have fewer rollouts in a policy phase, and remember so much of each that the phase costs as much a step."""
+        of_each = min(int(self.n_steps * self.n_envs / share), self.memory // self.rollouts)
+        self.rollouts = min(self.rollouts, SHORT_PHASE)
+        self.memory = self.rollouts * max(1, round(share * of_each))
 
     @property
     def remembered_of_each(self) -> int:
@@ -177,7 +192,7 @@ class PhasicPPO(PPOWithNetworks):
         statistics = accumulate_gradient(parameters, batch, size, self.auxiliary_loss)
         statistics["grad_norm"] = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         numbers = {name: value.item() for name, value in statistics.items()}
-        self._check(numbers)
+        raise_if_diverged(numbers, self.num_timesteps)
         self.auxiliary_optimizer.step()
         return numbers
 

@@ -17,6 +17,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_w
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
 from lcd.agents.imitation import TaughtVecEnv, labels_of, mixed_actions, prepare, share_of
+from lcd.agents.ppo import TrainingDiverged, raise_if_diverged
 from lcd.agents.teacher import Teacher, check_fits
 
 LABELLED_ON = torch.device("cpu")
@@ -47,6 +48,8 @@ class RecurrentDAgger(RecurrentPPO):
 
     Raises
     ------
+    lcd.agents.TrainingDiverged
+        From `learn`, when a loss is not finite.
     ValueError
         From `learn`, without a teacher or its view, and as in `lcd.agents.DAgger`.
     """
@@ -98,13 +101,19 @@ class RecurrentDAgger(RecurrentPPO):
         losses = []
         for _ in range(self.n_epochs):
             for batch in buffer.get(self.batch_size):
-                _, likelihood, _ = policy.evaluate_actions(
-                    batch.observations, batch.actions.long().flatten(), batch.lstm_states, batch.episode_starts
-                )
+                actions = batch.actions.long().flatten()
+                try:
+                    _, likelihood, _ = policy.evaluate_actions(
+                        batch.observations, actions, batch.lstm_states, batch.episode_starts
+                    )
+                except ValueError as error:  # torch has no distribution for logits that are not finite
+                    why = " ".join(str(error).split())[:100]
+                    raise TrainingDiverged(f"Training diverged after {self.num_timesteps} steps: {why}") from error
                 loss = -likelihood[batch.mask > 0].mean()
                 policy.optimizer.zero_grad()
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(policy.parameters(), self.max_grad_norm)
+                norm = torch.nn.utils.clip_grad_norm_(policy.parameters(), self.max_grad_norm)
+                raise_if_diverged({"loss": loss.item(), "grad_norm": norm.item()}, self.num_timesteps)
                 policy.optimizer.step()
                 losses.append(loss.item())
         self._n_updates += self.n_epochs

@@ -192,7 +192,9 @@ class RecurrentMap(MemoryNetwork):
         """Map for the head, and the next state."""
         shown, parts = amplitudes, []
         if self.synchrony is not None:
-            phases = torch.where(begin.view(-1, 1, 1, 1) > 0, first, self.phases(state))
+            phases = self.phases(state)
+            none = (phases == 0).flatten(1).all(dim=1) | (begin > 0)  # a state of zeros has no phases to go on with
+            phases = torch.where(none.view(-1, 1, 1, 1), first, phases)
             phases = self.synchrony.synchronised(phases, amplitudes.sum(dim=1, keepdim=True))
             shown = (phases[:, :, None] * amplitudes[:, None]).flatten(1, 2)
             parts.append(phases.flatten(1))

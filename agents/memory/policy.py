@@ -87,6 +87,7 @@ class MemoryPolicy(RecurrentActorCriticPolicy):
             enable_critic_lstm=False,
             **kwargs,
         )
+        self.network_name = network
         built = build_network(network, observation_space)
         if self.ortho_init:  # as Stable-Baselines3 does: features of frames are too small otherwise
             built.apply(partial(self.init_weights, gain=2**0.5))
@@ -96,6 +97,11 @@ class MemoryPolicy(RecurrentActorCriticPolicy):
         self.lstm_hidden_state_shape = (cell.num_layers, 1, cell.hidden_size)
         made: Any = self.optimizer_class
         self.optimizer = made(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        parameters = super()._get_constructor_parameters()
+        del parameters["net_arch"]
+        return parameters | {"network": self.network_name}
 
     @property
     def network(self) -> MemoryNetwork:

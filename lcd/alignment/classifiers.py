@@ -18,7 +18,7 @@ from lcd.agents.randomness import seeded
 from lcd.alignment.agreement import Agreement, agreement
 from lcd.alignment.harmonizer import harmonized_loss, resized
 from lcd.alignment.importance import AT_ONCE, chosen, importance_maps, on_device
-from lcd.alignment.references import ReferenceMaps
+from lcd.alignment.references import ReferenceMaps, as_inputs
 from lcd.io.settings import Count, Epochs, NotNegative, Number, Positive, Seed, settings
 
 
@@ -95,7 +95,7 @@ def harmonize_classifier(
     classes = _outputs(network, references, device)
     if beyond := [int(target) for target in references.targets if not 0 <= target < classes]:
         raise ValueError(f"The class {beyond[0]} is not one of the network's {classes}, counted from 0.")
-    images = references.inputs
+    images = torch.from_numpy(references.images).permute(0, 3, 1, 2)  # bytes, for floats would be four times as large
     maps = resized(torch.from_numpy(references.maps), images.shape[2:])
     targets = torch.from_numpy(references.targets)
     tokens = (maps.amax(dim=(1, 2)) > maps.amin(dim=(1, 2))).float()
@@ -103,7 +103,7 @@ def harmonize_classifier(
         raise ValueError("Every map is constant, so there is nothing to align with: check the files.")
     optimizer = torch.optim.AdamW(network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
     generator = torch.Generator().manual_seed(settings.seed)
-    evaluated = partial(_evaluated, network, images[held], maps[held], targets[held], device)
+    evaluated = partial(_evaluated, network, as_inputs(images[held]), maps[held], targets[held], device)
     rows = [{"epoch": 0, **evaluated(), "loss": float("nan")}]
     with seeded(settings.seed):
         for epoch in range(1, settings.epochs + 1):
@@ -111,8 +111,8 @@ def harmonize_classifier(
             losses = []
             for part in used[torch.randperm(len(used), generator=generator)].split(settings.batch_size):
                 optimizer.zero_grad()
-                batch = (column[part].to(device) for column in (images, targets, maps, tokens))
-                loss, _ = harmonized_loss(network, *batch, weight=settings.weight)
+                shown, *others = (column[part].to(device) for column in (images, targets, maps, tokens))
+                loss, _ = harmonized_loss(network, as_inputs(shown), *others, weight=settings.weight)
                 if not torch.isfinite(loss):
                     raise TrainingDiverged(
                         f"The harmonized loss is {float(loss)}: lower the learning rate or the weight."

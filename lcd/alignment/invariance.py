@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances_chunked
 
+from lcd.alignment.importance import AT_ONCE
 from lcd.envs import GameOptions, make_vec_env
 from lcd.envs.family import random_actions
 
@@ -111,7 +112,10 @@ def invariance(features: Features, frames: NDArray[np.uint8]) -> list[Invariance
     list of Invariance
         One for each appearance but the first.
     """
-    found = [features(torch.from_numpy(each).permute(0, 3, 1, 2)).float().flatten(1).numpy() for each in frames]
+    found = [
+        torch.cat([features(part).float().flatten(1) for part in images.split(AT_ONCE)]).numpy()
+        for images in (torch.from_numpy(each).permute(0, 3, 1, 2) for each in frames)
+    ]
     first = found[0]
     pairs = len(first) * (len(first) - 1)
     away = sum(float(each.sum()) for each in pairwise_distances_chunked(first)) / pairs if pairs else 0.0

@@ -73,12 +73,17 @@ class ReferenceMaps:
     @property
     def inputs(self) -> torch.Tensor:
         """The images as network input: shape (n, 3, height, width), float32, in [0, 1]."""
-        return torch.from_numpy(self.images).permute(0, 3, 1, 2).float() / 255
+        return as_inputs(torch.from_numpy(self.images).permute(0, 3, 1, 2))
 
     def first(self, count: int) -> ReferenceMaps:
         """The first images."""
         targets, groups = (None if known is None else known[:count] for known in (self.targets, self.groups))
         return replace(self, images=self.images[:count], maps=self.maps[:count], targets=targets, groups=groups)
+
+
+def as_inputs(images: torch.Tensor) -> torch.Tensor:
+    """Images of bytes as network input: float32, in [0, 1]."""
+    return images.float() / 255
 
 
 def read_folders(images: Path, maps: Path, source: Source) -> ReferenceMaps:

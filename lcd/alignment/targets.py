@@ -84,11 +84,14 @@ class Visible:
         Its layers by name.
     outputs : mapping of str to callable
         Its outputs by name, from images to an array of shape (batch, numbers).
+    device : str
+        Where it computes, and the images of `run` and `outputs` are.
     """
 
     run: Scores
     modules: Mapping[str, nn.Module]
     outputs: Mapping[str, Scores]
+    device: str = "cpu"
 
     def activations(self, layer: str) -> Scores:
         """The function from images to what a layer or an output gives, before any later layer changes it in place.
@@ -129,7 +132,7 @@ class Visible:
             If there is no such layer, or it gives another kind of array.
         """
         with torch.no_grad():
-            shape = tuple(self.activations(layer)(image[None]).shape)
+            shape = tuple(self.activations(layer)(image[None].to(self.device)).shape)
         if len(shape) not in (2, 4):
             raise ValueError(
                 f"The layer {layer!r} gives arrays of shape {shape}, not (batch, units) or (batch, channels, rows, "

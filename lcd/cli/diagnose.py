@@ -121,6 +121,7 @@ def command(
         demand_rows,
         estimate_table,
         ladder_rows,
+        pretraining_sentence,
         verdict_text,
     )
     from lcd.envs.random_play import EPISODES
@@ -176,6 +177,7 @@ def command(
     if dry_run:
         further = prepared.further_runs()
         console.print(*estimate_table(prepared.plan, prepared.store, prepared.resources, further), sep="\n")
+        console.print(pretraining_sentence(prepared.to_pretrain()), soft_wrap=True, end="")
         console.print(f"The budget of each cell is {prepared.game_plan.budget:,} steps.")
         return
 

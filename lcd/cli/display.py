@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.console import Console
@@ -27,6 +28,9 @@ from lcd.experiments.timing import expected_seconds, kind_of, measure_speeds
 from lcd.measurement.verdict import Verdict
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.budget import REFERENCE, UNITS, Choice
+
+if TYPE_CHECKING:
+    from lcd.pretraining.pretraining import Pretraining
 
 LINE_SECONDS = 30.0
 
@@ -126,10 +130,10 @@ class PlanDisplay:
             if run.name not in self._steps:
                 self._trained_before += state.step  # it goes on from a checkpoint
             self._steps[run.name] = state.step
-            note = (
-                f"{state.step / max(state.seconds, 1e-9):,.0f} steps/s  "
-                f"return {state.training_return:.2f} on training, {state.unseen_return:.2f} on unseen levels"
-            )
+            returns = "first evaluation"
+            if not math.isnan(state.training_return):
+                returns = f"return {state.training_return:.2f} on training, {state.unseen_return:.2f} on unseen levels"
+            note = f"{state.step / max(state.seconds, 1e-9):,.0f} steps/s  {returns}"
             self._progress.update(self._tasks[run.name], completed=state.step, note=note)
             if time.monotonic() - self._last_line > LINE_SECONDS:
                 self._last_line = time.monotonic()
@@ -232,6 +236,15 @@ def estimate_table(
         f"{time_in} in {workers} workers{shared}, {cost}, besides evaluations: up to "
         f"{sum(run.evaluation.episodes for run in runs):,} episodes."
     )
+
+
+def pretraining_sentence(planned: Sequence[Pretraining]) -> str:
+    """What is pretrained before the runs of a plan, in a line; empty without any."""
+    if not planned:
+        return ""
+    frames = f"{max(each.frames for each in planned):,} frames"
+    what = "an encoder is pretrained on" if len(planned) == 1 else f"{len(planned)} encoders are pretrained on up to"
+    return f"Before that, {what} {frames}, one after the other in this process, which takes some minutes each.\n"
 
 
 def changes_of(run: RunSettings, plain: RunSettings) -> list[str]:

@@ -88,6 +88,10 @@ def games() -> None:
     plain_console().print(table)
 
 
+RESUMED = [[name] for name in ("diagnose", "calibrate", "survey", "validate", "harmonize", "tracking")]
+"""Commands whose runs are kept one by one."""
+
+
 def _end(reason: str) -> NoReturn:
     """End the process, in which a step or reset of a game hangs."""
     sys.stdout.flush()
@@ -110,7 +114,8 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         code = end.code if isinstance(end, SystemExit) else INTERRUPTED  # Typer turns Ctrl-C into an exit
         if code in (INTERRUPTED, TERMINATED):
-            print("Interrupted. Finished runs are kept; the same command resumes from them.", file=sys.stderr)
+            resumes = " Finished runs are kept; the same command resumes from them."
+            print(f"Interrupted.{resumes * (sys.argv[1:2] in RESUMED)}", file=sys.stderr)
         sys.exit(code)
     except Exception as error:
         status = exit_status(error)

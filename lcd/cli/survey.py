@@ -124,13 +124,11 @@ def command(
         if error is not None:
             warn(f"{diagnosis.game} is not added to {tables}: {error} The survey goes on.")
 
-    found = prepared.run(PlanDisplay, done)
+    found = prepared.run(PlanDisplay, done, lambda game, reason: warn(f"{game} has no diagnosis: {reason}"))
     sorted_from = tables if tables is not None and (prepared.held or not whole.games) else prepared.out
     if whole.games:
         console.print(f"The diagnoses are in {prepared.out}.", highlight=False, soft_wrap=True)
     console.print(next_step(sorted_from), highlight=False, soft_wrap=True)
-    for game, reason in found.undiagnosed.items():
-        warn(f"{game} has no diagnosis: {reason}")
     if found.left_out:
         warn(f"Not in {tables}: {', '.join(found.left_out)}. Correct the errors above, and the same command adds them.")
     if found.left_out or found.undiagnosed:

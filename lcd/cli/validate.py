@@ -37,7 +37,7 @@ def command(
     correlates over games what was estimated with what was gained. Finished runs are kept, and the same command resumes
     from them.
     """
-    from lcd.cli.display import PlanDisplay, estimate_table
+    from lcd.cli.display import PlanDisplay, estimate_table, pretraining_sentence
     from lcd.studies.validation.validation import prepare_validation
 
     prepared = prepare_validation(
@@ -55,11 +55,22 @@ def command(
     console = plain_console()
     if prepared.held:
         console.print(f"{tables} holds the diagnoses of {', '.join(prepared.held)}.", highlight=False, soft_wrap=True)
+    if tables is not None and prepared.validation.ladder:
+        console.print(
+            f"The plan has a ladder, whose runs tables do not hold: {tables} is not used.",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
     if prepared.finished.games:
         finished = ", ".join(prepared.finished.games)
         console.print(f"{prepared.out.path} holds the gains in {finished}.", highlight=False, soft_wrap=True)
     if dry_run:
         console.print(*estimate_table(prepared.untrained(), prepared.store, prepared.resources), sep="\n")
+        console.print(pretraining_sentence(prepared.to_pretrain()), soft_wrap=True, end="")
+        if unplayed := prepared.unplayed():
+            count = f"{len(unplayed)} game{'s' if len(unplayed) > 1 else ''}"
+            console.print(f"After that, random play measures the complexity of {count}, some minutes each.")
         return
     found = prepared.run(PlanDisplay, lambda line: console.print(line, highlight=False, soft_wrap=True))
     if not found.hypotheses.empty:

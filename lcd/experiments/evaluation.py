@@ -40,7 +40,7 @@ class Progress:
     seconds
         Time since the run began.
     training_return, unseen_return
-        Means of the last evaluation, at the selected temperature where several are tried.
+        Means of the last evaluation, at the selected temperature where several are tried; NaN before the first.
     """
 
     step: int
@@ -93,7 +93,7 @@ class EvaluationCallback(BaseCallback):
     settings
         The run.
     report
-        Called with the progress after every rollout.
+        Called with the progress after every rollout, and after each part of an evaluation.
     num_threads
         Threads that step the games; 0 steps them in the calling thread.
     """
@@ -131,6 +131,7 @@ class EvaluationCallback(BaseCallback):
         )
         if sampled and levels == "training" and isinstance(self._settings.options, ExternalOptions):
             self._patience = max(LEAST_PATIENCE, int(PATIENCE * played.lengths.mean()))
+        self._report_progress()  # what takes long is known not to hang
         return played
 
     def _most_steps(self, env: VecEnv, episodes_per_env: int) -> int | None:

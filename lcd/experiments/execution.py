@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from lcd.envs.external.game import GameFault
 from lcd.experiments.executor import Executor, Report
 from lcd.experiments.executors import LOCAL, make_executor
 from lcd.experiments.plan import Plan
@@ -80,7 +82,8 @@ class WhenComplete(Generic[Group]):
     read
         Called with a group when all of its runs are in the store.
     failed
-        Called with a group for which `read` raised a ValueError, and its sentence; the runs of the others go on.
+        Called with a group for which `read` raised a ValueError or a fault of its game, and its sentence; the runs of
+        the others go on.
     """
 
     def __init__(
@@ -103,7 +106,7 @@ class WhenComplete(Generic[Group]):
                 self._missing.remove(entry)
                 try:
                     self._read(group)
-                except ValueError as error:
+                except (ValueError, GameFault) as error:
                     self._failed(group, str(error))
 
 
@@ -151,7 +154,8 @@ def execute(
 ) -> None:
     """Train the runs of a plan that the store lacks.
 
-    A run that fails does not keep the others from being carried out. Failures are listed at the end.
+    A run that fails does not keep the others from being carried out, unless several fail one after the other: then the
+    rest of their game is not begun, and nothing else if they are of several games. Failures are listed at the end.
 
     Parameters
     ----------
@@ -196,7 +200,7 @@ def execute(
             executor.end()
             store.clear_unfinished()
     if failures := carrying.failures:
-        raise RunFailed(_message(failures, len(plan.runs)), failures)
+        raise RunFailed(_message(failures, len(plan.runs), carrying.not_begun), failures)
 
 
 class _Carrying:
@@ -220,8 +224,11 @@ class _Carrying:
         self._files = weights_of(plan, store)
         self._makers = {run.identity: run for run in plan.runs if run.identity in self._files}
         self._elsewhere: set[str] = set()
-        self._in_a_row = 0
+        self._failed_since: list[str] = []
+        self._failed_in: Counter[str] = Counter()
+        self._given_up = 0
         self.failures: dict[str, str] = {}
+        self.not_begun = 0
 
     def carry_out(self) -> None:
         """Carry out all runs, or all that can still be after failures.
@@ -240,8 +247,21 @@ class _Carrying:
                 continue
             for report in self._executor.wait():
                 self._hear(report)
-            if self._in_a_row >= MOST_FAILURES:  # what fails all of them would fail the others
+            for game, failed in list(self._failed_in.items()):
+                if failed >= MOST_FAILURES:
+                    self._give_up(game)
+            if self._given_up > 1 or (len(self._failed_since) >= MOST_FAILURES and len({*self._failed_since}) > 1):
+                self.not_begun += len(self._waiting)  # what fails several games would fail the others
                 return
+
+    def _give_up(self, game: str) -> None:
+        """Begin no more runs of a game; what failed in it is no sign that others would fail."""
+        left = [run for run in self._waiting if run.options.label != game]
+        self.not_begun += len(self._waiting) - len(left)
+        self._waiting = left
+        self._failed_in.pop(game)
+        self._failed_since = [each for each in self._failed_since if each != game]
+        self._given_up += 1
 
     def _start(self) -> bool:
         """Begin as many of the waiting runs as may be, and tell whether another plan carries any of them out."""
@@ -277,13 +297,16 @@ class _Carrying:
         if not report.ended:
             self._listener(Event("progress", report.run, report.progress))
         elif self._store.has(report.run):
-            self._in_a_row = 0
+            self._failed_since.clear()
+            self._given_up = 0
+            self._failed_in.pop(report.run.options.label, None)
             self._listener(Event("finished", report.run))
         elif report.elsewhere:
             self._waiting.insert(0, report.run)
             self._tell_elsewhere(report.run)
         else:
-            self._in_a_row += 1
+            self._failed_since.append(report.run.options.label)
+            self._failed_in[report.run.options.label] += 1
             self._fail(report.run, report.failure)
 
     def _tell_elsewhere(self, run: RunSettings) -> None:
@@ -302,11 +325,12 @@ LOOK_AGAIN = 2.0
 """Seconds until the store is looked at again while other plans carry out all that is left."""
 
 MOST_FAILURES = 5
-"""Runs that fail one after the other, none finished between them, after which no others are begun."""
+"""Runs that fail one after the other, none finished between them, after which no others are begun: none of their game
+if all are of one, else none at all."""
 
 
-def _message(failures: Mapping[str, str], count: int) -> str:
-    """What failed, in a sentence for each cause."""
+def _message(failures: Mapping[str, str], count: int, not_begun: int = 0) -> str:
+    """What failed, in a sentence for each cause, and how many of so many runs were not begun after that."""
     if len(failures) == 1:
         return f"{next(iter(failures.values()))} {KEPT}"
     alike: dict[str, list[str]] = {}
@@ -316,6 +340,8 @@ def _message(failures: Mapping[str, str], count: int) -> str:
     for first, *others in alike.values():
         more = "" if not others else f" {len(others)} {'others' if len(others) > 1 else 'other'} likewise."
         sentences.append(first + more)
+    if not_begun:
+        sentences.append(f"{not_begun} more {'runs were' if not_begun > 1 else 'run was'} not begun after that.")
     return " ".join([f"{len(failures)} of {count} runs failed.", *sentences, KEPT])
 
 

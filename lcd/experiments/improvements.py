@@ -82,6 +82,11 @@ class Improvement:
         """Whether it is of a user's own, and its name that of a module."""
         return ":" in self.name
 
+    @property
+    def trains_encoder(self) -> bool:
+        """Whether its learner refuses a frozen encoder."""
+        return bool(getattr(getattr(self.learner, "func", self.learner), "trains_encoder", ""))
+
     def check_game(self, options: GameOptions, view: str) -> None:
         """Check that a game can be learned so.
 

@@ -171,6 +171,12 @@ def sentence_of(error: Exception, folder: Path | None = None) -> str:
     return f"{type(error).__name__}: {text.rstrip('.')} ({Path(frame.f_code.co_filename).name}, line {line})."
 
 
+def last_line(error: Exception) -> str:
+    """The last line of what an error says, the cause in a traceback of another process; without a full stop."""
+    lines = str(error).strip().splitlines()
+    return (lines[-1] if lines else type(error).__name__).rstrip(".")
+
+
 def _is_own(frame: FrameType) -> bool:
     """Whether a line that raised an error is the user's own."""
     return is_own(frame.f_globals.get("__name__") or "__main__")

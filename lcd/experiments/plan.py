@@ -103,6 +103,10 @@ class GamePlan:
         assert self.options is not None
         return random_return(self.options)
 
+    def with_runs(self, runs: Sequence[RunSettings]) -> GamePlan:
+        """The same game with some runs alone, without what makes a teacher or an encoder of its own."""
+        return replace(self, cells=tuple(runs), teacher_run=None, candidates=(), early_run=None, controls=())
+
     @property
     def is_encoded(self) -> bool:
         """Whether a frozen encoder is the privileged view."""

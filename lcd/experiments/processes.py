@@ -144,7 +144,8 @@ class LocalProcesses:
         for worker in self._workers:
             if time.monotonic() - worker.heard > self._silence and not worker.connection.poll():
                 worker.failure = (
-                    f"nothing was heard of it for {self._silence:.0f} seconds: a step of its game may hang."
+                    f"nothing was heard of it for {self._silence:.0f} seconds: a step of its game may hang. If it is "
+                    "only slow, give a longer --step-limit."
                 )
                 worker.process.kill()
                 worker.process.join()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lcd.experiments.executor import Report, Share
-from lcd.experiments.job import Job, failure_of, sentence_of
+from lcd.experiments.job import Job, failure_of, last_line, sentence_of
 from lcd.experiments.own_code import OwnCode
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store, StoreError
@@ -316,8 +316,7 @@ class RayTasks:
         try:
             found = ray.get(task)
         except ray.exceptions.RayError as error:
-            why = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            return f"Ray could not carry out the run {run.name} ({type(error).__name__}): {why.rstrip('.')}."
+            return f"Ray could not carry out the run {run.name} ({type(error).__name__}): {last_line(error)}."
         if isinstance(found, str):
             return f"The run {run.name} failed: {found}"
         if found:
@@ -328,11 +327,20 @@ class RayTasks:
         return ""
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in a task."""
+        """Call a function in a task.
+
+        Raises
+        ------
+        OSError
+            If it failed.
+        """
         import ray
 
         remote = ray.remote(num_cpus=self.share.threads, num_gpus=self.share.gpus)
-        return ray.get(remote(_call).remote(Path.cwd(), function, *arguments))
+        try:
+            return ray.get(remote(_call).remote(Path.cwd(), function, *arguments))
+        except ray.exceptions.RayError as error:
+            raise OSError(f"A Ray task failed: {last_line(error)}.") from error
 
     def end(self) -> None:
         """Cancel the tasks that still work, and leave the cluster."""

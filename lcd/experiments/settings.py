@@ -324,6 +324,11 @@ class RunSettings:
         if improvement.learner is None:
             raise ValueError(f"The improvement {self.improvement!r} is other settings of a run, not another learner.")
         improvement.check_game(self.options, self.view)
+        if improvement.trains_encoder and EncoderName.read(self.encoder).frozen:
+            raise ValueError(
+                f"The improvement {self.improvement!r} trains the encoder, and {self.encoder!r} is frozen: choose "
+                "another."
+            )
 
     def _check_schedule(self) -> None:
         """Check that evaluations come after whole rollouts, the last one at the end."""

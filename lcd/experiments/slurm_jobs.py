@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lcd.experiments.executor import Report, Share
-from lcd.experiments.job import CarriedOutElsewhere, Job, failure_of
+from lcd.experiments.job import CarriedOutElsewhere, Job, failure_of, last_line
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing, token
@@ -389,12 +389,24 @@ class SlurmJobs:
             paths.folder.rmdir()
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function in a job, and remove the job's files."""
+        """Call a function in a job, and remove the job and its files.
+
+        Raises
+        ------
+        OSError
+            If the job failed.
+        """
+        from submitit.core.utils import FailedJobError
+
         with self._submission() as submitter:
             job = submitter.submit(function, *arguments)
         try:
             return job.result()
+        except FailedJobError as error:
+            raise OSError(f"The Slurm job {job.job_id} failed: {last_line(error)}.") from error
         finally:
+            with suppress(Exception):
+                job.cancel(check=False)
             self._remove(job)
 
     def end(self) -> None:

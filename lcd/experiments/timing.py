@@ -18,7 +18,7 @@ from lcd.experiments.settings import Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 
 SECONDS = 1.0
-"""Minimal measured time, after a warm-up of one rollout."""
+"""Minimal measured time, after a warm-up of one rollout, or of as many as it takes until the work repeats."""
 
 _BATCH_ON_CPU = 512
 """Batch size on a CPU, where larger batches are not faster."""
@@ -45,6 +45,7 @@ def steps_per_second(
     from lcd.experiments.run import learner
 
     torch.set_num_threads(threads)
+    usual = run.hyperparameters.rollout
     run = _shortened(run, device)
     if isinstance(run.options, EncodedOptions):  # whose encoder may not be trained yet
         run = replace(run, options=replace(run.options, made_by=None))
@@ -59,11 +60,13 @@ def steps_per_second(
         env.close()
     model, env = learner(run, teacher, device, games)  # type: ignore[arg-type]
     rollout = run.hyperparameters.rollout
-    model.learn(rollout)
+    model.shorten(rollout / usual)
+    model.learn(rollout * model.period)
     started, steps = clock(), 0
     while (seconds := clock() - started) < SECONDS:
-        model.learn(rollout, reset_num_timesteps=False)
-        steps += rollout
+        for _ in range(model.period):
+            model.learn(rollout, reset_num_timesteps=False)
+        steps += rollout * model.period
     env.close()
     return steps / seconds
 

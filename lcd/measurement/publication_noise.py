@@ -20,8 +20,8 @@ FEWEST_GAMES = 5
 """Smallest number of games for limits of a share."""
 
 COPIES = 0.005
-"""Two publications whose scores differ by less than this in every game, as a share of the methods' standard deviation
-there, have the same runs."""
+"""Two publications have the same runs if their scores differ by less than this in every game that both have, as a share
+of the methods' standard deviation there, and these are at least half of the games that either has."""
 
 
 def independent(means: Floats) -> NDArray[np.intp]:
@@ -34,10 +34,16 @@ def independent(means: Floats) -> NDArray[np.intp]:
     """
     kept: list[int] = []
     for number, row in enumerate(means):
-        differences = [np.abs(means[other] - row) for other in kept]
-        if not any(np.isfinite(each).any() and np.nanmax(each) < COPIES for each in differences):
+        if not any(_copied(means[other], row) for other in kept):
             kept.append(number)
     return np.array(kept, dtype=np.intp)
+
+
+def _copied(one: Floats, other: Floats) -> bool:
+    """Whether the scores of two publications are of the same runs."""
+    shared = np.isfinite(one) & np.isfinite(other)
+    either = np.isfinite(one) | np.isfinite(other)
+    return 2 * shared.sum() >= either.sum() > 0 and bool((np.abs(one - other)[shared] < COPIES).all())
 
 
 def noise_by_game(scores: MethodScores, replicates: Sequence[Sequence[int]]) -> pd.DataFrame:

@@ -142,14 +142,15 @@ def fit(form: Form, sizes: ArrayLike, values: ArrayLike) -> Fit:
     unit = float(x.max())
     parameters = _fitted(form, x / unit, y)
     squares = float(np.square(_value(form, parameters, x / unit) - y).sum())
-    return Fit(form, parameters, unit, _aicc(squares, len(y), NUMBER_OF_PARAMETERS[form]))
+    least = max(1e-12 * float(np.square(y).sum()), float(np.finfo(np.float64).tiny))  # of rounding, in any unit
+    return Fit(form, parameters, unit, _aicc(max(squares, least), len(y), NUMBER_OF_PARAMETERS[form]))
 
 
 def _aicc(squares: float, count: int, parameters: int) -> float:
     parameters += 1  # the variance
     if count <= parameters + 1:
         return np.inf
-    return count * np.log(max(squares / count, 1e-12)) + 2 * parameters * count / (count - parameters - 1)
+    return count * np.log(squares / count) + 2 * parameters * count / (count - parameters - 1)
 
 
 def _fitted(form: Form, x: Floats, y: Floats) -> Floats:

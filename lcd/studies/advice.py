@@ -14,7 +14,7 @@ from lcd.measurement.intervals import Interval, mean_limits
 from lcd.measurement.rule import floor_limited_demands
 from lcd.measurement.scores import late_gains
 from lcd.measurement.validity import FEWEST_GAMES, KINDS, mean_gain
-from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.diagnosis import OWN_VIEW, Diagnosis
 from lcd.studies.survey.rows import differences, measured_settings
 from lcd.studies.validation.evidence import read_evidence, reference_validations
 from lcd.studies.validation.result import CHEAP_RULE, DEMAND_RULE, ValidationResult, fixed_rules
@@ -66,6 +66,13 @@ def advise(diagnosis: Diagnosis, evidence: ValidationResult | None = None) -> Ad
         if not kept:
             return Advice(None, None, "Nothing to recommend: no validation was given that tells what demands predict.")
         return advise(diagnosis, min(kept, key=lambda each: len(_measured_otherwise(diagnosis, each))))
+    if diagnosis.privileged_view != OWN_VIEW:
+        return Advice(
+            None,
+            None,
+            "Nothing to recommend: the evidence is of games with a privileged view of their own, and this one has an "
+            "expert's encoder in its place.",
+        )
     if (algorithm := _algorithm_of(diagnosis)) is not None:
         return Advice(None, None, f"Nothing to recommend: the evidence is of PPO, and this diagnosis of {algorithm}.")
     named = f"the validation {evidence.source}".rstrip()

@@ -132,8 +132,8 @@ def compare(
     Raises
     ------
     ValueError
-        If they are of different games or budgets, are scored by other constants, hold the same runs, or one is part of
-        the other.
+        If they are of different games, budgets or privileged views, are scored by other constants, hold the same runs,
+        or one is part of the other.
     """
     file = (
         None
@@ -143,7 +143,12 @@ def compare(
         )
     )
     one, other = (each if isinstance(each, Diagnosis) else read_diagnosis_folder(each) for each in (before, after))
-    for what, values in (("game", (one.game, other.game)), ("steps a cell", (one.budget, other.budget))):
+    alike = {
+        "game": (one.game, other.game),
+        "steps a cell": (one.budget, other.budget),
+        "privileged view": (one.privileged_view, other.privileged_view),
+    }
+    for what, values in alike.items():
         if values[0] != values[1]:
             raise ValueError(
                 f"The diagnoses differ in their {what}, {short(values[0])} and {short(values[1])}: compare two of the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from torch import nn
@@ -34,12 +34,16 @@ from lcd.studies.encoder_ablation import (
     pretrained_encoder,
     read_ablation,
     resolve_encoders,
+    to_pretrain,
 )
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.ladder import Ladder, ladder_of, read_ladder
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
 from lcd.studies.showing import Show, silent, telling
+
+if TYPE_CHECKING:
+    from lcd.pretraining.pretraining import Pretraining
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,10 @@ class PreparedDiagnosis:
         finer = [] if self.ladder is None else [self.ladder.value_run, *self.ladder.further]
         finer += [] if self.baselines is None else [*self.baselines.blind, *self.baselines.cloned]
         return needed + [(run.encoder, run) for run in finer if not self.store.has(run)]
+
+    def to_pretrain(self) -> list[Pretraining]:
+        """Encoders that an ablation pretrains before its runs."""
+        return to_pretrain(self.game_plan, self.encoders, encoder_folder(self.store.root))
 
     def diagnose(self, show: Show = silent) -> Diagnosis:
         """Train the missing runs of the diagnosis, and write it.
@@ -294,8 +302,9 @@ def prepare_diagnosis(
     )
     if out is not None:
         prepared = prepared.writing_to(out)
+    ablated = [run for _, run in missing_runs(game_plan, others, runs, encoder_folder(runs.root))]
     further = (*(() if finer is None else finer.as_plan().runs), *(() if lowest is None else lowest.as_plan().runs))
-    runs.check((*prepared.plan.runs, *further))
+    runs.check((*prepared.plan.runs, *further, *ablated))
     return prepared
 
 

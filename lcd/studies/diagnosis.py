@@ -47,6 +47,9 @@ ITS_OWN_BEST = (
 OWN_BEST_MATTERS = ("not limited", "inconclusive")
 """Verdicts that it is for."""
 
+OWN_VIEW = "its own"
+"""The privileged view of a game that has one."""
+
 FORMAT = "lcd.diagnosis/1"
 """Name and version of the JSON form."""
 
@@ -237,6 +240,11 @@ class Diagnosis:
         from lcd.studies.reading import read_diagnosis_folder
 
         return read_diagnosis_folder(folder)
+
+    @property
+    def privileged_view(self) -> str:
+        """The view that demands are measured by: `OWN_VIEW`, or ``"expert"``, an expert's encoder in its place."""
+        return str(self.settings.get("privileged_view", OWN_VIEW))
 
     @property
     def perceptual(self) -> Interval:

@@ -18,12 +18,13 @@ import pandas as pd
 from scipy import stats
 
 from lcd.agents import EncoderName, read_card
+from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import has_label_maps
 from lcd.envs.views import SEMANTIC
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, with_encoder
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.files import checksum, replacing
+from lcd.io.files import checksum, locked, replacing
 from lcd.io.modules import SOURCE
 from lcd.measurement.intervals import (
     Interval,
@@ -152,7 +153,7 @@ def missing_runs(plan: GamePlan, names: Sequence[str], store: Store, folder: Pat
     folder : pathlib.Path
         Folder of the pretrained encoders.
     """
-    encoders = resolve_encoders(names, plan.cells[0].encoder, lambda each: _pretraining(plan, each, folder)[1])
+    encoders = resolve_encoders(names, plan.cells[0].encoder, lambda each: pretraining_of(plan, each, folder)[1])
     read = {name: EncoderName.read(encoder) for name, encoder in encoders.items() if _is_objective(name)}
     untrained = {
         name: encoder.without_weights
@@ -219,17 +220,25 @@ def pretrained_encoder(plan: GamePlan, objective: str, folder: Path, report: Cal
     from lcd.pretraining.pretraining import pretrain
 
     options = plan.cells[0].options
-    settings, file = _pretraining(plan, objective, folder)
-    if file.exists():
-        check_sealed(file)
-    else:
-        made = pretrain(options, settings, report=report)
-        with replacing(file) as partial:
-            save_backbone(made.encoder, partial, settings.architecture, made.card)
+    settings, file = pretraining_of(plan, objective, folder)
+    with locked(file):  # another plan may pretrain the same one
+        if file.exists():
+            check_sealed(file)
+        else:
+            made = pretrain(options, settings, report=report)
+            with replacing(file) as partial:
+                save_backbone(made.encoder, partial, settings.architecture, made.card)
     return file
 
 
-def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretraining, Path]:
+def to_pretrain(plan: GamePlan, names: Sequence[str], folder: Path) -> list[Pretraining]:
+    """What an ablation still has to pretrain; the arguments are those of `missing_runs`."""
+    objectives = dict.fromkeys(name.partition("+")[0] for name in names if _is_objective(name))
+    planned = [pretraining_of(plan, objective, folder) for objective in objectives]
+    return [settings for settings, file in planned if not file.exists()]
+
+
+def pretraining_of(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretraining, Path]:
     """Settings of pretraining on an objective, and the file of its encoder."""
     from lcd.pretraining.objectives import OBJECTIVES
     from lcd.pretraining.pretraining import FEWEST, Pretraining
@@ -243,7 +252,9 @@ def _pretraining(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretrain
     if (version := OBJECTIVES[objective].version) > 1:
         described.append(f"v{version}")
     known = [record.get("env"), run.game_version, run.encoder_version]
-    if known[0] or any(SOURCE in (version or "") for version in known[1:]):
+    if run.options.family == ExternalOptions.family:
+        known.append(run.game)  # whose module may have games of the same names as another
+    if len(known) > 3 or SOURCE in (run.encoder_version or ""):
         described.append(checksum(json.dumps(known, sort_keys=True).encode())[:8])
     file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
     return Pretraining(objective, architecture, frames, num_levels=run.options.num_levels), file

@@ -120,7 +120,8 @@ def effect_table(runs: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.D
     Returns
     -------
     pandas.DataFrame
-        One row a (game, learning, measure): without, with, and change with its 95 % t limits low and high over seeds.
+        One row a (game, learning, measure): without, with, and change with its 95 % t limits low and high over seeds,
+        of the seeds for which both are known.
 
     Raises
     ------
@@ -139,10 +140,10 @@ def effect_table(runs: pd.DataFrame, measures: Sequence[str] = MEASURES) -> pd.D
             group[(group["harmonizer"] > 0) == used].sort_values("seed").set_index("seed") for used in (False, True)
         )
         for measure in measures:
-            change = (harmonized[measure] - plain[measure]).to_numpy(dtype=np.float64)
-            rows.append(
-                (game, learning, measure, plain[measure].mean(), harmonized[measure].mean(), *mean_limits(change))
-            )
+            pairs = pd.concat([plain[measure], harmonized[measure]], axis=1).dropna().to_numpy(dtype=np.float64)
+            change = mean_limits(pairs[:, 1] - pairs[:, 0]) if len(pairs) else (np.nan,) * 3
+            means = pairs.mean(axis=0) if len(pairs) else (np.nan,) * 2
+            rows.append((game, learning, measure, *means, *change))
     columns = ["game", "learning", "measure", "without", "with", "change", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 

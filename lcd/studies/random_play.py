@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import sys
 import tempfile
 import time
@@ -55,6 +54,11 @@ class Played:
 
 
 def _resident_mb() -> float:
+    """Most memory that the process has had, in MB; 0 on Windows, which does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 

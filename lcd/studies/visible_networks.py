@@ -88,7 +88,7 @@ def load_visible(model: str, device: str, trust: bool = False) -> VisibleNetwork
     if model.partition("@")[0] in BACKBONES:
         classifier = load_classifier(model).eval().to(device)
         modules = {name: module for name, module in classifier.model.named_modules() if name}
-        return VisibleNetwork(Visible(classifier, modules, {"logit": classifier}))
+        return VisibleNetwork(Visible(classifier, modules, {"logit": classifier}, device))
     file = policy_file(model)
     if (architecture := _architecture(file)) is not None:
         return _pretrained(file, architecture, device)
@@ -124,7 +124,7 @@ def _pretrained(file: Path, architecture: str, device: str) -> VisibleNetwork:
     policy = EncoderPolicy(space, spaces.Discrete(2), lambda _: 0.0, f"{architecture}@{file}").eval().to(device)
     visible = _visible(policy, {})
     kept = {name: module for name, module in visible.modules.items() if name != FEATURES}
-    return VisibleNetwork(Visible(visible.run, kept, {}), space.shape, levels)
+    return VisibleNetwork(Visible(visible.run, kept, {}, device), space.shape, levels)
 
 
 def _visible(policy: EncoderPolicy, outputs: dict[str, Scores]) -> Visible:
@@ -135,7 +135,7 @@ def _visible(policy: EncoderPolicy, outputs: dict[str, Scores]) -> Visible:
         f"backbone.{name}": module for name, module in encoder.backbone.named_modules() if name
     }
     modules[FEATURES] = encoder.network[1]  # type: ignore[index]
-    return Visible(in_full_precision(policy, policy.extract_features), modules, outputs)
+    return Visible(in_full_precision(policy, policy.extract_features), modules, outputs, str(policy.device))
 
 
 def frames_of(network: VisibleNetwork, count: int, seed: int) -> torch.Tensor:

@@ -23,7 +23,12 @@ DAMAGE = (ValueError, TypeError, OverflowError, MemoryError, RecursionError, csv
 
 
 def read_csv(
-    path: Path, *, dtype: Mapping[str, Any] | None = None, most: int = LARGEST_TABLE, remedy: str = REMEDY
+    path: Path,
+    *,
+    dtype: Mapping[str, Any] | type | None = None,
+    most: int = LARGEST_TABLE,
+    remedy: str = REMEDY,
+    as_written: bool = False,
 ) -> pd.DataFrame:
     """Read a CSV file in UTF-8 with a header line.
 
@@ -32,11 +37,13 @@ def read_csv(
     path
         The file.
     dtype
-        Types of columns, by name.
+        Types of columns, by name, or that of all.
     most
         Limit of its bytes.
     remedy
         Remedy in the message, as the end of a sentence.
+    as_written
+        As in `parse_csv`.
 
     Raises
     ------
@@ -44,14 +51,15 @@ def read_csv(
         If it cannot be read, has too many columns or two of one name, a line has more values than there are columns, or
         a value is not of its column's type.
     """
-    return parse_csv(read_bytes(path, most, remedy=remedy), str(path), dtype=dtype, remedy=remedy)
+    content = read_bytes(path, most, remedy=remedy)
+    return parse_csv(content, str(path), dtype=dtype, remedy=remedy, as_written=as_written)
 
 
 def parse_csv(
     content: bytes,
     name: str,
     *,
-    dtype: Mapping[str, Any] | None = None,
+    dtype: Mapping[str, Any] | type | None = None,
     remedy: str = REMEDY,
     as_written: bool = False,
 ) -> pd.DataFrame:
@@ -72,15 +80,16 @@ def parse_csv(
             if (twice := _repeated(content)) is not None:  # which pandas would give another name
                 raise ValueError(f"two columns are named {short(twice)}")
             # Without compression by the name's ending: nothing may grow while it is read.
-            return pd.read_csv(
+            return pd.read_csv(  # type: ignore[call-overload]
                 io.BytesIO(content),
-                dtype=dict(dtype) if dtype else None,  # type: ignore[arg-type]
+                dtype=dict(dtype) if isinstance(dtype, Mapping) else dtype,
                 index_col=False,
                 keep_default_na=not as_written,
                 na_values=[""],
                 skip_blank_lines=not as_written,
                 compression=None,
                 low_memory=False,
+                float_precision="round_trip",  # so that what was written is read
             )
     except (
         ValueError,

@@ -67,7 +67,7 @@ class Auditor:
     def tables(self) -> dict[str, pd.DataFrame]:
         """All tables of `lcd.studies.audit.result.Audit`, by name."""
         raw = self.table.scores(self.split)
-        scores = self._comparable(raw)
+        scores = self._comparable(raw, raw.complete())
         pairs = compared(self.table.entries, scores, self.baseline)
         groups = sum(len(members) for members in self.groups.values())
         if len(pairs) * (len(scores.games) + groups) > MOST_TESTS:
@@ -101,11 +101,16 @@ class Auditor:
         """Scale of all gains and of the reference ranking."""
         return EXTREMES if self.constants is None else RANGE
 
-    def _comparable(self, scores: MethodScores) -> MethodScores:
-        """The scores on the reference scale; where no methods differ all are 0, without an error."""
+    def _comparable(self, scores: MethodScores, block: MethodScores) -> MethodScores:
+        """The scores on the reference scale; where no methods differ all are 0, without an error.
+
+        Least and largest scores are those of the methods that are ranked, in the games in which they are, so that gains
+        and rankings have one scale.
+        """
         if self.constants is not None:
             return scores.scaled(*self.constants)
-        there = np.isfinite(scores.means)
+        ranked = np.isin(scores.methods, block.methods)[:, None] | ~np.isin(scores.games, block.games)
+        there = np.isfinite(scores.means) & ranked
         least = np.where(there, scores.means, np.inf).min(axis=0)
         most = np.where(there, scores.means, -np.inf).max(axis=0)
         return scores.scaled(np.where(np.isfinite(least), least, 0.0), np.where(most > least, most, np.inf))

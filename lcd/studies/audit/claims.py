@@ -11,6 +11,7 @@ import pandas as pd
 from lcd.measurement.game_subsets import FEWEST_METHODS, smallest_set
 from lcd.measurement.hidden_losses import ALL_GAMES
 from lcd.measurement.method_scores import SINGLE_GAMES
+from lcd.measurement.rankings import AND
 from lcd.studies.audit.auditor import AGGREGATE
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def _choices(audit: Audit) -> list[Claim]:
         )
         found.append(Claim(topic, text, "choices"))
     least = others.loc[others["tau"].idxmin()]
-    firsts = rows["first"].nunique()
+    firsts = rows["first"].str.split(AND, regex=False).explode().nunique()
     text = (
         f"By the {len(rows)} choices {firsts} method{'s come' if firsts > 1 else ' comes'} first. The choice that "
         f"differs most is {least['normalisation']}, {least['aggregate']} ({least['tau']:.2f}; {least['changed']:.0%} "
@@ -242,7 +243,7 @@ def _noise(audit: Audit) -> Claim:
     if audit.noise.empty or not audit.noise["gains"].iloc[0]:
         return Claim(topic, "No method was measured by two publications, so that their noise is unknown.", "noise")
     parts = []
-    for row in audit.noise.to_dict("records"):
+    for row in audit.noise[audit.noise["gains"] > 0].to_dict("records"):
         what = {"all": "of all gains"}.get(row["gains_of"], f"of those {row['gains_of']}")
         limits = f" [{row['low']:.0%}, {row['high']:.0%}]" if np.isfinite(row["low"]) else ""
         parts.append(

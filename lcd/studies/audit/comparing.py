@@ -62,6 +62,7 @@ def compared(entries: pd.DataFrame, scores: MethodScores, baseline: str | None) 
         methods = {row["method"] for row in base}
         for row in rows:
             near = [each for each in base if same_steps(row["steps"], each["steps"])]
+            near.sort(key=lambda each: np.isnan(each["steps"]))  # known steps first
             if row["method"] in methods or not near:
                 continue
             of_same = [each for each in near if each["publication"] == row["publication"]]

@@ -43,7 +43,7 @@ def read_groups(source: Path | str) -> Groups:
     """
     path = path_of("taxonomy", source)
     if path.is_file() or path.suffix.lower() == ".csv":
-        table, name = read_csv(path, dtype={"game": str}, most=LARGEST_TABLE), str(path)
+        table, name = read_csv(path, dtype={"game": str}, most=LARGEST_TABLE, as_written=True), str(path)
     elif (positions := path / "positions.csv").is_file():
         table, name = read_csv(positions, dtype={"game": str}, most=LARGEST_TABLE), str(positions)
     else:

@@ -99,7 +99,7 @@ def read_scores(file: Path, *, where: Sequence[str] = (), seeds: int | None = No
     if content.count(b",") > MOST_VALUES:
         raise ValueError(f"{file} has more than {MOST_VALUES:,} values, where an audit takes fewer: {REMEDY}.")
     header = _header(content, file)
-    table = parse_csv(content, str(file), dtype=dict.fromkeys(header, str), remedy=REMEDY, as_written=True)
+    table = parse_csv(content, str(file), dtype=str, remedy=REMEDY, as_written=True)
     if len(table.columns) != len(header) or table.empty:
         raise ValueError(f"{file} has no rows below its first line, which names the columns: {REMEDY}.")
     table.columns = pd.Index(header)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
+import numpy as np
 import pandas as pd
 
 from lcd.experiments.resources import Resources
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.experiments.timing import Speeds, kind_of, measure_speeds
+from lcd.experiments.timing import Speeds, expected_seconds, kind_of, measure_speeds
 from lcd.io.limits import short, text
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.power import power_table
@@ -141,9 +142,10 @@ def choose(
             "give them with the steps and seeds that it prints."
         )
     tables, power = _reference()
-    plan = replace(survey, changes=survey.changes | {"seeds": 2, "first_seed": 0}).plan
+    most = max(2, int(power["seeds"].max()))
+    plan = replace(survey, changes=survey.changes | {"seeds": most, "first_seed": 0}).plan
     once = [run for run in plan.runs if run.seed == 0]  # with the teachers
-    speeds = measure_speeds(once, store, resources, begun)
+    speeds = measure_speeds(plan.runs, store, resources, begun)
     if budget.unit == "gpu-hours" and not speeds.share.gpus:
         raise ValueError(f"No run would use a GPU, so that {budget} say nothing: give core-hours.")
     first_seed = int(survey.changes.get("first_seed", 0))
@@ -203,7 +205,8 @@ def costs(
     Returns
     -------
     pandas.DataFrame
-        The power table with hours (of the clock), core_hours and gpu_hours.
+        The power table with hours (of the clock: at least those of a teacher and of who learns from it), core_hours and
+        gpu_hours.
     """
     steps = max(run.steps for run in further)
 
@@ -216,8 +219,10 @@ def costs(
 
     worked = hours_of(first) + (power["seeds"] - 1) * hours_of(further) + power["seeds"].map(beyond)
     worked *= power["steps"] / steps
+    chain = expected_seconds([*candidates, *first], speeds.rates, workers=10**6) / 3600 * power["steps"] / steps
+    at_once = (len(first) + (power["seeds"] - 1) * len(further)).clip(upper=speeds.workers)
     return power.assign(
-        hours=worked / speeds.workers,
+        hours=np.maximum(worked / at_once, chain),
         core_hours=worked * speeds.share.threads,
         gpu_hours=worked * speeds.share.gpus,
     )

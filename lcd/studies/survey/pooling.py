@@ -59,6 +59,8 @@ class Measured:
         known |= {"teacher_checksum": data["teacher"] or made}
         if plan.normalisation is not None:
             known |= {"random": plan.normalisation.random, "best": plan.normalisation.best}
+        else:
+            known |= {"random": plan.random, "best": plan.best}
         return cls(plan.game, frozenset(run.seed for run in plan.cells), _known(known))
 
     def check_takes(self, newer: Measured) -> None:

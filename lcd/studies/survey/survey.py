@@ -196,7 +196,10 @@ class PreparedSurvey:
         return [named for game in self.finer for named in game.further_runs()]
 
     def run(
-        self, show: Show = silent, done: Callable[[Diagnosis, str | None], None] = lambda diagnosis, error: None
+        self,
+        show: Show = silent,
+        done: Callable[[Diagnosis, str | None], None] = lambda diagnosis, error: None,
+        failed: Callable[[str, str], None] = lambda game, reason: None,
     ) -> SurveyResult:
         """Train the missing runs, and write each game's diagnosis as soon as its runs are finished.
 
@@ -207,6 +210,8 @@ class PreparedSurvey:
         done
             Called with each diagnosis when it is written, and with a sentence where it could not be added to the
             tables.
+        failed
+            Called with a game that has no diagnosis though its runs are finished, and why.
 
         Raises
         ------
@@ -225,6 +230,10 @@ class PreparedSurvey:
                     found.left_out[diagnosis.game] = str(error)
             done(diagnosis, found.left_out.get(diagnosis.game))
 
+        def leave_out(game: str, reason: str) -> None:
+            found.undiagnosed[game] = reason
+            failed(game, reason)
+
         plan = self.plan
         if not plan.games:
             return found
@@ -236,7 +245,7 @@ class PreparedSurvey:
                 resources=self.resources,
                 listener=listener,
                 done=enter,
-                failed=found.undiagnosed.__setitem__,
+                failed=leave_out,
             )
         further = self._measure_further(show, found.diagnoses)
         return replace(found, ladder=further.get("ladder"), baselines=further.get("baselines"))
@@ -366,6 +375,8 @@ def prepare_survey(
     folder = Path("surveys") / named if out is None else path("out", out)
     kept = None if tables is None else path("tables", tables)
     folders(chosen, folder)
+    if kept is not None and kept.resolve() == folder.resolve():
+        raise ValueError(f"Tables and diagnoses cannot both be in {folder}: give --tables or --out another folder.")
     runs = open_store(store)
     runs.check(chosen.plan.runs)
     held: tuple[str, ...] = ()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
-from lcd.experiments.plan import GamePlan
+from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.measurement.scores import Normalisation
@@ -17,7 +17,6 @@ from lcd.studies.ladder import Ladder, read_ladder
 from lcd.studies.pipeline import normalisation_of, read_diagnosis
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.gains import gains_of
-from lcd.studies.validation.improving import plain_runs
 from lcd.studies.validation.plan import Validation
 from lcd.studies.validation.predictors import predictors_of, predictors_of_scores
 from lcd.studies.validation.tables import FILES, read_measured
@@ -68,7 +67,7 @@ class GameRuns:
         further = tuple(run for runs in (self.plain, *self.improved.values()) for run in runs)
         ladder = () if self.ladder is None else self.ladder.as_plan().games[1:]
         diagnosed = (self.plan,) if self.held is None else ()
-        return (*diagnosed, *ladder, replace(self.plan, cells=further))
+        return (*diagnosed, *ladder, self.plan.with_runs(further))
 
     def read(self, store: Store) -> tuple[dict[str, float], pd.DataFrame]:
         """The predictors that the diagnosis gives, with its ladder, and the gains.
@@ -118,13 +117,22 @@ class Finished:
         return Finished(*(table[table["game"].isin(games)] for table in (self.predictors, self.gains)))
 
 
-def finished_games(validation: Validation, folder: Path, store: Store, precision: str | None) -> Finished:
-    """What the output folder of a validation holds of games whose runs the store does not have.
+def kept_games(folder: Path) -> Finished:
+    """All that the output folder of a validation holds."""
+    return Finished(*read_measured(folder)) if all((folder / name).is_file() for name in FILES) else Finished()
+
+
+def finished_games(
+    validation: Validation, games: Iterable[GameRuns], folder: Path, store: Store, precision: str | None
+) -> Finished:
+    """What the output folder of a validation holds of games of which the store lacks runs.
 
     Parameters
     ----------
     validation
         Whose folder it is.
+    games
+        Its games with their runs.
     folder
         The folder.
     store
@@ -132,17 +140,16 @@ def finished_games(validation: Validation, folder: Path, store: Store, precision
     precision
         The precision that the validation's file asks for; None where each machine chooses.
     """
-    if not all((folder / name).is_file() for name in FILES):
-        return Finished()
-    predictors, gains = read_measured(folder)
-    games = []
-    for plan in validation.survey.plan.games:
-        mine = gains[gains["game"] == plan.game]
-        complete = plan.game in set(predictors["game"]) and set(mine["improvement"]) == set(validation.improvements)
+    kept, finished = kept_games(folder), []
+    for game in games:
+        if game.plan.game not in kept:
+            continue
+        mine = kept.gains[kept.gains["game"] == game.plan.game]
+        complete = set(mine["improvement"]) == set(validation.improvements)
         as_asked = precision is None or set(mine["precision"]) == {precision}
-        if complete and as_asked and not all(map(store.has, plain_runs(plan, validation.further))):
-            games.append(plan.game)
-    return Finished(predictors, gains).only(games)
+        if complete and as_asked and not all(map(store.has, Plan(game.plans).runs)):
+            finished.append(game.plan.game)
+    return kept.only(finished)
 
 
 def held_games(validation: Validation, tables: Path | str | None, store: Store) -> dict[str, Held]:

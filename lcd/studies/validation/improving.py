@@ -67,8 +67,14 @@ def _changed(run: RunSettings, improvement: Improvement, encoder: str | None) ->
     return replace(run, hyperparameters=run.hyperparameters.changed(improvement.hyperparameters))
 
 
-def encoder_with(run: RunSettings, improvement: Improvement, weights: str | None = None) -> str:
-    """Full name of the encoder that an improvement brings, with weights from a file, or without.
+def objective_of(improvement: Improvement) -> str:
+    """What the encoder of an improvement is pretrained on."""
+    assert improvement.encoder is not None
+    return improvement.encoder.partition("+")[0]
+
+
+def encoder_with(run: RunSettings, improvement: Improvement, weights: str) -> str:
+    """Full name of the encoder that an improvement brings, with weights from a file.
 
     Raises
     ------
@@ -82,5 +88,4 @@ def encoder_with(run: RunSettings, improvement: Improvement, weights: str | None
             f"The improvement {improvement.name!r} pretrains on {improvement.encoder!r}: choose one of "
             f"{', '.join(OBJECTIVES)}, also with +tuned."
         )
-    file = "" if weights is None else f"@{weights}"
-    return f"{EncoderName.read(run.encoder).architecture}{file}{plus}{mode}"
+    return f"{EncoderName.read(run.encoder).architecture}@{weights}{plus}{mode}"

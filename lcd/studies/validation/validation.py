@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lcd.agents import EncoderName
 from lcd.experiments.execution import Listener, WhenComplete, execute, in_turn
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.improvements import get_improvement, version_of_improvement
@@ -19,13 +20,13 @@ from lcd.experiments.store import Store
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path
 from lcd.io.watching import WATCH
-from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder
+from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder, pretraining_of
 from lcd.studies.ladder import ladder_of
 from lcd.studies.output import OutputFolder
 from lcd.studies.showing import Show, silent, telling
 from lcd.studies.validation.complexity import complexity_of
-from lcd.studies.validation.game_runs import Finished, GameRuns, Held, finished_games, held_games
-from lcd.studies.validation.improving import encoder_with, improved_run, plain_runs
+from lcd.studies.validation.game_runs import Finished, GameRuns, Held, finished_games, held_games, kept_games
+from lcd.studies.validation.improving import encoder_with, improved_run, objective_of, plain_runs
 from lcd.studies.validation.plan import Validation
 from lcd.studies.validation.predictors import (
     COMPLEXITY,
@@ -33,6 +34,9 @@ from lcd.studies.validation.predictors import (
 )
 from lcd.studies.validation.result import ValidationResult, analyse
 from lcd.studies.validation.tables import read_complexity
+
+if TYPE_CHECKING:
+    from lcd.pretraining.pretraining import Pretraining
 
 FORMAT = "lcd.validation/3"
 
@@ -54,7 +58,7 @@ class PreparedValidation:
     held
         The diagnoses that the tables hold and the store does not, by game: they are not trained again.
     finished
-        What the output folder holds of games whose runs the store does not have: nothing of them is trained again.
+        What the output folder holds of games of which the store lacks runs: nothing of them is trained again.
     """
 
     validation: Validation
@@ -85,12 +89,35 @@ class PreparedValidation:
             yield GameRuns(plan, ladder, plain, improved, self.held.get(plan.game))
 
     def untrained(self) -> Plan:
-        """All runs, with random weights in the place of encoders that may not be pretrained yet: of the same cost."""
+        """All runs; random weights stand for encoders that are not pretrained yet, at the same cost."""
+        return Plan(tuple(each for game in self.games(self._stand_in) for each in game.plans))
 
-        def stand_in(plan: GamePlan, name: str) -> str:
-            return encoder_with(plan.cells[0], get_improvement(name))
+    def _stand_in(self, plan: GamePlan, name: str) -> str:
+        _, file = self._pretraining(plan, name)
+        full = encoder_with(plan.cells[0], get_improvement(name), str(file))
+        return full if file.exists() else EncoderName.read(full).without_weights
 
-        return Plan(tuple(each for game in self.games(stand_in) for each in game.plans))
+    def _pretraining(self, plan: GamePlan, name: str) -> tuple[Pretraining, Path]:
+        """How the encoder of an improvement is pretrained, and its file."""
+        return pretraining_of(plan, objective_of(get_improvement(name)), encoder_folder(self.store.root))
+
+    def to_pretrain(self) -> list[Pretraining]:
+        """Encoders that are pretrained before the runs."""
+        found: dict[Path, Pretraining] = {}
+
+        def note(plan: GamePlan, name: str) -> str:
+            settings, file = self._pretraining(plan, name)
+            if not file.exists():
+                found[file] = settings
+            return self._stand_in(plan, name)
+
+        list(self.games(note))
+        return list(found.values())
+
+    def unplayed(self) -> list[GamePlan]:
+        """Games whose complexity is to be measured, by random play after the runs."""
+        known = set(read_complexity(self.out.path)["game"])
+        return [plan for plan in self.validation.survey.plan.games if plan.game not in known]
 
     def run(self, show: Show = silent, report: Callable[[str], None] = lambda line: None) -> ValidationResult:
         """Train what is missing and write the tables; those of games that are finished are written as they come.
@@ -113,16 +140,17 @@ class PreparedValidation:
         folder = encoder_folder(self.store.root)
 
         def pretrained(plan: GamePlan, name: str) -> str:
-            objective = (get_improvement(name).encoder or "").partition("+")[0]
+            objective = objective_of(get_improvement(name))
             file = pretrained_encoder(plan, objective, folder, lambda line: report(f"{plan.game}, {name}: {line}"))
             return encoder_with(plan.cells[0], get_improvement(name), str(file))
 
         games = list(self.games(pretrained))
         plan = Plan(tuple(each for game in games for each in game.plans))
-        measured = _Measured(self.store, self.out, self.finished)
+        measured = _Measured(self.store, self.out)
         left_out: list[str] = []
 
         def failed(game: GameRuns, sentence: str) -> None:
+            measured.leave_out(game)
             left_out.append(sentence)
             report(f"{game.plan.game} is left out. {sentence}")
 
@@ -140,12 +168,11 @@ class PreparedValidation:
     def _with_complexity(self, predictors: pd.DataFrame, report: Callable[[str], None]) -> pd.DataFrame:
         """Add the measures of complexity, which random play tells; those in the folder are kept."""
         rows: list[Any] = read_complexity(self.out.path).to_dict("records")
-        for plan in self.validation.survey.plan.games:
-            if plan.game not in {row["game"] for row in rows}:
-                report(f"{plan.game}: random play, for the policy information capacity and the effective horizon")
-                (run, *_) = plain_runs(plan, self.validation.further)
-                rows.append({"game": plan.game, **complexity_of(plan, run)})
-                self.out.write_tables(complexity=pd.DataFrame(rows))
+        for plan in self.unplayed():
+            report(f"{plan.game}: random play, for the policy information capacity and the effective horizon")
+            (run, *_) = plain_runs(plan, self.validation.further)
+            rows.append({"game": plan.game, **complexity_of(plan, run)})
+            self.out.write_tables(complexity=pd.DataFrame(rows))
         measured = pd.DataFrame(rows).set_index("game")
         return predictors.assign(**{name: predictors["game"].map(measured[name]) for name in COMPLEXITY})
 
@@ -167,29 +194,35 @@ class PreparedValidation:
 
 
 class _Measured:
-    """The numbers of the games so far, written as each is added."""
+    """The numbers of the games so far, those in the folder among them, written as each is added."""
 
-    def __init__(self, store: Store, out: OutputFolder, finished: Finished) -> None:
+    def __init__(self, store: Store, out: OutputFolder) -> None:
         self._store, self._out = store, out
-        self._predictors: list[Any] = finished.predictors.to_dict("records")
-        self._gains = [finished.gains] if finished.games else []
+        kept = kept_games(out.path)
+        self._predictors: dict[str, Any] = {row["game"]: row for row in kept.predictors.to_dict("records")}
+        self._gains = {game: kept.gains[kept.gains["game"] == game] for game in kept.games}
+
+    def leave_out(self, game: GameRuns) -> None:
+        """Forget what was known of a game."""
+        for known in (self._predictors, self._gains):
+            known.pop(game.plan.game, None)
 
     def add(self, game: GameRuns) -> None:
         """Read a game whose runs are finished."""
         predictors, gains = game.read(self._store)
-        self._predictors.append({"game": game.plan.game} | predictors)
-        self._gains.append(gains)
+        self._predictors[game.plan.game] = {"game": game.plan.game} | predictors
+        self._gains[game.plan.game] = gains
         self._out.write_results({"predictors": self.predictors.round(6), "gains": self.gains.round(6)}, {})
 
     @property
     def predictors(self) -> pd.DataFrame:
         """Of the games so far."""
-        return pd.DataFrame(self._predictors, columns=["game", *PREDICTORS])
+        return pd.DataFrame(list(self._predictors.values()), columns=["game", *PREDICTORS])
 
     @property
     def gains(self) -> pd.DataFrame:
         """Of the games so far."""
-        return pd.concat(self._gains, ignore_index=True)
+        return pd.concat(list(self._gains.values()), ignore_index=True)
 
 
 def prepare_validation(
@@ -223,7 +256,8 @@ def prepare_validation(
     prepared = PreparedValidation(chosen, folder, runs, resources, held_games(chosen, tables, runs))
     folder.check(prepared.as_dict())
     read_complexity(folder.path)  # which is needed at the end
-    prepared = replace(prepared, finished=finished_games(chosen, folder.path, runs, precision))
+    games = prepared.games(prepared._stand_in)
+    prepared = replace(prepared, finished=finished_games(chosen, games, folder.path, runs, precision))
     prepared.store.check(prepared.untrained().runs)
     return prepared
 
