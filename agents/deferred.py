@@ -112,7 +112,7 @@ class RecordedGradient:
         constants = (
             (type(batch), clip_range, limit, learner.ent_coef, learner.vf_coef, learner.max_grad_norm),
             learner.policy.training,
-            learner.micro_batch_size,
+            learner.part_size,
             places(learner.policy),
         )
         numbers, *gradients = self.computing(*batch, constants=constants)

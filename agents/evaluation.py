@@ -18,8 +18,8 @@ from torch import nn
 from lcd.agents.acting import Chances
 from lcd.agents.policy import EncoderPolicy
 from lcd.agents.raw_rewards import RawRewards, raw_rewards
-from lcd.agents.rollout import channels_first
-from lcd.agents.teacher import Teacher, check_can_teach, checked_labels
+from lcd.agents.rollout import turned_first
+from lcd.agents.teacher import Teacher, check_can_teach, check_fits, device_of, labels_for
 from lcd.envs.gymnasium_vec_env import as_vec_env
 from lcd.envs.vec_env import GameVecEnv
 from lcd.io.limits import LARGEST_SEED, real_number, short, whole_number
@@ -126,6 +126,7 @@ def evaluate(
             f"A policy is evaluated in a vector environment of Stable-Baselines3, not in {short(env)}: make one with "
             "lcd.envs.make_vec_env or DummyVecEnv."
         )
+    _check_env(env)
     if isinstance(policy, ActorCriticPolicy):
         _check_spaces(policy, env)
     else:
@@ -173,11 +174,21 @@ def best_tempered(play: Callable[[float], Episodes], inverse_temperatures: Itera
     return best, tried[best]
 
 
+def _check_env(env: VecEnv) -> None:
+    """Refuse an environment without a single view, or without actions that are numbered from 0."""
+    if not isinstance(env.observation_space, spaces.Box):
+        raise ValueError(f"A policy is evaluated on a single view of images, not on {env.observation_space}.")
+    if not isinstance(env.action_space, spaces.Discrete) or env.action_space.start != 0:
+        raise ValueError(
+            f"A policy is evaluated with discrete actions that are numbered from 0, not with {env.action_space}: wrap "
+            "each game in lcd.envs.NumberedActions, which numbers them so."
+        )
+
+
 def _check_spaces(policy: ActorCriticPolicy, env: VecEnv) -> None:
     """Refuse an environment whose spaces are not those of the policy."""
     shown, wanted = env.observation_space, policy.observation_space
-    if not isinstance(shown, spaces.Box):
-        raise ValueError(f"A policy is evaluated on a single view of images, not on {shown}.")
+    assert shown.shape is not None
     turned = (shown.shape[-1], *shown.shape[:-1])  # Stable-Baselines3 moves the channels of frames first
     if wanted.shape not in (shown.shape, turned if len(shown.shape) == 3 else shown.shape):
         raise ValueError(
@@ -330,10 +341,14 @@ def _chances_of_some(policy: ActorCriticPolicy, inverse_temperature: float) -> C
 def _chances_of_a_teacher(teacher: Teacher, env: VecEnv, inverse_temperature: float) -> ChancesOf:
     """Pass only the games that are still playing; its labels are checked."""
     assert isinstance(env.action_space, spaces.Discrete)
-    actions = int(env.action_space.n)
+    actions, device = int(env.action_space.n), device_of(teacher)
+    unchecked = [teacher]
 
     def chances_of(observations: np.ndarray, playing: np.ndarray) -> torch.Tensor:
-        labels = checked_labels(teacher, channels_first(torch.as_tensor(observations[playing])), actions)
+        visible = turned_first(torch.as_tensor(observations[playing])).to(device)
+        while unchecked:  # in the first step: its weights do not change
+            check_fits(unchecked.pop(), visible, actions)
+        labels = labels_for(teacher, visible, actions)
         return torch.softmax(labels.cpu() * inverse_temperature, dim=1)
 
     return chances_of

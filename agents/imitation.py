@@ -25,7 +25,7 @@ from lcd.agents.parallel import parallel_map, single_threaded
 from lcd.agents.policy import EncoderPolicy, is_thread_safe
 from lcd.agents.ppo import PPO
 from lcd.agents.recorded import recordable
-from lcd.agents.rollout import ByteRolloutBuffer, channels_first, channels_last
+from lcd.agents.rollout import ByteRolloutBuffer, channels_first, channels_last, turned_first
 from lcd.agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
 from lcd.envs.gymnasium_vec_env import as_vec_env
 from lcd.io.limits import short, whole_number
@@ -87,7 +87,7 @@ class TaughtVecEnv(VecEnvWrapper):
         else:
             assert isinstance(observations, np.ndarray)
             student = teacher = observations
-        self.teacher_observations = channels_first(torch.as_tensor(teacher))
+        self.teacher_observations = turned_first(torch.as_tensor(teacher))
         return student
 
     def reset(self) -> np.ndarray:

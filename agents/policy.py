@@ -94,6 +94,7 @@ class EncoderPolicy(ActorCriticPolicy):
         if other := [name for name in kwargs if name.startswith("features_extractor_")]:
             raise ValueError(f"An EncoderPolicy takes its encoder as encoder=, a name or a module, not as {other[0]}=.")
         self._asked = (encoder,)  # in a tuple, so that a module in it is not registered twice
+        self.encoder_arguments = dict(encoder_arguments)
         self.action_classes = None if action_classes is None else tuple(tuple(members) for members in action_classes)
         self.mixed_precision = mixed_precision
         self.encoder_name = encoder if isinstance(encoder, str) else None
@@ -133,8 +134,9 @@ class EncoderPolicy(ActorCriticPolicy):
         """Arguments for another encoder of this name that fetches no weights, as they are loaded afterwards."""
         encoder = self.features_extractor
         if self.encoder_name is None or not isinstance(encoder, ModuleEncoder):
-            return {}
-        return {"pretrained": False} | ({} if encoder.pools is None else {"pools": encoder.pools})
+            return self.encoder_arguments
+        decided = {"pretrained": False} | ({} if encoder.pools is None else {"pools": encoder.pools})
+        return self.encoder_arguments | decided
 
     def _build(self, lr_schedule: Schedule) -> None:
         if self.action_classes is not None:

@@ -61,7 +61,7 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
     Raises
     ------
     ValueError
-        If the policy is not a named encoder with two linear heads.
+        If the policy is not a named encoder with two linear heads, or has arguments that are not in the name.
     """
     if policy.encoder_name is None:
         raise ValueError("A policy file describes an encoder by its name: it cannot hold a custom module.")
@@ -72,6 +72,12 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
             "A policy file describes an encoder by its name and two linear heads: it cannot hold "
             f"net_arch={policy.net_arch!r}."
         )
+    arguments = policy.arguments_without_weights
+    if further := sorted(arguments.keys() - {"pretrained", "pools"}):
+        raise ValueError(
+            "A policy file describes an encoder by its name, and cannot hold its encoder_arguments "
+            f"{', '.join(further)}: give what the name takes in it, as in nature:256."
+        )
     space = policy.observation_space
     metadata = {
         "format": FORMAT,
@@ -81,7 +87,7 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
         "action_classes": json.dumps(policy.action_classes),
         "card": json.dumps(card),
     }
-    if "pools" in (arguments := policy.arguments_without_weights):
+    if "pools" in arguments:
         metadata["pools"] = json.dumps(arguments["pools"])
     weights = _weights(policy)
     write_tensors({name: value.half() for name, value in weights.items()} if half else weights, path, metadata)

@@ -138,6 +138,11 @@ class PPO(stable_baselines3.PPO):
                 f"lcd.agents.PPO needs discrete actions: {self.action_space} is not Discrete. Wrap each game in "
                 "lcd.envs.NumberedActions, which numbers them."
             )
+        if self.action_space.start != 0:
+            raise ValueError(
+                f"lcd.agents.PPO takes actions that are numbered from 0, not {self.action_space}: wrap each game in "
+                "lcd.envs.NumberedActions, which numbers them so."
+            )
         if not isinstance(self.observation_space, spaces.Box):
             raise ValueError(f"lcd.agents.PPO takes one image at a time: {self.observation_space} is not a Box.")
         super()._setup_model()
@@ -145,14 +150,21 @@ class PPO(stable_baselines3.PPO):
             self._cache_features()
         if self.device.type == "cpu":
             keep_freed_memory()
-        if self.micro_batch_size is None:
-            name = "images_at_once" if self.device.type == "cpu" else "images_at_once_on_gpu"
-            self.micro_batch_size = getattr(self.policy.features_extractor, name, self.batch_size)
         self._actor: Actor | None = None
         self._recorded_gradient: RecordedGradient | None = None
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_actor", "_recorded_gradient"]
+
+    @property
+    def part_size(self) -> int:
+        """Largest number of observations in one forward pass: `micro_batch_size`, or what suits encoder and device."""
+        if self.micro_batch_size is not None:
+            return self.micro_batch_size
+        if self.caches_features:
+            return self.batch_size
+        name = "images_at_once" if self.device.type == "cpu" else "images_at_once_on_gpu"
+        return int(getattr(self.policy.features_extractor, name, self.batch_size))
 
     @property
     def acts_on_gpu(self) -> bool:
@@ -199,8 +211,6 @@ class PPO(stable_baselines3.PPO):
             n_envs=self.n_envs,
             **self.rollout_buffer_kwargs,
         )
-        if self.micro_batch_size is None:
-            self.micro_batch_size = self.batch_size
 
     def further_state(self) -> dict[str, Any]:
         """What decides how the learner goes on, beside its policy, optimiser, counters and environment.
@@ -362,7 +372,7 @@ class PPO(stable_baselines3.PPO):
     def gradient(self, batch: Any, clip_range: float) -> Statistics:
         """Accumulate a minibatch's gradient, clipped, into ``.grad``; gives scalars for the log."""
         parameters = self.trained_parameters
-        part_size = self.micro_batch_size or self.batch_size
+        part_size = self.part_size
         statistics = accumulate_gradient(
             parameters, batch, part_size, lambda samples: self.minibatch_loss(samples, clip_range)
         )

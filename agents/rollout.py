@@ -24,6 +24,12 @@ def channels_first(frames: torch.Tensor) -> torch.Tensor:
     return frames.movedim(-1, -3) if frames.ndim == 4 else frames
 
 
+def turned_first(frames: torch.Tensor) -> torch.Tensor:
+    """Frames of an environment with their channels, the smallest side, first; label maps and vectors as they are."""
+    are_first = frames.ndim == 4 and frames.shape[1] < min(frames.shape[2:])
+    return frames if are_first else channels_first(frames)
+
+
 class ByteRolloutBuffer(RolloutBuffer):
     """Stable-Baselines3's rollout buffer with its observations as one byte tensor on the learner's device.
 

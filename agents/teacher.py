@@ -115,8 +115,25 @@ def checked_labels(teacher: Teacher, observations: torch.Tensor, actions: int) -
         As in `check_fits`, or if the labels are not distributions.
     """
     check_fits(teacher, observations, actions)
+    return labels_for(teacher, observations, actions)
+
+
+def labels_for(teacher: Teacher, observations: torch.Tensor, actions: int) -> torch.Tensor:
+    """Query a teacher that fits, see `checked_labels`, and check its labels alone.
+
+    Raises
+    ------
+    ValueError
+        If the labels are not distributions.
+    """
     with torch.no_grad():
         return distributions(shaped(teacher.log_probabilities(observations), observations, actions))
+
+
+def device_of(teacher: object) -> torch.device:
+    """Where a teacher that is a module has its weights; the processor for others."""
+    tensors = [*teacher.parameters(), *teacher.buffers()] if isinstance(teacher, nn.Module) else []
+    return tensors[0].device if tensors else torch.device("cpu")
 
 
 def shaped(labels: object, observations: torch.Tensor, actions: int) -> torch.Tensor:

@@ -18,7 +18,7 @@ from lcd.agents.imitation import DAgger, TaughtVecEnv
 from lcd.agents.policy import EncoderPolicy
 from lcd.agents.ppo import PPO
 from lcd.agents.recorded import recordable
-from lcd.agents.rollout import channels_first
+from lcd.agents.rollout import turned_first
 
 
 class TeacherValue(DAgger):
@@ -102,9 +102,13 @@ class ValueShapedVecEnv(VecEnvWrapper):
         values = self._values(self._taught.teacher_observations)
         reached = np.where(dones, np.float32(0), values)
         for index in np.flatnonzero(dones).tolist():
-            if infos[index].get("TimeLimit.truncated", False):
-                last = channels_first(torch.as_tensor(infos[index]["terminal_observation"][None]))
-                reached[index] = self._values(last)[0]
+            if not infos[index].get("TimeLimit.truncated", False):
+                continue
+            last = infos[index].get("terminal_observation")
+            if last is None:  # as of Procgen's generated assets: the state before is nearly the same
+                reached[index] = self._before[index]
+            else:
+                reached[index] = self._values(turned_first(torch.as_tensor(last[None])))[0]
         shaped = rewards + self._gamma * reached - self._before
         self._before = values
         return observations, shaped.astype(np.float32), dones, infos

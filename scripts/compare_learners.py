@@ -4,7 +4,8 @@
     python scripts/compare_learners.py imitation --seconds 200 --cells cd
     python scripts/compare_learners.py encoders --device cuda --seconds 60 --output docs/learner/encoders_cuda.csv
 
-The first compares encoders in all cells, the second hyperparameters of imitation: minibatch size, epochs, learning
+The first compares encoders in all cells (`default_encoders` with the default learner's minibatches, learning rate and
+single pass), the second hyperparameters of imitation: minibatch size, epochs, learning
 rate, aggregated rollouts (DAgger as published), acting by the teacher (β), width. `minutes` compares those that learn
 fast within a minute or two, for the preset `quick`; `default` the best of these with the default over longer. Every
 learner trains for the same time on one core (or on the GPU): the script first measures the steps a second of each, and
@@ -69,6 +70,10 @@ LEARNERS: Mapping[str, Mapping[str, Learner]] = {
             "residual:4,32,64,64",
             "residual:8,64",
         )
+    },
+    "default_encoders": {
+        name: Learner(name, {"minibatches": 32, "learning_rate": 1e-3, "epochs": 1})
+        for name in ("nature", "residual:4,32,64", "residual:4,32,64,64", "residual:2,16,32,32", "impala", "impoola")
     },
     "imitation": {
         "default": Learner(),

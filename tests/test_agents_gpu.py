@@ -295,7 +295,7 @@ def test_only_losses_and_encoders_that_are_known_are_recorded():
 
 def test_a_minibatch_passes_a_gpu_whole():
     model = PPO(env=ColourGame(4), **SETTINGS)
-    assert model.micro_batch_size == Nature.images_at_once == 2048
+    assert model.part_size == Nature.images_at_once == 2048
     assert Nature.images_at_once_on_gpu >= 4096
 
 

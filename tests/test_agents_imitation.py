@@ -11,10 +11,10 @@ import torch
 from further import assert_same_state
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.policies import ActorCriticCnnPolicy
-from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize, VecTransposeImage
 from toy_games import COLOURS, ColourGame, ColourTeacher, colour_of_frame
 
-from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv
+from lcd.agents import PPO, DAgger, EncoderPolicy, TaughtVecEnv, evaluate
 from lcd.agents.imitation import mixed_actions
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 
@@ -265,3 +265,20 @@ def test_students_of_procgen_learn_from_a_policy_that_reads_labels():
         student = dagger(env, reader.policy, encoder="impoola:4,4").learn(128)
         weights.append(torch.cat([p.detach().flatten() for p in student.policy.parameters()]))
     assert torch.equal(*weights)  # the same seed gives the same student
+
+
+def test_a_teacher_sees_frames_that_are_channels_first_as_they_are():
+    class First(ColourTeacher):
+        def log_probabilities(self, observations):
+            assert observations.shape[1] == 3
+            return super().log_probabilities(observations)
+
+    shown = VecTransposeImage(ColourGame(4))
+    model = dagger(TaughtVecEnv(shown), First())
+    model.learn(64)
+    assert evaluate(First(0.999), shown, 2).returns.mean() > 4  # of 5
+
+
+def test_a_teacher_is_evaluated_in_one_view_with_numbered_actions():
+    with pytest.raises(ValueError, match="on a single view of images, not on Dict"):
+        evaluate(ColourTeacher(), ColourGame(4, "both"))

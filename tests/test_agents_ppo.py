@@ -17,7 +17,7 @@ from stable_baselines3.common.policies import ActorCriticCnnPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize, VecTransposeImage
 from toy_games import ColourGame
 
-from lcd.agents import PPO, EncoderPolicy, TrainingDiverged, evaluate
+from lcd.agents import PPO, EncoderPolicy, TrainingDiverged, evaluate, save_policy
 from lcd.agents.parallel import single_threaded
 from lcd.envs import NumberedActions
 
@@ -81,7 +81,7 @@ def test_an_update_in_float32_is_that_of_stable_baselines3(settings):
     settings = dict(settings)
     part = settings.pop("micro_batch_size", None)
     ours, theirs = peers(**settings)
-    ours.micro_batch_size = part or ours.micro_batch_size
+    ours.micro_batch_size = part
     before, moved = weights(ours), []
     for model in (ours, theirs):
         model.set_random_seed(1)  # the two drew different numbers to initialise their weights
@@ -363,3 +363,33 @@ def test_normalised_observations_and_continuous_actions_are_learned():
     model = ppo(env, encoder="nature:32", n_steps=32, batch_size=64, n_epochs=4, learning_rate=2e-3)
     model.learn(32 * 8 * 12)
     assert evaluate(model.policy, env, 4).returns.mean() > 4  # of 8, and a ninth of it by chance
+
+
+def test_arguments_of_an_encoder_are_kept_by_what_is_saved_or_refused(tmp_path):
+    given = {"encoder": "nature", "encoder_arguments": {"features_dim": 64}}
+    model = PPO(env=ColourGame(4), policy_kwargs=given, n_steps=16, batch_size=32, device="cpu")
+    model.save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", device="cpu")
+    assert torch.equal(weights(loaded), weights(model))
+    model.policy.save(tmp_path / "policy.pt")
+    assert EncoderPolicy.load(tmp_path / "policy.pt").features_dim == 64
+    with pytest.raises(ValueError, match=r"cannot hold its encoder_arguments features_dim: give what the name takes"):
+        save_policy(model.policy, tmp_path / "policy.safetensors", {})
+    assert not (tmp_path / "policy.safetensors").exists()
+
+
+def test_what_suits_an_encoder_and_a_device_is_no_setting_of_a_model(tmp_path):
+    ppo(ColourGame(4)).save(tmp_path / "model")
+    loaded = PPO.load(tmp_path / "model", device="cpu")
+    assert loaded.micro_batch_size is None
+    assert loaded.part_size == loaded.policy.features_extractor.images_at_once
+
+
+def test_actions_that_are_not_numbered_from_0_are_refused():
+    class Later(ColourGame):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.action_space = spaces.Discrete(int(self.action_space.n), start=1)
+
+    with pytest.raises(ValueError, match=r"numbered from 0, not Discrete.*NumberedActions"):
+        ppo(Later(4))

@@ -601,3 +601,22 @@ def test_an_atari_games_levels_begin_alike_in_any_order_and_load_its_rom_once(mo
         assert (firsts[0][level] == firsts[1][level]).all()
     assert family_of(options).levels_differ(options)
     assert family_of(options).version(options).endswith(", levels by no-ops, 18,000 frames")
+
+
+def test_no_play_decides_which_levels_come_next():
+    env = make_vec_env(game_options("own_games:Grid", num_levels=1_000), 4)
+    levels = []
+    for policy in (lambda step: np.full(4, 1), lambda step: np.full(4, step % 4)):
+        env.seed(5)
+        env.reset()
+        met = [[] for _ in range(4)]
+        for step in range(300):
+            _, _, dones, infos = env.step(policy(step))
+            for index in np.flatnonzero(dones):
+                met[index].append(infos[index]["prev_level_seed"])
+        levels.append(met)
+    env.close()
+    assert all(min(map(len, met)) > 1 for met in levels)
+    for one, other in zip(*levels, strict=True):
+        both = min(len(one), len(other))
+        assert one[:both] == other[:both]

@@ -53,3 +53,13 @@ def test_a_picture_is_shown_without_its_alpha_channel():
     stacked = np.random.default_rng(0).integers(0, 200, (6, 7, 4)).astype(np.uint8)
     assert np.array_equal(shown(stacked), np.repeat(stacked[..., -1:], 3, axis=-1))
     assert np.array_equal(shown(np.dstack([stacked[..., :3], colours])), colours)
+
+
+def test_a_space_of_bytes_without_a_type_is_one_of_bytes():
+    read, shape = image_reader(spaces.Box(0, 255, (8, 8, 3)))
+    frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3))
+    assert shape == (8, 8, 3)
+    assert (read(frame.astype(np.float32)) == frame).all()
+    assert (read(frame.astype(np.uint8)) == frame).all()
+    with pytest.raises(ValueError, match=r"an observation holds 0\.5, and its space is one of bytes"):
+        read(np.full((8, 8, 3), 0.5, np.float32))

@@ -150,3 +150,29 @@ def test_no_game_skips_twice():
     options = game_options("own_games:breakout", frame_skip=4)
     with pytest.raises(UnknownGame, match="repeats and skips by itself: set its arguments"):
         make_game(options)
+
+
+@pytest.mark.parametrize("num_processes", [0, 2])
+def test_sticky_actions_begin_anew_with_the_games(num_processes):
+    env = make_vec_env(game_options(GRID, num_levels=5, sticky_actions=0.5), 4, "pixels", 0, num_threads=num_processes)
+    played = []
+    for seed in (3, 3, 4):
+        env.seed(seed)
+        env.reset()
+        played.append([env.step(np.full(4, step % 4))[1].tolist() for step in range(60)])
+    env.close()
+    assert played[0] == played[1]
+    assert played[0] != played[2]
+
+
+def test_ataris_sticky_actions_begin_anew_with_the_games():
+    pytest.importorskip("ale_py")
+    env = make_vec_env(game_options("ALE/Breakout-v5", num_levels=1, sticky_actions=0.5), 2)
+    played = []
+    for _ in range(2):
+        env.seed(3)
+        env.reset()
+        played.append(np.stack([env.step(np.full(2, 1 + step % 3))[0] for step in range(40)]))
+    env.close()
+    assert (played[0] == played[1]).all()
+    assert (played[0][:, 0] != played[0][:, 1]).any()  # of one level, and each with draws of its own

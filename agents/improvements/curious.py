@@ -114,10 +114,6 @@ class CuriousPPO(PPOWithNetworks):
         """Those of the policy and of the intrinsic value."""
         return [*super().trained_parameters, *self.intrinsic_head.parameters()]
 
-    @property
-    def _part_size(self) -> int:
-        return self.micro_batch_size or self.batch_size
-
     def collect_rollouts(
         self, env: VecEnv, callback: BaseCallback, rollout_buffer: RolloutBuffer, n_rollout_steps: int
     ) -> bool:
@@ -130,16 +126,16 @@ class CuriousPPO(PPOWithNetworks):
 
     def _add_intrinsic(self, buffer: ByteRolloutBuffer) -> None:
         count = buffer.buffer_size * buffer.n_envs
-        for rows in torch.arange(count).split(self._part_size):
+        for rows in torch.arange(count).split(self.part_size):
             self._statistics.count(buffer.frames(rows))
         self._statistics.tell(self.novelty)
-        errors = values_of(buffer, self.novelty, self._part_size)
+        errors = values_of(buffer, self.novelty, self.part_size)
         last, _ = self.policy.obs_to_tensor(self._last_obs)  # type: ignore[arg-type]
         with torch.no_grad():
             last_errors = self.novelty(last).cpu().numpy()
             last_values = self._intrinsic_values(last).flatten().cpu().numpy()  # type: ignore[arg-type]
         rewards = self._scale.scaled(np.concatenate([errors[1:], last_errors[None]]))  # of the frames that follow
-        values = values_of(buffer, self._intrinsic_values, self._part_size)
+        values = values_of(buffer, self._intrinsic_values, self.part_size)
         never = np.zeros(values.shape, bool)
         advantages = generalised_advantages(rewards, values, last_values, never, self.intrinsic_gamma, self.gae_lambda)
         self._intrinsic_returns = advantages + values
@@ -196,7 +192,7 @@ class CuriousPPO(PPOWithNetworks):
         for rows in torch.randperm(count)[:share].split(self.batch_size):
             frames = _Frames(buffer.frames(rows))
             parameters = list(self.novelty.predictor.parameters())
-            statistics = accumulate_gradient(parameters, frames, self._part_size, self._prediction_loss)
+            statistics = accumulate_gradient(parameters, frames, self.part_size, self._prediction_loss)
             raise_if_diverged({"loss": statistics["loss"].item(), "grad_norm": 0.0}, self.num_timesteps)
             self.predictor_optimizer.step()
 

@@ -127,7 +127,7 @@ class DecoupledPPO(PPOWithNetworks):
 
     def _value(self, buffer: ByteRolloutBuffer, noted: CutOffVecEnv) -> None:
         self.critic.set_training_mode(False)
-        buffer.values = values_of(buffer, self.critic.predict_values, self.micro_batch_size or self.batch_size)
+        buffer.values = values_of(buffer, self.critic.predict_values, self.part_size)
         for cut_off in noted.cut_offs:
             value = self._value_now(cut_off.observation)[0]
             buffer.rewards[cut_off.step, cut_off.game] += self.gamma * value
@@ -163,7 +163,7 @@ class DecoupledPPO(PPOWithNetworks):
         parameters = self.trained_parameters
         head = list(self.policy.value_net.parameters())
         others = [each for each in parameters if not any(each is parameter for parameter in head)]
-        size = self.micro_batch_size or self.batch_size
+        size = self.part_size
         statistics = accumulate_gradient(parameters, batch, size, lambda part: self.minibatch_loss(part, clip_range))
         nn.utils.clip_grad_norm_(head, self.max_grad_norm)
         statistics["grad_norm"] = nn.utils.clip_grad_norm_(others, self.max_grad_norm)
@@ -191,7 +191,7 @@ class DecoupledPPO(PPOWithNetworks):
 
     def _improve_value(self, batch: ValuedSamples) -> float:
         parameters = [each for each in self.critic.parameters() if each.requires_grad]
-        size = self.micro_batch_size or self.batch_size
+        size = self.part_size
         statistics = accumulate_gradient(parameters, batch, size, self.value_loss)
         statistics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         numbers = {name: value.item() for name, value in statistics.items()}

@@ -170,7 +170,7 @@ class PhasicPPO(PPOWithNetworks):
 
     def _log_probabilities(self, observations: torch.Tensor) -> torch.Tensor:
         """Of all actions by the present policy, shape (batch, actions), in parts."""
-        size = self.micro_batch_size or self.batch_size
+        size = self.part_size
         with torch.no_grad():
             return torch.cat(
                 [self.policy.log_probabilities(part.to(self.device)).cpu() for part in observations.split(size)]
@@ -188,7 +188,7 @@ class PhasicPPO(PPOWithNetworks):
 
     def _auxiliary_step(self, batch: RememberedSamples) -> dict[str, float]:
         parameters = self.trained_parameters
-        size = self.micro_batch_size or self.batch_size
+        size = self.part_size
         statistics = accumulate_gradient(parameters, batch, size, self.auxiliary_loss)
         statistics["grad_norm"] = torch.nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         numbers = {name: value.item() for name, value in statistics.items()}

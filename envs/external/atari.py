@@ -51,15 +51,27 @@ class SeededOnce(gymnasium.Wrapper):
     """Seeds the emulator by the first seed only; later ones decide the steps of doing nothing.
 
     Seeding the emulator loads the ROM again, 90 ms instead of 5, as long as a hundred steps. It decides nothing but
-    which actions are sticky: their draws go on from episode to episode.
+    which actions are sticky: their draws go on from episode to episode, from the first seed or that of `begin_noise`.
     """
 
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
         self._seeded = False
+        self._noise: int | None = None
+
+    def begin_noise(self, seed: int) -> None:
+        """Draw sticky actions anew from a seed, from the next episode on."""
+        if self.unwrapped.ale.getFloat("repeat_action_probability") > 0:  # type: ignore[attr-defined]
+            self._noise = seed
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
+        if self._noise is not None:
+            found = self.env.reset(seed=self._noise, options=options)
+            self._noise, self._seeded = None, True
+            if seed is not None:
+                self.unwrapped.np_random = np_random(seed)[0]
+            return found
         if seed is not None and self._seeded:
             self.unwrapped.np_random = np_random(seed)[0]
             seed = None

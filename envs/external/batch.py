@@ -61,13 +61,19 @@ class ExternalBatch:
             self.restore(snapshot)
 
     def begin(self, seed: int) -> None:
-        """Begin from a seed, with the same games."""
-        self._generator = np.random.default_rng(seed)
+        """Begin from a seed, with the same games; each has its own generator, so that no play decides its levels."""
+        self._generators = [np.random.default_rng([seed, index]) for index in range(self.num_envs)]
         self._next_levels.clear()
+        self._begin_noise()
         self.restart()
 
+    def _begin_noise(self) -> None:
+        """Seed what the games draw beside their levels, such as sticky actions, without a draw of the generators."""
+        seeds = [int(copy.deepcopy(each).integers(2**31)) for each in self._generators]
+        self._games.begin_noise(dict(zip(self._numbers, seeds, strict=True)))
+
     def _next_level(self, index: int) -> int:
-        drawn = self._generator.integers(self.options.levels.start, self.options.levels.stop)
+        drawn = self._generators[index].integers(self.options.levels.start, self.options.levels.stop)
         self._levels[index] = self._next_levels.get(index, drawn)
         return int(self._levels[index])
 
@@ -124,15 +130,17 @@ class ExternalBatch:
     def snapshot(self) -> dict[str, Any]:
         """What decides which levels come next: the state of somebody else's game cannot be saved."""
         return {
-            "generator": json.dumps(self._generator.bit_generator.state),
+            "generators": json.dumps([each.bit_generator.state for each in self._generators]),
             "chosen": [[index, level] for index, level in self._next_levels.items()],
         }
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Begin new episodes, in the levels that would have come next."""
-        self._generator = np.random.default_rng()
-        self._generator.bit_generator.state = json.loads(snapshot["generator"])
+        self._generators = [np.random.default_rng() for _ in range(self.num_envs)]
+        for generator, state in zip(self._generators, json.loads(snapshot["generators"]), strict=True):
+            generator.bit_generator.state = state
         self._next_levels = {int(index): int(level) for index, level in snapshot["chosen"]}
+        self._begin_noise()
         self.restart()
 
     def part(self, games: np.ndarray) -> ExternalBatch:
@@ -141,6 +149,7 @@ class ExternalBatch:
         alone = copy.copy(self)
         alone.num_envs, alone._owns_games, alone._levels = len(chosen), False, self._levels[games]
         alone._numbers, alone._now = [self._numbers[index] for index in chosen], [self._now[index] for index in chosen]
+        alone._generators = [self._generators[index] for index in chosen]
         alone._next_levels = {
             place: self._next_levels[index] for place, index in enumerate(chosen) if index in self._next_levels
         }

@@ -13,11 +13,13 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from lcd.envs.external.atari import SeededOnce
 from lcd.envs.external.images import image_entry, image_reader, label_map, objects, vector
 from lcd.envs.external.making import UnknownGame, close, make_game
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import Source, with_privileged_view
 from lcd.envs.external.randomness import OwnRandomness
+from lcd.envs.external.repeating import StickyActions
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC, NoSuchView
 from lcd.io.limits import MOST_LABELS, short
 from lcd.io.watching import WATCH
@@ -232,6 +234,14 @@ class ExternalGame:
                 "before: give always as many"
             )
         return numbers
+
+    def begin_noise(self, seed: int) -> None:
+        """Seed what its wrappers draw beside the level, such as sticky actions, from the next episode on."""
+        env: Any = self.env
+        while isinstance(env, gymnasium.Wrapper):
+            if isinstance(env, StickyActions | SeededOnce):
+                env.begin_noise(seed)
+            env = env.env
 
     def begin(self, level: int) -> dict[str, np.ndarray]:
         """Begin an episode in a level, and give the views of its first state.

@@ -48,6 +48,10 @@ class Games(Protocol):
         """Begin an episode of some games, each in a level: the views of their first states."""
         ...
 
+    def begin_noise(self, seeds: Mapping[int, int]) -> None:
+        """Seed what some games draw beside their levels, from their next episode on: `ExternalGame.begin_noise`."""
+        ...
+
     def step(self, actions: Mapping[int, int], next_level: Callable[[int], int]) -> list[Outcome]:
         """Make a step of some games.
 
@@ -83,6 +87,11 @@ class GamesHere:
     def begin(self, levels: Mapping[int, int]) -> list[Views]:
         """Begin an episode of some games, see `Games`."""
         return [self.games[number].begin(level) for number, level in levels.items()]
+
+    def begin_noise(self, seeds: Mapping[int, int]) -> None:
+        """Seed what some games draw beside their levels, see `Games`."""
+        for number, seed in seeds.items():
+            self.games[number].begin_noise(seed)
 
     def step(self, actions: Mapping[int, int], next_level: Callable[[int], int]) -> list[Outcome]:
         """Make a step of some games, see `Games`."""

@@ -115,7 +115,7 @@ def _is_image(space: spaces.Space) -> bool:
         return False
     low, high = float(space.low.min()), float(space.high.max())
     if np.issubdtype(space.dtype, np.floating):
-        return low >= 0 and high <= 1
+        return low >= 0 and (high <= 1 or high == 255)  # of a Box without a dtype, which then holds floats
     return low >= 0 and high <= 255
 
 

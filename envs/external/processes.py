@@ -146,6 +146,10 @@ class GamesInProcesses:
         """Begin an episode of some games, see `lcd.envs.external.games.Games`."""
         return self._ask("begin", levels)
 
+    def begin_noise(self, seeds: Mapping[int, int]) -> None:
+        """Seed what some games draw beside their levels, see `lcd.envs.external.games.Games`."""
+        self._ask("begin_noise", seeds)
+
     def step(self, actions: Mapping[int, int], next_level: Callable[[int], int]) -> list[Outcome]:
         """Make a step of some games, see `lcd.envs.external.games.Games`."""
         outcomes: list[Outcome] = self._ask("step", actions)
@@ -189,6 +193,9 @@ def _serve(
             try:
                 if what == "begin":
                     send("done", games.begin(given))
+                elif what == "begin_noise":
+                    games.begin_noise(given)
+                    send("done", [])
                 else:
                     send("done", games.advance(given))
             except Exception as error:  # whatever it is, the calling process must learn of it

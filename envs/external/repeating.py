@@ -11,7 +11,8 @@ import numpy as np
 class StickyActions(gymnasium.Wrapper):
     """Executes the last action again with some probability, instead of the one that is chosen.
 
-    The first seed decides all draws, which go on from episode to episode: a level is not always played with the same.
+    The draws go on from episode to episode: a level is not always played with the same. The first seed decides them,
+    or that of `begin_noise`.
 
     Parameters
     ----------
@@ -30,6 +31,10 @@ class StickyActions(gymnasium.Wrapper):
         super().__init__(env)
         self._probability, self._last = probability, None
         self._random: np.random.Generator | None = None
+
+    def begin_noise(self, seed: int) -> None:
+        """Draw anew from a seed."""
+        self._random = np.random.default_rng(seed)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""

@@ -42,9 +42,18 @@ def steps_per_second(
     """
     import torch
 
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return _measured(run, threads, device, clock)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measured(run: RunSettings, threads: int, device: str, clock: Callable[[], float]) -> float:
+    """Steps per second, see `steps_per_second`, with the threads that torch has."""
     from lcd.experiments.run import learner
 
-    torch.set_num_threads(threads)
     usual = run.hyperparameters.rollout
     run = _shortened(run, device)
     if isinstance(run.options, EncodedOptions):  # whose encoder may not be trained yet
