@@ -76,7 +76,7 @@ def test_the_page_tells_the_configuration_and_what_verdicts_leave_out(tmp_path):
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     known = json.loads(data)["games"]
     assert [game["floor_limited"] for game in known.values()] == [True, True, False]
-    assert "hardly above a random policy" in known[games[0].game]["notes"][0]
+    assert "below the floor of 0.1" in known[games[0].game]["notes"][0]
 
 
 @pytest.mark.parametrize("game", ["bigfish", "starpilot"])

@@ -232,15 +232,15 @@ def test_seeds_that_agree_are_not_taken_for_as_alike_as_they_look_where_a_demand
 def test_a_learner_at_the_floor_makes_a_demand_floor_limited():
     perceptual = verdict_of(0.0, 0.3, 0.04, 0.6).cautions[0]
     assert perceptual.startswith(
-        "pixels/imitation ends at 0.04, hardly above a random policy: the perceptual demand is floor-limited"
+        "pixels/imitation ends at 0.04, below the floor of 0.1: the perceptual demand is floor-limited"
     )
     policy = verdict_of(0.0, -0.02, 0.3, 0.6).cautions[0]
     assert policy.startswith(
-        "semantic/rl ends at -0.02, hardly above a random policy: the policy-learning demand is floor-limited"
+        "semantic/rl ends at -0.02, below the floor of 0.1: the policy-learning demand is floor-limited"
     )
     both = verdict_of(0.0, 0.05, 0.04, 0.6).cautions[0]
     assert both.startswith(
-        "pixels/imitation ends at 0.04 and semantic/rl ends at 0.05, hardly above a random policy: both demands are"
+        "pixels/imitation ends at 0.04 and semantic/rl ends at 0.05, below the floor of 0.1: both demands are"
     )
     assert not any("floor-limited" in caution for caution in verdict_of(0.0, 0.11, 0.12, 0.6).cautions)
     assert not any("floor-limited" in caution for caution in verdict_of(0.0, 0.01, 0.02, 0.09).cautions)

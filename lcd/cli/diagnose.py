@@ -50,7 +50,7 @@ def command(
     preset: Annotated[
         str,
         typer.Option(
-            help="How much to spend: smoke (minutes), quick (half an hour to two hours), standard (hours), paper (GPU)."
+            help="How much to spend: smoke (minutes), quick (ten minutes to two hours), standard (hours), paper (GPU)."
         ),
     ] = "standard",
     steps: Steps = None,

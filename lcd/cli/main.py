@@ -73,11 +73,11 @@ def version(show: Annotated[bool, typer.Option("--version", help="Print the vers
 
 @app.command()
 def games() -> None:
-    """List the games that can be diagnosed, with their returns of a random policy and best returns."""
+    """List the games that can be diagnosed, with the returns that count as the scores 0 and 1."""
     from lcd.envs import families
 
     table = Table()
-    for name in ("game", "Gymnasium", "random, best", "random, best (hard)"):
+    for name in ("game", "Gymnasium", "scores 0 and 1 are", "in hard mode"):
         table.add_column(name)
     for family in families().values():
         for game, gymnasium_id in family.games.items():

@@ -344,11 +344,11 @@ def _floor_cautions(gains: pd.DataFrame) -> list[str]:
     ends = " and ".join(f"{'/'.join(CELLS[letter])} ends at {two_places(final[letter])}" for letter in low.values())
     if len(low) == 2:
         return [
-            f"{ends}, hardly above a random policy: both demands are floor-limited, and which of them is the larger "
+            f"{ends}, below the floor of {FLOOR:g}: both demands are floor-limited, and which of them is the larger "
             "cannot be told at this budget; more steps may help."
         ]
     names = {"perceptual": "perceptual", "policy": "policy-learning"}
     return [
-        f"{ends}, hardly above a random policy: the {names[demand]} demand is floor-limited at this budget."
+        f"{ends}, below the floor of {FLOOR:g}: the {names[demand]} demand is floor-limited at this budget."
         for demand in low
     ]
