@@ -58,8 +58,8 @@ one: a tenth of its score, and at most 0.04. Few seeds may agree by chance: wher
 did not agree as well as those of a game in which none ever does."""
 
 FLOOR = 0.1
-"""A final score below this is at the floor, where little has been learned. Calibration separates difficulty factors only
-above it."""
+"""A final score below this is at the floor, where little has been learned. Calibration separates difficulty factors
+only above it."""
 
 
 def intervals_of(
