@@ -104,4 +104,4 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         "paper": Preset(steps=25_000_000, seeds=5, evaluations=25, evaluation_episodes=128, encoder="impala"),
     }
 )
-"""Presets by name: ``smoke`` tests the installation, ``quick`` takes ten minutes or up to two hours, ``paper`` a GPU."""
+"""Presets by name: ``smoke`` tests the installation, ``quick`` takes ten minutes to two hours, ``paper`` a GPU."""
