@@ -18,6 +18,10 @@ from lcd.measurement.demands import CONTRASTS
 from lcd.measurement.scores import CELLS, LEVELS, SCORES
 from lcd.studies.calibration.response import SPLITS, alternatives, dissociation, response_table
 from lcd.studies.calibration.sweep import PRESET, Sweep, plan_setting, sweep_scores
+from lcd.studies.diagnosis import Diagnosis
+from lcd.studies.survey.plan import Survey
+from lcd.studies.survey.survey import survey
+from lcd.studies.survey.tables import SurveyTables
 
 VALUES = (0.0, 0.5, 1.0)
 
@@ -231,3 +235,16 @@ def test_the_command_writes_figure_and_tables_and_reuses_its_runs(tmp_path, monk
     other = lcd(*arguments[:-1], "2", *places, cwd=tmp_path)
     assert other.returncode == 2
     assert "belongs to another plan" in other.stderr
+
+
+@pytest.mark.costly
+def test_games_with_settings_in_their_names_are_diagnosed_and_put_together(tmp_path):
+    names = ("courier-clutter0.5-delay1", "courier")
+    plan = Survey(names, "smoke", {"steps": 4096, "seeds": 1, "evaluations": 1, "evaluation_episodes": 2})
+    found = survey(plan, out=tmp_path / "out", store=tmp_path / "runs")
+    assert sorted(found.diagnoses) == sorted(names)
+    tables = SurveyTables.read(tmp_path / "out")
+    for table in (tables.games, tables.scores, tables.curves, tables.demands):
+        assert set(table["game"]) == set(names)
+    again = Diagnosis.read(tmp_path / "out" / names[0])
+    assert again.game == names[0]

@@ -92,7 +92,7 @@ def _of_run(run: Path, game: str | None, trust: bool) -> tuple[EncoderPolicy, Ga
     """
     from lcd.agents import load_policy
     from lcd.agents.encoders.pretrained import needs_hub
-    from lcd.envs import find_game
+    from lcd.envs import family_of, find_game
     from lcd.envs.family import runs_others_code
     from lcd.envs.views import get_view
     from lcd.experiments.encoded_view import EncodedOptions, locate
@@ -124,8 +124,9 @@ def _of_run(run: Path, game: str | None, trust: bool) -> tuple[EncoderPolicy, Ga
         raise ValueError(f"{run} has learned what its teacher returns, and not to act: choose another run.")
     if get_view(made.view).drawn_as == made.view:
         view_of(policy, made.options)
-    if game is not None and find_game(game)[1] != made.game:
-        raise ValueError(f"{run} plays {made.game}, not {game}: choose another run.")
+    played = family_of(made.options).full_name(made.options)
+    if game is not None and find_game(game)[1] != played:
+        raise ValueError(f"{run} plays {played}, not {game}: choose another run.")
     derived = get_view(made.view).drawn_as != made.view
     return policy, made.options, made.options.num_levels, made.view if derived else None
 

@@ -100,7 +100,7 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     if plan.given_teacher is not None:  # beside it an expert may have been trained, for its encoder
         card = _evaluate_given(plan, plan.given_teacher)
     diagnosis = Diagnosis.from_episodes(
-        _episodes(stored(plan.cells)),
+        _episodes(plan, stored(plan.cells)),
         game=plan.game,
         budget=plan.budget,
         normalisation=normalisation_of(plan, store),
@@ -118,11 +118,12 @@ def read_diagnosis(plan: GamePlan, store: Store, settings: dict[str, Any] | None
     )
     if not plan.is_encoded:
         return diagnosis
-    return with_controls(diagnosis, {name: _episodes(stored(of_control)) for name, of_control in plan.controls})
+    return with_controls(diagnosis, {name: _episodes(plan, stored(of_control)) for name, of_control in plan.controls})
 
 
-def _episodes(runs: Iterable[StoredRun]) -> pd.DataFrame:
-    return pd.concat([run.episodes for run in runs], ignore_index=True)
+def _episodes(plan: GamePlan, runs: Iterable[StoredRun]) -> pd.DataFrame:
+    """Evaluated episodes, by the plan's name of the game: with settings, which are no part of a run's name of it."""
+    return pd.concat([run.episodes for run in runs], ignore_index=True).assign(game=plan.game)
 
 
 def _origin(run: StoredRun) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def episodes_of(plan: GamePlan, store: Store, *further: RunSettings) -> pd.DataF
     lcd.experiments.store.StoreError
         If a run is missing or damaged.
     """
-    return _episodes(store.load(run) for run in (*plan.cells, *further))
+    return _episodes(plan, (store.load(run) for run in (*plan.cells, *further)))
 
 
 def normalisation_of(plan: GamePlan, store: Store) -> Normalisation:
