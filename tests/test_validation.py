@@ -354,6 +354,16 @@ def test_the_command_trains_resumes_and_writes_its_tables(tmp_path, monkeypatch)
     assert "belongs to another plan" in other.stderr
 
 
+def test_encoders_that_are_not_pretrained_yet_are_runs_of_their_own(tmp_path):
+    given = FILE.replace('"shorter-credit"]', '"shorter-credit", "pretrained-frozen", "pretrained-tuned"]')
+    (tmp_path / "v.toml").write_text(given)
+    planned = prepare_validation(tmp_path / "v.toml", out=tmp_path / "out", store=tmp_path / "runs")
+    encoders = [run.encoder for run in planned.untrained().runs]
+    assert [encoders.count(name) for name in ("nature+frozen", "nature+tuned")] == [5, 5]
+    assert len(planned.to_pretrain()) == 5  # of one objective
+    assert len(planned.unplayed()) == 5
+
+
 def test_a_dry_run_writes_nothing(tmp_path):
     (tmp_path / "v.toml").write_text(FILE)
     validation = prepare_validation(tmp_path / "v.toml", out=tmp_path / "out", store=tmp_path / "runs")

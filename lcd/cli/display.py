@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from lcd.agents import EncoderName
 from lcd.cli.console import plain_console
 from lcd.experiments.execution import Event
 from lcd.experiments.plan import Plan
@@ -201,7 +202,7 @@ def estimate_table(
     further
         Further runs, with the names of their encoders.
     """
-    named = [*((run.encoder, run) for run in plan.runs if not store.has(run)), *further]
+    named = [*((_encoder_text(run.encoder), run) for run in plan.runs if not store.has(run)), *further]
     runs = [run for _, run in named]
     with measuring() as begun:
         speeds = measure_speeds(runs, store, resources, begun)
@@ -236,6 +237,12 @@ def estimate_table(
         f"{time_in} in {workers} workers{shared}, {cost}, besides evaluations: up to "
         f"{sum(run.evaluation.episodes for run in runs):,} episodes."
     )
+
+
+def _encoder_text(encoder: str) -> str:
+    """Name of an encoder without its file, which each game may have its own of."""
+    read = EncoderName.read(encoder)
+    return encoder if read.weights is None else f"{read.architecture}@FILE{'' if read.frozen else '+tuned'}"
 
 
 def pretraining_sentence(planned: Sequence[Pretraining]) -> str:
