@@ -18,6 +18,7 @@ from lcd.experiments.settings import Hyperparameters
 from lcd.experiments.store import Store
 from lcd.io.settings import AS_FLOAT, LISTED, Number, Several, Text, one_of, settings
 from lcd.measurement.scores import cell_scores, check_episodes
+from lcd.studies.pipeline import episodes_of
 
 FORMAT = "lcd.sweep/1"
 
@@ -147,7 +148,7 @@ def sweep_scores(sweep: Sweep, store: Store, budget: int | None = None) -> pd.Da
 
 def _scores(plan: GamePlan, store: Store, budget: int | None) -> pd.DataFrame:
     budget = budget or plan.budget
-    episodes = pd.concat([store.load(run).episodes for run in plan.cells], ignore_index=True)
+    episodes = episodes_of(plan, store)
     checked = check_episodes(episodes[episodes["step"] <= budget], game=plan.game, budget=budget)
     assert plan.normalisation is not None, "it is computed"
     return cell_scores(checked, plan.normalisation, budget)
