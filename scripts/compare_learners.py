@@ -120,7 +120,13 @@ POINTS = 4
 
 
 def settings_of(
-    game: str, cell: str, learner: Learner, seed: int, steps: int, teacher: GivenTeacher | None
+    game: str,
+    cell: str,
+    learner: Learner,
+    seed: int,
+    steps: int,
+    teacher: GivenTeacher | None,
+    episodes: int = PRESETS["standard"].evaluation_episodes,
 ) -> RunSettings:
     """One run: a cell of the factorial with a learner, evaluated at `POINTS` equal distances."""
     preset = PRESETS["standard"]
@@ -134,7 +140,7 @@ def settings_of(
         learning,
         seed,
         ends[-1],
-        Evaluation(ends, preset.evaluation_episodes, inverse_temperatures=preset.inverse_temperatures),
+        Evaluation(ends, episodes, inverse_temperatures=preset.inverse_temperatures),
         learner.encoder,
         hyperparameters=hyper,
         teacher=None if learning == "rl" or teacher is None else teacher.checksum,
@@ -164,7 +170,13 @@ def measured(learners: Mapping[str, Learner], cells: str, device: str, path: Pat
 
 
 def plans(
-    games: Sequence[str], learners: Mapping[str, Learner], cells: str, seeds: int, seconds: float, rates: Rates
+    games: Sequence[str],
+    learners: Mapping[str, Learner],
+    cells: str,
+    seeds: int,
+    seconds: float,
+    rates: Rates,
+    episodes: int,
 ) -> Iterator[tuple[GamePlan, str]]:
     """The runs of each game and learner, seed by seed, so that an interrupted comparison has complete seeds."""
     for seed in range(seeds):
@@ -174,7 +186,7 @@ def plans(
             assert constants is not None
             for name, learner in learners.items():
                 runs = tuple(
-                    settings_of(game, cell, learner, seed, round(rates[name, cell] * seconds), teacher)
+                    settings_of(game, cell, learner, seed, round(rates[name, cell] * seconds), teacher, episodes)
                     for cell in cells
                 )
                 yield GamePlan(game, runs[0].steps, constants, None, teacher, runs), name
@@ -258,6 +270,12 @@ def main() -> None:
     parser.add_argument("--cells", default="abcd", help="letters of the cells, all by default")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=200.0, help="of one core, or of the GPU, for each run")
+    parser.add_argument(
+        "--episodes",
+        type=int,
+        default=PRESETS["standard"].evaluation_episodes,
+        help="of each evaluation, whose time is not counted; by default as many as the preset standard plays",
+    )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or auto")
     parser.add_argument("--workers", type=int, default=None, help="processes; by default what is fastest")
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"))
@@ -271,7 +289,9 @@ def main() -> None:
         learners = {name: learners[name] for name in options.only or learners}
         rates = measured(learners, options.cells, device, output.with_name(f"{output.stem}_rates.csv"))
         store = Store(options.store)
-        found = list(plans(options.games, learners, options.cells, options.seeds, options.seconds, rates))
+        found = list(
+            plans(options.games, learners, options.cells, options.seeds, options.seconds, rates, options.episodes)
+        )
         plan = Plan(tuple(each for each, _ in found))
         try:
             with PlanDisplay(plan) as display:

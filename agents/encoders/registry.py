@@ -308,6 +308,14 @@ class EncoderName:
             return f"{self.architecture}+tuned={self.learning_rate}"
         return self.architecture + "+tuned" * self.comes_with_weights
 
+    @property
+    def untrained(self) -> str:
+        """An encoder of the same cost with random weights, in place of one whose file does not exist yet.
+
+        It is named apart from the plain architecture, whose runs are others.
+        """
+        return self.without_weights if self.frozen or self.learning_rate else f"{self.architecture}+tuned"
+
     @classmethod
     def read(cls, text: str) -> EncoderName:
         """Parse a name.

@@ -75,7 +75,7 @@ class CuriousPPO(PPOWithNetworks):
     over it then, with an optimiser of its own. Memory: the predictor's activations of `micro_batch_size` frames.
     """
 
-    trains_encoder = "Novelty is told of frames, which must be stored"
+    trains_encoder = "Novelty is measured in frames, which must be stored"
     networks = ("novelty", "predictor_optimizer", "intrinsic_head")
 
     def __init__(

@@ -163,8 +163,9 @@ class DecoupledPPO(PPOWithNetworks):
         parameters = self.trained_parameters
         head = list(self.policy.value_net.parameters())
         others = [each for each in parameters if not any(each is parameter for parameter in head)]
-        size = self.part_size
-        statistics = accumulate_gradient(parameters, batch, size, lambda part: self.minibatch_loss(part, clip_range))
+        statistics = accumulate_gradient(
+            parameters, batch, self.part_size, lambda part: self.minibatch_loss(part, clip_range)
+        )
         nn.utils.clip_grad_norm_(head, self.max_grad_norm)
         statistics["grad_norm"] = nn.utils.clip_grad_norm_(others, self.max_grad_norm)
         return statistics
@@ -191,8 +192,7 @@ class DecoupledPPO(PPOWithNetworks):
 
     def _improve_value(self, batch: ValuedSamples) -> float:
         parameters = [each for each in self.critic.parameters() if each.requires_grad]
-        size = self.part_size
-        statistics = accumulate_gradient(parameters, batch, size, self.value_loss)
+        statistics = accumulate_gradient(parameters, batch, self.part_size, self.value_loss)
         statistics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, self.max_grad_norm)
         numbers = {name: value.item() for name, value in statistics.items()}
         raise_if_diverged(numbers, self.num_timesteps)

@@ -55,7 +55,9 @@ class Novelty(nn.Module):
     def __init__(self, shape: Sequence[int]) -> None:
         super().__init__()
         if min(shape[1:]) < SMALLEST_SIDE:
-            raise ValueError(f"Novelty is told of frames from {SMALLEST_SIDE} pixels a side on, not of {tuple(shape)}.")
+            raise ValueError(
+                f"Novelty is measured in frames from {SMALLEST_SIDE} pixels a side on, not of {tuple(shape)}."
+            )
         self.target = nn.Sequential(*_convolutions(shape))
         more = [nn.ReLU(), nn.Linear(FEATURES, FEATURES), nn.ReLU(), nn.Linear(FEATURES, FEATURES)]
         self.predictor = nn.Sequential(*_convolutions(shape), *more)

@@ -156,9 +156,7 @@ def missing_runs(plan: GamePlan, names: Sequence[str], store: Store, folder: Pat
     encoders = resolve_encoders(names, plan.cells[0].encoder, lambda each: pretraining_of(plan, each, folder)[1])
     read = {name: EncoderName.read(encoder) for name, encoder in encoders.items() if _is_objective(name)}
     untrained = {
-        name: encoder.without_weights
-        for name, encoder in read.items()
-        if encoder.weights and not encoder.weights.exists()
+        name: encoder.untrained for name, encoder in read.items() if encoder.weights and not encoder.weights.exists()
     }
     ablation = EncoderAblation(plan, encoders | untrained)
     needed = ((name, run) for name, encoder in ablation.encoders.items() for run in ablation.runs_with(encoder))
@@ -252,9 +250,10 @@ def pretraining_of(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretra
     if (version := OBJECTIVES[objective].version) > 1:
         described.append(f"v{version}")
     known = [record.get("env"), run.game_version, run.encoder_version]
-    if run.options.family == ExternalOptions.family:
+    of_a_package = run.options.family == ExternalOptions.family
+    if of_a_package:
         known.append(run.game)  # whose module may have games of the same names as another
-    if len(known) > 3 or SOURCE in (run.encoder_version or ""):
+    if of_a_package or SOURCE in (run.encoder_version or ""):
         described.append(checksum(json.dumps(known, sort_keys=True).encode())[:8])
     file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
     return Pretraining(objective, architecture, frames, num_levels=run.options.num_levels), file

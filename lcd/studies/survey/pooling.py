@@ -57,10 +57,8 @@ class Measured:
         known |= {"training_version": TRAINING_VERSION}
         made = None if plan.teacher_run is None else plan.teacher_run.identity
         known |= {"teacher_checksum": data["teacher"] or made}
-        if plan.normalisation is not None:
-            known |= {"random": plan.normalisation.random, "best": plan.normalisation.best}
-        else:
-            known |= {"random": plan.random, "best": plan.best}
+        constants = plan.normalisation or plan
+        known |= {"random": constants.random, "best": constants.best}
         return cls(plan.game, frozenset(run.seed for run in plan.cells), _known(known))
 
     def check_takes(self, newer: Measured) -> None:

@@ -16,7 +16,7 @@ from lcd.studies.validation.predictors import COMPLEXITY, SCORE
 DEMAND_RULE, CHEAP_RULE = "larger demand", "generalisation estimate"
 """Rules that compare two estimates of a diagnosis: P with L, and the two that need the first cell alone."""
 
-LEARNED = ("perceptual", "policy", SCORE, "generalisation", *COMPLEXITY)
+LEARNED = ("perceptual", "policy", "perceptual_gain", "policy_gain", SCORE, "generalisation", *COMPLEXITY)
 """Predictors of which a threshold is learned, for the decision what to try first."""
 
 

@@ -95,10 +95,7 @@ class PreparedValidation:
     def _stand_in(self, plan: GamePlan, name: str) -> str:
         _, file = self._pretraining(plan, name)
         full = encoder_with(plan.cells[0], get_improvement(name), str(file))
-        if file.exists():
-            return full
-        read = EncoderName.read(full)
-        return f"{read.architecture}+{'frozen' if read.frozen else 'tuned'}"
+        return full if file.exists() else EncoderName.read(full).untrained
 
     def _pretraining(self, plan: GamePlan, name: str) -> tuple[Pretraining, Path]:
         """How the encoder of an improvement is pretrained, and its file."""
