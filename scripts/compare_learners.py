@@ -31,9 +31,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lcd.analyses.palette import COLOURS
-from lcd.cli.display import PlanDisplay
 from lcd.envs import family_of
 from lcd.envs.family import game_options
+from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.plan import GamePlan, Plan

@@ -50,8 +50,8 @@ from lcd.alignment.importance import of_classes, policy_scores
 from lcd.alignment.measuring import align, invariance_table
 from lcd.alignment.privileged import collect_references
 from lcd.analyses.encoder_figure import draw_encoders, draw_stages
-from lcd.cli.display import PlanDisplay
 from lcd.envs import ProcgenOptions, family_of
+from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.plan import GamePlan
 from lcd.experiments.presets import Preset

@@ -23,7 +23,7 @@ from lcd.agents import load_policy
 from lcd.alignment.harmonizer import harmonization_loss, standardise_and_cut, training_maps, twice_differentiable
 from lcd.alignment.importance import policy_scores
 from lcd.alignment.references import ReferenceMaps
-from lcd.cli.display import PlanDisplay
+from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store

@@ -25,9 +25,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lcd.analyses.palette import COLOURS
-from lcd.cli.display import PlanDisplay
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options
+from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.improvements import IMPROVEMENTS, get_improvement, import_improvement
 from lcd.experiments.plan import GamePlan, Plan, evaluated_steps

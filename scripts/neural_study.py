@@ -32,7 +32,7 @@ from lcd.agents.encoders.convolutional import label_channels
 from lcd.alignment.layers import LayeredNetwork
 from lcd.alignment.regression import Regression
 from lcd.analyses.neural_figure import draw_mutual_prediction
-from lcd.cli.display import PlanDisplay
+from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.plan import Plan
 from lcd.experiments.presets import PRESETS

@@ -28,7 +28,7 @@ from matplotlib.ticker import EngFormatter
 from scipy import stats
 
 import lcd
-from lcd.cli.display import PlanDisplay
+from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.plan import Plan
 from lcd.experiments.store import Store

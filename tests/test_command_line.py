@@ -15,9 +15,9 @@ from lcd.cli import survey
 from lcd.cli import validate as commands_validate
 from lcd.cli import visualize as commands_visualize
 from lcd.cli.arguments import encoder_names
-from lcd.cli.console import plain_console
 from lcd.cli.display import verdict_text
 from lcd.experiments.job import sentence_of
+from lcd.io.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.measurement.intervals import Interval
 from lcd.measurement.verdict import Verdict

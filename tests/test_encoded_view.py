@@ -13,9 +13,9 @@ from tiny import TINY
 
 import lcd
 from lcd.agents import EncoderPolicy, save_policy
-from lcd.cli.display import run_title
 from lcd.envs import make_vec_env
 from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces, runs_others_code
+from lcd.experiments.display import run_title
 from lcd.experiments.encoded_view import EncodedOptions, locate
 from lcd.experiments.plan import Plan
 from lcd.experiments.settings import RunSettings

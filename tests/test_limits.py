@@ -100,6 +100,7 @@ IN_THEIR_PLACE = {
     "threads": ["2", 0, 1.5, 10**8, True],
     "precision": [3, True, "half", "", ["float32"]],
     "step_limit": ["300", 0, True, float("nan"), 10**9],
+    "progress": ["no", 1, None],
     "device": ODD,
 }
 

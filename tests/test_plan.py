@@ -13,8 +13,9 @@ import torch
 from rich.console import Console
 from tiny import TINY
 
-from lcd.cli.display import PlanDisplay, estimate_table
+from lcd.cli.display import estimate_table
 from lcd.envs.family import game_options
+from lcd.experiments.display import PlanDisplay, run_title
 from lcd.experiments.evaluation import Progress
 from lcd.experiments.execution import Event
 from lcd.experiments.given_teacher import GivenTeacher
@@ -26,6 +27,7 @@ from lcd.experiments.settings import Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.timing import expected_seconds, kind_of, steps_per_second
 from lcd.measurement.scores import CELLS
+from lcd.studies.showing import reporting, showing
 
 
 def test_every_cell_and_seed_is_trained_once():
@@ -219,7 +221,7 @@ def test_times_are_of_the_runs_that_are_missing_and_of_the_device_that_trains(tm
 
 def test_the_time_that_is_left_counts_only_what_is_trained_now(monkeypatch):
     clock, written = [0.0], StringIO()
-    monkeypatch.setattr("lcd.cli.display.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("lcd.experiments.display.time.monotonic", lambda: clock[0])
     run = plan_game("maze", TINY).cells[0]
     steps = (run.steps // 2, run.steps * 3 // 4)
     plan = Plan((replace(plan_game("maze", TINY), cells=(run,), teacher_run=None, candidates=()),))
@@ -229,6 +231,22 @@ def test_the_time_that_is_left_counts_only_what_is_trained_now(monkeypatch):
             clock[0] = at
             display(Event("progress", run, Progress(step, run.steps, 1.0, 0.0, 0.0)))
     assert written.getvalue().splitlines()[-1].endswith("1 steps/s  3 min left")  # a quarter in 3 min, as much is left
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_runs_of_a_plan_are_shown_and_told_as_is_asked(progress, capsys):
+    heard = []
+    plan = Plan((plan_game("maze", TINY),))
+    begun = [Event("started", run) for run in plan.runs[:2]]
+    with showing(progress, heard.append)(plan) as listener:
+        for event in begun:
+            listener(event)
+    reporting(progress)("an encoder is pretrained")
+    printed = capsys.readouterr()
+    assert heard == begun
+    assert printed.out == ""
+    titles = [f"{run_title(run, plan.roles.get(run.identity))}: started" for run in plan.runs[:2]]
+    assert printed.err.splitlines() == ([*titles, "an encoder is pretrained"] if progress else [])
 
 
 def test_a_speed_is_measured_on_the_device_that_is_asked_for(monkeypatch):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lcd.cli.arguments import number
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 from lcd.io.limits import LARGEST_SEED, MOST_SEEDS
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lcd.cli.arguments import names, parts
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 
 PLATFORM = "x86_64-manylinux_2_28"
 

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import Device, DryRun, Executor, Seeds, Steps, StoreFolder, Workers, names
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 
 
@@ -37,7 +37,8 @@ def command(
     perceptual factor should change the perceptual demand and not the other, a policy factor the reverse. Finished runs
     are kept, and the same command resumes from them.
     """
-    from lcd.cli.display import PlanDisplay, estimate_table
+    from lcd.cli.display import estimate_table
+    from lcd.experiments.display import PlanDisplay
     from lcd.studies.calibration.calibration import prepare_calibration
     from lcd.studies.calibration.sweep import PRESET, Sweep
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 
 CHECKSUM = 12
 """Characters of a checksum that are printed."""

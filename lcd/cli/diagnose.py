@@ -38,7 +38,7 @@ from lcd.cli.arguments import (
     names,
     number,
 )
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import LARGEST_SEED, STEP_LIMIT
 
@@ -115,7 +115,6 @@ def command(
     resumes from them.
     """
     from lcd.cli.display import (
-        PlanDisplay,
         ablation_rows,
         baseline_rows,
         demand_rows,
@@ -125,6 +124,7 @@ def command(
         verdict_text,
     )
     from lcd.envs.random_play import EPISODES
+    from lcd.experiments.display import PlanDisplay
     from lcd.studies.advice import advise
     from lcd.studies.diagnosing import prepare_diagnosis
     from lcd.studies.ladder import STEPS

@@ -17,8 +17,8 @@ from lcd.cli.arguments import (
     Wrappers,
     number,
 )
-from lcd.cli.console import plain_console
 from lcd.cli.errors import BAD_INPUT, FAILURE
+from lcd.io.console import plain_console
 from lcd.io.limits import LONGEST_STEP_LIMIT
 
 STYLES = {"ok": "green", "note": "yellow", "problem": "red"}

@@ -29,7 +29,7 @@ from lcd.cli.arguments import (
     Wrappers,
     number,
 )
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import MOST_EPOCHS, STEP_LIMIT
 
@@ -120,7 +120,8 @@ def command(
         return
     if given := _given({"--epochs": epochs, "--weights": weights}):
         raise ValueError(f"{given[0]} is for a folder of images, which {what} is not: leave it out, or check the path.")
-    from lcd.cli.display import PlanDisplay, limits_text
+    from lcd.cli.display import limits_text
+    from lcd.experiments.display import PlanDisplay
     from lcd.studies.harmonization import effect_table, prepare_harmonization
 
     prepared = prepare_harmonization(

@@ -15,7 +15,6 @@ from lcd.cli.audit import command as audit
 from lcd.cli.bundle import command as bundle
 from lcd.cli.calibrate import command as calibrate
 from lcd.cli.compare import command as compare
-from lcd.cli.console import plain_console
 from lcd.cli.diagnose import command as diagnose
 from lcd.cli.doctor import command as doctor
 from lcd.cli.errors import FAILURE
@@ -31,6 +30,7 @@ from lcd.cli.tracking import command as tracking
 from lcd.cli.validate import command as validate
 from lcd.cli.visualize import command as visualize
 from lcd.cli.watch import command as watch
+from lcd.io.console import plain_console
 
 INTERRUPTED, TERMINATED = 130, 143
 

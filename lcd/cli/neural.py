@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import Device, Trust, names, number
-from lcd.cli.console import counting, plain_console
+from lcd.io.console import counting, plain_console
 from lcd.io.limits import LARGEST_SEED
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import Device, Trust, number
-from lcd.cli.console import counting, plain_console
+from lcd.io.console import counting, plain_console
 from lcd.io.limits import FEWEST_SCENES, LARGEST_SEED, MOST_COPIES, MOST_EPOCHS, MOST_SCENES
 
 _SCENES = (FEWEST_SCENES, MOST_SCENES)

@@ -20,7 +20,7 @@ from lcd.cli.arguments import (
     count,
     number,
 )
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 from lcd.io.limits import LARGEST_SEED, MOST_EPOCHS
 
 

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import names
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 
 
 def command(

@@ -24,8 +24,8 @@ from lcd.cli.arguments import (
     names,
     number,
 )
-from lcd.cli.console import plain_console
 from lcd.cli.errors import FAILURE
+from lcd.io.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import LARGEST_SEED, MOST_SEEDS, STEP_LIMIT
 
@@ -75,7 +75,8 @@ def command(
     The plan is a file in TOML: games = [...], and the numbers of a preset to replace. Each game's diagnosis is written
     as soon as its runs are finished. Finished runs are kept, and the same command resumes from them.
     """
-    from lcd.cli.display import PlanDisplay, budget_lines, estimate_table, measuring, next_step, verdict_text
+    from lcd.cli.display import budget_lines, estimate_table, measuring, next_step, verdict_text
+    from lcd.experiments.display import PlanDisplay
     from lcd.studies.diagnosis import Diagnosis
     from lcd.studies.survey.budget import Budget, choose
     from lcd.studies.survey.survey import prepare_survey

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 
 if TYPE_CHECKING:
     from lcd.studies.taxonomy.taxonomy import Placement, Taxonomy

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import count, number
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 from lcd.io.files import DEFAULT_STORE, check_output_folder
 from lcd.io.limits import MOST_GAMES_AT_ONCE, MOST_WORKERS
 

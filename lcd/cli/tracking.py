@@ -9,7 +9,7 @@ import typer
 from rich.table import Column, Table
 
 from lcd.cli.arguments import count, number
-from lcd.cli.console import counting, plain_console
+from lcd.io.console import counting, plain_console
 from lcd.io.limits import MOST_SEEDS
 
 

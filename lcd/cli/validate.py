@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import Device, DryRun, Executor, StepLimit, StoreFolder, Threads, TrustPlan, Workers
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT
 
@@ -37,7 +37,8 @@ def command(
     correlates over games what was estimated with what was gained. Finished runs are kept, and the same command resumes
     from them.
     """
-    from lcd.cli.display import PlanDisplay, estimate_table, pretraining_sentence
+    from lcd.cli.display import estimate_table, pretraining_sentence
+    from lcd.experiments.display import PlanDisplay
     from lcd.studies.validation.validation import prepare_validation
 
     prepared = prepare_validation(

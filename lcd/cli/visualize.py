@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from lcd.cli.arguments import Device, Trust, number, parts
-from lcd.cli.console import counting, plain_console
+from lcd.io.console import counting, plain_console
 from lcd.io.limits import LARGEST_SEED, LARGEST_SIDE, MOST_CROPS, MOST_IMAGES, MOST_STEPS_OF_IMAGE
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lcd.cli.arguments import Trust, number
-from lcd.cli.console import plain_console
+from lcd.io.console import plain_console
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import LARGEST_SEED, MOST_STEPS
 

@@ -40,7 +40,7 @@ from lcd.studies.figures import check_registered, registered
 from lcd.studies.ladder import Ladder, ladder_of, read_ladder
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
-from lcd.studies.showing import Show, silent, telling
+from lcd.studies.showing import Show, reporting, showing, silent
 
 if TYPE_CHECKING:
     from lcd.pretraining.pretraining import Pretraining
@@ -360,7 +360,8 @@ def diagnose(
     executor: str = LOCAL,
     precision: str | None = None,
     step_limit: float = STEP_LIMIT,
-    listener: Listener = lambda event: None,
+    progress: bool = True,
+    listener: Listener | None = None,
 ) -> Diagnosis:
     """Diagnose a game: train the four cells and the teacher, and decompose their scores.
 
@@ -430,6 +431,9 @@ def diagnose(
         cluster what is fastest on this machine.
     step_limit
         Seconds after which a step or reset of another package's game is taken to hang, which ends its run.
+    progress
+        Whether the runs and the remaining time are shown on the standard error stream: as bars on a terminal, elsewhere
+        as a line every half minute.
     listener
         Called with every event, see `lcd.experiments.execution.Event`.
 
@@ -450,6 +454,7 @@ def diagnose(
     >>> diagnosis = lcd.diagnose("starpilot", "quick")  # doctest: +SKIP
     >>> diagnosis.perceptual, diagnosis.policy, diagnosis.verdict  # doctest: +SKIP
     """
+    show = showing(progress, listener)
     prepared = prepare_diagnosis(
         game,
         preset,
@@ -486,11 +491,10 @@ def diagnose(
         precision=precision,
         step_limit=step_limit,
     )
-    show = telling(listener)
     diagnosis = prepared.diagnose(show)
     return replace(
         diagnosis,
-        encoders=prepared.compare_encoders(show),
+        encoders=prepared.compare_encoders(show, reporting(progress)),
         ladder=prepared.climb(show),
         baselines=prepared.measure_baselines(show),
     )

@@ -33,7 +33,7 @@ from lcd.measurement.intervals import mean_limits
 from lcd.measurement.scores import played_by
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
 from lcd.studies.policies import files_of
-from lcd.studies.showing import Show, silent, telling
+from lcd.studies.showing import Show, showing, silent
 
 FRAMES = 128
 MEASURES = ("alignment", "training", "unseen")
@@ -270,14 +270,15 @@ def harmonize(
     device: str = "auto",
     executor: str = LOCAL,
     step_limit: float = STEP_LIMIT,
-    listener: Listener = lambda event: None,
+    progress: bool = True,
+    listener: Listener | None = None,
 ) -> pd.DataFrame:
     """Train a game's learners with and without the neural harmonizer; ``lcd harmonize GAME`` is this function.
 
     Parameters
     ----------
     game, preset, steps, seeds, encoder, teacher, distribution_mode, store, workers, device, executor, step_limit,
-    listener
+    progress, listener
         As in `lcd.diagnose`.
     env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip,
     action_values
@@ -323,7 +324,7 @@ def harmonize(
         executor=executor,
         step_limit=step_limit,
     )
-    return prepared.run(telling(listener))
+    return prepared.run(showing(progress, listener))
 
 
 def harmonize_images(

@@ -25,7 +25,7 @@ from lcd.studies.calibration.response import SPLITS, alternatives, dissociation,
 from lcd.studies.calibration.sweep import Sweep, sweep_scores
 from lcd.studies.figures import check_registered, registered
 from lcd.studies.output import OutputFolder
-from lcd.studies.showing import Show, silent, telling
+from lcd.studies.showing import Show, showing, silent
 
 PRIMARY_SPLIT = "other solved"
 """The split of `lcd.measurement.demands`."""
@@ -157,7 +157,8 @@ def calibrate(
     workers: int | None = None,
     device: str = "auto",
     executor: str = LOCAL,
-    listener: Listener = lambda event: None,
+    progress: bool = True,
+    listener: Listener | None = None,
 ) -> Calibration:
     """Validate the demands on a game of known difficulty; the command ``lcd calibrate`` is this function.
 
@@ -167,7 +168,7 @@ def calibrate(
         Factors and settings; by default all ten.
     out
         Folder for figure and tables; by default nothing is written.
-    store, workers, device, executor, listener
+    store, workers, device, executor, progress, listener
         As in `lcd.diagnose`.
 
     Raises
@@ -178,4 +179,4 @@ def calibrate(
         If a run failed; the same call resumes from the finished ones.
     """
     prepared = prepare_calibration(sweep, out=out, store=store, workers=workers, device=device, executor=executor)
-    return prepared.run(telling(listener))
+    return prepared.run(showing(progress, listener))

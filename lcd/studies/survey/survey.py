@@ -28,7 +28,7 @@ from lcd.studies.figures import check_registered
 from lcd.studies.ladder import ladder_of
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import read_diagnosis
-from lcd.studies.showing import Show, silent, telling
+from lcd.studies.showing import Show, showing, silent
 from lcd.studies.survey.columns import DECIMALS
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.rows import differences, measured_settings, read_measured_settings
@@ -410,7 +410,8 @@ def survey(
     device: str = "auto",
     executor: str = LOCAL,
     step_limit: float = STEP_LIMIT,
-    listener: Listener = lambda event: None,
+    progress: bool = True,
+    listener: Listener | None = None,
 ) -> SurveyResult:
     """Diagnose many games by one plan; the command ``lcd survey`` is this function.
 
@@ -433,7 +434,8 @@ def survey(
     tables
         Folder of tables to which each game is added, see `lcd.SurveyTables`. Games whose runs they hold and the store
         does not are not trained again. Other seeds of a game that is there are pooled with its own.
-    store, workers, threads, device, executor, step_limit, listener
+    store, workers, threads, device, executor, step_limit, progress,
+    listener
         As in `lcd.diagnose`.
 
     Raises
@@ -461,4 +463,4 @@ def survey(
         executor=executor,
         step_limit=step_limit,
     )
-    return prepared.run(telling(listener))
+    return prepared.run(showing(progress, listener))

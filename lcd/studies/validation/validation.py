@@ -23,7 +23,7 @@ from lcd.io.watching import WATCH
 from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder, pretraining_of
 from lcd.studies.ladder import ladder_of
 from lcd.studies.output import OutputFolder
-from lcd.studies.showing import Show, silent, telling
+from lcd.studies.showing import Show, reporting, showing, silent
 from lcd.studies.validation.complexity import complexity_of
 from lcd.studies.validation.game_runs import Finished, GameRuns, Held, finished_games, held_games, kept_games
 from lcd.studies.validation.improving import encoder_with, improved_run, objective_of, plain_runs
@@ -274,8 +274,8 @@ def validate(
     device: str = "auto",
     executor: str = LOCAL,
     step_limit: float = STEP_LIMIT,
-    listener: Listener = lambda event: None,
-    report: Callable[[str], None] = lambda line: None,
+    progress: bool = True,
+    listener: Listener | None = None,
 ) -> ValidationResult:
     """Measure what improvements gain, and how well diagnoses predict it; ``lcd validate`` is this function.
 
@@ -292,10 +292,9 @@ def validate(
     out
         Folder of the tables; by default ``validations/NAME``. Games that are finished there and whose runs the store
         does not have, on another machine, are not trained again.
-    store, workers, threads, device, executor, step_limit, listener
+    store, workers, threads, device, executor, step_limit, progress,
+    listener
         As in `lcd.diagnose`.
-    report
-        Called with a line about what takes long beside training.
 
     Raises
     ------
@@ -316,4 +315,4 @@ def validate(
         executor=executor,
         step_limit=step_limit,
     )
-    return prepared.run(telling(listener), report)
+    return prepared.run(showing(progress, listener), reporting(progress))
