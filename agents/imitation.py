@@ -238,12 +238,10 @@ class DAgger(PPO):
         memory: int = 0,
         **kwargs: Any,
     ) -> None:
-        if not (callable(mixing) or isinstance(mixing, int | float)):
-            raise ValueError(f"mixing must be a share between 0 and 1, or a schedule of shares, not {short(mixing)}.")
         self.teacher = teacher
         self.memory = memory
         self._checked: object = None  # the teacher that passed the checks
-        self.mixing: Any = mixing
+        self.mixing: Any = checked_mixing(mixing)
         super().__init__(policy, env, **({"rollout_buffer_class": LabelRolloutBuffer} | kwargs))
 
     def _setup_model(self) -> None:
@@ -336,6 +334,19 @@ class DAgger(PPO):
         loss = (cross_entropy - torch.special.entr(chances).sum(dim=1)).mean()  # entr is defined at probability 0
         agreement = (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
         return loss, {"loss": loss.detach(), "imitation_loss": loss.detach(), "agreement": agreement}
+
+
+def checked_mixing(mixing: object) -> Any:
+    """The share of the steps that a teacher takes, a number or a schedule of them.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not (callable(mixing) or isinstance(mixing, int | float)):
+        raise ValueError(f"mixing must be a share between 0 and 1, or a schedule of shares, not {short(mixing)}.")
+    return mixing
 
 
 def share_of(mixing: Callable[[float], float], remaining: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ from gymnasium import spaces
 from lcd.agents.encoders.convolutional import LABELS
 from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder, needs_hub
 from lcd.agents.encoders.registry import EncoderName, import_encoder, names_a_class, parse_encoder
-from lcd.agents.encoders.weights import check_sealed, checked_card, not_finite, write_tensors
+from lcd.agents.encoders.weights import (
+    POOLS,
+    check_sealed,
+    checked_card,
+    checked_pools,
+    not_finite,
+    write_tensors,
+)
 from lcd.agents.policy import EncoderPolicy
 from lcd.io.limits import LARGEST_SIDE, MOST_ACTIONS, short, whole_number
 from lcd.io.limits import path as path_of
@@ -36,6 +44,10 @@ _REMEDY = "write the file again"
 
 class PolicyFileError(ValueError):
     """A file that cannot be read as a policy."""
+
+
+class UntrustedPolicyError(PolicyFileError):
+    """A file that must be trusted to be read."""
 
 
 def _weights(policy: EncoderPolicy) -> dict[str, torch.Tensor]:
@@ -88,7 +100,7 @@ def save_policy(policy: EncoderPolicy, path: Path, card: dict[str, Any], *, half
         "card": json.dumps(card),
     }
     if "pools" in arguments:
-        metadata["pools"] = json.dumps(arguments["pools"])
+        metadata[POOLS] = json.dumps(arguments["pools"])
     weights = _weights(policy)
     write_tensors({name: value.half() for name, value in weights.items()} if half else weights, path, metadata)
 
@@ -142,6 +154,7 @@ def load_policy(path: Path, *, trust: bool = False) -> tuple[EncoderPolicy, dict
         if isinstance(error, ValueError) and described.encoder.partition(":")[0] in HUBS:  # which names the package
             raise PolicyFileError(f"The encoder of {path} cannot be built. {error}") from error
         raise PolicyFileError(f"The description in {path} is not valid ({in_short(error)}): {_REMEDY}.") from error
+    begun = {name: value.clone() for name, value in policy.state_dict().items() if not _is_small(value)}
     try:
         if weights.keys() != _weights(policy).keys():
             raise RuntimeError("other names")
@@ -152,11 +165,44 @@ def load_policy(path: Path, *, trust: bool = False) -> tuple[EncoderPolicy, dict
         check_sealed(path)
     except ValueError as error:
         raise PolicyFileError(str(error)) from None
-    if (damaged := not_finite(weights)) is not None:
+    if (damaged := not_finite({name: value for name, value in weights.items() if name not in begun})) is not None:
         raise PolicyFileError(f"{path} is damaged: {damaged} is not finite. Write or fetch it again.")
     policy.set_training_mode(False)
-    _check_numbers(policy, path)
+    _check_numbers(policy, path, begun)
     return policy, card
+
+
+def encoder_that_a_file_names(asked: str, path: Path, trust: bool) -> EncoderName:
+    """Read the name of an encoder in a file's metadata, and import its class if the file is trusted.
+
+    Raises
+    ------
+    PolicyFileError
+        If it names a further file.
+    UntrustedPolicyError
+        If it names a class, or a model of a hub, and the file is not trusted.
+    ValueError
+        If it is not a valid name.
+    """
+    if names_a_class(asked.partition("+")[0].partition("@")[0]):
+        if not trust:
+            raise UntrustedPolicyError(
+                f"{path} names the encoder {short(asked)}, a class whose module would be imported: if you trust "
+                "the file, give --trust (trust=True)."
+            )
+        import_encoder(asked)
+    name = EncoderName.read(asked)
+    if name.weights is not None:
+        raise PolicyFileError(
+            f"{path} names another file, in its encoder {short(asked)}, though its weights are inside: {_REMEDY}, "
+            "without what follows the @."
+        )
+    if not trust and needs_hub(name.architecture):
+        raise UntrustedPolicyError(
+            f"{path} names the encoder {short(asked)}, which would be fetched over the network: if you trust the file, "
+            "give --trust (trust=True)."
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -172,28 +218,8 @@ class _Description:
 
     @classmethod
     def read(cls, metadata: dict[str, str], path: Path, trust: bool) -> _Description:
-        asked = metadata["encoder"]
-        if names_a_class(asked.partition("+")[0].partition("@")[0]):
-            if not trust:
-                raise PolicyFileError(
-                    f"{path} names the encoder {short(asked)}, a class whose module would be imported: if you trust "
-                    "the file, give --trust (trust=True)."
-                )
-            import_encoder(asked)
-        name = EncoderName.read(asked)
-        if name.weights is not None:
-            raise PolicyFileError(
-                f"{path} names another file, in its encoder {short(metadata['encoder'])}, though its weights are "
-                f"inside: {_REMEDY}, without what follows the @."
-            )
-        if not trust and needs_hub(name.architecture):
-            raise PolicyFileError(
-                f"{path} names the encoder {short(metadata['encoder'])}, which would be fetched over the network: if "
-                "you trust the file, give --trust (trust=True)."
-            )
-        pools = _json(metadata, "pools", path) if "pools" in metadata else None
-        if pools is not None and type(pools) is not bool:
-            raise ValueError(f"pools is true or false, not {short(pools)}")
+        encoder_that_a_file_names(metadata["encoder"], path, trust)
+        pools = checked_pools(metadata, path)
         shape = _json(metadata, "observation_shape", path)
         if not isinstance(shape, list) or len(shape) not in (1, 2, 3):
             raise ValueError(
@@ -267,9 +293,22 @@ def _json(metadata: dict[str, str], key: str, path: Path) -> Any:
     return parse_json(metadata[key], f"{key} in {path}", remedy=_REMEDY)
 
 
+def _is_small(values: torch.Tensor) -> bool:
+    return not values.is_floating_point() or bool((values.abs() <= LARGEST_WEIGHT).all())
+
+
 @torch.no_grad()
-def _check_numbers(policy: EncoderPolicy, path: Path) -> None:
+def _check_numbers(policy: EncoderPolicy, path: Path, begun: Mapping[str, torch.Tensor]) -> None:
     """Refuse weights that are not finite or too large, or with which values or log-probabilities are not finite.
+
+    Parameters
+    ----------
+    policy
+        With the weights of a file.
+    path
+        That file.
+    begun
+        What a newly made policy has beyond these limits, as masks are: it may stay as it is.
 
     Raises
     ------
@@ -277,7 +316,7 @@ def _check_numbers(policy: EncoderPolicy, path: Path) -> None:
         If there are any.
     """
     for name, value in policy.state_dict().items():
-        if value.is_floating_point() and not (value.abs() <= LARGEST_WEIGHT).all():
+        if not _is_small(value) and not (name in begun and torch.equal(value, begun[name])):
             raise PolicyFileError(
                 f"The weights in {path} are damaged: {name} has a value that is not finite, or beyond "
                 f"{LARGEST_WEIGHT:g}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from test_agents_hubs import HALF, States, hub_of, policy, timm_of
 from torch import nn
 from toy_games import ColourGame
 
-from lcd.agents import PPO, EncoderPolicy, load_policy, save_policy
+from lcd.agents import PPO, EncoderPolicy, load_policy, save_backbone, save_policy
 from lcd.agents.encoders.weights import write_tensors
 from lcd.agents.policy_file import PolicyFileError
 from lcd.cli.main import main
@@ -120,6 +120,7 @@ def test_a_policy_of_the_hub_is_loaded_from_the_cache_with_the_features_that_it_
     """A pooler without pretrained weights is left out; that its weights are in the file must not bring it back."""
     hub_of(monkeypatch, SimpleNamespace(**HALF))
     library, asked = sys.modules["transformers"], []
+    cached: list[str] = []
 
     class Pooling(States):
         def __init__(self):
@@ -134,22 +135,33 @@ def test_a_policy_of_the_hub_is_loaded_from_the_cache_with_the_features_that_it_
 
     def read(name, local_files_only=False, **settings):
         asked.append(local_files_only)
+        if local_files_only and not cached:
+            raise OSError("not in the cache")
         return SimpleNamespace(**HALF)
+
+    def read_processor(name, local_files_only=False, **settings):
+        if local_files_only and cached == ["the configuration alone"]:
+            raise OSError("not in the cache")
+        return read(name, local_files_only)
 
     library.AutoModel.from_pretrained = lambda name, **settings: (Pooling(), {"missing_keys": ["pooler.weight"]})
     library.AutoModel.from_config = lambda config: Pooling()
     library.AutoConfig = SimpleNamespace(from_pretrained=read)
-    library.AutoImageProcessor = SimpleNamespace(from_pretrained=read)
+    library.AutoImageProcessor = SimpleNamespace(from_pretrained=read_processor)
     made = policy("hf:somebody/model")
     save_policy(made, tmp_path / "policy.safetensors", {})
-    with pytest.raises(PolicyFileError, match="fetched over the network"):
-        load_policy(tmp_path / "policy.safetensors")
-    cache = ModuleType("huggingface_hub")
-    cache.try_to_load_from_cache = lambda name, file: "here" if name == "somebody/model" else None
-    monkeypatch.setitem(sys.modules, "huggingface_hub", cache)
+    for held in ([], ["the configuration alone"]):
+        cached[:] = held
+        with pytest.raises(PolicyFileError, match="fetched over the network"):
+            load_policy(tmp_path / "policy.safetensors")
+    cached[:] = ["everything"]
     asked.clear()
     loaded, _ = load_policy(tmp_path / "policy.safetensors")
     assert asked
     assert all(asked)
     frames = torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8)
     assert torch.allclose(loaded.encode(frames), made.encode(frames), atol=0.01)  # one of them in bfloat16
+    save_backbone(made.features_extractor, tmp_path / "encoder.safetensors", "hf:somebody/model", {})
+    for file in ("encoder", "policy"):
+        again = policy(f"hf:somebody/model@{tmp_path / file}.safetensors").features_extractor.backbone
+        assert torch.equal(again(frames / 255), made.features_extractor.backbone(frames / 255))

@@ -207,6 +207,8 @@ def test_short_names_resolve_to_encoders(tmp_path):
         ({"run": {"view": "pixels", "learning": "imitation"}}, True),
         ({"run": {"view": "pixels", "learning": "rl", "harmonizer": 1.0}}, True),
         ({"run": {"view": "pixels", "learning": "rl", "harmonizer": 0.0}}, False),
+        ({"run": {"view": "pixels", "learning": "rl", "encoder_checksum": "0" * 64}}, True),
+        ({"objective": "of another version"}, False),
     ],
 )
 def test_an_encoder_trained_with_the_games_state_is_privileged(tmp_path, card, privileged):

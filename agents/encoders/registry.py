@@ -22,6 +22,7 @@ from lcd.agents.encoders.own_modules import encoder_around
 from lcd.agents.encoders.pretrained import BACKBONES, HUBS, ModuleEncoder
 from lcd.agents.encoders.residual import Residual
 from lcd.agents.encoders.vectors import Mlp
+from lcd.agents.encoders.weights import POOLS, read_pools
 from lcd.agents.observations import LABELS
 from lcd.io.limits import short
 from lcd.io.limits import text as checked_text
@@ -295,9 +296,18 @@ class EncoderName:
 
     @property
     def encoder(self) -> tuple[type[Encoder], dict[str, Any]]:
-        """Encoder class and its arguments; with weights from a file a library fetches none."""
+        """Encoder class and its arguments; with weights from a file a library fetches none.
+
+        Raises
+        ------
+        ValueError
+            If the file does not say clearly how its model is used.
+        """
         made, arguments = parse_encoder(self.architecture)
-        return made, arguments | ({"pretrained": False} if made is ModuleEncoder and self.weights else {})
+        if made is not ModuleEncoder or self.weights is None:
+            return made, arguments
+        pools = read_pools(self.weights)
+        return made, arguments | {"pretrained": False} | ({} if pools is None else {POOLS: pools})
 
     @property
     def without_weights(self) -> str:

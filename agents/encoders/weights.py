@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from lcd.agents.encoders.convolutional import Encoder
-from lcd.agents.encoders.pretrained import Classifier
+from lcd.agents.encoders.pretrained import Classifier, ModuleEncoder
 from lcd.io.limits import short
 from lcd.io.untrusted import (
     LARGEST_WEIGHTS,
@@ -29,6 +29,9 @@ FORMAT = "lcd-encoder-1"
 
 SEAL = "sha256"
 """Metadata key of the checksum that detects damage."""
+
+POOLS = "pools"
+"""Metadata key that says whether the features of a model of the Hugging Face hub are its pooled output."""
 
 _WITH_CARDS = (FORMAT, "lcd-eye-1", "lcd-policy-1")
 """Formats of files that hold a card; the second is what the first was called before."""
@@ -55,7 +58,9 @@ def write_tensors(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[s
     header.setdefault("__metadata__", {})[SEAL] = _seal(header, content)
     text = json.dumps(header, sort_keys=True).encode()
     text += b" " * (-len(text) % 8)
-    path.write_bytes(len(text).to_bytes(8, "little") + text + content)
+    with path.open("wb") as file:
+        for part in (len(text).to_bytes(8, "little"), text, content):
+            file.write(part)
 
 
 def check_sealed(path: Path) -> None:
@@ -76,22 +81,39 @@ def check_sealed(path: Path) -> None:
         raise ValueError(f"{path} is damaged: its content does not match its checksum. Write or fetch it again.")
 
 
-def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+def _split(data: bytes) -> tuple[dict[str, Any], memoryview]:
     """Header and tensor bytes of a safetensors file."""
     end = 8 + int.from_bytes(data[:8], "little")
-    return json.loads(data[8:end]), data[end:]
+    return json.loads(data[8:end]), memoryview(data)[end:]
 
 
-def _seal(header: dict[str, Any], content: bytes) -> str:
+def _seal(header: dict[str, Any], content: memoryview) -> str:
     """SHA-256 of a file's tensors and of its header without the checksum."""
     metadata = {name: text for name, text in header.get("__metadata__", {}).items() if name != SEAL}
     described = json.dumps(header | {"__metadata__": metadata}, sort_keys=True)
-    return hashlib.sha256(described.encode() + content).hexdigest()
+    digest = hashlib.sha256(described.encode())
+    digest.update(content)
+    return digest.hexdigest()
 
 
 def not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
     """Name of the first tensor with a value that is not finite, or None."""
     return next((name for name, value in weights.items() if not torch.isfinite(value).all()), None)
+
+
+def is_damaged(read: torch.Tensor, made: torch.Tensor, largest: float) -> bool:
+    """Whether values that were read are not finite, or too large, unless the module begins with the same ones.
+
+    Parameters
+    ----------
+    read, made : torch.Tensor
+        From the file, and of a newly made module: masks are infinite on purpose.
+    largest
+        Largest absolute value.
+    """
+    if not read.is_floating_point() or (read.abs() <= largest).all():
+        return False
+    return not torch.equal(read.to(made.dtype), made)
 
 
 def save_backbone(encoder: Encoder, path: Path, architecture: str, card: dict[str, Any]) -> None:
@@ -109,7 +131,10 @@ def save_backbone(encoder: Encoder, path: Path, architecture: str, card: dict[st
         JSON data.
     """
     weights = {name: value.contiguous() for name, value in encoder.backbone.state_dict().items()}
-    write_tensors(weights, path, {"format": FORMAT, "encoder": architecture, "card": json.dumps(card)})
+    described = {"format": FORMAT, "encoder": architecture, "card": json.dumps(card)}
+    if isinstance(encoder, ModuleEncoder) and encoder.pools is not None:
+        described[POOLS] = json.dumps(encoder.pools)
+    write_tensors(weights, path, described)
 
 
 def save_classifier(classifier: Classifier, path: Path, card: dict[str, Any]) -> None:
@@ -148,6 +173,39 @@ def load_classifier(text: str) -> Classifier:
         except RuntimeError:
             raise ValueError(f"The weights in {file} are not those of the classifier {name}: name another.") from None
     return classifier
+
+
+def read_pools(path: Path) -> bool | None:
+    """Whether the weights in a file were trained with the pooled output of their model; None where it does not say.
+
+    Raises
+    ------
+    ValueError
+        If it says something else.
+    """
+    if path.suffix.lower() != ".safetensors" or not path.is_file():
+        return None
+    try:
+        metadata = read_safetensors_metadata(path)
+    except UnreadableFileError:
+        return None  # `load_weights` says what is wrong
+    return checked_pools(metadata, path)
+
+
+def checked_pools(metadata: Mapping[str, str], path: Path) -> bool | None:
+    """The entry of a file's metadata under `POOLS`; None without one.
+
+    Raises
+    ------
+    ValueError
+        If it is neither true nor false.
+    """
+    if POOLS not in metadata:
+        return None
+    pools = parse_json(metadata[POOLS], f"{POOLS} in {path}", remedy=_WRITE_AGAIN)
+    if type(pools) is not bool:
+        raise ValueError(f"pools is true or false, not {short(pools)}")
+    return pools
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -250,7 +308,7 @@ def load_weights(encoder: Encoder, path: Path) -> None:
                 f"The weights in {path} do not fit this encoder: {name} has the shape {tuple(weights[name].shape)} "
                 f"instead of {tuple(value.shape)}."
             )
-        if value.is_floating_point() and not (weights[name].abs() <= LARGEST_WEIGHT).all():
+        if is_damaged(weights[name], value, LARGEST_WEIGHT):
             raise ValueError(
                 f"The weights in {path} are damaged: {name} has a value that is not finite, or beyond "
                 f"{LARGEST_WEIGHT:g}. Fetch them again."

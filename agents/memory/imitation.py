@@ -13,10 +13,11 @@ from sb3_contrib.common.recurrent.buffers import RecurrentRolloutBuffer
 from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.utils import FloatSchedule
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_wrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from lcd.agents.imitation import TaughtVecEnv, labels_of, mixed_actions, prepare, share_of
+from lcd.agents.imitation import TaughtVecEnv, checked_mixing, labels_of, mixed_actions, prepare, share_of
 from lcd.agents.ppo import TrainingDiverged, raise_if_diverged
 from lcd.agents.teacher import Teacher, check_fits
 
@@ -40,9 +41,9 @@ class RecurrentDAgger(RecurrentPPO):
     teacher
         Gives the labels, on the CPU. A module is put in evaluation mode. It is not saved: give it to `load` again.
     mixing
-        Probability with which the teacher's action is taken instead of the student's, from the remaining share of the
-        budget (from 1 to 0), as in `lcd.agents.DAgger`. Where a student that errs cannot find back, its states tell
-        nothing at first, and the teacher should act.
+        Probability with which the teacher's action is taken instead of the student's, or a function of the remaining
+        share of the budget (from 1 to 0), as in `lcd.agents.DAgger`. Where a student that errs cannot find back, its
+        states tell nothing at first, and the teacher should act.
     **kwargs
         Further arguments of RecurrentPPO; those of the reinforcement-learning loss have no effect.
 
@@ -60,10 +61,10 @@ class RecurrentDAgger(RecurrentPPO):
         env: VecEnv | None = None,
         *,
         teacher: Teacher | None = None,
-        mixing: Callable[[float], float] = lambda remaining: 0.0,
+        mixing: float | Callable[[float], float] = 0.0,
         **kwargs: Any,
     ) -> None:
-        self.teacher, self.mixing = teacher, mixing
+        self.teacher, self.mixing = teacher, checked_mixing(mixing)
         self._checked: object = None  # the teacher that passed the checks
         super().__init__(policy, env, **kwargs)  # type: ignore[arg-type]
 
@@ -85,7 +86,7 @@ class RecurrentDAgger(RecurrentPPO):
             assert isinstance(self.action_space, spaces.Discrete)
             check_fits(self.teacher, taught.teacher_observations, int(self.action_space.n))
             self._checked = self.teacher
-        share = share_of(self.mixing, self._current_progress_remaining)
+        share = share_of(FloatSchedule(self.mixing), self._current_progress_remaining)
         labelled = _LabellingVecEnv(env, taught, self.teacher, share)
         done = super().collect_rollouts(labelled, callback, rollout_buffer, n_rollout_steps)
         rollout_buffer.actions[: len(labelled.labels)] = np.stack(labelled.labels)[..., None]

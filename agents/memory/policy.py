@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from sb3_contrib.common.recurrent.policies import RecurrentActorCriticPolicy
 from sb3_contrib.common.recurrent.type_aliases import RNNStates
 from torch import nn
 
+from lcd.agents.encoders.own_modules import OwnModuleEncoder
 from lcd.agents.memory.networks import FEATURES, MemoryNetwork, build_network
 
 SMALL_GAIN = 0.01
@@ -90,7 +92,11 @@ class MemoryPolicy(RecurrentActorCriticPolicy):
         self.network_name = network
         built = build_network(network, observation_space)
         if self.ortho_init:  # as Stable-Baselines3 does: features of frames are too small otherwise
+            own = [each.backbone for each in built.modules() if isinstance(each, OwnModuleEncoder)]
+            first = [deepcopy(each.state_dict()) for each in own]
             built.apply(partial(self.init_weights, gain=2**0.5))
+            for module, weights in zip(own, first, strict=True):
+                module.load_state_dict(weights)
             self.value_net.apply(partial(self.init_weights, gain=SMALL_GAIN))
         cell = MemoryCell(built, observation_space)
         self.lstm_actor = cell  # type: ignore[assignment]

@@ -54,6 +54,7 @@ def harmonize_classifier(
     *,
     device: str = "cpu",
     report: Callable[[str], None] = lambda line: None,
+    keep: Callable[[pd.DataFrame], None] = lambda rows: None,
 ) -> pd.DataFrame:
     """Train a classifier in place, and evaluate it before training and after every epoch.
 
@@ -70,6 +71,8 @@ def harmonize_classifier(
         Device of torch; the network stays there.
     report : callable
         Called with a line after every epoch.
+    keep : callable
+        Called with the table so far after every epoch, to write what an interruption must not lose.
 
     Returns
     -------
@@ -123,6 +126,7 @@ def harmonize_classifier(
             found = evaluated()
             rows.append({"epoch": epoch, **found, "loss": float(np.mean(losses))})
             known = "" if np.isnan(found["alignment"]) else f", alignment {found['alignment']:.3f}"
+            keep(pd.DataFrame(rows))
             report(f"epoch {epoch} of {settings.epochs}: accuracy {found['accuracy']:.3f}{known}")
     return pd.DataFrame(rows)
 

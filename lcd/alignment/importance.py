@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
-from captum.attr import IntegratedGradients, NoiseTunnel, Occlusion, Saliency
+from captum.attr import IntegratedGradients, Occlusion, Saliency
 
 from lcd.agents import EncoderPolicy
 from lcd.agents.randomness import seeded
@@ -177,16 +177,11 @@ def _integrated(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> 
 
 
 def _smooth(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    found: Any = NoiseTunnel(Saliency(scores)).attribute(
-        images,
-        target=targets,
-        nt_type="smoothgrad",
-        nt_samples=SAMPLES,
-        nt_samples_batch_size=1,  # one sample in a forward pass
-        stdevs=NOISE,
-        abs=True,
-    )
-    return found.amax(dim=1)
+    gradient, total = Saliency(scores), torch.zeros_like(images)
+    for _ in range(SAMPLES):
+        noise = NOISE * torch.randn_like(images[:1])  # the same for all images, whatever others are beside them
+        total += gradient.attribute((images + noise).detach().requires_grad_(), target=targets, abs=True)
+    return (total / SAMPLES).amax(dim=1)
 
 
 def _occlusion(scores: Scores, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -69,6 +69,8 @@ class LayeredNetwork:
         Height and width of its inputs; None where it takes any.
     device
         Device of torch.
+    largest_label
+        Of the label maps that it takes.
     """
 
     root: nn.Module

@@ -16,6 +16,7 @@ from lcd.cli.arguments import (
     MaxEpisodeSteps,
     Mode,
     StickyActions,
+    Trust,
     Wrappers,
     count,
     number,
@@ -41,6 +42,7 @@ def command(
     agent: Annotated[
         Path | None, typer.Option(help="Policy file of the agent that collects frames; by default a random agent.")
     ] = None,
+    trust: Trust = False,
     mode: Mode = None,
     env_kwargs: EnvKwargs = None,
     image_key: ImageKey = None,
@@ -62,6 +64,7 @@ def command(
 
     Use the file as in `lcd diagnose GAME --encoder nature@encoders/GAME-OBJECTIVE.safetensors`.
     """
+    from lcd.pretraining.objectives import OBJECTIVES
     from lcd.studies.pretraining import pretrain
 
     console = plain_console()
@@ -73,6 +76,7 @@ def command(
         epochs=epochs,
         levels=levels,
         agent=agent,
+        trust=trust,
         distribution_mode=mode,
         env_kwargs=env_kwargs,
         image_key=image_key,
@@ -87,7 +91,7 @@ def command(
         report=lambda line: console.print(f"{game}, {objective}: {line}", highlight=False),
     )
     found = made.card
-    privileged = ", privileged" * (objective == "segmentation")
+    privileged = ", privileged" * OBJECTIVES[objective].needs_labels
     console.print(
         f"On unseen levels: {found['measure']} {found['score']:.3f}{privileged} "
         f"(untrained {found['untrained']:.3f}, chance {found['chance']:.3f}). "

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pydantic import InstanceOf, model_validator
 from stable_baselines3.common.vec_env import VecEnv
 
-from lcd.agents import EncoderName, EncoderPolicy, load_policy
+from lcd.agents import EncoderName, EncoderPolicy, load_policy, read_card
+from lcd.agents.encoders.pretrained import needs_hub
 from lcd.agents.encoders.registry import names_a_class
 from lcd.agents.randomness import seeded
 from lcd.agents.rollout import channels_first
@@ -142,9 +143,10 @@ def _policy(
     """The policy whose encoder is used, from a file that a run wrote or a user named; with random weights without."""
     if file is not None:
         given = checksum(file) == made_by
-        policy, card = load_policy(file, trust=not given)  # one by a run has the encoder that this one has as well
-        if not given and maker_of(card) != made_by:
+        if not given and maker_of(read_card(file)) != made_by:
             raise ValueError(f"The policy {file} has changed since the run was planned: start the command again.")
+        fetched = not given and needs_hub(EncoderName.read(encoder).architecture)  # as the run that made it did
+        policy, _ = load_policy(file, trust=fetched)
     else:
         with seeded(0):
             space, fetched = spaces.Box(0, 255, frames, np.uint8), EncoderName.read(encoder).comes_with_weights

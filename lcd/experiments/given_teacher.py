@@ -12,7 +12,7 @@ from torch import nn
 from lcd.agents import Teacher, load_policy
 from lcd.agents.foreign_teachers import as_teacher, is_model_file, load_model
 from lcd.agents.imitation import prepare
-from lcd.agents.policy_file import LARGEST
+from lcd.agents.policy_file import LARGEST, UntrustedPolicyError
 from lcd.envs import GameOptions, family_of
 from lcd.envs.views import SEMANTIC
 from lcd.experiments.settings import IMPORTED
@@ -79,7 +79,16 @@ class GivenTeacher:
         ValueError
             If it cannot be read or imported, or is no teacher.
         """
-        return (import_teacher(self.name, options), {}) if self.path is None else read_teacher(self.path)
+        if self.path is None:
+            return import_teacher(self.name, options), {}
+        try:
+            return read_teacher(self.path)
+        except UntrustedPolicyError:
+            raise ValueError(
+                f"The teacher {self.path} has an encoder that only a file which you trust may name, a class or a hub's "
+                "model: give what loads it (--teacher my_module:teacher), a function that returns "
+                "lcd.agents.load_policy(PATH, trust=True)[0]."
+            ) from None
 
     def check(self) -> None:
         """Check that the file has not changed since it was read.

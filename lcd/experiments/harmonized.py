@@ -57,8 +57,9 @@ class Harmonizer:
         images = (chosen.clone() if chosen.is_floating_point() else chosen.float() / 255).requires_grad_()
         chances = policy.log_probabilities(images)
         maps = training_maps(chances.gather(1, actions[:count, None].long())[:, 0], images)
-        references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.relevant))
-        return self.weight * harmonization_loss(maps, references.to(maps.device))
+        references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.relevant)).to(maps.device)
+        shows = (references.flatten(1).amax(dim=1) > 0).float()  # a state without anything relevant asks for nothing
+        return self.weight * harmonization_loss(maps, references, shows)
 
 
 def _check_harmonizer(harmonizer: object) -> None:
@@ -93,6 +94,8 @@ class HarmonizedDAgger(DAgger):
 
     def _setup_model(self) -> None:
         _check_harmonizer(self.harmonizer)
+        if self.memory:
+            raise ValueError("A harmonized learner keeps no earlier rollouts: leave memory out.")
         super()._setup_model()
 
     def train(self) -> None:

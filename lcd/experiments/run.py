@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, unwrap_vec_wrapper
 
-from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, load_policy, save_policy
+from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, load_policy, read_card, save_policy
 from lcd.agents.encoders.registry import version_of_encoder
 from lcd.agents.teacher_value import ValueShapedVecEnv
 from lcd.envs import family_of, make_vec_env
@@ -100,11 +100,11 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
     if file is None:
         return None
     made_here = settings.teacher != checksum(file)  # by a run of the plan, with the encoder that this run has as well
+    if made_here and settings.teacher != maker_of(read_card(file)):
+        raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
     policy, card = read_teacher(file, trust=made_here)
     if isinstance(policy, EncoderPolicy):
         policy.mixed_precision = _is_mixed(settings)
-    if made_here and settings.teacher != maker_of(card):
-        raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
     check_made_for(card, settings.options, f"The teacher {file}")
     return policy
 
@@ -134,9 +134,9 @@ def begin_with_best(
         raise ValueError(f"The run {settings.name} has {len(settings.candidates)} candidates, not {len(files)}.")
     found = []
     for file, identity in zip(files, settings.candidates, strict=True):
-        candidate, card = load_policy(file, trust=True)  # made here, with the encoder that this run has as well
-        if maker_of(card) != identity:
+        if maker_of(read_card(file)) != identity:
             raise ValueError(f"The candidate {file} has changed since the run was planned: start the command again.")
+        candidate, _ = load_policy(file, trust=True)  # made here, with the encoder that this run has as well
         policy.load_state_dict(candidate.state_dict())
         found.append((evaluation.training_return(policy), candidate.state_dict()))
     policy.load_state_dict(max(found, key=lambda each: each[0])[1])

@@ -204,7 +204,7 @@ def slowness(before: torch.Tensor, after: torch.Tensor) -> float:
     before, after : torch.Tensor, shape (batch, features)
         Features of frames and of the frames that follow them.
     """
-    variances, directions = torch.linalg.eigh(torch.cov(before.double().T))
+    variances, directions = torch.linalg.eigh(torch.cov(torch.cat([before, after]).double().T))
     varies = variances > 0.01
     changes = ((after - before).double() @ directions[:, varies]).square().mean(dim=0) / (2 * variances[varies])
     return float((changes.sum() + (~varies).sum()) / len(variances))
@@ -310,7 +310,8 @@ class Segmentation(Objective):
         """Score of predicting each pixel's most frequent label, balanced in the same way."""
         counts = torch.zeros(LABELS, DECODED, DECODED)
         for batch in frames.batches(batch_size, 0):
-            counts += functional.one_hot(self._labels(batch), LABELS).sum(dim=0).movedim(-1, 0)
+            labels = self._labels(batch)
+            counts.scatter_add_(0, labels, torch.ones(labels.shape))
         counts[0] *= counts[1:].sum() / counts[0].sum().clamp_min(1)
         usual = counts.argmax(dim=0)
         return float(np.mean([self._balanced(usual, self._labels(batch)) for batch in others.batches(batch_size, 0)]))

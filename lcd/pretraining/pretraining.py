@@ -52,8 +52,10 @@ class Pretraining:
         Number of training frames (steps of the game).
     epochs
         Passes over them.
-    batch_size, learning_rate
-        Of Adam.
+    batch_size
+        Frames of a step of Adam.
+    learning_rate
+        Peak of its one-cycle schedule, in which the first of Adam's averages follows from 0.95 to 0.85 and back.
     num_levels
         Number of training levels, from which all training frames come.
     seed
@@ -81,8 +83,9 @@ class Pretrained:
     encoder
         The encoder; its backbone is pretrained.
     card
-        JSON data: settings, game, and the evaluation on frames of unseen levels: ``measure``, ``score``, the score
-        before training (``untrained``) and that of an input-independent baseline (``chance``).
+        JSON data: settings, game and its version, the precision of training, and the evaluation on frames of unseen
+        levels: ``measure``, ``score``, the score before training (``untrained``) and that of an input-independent
+        baseline (``chance``).
     """
 
     encoder: Encoder
@@ -96,7 +99,7 @@ def pretrain(
     policy: EncoderPolicy | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> Pretrained:
-    """Pretrain an encoder on frames that an agent collects in a game.
+    """Pretrain an encoder on frames that an agent collects in a game, on the CPU, in bfloat16 where that is fast.
 
     Parameters
     ----------
@@ -133,6 +136,7 @@ def pretrain(
     data = {
         **{name: value for name, value in options.as_record().items() if name != "num_levels"},
         "seen_by": "a random agent" if policy is None else "a trained agent",  # a key of files that exist
+        "game_version": family_of(options).version(options),
     }
     return Pretrained(encoder, asdict(settings) | data | evaluation)
 
@@ -163,7 +167,7 @@ def pretrain_on_frames(
     Encoder
         The encoder with its pretrained backbone.
     dict
-        Measure, score, untrained and chance, see `Pretrained`.
+        Measure, score, untrained, chance and precision, see `Pretrained`.
 
     Raises
     ------
@@ -188,6 +192,7 @@ def pretrain_on_frames(
         "score": evaluate_objective(encoder, objective, others, settings.batch_size),
         "untrained": untrained,
         "chance": objective.chance(frames, others, settings.batch_size),
+        "precision": "bfloat16" if bfloat16_is_fast(torch.device("cpu")) else "float32",
     }
 
 

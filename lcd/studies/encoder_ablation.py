@@ -47,6 +47,9 @@ SCRATCH, RANDOM, HARMONIZED = "scratch", "random", "harmonized"
 HARMONIZER_WEIGHT = 1.0
 """Weight of the harmonization loss, as in its paper."""
 
+FIRST_VERSIONS = (None, "1", "procgen 0.10.7")
+"""Versions of games whose pretrained encoders have no version in their names."""
+
 ABLATED_CELLS = {"imitation": ("c", "d"), "rl": ("a", "b")}
 """The cell that gets other encoders, and its counterpart on label maps, by learning algorithm."""
 
@@ -180,7 +183,7 @@ def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
     """
     labelled = has_label_maps(plan.cells[0].options)
     for name, full in resolve_encoders(names, plan.cells[0].encoder, Path).items():
-        if not labelled and (name == HARMONIZED or name.partition("+")[0] == "segmentation"):
+        if not labelled and (name == HARMONIZED or _needs_labels(name.partition("+")[0])):
             raise ValueError(
                 f"The encoder {name!r} is trained with label maps, and {plan.game} has none: leave it out."
             )
@@ -253,7 +256,7 @@ def pretraining_of(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretra
     of_a_package = run.options.family == ExternalOptions.family
     if of_a_package:
         known.append(run.game)  # whose module may have games of the same names as another
-    if of_a_package or SOURCE in (run.encoder_version or ""):
+    if of_a_package or SOURCE in (run.encoder_version or "") or run.game_version not in FIRST_VERSIONS:
         described.append(checksum(json.dumps(known, sort_keys=True).encode())[:8])
     file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
     return Pretraining(objective, architecture, frames, num_levels=run.options.num_levels), file
@@ -285,14 +288,21 @@ def read_ablation(ablation: EncoderAblation, store: Store) -> pd.DataFrame:
 
 
 def _is_privileged(encoder: str) -> bool:
-    """Whether an encoder was trained with anything of the game's own state that frames do not show."""
+    """Whether an encoder was, or may have been, trained with the game's own state, which frames do not show.
+
+    Of an agent that began with an encoder from a file it is not known what that had been trained with.
+    """
     if encoder == HARMONIZED:
         return True
     weights = EncoderName.read(encoder).weights
     card = {} if weights is None else read_card(weights)  # whose entries have checked types
     run = card.get("run", {})
     privileged = run.get("view") == "semantic" or run.get("learning") == "imitation" or run.get("harmonizer", 0) > 0
-    return privileged or card.get("objective") == "segmentation"
+    return privileged or "encoder_checksum" in run or _needs_labels(card.get("objective", ""))
+
+
+def _needs_labels(objective: str) -> bool:
+    return objective in OBJECTIVES and OBJECTIVES[objective].needs_labels
 
 
 def _scores(
@@ -342,9 +352,13 @@ def ablation_table(diagnosed: pd.DataFrame, others: Mapping[str, pd.DataFrame]) 
             covariance = np.array([[of_new + of_old, of_old], [of_old, of_best + of_old]])
             # As in Welch's limits, more variance must not narrow them through its degrees of freedom.
             freedom = min(
-                degrees_of_freedom(parts[pair], counts[pair])
-                for parts in (spread, floored)
-                for pair in ([2, 0], [0, 1])
+                (
+                    degrees_of_freedom(parts[pair], counts[pair])
+                    for parts in (spread, floored)
+                    for pair in ([2, 0], [0, 1])
+                    if parts[pair].any()
+                ),
+                default=1.0,
             )
             quantile = float(stats.t.ppf(0.975, freedom))
             low, high = fieller_limits(gain.estimate, demand.estimate, covariance, quantile)

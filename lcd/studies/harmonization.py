@@ -18,7 +18,8 @@ from lcd.alignment.clickme import read_folder
 from lcd.alignment.importance import importance_maps, policy_scores
 from lcd.alignment.privileged import collect_references
 from lcd.alignment.references import ReferenceMaps
-from lcd.envs.family import has_label_maps
+from lcd.envs.family import has_label_maps, policy_spaces
+from lcd.envs.views import PIXELS
 from lcd.experiments.execution import Listener, execute
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.plan import GamePlan, Plan
@@ -45,7 +46,8 @@ def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
     Raises
     ------
     ValueError
-        If a weight is not above 0, or the game has no label maps, of which the reference maps are made.
+        If a weight is not above 0, or the game has no colour frames, or no label maps, of which the reference maps are
+        made.
     """
     for weight in weights:
         if real_number("The harmonizer's weight", weight) <= 0:
@@ -55,7 +57,13 @@ def harmonized_plan(plan: GamePlan, *weights: float) -> Plan:
             f"The harmonizer compares with maps made of label maps, and {plan.game} has none: name one that has them "
             "with semantic (--semantic), or choose another game."
         )
-    plain = tuple(run for run in plan.cells if run.view == "pixels")
+    channels, *_ = policy_spaces(plan.cells[0].options, PIXELS.name)[0].shape or (0,)
+    if channels != 3:
+        raise ValueError(
+            f"Importance maps are of colour frames, and those of {plan.game} have {channels} channels: choose another "
+            "game, or other wrappers."
+        )
+    plain = tuple(run for run in plan.cells if run.view == PIXELS.name)
     harmonized = tuple(replace(run, harmonizer=weight) for weight in weights for run in plain)
     return Plan((replace(plan, cells=(*plain, *harmonized)),))
 
@@ -340,6 +348,8 @@ def harmonize_images(
 ) -> pd.DataFrame:
     """Harmonize a classifier on a folder of ClickMe's files; ``lcd harmonize FOLDER`` is this function.
 
+    Weights and table are written after every epoch, so that an interruption loses one at most.
+
     Parameters
     ----------
     folder
@@ -370,11 +380,13 @@ def harmonize_images(
         raise ValueError(f"{file} cannot hold both the table and the weights: name another file with --out.")
     settings = Harmonization(weight, Harmonization.epochs if epochs is None else epochs)
     classifier, references = load_classifier(encoder), read_folder(path("folder", folder))
-    table = harmonize_classifier(classifier, references, settings, device=device, report=report)
     card = {"images": len(references), "source": references.source} | asdict(settings)
-    with replacing(file) as partial:
-        save_classifier(classifier, partial, card)
-    if table_file is not None:
-        with replacing(table_file) as partial:
-            table.round(6).to_csv(partial, index=False)
-    return table
+
+    def keep(table: pd.DataFrame) -> None:
+        with replacing(file) as partial:
+            save_classifier(classifier, partial, card | {"epochs": len(table) - 1})
+        if table_file is not None:
+            with replacing(table_file) as partial:
+                table.round(6).to_csv(partial, index=False)
+
+    return harmonize_classifier(classifier, references, settings, device=device, report=report, keep=keep)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lcd.agents import load_policy, save_backbone
+from lcd.agents import import_encoder, load_policy, save_backbone
 from lcd.envs import GameOptions
 from lcd.envs.family import chosen_options, game_options
 from lcd.envs.naming import file_name
@@ -44,6 +44,7 @@ def pretrain(
     epochs: int = 5,
     levels: int = 200,
     agent: Path | str | None = None,
+    trust: bool = False,
     distribution_mode: str | None = None,
     env_kwargs: Mapping[str, Any] | str | None = None,
     image_key: str | None = None,
@@ -71,6 +72,8 @@ def pretrain(
         See `lcd.pretraining.pretraining.Pretraining`; levels that the options of a game hold take precedence.
     agent
         Policy file of the agent that collects frames; by default a random agent.
+    trust
+        Whether you trust that file, see `lcd.agents.load_policy`.
     distribution_mode
         Procgen's; by default easy.
     env_kwargs, image_key, semantic, max_episode_steps, wrappers, sticky_actions, frame_skip,
@@ -101,11 +104,12 @@ def pretrain(
         action_values=action_values,
     )
     number = Pretraining.frames if frames is None else frames
+    encoder = import_encoder(encoder)
     settings = Pretraining(objective, encoder, number, epochs, num_levels=options.num_levels or levels, seed=seed)
     policy = None
     collector = None if agent is None else path("agent", agent)
     if collector is not None:
-        policy, card = load_policy(collector)
+        policy, card = load_policy(collector, trust=trust)
         check_made_for(card, options, f"The agent {collector}", any_mode=True)
     file = default_file(options, settings, collector) if out is None else path("out", out)
     check_output(file, ".safetensors", inputs=(collector,))

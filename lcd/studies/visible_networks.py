@@ -15,6 +15,7 @@ from torch.nn import functional
 from lcd.agents import Encoder, EncoderPolicy
 from lcd.agents.encoders.pretrained import BACKBONES, Classifier
 from lcd.agents.encoders.weights import FORMAT, load_classifier, read_card
+from lcd.agents.policy_file import encoder_that_a_file_names
 from lcd.alignment.importance import Scores, in_full_precision, policy_scores
 from lcd.alignment.references import IMAGE_ENDINGS
 from lcd.alignment.targets import Visible
@@ -91,7 +92,7 @@ def load_visible(model: str, device: str, trust: bool = False) -> VisibleNetwork
         return VisibleNetwork(Visible(classifier, modules, {"logit": classifier}, device))
     file = policy_file(model)
     if (architecture := _architecture(file)) is not None:
-        return _pretrained(file, architecture, device)
+        return _pretrained(file, encoder_that_a_file_names(architecture, file, trust).architecture, device)
     policy, card = load_acting(model, trust)
     check_takes_colour(policy.observation_space.shape or (), model)
     policy.to(device)
