@@ -1,5 +1,6 @@
 """An encoder as users write it, in a module that worker processes can import."""
 
+import torch
 from torch import nn
 
 from lcd.agents import Encoder, register_encoder
@@ -44,6 +45,14 @@ class OfAnyChannels(Plain):
     def __init__(self, images):
         super().__init__()
         self.body = nn.Conv2d(images.shape[0], 4, SIDE, SIDE)
+
+
+class Masked(OfAnyChannels):
+    """With a mask that is infinite on purpose."""
+
+    def __init__(self, images):
+        super().__init__(images)
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
 
 
 class NeedsMore(Plain):

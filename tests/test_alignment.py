@@ -48,6 +48,16 @@ def test_maps_are_highest_where_the_decision_is_made(method):
     assert torch.equal(maps, importance_maps(judge, images, method=method))
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_the_map_of_an_image_does_not_depend_on_the_images_beside_it(method):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE**2, 20), torch.nn.Tanh())
+    images, targets = torch.rand(4, 3, SIZE, SIZE), torch.zeros(4, dtype=torch.int64)
+    together = importance_maps(network, images, targets, method)
+    alone = importance_maps(network, images[2:3], targets[2:3], method)
+    assert torch.allclose(together[2:3], alone, atol=1e-4 * float(alone.max()))
+
+
 def test_gradient_and_integrated_gradients_of_a_linear_judge_are_known():
     images = torch.rand(2, 3, SIZE, SIZE)
     bright = torch.ones(2, dtype=torch.int64)

@@ -60,6 +60,14 @@ def test_the_share_is_the_gain_divided_by_the_demand():
     assert np.allclose(table["share_low"], table["share_high"])  # nothing varies
 
 
+def test_a_gain_that_does_not_vary_leaves_the_share_as_certain_as_its_demand():
+    floored = scores({"a": 0.0, "b": 0.0, "c": 0.0, "d": 0.8})
+    floored.loc[floored["area"] == 0.8, "area"] += np.tile([-0.2, 0.0, 0.2], (2, 1)).T.ravel()
+    row = ablation_table(floored, {"as low": scores({"c": 0.0})}).iloc[0]
+    assert row["demand_low"] > 0
+    assert (row["gain_low"], row["gain_high"], row["share_low"], row["share_high"]) == (0, 0, 0, 0)
+
+
 def test_a_learning_algorithm_whose_cells_are_missing_is_left_out():
     found = ablation_table(scores({"c": 0.5, "d": 0.9}), {"half": scores({"c": 0.7})})
     assert found[["encoder", "learning", "share"]].to_numpy().tolist() == [["half", "imitation", pytest.approx(0.5)]]

@@ -118,6 +118,20 @@ def test_images_are_explained_in_full_precision_and_nothing_else_is_changed():
     assert not torch.equal(rounded, exact)
 
 
+def test_a_state_without_anything_relevant_asks_for_nothing():
+    torch.manual_seed(0)
+    policy = EncoderPolicy(spaces.Box(0, 255, (3, 64, 64), np.uint8), spaces.Discrete(15), lambda _: 1e-3, "small")
+    frames, actions = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8), torch.zeros(8, dtype=torch.int64)
+    nothing = torch.zeros(8, 64, 64, dtype=torch.uint8)
+    loss = Harmonizer({1}, 1.0)(policy, frames, nothing, actions)
+    loss.backward()
+    assert loss == 0
+    assert not any(each.grad.any() for each in policy.parameters() if each.grad is not None)
+    there = nothing.clone()
+    there[:, 20:30, 20:30] = 1
+    assert Harmonizer({1}, 1.0)(policy, frames, there, actions) > 0
+
+
 def test_training_on_its_loss_alone_lowers_it_on_unseen_levels():
     """Agreement by rank correlation is another measure: it rises and falls along such a training, with any seed."""
     env = ProcgenVecEnv(ProcgenOptions("maze", num_levels=200), 16, "both")

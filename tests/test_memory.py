@@ -139,6 +139,9 @@ def test_an_imitator_is_saved_without_its_teacher_and_learns_on(tmp_path):
         def __reduce__(self):
             raise TypeError("a teacher was pickled")
 
+    with pytest.raises(ValueError, match="mixing must be a share between 0 and 1, or a schedule of shares, not 'all'"):
+        imitator(mixing="all")
+    imitator(teacher=ColourTeacher(), mixing=0.5)[1].learn(64)
     env, model = imitator(teacher=Unpicklable(), mixing=half)
     model.learn(64)
     model.save(tmp_path / "model.zip")

@@ -5,14 +5,29 @@ import torch
 from gymnasium import spaces
 
 import lcd
-from lcd.agents import ENCODERS, PPO, EncoderPolicy, import_encoder, load_policy, register_encoder, save_policy
+from lcd.agents import (
+    ENCODERS,
+    PPO,
+    EncoderPolicy,
+    import_encoder,
+    load_policy,
+    load_weights,
+    register_encoder,
+    save_backbone,
+    save_policy,
+)
+from lcd.agents.encoders.own_modules import OwnModuleEncoder
 from lcd.agents.encoders.registry import module_of
+from lcd.agents.memory import MemoryPolicy
 from lcd.agents.policy import is_thread_safe
-from lcd.agents.policy_file import PolicyFileError
+from lcd.agents.policy_file import PolicyFileError, UntrustedPolicyError
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 from lcd.studies.diagnosing import prepare_diagnosis
+from lcd.studies.visible_networks import load_visible
 
 pytestmark = pytest.mark.costly()
+
+FRAMES = spaces.Box(0, 255, (3, 64, 64), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +85,44 @@ def test_a_file_never_imports_a_module(tmp_path, monkeypatch):
         load_policy(file)
     monkeypatch.undo()
     assert load_policy(file, trust=True)[0].encoder_name == "own_encoders:Tiny"
+
+
+def test_a_module_with_a_memory_behind_it_begins_with_its_own_first_weights():
+    space = spaces.Box(0, 255, (3, 36, 36), np.uint8)
+    name = import_encoder("own_encoders:OfAnyChannels")
+    torch.manual_seed(0)
+    policy = MemoryPolicy(space, spaces.Discrete(3), lambda left: 1e-3, network=f"none={name}")
+    (own,) = (each for each in policy.modules() if isinstance(each, OwnModuleEncoder))
+    body = own.backbone.module.body.weight.flatten(1)
+    gram = body @ body.T
+    assert not torch.allclose(gram, gram.diagonal().mean() * torch.eye(len(gram)), atol=0.01)  # as orthogonal ones are
+
+
+def test_a_mask_that_is_infinite_on_purpose_is_written_and_read(tmp_path):
+    name = import_encoder("own_encoders:Masked")
+    policy = EncoderPolicy(FRAMES, spaces.Discrete(3), lambda left: 1e-3, name)
+    save_policy(policy, tmp_path / "policy.safetensors", {})
+    save_backbone(policy.features_extractor, tmp_path / "encoder.safetensors", name, {})
+    loaded, _ = load_policy(tmp_path / "policy.safetensors", trust=True)
+    assert torch.equal(loaded.features_extractor.backbone.module.mask, torch.tensor([0.0, -torch.inf]))
+    load_weights(policy.features_extractor, tmp_path / "encoder.safetensors")
+    with torch.no_grad():
+        policy.features_extractor.backbone.module.body.weight[0] = torch.inf
+    save_policy(policy, tmp_path / "policy.safetensors", {})
+    save_backbone(policy.features_extractor, tmp_path / "encoder.safetensors", name, {})
+    with pytest.raises(PolicyFileError, match="is not finite"):
+        load_policy(tmp_path / "policy.safetensors", trust=True)
+    with pytest.raises(ValueError, match=r"damaged: module\.body\.weight"):
+        load_weights(policy.features_extractor, tmp_path / "encoder.safetensors")
+
+
+def test_the_encoder_of_a_file_is_not_imported_unless_it_is_trusted(tmp_path):
+    name = import_encoder("own_encoders:OfAnyChannels")
+    policy = EncoderPolicy(FRAMES, spaces.Discrete(3), lambda left: 1e-3, name)
+    save_backbone(policy.features_extractor, tmp_path / "encoder.safetensors", name, {"game": "maze"})
+    with pytest.raises(UntrustedPolicyError, match="a class whose module would be imported"):
+        load_visible(str(tmp_path / "encoder.safetensors"), "cpu")
+    assert load_visible(str(tmp_path / "encoder.safetensors"), "cpu", trust=True).policy is None
 
 
 def test_a_diagnosis_with_an_encoder_of_ones_own_reaches_the_workers(tmp_path):

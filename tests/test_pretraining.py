@@ -74,6 +74,8 @@ def test_constant_and_repeated_features_are_not_slow():
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(2, 400, 4, generator=generator)
     assert slowness(*noise) == pytest.approx(1, abs=0.1)
+    for many in (40, 64, 256):  # of 32 features, however few frames there are
+        assert slowness(*torch.randn(2, many, 32, generator=generator)) == pytest.approx(1, abs=0.05)
     assert slowness(torch.ones(400, 4), torch.ones(400, 4)) == 1
     assert slowness(noise[0], noise[0]) == 0
     assert slowness(noise[0, :, :1].expand(-1, 4), noise[0, :, :1].expand(-1, 4)) == pytest.approx(0.75)
