@@ -7,6 +7,7 @@ Procgen is one family, the calibration games are another. An installed package a
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
@@ -219,8 +220,15 @@ def families() -> Mapping[str, GameFamily]:
 
     found = dict(_own_families())
     for plugin in entry_points(group=PLUGINS):
-        family = plugin.load()
-        found.setdefault(family.name, family)
+        try:
+            family = plugin.load()
+            found.setdefault(family.name, family)
+        except Exception as error:  # of many types: it is somebody else's code
+            warnings.warn(
+                f"The games of {plugin.value}, an installed package's, cannot be imported "
+                f"({type(error).__name__}: {error}): mend or uninstall it.",
+                stacklevel=2,
+            )
     return found | {EXTERNAL.name: EXTERNAL}  # last: it knows any game of Gymnasium's
 
 

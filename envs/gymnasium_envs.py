@@ -88,6 +88,8 @@ class GameEnv(gymnasium.Env):
 
     def render(self) -> np.ndarray | None:
         """The frame of the last observation (label maps in false colours)."""
+        if self._observation is None:
+            raise gymnasium.error.ResetNeeded("Call reset() before render().")
         return _as_frames(self._observation, self.view) if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
@@ -143,6 +145,8 @@ class GameVectorEnv(gymnasium.vector.VectorEnv):
         """Begin new episodes; one seed decides the levels of all games."""
         if isinstance(seed, list):
             raise ValueError("The games of one batch draw their levels from one seed: pass a single number.")
+        if not np.all((options or {}).get("reset_mask", True)):
+            raise ValueError("The games of one batch begin together: leave reset_mask out.")
         super().reset(seed=seed)
         if self._batch is None or seed is not None:
             self._free()

@@ -215,7 +215,7 @@ class Chance(Grid):
     """What happens does not depend on the seed alone."""
 
     def step(self, action):
-        if np.random.random() < 0.5:  # noqa: NPY002
+        if np.random.default_rng().random() < 0.5:
             action = 0
         return super().step(action)
 
@@ -292,6 +292,22 @@ class Seeding(Grid):
     def reset(self, *, seed=None, options=None):
         np.random.seed(seed)  # noqa: NPY002
         return super().reset(seed=seed, options=options)
+
+    def move(self, action):
+        return super().move(np.random.randint(4))  # noqa: NPY002
+
+
+class DrawsItsLevel(Grid):
+    """Draws its levels, and seeds, from the generators that all code of a process draws from."""
+
+    def __init__(self):
+        np.random.seed(3)  # noqa: NPY002
+        super().__init__()
+
+    def reset(self, *, seed=None, options=None):
+        found = super().reset(seed=0)
+        self.me, self.goal = np.random.randint(0, SIDE, (2, 2))  # noqa: NPY002
+        return self.picture(), found[1]
 
     def move(self, action):
         return super().move(np.random.randint(4))  # noqa: NPY002

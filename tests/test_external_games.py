@@ -1,5 +1,6 @@
 import json
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,10 @@ from lcd.envs import family_of, make_vec_env
 from lcd.envs.external.family import EXTERNAL
 from lcd.envs.external.game import ExternalGame, GameFault, NumberedActions, actions_of, spaces_of
 from lcd.envs.external.images import image_reader, label_map
-from lcd.envs.external.making import UnknownGame, make_game, named
+from lcd.envs.external.making import UnknownGame, make_game, named, registered_games
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import kind_of
-from lcd.envs.family import game_options, observation_space, options_from_record, policy_spaces
+from lcd.envs.family import chosen_options, game_options, observation_space, options_from_record, policy_spaces
 from lcd.envs.random_play import random_return
 from lcd.experiments.plan import UNMEASURED, Plan, plan_game
 from lcd.experiments.presets import PRESETS
@@ -254,6 +255,11 @@ def test_a_game_is_named_by_what_makes_it():
     assert named(own_games.Grid) == (GRID, {})
     assert named(own_games.make_grid) == ("own_games:make_grid", {})
     assert named(gym.spec("OwnGrid-v0")) == ("own_games:OwnGrid-v0", {})
+    for begins in {"ALE/Breakout-v5", "MiniGrid-Empty-5x5-v0"} & {*registered_games()}:
+        options = chosen_options(begins)
+        with closing(gym.make(begins)) as made:
+            assert (named(made), named(made.spec)) == ((begins, {}), (begins, {}))
+            assert chosen_options(made) == options
     assert named(gym.make("OwnGrid-v0", limit=5)) == ("own_games:OwnGrid-v0", {"env_kwargs": {"limit": 5}})
     assert named("starpilot") == ("starpilot", {})
     for unnameable in (lambda: own_games.Grid(), sb3_make_vec_env("OwnGrid-v0", 2)):
@@ -451,6 +457,23 @@ def test_a_game_that_fails_while_it_is_planned_takes_nobody_along(how, words, mo
         random_return(options)
 
 
+def test_a_level_decides_what_a_game_draws_from_the_common_generators():
+    """Not the learner, nor the games beside it, nor how many processes step them."""
+    options = game_options("own_games:DrawsItsLevel", num_levels=1_000)
+    shown = {}
+    for threads in (0, 2):
+        np.random.seed(threads)  # noqa: NPY002 (what a learner draws)
+        before = np.random.get_state()[1].copy()  # noqa: NPY002
+        env = make_vec_env(options, 4, num_threads=threads, seed=0)
+        shown[threads] = [env.reset().copy(), *(env.step(np.zeros(4, np.int64))[0].copy() for _ in range(3))]
+        env.close()
+        assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    assert len({frame.tobytes() for frame in shown[0][0]}) == 4
+    for one, other in zip(shown[0], shown[2], strict=True):
+        assert (one == other).all()
+    assert family_of(options).levels_differ(options)
+
+
 def test_levels_that_no_seed_decides_are_no_levels():
     options = game_options("own_games:Unseeded", num_levels=20)
     assert not family_of(options).levels_differ(options)
@@ -599,7 +622,7 @@ def test_an_atari_games_levels_begin_alike_in_any_order_and_load_its_rom_once(mo
     assert loaded == [3, 2]
     for level in (1, 2, 3):
         assert (firsts[0][level] == firsts[1][level]).all()
-    assert family_of(options).levels_differ(options)
+    assert not family_of(options).levels_differ(options)  # there are 30 beginnings, and training knows them all
     assert family_of(options).version(options).endswith(", levels by no-ops, 18,000 frames")
 
 

@@ -105,7 +105,8 @@ def test_a_mask_that_is_infinite_on_purpose_is_written_and_read(tmp_path):
     save_backbone(policy.features_extractor, tmp_path / "encoder.safetensors", name, {})
     loaded, _ = load_policy(tmp_path / "policy.safetensors", trust=True)
     assert torch.equal(loaded.features_extractor.backbone.module.mask, torch.tensor([0.0, -torch.inf]))
-    load_weights(policy.features_extractor, tmp_path / "encoder.safetensors")
+    fresh = EncoderPolicy(FRAMES, spaces.Discrete(3), lambda left: 1e-3, name)
+    load_weights(fresh.features_extractor, tmp_path / "encoder.safetensors")
     with torch.no_grad():
         policy.features_extractor.backbone.module.body.weight[0] = torch.inf
     save_policy(policy, tmp_path / "policy.safetensors", {})
@@ -113,7 +114,7 @@ def test_a_mask_that_is_infinite_on_purpose_is_written_and_read(tmp_path):
     with pytest.raises(PolicyFileError, match="is not finite"):
         load_policy(tmp_path / "policy.safetensors", trust=True)
     with pytest.raises(ValueError, match=r"damaged: module\.body\.weight"):
-        load_weights(policy.features_extractor, tmp_path / "encoder.safetensors")
+        load_weights(fresh.features_extractor, tmp_path / "encoder.safetensors")
 
 
 def test_the_encoder_of_a_file_is_not_imported_unless_it_is_trusted(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -74,10 +75,25 @@ def calibration_options(game: str, settings: dict[str, Any]) -> CalibrationOptio
     return TrackerOptions(**levels, **settings)
 
 
-def setting_in_name(part: str) -> tuple[str, Any]:
-    """A setting and its value from a part of a game's name, such as ``"clutter0.5"`` or ``"texturesseen"``."""
-    names = dict.fromkeys(field.name for kind in (DifficultyFactors, TrackerOptions) for field in fields(kind))
-    for name in (each for each in names if each not in OF_LEVELS):
+_NAMED = tuple(
+    dict.fromkeys(
+        each.name for kind in (DifficultyFactors, TrackerOptions) for each in fields(kind) if each.name not in OF_LEVELS
+    )
+)
+"""Settings that a game's name may hold."""
+
+_NEXT = re.compile(f"{BETWEEN}(?={'|'.join(_NAMED)})")
+
+
+def settings_in_name(game: str) -> tuple[str, list[tuple[str, Any]]]:
+    """A game's name without settings, and these, from one such as ``"courier-clutter0.5-delay1"``."""
+    name, between, rest = game.partition(BETWEEN)
+    return name, [_setting(part) for part in _NEXT.split(rest)] if between else []
+
+
+def _setting(part: str) -> tuple[str, Any]:
+    """A setting and its value from a part of a game's name, such as ``"clutter0.5"`` or ``"coloursheld-out"``."""
+    for name in _NAMED:
         if part.startswith(name) and (value := part.removeprefix(name)):
             try:
                 number = float(value)

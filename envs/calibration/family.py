@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium import spaces
 
 from lcd.envs.calibration import courier_drawing, tracker_drawing
-from lcd.envs.calibration.adaptors import BETWEEN, CalibrationVecEnv, calibration_options, setting_in_name
+from lcd.envs.calibration.adaptors import BETWEEN, CalibrationVecEnv, calibration_options, settings_in_name
 from lcd.envs.calibration.batch import ACTION_SPACE, CalibrationOptions, observation_space
 from lcd.envs.calibration.expert import CourierExpert, TrackerExpert
 from lcd.envs.calibration.optimum import expected_returns
@@ -44,9 +44,9 @@ class CalibrationFamily:
 
         Settings in the name, as in ``"courier-clutter0.5"``, are given there only.
         """
-        name, *parts = game.split(BETWEEN)
-        named = dict(map(setting_in_name, parts))
-        if len(named) < len(parts) or named.keys() & settings.keys():
+        name, given = settings_in_name(game)
+        named = dict(given)
+        if len(named) < len(given) or named.keys() & settings.keys():
             raise ValueError(f"{game} gives a setting twice: give it in the name of the game or beside it.")
         return calibration_options(name, settings | named)
 

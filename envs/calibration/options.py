@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from lcd.envs.calibration.difficulty import PERCEPTUAL, DifficultyFactors
@@ -49,7 +50,8 @@ class CourierOptions(LevelRange):
     @property
     def label(self) -> str:
         """Name of the game with its factors above 0, for names of runs."""
-        return "-".join([self.game, *(f"{name}{value:g}" for name, value in self.factors.nonzero.items())])
+        above = self.factors.nonzero.items()
+        return "-".join([self.game, *(f"{name}{np.format_float_positional(value, trim='-')}" for name, value in above)])
 
     def relevant_to(self, view: str, learner: str) -> CourierOptions:
         """The same game with those factors at 0 that a run does not depend on.
@@ -119,7 +121,11 @@ class TrackerOptions(LevelRange):
     def label(self) -> str:
         """Name of the game with its settings, for names of runs."""
         usual = TrackerOptions()._settings()
-        changed = (f"{name}{value}" for name, value in self._settings().items() if value != usual.get(name))
+        changed = (
+            f"{name}{np.format_float_positional(value, trim='0') if isinstance(value, float) else value}"
+            for name, value in self._settings().items()
+            if value != usual.get(name)
+        )
         return "-".join([self.game, *changed])
 
     def _settings(self) -> dict[str, Any]:

@@ -72,8 +72,7 @@ class SeededOnce(gymnasium.Wrapper):
             if seed is not None:
                 self.unwrapped.np_random = np_random(seed)[0]
             return found
-        if seed is not None and self._seeded:
-            self.unwrapped.np_random = np_random(seed)[0]
-            seed = None
-        self._seeded |= seed is not None
-        return self.env.reset(seed=seed, options=options)
+        found = self.env.reset(seed=None if self._seeded else seed, options=options)
+        if seed is not None:
+            self.unwrapped.np_random, self._seeded = np_random(seed)[0], True
+        return found

@@ -14,7 +14,8 @@ from gymnasium import spaces
 from lcd.envs.external.batch import ExternalVecEnv
 from lcd.envs.external.game import GameFault, spaces_of
 from lcd.envs.external.games import Games
-from lcd.envs.external.making import is_known, version_of
+from lcd.envs.external.making import is_atari, is_known, version_of
+from lcd.envs.external.minigrid_views import LABEL_NAMES
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.processes import GamesInProcesses
 from lcd.envs.family import ActionClasses
@@ -90,8 +91,11 @@ class ExternalFamily:
         return frozenset(label for label in range(1, MOST_LABELS) if names.get(label, "") not in scenery)
 
     def player_labels(self, options: ExternalOptions) -> frozenset[int]:
-        """What is named player or agent."""
-        return frozenset(label for label, name in self.label_names(options).items() if name in ("player", "agent"))
+        """What is named player or agent; nothing in MiniGrid's maps, which are what the agent sees from its place."""
+        names = self.label_names(options)
+        if names == LABEL_NAMES:
+            return frozenset()
+        return frozenset(label for label, name in names.items() if name in ("player", "agent"))
 
     def appearances(self, options: ExternalOptions) -> Mapping[str, ExternalOptions]:
         """None are known."""
@@ -106,7 +110,12 @@ class ExternalFamily:
         return None
 
     def levels_differ(self, options: ExternalOptions) -> bool:
-        """Whether the same actions lead to other frames in some of a few levels."""
+        """Whether the same actions lead to other frames in some of a few levels.
+
+        Those of Atari's wrappers are 30 beginnings at most, among which there are no unseen ones.
+        """
+        if is_atari(options):
+            return False
         with WATCH.raising(GameFault):
             return _levels_differ(replace(_unnumbered(options), sticky_actions=None))  # luck is no level
 

@@ -180,13 +180,14 @@ class ExternalGame:
 
     def __init__(self, options: ExternalOptions, view: str = BOTH) -> None:
         self.options, self.view = options, view
-        made = make_game(options)
-        for name in ("observation_space", "action_space"):
-            if not isinstance(getattr(made, name, None), spaces.Space):
-                raise UnknownGame(f"{options.game} has no {name}, a space of gymnasium.spaces: give it one.")
         self._randomness = OwnRandomness()
         self._vector_shape: tuple[int, ...] | None = None
-        self.env, self.source = with_privileged_view(made, options)
+        with self._randomness.around(seed=0):
+            made = make_game(options)
+            for name in ("observation_space", "action_space"):
+                if not isinstance(getattr(made, name, None), spaces.Space):
+                    raise UnknownGame(f"{options.game} has no {name}, a space of gymnasium.spaces: give it one.")
+            self.env, self.source = with_privileged_view(made, options)
         self._read, shape = image_reader(self.env.observation_space, options.image_key)
         self.frame_shape = shape
         if options.action_values is not None and not isinstance(self.env.action_space, spaces.Box):
@@ -252,7 +253,7 @@ class ExternalGame:
             If the game fails.
         """
         self.level, self.steps = level, 0
-        found = self._call(lambda: self.env.reset(seed=level), always=True)
+        found = self._call(lambda: self.env.reset(seed=level), seed=level)
         if not isinstance(found, tuple) or len(found) != 2:
             raise self._fault("gives no pair of an observation and a dictionary, as Gymnasium's reset(seed=…) does,")
         return self._views(found[0])
@@ -280,14 +281,14 @@ class ExternalGame:
             raise self._fault(f"pays a reward of {paid:g}, which single precision does not hold,")
         return self._views(observation), paid, bool(terminated), bool(truncated)
 
-    def _call(self, function: Callable[[], Any], *, always: bool = False) -> Any:
+    def _call(self, function: Callable[[], Any], *, seed: int | None = None) -> Any:
         """Call a method of the game: watched, with its own randomness, and with its errors as faults.
 
         Parameters
         ----------
         function
             Calls it.
-        always
+        seed
             See `lcd.envs.external.randomness.OwnRandomness.around`.
 
         Raises
@@ -296,7 +297,7 @@ class ExternalGame:
             If it fails, or the game has other spaces then.
         """
         try:
-            with WATCH.over(self._doing), self._randomness.around(always=always):
+            with WATCH.over(self._doing), self._randomness.around(seed):
                 found = function()
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # of many types: it is somebody else's code
             if _is_users(error):

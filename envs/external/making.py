@@ -144,7 +144,7 @@ def make_game(options: ExternalOptions) -> gymnasium.Env:
         raise UnknownGame(
             f"{options.game} makes an object of {type(env).__name__}, and not a gymnasium.Env: name another."
         )
-    if _is_atari(options):
+    if is_atari(options):
         return _as_atari(env, options.frame_skip or FRAME_SKIP, options.max_episode_steps)
     env = _repeating(env, options)
     if options.max_episode_steps is not None:
@@ -174,7 +174,7 @@ def _arguments(options: ExternalOptions) -> dict[str, Any]:
     if twice := next((name for name in asked if name in given), None):
         option = {"frameskip": "frame_skip"}.get(twice, "sticky_actions")
         raise UnknownGame(f"{twice} is in the arguments of {options.game}, beside {option}: give one of the two.")
-    if _is_atari(options):
+    if is_atari(options):
         asked["frameskip"] = 1  # the wrapper skips
     return asked | given
 
@@ -210,7 +210,7 @@ def version_of(options: ExternalOptions) -> str | None:
     module, colon, _ = (options.semantic or "").partition(":")
     wrapper = [import_named(module).__name__] if colon else []
     found = version_of_modules(game, *wrapper, *(module for module in further if is_own(module)))
-    ours = ATARI_LEVELS * _is_atari(options) + CRAFTER_ORDER * (options.game == CRAFTER)
+    ours = ATARI_LEVELS * is_atari(options) + CRAFTER_ORDER * (options.game == CRAFTER)
     return None if found is None else found + ours
 
 
@@ -226,14 +226,18 @@ def _modules_of(options: ExternalOptions) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*(type(layer).__module__ for layer in reversed(layers)), *named_module]))
 
 
-def _is_atari(options: ExternalOptions) -> bool:
-    """Whether a game gets Atari's usual wrappers."""
-    return options.wrappers == ATARI or (options.wrappers is None and options.game.startswith("ALE/"))
+def is_atari(options: ExternalOptions) -> bool:
+    """Whether a game gets Atari's usual wrappers, in which it has 30 beginnings for levels."""
+    return options.wrappers == ATARI or (options.wrappers is None and _is_of_ale(options))
+
+
+def _is_of_ale(options: ExternalOptions) -> bool:
+    return options.game.rpartition(":")[2].startswith("ALE/")
 
 
 def _repeats_itself(options: ExternalOptions) -> bool:
     """Whether a game has arguments for sticky actions and frame skip, as Atari's have."""
-    return _is_atari(options) or options.game.rpartition(":")[2].startswith("ALE/")
+    return is_atari(options) or _is_of_ale(options)
 
 
 def _as_atari(env: gymnasium.Env, frame_skip: int, max_episode_steps: int | None) -> gymnasium.Env:
@@ -307,7 +311,7 @@ def check_plain(env: gymnasium.Env, *, limited: bool = True) -> None:
 
 
 def settings_of(spec: gymnasium.envs.registration.EnvSpec) -> dict[str, Any]:
-    """Keyword arguments of the game that a specification makes, and max_episode_steps where it is not the registered.
+    """Keyword arguments of a specification that are not the registered ones, and likewise its max_episode_steps.
 
     Raises
     ------
@@ -326,7 +330,23 @@ def settings_of(spec: gymnasium.envs.registration.EnvSpec) -> dict[str, Any]:
             f"Episodes of {spec.id} end after {registered.max_episode_steps} steps, and this one was made without a "
             "limit: make it with one, however large (max_episode_steps)."
         )
-    return dict(spec.kwargs) | ({} if limit == registered.max_episode_steps else {"max_episode_steps": limit})
+    changed = {name: value for name, value in spec.kwargs.items() if _differs(value, registered.kwargs.get(name))}
+    return changed | ({} if limit == registered.max_episode_steps else {"max_episode_steps": limit})
+
+
+def _is_found_by_its_id(game: str, entry_point: str) -> bool:
+    """Whether a process that has imported nothing knows a registered game: Gymnasium's own, and of known packages."""
+    package = entry_point.partition(":")[0].partition(".")[0]
+    return package == "gymnasium" or any(
+        game.startswith(begins) and package == registers for begins, (registers, _) in PACKAGES.items()
+    )
+
+
+def _differs(one: Any, other: Any) -> bool:
+    try:
+        return bool(one != other)
+    except Exception:  # of many types: arrays, say, whose comparison is no single truth
+        return True
 
 
 def named(game: Any) -> tuple[Any, dict[str, Any]]:
@@ -350,7 +370,7 @@ def named(game: Any) -> tuple[Any, dict[str, Any]]:
         found = settings_of(game)
         limit = {"max_episode_steps": found.pop("max_episode_steps")} if "max_episode_steps" in found else {}
         settings: dict[str, Any] = ({"env_kwargs": found} if found else {}) | limit
-        if isinstance(game.entry_point, str) and not game.entry_point.startswith("gymnasium."):
+        if isinstance(game.entry_point, str) and not _is_found_by_its_id(game.id, game.entry_point):
             return f"{game.entry_point.partition(':')[0]}:{game.id}", settings
         return game.id, settings
     if isinstance(game, str) or not callable(game):

@@ -21,7 +21,7 @@ from lcd.envs.external.game import GameFault, UnknownGame
 from lcd.envs.external.games import GamesHere, Outcome, Views
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.randomness import stirred
-from lcd.io.child_processes import end_with_parent, hidden_script, start_method
+from lcd.io.child_processes import end_with_parent, hidden_script, preload, start_method
 from lcd.io.watching import CHECKS, WATCH
 
 FAULTS: Mapping[str, type[Exception]] = {each.__name__: each for each in (GameFault, UnknownGame, ValueError)}
@@ -114,8 +114,7 @@ class GamesInProcesses:
 
     def __init__(self, options: ExternalOptions, view: str, number: int, processes: int, stir: bool = False) -> None:
         context: Any = multiprocessing.get_context(start_method())
-        if start_method() == "forkserver":
-            context.set_forkserver_preload([__name__])
+        preload(__name__)
         shares = np.array_split(np.arange(number), processes)
         self._shares = [_Share(options, view, share.tolist(), context, stir) for share in shares]
         try:

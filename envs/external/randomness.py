@@ -20,37 +20,41 @@ class OwnRandomness:
     """Keeps what a game does with the generators of random, numpy and torch apart from what a learner draws.
 
     Many games seed them in `reset`, so that every learner, of whatever seed, would explore alike from there on, and
-    some draw from them in `step`. Such a game gets states of its own. Of a game that does neither in its first steps
-    only resets are watched, since looking after the states takes as long as a fast step.
+    some draw from them. A game gets states of its own, which its level decides anew at each reset, as it does those of
+    Gymnasium's generator: a game that draws its level from the common ones has as many levels as others, and the same
+    in each process. Of a game that does not use them in its first steps only resets are watched, since looking after
+    the states takes as long as a fast step.
     """
 
     def __init__(self) -> None:
         self._own: States | None = None
-        self._tried = 0
+        self._uses, self._tried = False, 0
 
     @contextmanager
-    def around(self, *, always: bool = False) -> Iterator[None]:
+    def around(self, seed: int | None = None) -> Iterator[None]:
         """A call of the game.
 
         Parameters
         ----------
-        always
-            Whether it is looked at even if no earlier call has used the generators.
+        seed
+            Of the states with which it begins; by default those with which the call before ended.
         """
-        if self._own is None and not always and self._tried >= TRIED_STEPS:
+        if seed is None and not self._uses and self._tried >= TRIED_STEPS:
             yield
             return
-        self._tried += not always
+        self._tried += seed is None
         outer = _states()
-        if self._own is not None:
+        if seed is not None:
+            _seed(seed)
+        elif self._own is not None:
             _set_states(self._own)
+        before = _states()
         try:
             yield
         finally:
-            after = _states()
-            if self._own is not None or not _same(outer, after):
-                self._own = after
-                _set_states(outer)
+            self._own = _states()
+            self._uses = self._uses or not _same(before, self._own)
+            _set_states(outer)
 
 
 @contextmanager
@@ -69,6 +73,12 @@ def stirred() -> Iterator[None]:
 def _states() -> States:
     """The states of the common generators."""
     return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 (what games draw from)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
 
 
 def _set_states(states: States) -> None:

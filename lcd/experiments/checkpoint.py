@@ -27,13 +27,14 @@ from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, u
 from lcd.agents import PPO, TaughtVecEnv
 from lcd.envs.vec_env import GameVecEnv
 from lcd.experiments.evaluation import EvaluationCallback
+from lcd.experiments.versions import commit
 from lcd.io.files import replacing
 from lcd.io.untrusted import UnreadableFileError, portable, read_pickled
 
 FORMAT = "lcd.checkpoint/4"
 
 CHECKPOINT_SECONDS = 120.0
-"""Time between two checkpoints: what a run that is killed loses at the most, and one rollout."""
+"""Time between two checkpoints: what a run that is killed loses at the most, a rollout and an evaluation apart."""
 
 LARGEST = 2**40
 """Limit of a checkpoint's bytes: what was written can be read."""
@@ -101,9 +102,9 @@ class RunStopped(Exception):
 
 
 class CheckpointCallback(BaseCallback):
-    """Takes checkpoints of a run, and puts a run back to one.
+    """Takes checkpoints of a run before rollouts and before evaluations, and puts a run back to one.
 
-    It comes behind the run's `EvaluationCallback`, so that what a checkpoint holds of evaluations is complete.
+    It comes behind the run's `EvaluationCallback`, so that an evaluation is in the checkpoint after it.
 
     Parameters
     ----------
@@ -116,12 +117,14 @@ class CheckpointCallback(BaseCallback):
     seconds
         Time between two checkpoints.
     stop
-        When it is set, the run takes a checkpoint after the current rollout and raises `RunStopped`.
+        When it is set, the run takes a checkpoint after the current rollout or evaluation and raises `RunStopped`.
 
     Attributes
     ----------
     threads : list of int
         Numbers of threads that torch had so far: with others sums have other last digits.
+    commits : list of str or None
+        Commits of the LCD's checkout that trained it so far, see `lcd.experiments.versions.commit`.
     """
 
     def __init__(
@@ -138,7 +141,9 @@ class CheckpointCallback(BaseCallback):
         self._began = self._last = time.perf_counter()
         self._before = 0.0
         self.threads = [torch.get_num_threads()]
+        self.commits = [commit()]  # now, for the checkout may change meanwhile
         self._pending: State | None = None
+        evaluation.before = self._look
 
     @property
     def seconds(self) -> float:
@@ -152,6 +157,7 @@ class CheckpointCallback(BaseCallback):
             return False
         self._before = float(state["seconds"])
         self.threads = list(dict.fromkeys([*state["threads"], *self.threads]))
+        self.commits = list(dict.fromkeys([*state.get("commits", ()), *self.commits]))
         self._evaluation.restore(state["evaluation"], self._before)
         _restore_model(model, state["model"])
         _restore_games(model, state["games"])
@@ -160,6 +166,10 @@ class CheckpointCallback(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        """Take a checkpoint if it is time for one, and stop if that was asked for."""
         if self._pending is not None:
             _restore_random_states(self._pending["random"])
             self.model.start_time -= int(1e9 * self._before)
@@ -181,6 +191,7 @@ class CheckpointCallback(BaseCallback):
             {
                 "seconds": self.seconds,
                 "threads": self.threads,
+                "commits": self.commits,
                 "evaluation": self._evaluation.snapshot(),
                 "model": _model_state(self.model),
                 "games": _games_state(self.model.env),

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import InstanceOf, model_validator
 from stable_baselines3.common.vec_env import VecEnv
 
-from lcd.agents import EncoderName, EncoderPolicy, load_policy, read_card
+from lcd.agents import EncoderName, EncoderPolicy, load_policy
 from lcd.agents.encoders.pretrained import needs_hub
 from lcd.agents.encoders.registry import names_a_class
 from lcd.agents.randomness import seeded
@@ -35,8 +35,7 @@ from lcd.envs.family import (
     policy_spaces,
 )
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC, View, ViewVecEnv
-from lcd.experiments.settings import maker_of
-from lcd.io.files import checksum
+from lcd.experiments.settings import made_by_a_run
 from lcd.io.limits import short
 from lcd.io.settings import Text, settings
 from lcd.measurement.scores import Normalisation
@@ -142,10 +141,9 @@ def _policy(
 ) -> EncoderPolicy:
     """The policy whose encoder is used, from a file that a run wrote or a user named; with random weights without."""
     if file is not None:
-        given = checksum(file) == made_by
-        if not given and maker_of(read_card(file)) != made_by:
-            raise ValueError(f"The policy {file} has changed since the run was planned: start the command again.")
-        fetched = not given and needs_hub(EncoderName.read(encoder).architecture)  # as the run that made it did
+        assert made_by is not None
+        made_here = made_by_a_run(file, made_by, "The policy")
+        fetched = made_here and needs_hub(EncoderName.read(encoder).architecture)  # as the run that made it did
         policy, _ = load_policy(file, trust=fetched)
     else:
         with seeded(0):

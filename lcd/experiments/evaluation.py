@@ -96,6 +96,11 @@ class EvaluationCallback(BaseCallback):
         Called with the progress after every rollout, and after each part of an evaluation.
     num_threads
         Threads that step the games; 0 steps them in the calling thread.
+
+    Attributes
+    ----------
+    before : callable
+        Called before each evaluation, which may take long; by default it does nothing.
     """
 
     def __init__(self, settings: RunSettings, report: Callable[[Progress], None], num_threads: int) -> None:
@@ -115,6 +120,7 @@ class EvaluationCallback(BaseCallback):
         self.best_weights: dict[str, torch.Tensor] | None = None
         self.best_step = 0
         self.best_inverse_temperature = 1.0
+        self.before: Callable[[], None] = lambda: None
 
     def _play(
         self, policy: EncoderPolicy, levels: str, inverse_temperature: float, seed: int, episodes_per_env: int
@@ -198,6 +204,7 @@ class EvaluationCallback(BaseCallback):
         return Played(SAMPLED, 1.0, training, unseen)
 
     def _evaluate(self) -> None:
+        self.before()
         settings = self._settings
         self._done.add(self.num_timesteps)
         for played in self.played(settings.seed, settings.evaluation.episodes_per_env):

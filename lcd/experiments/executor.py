@@ -10,6 +10,9 @@ from typing import Any, Protocol
 from lcd.experiments.settings import RunSettings
 from lcd.io.limits import STEP_LIMIT
 
+WARM = "lcd.experiments.warm_start"
+"""Module that new worker processes find imported, see `lcd.io.child_processes.preload`."""
+
 
 @dataclass(frozen=True)
 class Report:

@@ -19,7 +19,7 @@ from lcd.experiments.executor import Share
 from lcd.experiments.own_code import OwnCode
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.experiments.versions import commit, processor_of
+from lcd.experiments.versions import processor_of
 from lcd.io.limits import STEP_LIMIT
 from lcd.io.modules import is_own
 
@@ -117,7 +117,6 @@ class Job:
     def _train(self, store: Store, report: Callable[[Any], None], stop: threading.Event | None) -> None:
         from lcd.experiments.run import teacher_of, train
 
-        trained_by = commit()  # before the training, for the checkout may change meanwhile
         with store.workspace(self.run) as workspace:
             result = train(
                 self.run,
@@ -137,7 +136,8 @@ class Job:
                 "threads": self.threads,
                 **({"earlier_threads": earlier} if (earlier := [*result.threads][:-1]) else {}),
                 "cores": os.cpu_count(),
-                "commit": trained_by,
+                "commit": result.commits[-1],
+                **({"earlier_commits": before} if (before := [*result.commits][:-1]) else {}),
             }
             teacher_score = None if result.teacher is None else asdict(result.teacher)
             store.finish(

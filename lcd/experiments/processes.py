@@ -15,11 +15,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from lcd.experiments.executor import Report, Share
+from lcd.experiments.executor import WARM, Report, Share
 from lcd.experiments.job import CarriedOutElsewhere, Job, failure_of
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.child_processes import end_with_parent, hidden_script, start_method
+from lcd.io.child_processes import end_with_parent, hidden_script, preload, start_method
 from lcd.io.limits import STEP_LIMIT
 
 POLL_SECONDS = 0.5
@@ -95,10 +95,8 @@ class LocalProcesses:
         step_limit: float = STEP_LIMIT,
     ) -> None:
         self._silence = silence
-        method = start_method()
-        self._context: Any = multiprocessing.get_context(method)
-        if method == "forkserver":
-            self._context.set_forkserver_preload(["lcd.experiments.warm_start"])
+        preload(WARM)
+        self._context: Any = multiprocessing.get_context(start_method())
         self._store, self._most = store, workers
         self.share = Share(threads, 0.0 if device == "cpu" else 1 / workers, device, step_limit)
         self._workers: list[_Worker] = []

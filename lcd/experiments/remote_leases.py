@@ -79,6 +79,7 @@ class RemoteLeases:
             Whether it is held.
         """
         there = self._holder_of(name)
+        found = there is not None
         if there is None and not self._objects.create(name + LEASE, self._content(0)):
             there = self._holder_of(name)  # it may be this one, if the answer was lost
         elif there is None:
@@ -86,6 +87,8 @@ class RemoteLeases:
         if there != self._holder:
             yield False
             return
+        if found:  # it is of a process that is gone, and others may have seen it for long
+            self._objects.write(name + LEASE, self._content(time.time_ns()))
         ended = threading.Event()
         thread = threading.Thread(target=self._renew, args=(name, ended), daemon=True)
         thread.start()

@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lcd.experiments.executor import WARM
 from lcd.experiments.executors import LOCAL, parse_executor
 from lcd.experiments.presets import Preset
 from lcd.experiments.settings import RunSettings
+from lcd.io.child_processes import preload
 from lcd.io.limits import LONGEST_STEP_LIMIT, MOST_WORKERS, STEP_LIMIT, real_number, short, text, whole_number
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -57,6 +59,7 @@ class Resources:
         kind, _ = parse_executor(executor)
         if kind == LOCAL:
             device = resolve_device(device)
+            preload(WARM)  # before planning starts processes of games
         elif text("The device", device) not in DEVICES:
             raise ValueError(f"The device {short(device)} is unknown: choose one of {', '.join(DEVICES)}.")
         return cls(device, workers, threads, executor, step_limit)
@@ -110,7 +113,7 @@ def chosen_workers(
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if resolve_device(device) == "cpu":
-        return workers or cores, threads or 1
+        return workers or max(1, cores // (threads or 1)), threads or 1
     if workers is None:
         from lcd.experiments.gpu import workers_for
 

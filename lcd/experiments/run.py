@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize, unwrap_vec_wrapper
 
-from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, load_policy, read_card, save_policy
+from lcd.agents import PPO, EncoderName, EncoderPolicy, TaughtVecEnv, Teacher, load_policy, save_policy
 from lcd.agents.encoders.registry import version_of_encoder
 from lcd.agents.teacher_value import ValueShapedVecEnv
 from lcd.envs import family_of, make_vec_env
@@ -26,9 +26,10 @@ from lcd.experiments.given_teacher import load_imported, read_teacher
 from lcd.experiments.harmonized import Harmonizer
 from lcd.experiments.improvements import get_improvement, version_of_improvement
 from lcd.experiments.learners import get_learner, reward_learner
-from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for, encoder_of, maker_of
+from lcd.experiments.settings import EXPERT, IMPORTED, RunSettings, check_made_for, encoder_of, made_by_a_run
 from lcd.experiments.versions import versions
 from lcd.io.files import checksum
+from lcd.io.limits import LARGEST_SEED
 from lcd.io.settings import Count, Number, Positive, Whole, settings
 
 PROGRESS, POLICY, TEACHER = "progress.csv", "policy.safetensors", "teacher.safetensors"
@@ -76,6 +77,8 @@ class RunResult:
         Scores of the kept weights, for a run that keeps them.
     threads
         Numbers of threads that torch had, the last one last: several, where a run was resumed with others.
+    commits
+        Commits of the LCD's checkout, the last one last: several, where it was resumed by others.
     """
 
     episodes: pd.DataFrame
@@ -83,6 +86,7 @@ class RunResult:
     teacher: TeacherScore | None
     divergences: int = 0
     threads: tuple[int, ...] = ()
+    commits: tuple[str | None, ...] = (None,)
 
 
 def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
@@ -99,10 +103,9 @@ def teacher_of(settings: RunSettings, file: Path | None) -> Teacher | None:
         return load_imported(settings.teacher, settings.options)
     if file is None:
         return None
-    made_here = settings.teacher != checksum(file)  # by a run of the plan, with the encoder that this run has as well
-    if made_here and settings.teacher != maker_of(read_card(file)):
-        raise ValueError(f"The teacher {file} has changed since the run was planned: start the command again.")
-    policy, card = read_teacher(file, trust=made_here)
+    assert settings.teacher is not None
+    made_here = made_by_a_run(file, settings.teacher, "The teacher")
+    policy, card = read_teacher(file, trust=made_here)  # it has the encoder that this run has as well
     if isinstance(policy, EncoderPolicy):
         policy.mixed_precision = _is_mixed(settings)
     check_made_for(card, settings.options, f"The teacher {file}")
@@ -134,8 +137,7 @@ def begin_with_best(
         raise ValueError(f"The run {settings.name} has {len(settings.candidates)} candidates, not {len(files)}.")
     found = []
     for file, identity in zip(files, settings.candidates, strict=True):
-        if maker_of(read_card(file)) != identity:
-            raise ValueError(f"The candidate {file} has changed since the run was planned: start the command again.")
+        made_by_a_run(file, identity, "The candidate")
         candidate, _ = load_policy(file, trust=True)  # made here, with the encoder that this run has as well
         policy.load_state_dict(candidate.state_dict())
         found.append((evaluation.training_return(policy), candidate.state_dict()))
@@ -308,7 +310,9 @@ def train(
         if evaluation.best_weights is not None:
             model.policy.load_state_dict(evaluation.best_weights)
             model.policy.scale_logits(evaluation.best_inverse_temperature)  # type: ignore[operator]
-            played = evaluation.check(settings.seed + CHECK_SEED, 2 * settings.evaluation.episodes_per_env)
+            played = evaluation.check(
+                (settings.seed + CHECK_SEED) % (LARGEST_SEED + 1), 2 * settings.evaluation.episodes_per_env
+            )
             score = TeacherScore(
                 evaluation.best_step,
                 float(played.training.returns.mean()),
@@ -318,7 +322,14 @@ def train(
             )
             save_policy(model.policy, folder / TEACHER, card | {"score": asdict(score)})  # type: ignore[arg-type]
         divergences = env.get_attr("divergences")[0]
-        result = RunResult(evaluation.table, checkpoints.seconds, score, divergences, tuple(checkpoints.threads))
+        result = RunResult(
+            evaluation.table,
+            checkpoints.seconds,
+            score,
+            divergences,
+            tuple(checkpoints.threads),
+            tuple(checkpoints.commits),
+        )
     finally:
         evaluation.close()
         env.close()

@@ -7,15 +7,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, InstanceOf, model_validator
 
-from lcd.agents import EncoderName, parse_encoder
-from lcd.envs.family import GameOptions, family_of, observation_space, options_from_record
-from lcd.envs.views import SEMANTIC, get_view
+from lcd.agents import EncoderName, parse_encoder, read_card
+from lcd.envs.family import (
+    GameOptions,
+    family_of,
+    observation_space,
+    options_from_record,
+    runs_others_code,
+)
+from lcd.envs.views import SEMANTIC, View, get_view
 from lcd.experiments.improvements import get_improvement, is_imported
 from lcd.experiments.learners import get_learner
+from lcd.io.files import checksum
 from lcd.io.limits import MOST_EVALUATIONS, MOST_FACTOR, MOST_STEPS, json_object, short
 from lcd.io.settings import (
     AS_FLOAT,
@@ -101,7 +109,7 @@ class Hyperparameters:
     clip_range: Annotated[NotNegative, AS_FLOAT] = 0.2
     entropy: Annotated[NotNegative, AS_FLOAT] = 0.01
     mixing: Annotated[Share, AS_FLOAT] = 0.0
-    memory: Whole = 0
+    memory: Annotated[Whole, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _check_minibatches(self) -> Hyperparameters:
@@ -110,6 +118,8 @@ class Hyperparameters:
                 f"{self.minibatches} minibatches do not divide a rollout of {self.num_envs} x {self.rollout_steps} "
                 "steps: choose a divisor."
             )
+        if self.rollout == self.minibatches:
+            raise ValueError(f"{self.minibatches} minibatches of a rollout of as many steps hold one each: take fewer.")
         return self
 
     def changed(self, given: Mapping[str, Any] | str) -> Hyperparameters:
@@ -255,6 +265,10 @@ class RunSettings:
 
     @model_validator(mode="after")
     def _check(self) -> RunSettings:
+        if self.options.start_level:
+            raise ValueError(
+                f"Training begins with level 0, not {self.options.start_level}: leave start_level out of the options."
+            )
         _ = self.unseen_options  # refuses that no level is unseen
         self._check_view()
         self._check_learner()
@@ -265,7 +279,7 @@ class RunSettings:
     def _check_view(self) -> None:
         """Check that the game has the view, and that the encoder reads it."""
         view, family = get_view(self.view), family_of(self.options)
-        view.of_game(self.options)  # refuses a game that cannot be shown so
+        _check_shown(view, self.options)
         if view.drawn_as not in family.views:
             raise ValueError(f"{self.game} has no view {self.view!r}: choose one of {', '.join(family.views)}.")
         named = EncoderName.read(self.encoder)
@@ -300,7 +314,7 @@ class RunSettings:
             raise ValueError(f"The view of a teacher belongs to imitation, not to {self.learning!r}.")
         if get_view(self.teacher_view).drawn_as not in family_of(self.options).views:
             raise ValueError(f"{self.game} has no view {self.teacher_view!r}, on which its teacher could act.")
-        get_view(self.teacher_view).of_game(self.options)
+        _check_shown(get_view(self.teacher_view), self.options)
         if self.candidates and self.learning != "rl":
             raise ValueError(f"Only a learner from reward goes on from another's weights, not {self.learning!r}.")
         if get_learner(self.learning).is_shaped and self.teacher == EXPERT:
@@ -423,9 +437,44 @@ class RunSettings:
         return from_data(cls, rest | {"options": options})
 
 
+def _check_shown(view: View, options: GameOptions) -> None:
+    """Check that a game can be shown so, if to know that runs no code that its record names.
+
+    Raises
+    ------
+    lcd.envs.views.NoSuchView
+        If it cannot.
+    """
+    if not runs_others_code(options):
+        view.of_game(options)
+
+
 def maker_of(card: Mapping[str, Any]) -> str | None:
     """Identity of the run that made a policy, by its card; None if no run did."""
     return RunSettings.from_dict(card["run"]).identity if "run" in card else None
+
+
+def made_by_a_run(file: Path, identity: str, what: str) -> bool:
+    """Check that a policy file is the one that was planned, without trusting it, and tell whether a run made it.
+
+    Parameters
+    ----------
+    file
+        The file.
+    identity
+        Of the run that made it, or its own checksum, which is longer, where a user gave it.
+    what
+        Its name in the message.
+
+    Raises
+    ------
+    ValueError
+        If it is another file.
+    """
+    by_a_run = len(identity) < len(checksum(file))
+    if identity != (maker_of(read_card(file)) if by_a_run else checksum(file)):
+        raise ValueError(f"{what} {file} has changed since the run was planned: start the command again.")
+    return by_a_run
 
 
 def encoder_of(settings: RunSettings) -> str:

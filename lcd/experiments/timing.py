@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -99,7 +100,8 @@ hyperparameters."""
 def kind_of(run: RunSettings) -> Kind:
     """The kind of a run. Procgen's games are about equally fast, and count as one; all others count by themselves."""
     family = run.options.family
-    played = family if family == ProcgenOptions.family else f"{family} {run.game}"
+    settings = {name: value for name, value in run.options.as_record().items() if name not in ("game", "num_levels")}
+    played = family if family == ProcgenOptions.family else f"{family} {run.game} {json.dumps(settings)}"
     harmonized = run.harmonizer > 0
     return played, run.view, run.learning, run.encoder, harmonized, run.improvement, run.hyperparameters
 

@@ -51,6 +51,19 @@ _LOCATING = ("__file__", "__spec__")
 """What tells where a module comes from."""
 
 
+_PRELOADED: dict[str, None] = {}
+
+
+def preload(*modules: str) -> None:
+    """Let new processes find modules imported already: the server that they are forked from imports them once.
+
+    It has an effect before the first process is started; what earlier calls named is kept.
+    """
+    _PRELOADED.update(dict.fromkeys(modules))
+    if start_method() == "forkserver":
+        multiprocessing.set_forkserver_preload([*_PRELOADED])
+
+
 def start_method() -> str:
     """How processes are started here: forked from a server where the system has that, else anew."""
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"

@@ -91,15 +91,7 @@ def parse_csv(
                 low_memory=False,
                 float_precision="round_trip",  # so that what was written is read
             )
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        csv.Error,
-        pd.errors.ParserWarning,
-    ) as error:
+    except DAMAGE as error:
         raise UnreadableFileError(f"{name} cannot be read as a table ({in_short(error)}): {remedy}.") from None
 
 
