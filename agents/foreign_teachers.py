@@ -81,6 +81,11 @@ def as_given(images: torch.Tensor, space: Any) -> torch.Tensor:
     return images
 
 
+REMEMBERS = (
+    "The teacher remembers, and what it remembers would belong to other games: train one without a recurrent network."
+)
+
+
 class PolicyTeacher(nn.Module):
     """A policy of Stable-Baselines3 as a teacher.
 
@@ -106,6 +111,8 @@ class PolicyTeacher(nn.Module):
                 f"A {type(policy).__name__} with the actions {short(policy.action_space)} is no teacher: "
                 "actor-critic policies with discrete actions and those of DQN are."
             )
+        if hasattr(policy, "lstm_actor"):
+            raise ValueError(REMEMBERS)
         self.policy = policy
         self.observation_space, self.action_space = policy.observation_space, policy.action_space
 
@@ -151,7 +158,7 @@ class PredictingTeacher:
         given = as_given(given, getattr(self._predictor, "observation_space", None))
         found, state = self._predictor.predict(given.cpu().numpy(), deterministic=True)
         if state is not None:
-            raise ValueError("The teacher remembers: predict returns a state, which would belong to other games.")
+            raise ValueError(REMEMBERS)
         predicted = np.asarray(found).reshape(-1)
         whole = np.issubdtype(predicted.dtype, np.integer) and len(predicted) == len(observations)
         if not whole or predicted.min() < 0 or predicted.max() >= self._actions:

@@ -96,7 +96,8 @@ class TaughtVecEnv(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Finish the step; the last observation of an episode is in the student's view as well."""
-        observations, rewards, dones, infos = self.venv.step_wait()
+        observations, rewards, dones, given = self.venv.step_wait()
+        infos = list(given)  # some environments give a tuple
         for index in np.flatnonzero(dones).tolist():
             final = infos[index].get("terminal_observation")
             if isinstance(final, dict):

@@ -30,7 +30,7 @@ def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit], size
     Parameters
     ----------
     values : pandas.DataFrame
-        See `lcd.studies.scaling.Scaling`. Demands are left out: they are differences of what is drawn.
+        See `lcd.studies.scaling.Scaling`. Demands are left out beside gaps: they are differences of what is drawn.
     laws
         The law of each (game, quantity).
     size
@@ -40,7 +40,9 @@ def draw_scaling(values: pd.DataFrame, laws: Mapping[tuple[str, str], Fit], size
     -------
     matplotlib.figure.Figure
     """
-    shown = [name for name in dict.fromkeys(name for _, name in laws) if name not in ("perceptual", "policy")]
+    shown = list(dict.fromkeys(name for _, name in laws))
+    if not COLOURS_OF_GAPS.keys().isdisjoint(shown):
+        shown = [name for name in shown if name not in ("perceptual", "policy")]
     games = list(dict.fromkeys(game for game, name in laws if name in shown))
     columns = min(COLUMNS, len(games))
     rows = math.ceil(len(games) / columns)

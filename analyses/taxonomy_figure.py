@@ -62,8 +62,11 @@ def draw_taxonomy(taxonomy: Taxonomy, placed: Sequence[Placement] = ()) -> Figur
     positions, names = taxonomy.positions, taxonomy.classes.names
     figure = Figure(figsize=(12, max(5.2, 1.6 + 0.27 * len(positions))), layout="constrained")
     chart, bars = figure.subplots(1, 2, width_ratios=(1.15, 1))
-    _draw_map(chart, positions, names, [placement.position for placement in placed])
+    stars = [placement.position for placement in placed]
+    _draw_map(chart, positions, names, stars)
     _draw_parts(bars, positions)
+    figure.draw_without_rendering()  # names are placed in the room that the layout leaves
+    _name_games(chart, positions, stars)
     return figure
 
 
@@ -108,7 +111,14 @@ def _draw_map(axes: Axes, positions: pd.DataFrame, names: Sequence[str], placed:
     axes.spines[["top", "right"]].set_visible(False)
     if (positions["floor_limited"] == FLOOR_LIMITED).any():
         axes.plot([], [], "o", mfc="white", mec="0.3", mew=1.2, label="open: floor-limited demands")
+    if (positions["verdict"] == "inconclusive").any():
+        axes.plot([], [], " ", label="grey name: no verdict")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
+
+
+def _name_games(axes: Axes, positions: pd.DataFrame, placed: Sequence[pd.DataFrame]) -> None:
+    """Write the names of all games beside their points, those without a verdict in grey."""
+    everything = pd.concat([positions, *placed], ignore_index=True)
     styles = [
         {"color": DECIDED, "style": "normal"} if decided else {"color": UNDECIDED, "style": "italic"}
         for decided in positions["verdict"] != "inconclusive"
@@ -159,4 +169,6 @@ def _draw_parts(axes: Axes, positions: pd.DataFrame) -> None:
     axes.grid(axis="y", color="0.92", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+    if (positions["verdict"] == "inconclusive").any():
+        axes.plot([], [], " ", label="grey name: no verdict")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)

@@ -40,7 +40,8 @@ def teacher_table(cards: Sequence[Card], published: Mapping[str, float]) -> pd.D
         evaluated = {"teacher": card.unseen, "teacher, training": card.training, "expert": card.expert}
         ranges = {quantity: (score.mean, score.low, score.high) for quantity, score in evaluated.items()}
         ranges["PPO 25M"] = (published[card.game],) * 3
-        ranges["PPO 50M"] = (PPO_50M_RETURNS[card.game],) * 3
+        if card.distribution_mode == "easy":  # on which it was trained
+            ranges["PPO 50M"] = (PPO_50M_RETURNS[card.game],) * 3
         for quantity, returns in ranges.items():
             rows.append((card.game, quantity, *returns, *map(score_of, returns)))
     columns = ["game", "quantity", "return", "low", "high", "score", "score_low", "score_high"]

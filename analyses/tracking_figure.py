@@ -66,11 +66,14 @@ def draw_tracking(measurements: pd.DataFrame, rules: pd.DataFrame) -> Figure:
     return figure
 
 
-def _points(panel: Axes, places: np.ndarray, groups: list[pd.Series], number: int, label: str) -> None:
-    """Means with their limits, moved a little aside for each network."""
+def _points(
+    panel: Axes, places: np.ndarray, groups: list[pd.Series], number: int, label: str, *, joined: bool = True
+) -> None:
+    """Means with their limits, joined by a line where the places are numbers."""
     means = np.array([mean_limits(group) if len(group) else (np.nan,) * 3 for group in groups])
     errors = np.nan_to_num([means[:, 0] - means[:, 1], means[:, 2] - means[:, 0]])
     style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "label": label}
+    style |= {} if joined else {"ls": "none"}
     panel.errorbar(places, means[:, 0], errors, capsize=2, lw=1.2, ms=5, **style)  # type: ignore[arg-type]
 
 
@@ -97,8 +100,7 @@ def _by_test(panel: Axes, hardest: pd.DataFrame, networks: list[str]) -> None:
         of = returns[returns["network"] == network]
         groups = [of.loc[of["test"] == test, "value"] for test in TESTS]
         places = np.arange(len(TESTS)) + (number - (len(networks) - 1) / 2) * 0.08
-        _points(panel, places, groups, number, network)
-        panel.lines[-1].set_linestyle("none")
+        _points(panel, places, groups, number, network, joined=False)
     panel.set_xticks(range(len(TESTS)), list(TESTS.values()), fontsize=8)
     panel.set_ylim(0, 1.02)
 

@@ -189,7 +189,8 @@ class ViewVecEnv(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Finish the step; the last observation of an episode is shown in the same views."""
-        observations, rewards, dones, infos = self.venv.step_wait()
+        observations, rewards, dones, given = self.venv.step_wait()
+        infos = list(given)  # some environments give a tuple
         for index in np.flatnonzero(dones).tolist():
             final = infos[index].get("terminal_observation")
             if final is not None:

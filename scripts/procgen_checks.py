@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
-from scipy import stats
 
 import lcd
 from lcd.experiments.display import PlanDisplay
@@ -33,8 +32,8 @@ from lcd.experiments.execution import execute
 from lcd.experiments.plan import Plan
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
-from lcd.measurement.demands import CONTRASTS
-from lcd.measurement.intervals import cell_samples, degrees_of_freedom
+from lcd.measurement.demands import CONTRASTS, Contrast
+from lcd.measurement.intervals import cell_samples, contrast_interval
 from lcd.measurement.rule import NEGLIGIBLE
 from lcd.measurement.scores import PRIMARY, cell_scores, learning_curves, mean_curves, played_by
 from lcd.studies.pipeline import normalisation_of
@@ -57,29 +56,24 @@ def changes(before: pd.DataFrame, after: pd.DataFrame, change: str) -> pd.DataFr
     """
     rows = []
     for game in [name for name in before["game"].unique() if name in set(after["game"])]:
-        sides = [cell_samples(scores[scores["game"] == game], *PRIMARY)[0] for scores in (before, after)]
+        sides = [cell_samples(scores[scores["game"] == game], *PRIMARY) for scores in (before, after)]
+        (old, old_errors), (new, new_errors) = sides
+        pairs = zip(old, new, strict=True)
+        same = [len(one) == len(two) and np.allclose(one, two, rtol=0, atol=1e-6) for one, two in pairs]
         for demand in ("perceptual", "policy"):
-            cells = [place for place, weight in enumerate(CONTRASTS[demand].weights) if weight]
-            if any(len(side[place]) == 0 for side in sides for place in cells):
+            weights = np.array(CONTRASTS[demand].weights)
+            if any(len(cells[place]) == 0 for cells in (old, new) for place in np.flatnonzero(weights)):
                 continue
-            weights = np.array(CONTRASTS[demand].weights)[cells]
-            means = [float(weights @ [side[place].mean() for place in cells]) for side in sides]
-            parts, counts = [], []
-            for weight, place in zip(weights, cells, strict=True):
-                one, other = (side[place] for side in sides)
-                if len(one) != len(other) or not np.allclose(one, other, rtol=0, atol=1e-6):  # tables are rounded
-                    for cell in (one, other):
-                        parts.append(weight**2 * cell.var(ddof=1) / len(cell))
-                        counts.append(len(cell))
-            half = 0.0
-            if parts:
-                half = float(stats.t.ppf(0.975, degrees_of_freedom(np.array(parts), counts)) * np.sqrt(sum(parts)))
-            difference = means[1] - means[0]
+            means = [float(weights @ [cell.mean() if len(cell) else 0.0 for cell in cells]) for cells in (old, new)]
+            differing = np.where(same, 0.0, weights)  # tables are rounded
+            of_both = Contrast((*(-differing).tolist(), *differing.tolist()))
+            found = contrast_interval([*old, *new], [*old_errors, *new_errors], of_both)
             predicted = PREDICTIONS.get((change, demand), "")
-            found = _borne_out(predicted, difference - half, difference + half)
-            limits = difference - half, difference + half
-            reached = [float(side[-1].mean()) for side in sides]
-            rows.append((game, change, demand, *means, difference, *limits, predicted, found, *reached))
+            outcome = _borne_out(predicted, found.low, found.high)
+            reached = [float(cells[-1].mean()) for cells in (old, new)]
+            rows.append(
+                (game, change, demand, *means, means[1] - means[0], found.low, found.high, predicted, outcome, *reached)
+            )
     columns = ["game", "change", "demand", "before", "after", "difference", "low", "high", "predicted", "found"]
     columns += ["reached_before", "reached_after"]
     return pd.DataFrame(rows, columns=columns)

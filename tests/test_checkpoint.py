@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from lcd.envs.calibration.options import CourierOptions, TrackerOptions
 from lcd.envs.external.batch import ExternalVecEnv
 from lcd.envs.external.game import ExternalGame
 from lcd.envs.family import game_options
-from lcd.experiments.checkpoint import Checkpoint
+from lcd.experiments.checkpoint import Checkpoint, RunStopped
 from lcd.experiments.evaluation import EvaluationCallback
 from lcd.experiments.improvements import IMPROVEMENTS
 from lcd.experiments.job import sentence_of
@@ -109,6 +110,42 @@ def test_a_stopped_run_equals_one_that_never_was(settings: RunSettings, tmp_path
     for name in ("policy.safetensors", *(["teacher.safetensors"] if settings.keep_best else [])):
         assert (tmp_path / "whole/0" / name).read_bytes() == (last / name).read_bytes()
     pd.testing.assert_frame_equal(log_of(tmp_path / "whole/0"), log_of(last), check_exact=True)
+
+
+class AfterLooks(threading.Event):
+    """Is set when it is looked at for the third time."""
+
+    looks = 0
+
+    def is_set(self) -> bool:
+        self.looks += 1
+        return self.looks > 2
+
+
+@pytest.mark.parametrize("others", [{}, {"keep_best": True}])
+def test_a_run_that_is_asked_to_stop_does_so_before_an_evaluation_too(others: Any, tmp_path: Path) -> None:
+    settings = settings_of("bossfight", "semantic", "rl", **others)
+    whole = trained(settings, tmp_path / "whole", ())
+    evaluated: list[int] = []
+    for number in range(99):
+        (workspace := tmp_path / str(number)).mkdir()
+        file, given = tmp_path / "run.pt", {"device": "cpu", "report": lambda progress: None, "teacher": None}
+        try:
+            parts = train(settings, workspace, checkpoint=file, stop=AfterLooks(), **given)  # type: ignore[arg-type]
+        except RunStopped:
+            evaluated.append(len(torch.load(file, weights_only=True)["state"]["evaluation"]["done"]))
+        else:
+            break
+    assert evaluated[-1] == 2  # the last evaluation, which comes after all rollouts, had not begun
+    assert number > 3
+    pd.testing.assert_frame_equal(whole.episodes, parts.episodes, check_exact=True)
+    assert whole.teacher == parts.teacher
+
+
+def test_commits_of_a_run_that_goes_on_are_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, commits = settings_of("bossfight", "semantic", "rl"), iter(["one", "other", "other"])
+    monkeypatch.setattr("lcd.experiments.checkpoint.commit", lambda: next(commits))
+    assert trained(settings, tmp_path, (2 * ROLLOUT, 4 * ROLLOUT)).commits == ("one", "other")
 
 
 def test_games_that_nobody_can_save_go_on_to_the_next_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

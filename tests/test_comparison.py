@@ -76,6 +76,8 @@ def test_returns_of_a_games_own_best_are_put_on_one_scale():
     found = lcd.compare(before, after)
     assert found.before.normalisation.best == found.after.normalisation.best == 10
     assert found.change("perceptual").estimate == pytest.approx(0, abs=0.05)
+    given = Normalisation(0.0, 10.0 * (1 + 1e-12), "given")  # the same returns, as a user writes them
+    assert lcd.compare(replace(before, normalisation=given), after).after.normalisation.best == 10
     for other in (Normalisation(0.0, 5.0, "given"), Normalisation(1.0, 5.0, "measured")):
         with pytest.raises(ValueError, match="--random and --best"):
             lcd.compare(replace(before, normalisation=other), after)

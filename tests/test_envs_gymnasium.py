@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.env_checker import check_env as check_sb3_env
 from stable_baselines3.common.vec_env import VecMonitor
 
-from lcd.envs import GAMES, ProcgenOptions, ProcgenVecEnv
+from lcd.envs import GAMES, ProcgenEnv, ProcgenOptions, ProcgenVecEnv
 
 NO_OP = 4
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -51,6 +51,17 @@ def test_the_first_step_needs_a_reset():
     for env in (gymnasium.make("lcd/Maze-v0").unwrapped, gymnasium.make_vec("lcd/Maze-v0", num_envs=2).unwrapped):
         with pytest.raises(gymnasium.error.ResetNeeded):
             env.step(env.action_space.sample())
+    for view in ("pixels", "semantic"):
+        with pytest.raises(gymnasium.error.ResetNeeded):
+            ProcgenEnv("maze", view=view, render_mode="rgb_array").render()
+
+
+def test_games_of_a_batch_are_reset_together_or_not_at_all():
+    envs = gymnasium.make_vec("lcd/Maze-v0", num_envs=2)
+    envs.reset(options={"reset_mask": np.ones(2, bool)})
+    with pytest.raises(ValueError, match="begin together: leave reset_mask out"):
+        envs.reset(options={"reset_mask": np.array([True, False])})
+    envs.close()
 
 
 def test_truncation_in_one_game():

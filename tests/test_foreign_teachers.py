@@ -165,7 +165,7 @@ def test_a_teacher_is_evaluated_like_a_policy():
         ("own_teachers:nobody", "needs a method log_probabilities or predict"),
         ("own_teachers:GivesProbabilities", "gives probabilities"),
         ("own_teachers:PredictsTooMuch", "from 0 to 3"),
-        ("own_teachers:Remembers", "which would belong to other games"),
+        ("own_teachers:Remembers", "would belong to other games"),
         ("own_teachers:SeesLargerFrames", r"takes observations of shape \(3, 64, 64\)"),
         ("own_teachers:Stumbles", "no label there"),
     ],

@@ -92,6 +92,13 @@ def gpu(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
 
 
+def test_threads_of_the_workers_are_no_more_than_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)), raising=False)
+    found = [chosen_workers("cpu", threads=threads) for threads in (None, 1, 2, 3, 8)]
+    assert found == [(4, 1), (4, 1), (2, 2), (1, 3), (1, 8)]
+    assert chosen_workers("cpu", workers=3, threads=2) == (3, 2)
+
+
 @pytest.mark.parametrize("device", ["cuda", "auto"])
 def test_a_plan_on_a_gpu_runs_as_many_at_once_as_fill_it(device, gpu):
     nature, impala = run_of("nature"), run_of("impala", 16_384)
@@ -110,7 +117,7 @@ def test_what_is_chosen_counts(gpu):
     assert chosen_workers("cuda", [], 4, 1) == (4, 1)
     assert chosen_workers("cuda", [], None, 2) == (16, 2)
     assert chosen_workers("cpu", [], 3) == (3, 1)
-    assert chosen_workers("cpu", [], None, 5) == (16, 5)
+    assert chosen_workers("cpu", [], None, 5) == (3, 5)
 
 
 def test_without_a_gpu_it_is_a_process_for_each_core(monkeypatch):

@@ -80,7 +80,7 @@ def test_games_are_shown_around_their_player(game):
 
 def test_games_of_other_families_are_shown_around_their_player_or_refuse():
     assert has_view(game_options("courier"), "centred")
-    assert has_view(game_options("MiniGrid-Empty-5x5-v0"), "centred")
+    assert not has_view(game_options("MiniGrid-Empty-5x5-v0"), "centred")  # what the agent sees, from its place
     assert not has_view(game_options("own_games:Remembered"), "centred")  # a vector
     assert not has_view(game_options("own_games:Grid"), "centred")  # which label is the player's, nobody knows
 

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,27 +25,31 @@ from torch import nn
 from toy_games import ColourGame, ColourTeacher
 
 import lcd
-from lcd.agents import EncoderName, EncoderPolicy, evaluate, save_policy
+from lcd.agents import EncoderName, EncoderPolicy, evaluate, import_encoder, save_policy
 from lcd.agents.encoders.preparation import settings_of, size_of
 from lcd.agents.encoders.pretrained import Backbone, ModuleEncoder
 from lcd.analyses.report import _json
 from lcd.cli.errors import BAD_INPUT, exit_status
-from lcd.envs.family import game_options
+from lcd.envs.calibration.options import CourierOptions
+from lcd.envs.family import families, find_game, game_options
 from lcd.experiments.checkpoint import Checkpoint
+from lcd.experiments.improvements import get_improvement
 from lcd.experiments.plan import plan_game
-from lcd.experiments.settings import TRAINING_VERSION, RunSettings
+from lcd.experiments.run import teacher_of
+from lcd.experiments.settings import TRAINING_VERSION, Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.io.checksums import SUMS
 from lcd.io.files import check_output, checksum, replacing
 from lcd.io.modules import import_named
 from lcd.measurement.scores import Normalisation
 from lcd.pretraining.pretraining import Pretraining
-from lcd.studies.aligning import align_network
+from lcd.studies.aligning import align_network, unseen_levels
 from lcd.studies.harmonization import harmonized_plan
 from lcd.studies.pretraining import default_file
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.taxonomy.taxonomy import Taxonomy
+from lcd.studies.validation.improving import improved_run
 
 COMMITTED = Path(__file__).parents[1] / "docs" / "diagnoses" / "starpilot-quick"
 
@@ -368,6 +374,81 @@ def test_views_and_learners_that_cannot_be_are_refused_in_a_run():
         replace(of_courier, learning="shaped")
     with pytest.raises(ValueError, match="The learner 'shaped' needs a teacher"):
         replace(taught, learning="shaped", teacher=None)
+
+
+def test_training_that_does_not_begin_with_the_first_level_is_refused():
+    """A record tells no first level, so that another one's runs would be taken for it."""
+    run = plan_game("courier", TINY).cells[0]
+    for options in (CourierOptions(num_levels=10, start_level=5), game_options("own_games:Grid", num_levels=10)):
+        with pytest.raises(ValueError, match="Training begins with level 0, not 5"):
+            replace(run, options=replace(options, start_level=5))
+
+
+def test_a_record_of_somebody_elses_runs_nothing_that_it_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "trap.py").write_text("from pathlib import Path\nPath('sprung').touch()\nMyGame = print\n")
+    run = plan_game("courier", TINY).cells[1]
+    harmless = game_options("own_games:Grid", num_levels=10)
+    record = replace(run, options=harmless, view="semantic").as_dict()
+    for view in ("pixels", "semantic", "centred"):
+        for improvement in (None, "invariant-colour"):
+            given = (
+                record | {"view": view, "game": "trap:MyGame"} | ({"improvement": improvement} if improvement else {})
+            )
+            with suppress(ValueError):
+                RunSettings.from_dict(json.loads(json.dumps(given)))
+            with suppress(ValueError):
+                unseen_levels({"run": given})
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_teacher_that_was_exchanged_after_planning_is_not_imported(tmp_path, monkeypatch):
+    save_policy(policy(3), file := tmp_path / "teacher.safetensors", {})
+    run = next(each for each in plan_game("courier", TINY).cells if each.learning == "imitation")
+    planned = replace(run, teacher=checksum(file))
+    assert teacher_of(planned, file) is not None
+    space, name = spaces.Box(0, 255, (3, 64, 64), np.uint8), import_encoder("own_encoders:Tiny")
+    other = EncoderPolicy(space, spaces.Discrete(3), lambda left: 1e-3, name)
+    save_policy(other, file, {})
+    monkeypatch.setattr("lcd.agents.policy_file.import_encoder", lambda name: pytest.fail("imported"))
+    for identity in (planned.teacher, "0123456789ab"):
+        with pytest.raises(ValueError, match="has changed since the run was planned"):
+            teacher_of(replace(run, teacher=identity), file)
+
+
+@pytest.mark.parametrize("given", [{"memory": -1}, {"num_envs": 4, "rollout_steps": 2, "minibatches": 8}])
+def test_hyperparameters_that_no_learner_takes_are_refused(given):
+    with pytest.raises(ValueError, match=r"memory|hold one each: take fewer"):
+        Hyperparameters(**given)
+
+
+def test_colours_are_changed_of_colour_frames():
+    grey = replace(plan_game("courier", TINY).cells[0], options=game_options("own_games:Grey", num_levels=10))
+    assert improved_run(grey, get_improvement("invariant-crop")).improvement == "invariant-crop"
+    for name in ("augment-colour", "invariant-colour"):
+        with pytest.raises(ValueError, match="is of colour frames, and those of own_games:Grey have 1 channels"):
+            improved_run(grey, get_improvement(name))
+    frozen = replace(plan_game("courier", TINY).cells[0], encoder="nature+frozen")
+    with pytest.raises(ValueError, match="trains the encoder, and 'nature.frozen' is frozen"):
+        improved_run(frozen, get_improvement("invariant-crop"))
+
+
+def test_grey_frames_are_not_harmonized():
+    plan = replace(plan_game("courier", TINY), game="own_games:Grey")
+    grey = game_options("own_games:Grey", num_levels=10)
+    cells = tuple(replace(run, options=grey, teacher=None, learning="rl") for run in plan.cells)
+    with pytest.raises(ValueError, match="Importance maps are of colour frames, and those of own_games:Grey have 1"):
+        harmonized_plan(replace(plan, cells=cells), 1.0)
+
+
+def test_games_of_an_installed_package_that_is_broken_break_no_others(monkeypatch):
+    broken = EntryPoint("broken", "no_such_package:GAMES", "lcd.games")
+    monkeypatch.setattr("lcd.envs.family.entry_points", lambda group: [broken])
+    families.cache_clear()
+    with pytest.warns(UserWarning, match="no_such_package:GAMES, an installed package's, cannot be imported"):
+        assert find_game("own_games:Grid")[1] == "own_games:Grid"
+    families.cache_clear()
 
 
 def test_own_modules_with_infinite_buffers_and_harmless_processors_are_taken():

@@ -242,6 +242,9 @@ def test_a_lease_of_a_dead_process_of_the_same_folder_is_taken_over_at_once(in_m
     Objects(in_memory).write(f"{run.name}.lease", content)
     again = RemoteStore(in_memory, tmp_path / "one")
     assert not again.is_leased(run)
+    with again.lease(run):  # it is written anew at once: others may have seen that of the dead process for long
+        assert Objects(in_memory).read(f"{run.name}.lease", 1000) != content
+    Objects(in_memory).write(f"{run.name}.lease", content)
     assert carry_out(again, [run]) == [0]
     assert there(in_memory) == [f"{run.name}.tar"]
 

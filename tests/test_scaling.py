@@ -18,6 +18,7 @@ from lcd.measurement.scaling import (
     fit,
     fits,
     multiple_limits,
+    shown_multiple,
 )
 from lcd.studies.scaling import extrapolation_summary, judgements, laws_of, more_steps, scaling, values_of_survey
 from lcd.studies.survey.tables import SurveyTables
@@ -80,6 +81,18 @@ def test_multiples_hold_the_truth_and_start_at_one():
     assert estimate == pytest.approx(truth, rel=0.3)
     assert multiple_limits(SIZES, values, 0.5) == (1.0, 1.0, 1.0)
     assert high < FARTHEST
+    one_stays = np.concatenate([values, np.full((1, len(SIZES)), 0.9)])
+    law = best_fit(fits(SIZES, one_stays.mean(axis=0)))
+    assert multiple_limits(SIZES, one_stays, 0.4) == (law.reaches(0.4) / SIZES[-1], 1.0, np.inf)
+    assert multiple_limits(SIZES, values[:1], 0.05)[1:] == (pytest.approx(np.nan, nan_ok=True),) * 2
+
+
+def test_what_never_changes_comes_nowhere():
+    values = np.stack([noisy(np.full(len(SIZES), 0.82), seed, 0.01) for seed in range(3)])
+    assert multiple_limits(SIZES, values, 0.6) == (np.inf, np.inf, np.inf)
+    assert [shown_multiple(each) for each in (1.0, 9.44, 9.6, 99.7, 99.99999, 1_000, np.inf)] == [
+        "1", "9.4", "10", "100", "100", "1,000", ">1,000",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

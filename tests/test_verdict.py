@@ -261,6 +261,8 @@ def ends_of(**changes):
 
 def test_a_learner_that_is_clearly_better_than_its_teacher_is_found():
     assert better_than_teacher(ends_of(), 0.45) == BetterLearner("semantic", 1, 0.6, 0.45)
+    errors = ends_of()["seed"].map({0: 0.01, 1: 0.2}).fillna(0.01)  # the best of them may be so by luck
+    assert better_than_teacher(ends_of(score_error=errors), 0.2) == BetterLearner("semantic", 0, 0.4, 0.2)
 
 
 def test_a_verdict_beside_a_worse_teacher_says_so_first():
@@ -287,6 +289,8 @@ def test_a_student_that_does_not_follow_a_teacher_is_told_whatever_other_teacher
     assert any("semantic/imitation ends at 0.10, its teacher scores 0.70" in way for way in found.would_decide)
 
 
-@pytest.mark.parametrize(("teacher", "changes"), [(0.55, {}), (0.45, {"score_error": 0.1}), (None, {})])
+@pytest.mark.parametrize(
+    ("teacher", "changes"), [(0.55, {}), (0.45, {"score_error": 0.1}), (0.1, {"score_error": np.nan}), (None, {})]
+)
 def test_a_learner_that_may_be_no_better_than_its_teacher_is_not(teacher, changes):
     assert better_than_teacher(ends_of(**changes), teacher) is None

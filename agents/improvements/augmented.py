@@ -50,6 +50,10 @@ class _Augmenting(PPO):
         space = self.observation_space
         if not (isinstance(space, spaces.Box) and len(space.shape) == 3 and space.dtype == np.uint8):
             raise ValueError(f"Frames of bytes are augmented, not observations of {space}: learn from frames.")
+        if self.augmentation == "colour" and space.shape[0] != 3:
+            raise ValueError(
+                f"Colours are changed of frames with three of them, not with {space.shape[0]}: choose another."
+            )
 
     @property
     def augment(self) -> Augmentation:
@@ -115,6 +119,8 @@ class RegularisedPPO(_Augmenting):
     **kwargs
         As in `AugmentedPPO`; the encoder is trained.
     """
+
+    trains_encoder = "The regularisation makes the encoder invariant"
 
     def __init__(self, *args: Any, weight: float = 0.1, **kwargs: Any) -> None:
         self.weight = real_number("weight", weight, least=0)

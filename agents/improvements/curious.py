@@ -72,7 +72,8 @@ class CuriousPPO(PPOWithNetworks):
     -----
     The paper's statistics of pixels begin with a random policy's frames. These begin with the first rollout, which is
     counted before its rewards are computed. Rewards are computed after the rollout, and the predictor makes one pass
-    over it then, with an optimiser of its own. Memory: the predictor's activations of `micro_batch_size` frames.
+    over it then, with an optimiser of its own. Values are not clipped, so that `clip_range_vf` has no effect. Memory:
+    the predictor's activations of `micro_batch_size` frames.
     """
 
     trains_encoder = "Novelty is measured in frames, which must be stored"

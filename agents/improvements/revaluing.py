@@ -51,7 +51,8 @@ class CutOffVecEnv(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Finish the step."""
-        observations, rewards, dones, infos = self.venv.step_wait()
+        observations, rewards, dones, given = self.venv.step_wait()
+        infos = list(given)  # some environments give a tuple
         for game in np.flatnonzero(dones).tolist():
             last = infos[game].get("terminal_observation")
             if last is not None and infos[game].get("TimeLimit.truncated", False):

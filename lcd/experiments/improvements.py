@@ -61,6 +61,8 @@ class Improvement:
         Networks of about the policy's size that it trains, by which the memory is estimated that it takes of a GPU.
     published_as
         What its source calls it, such as ``"PPG"``; None where that is no name, or for one of a user's own.
+    in_colour
+        Whether it needs frames of three colours.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Improvement:
     architecture: str | None = None
     networks: int = 1
     published_as: str | None = None
+    in_colour: bool = False
 
     @property
     def is_own(self) -> bool:
@@ -126,6 +129,7 @@ _ALL = (
             _RAD,
             partial(AugmentedPPO, augmentation=name),
             published_as=f"RAD-{name}",
+            in_colour=name == "colour",
         )
         for name, change in _CHANGES.items()
     ),
@@ -137,6 +141,7 @@ _ALL = (
             _DRAC,
             partial(RegularisedPPO, augmentation=name),
             published_as=f"DrAC-{name}",
+            in_colour=name == "colour",
         )
         for name, change in _CHANGES.items()
     ),

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
+
+NAME_IN_FIGURES = re.compile(r"[^$\\]{1,200}")
+"""Of a game, a method or a group: dollar signs and backslashes would be read as a formula where it is drawn."""
 
 MOST_STEPS = 10**12
 """Environment steps of a run: more than a year of the fastest machine."""

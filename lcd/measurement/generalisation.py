@@ -1,8 +1,7 @@
 """A cheap second estimator: both demands from the generalisation of cell a alone.
 
 It needs the (pixels, rl) cell only: policy demand ≈ 1 − training-level score, perceptual demand ≈ the score lost from
-training to unseen levels (measurement model, "Two more estimators"). It is a proxy, whose worth is its agreement with
-the factorial over games.
+training to unseen levels. It is a proxy, whose worth is its agreement with the factorial over games.
 """
 
 from __future__ import annotations

@@ -271,8 +271,9 @@ def exponent_limits(sizes: ArrayLike, values: ArrayLike) -> tuple[float, float, 
 def multiple_limits(sizes: ArrayLike, values: ArrayLike, target: float) -> tuple[float, float, float]:
     """How many times the largest size is needed for a quantity to fall to a target, with limits over seeds.
 
-    A form is fitted to each seed, the one with the lowest criterion of the mean over seeds; limits are of the logarithm
-    of the multiple (95 %, Student's t), in which a seed that does not reach the target counts as `FARTHEST` times.
+    The estimate is that of the law of the mean over seeds, the form with the lowest criterion. Limits are of the
+    logarithm of the multiple by the same form of each seed (95 %, Student's t), widened to hold the estimate. Where
+    some seeds do not reach the target nothing is known: they are 1 and infinite.
 
     Parameters
     ----------
@@ -288,16 +289,18 @@ def multiple_limits(sizes: ArrayLike, values: ArrayLike, target: float) -> tuple
     """
     every = np.atleast_2d(np.asarray(values, np.float64))
     x = np.asarray(sizes, np.float64)
-    chosen = best_fit(fits(x, every.mean(axis=0))).form
-    found = []
-    for each in every:
-        usable = chosen if chosen not in POSITIVE or (each > 0).all() else "saturating"
-        found.append(min(fit(usable, x, each).reaches(target) / x.max(), FARTHEST))
-    limits = np.exp(mean_limits(np.log(found)))
-    mean, low, high = (np.inf if each >= FARTHEST * (1 - 1e-9) else float(each) for each in limits)
-    return mean, max(low, 1.0) if np.isfinite(low) else low, high
+    law = best_fit(fits(x, every.mean(axis=0)))
+    estimate = law.reaches(target) / x.max()
+    usable = [law.form if law.form not in POSITIVE or (each > 0).all() else "saturating" for each in every]
+    found = [fit(form, x, each).reaches(target) / x.max() for form, each in zip(usable, every, strict=True)]
+    if len(found) < 2:
+        return estimate, np.nan, np.nan
+    if not np.isfinite(found).all():
+        return estimate, min(estimate, *found) if np.isinf(found).all() else 1.0, np.inf
+    _, low, high = np.exp(mean_limits(np.log(found)))
+    return estimate, max(1.0, min(estimate, low)), max(estimate, float(high) if high < FARTHEST else np.inf)
 
 
 def shown_multiple(multiple: float) -> str:
-    """A multiple of a size as text: two digits of what is below 100, and ``>1,000`` for what is infinite."""
-    return f">{FARTHEST:,.0f}" if np.isinf(multiple) else f"{multiple:.2g}" if multiple < 100 else f"{multiple:,.0f}"
+    """A multiple of a size as text: two digits of what is below 10, and ``>1,000`` for what is infinite."""
+    return f">{FARTHEST:,.0f}" if np.isinf(multiple) else f"{multiple:.2g}" if multiple < 9.5 else f"{multiple:,.0f}"

@@ -166,11 +166,12 @@ def better_than_teacher(curves: pd.DataFrame, teacher_score: float | None) -> Be
     ends = curves[
         (curves["learning"] == "rl") & (curves["levels"] == "training") & (curves["step"] == curves["step"].max())
     ]
-    best = ends.iloc[int(ends["score"].to_numpy().argmax())]
-    score = float(best["score"])
-    if not score - teacher_score > max(CLEARLY_BETTER, CLEAR_ERRORS * best["score_error"]):
+    above = ends["score"] - teacher_score
+    clear = ends[(above > CLEARLY_BETTER) & (above > CLEAR_ERRORS * ends["score_error"])]  # not where that is unknown
+    if clear.empty:
         return None
-    return BetterLearner(str(best["view"]), int(best["seed"]), score, teacher_score)
+    best = clear.iloc[int(clear["score"].to_numpy().argmax())]
+    return BetterLearner(str(best["view"]), int(best["seed"]), float(best["score"]), teacher_score)
 
 
 def _reason(

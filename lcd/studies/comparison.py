@@ -166,10 +166,12 @@ def compare(
 def _on_one_scale(one: Diagnosis, other: Diagnosis) -> tuple[Diagnosis, Diagnosis]:
     """Both diagnoses scored by the same returns, or each by the published ones of its mode."""
     constants = one.normalisation, other.normalisation
-    if constants[0] == constants[1] or {each.source for each in constants} <= {"published", "computed"}:
+    returns = [(each.random, each.best) for each in constants]
+    alike = np.allclose(returns[0], returns[1], rtol=1e-9, atol=0)
+    if alike or {each.source for each in constants} <= {"published", "computed"}:
         return one, other
     if {each.source for each in constants} != {"measured"} or constants[0].random != constants[1].random:
-        said = " and ".join(f"{each.random:g} to {each.best:g} ({each.source})" for each in constants)
+        said = " and ".join(f"{each.random:.12g} to {each.best:.12g} ({each.source})" for each in constants)
         raise ValueError(
             f"The diagnoses count different returns as the scores 0 and 1, {said}: repeat one of the commands with "
             "--random and --best of the other, and another --out."

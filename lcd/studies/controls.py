@@ -74,7 +74,7 @@ VIEW = (
 
 
 def _gain(diagnosis: Diagnosis, of_control: pd.DataFrame, learning: str) -> Interval:
-    """What the expert's encoder brings beyond a control's, with the same learner, seed by seed."""
+    """What the expert's encoder brings beyond a control's, with the same learner."""
     instead, letter, contrast = _COMPARED[learning]
     view, _ = CELLS[instead]
     kept = diagnosis.scores[(diagnosis.scores["view"] != view) | (diagnosis.scores["learning"] != learning)]

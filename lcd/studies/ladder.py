@@ -156,8 +156,9 @@ def ladder_table(scores: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         One row a step whose cells are there: chain, step (what it asks of a learner), without and with_help (mean areas
-        on unseen levels of its two cells), gain, and its 95 % limits ``gain_low`` and ``gain_high`` over seeds. The
-        gains of a chain add up to the difference between its last and its first cell.
+        on unseen levels of its two cells), gain, its 95 % limits ``gain_low`` and ``gain_high``, and over what they
+        are (`lcd.measurement.intervals.Interval`): seeds, or with one seed its episodes. The gains of a chain add up to
+        the difference between its last and its first cell.
     """
     levels, score = PRIMARY
     chosen = scores[scores["levels"] == levels].sort_values("seed")
@@ -181,6 +182,7 @@ def ladder_table(scores: pd.DataFrame) -> pd.DataFrame:
                 "gain": gain.estimate,
                 "gain_low": gain.low,
                 "gain_high": gain.high,
+                "over": gain.over,
             }
         )
     return pd.DataFrame(rows)

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lcd.io.files import check_output, replacing
-from lcd.io.limits import path, short
+from lcd.io.limits import NAME_IN_FIGURES, path, short
 from lcd.io.untrusted import read_csv
 from lcd.measurement.intervals import mean_limits
 from lcd.measurement.scaling import (
@@ -296,7 +296,12 @@ def read_values(file: Path, size: str, value: str, by: Sequence[str]) -> pd.Data
             raise ValueError(
                 f"{file} lacks a value of {name} in line {lacking.argmax() + 2}: give it, or leave the row out."
             )
-    games = table[list(by)].astype(str).agg(", ".join, axis=1) if by else value
+    games = table[list(by)].astype(str).agg(", ".join, axis=1) if by else pd.Series(value, table.index)
+    for name in (size, value, *games.unique()):
+        if NAME_IN_FIGURES.fullmatch(name) is None:
+            raise ValueError(
+                f"{file} has the name {short(name)}: a name has at most 200 signs, and no dollar sign or backslash."
+            )
     found = pd.DataFrame({"game": games, "quantity": value, "size": table[size], "seed": table["seed"]})
     if (twice := found.duplicated()).any():
         row = found[twice].iloc[0]

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lcd.io.limits import short
+from lcd.io.limits import NAME_IN_FIGURES, short
 from lcd.studies.audit.columns import SPLITS
 
 REMEDY = "correct the table, or name another"
 
 LARGEST_NUMBER = 1e15
 """Beyond any return; squares of it are still numbers."""
-
-_NAME = re.compile(r"[^$\\]{1,200}")
-"""Names: anything printable but what figures would take for a formula."""
 
 _TEXTS = ("method", "game", "publication", "mode")
 _NUMBERS = ("score", "std", "seeds", "steps")
@@ -43,7 +39,7 @@ def check_texts(table: pd.DataFrame, file: Path) -> None:
             raise ValueError(f"{file} lacks a {column} in line {table['_line'][missing].iloc[0]}: {REMEDY}.")
     for column in _TEXTS:
         for value in table[column].unique():
-            if value and (not value.isprintable() or _NAME.fullmatch(value) is None):
+            if value and (not value.isprintable() or NAME_IN_FIGURES.fullmatch(value) is None):
                 raise ValueError(
                     f"{file} holds {short(value)} in the column {column!r}, which is no name (at most 200 printable "
                     f"signs, without $ and \\): {REMEDY}."

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lcd.io.limits import NAME_IN_FIGURES, short
 from lcd.io.limits import path as path_of
-from lcd.io.limits import short
 from lcd.io.untrusted import read_csv
 from lcd.measurement.hidden_losses import ALL_GAMES
 from lcd.measurement.method_scores import Floats
@@ -75,8 +75,12 @@ def groups_of(table: pd.DataFrame, name: str) -> Groups:
         for game, group in zip(table["game"].astype(str), table[column].fillna("").astype(str), strict=True):
             if group not in NO_GROUP:
                 groups.setdefault(group, []).append(game)
-        if len(groups) > MOST_GROUPS or any(not group.isprintable() or len(group) > 200 for group in groups):
-            raise ValueError(f"{name} has in {column!r} more than {MOST_GROUPS} groups, or one without a short name.")
+        if len(groups) > MOST_GROUPS or any(
+            not group.isprintable() or NAME_IN_FIGURES.fullmatch(group) is None for group in groups
+        ):
+            raise ValueError(
+                f"{name} has in {column!r} more than {MOST_GROUPS} groups, or one without a short name (and no $)."
+            )
         found[column] = groups
     return found
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from lcd.io.limits import short
+from lcd.io.limits import NAME_IN_FIGURES, short
 from lcd.io.untrusted import parse_csv
 from lcd.measurement.scores import Normalisation
 from lcd.studies.survey.columns import ALIKE, CHOICES, COLUMNS, KEYS, KNOWN_OF_SOME, LATER, LEAST, NEEDED, TEXTS, WHOLE
@@ -20,9 +19,6 @@ LARGEST_NUMBER = 1e15
 
 LONGEST_TEXT = 10_000
 """Limit of the characters of a text; the longest are what would decide a verdict."""
-
-_NAME = re.compile(r"[^$\\]{1,200}")
-"""Of a game: anything but what figures would take for a formula."""
 
 MOST_GAMES = 500
 """Limit of the games of a survey, as the time of a taxonomy grows with the square of their number."""
@@ -134,7 +130,7 @@ def _check_values(table: pd.DataFrame, name: str, file: Path) -> None:
     for column, least in LEAST.get(name, {}).items():
         if (table[column].to_numpy(np.float64) < least).any():
             raise ValueError(f"{file} holds a number below {least} in the column {column!r}: restore it.")
-    if odd := [game for game in table["game"].unique() if _NAME.fullmatch(game) is None]:
+    if odd := [game for game in table["game"].unique() if NAME_IN_FIGURES.fullmatch(game) is None]:
         raise ValueError(f"{file} holds {short(odd[0])} in the column 'game', which is no name of a game: restore it.")
     if name == "games":
         for row in table[["random", "best"]].to_dict("records"):

@@ -258,7 +258,7 @@ class SurveyTables:
         if not newer.seeds >= kept.seeds and plan.normalisation is None and plan.best is None:
             raise ValueError(
                 f"The best return of {plan.game} is measured by its runs, so that other seeds would measure another: "
-                f"give best = {kept.settings['best']:g} for it, and they can be pooled."
+                f"give best = {kept.settings['best']:.12g} for it, and they can be pooled."
             )
 
     def holds(self, plan: GamePlan, preset: str) -> bool:

@@ -23,6 +23,10 @@ SPREAD = 3.0
 """Standard deviation of a random policy's logits over actions: it mostly repeats what its weights prefer."""
 
 
+MOST_STEPS = 2_000
+"""Of an episode on average: what does not end then counts with what it has returned."""
+
+
 def complexity_of(plan: GamePlan, run: RunSettings) -> dict[str, float]:
     """The measures of a game, by the names in `lcd.studies.validation.predictors.COMPLEXITY`.
 
@@ -85,7 +89,10 @@ def random_returns(options: GameOptions, encoder: str, policies: int, episodes: 
                     logits = policy.log_probabilities(frames)
                 spread = float(logits.std(dim=1).mean())
                 sharper = SPREAD / spread if spread > 0 else 1.0
-                returns.append(evaluate(policy, env, 1, seed, inverse_temperature=sharper).returns)
+                played = evaluate(
+                    policy, env, 1, seed, inverse_temperature=sharper, max_steps=episodes * MOST_STEPS, cut_off=True
+                )
+                returns.append(played.returns)
     finally:
         env.close()
     return np.stack([np.asarray(each, np.float64).reshape(-1) for each in returns])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lcd.agents import EncoderName, import_encoder
-from lcd.envs.family import has_label_maps
+from lcd.envs.family import has_label_maps, policy_spaces
 from lcd.envs.views import PIXELS
 from lcd.experiments.improvements import Improvement, version_of_improvement
 from lcd.experiments.plan import GamePlan, with_encoder
@@ -37,6 +37,12 @@ def improved_run(run: RunSettings, improvement: Improvement, encoder: str | None
     ValueError
         If the game or its settings do not allow it, or it changes nothing of the run.
     """
+    channels, *_ = policy_spaces(run.options, run.view)[0].shape or (0,)
+    if improvement.in_colour and channels != 3:
+        raise ValueError(
+            f"The improvement {improvement.name!r} is of colour frames, and those of {run.game} have {channels} "
+            "channels: leave it out."
+        )
     improved = _changed(run, improvement, encoder)
     if improvement.encoder is None and improved == run:  # random weights may stand for pretrained
         raise ValueError(

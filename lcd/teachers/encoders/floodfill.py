@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from gymnasium import spaces
 from torch import nn
@@ -20,6 +22,10 @@ GOAL, WALL = 3, 52
 
 FLOOD_STEPS_PER_CELL = 6
 """Steps of a flood for each cell across: an upper bound of path lengths in a perfect maze."""
+
+
+MOST_CELLS = 60
+"""Of a flood in each direction, whose rows are integers of 64 bits with a bit free at each side."""
 
 
 @register_encoder("floodfill-maze")
@@ -42,6 +48,13 @@ class MazeFloodfill(RecurrentEncoder):
     def __init__(self, observation_space: spaces.Space, **sizes: int) -> None:
         super().__init__(observation_space, **sizes)
         self.network = self.with_features(_FloodFeatures(self.backbone))
+
+    @classmethod
+    def arguments(cls, numbers: tuple[int, ...]) -> dict[str, Any]:
+        """As in the parent, with at most `MOST_CELLS`."""
+        if numbers[:1] > (MOST_CELLS,):
+            raise ValueError(f"it floods at most {MOST_CELLS} cells in each direction")
+        return super().arguments(numbers)
 
 
 @register_encoder("floodfill-heist")
@@ -161,7 +174,7 @@ def arrival_times(goals: torch.Tensor, free: torch.Tensor, row: torch.Tensor, co
     Parameters
     ----------
     goals, free : torch.Tensor, shape (batch, cells, cells), bool
-        Sources of the flood, and cells that it can enter; goals are free. At most 60 cells across.
+        Sources of the flood, and cells that it can enter; goals are free. At most `MOST_CELLS` across.
     row, column : torch.Tensor, shape (batch,)
         The cell.
 
