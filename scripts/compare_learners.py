@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
+from tables import enter
 
 from lcd.analyses.palette import COLOURS
 from lcd.envs import family_of
@@ -42,7 +43,6 @@ from lcd.experiments.resources import resolve_device
 from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.timing import steps_per_second
-from lcd.io.files import replacing
 from lcd.measurement.scores import CELLS, SAMPLED, TEMPERED, played_by
 from lcd.studies.pipeline import reference_teacher
 
@@ -165,7 +165,7 @@ def measured(learners: Mapping[str, Learner], cells: str, device: str, path: Pat
             known[name, cell] = round(rate, 1)
             rows.append({"learner": name, "cell": cell, "device": device, "steps_per_second": known[name, cell]})
             print(f"{name}, cell {cell}: {rate:,.0f} steps/s", flush=True)
-            write(pd.DataFrame(rows), path)
+            enter(pd.DataFrame(rows), path, ("learner", "cell", "device"))
     return known
 
 
@@ -218,13 +218,6 @@ def rows_of(plan: GamePlan, learner: str, store: Store, rates: Rates) -> Iterato
                 "sampled_return": round(sampled[step]["unseen"], 4),
                 "score": round(plan.normalisation.score(returns["unseen"]), 4),
             }
-
-
-def write(table: pd.DataFrame, path: Path) -> None:
-    """Write a table atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
-        table.to_csv(partial, index=False)
 
 
 def draw(table: pd.DataFrame, unit: str) -> Figure:
@@ -299,7 +292,7 @@ def main() -> None:
         finally:
             rows = [row for each, name in found for row in rows_of(each, name, store, rates)]
             if rows:
-                write(pd.DataFrame(rows), output)
+                enter(pd.DataFrame(rows), output, ("game", "view", "learning", "learner", "seed"))
     table = pd.read_csv(output)
     draw(table, "the GPU" if "cuda" in output.stem else "one core").savefig(output.with_suffix(".png"), dpi=110)
     print(summary(table).to_string())

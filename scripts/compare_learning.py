@@ -181,11 +181,15 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread that train at once")
     parser.add_argument("--output", type=Path, default=Path("docs/learning_comparison.csv"))
     options = parser.parse_args()
+    sizes = options.episodes, options.num_envs, options.rollout_steps
+    if options.output == parser.get_default("output") and sizes != tuple(
+        parser.get_default(name) for name in ("episodes", "num_envs", "rollout_steps")
+    ):
+        parser.error("the committed table has runs of the usual sizes: name another with --output")
     runs = list(missing(read(options.output), options))
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
     pool = ThreadPoolExecutor(options.workers)
     try:
-        sizes = options.episodes, options.num_envs, options.rollout_steps
         futures = {pool.submit(train_apart, run, *sizes): run for run in runs}
         for count, future in enumerate(as_completed(futures), start=1):
             rows = future.result()

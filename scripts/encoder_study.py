@@ -248,6 +248,11 @@ def main() -> None:
         draw_stages(pd.read_csv(options.out / "stages.csv")).savefig(options.out / "stages.png", dpi=100)
         return
     encoders = options.encoders.split(",")
+    if options.out == parser.get_default("out") and (options.games, options.encoders) != (
+        parser.get_default("games"),
+        parser.get_default("encoders"),
+    ):
+        parser.error("the tables would hold these games and encoders alone: name another folder with --out")
     if unknown := [name for name in encoders if name not in ENCODERS]:
         parser.error(f"the figure has no style for the encoder {unknown[0]!r}: choose among {', '.join(ENCODERS)}")
     console, store = Console(), Store(options.store)

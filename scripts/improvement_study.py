@@ -23,10 +23,12 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from tables import enter
 
 from lcd.analyses.palette import COLOURS
 from lcd.envs import GameOptions, family_of
 from lcd.envs.family import game_options
+from lcd.envs.views import PIXELS
 from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.improvements import IMPROVEMENTS, get_improvement, import_improvement
@@ -34,7 +36,6 @@ from lcd.experiments.plan import GamePlan, Plan, evaluated_steps
 from lcd.experiments.presets import PRESETS, Preset
 from lcd.experiments.settings import Evaluation, RunSettings
 from lcd.experiments.store import Store
-from lcd.io.files import replacing
 from lcd.measurement.scores import SAMPLED, TEMPERED, played_by
 from lcd.studies.validation.improving import improved_run
 
@@ -144,7 +145,7 @@ def main() -> None:
     """Train the missing runs, write the table and draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("game", help="name of a game")
-    parser.add_argument("--view", default="pixels", help="what is learned from")
+    parser.add_argument("--view", default=PIXELS.name, help="what is learned from")
     parser.add_argument("--improvements", nargs="+", type=known, default=list(POLICY), metavar="NAME")
     parser.add_argument("--preset", default="standard", choices=list(PRESETS), help="encoder and hyperparameters")
     parser.add_argument("--steps", type=int, default=1_000_000, help="environment steps of each run")
@@ -154,9 +155,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=None, help="processes; by default what is fastest")
     parser.add_argument("--store", type=Path, default=Path("lcd-runs"))
     parser.add_argument("--draw", action="store_true", help="only draw the table")
-    parser.add_argument("--output", type=Path, default=None, help="by default docs/improvements/GAME.csv")
+    parser.add_argument(
+        "--output", type=Path, default=None, help="by default docs/improvements/GAME.csv, or GAME-VIEW.csv"
+    )
     options = parser.parse_args()
-    output: Path = options.output or Path("docs/improvements") / f"{options.game}.csv"
+    named = options.game if options.view == PIXELS.name else f"{options.game}-{options.view}"
+    output: Path = options.output or Path("docs/improvements") / f"{named}.csv"
     if not options.draw:
         asked = {"steps": options.steps, "seeds": options.seeds, "evaluations": options.evaluations}
         preset = replace(PRESETS[options.preset], spacing="even", **asked)
@@ -168,9 +172,7 @@ def main() -> None:
         finally:
             rows = [row for name, each in plans.items() for row in rows_of(each, name, store)]
             if rows:
-                output.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(output) as unfinished:
-                    pd.DataFrame(rows).to_csv(unfinished, index=False)
+                enter(pd.DataFrame(rows), output, ("improvement", "seed"))
     table = pd.read_csv(output)
     draw(table).savefig(output.with_suffix(".png"), dpi=110)
     print(summary(table).to_string())

@@ -17,7 +17,7 @@ after, which is the upper limit of a floor-limited demand.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,13 +25,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
+from tables import enter
 
 import lcd
 from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.plan import Plan
 from lcd.experiments.store import Store
-from lcd.io.files import replacing
 from lcd.measurement.demands import CONTRASTS, Contrast
 from lcd.measurement.intervals import cell_samples, contrast_interval
 from lcd.measurement.rule import NEGLIGIBLE
@@ -101,17 +101,6 @@ def measure_hard(names: Sequence[str], store: Store) -> Iterator[dict[str, pd.Da
         yield {"curves": curves, "scores": cell_scores(episodes, constants, game.budget)}
 
 
-def enter(tables: Mapping[str, pd.DataFrame], folder: Path) -> None:
-    """Put the rows of some games in the place of those that the tables in a folder have of them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in tables.items():
-        file = folder / f"{name}.csv"
-        kept = pd.read_csv(file) if file.exists() else rows.iloc[:0]
-        entered = pd.concat([kept[~kept["game"].isin(rows["game"])], rows], ignore_index=True)
-        with replacing(file) as partial:
-            entered.round(6).to_csv(partial, index=False)
-
-
 def draw(easy: pd.DataFrame, hard: pd.DataFrame) -> Figure:
     """Draw the learners on label maps on easy and on hard unseen levels, a column a game."""
     games = list(hard["game"].unique())
@@ -145,7 +134,8 @@ def main() -> None:
     names = Survey.read("procgen-hard").games if options.games is None else [*filter(None, options.games.split(","))]
     if names:
         for tables in measure_hard(names, Store(options.store)):
-            enter(tables, options.hard)
+            for name, rows in tables.items():
+                enter(rows.round(6), options.hard / f"{name}.csv", ("game",))
     curves, scores = (pd.read_csv(options.hard / f"{name}.csv") for name in ("curves", "scores"))
     base, plain = (lcd.load_reference(f"procgen-{name}") for name in ("easy", "plain"))
     compared = (changes(base.scores, plain.scores, "plain"), changes(base.scores, scores, "hard"))

@@ -137,7 +137,7 @@ def test_a_run_that_is_asked_to_stop_does_so_before_an_evaluation_too(others: An
         else:
             break
     assert evaluated[-1] == 2  # the last evaluation, which comes after all rollouts, had not begun
-    assert number > 3
+    assert number >= 3
     pd.testing.assert_frame_equal(whole.episodes, parts.episodes, check_exact=True)
     assert whole.teacher == parts.teacher
 
