@@ -169,6 +169,4 @@ def _draw_parts(axes: Axes, positions: pd.DataFrame) -> None:
     axes.grid(axis="y", color="0.92", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if (positions["verdict"] == "inconclusive").any():
-        axes.plot([], [], " ", label="grey name: no verdict")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=9, frameon=False)
