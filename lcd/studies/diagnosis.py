@@ -35,7 +35,10 @@ from lcd.studies.figures import registered
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ALIKE = "All levels that were tried are alike, so that returns on unseen ones say nothing of generalisation."
+ALIKE = (
+    "All levels that were tried are alike, or training knows all there are, so that returns on unseen ones say nothing of "
+    "generalisation."
+)
 """A caution."""
 
 OWN_BEST = "Score 1 is a return of "
