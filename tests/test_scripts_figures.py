@@ -14,6 +14,7 @@ import semantic_view_figure
 import teachers
 from matplotlib.image import imread
 from running import run_script
+from tables import enter
 
 from lcd.envs import class_names
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY
@@ -81,3 +82,14 @@ def test_the_predictions_about_procgen_are_checked_as_in_the_committed_table(tmp
     found, committed = (pd.read_csv(path) for path in (tmp_path / "checks.csv", DOCS / "procgen_checks.csv"))
     pd.testing.assert_frame_equal(found, committed, rtol=0, atol=1e-5)
     assert imread(tmp_path / "hard" / "curves.png").ndim == 3
+
+
+def test_rows_take_the_place_of_those_of_the_same_runs_alone(tmp_path):
+    first = pd.DataFrame({"game": ["maze", "maze", "heist"], "seed": [0, 1, 0], "score": [0.1, 0.2, 0.3]})
+    again = pd.DataFrame({"game": ["maze", "ninja"], "seed": [1, 0], "score": [0.5, 0.6]})
+    file = tmp_path / "tables" / "scores.csv"
+    pd.testing.assert_frame_equal(enter(first, file, ("game", "seed")), first)
+    found = enter(again, file, ("game", "seed"))
+    assert found.to_numpy().tolist() == [["maze", 0, 0.1], ["heist", 0, 0.3], ["maze", 1, 0.5], ["ninja", 0, 0.6]]
+    pd.testing.assert_frame_equal(pd.read_csv(file), found)
+    assert len(enter(first, file, ("game", "seed"))) == 4

@@ -222,8 +222,8 @@ def _levels(options: GameOptions) -> Finding:
         return Finding(
             "levels",
             "note",
-            "All of those tried are alike, or there are few, as the 30 beginnings of Atari's games, so that a diagnosis "
-            "says nothing of generalisation: the seed of reset should decide the level, and it alone.",
+            "All of those tried are alike, or there are few, as the 30 beginnings of Atari's games, so that a "
+            "diagnosis says nothing of generalisation: the seed of reset should decide the level, and it alone.",
         )
     return Finding("levels", "ok", "They differ.")
 
