@@ -89,7 +89,7 @@ class Actor:
         return actions, values.flatten(), log_probabilities.gather(1, actions[:, None]).squeeze(1)
 
 
-class Chances:
+class ActionProbabilities:
     """Action probabilities of a policy in all games at once, recorded where its network allows it.
 
     Parameters

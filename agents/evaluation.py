@@ -15,7 +15,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from lcd.agents.acting import Chances
+from lcd.agents.acting import ActionProbabilities
 from lcd.agents.policy import EncoderPolicy
 from lcd.agents.raw_rewards import RawRewards, raw_rewards
 from lcd.agents.rollout import turned_first
@@ -151,8 +151,8 @@ def best_tempered(play: Callable[[float], Episodes], inverse_temperatures: Itera
     play
         Plays some episodes, the same levels each time, at an inverse temperature.
     inverse_temperatures
-        Those to try besides 1. One at which an episode does not end is left out, since a policy without chances may
-        stand still for ever.
+        Those to try besides 1. One at which an episode does not end is left out, since a policy that leaves little to
+        chance may stand still for ever.
 
     Returns
     -------
@@ -215,23 +215,25 @@ def _play(
 ) -> Episodes:
     max_episode_steps, max_steps = limits
     if isinstance(policy, EncoderPolicy) and policy.device.type == "cuda":
-        chances_of, drawn_on = _chances_of_all(policy, inverse_temperature), torch.device("cpu")
+        probabilities_of, drawn_on = _probabilities_of_all(policy, inverse_temperature), torch.device("cpu")
     elif isinstance(policy, ActorCriticPolicy):
-        chances_of, drawn_on = _chances_of_some(policy, inverse_temperature), policy.device
+        probabilities_of, drawn_on = _probabilities_of_some(policy, inverse_temperature), policy.device
     else:
-        chances_of, drawn_on = _chances_of_a_teacher(policy, env, inverse_temperature), torch.device("cpu")
+        probabilities_of, drawn_on = _probabilities_of_a_teacher(policy, env, inverse_temperature), torch.device("cpu")
     generator = torch.Generator(drawn_on).manual_seed(seed)
     returns, lengths, level_seeds = np.zeros(shape), np.zeros(shape, np.int64), np.full(shape, -1, np.int64)
     episode = np.zeros(env.num_envs, np.int64)
     env.seed(seed)
     with closing(_Games(env, paid)) as games:
         while (playing := np.flatnonzero(episode < shape[1])).size:
-            chances = chances_of(games.observations, playing)
-            _check_numbers("probability of an action", chances.sum(dim=1).cpu().numpy(), playing, episode, lengths)
+            probabilities = probabilities_of(games.observations, playing)
+            _check_numbers(
+                "probability of an action", probabilities.sum(dim=1).cpu().numpy(), playing, episode, lengths
+            )
             if deterministic:
-                chosen = chances.argmax(dim=1)
+                chosen = probabilities.argmax(dim=1)
             else:
-                chosen = torch.multinomial(chances, 1, generator=generator).squeeze(1)
+                chosen = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
             rewards, raw, dones, infos = games.step(playing, chosen.cpu().numpy())
             for given in (raw, rewards):
                 _check_numbers("reward", given, playing, episode, lengths)
@@ -322,51 +324,51 @@ class _Games:
             self._stepped.close()
 
 
-ChancesOf = Callable[[np.ndarray, np.ndarray], torch.Tensor]
+ProbabilitiesOf = Callable[[np.ndarray, np.ndarray], torch.Tensor]
 """Action probabilities, shape (playing, actions), from the observations of all games and the numbers of those that
 are still playing."""
 
 
-def _chances_of_some(policy: ActorCriticPolicy, inverse_temperature: float) -> ChancesOf:
+def _probabilities_of_some(policy: ActorCriticPolicy, inverse_temperature: float) -> ProbabilitiesOf:
     """Pass only the games that are still playing, where a smaller batch is faster."""
 
-    def chances_of(observations: np.ndarray, playing: np.ndarray) -> torch.Tensor:
+    def probabilities_of(observations: np.ndarray, playing: np.ndarray) -> torch.Tensor:
         visible, _ = policy.obs_to_tensor(observations[playing])
         assert isinstance(visible, torch.Tensor)
-        return _chances(policy, visible, inverse_temperature)
+        return _probabilities(policy, visible, inverse_temperature)
 
-    return chances_of
+    return probabilities_of
 
 
-def _chances_of_a_teacher(teacher: Teacher, env: VecEnv, inverse_temperature: float) -> ChancesOf:
+def _probabilities_of_a_teacher(teacher: Teacher, env: VecEnv, inverse_temperature: float) -> ProbabilitiesOf:
     """Pass only the games that are still playing; its labels are checked."""
     assert isinstance(env.action_space, spaces.Discrete)
     actions, device = int(env.action_space.n), device_of(teacher)
     unchecked = [teacher]
 
-    def chances_of(observations: np.ndarray, playing: np.ndarray) -> torch.Tensor:
+    def probabilities_of(observations: np.ndarray, playing: np.ndarray) -> torch.Tensor:
         visible = turned_first(torch.as_tensor(observations[playing])).to(device)
         while unchecked:  # in the first step: its weights do not change
             check_fits(unchecked.pop(), visible, actions)
         labels = labels_for(teacher, visible, actions)
         return torch.softmax(labels.cpu() * inverse_temperature, dim=1)
 
-    return chances_of
+    return probabilities_of
 
 
-def _chances_of_all(policy: EncoderPolicy, inverse_temperature: float) -> ChancesOf:
+def _probabilities_of_all(policy: EncoderPolicy, inverse_temperature: float) -> ProbabilitiesOf:
     """Pass all games, where a batch that is always of one size is faster."""
-    chances = Chances(policy)
-    return lambda observations, playing: chances(observations, inverse_temperature)[torch.from_numpy(playing)]
+    probabilities = ActionProbabilities(policy)
+    return lambda observations, playing: probabilities(observations, inverse_temperature)[torch.from_numpy(playing)]
 
 
-def _chances(policy: ActorCriticPolicy, observations: torch.Tensor, inverse_temperature: float) -> torch.Tensor:
+def _probabilities(policy: ActorCriticPolicy, observations: torch.Tensor, inverse_temperature: float) -> torch.Tensor:
     """Action probabilities of a policy, shape (batch, actions); NaN in states where they are not valid."""
     try:
         distribution = policy.get_distribution(observations).distribution
     except ValueError:  # one bad state makes torch refuse the whole batch
         if len(observations) > 1:
-            return torch.cat([_chances(policy, each[None], inverse_temperature) for each in observations])
+            return torch.cat([_probabilities(policy, each[None], inverse_temperature) for each in observations])
         assert isinstance(policy.action_space, spaces.Discrete)
         return torch.full((1, int(policy.action_space.n)), float("nan"), device=observations.device)
     assert isinstance(distribution, torch.distributions.Categorical)

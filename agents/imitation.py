@@ -330,9 +330,9 @@ class DAgger(PPO):
     @staticmethod
     def imitation_loss(student: torch.Tensor, teacher: torch.Tensor) -> tuple[torch.Tensor, Statistics]:
         """The same from both log-probabilities, shape (batch, actions)."""
-        chances = teacher.exp()
-        cross_entropy = -(chances * student).sum(dim=1)
-        loss = (cross_entropy - torch.special.entr(chances).sum(dim=1)).mean()  # entr is defined at probability 0
+        probabilities = teacher.exp()
+        cross_entropy = -(probabilities * student).sum(dim=1)
+        loss = (cross_entropy - torch.special.entr(probabilities).sum(dim=1)).mean()  # entr is defined at probability 0
         agreement = (student.argmax(dim=1) == teacher.argmax(dim=1)).float().mean()
         return loss, {"loss": loss.detach(), "imitation_loss": loss.detach(), "agreement": agreement}
 

@@ -48,8 +48,8 @@ def play(game: str, mode: str, episodes: int) -> dict[str, object]:
     observations = batch.observe()
     while len(returns) < episodes:
         assert isinstance(observations, dict)
-        chances = teacher.log_probabilities(torch.as_tensor(observations["semantic"])).exp()
-        step = batch.step(chances.multinomial(1, generator=generator).squeeze(1).numpy())
+        probabilities = teacher.log_probabilities(torch.as_tensor(observations["semantic"])).exp()
+        step = batch.step(probabilities.multinomial(1, generator=generator).squeeze(1).numpy())
         observations, steps = step.observations, steps + 1
         running += step.rewards
         ended = step.terminated | step.truncated

@@ -10,7 +10,7 @@ from torch import nn
 from toy_games import ColourGame, ColourTeacher
 
 from lcd.agents import PPO, DAgger, EncoderPolicy, Nature, TaughtVecEnv, TrainingDiverged
-from lcd.agents.acting import Chances, acts_recorded, drawn
+from lcd.agents.acting import ActionProbabilities, acts_recorded, drawn
 from lcd.agents.deferred import can_skip
 from lcd.agents.imitation import LABELLED_AT_ONCE, LABELLED_AT_ONCE_ON_GPU, labelled_at_once
 from lcd.agents.recorded import MOST_CHANGES, MOST_SHAPES, Recorded, is_recordable
@@ -189,10 +189,10 @@ def test_where_a_step_depends_on_the_last_ones_numbers_each_is_read(settings):
 
 def test_actions_are_drawn_with_their_probabilities():
     torch.manual_seed(0)
-    chances = torch.tensor([0.5, 0.3, 0.2, 0.0])
-    actions = drawn(chances.log().expand(40_000, 4))
+    probabilities = torch.tensor([0.5, 0.3, 0.2, 0.0])
+    actions = drawn(probabilities.log().expand(40_000, 4))
     shares = actions.bincount(minlength=4) / len(actions)
-    assert torch.allclose(shares, chances, atol=0.01)
+    assert torch.allclose(shares, probabilities, atol=0.01)
     assert shares[3] == 0
 
 
@@ -200,9 +200,9 @@ def test_actions_are_drawn_with_their_probabilities():
 def test_probabilities_of_all_games_are_the_policys(first):
     model = PPO(env=ColourGame(4), **SETTINGS)
     observations = np.moveaxis(ColourGame(4).reset(), -1, 1)
-    chances = Chances(model.policy)
+    probabilities = ActionProbabilities(model.policy)
     for factor in (1.0, 4.0):
-        found = chances(observations if first else np.moveaxis(observations, 1, -1), factor)
+        found = probabilities(observations if first else np.moveaxis(observations, 1, -1), factor)
         with torch.no_grad():
             logits = model.policy.get_distribution(torch.as_tensor(observations)).distribution.logits
         assert torch.allclose(found, torch.softmax(logits * factor, dim=1), atol=1e-5)

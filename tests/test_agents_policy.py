@@ -29,7 +29,7 @@ def observations():
 def test_members_share_the_probability_of_their_class(observations):
     policy = policy_of()
     with torch.no_grad():
-        chances = policy.log_probabilities(observations).exp()
+        probabilities = policy.log_probabilities(observations).exp()
         logits = torch.nn.functional.linear(
             policy.mlp_extractor.forward_actor(policy.extract_features(observations)),
             policy.action_net.weight,
@@ -38,15 +38,15 @@ def test_members_share_the_probability_of_their_class(observations):
     assert logits.shape == (7, 3)
     for members, of_class in zip(CLASSES, logits.softmax(dim=1).T, strict=True):
         for action in members:
-            assert torch.allclose(chances[:, action], of_class / len(members), atol=1e-6)
+            assert torch.allclose(probabilities[:, action], of_class / len(members), atol=1e-6)
 
 
 def test_entropy_is_that_of_the_classes(observations):
     policy = policy_of()
     with torch.no_grad():
-        chances = policy.log_probabilities(observations).exp()
+        probabilities = policy.log_probabilities(observations).exp()
         *_, entropies = policy.evaluate_actions(observations, torch.zeros(7, dtype=torch.int64))
-    of_classes = torch.stack([chances[:, list(members)].sum(dim=1) for members in CLASSES], dim=1)
+    of_classes = torch.stack([probabilities[:, list(members)].sum(dim=1) for members in CLASSES], dim=1)
     assert torch.allclose(entropies, torch.special.entr(of_classes).sum(dim=1), atol=1e-5)
     assert float(entropies.max()) <= np.log(3) + 1e-6
 

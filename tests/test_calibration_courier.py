@@ -81,8 +81,8 @@ def test_expert_and_random_policy_return_what_planning_computes(factors):
     expert, generator = CourierExpert(factors), torch.Generator().manual_seed(0)
 
     def best(labels):
-        chances = expert.log_probabilities(torch.as_tensor(labels)).exp()
-        return torch.multinomial(chances, 1, generator=generator).squeeze(1).numpy()
+        probabilities = expert.log_probabilities(torch.as_tensor(labels)).exp()
+        return torch.multinomial(probabilities, 1, generator=generator).squeeze(1).numpy()
 
     nobody = actions_of_nobody(600)
     for policy, mean in ((best, expected.best), (lambda labels: next(nobody), expected.random)):

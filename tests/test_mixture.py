@@ -50,7 +50,7 @@ def test_no_fit_is_less_likely_than_that_of_scikit_learn(classes):
         same = Mixture(other.weights_, other.means_, other.covariances_)
         assert same.log_likelihood(places) == pytest.approx(other.score(places))
         assert same.bic(places) == pytest.approx(other.bic(places))
-        assert same.chances(places) == pytest.approx(other.predict_proba(places), abs=1e-9)
+        assert same.probabilities(places) == pytest.approx(other.predict_proba(places), abs=1e-9)
         assert np.array_equal(same.predict(places), other.predict(places))
 
 
@@ -72,4 +72,4 @@ def test_clouds_apart_are_found():
     assert fit.weights == pytest.approx([0.3, 0.2, 0.5])
     assert np.array_equal(fit.predict(centres), np.repeat([0, 1, 2], [6, 4, 10]))
     draws = np.stack([centres, centres])
-    assert fit.chances(draws).shape == (2, 20, 3)
+    assert fit.probabilities(draws).shape == (2, 20, 3)

@@ -55,8 +55,8 @@ class Harmonizer:
         count = -(-len(frames) // SHARE)
         chosen = frames[:count]
         images = (chosen.clone() if chosen.is_floating_point() else chosen.float() / 255).requires_grad_()
-        chances = policy.log_probabilities(images)
-        maps = training_maps(chances.gather(1, actions[:count, None].long())[:, 0], images)
+        log_probabilities = policy.log_probabilities(images)
+        maps = training_maps(log_probabilities.gather(1, actions[:count, None].long())[:, 0], images)
         references = torch.from_numpy(privileged_maps(labels[:count].cpu().numpy(), self.relevant)).to(maps.device)
         shows = (references.flatten(1).amax(dim=1) > 0).float()  # a state without anything relevant asks for nothing
         return self.weight * harmonization_loss(maps, references, shows)

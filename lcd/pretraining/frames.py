@@ -200,8 +200,8 @@ def collect_frames(
             else:
                 visible, _ = policy.obs_to_tensor(views[view])
                 with torch.no_grad():
-                    chances = policy.log_probabilities(visible).exp().cpu()
-                actions = torch.multinomial(chances, 1, generator=generator).squeeze(1).numpy()
+                    probabilities = policy.log_probabilities(visible).exp().cpu()
+                actions = torch.multinomial(probabilities, 1, generator=generator).squeeze(1).numpy()
             observed, _, ended, _ = env.step(actions)
             acted[number], goes_on[number] = actions, ~ended
         views = observed if isinstance(observed, dict) else {"pixels": observed}

@@ -152,9 +152,9 @@ def imitability(student: EncoderPolicy, teacher: Teacher, run: RunSettings) -> f
     finally:
         env.close()
     wanted, predicted = torch.cat(told).double(), torch.cat(known).double()
-    chances = wanted.exp()
-    constant = chances.mean(dim=0).log()
+    probabilities = wanted.exp()
+    constant = probabilities.mean(dim=0).log()
     by_student, by_constant = (
-        (chances * (wanted - other).nan_to_num()).sum(dim=1).mean() for other in (predicted, constant)
+        (probabilities * (wanted - other).nan_to_num()).sum(dim=1).mean() for other in (predicted, constant)
     )
     return float("nan") if by_constant < 1e-9 else float(1 - by_student / by_constant)

@@ -60,7 +60,7 @@ class Classes:
         """Number of the likeliest class of each game, shape (n,)."""
         return self.membership.argmax(axis=1)
 
-    def chances(self, draws: Floats) -> Floats:
+    def probabilities(self, draws: Floats) -> Floats:
         """Chance that positions belong to each class.
 
         Parameters
@@ -72,7 +72,7 @@ class Classes:
         -------
         numpy.ndarray, shape (n, k)
         """
-        return self.mixture.chances(draws).mean(axis=0)
+        return self.mixture.probabilities(draws).mean(axis=0)
 
 
 def find_classes(
@@ -121,7 +121,7 @@ def find_classes(
         mixture = more
     table = pd.DataFrame(rows, columns=["classes", "bic", "p_value", "stability"])
     table["chosen"] = table["classes"] == mixture.classes
-    membership = mixture.chances(other).mean(axis=0)
+    membership = mixture.probabilities(other).mean(axis=0)
     headrooms = [float(np.average(cells.headrooms(), weights=share)) for share in membership.T]
     return Classes(_names(mixture.means, headrooms), mixture, table, membership)
 

@@ -47,13 +47,13 @@ class Mixture:
         """Mean log-likelihood of places, shape (n, d)."""
         return float(_expected(places, *self._parameters)[0])
 
-    def chances(self, places: Floats) -> Floats:
+    def probabilities(self, places: Floats) -> Floats:
         """Chance that each place belongs to each class, shape (..., n, k) for places of shape (..., n, d)."""
         return _expected(places, *self._parameters)[1]
 
     def predict(self, places: Floats) -> Indices:
         """Number of the likeliest class of each place, shape (n,) for places of shape (n, d)."""
-        return self.chances(places).argmax(axis=-1)
+        return self.probabilities(places).argmax(axis=-1)
 
     def bic(self, places: Floats) -> float:
         """Bayesian information criterion for places of shape (n, d), lower is better."""
@@ -169,14 +169,14 @@ def _first_shares(places: Floats, draws: Floats) -> Floats:
     The first centre is any place; each further one is a place drawn by its squared distance from the nearest centre.
     """
     fits, count, _ = places.shape
-    chances = np.full((fits, count), 1 / count)
+    probabilities = np.full((fits, count), 1 / count)
     distances = np.empty((fits, count, 0))
     for draw in draws.T:
-        reached = np.cumsum(chances, axis=1) < draw[:, None]
+        reached = np.cumsum(probabilities, axis=1) < draw[:, None]
         chosen = np.minimum(reached.sum(axis=1), count - 1)
         centres = np.take_along_axis(places, chosen[:, None, None], axis=1)
         distances = np.dstack([distances, ((places - centres) ** 2).sum(axis=-1)])
         nearest = distances.min(axis=-1)
         total = nearest.sum(axis=1, keepdims=True)
-        chances = np.divide(nearest, total, out=np.full_like(nearest, 1 / count), where=total > 0)
+        probabilities = np.divide(nearest, total, out=np.full_like(nearest, 1 / count), where=total > 0)
     return np.eye(draws.shape[1])[distances.argmin(axis=-1)]

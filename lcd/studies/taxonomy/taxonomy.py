@@ -285,8 +285,8 @@ class Taxonomy:
             {"game": self.cells.games, "distance": np.hypot(*away.T), "deviations": deviations}
         ).sort_values("distance")
         nearest = nearest[nearest["game"] != new.games[0]].reset_index(drop=True)  # not itself
-        chances = self.classes.chances(new.draws(draws, farthest=FARTHEST))[0]
-        classes = pd.DataFrame({"class": self.classes.names, "probability": chances})
+        probabilities = self.classes.probabilities(new.draws(draws, farthest=FARTHEST))[0]
+        classes = pd.DataFrame({"class": self.classes.names, "probability": probabilities})
         classes = classes.sort_values("probability", ascending=False, ignore_index=True)
         return Placement(new.games[0], nearest, classes, position_table(tables.scores))
 
