@@ -344,12 +344,14 @@ def _probabilities_of_a_teacher(teacher: Teacher, env: VecEnv, inverse_temperatu
     """Pass only the games that are still playing; its labels are checked."""
     assert isinstance(env.action_space, spaces.Discrete)
     actions, device = int(env.action_space.n), device_of(teacher)
-    unchecked = [teacher]
+    checked = False
 
     def probabilities_of(observations: np.ndarray, playing: np.ndarray) -> torch.Tensor:
+        nonlocal checked
         visible = turned_first(torch.as_tensor(observations[playing])).to(device)
-        while unchecked:  # in the first step: its weights do not change
-            check_fits(unchecked.pop(), visible, actions)
+        if not checked:  # once, as its weights do not change
+            check_fits(teacher, visible, actions)
+            checked = True
         labels = labels_for(teacher, visible, actions)
         return torch.softmax(labels.cpu() * inverse_temperature, dim=1)
 

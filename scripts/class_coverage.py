@@ -49,18 +49,18 @@ def drawn_cells(games: int, noise: float, distance: float, random: np.random.Gen
 def simulated(games: int, noise: float, distance: float, count: int, nulls: int, seed: int) -> dict[str, object]:
     """One row of the table."""
     random = np.random.default_rng([seed, games, round(100 * noise), round(distance)])
-    probabilities = []
+    p_values = []
     for survey in range(count):
         cells = drawn_cells(games, noise, distance, random)
         selection = find_classes(cells, draws=2, refits=2, nulls=nulls, seed=survey).selection
-        probabilities.append(float(selection.loc[selection["classes"] == 2, "p_value"].iloc[0]))
+        p_values.append(float(selection.loc[selection["classes"] == 2, "p_value"].iloc[0]))
     return {
         "classes": 1 if distance == 0 else 2,
         "games": games,
         "noise": noise,
-        "mean_p": np.mean(probabilities),
-        "percent_rejected": 100 * np.mean(np.array(probabilities) <= SIGNIFICANCE),
-        "percent_below_half": 100 * np.mean(np.array(probabilities) <= 0.5),
+        "mean_p": np.mean(p_values),
+        "percent_rejected": 100 * np.mean(np.array(p_values) <= SIGNIFICANCE),
+        "percent_below_half": 100 * np.mean(np.array(p_values) <= 0.5),
         "surveys": count,
     }
 

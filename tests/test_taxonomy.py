@@ -426,9 +426,9 @@ def test_positions_say_which_demands_are_as_large_as_they_could_show():
 @pytest.mark.costly()
 def test_a_single_cloud_is_split_by_chance_as_often_as_the_test_says():
     """With noise as large as the spread the mean chance was 0.70; of 9 sets drawn for the test it should be 0.55."""
-    probabilities = []
+    p_values = []
     for survey_seed in range(40):
         cells = class_coverage.drawn_cells(12, 1.0, 0.0, np.random.default_rng(survey_seed))
         selection = find_classes(cells, draws=2, refits=2, nulls=9, seed=survey_seed).selection
-        probabilities.append(selection.loc[selection["classes"] == 2, "p_value"].iloc[0])
-    assert np.mean(probabilities) == pytest.approx(0.55, abs=0.12)  # 2.6 standard errors
+        p_values.append(selection.loc[selection["classes"] == 2, "p_value"].iloc[0])
+    assert np.mean(p_values) == pytest.approx(0.55, abs=0.12)  # 2.6 standard errors
