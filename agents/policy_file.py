@@ -21,6 +21,7 @@ from lcd.agents.encoders.weights import (
     checked_card,
     checked_pools,
     not_finite,
+    within,
     write_tensors,
 )
 from lcd.agents.policy import EncoderPolicy
@@ -154,7 +155,7 @@ def load_policy(path: Path, *, trust: bool = False) -> tuple[EncoderPolicy, dict
         if isinstance(error, ValueError) and described.encoder.partition(":")[0] in HUBS:  # which names the package
             raise PolicyFileError(f"The encoder of {path} cannot be built. {error}") from error
         raise PolicyFileError(f"The description in {path} is not valid ({in_short(error)}): {_REMEDY}.") from error
-    begun = {name: value.clone() for name, value in policy.state_dict().items() if not _is_small(value)}
+    begun = {name: value.clone() for name, value in policy.state_dict().items() if not within(value, LARGEST_WEIGHT)}
     try:
         if weights.keys() != _weights(policy).keys():
             raise RuntimeError("other names")
@@ -293,10 +294,6 @@ def _json(metadata: dict[str, str], key: str, path: Path) -> Any:
     return parse_json(metadata[key], f"{key} in {path}", remedy=_REMEDY)
 
 
-def _is_small(values: torch.Tensor) -> bool:
-    return not values.is_floating_point() or bool((values.abs() <= LARGEST_WEIGHT).all())
-
-
 @torch.no_grad()
 def _check_numbers(policy: EncoderPolicy, path: Path, begun: Mapping[str, torch.Tensor]) -> None:
     """Refuse weights that are not finite or too large, or with which values or log-probabilities are not finite.
@@ -316,7 +313,7 @@ def _check_numbers(policy: EncoderPolicy, path: Path, begun: Mapping[str, torch.
         If there are any.
     """
     for name, value in policy.state_dict().items():
-        if not _is_small(value) and not (name in begun and torch.equal(value, begun[name])):
+        if not within(value, LARGEST_WEIGHT) and not (name in begun and torch.equal(value, begun[name])):
             raise PolicyFileError(
                 f"The weights in {path} are damaged: {name} has a value that is not finite, or beyond "
                 f"{LARGEST_WEIGHT:g}."

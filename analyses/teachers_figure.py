@@ -62,7 +62,8 @@ def draw_teachers(table: pd.DataFrame) -> Figure:
     axes = figure.subplots()
     places = {game: place for place, game in enumerate(teachers.index)}
     for marker, quantity, label in (("|", "PPO 25M", "PPO, 25M steps"), ("D", "PPO 50M", "PPO, 50M steps")):
-        reference = by_quantity[quantity]
+        if (reference := by_quantity.get(quantity)) is None:
+            continue
         axes.plot(
             reference["score"], [places[game] for game in reference.index], marker, color=REFERENCE, label=label,
             markerfacecolor="none", markersize=9 if marker == "|" else 5, linestyle="none",

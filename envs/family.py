@@ -20,6 +20,7 @@ from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
+from lcd.envs.levels import check_begins
 from lcd.envs.views import BOTH, NoSuchView, ViewVecEnv, drawn_for, get_view
 from lcd.io.limits import short, text
 from lcd.measurement.scores import Normalisation
@@ -359,10 +360,7 @@ def chosen_options(game: Any, **settings: Any) -> GameOptions:
         raise ValueError(f"{next(iter(given))} is given beside {short(named)}: set it in these options.")
     if named.family not in families():
         raise _unregistered(named.family)
-    if named.start_level:
-        raise ValueError(
-            f"Training begins with level 0, not {named.start_level}: leave start_level out of the options."
-        )
+    check_begins(named.start_level)
     return named
 
 

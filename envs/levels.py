@@ -102,3 +102,15 @@ def checked_levels(levels: ArrayLike, games: ArrayLike, num_envs: int, choosable
             f"Levels are chosen from {choosable.start} to {choosable.stop - 1}, not {short(found.tolist())}."
         )
     return found.astype(np.int64)
+
+
+def check_begins(start_level: int) -> None:
+    """Check that training begins with the first level: a run's record tells no other.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    if start_level:
+        raise ValueError(f"Training begins with level 0, not {start_level}: leave start_level out of the options.")

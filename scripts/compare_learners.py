@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
-from tables import enter
+from tables import check_joins, enter
 
 from lcd.analyses.palette import COLOURS
 from lcd.envs import family_of
@@ -277,6 +277,7 @@ def main() -> None:
     options = parser.parse_args()
     output: Path = options.output or Path("docs/learner") / f"{options.comparison}.csv"
     if not options.draw:
+        check_joins(output, "seconds", options.seconds)
         device = resolve_device(options.device)
         learners = LEARNERS[options.comparison]
         learners = {name: learners[name] for name in options.only or learners}

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
-from tables import enter
+from tables import check_joins, enter
 
 from lcd.analyses.palette import COLOURS
 from lcd.envs import GameOptions, family_of
@@ -166,6 +166,7 @@ def main() -> None:
         preset = replace(PRESETS[options.preset], spacing="even", **asked)
         plans, store = planned(options.game, options.view, options.improvements, preset), Store(options.store)
         plan = Plan(tuple(plans.values()))
+        check_joins(output, "step", max(run.steps for run in plan.runs))
         try:
             with PlanDisplay(plan) as display:
                 execute(plan, store, workers=options.workers, threads=1, device=options.device, listener=display)

@@ -10,6 +10,27 @@ import pandas as pd
 from lcd.io.files import replacing
 
 
+def check_joins(file: Path, column: str, end: float) -> None:
+    """Check that the runs of a table end where those that are to join them do.
+
+    Parameters
+    ----------
+    file
+        The table; it need not be there yet.
+    column
+        Its steps or seconds, the largest of which is the end.
+    end
+        Where the new runs end.
+
+    Raises
+    ------
+    SystemExit
+        If they do not, to within a tenth.
+    """
+    if file.exists() and abs((known := float(pd.read_csv(file)[column].max())) - end) > 0.1 * end:
+        raise SystemExit(f"{file} has runs of {known:,.0f} {column}, not of {end:,.0f}: name another with --output.")
+
+
 def enter(rows: pd.DataFrame, file: Path, by: Sequence[str]) -> pd.DataFrame:
     """Put rows in the place of those that a table has of the same runs, and return the whole table.
 

@@ -313,6 +313,20 @@ class DrawsItsLevel(Grid):
         return super().move(np.random.randint(4))  # noqa: NPY002
 
 
+class DrawsLate(Grid):
+    """Seeds the common generators with its own seed, as most do, and draws from them late in an episode."""
+
+    def __init__(self):
+        super().__init__(limit=100)
+
+    def reset(self, *, seed=None, options=None):
+        np.random.seed(seed)  # noqa: NPY002
+        return super().reset(seed=seed)
+
+    def move(self, action):
+        return super().move(np.random.randint(4) if self.steps > 40 else action)  # noqa: NPY002
+
+
 class Unseeded(Grid):
     """The seed does not decide its levels."""
 

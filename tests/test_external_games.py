@@ -261,6 +261,8 @@ def test_a_game_is_named_by_what_makes_it():
             assert (named(made), named(made.spec)) == ((begins, {}), (begins, {}))
             assert chosen_options(made) == options
     assert named(gym.make("OwnGrid-v0", limit=5)) == ("own_games:OwnGrid-v0", {"env_kwargs": {"limit": 5}})
+    asked = {"env_kwargs": {"render_mode": None}}  # which is no argument of its registration
+    assert named(replace(gym.spec("OwnGrid-v0"), kwargs={"render_mode": None})) == ("own_games:OwnGrid-v0", asked)
     assert named("starpilot") == ("starpilot", {})
     for unnameable in (lambda: own_games.Grid(), sb3_make_vec_env("OwnGrid-v0", 2)):
         with pytest.raises(UnknownGame):
@@ -472,6 +474,20 @@ def test_a_level_decides_what_a_game_draws_from_the_common_generators():
     for one, other in zip(shown[0], shown[2], strict=True):
         assert (one == other).all()
     assert family_of(options).levels_differ(options)
+
+
+def test_a_game_that_seeds_the_common_generators_itself_is_watched_in_all_its_steps():
+    played = []
+    for outer in (1, 2):
+        np.random.seed(outer)  # noqa: NPY002
+        before = np.random.get_state()[1].copy()  # noqa: NPY002
+        game = ExternalGame(game_options("own_games:DrawsLate"))
+        game.begin(5)
+        played.append([game.step(0)[0]["pixels"].copy() for _ in range(80)])
+        game.close()
+        assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+    for one, other in zip(*played, strict=True):
+        assert (one == other).all()
 
 
 def test_levels_that_no_seed_decides_are_no_levels():

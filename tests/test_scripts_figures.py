@@ -14,7 +14,7 @@ import semantic_view_figure
 import teachers
 from matplotlib.image import imread
 from running import run_script
-from tables import enter
+from tables import check_joins, enter
 
 from lcd.envs import class_names
 from lcd.envs.calibration.difficulty import PERCEPTUAL, POLICY
@@ -93,3 +93,7 @@ def test_rows_take_the_place_of_those_of_the_same_runs_alone(tmp_path):
     assert found.to_numpy().tolist() == [["maze", 0, 0.1], ["heist", 0, 0.3], ["maze", 1, 0.5], ["ninja", 0, 0.6]]
     pd.testing.assert_frame_equal(pd.read_csv(file), found)
     assert len(enter(first, file, ("game", "seed"))) == 4
+    check_joins(tmp_path / "none yet.csv", "score", 0.1)
+    check_joins(file, "score", 0.63)
+    with pytest.raises(SystemExit, match=r"has runs of 1 score, not of 2: name another with --output"):
+        check_joins(file, "score", 2)

@@ -28,6 +28,7 @@ from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.complexity import policy_capacity
 from lcd.studies.validation.effective_horizon import procgen_horizon
+from lcd.studies.validation.evidence import read_evidence
 from lcd.studies.validation.game_runs import GameRuns, Held
 from lcd.studies.validation.improving import improved_run
 from lcd.studies.validation.plan import Hypothesis, Validation
@@ -246,6 +247,16 @@ def tables(slope: float) -> tuple[pd.DataFrame, pd.DataFrame]:
         for name, gain in zip(names, values, strict=True)
     ]
     return predictors, pd.DataFrame(gains)
+
+
+def test_tables_of_before_the_gains_were_predictors_are_read(tmp_path):
+    predictors, gains = tables(1.0)
+    predictors = predictors.assign(joint=0.25)
+    gains.to_csv(tmp_path / "gains.csv", index=False)
+    predictors.drop(columns=["perceptual_gain", "policy_gain"]).to_csv(tmp_path / "predictors.csv", index=False)
+    found = read_evidence(tmp_path).predictors
+    assert found["policy_gain"].to_numpy() == pytest.approx(predictors["policy"] + 0.25)
+    assert found["perceptual_gain"].to_numpy() == pytest.approx(predictors["perceptual"] + 0.25)
 
 
 @pytest.mark.parametrize(("slope", "outcome"), [(1.0, "supported"), (-1.0, "contradicted"), (0.0, "undecided")])

@@ -306,7 +306,7 @@ class EncoderName:
         made, arguments = parse_encoder(self.architecture)
         if made is not ModuleEncoder or self.weights is None:
             return made, arguments
-        pools = read_pools(self.weights)
+        pools = read_pools(self.weights) if self.architecture.startswith("hf:") else None
         return made, arguments | {"pretrained": False} | ({} if pools is None else {POOLS: pools})
 
     @property

@@ -101,19 +101,9 @@ def not_finite(weights: Mapping[str, torch.Tensor]) -> str | None:
     return next((name for name, value in weights.items() if not torch.isfinite(value).all()), None)
 
 
-def is_damaged(read: torch.Tensor, made: torch.Tensor, largest: float) -> bool:
-    """Whether values that were read are not finite, or too large, unless the module begins with the same ones.
-
-    Parameters
-    ----------
-    read, made : torch.Tensor
-        From the file, and of a newly made module: masks are infinite on purpose.
-    largest
-        Largest absolute value.
-    """
-    if not read.is_floating_point() or (read.abs() <= largest).all():
-        return False
-    return not torch.equal(read.to(made.dtype), made)
+def within(values: torch.Tensor, largest: float) -> bool:
+    """Whether values are finite and none is larger than a limit; whole numbers are in any case."""
+    return not values.is_floating_point() or bool((values.abs() <= largest).all())
 
 
 def save_backbone(encoder: Encoder, path: Path, architecture: str, card: dict[str, Any]) -> None:
@@ -204,7 +194,7 @@ def checked_pools(metadata: Mapping[str, str], path: Path) -> bool | None:
         return None
     pools = parse_json(metadata[POOLS], f"{POOLS} in {path}", remedy=_WRITE_AGAIN)
     if type(pools) is not bool:
-        raise ValueError(f"pools is true or false, not {short(pools)}")
+        raise ValueError(f"{POOLS} in {path} is true or false, not {short(pools)}: {_WRITE_AGAIN}.")
     return pools
 
 
@@ -308,7 +298,8 @@ def load_weights(encoder: Encoder, path: Path) -> None:
                 f"The weights in {path} do not fit this encoder: {name} has the shape {tuple(weights[name].shape)} "
                 f"instead of {tuple(value.shape)}."
             )
-        if is_damaged(weights[name], value, LARGEST_WEIGHT):
+        read = weights[name]  # masks are infinite on purpose, and so in the new module as well
+        if not within(read, LARGEST_WEIGHT) and not torch.equal(read.to(value.dtype), value):
             raise ValueError(
                 f"The weights in {path} are damaged: {name} has a value that is not finite, or beyond "
                 f"{LARGEST_WEIGHT:g}. Fetch them again."

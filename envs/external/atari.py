@@ -12,6 +12,9 @@ MOST_NOOPS = 30
 ATARI_LEVELS = ", levels by no-ops, 18,000 frames"
 """Belongs to the version of a game with these wrappers: what its levels are, and how long its episodes."""
 
+FIRST_LEVEL = ", from the first reset on"
+"""Belongs to it without sticky actions: a game begins its first episode as the level says, too."""
+
 MOST_FRAMES = 18_000
 """Frames of an episode, five minutes, unless another limit is given. The games' own is six times as long: one policy of
 Breakout that no longer serves the ball took longer to evaluate than to train."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import gymnasium
 
-from lcd.envs.external.atari import ATARI_LEVELS, FRAME_SKIP, with_atari_wrappers
+from lcd.envs.external.atari import ATARI_LEVELS, FIRST_LEVEL, FRAME_SKIP, with_atari_wrappers
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.repeating import FrameSkip, StickyActions
 from lcd.io.limits import short
@@ -211,6 +211,7 @@ def version_of(options: ExternalOptions) -> str | None:
     wrapper = [import_named(module).__name__] if colon else []
     found = version_of_modules(game, *wrapper, *(module for module in further if is_own(module)))
     ours = ATARI_LEVELS * is_atari(options) + CRAFTER_ORDER * (options.game == CRAFTER)
+    ours += FIRST_LEVEL * (is_atari(options) and options.sticky_actions == 0)
     return None if found is None else found + ours
 
 
@@ -330,7 +331,8 @@ def settings_of(spec: gymnasium.envs.registration.EnvSpec) -> dict[str, Any]:
             f"Episodes of {spec.id} end after {registered.max_episode_steps} steps, and this one was made without a "
             "limit: make it with one, however large (max_episode_steps)."
         )
-    changed = {name: value for name, value in spec.kwargs.items() if _differs(value, registered.kwargs.get(name))}
+    usual = registered.kwargs
+    changed = {name: value for name, value in spec.kwargs.items() if name not in usual or _differs(value, usual[name])}
     return changed | ({} if limit == registered.max_episode_steps else {"max_episode_steps": limit})
 
 

@@ -13,6 +13,9 @@ import torch
 TRIED_STEPS = 32
 """Steps after which a game that has not used the common generators so far is taken not to."""
 
+OWN = 20_231_128
+"""Tells the states that a level decides from those that a game makes of the same number."""
+
 States = tuple[Any, ...]
 
 
@@ -59,7 +62,7 @@ class OwnRandomness:
 
 @contextmanager
 def stirred() -> Iterator[None]:
-    """Common generators in states of chance, so that a game which draws from them does not do the same twice."""
+    """Common generators in states of chance: what a game draws in steps that are not watched is not the same twice."""
     outer = _states()
     random.seed()
     np.random.seed()  # noqa: NPY002 (what games draw from)
@@ -76,9 +79,11 @@ def _states() -> States:
 
 
 def _seed(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    torch.default_generator.manual_seed(seed)
+    """Put the generators into states that a game which seeds them itself does not happen to choose."""
+    other = int(np.random.SeedSequence([seed, OWN]).generate_state(1)[0])
+    random.seed(other)
+    np.random.seed(other)  # noqa: NPY002
+    torch.default_generator.manual_seed(other)
 
 
 def _set_states(states: States) -> None:

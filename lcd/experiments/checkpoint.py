@@ -1,8 +1,8 @@
 """Checkpoints within a run: everything that decides how it goes on, so that on a CPU it resumes bit for bit.
 
-A checkpoint is taken between two rollouts. It holds the weights, the optimiser, the statistics that normalise rewards,
-all random states, the games' own states, the evaluations so far and the log. The file is one of ``torch.save``; it is
-written whole or not at all, and loads without running code.
+A checkpoint is taken between two rollouts, or before an evaluation. It holds the weights, the optimiser, the statistics
+that normalise rewards, all random states, the games' own states, the evaluations so far and the log. The file is one of
+``torch.save``; it is written whole or not at all, and loads without running code.
 
 The states of another package's games cannot be saved: such a run goes on with new episodes, in the levels that would
 have come next. On a GPU a resumed run draws other actions, since recording its graph draws some.
@@ -15,6 +15,7 @@ import random
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,11 @@ def _untyped(typed: list[Any]) -> Any:
     return np.dtype(name).type(number) if name else number
 
 
+def _with_last(earlier: Sequence[Any], last: Any) -> list[Any]:
+    """Each of the earlier ones once, and the last one last."""
+    return [*(each for each in dict.fromkeys(earlier) if each != last), last]
+
+
 class RunStopped(Exception):
     """A run was asked to stop, and has taken a checkpoint."""
 
@@ -156,8 +162,8 @@ class CheckpointCallback(BaseCallback):
         if state is None:
             return False
         self._before = float(state["seconds"])
-        self.threads = list(dict.fromkeys([*state["threads"], *self.threads]))
-        self.commits = list(dict.fromkeys([*state.get("commits", ()), *self.commits]))
+        self.threads = _with_last(state["threads"], self.threads[-1])
+        self.commits = _with_last(state.get("commits", ()), self.commits[-1])
         self._evaluation.restore(state["evaluation"], self._before)
         _restore_model(model, state["model"])
         _restore_games(model, state["games"])

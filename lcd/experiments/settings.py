@@ -20,6 +20,7 @@ from lcd.envs.family import (
     options_from_record,
     runs_others_code,
 )
+from lcd.envs.levels import check_begins
 from lcd.envs.views import SEMANTIC, View, get_view
 from lcd.experiments.improvements import get_improvement, is_imported
 from lcd.experiments.learners import get_learner
@@ -265,10 +266,7 @@ class RunSettings:
 
     @model_validator(mode="after")
     def _check(self) -> RunSettings:
-        if self.options.start_level:
-            raise ValueError(
-                f"Training begins with level 0, not {self.options.start_level}: leave start_level out of the options."
-            )
+        check_begins(self.options.start_level)
         _ = self.unseen_options  # refuses that no level is unseen
         self._check_view()
         self._check_learner()

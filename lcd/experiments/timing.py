@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lcd.envs import ProcgenOptions
+from lcd.envs.external.options import ExternalOptions
 from lcd.envs.views import SEMANTIC
 from lcd.experiments.encoded_view import EncodedOptions
 from lcd.experiments.executor import Share
@@ -100,8 +101,9 @@ hyperparameters."""
 def kind_of(run: RunSettings) -> Kind:
     """The kind of a run. Procgen's games are about equally fast, and count as one; all others count by themselves."""
     family = run.options.family
-    settings = {name: value for name, value in run.options.as_record().items() if name not in ("game", "num_levels")}
-    played = family if family == ProcgenOptions.family else f"{family} {run.game} {json.dumps(settings)}"
+    played = family if family == ProcgenOptions.family else f"{family} {run.game}"
+    if family == ExternalOptions.family:  # whose settings may decide what a step costs
+        played += json.dumps(run.options.training_levels(0).as_record())
     harmonized = run.harmonizer > 0
     return played, run.view, run.learning, run.encoder, harmonized, run.improvement, run.hyperparameters
 

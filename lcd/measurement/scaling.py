@@ -273,7 +273,7 @@ def multiple_limits(sizes: ArrayLike, values: ArrayLike, target: float) -> tuple
 
     The estimate is that of the law of the mean over seeds, the form with the lowest criterion. Limits are of the
     logarithm of the multiple by the same form of each seed (95 %, Student's t), widened to hold the estimate. Where
-    some seeds do not reach the target nothing is known: they are 1 and infinite.
+    some seeds do not reach the target nothing is known: they are 1 and infinite, or where nothing does, infinite both.
 
     Parameters
     ----------
@@ -296,7 +296,7 @@ def multiple_limits(sizes: ArrayLike, values: ArrayLike, target: float) -> tuple
     if len(found) < 2:
         return estimate, np.nan, np.nan
     if not np.isfinite(found).all():
-        return estimate, min(estimate, *found) if np.isinf(found).all() else 1.0, np.inf
+        return estimate, np.inf if np.isinf([estimate, *found]).all() else 1.0, np.inf
     _, low, high = np.exp(mean_limits(np.log(found)))
     return estimate, max(1.0, min(estimate, low)), max(estimate, float(high) if high < FARTHEST else np.inf)
 

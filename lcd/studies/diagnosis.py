@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ALIKE = (
-    "All levels that were tried are alike, or training knows all there are, so that returns on unseen ones say nothing "
-    "of generalisation."
+    "All levels that were tried are alike, or known from training, so that returns on unseen ones say nothing of "
+    "generalisation."
 )
 """A caution."""
 

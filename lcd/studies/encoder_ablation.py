@@ -298,7 +298,7 @@ def _is_privileged(encoder: str) -> bool:
     card = {} if weights is None else read_card(weights)  # whose entries have checked types
     run = card.get("run", {})
     privileged = run.get("view") == "semantic" or run.get("learning") == "imitation" or run.get("harmonizer", 0) > 0
-    return privileged or "encoder_checksum" in run or _needs_labels(card.get("objective", ""))
+    return privileged or bool({"encoder_checksum", "eye"} & run.keys()) or _needs_labels(card.get("objective", ""))
 
 
 def _needs_labels(objective: str) -> bool:

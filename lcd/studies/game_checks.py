@@ -11,6 +11,7 @@ import numpy as np
 
 from lcd.envs import GameOptions, family_of
 from lcd.envs.external.game import Spaces, spaces_of
+from lcd.envs.external.making import is_atari
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import has_view, observation_space, policy_spaces
 from lcd.envs.views import BOTH, PIXELS, SEMANTIC
@@ -218,12 +219,18 @@ def _episodes(played: Played) -> Iterator[Finding]:
 
 
 def _levels(options: GameOptions) -> Finding:
+    if isinstance(options, ExternalOptions) and is_atari(options):
+        return Finding(
+            "levels",
+            "note",
+            "They are 30 beginnings at most, all of which training knows: a diagnosis says nothing of generalisation.",
+        )
     if not family_of(options).levels_differ(options):
         return Finding(
             "levels",
             "note",
-            "All of those tried are alike, or there are few, as the 30 beginnings of Atari's games, so that a "
-            "diagnosis says nothing of generalisation: the seed of reset should decide the level, and it alone.",
+            "All of those tried are alike, so that a diagnosis says nothing of generalisation: the seed of reset "
+            "should decide the level, and it alone.",
         )
     return Finding("levels", "ok", "They differ.")
 

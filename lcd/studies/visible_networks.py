@@ -92,7 +92,7 @@ def load_visible(model: str, device: str, trust: bool = False) -> VisibleNetwork
         return VisibleNetwork(Visible(classifier, modules, {"logit": classifier}, device))
     file = policy_file(model)
     if (architecture := _architecture(file)) is not None:
-        return _pretrained(file, encoder_that_a_file_names(architecture, file, trust).architecture, device)
+        return _pretrained(file, encoder_that_a_file_names(architecture, file, trust).architecture, device, trust)
     policy, card = load_acting(model, trust)
     check_takes_colour(policy.observation_space.shape or (), model)
     policy.to(device)
@@ -114,11 +114,14 @@ def _architecture(file: Path) -> str | None:
     return metadata.get("encoder") if metadata.get("format") == FORMAT else None
 
 
-def _pretrained(file: Path, architecture: str, device: str) -> VisibleNetwork:
+def _pretrained(file: Path, architecture: str, device: str, trust: bool) -> VisibleNetwork:
     """A pretrained encoder: layers of its backbone alone, as the layer after it is random."""
-    levels = unseen_levels(read_card(file))
+    levels = unseen_levels(read_card(file), trusted=trust)
     if levels is None:
-        raise ValueError(f"The card of {file} names no game, so the size of its images is not known: give a policy.")
+        raise ValueError(
+            f"The card of {file} names no game, or one whose code only a trusted file may run, so that the size of its "
+            "images is not known: give a policy, or --trust."
+        )
     height, width, channels = observation_space(levels, "pixels").shape or (0, 0, 0)
     check_takes_colour((channels, height, width), str(file))
     space = spaces.Box(0, 255, (channels, height, width), np.uint8)

@@ -127,7 +127,7 @@ def joined(kept: Rows, newer: Rows) -> Rows:
         teacher_score=unseen,
         better=better_than_teacher(curves, training),
     )
-    further = [ALL_ALIKE] * (ALL_ALIKE in str(row["cautions"]))
+    further = [ALL_ALIKE] * (ALL_ALIKE.partition(",")[0] in str(row["cautions"]))
     if OWN_BEST in str(row["cautions"]) and verdict.name in OWN_BEST_MATTERS:
         further.append(ITS_OWN_BEST.format(best=row["best"]))
     row |= {

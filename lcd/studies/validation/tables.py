@@ -23,6 +23,9 @@ COMPLEXITY_FILE = "complexity.csv"
 NEEDED = ("score", "difference", "generalisation", "training_score")
 """Predictors that every diagnosis gives."""
 
+SUMS = {"perceptual_gain": "perceptual", "policy_gain": "policy"}
+"""Predictors that are a demand and the joint one together, which older tables do not hold."""
+
 REMEDY = "give a folder that lcd validate wrote, or restore it"
 
 
@@ -47,7 +50,10 @@ def read_measured(folder: Path | str) -> tuple[pd.DataFrame, pd.DataFrame]:
         parse_csv(contents.files[name], str(checked / name), dtype={"game": str, "improvement": str}, remedy=REMEDY)
         for name in FILES
     )
-    _check(predictors, ("game", *PREDICTORS), ("game",), NEEDED, checked / FILES[0])
+    lacking = [name for name in SUMS if name not in predictors]  # in tables of older versions
+    wanted = ("game", *(name for name in PREDICTORS if name not in lacking))
+    _check(predictors, wanted, ("game",), NEEDED, checked / FILES[0])
+    predictors = predictors.assign(**{name: predictors[SUMS[name]] + predictors["joint"] for name in lacking})
     _check(gains, ("game", "improvement", "kind", "gain"), ("game", "improvement"), ("gain",), checked / FILES[1])
     for name, kind in zip(gains["improvement"], gains["kind"], strict=True):
         if name not in IMPROVEMENTS and (":" not in name or kind not in KINDS):
