@@ -208,6 +208,16 @@ def test_noise_alone_has_no_ceiling_and_no_corrected_score():
     assert np.isnan(ceilings(recording)).sum() >= 8
 
 
+@pytest.mark.parametrize("repetitions", [2, 3, 5])
+def test_sites_whose_repetitions_disagree_have_no_ceiling(repetitions):
+    random = np.random.default_rng(0)
+    for seed in range(20):
+        common = random.normal(size=(1, 20, 4))
+        signs = np.where(np.arange(repetitions) % 2, 1.0, -1.0)[:, None, None]
+        found = ceilings(Recording(signs * common + 0.3 * random.normal(size=(repetitions, 20, 4))), seed=seed)
+        assert not (found > 1).any()
+
+
 def test_known_ceilings_are_taken(layers):
     recording = neurons(layers["second"], noise=0.0, repetitions=1)
     known = Recording(recording.responses, ceilings=np.full(SITES, 0.5))

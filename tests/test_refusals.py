@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import EntryPoint
@@ -29,7 +31,8 @@ from lcd.agents import EncoderName, EncoderPolicy, evaluate, import_encoder, sav
 from lcd.agents.encoders.preparation import settings_of, size_of
 from lcd.agents.encoders.pretrained import Backbone, ModuleEncoder
 from lcd.analyses.report import _json
-from lcd.cli.errors import BAD_INPUT, exit_status
+from lcd.cli.errors import BAD_INPUT, FAILURE, exit_status, sentence
+from lcd.cli.watch import _of_run
 from lcd.envs.calibration.options import CourierOptions
 from lcd.envs.family import families, find_game, game_options
 from lcd.experiments.checkpoint import Checkpoint
@@ -403,6 +406,28 @@ def test_a_record_of_somebody_elses_runs_nothing_that_it_names(tmp_path, monkeyp
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize("game", [None, "maze", "own_games:Grid"])
+def test_a_film_of_a_file_imports_nothing_that_the_file_names(game, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "trap.py").write_text("raise SystemExit('imported')\n")
+    run = plan_game("courier", TINY).cells[0]
+    options = game_options("own_games:Grid", num_levels=10, semantic="trap:Wrapper")
+    record = replace(run, options=game_options("own_games:Grid", num_levels=10)).as_dict()
+    record["env"] = options.as_record()["env"]
+    save_policy(policy(3), file := tmp_path / "policy.safetensors", {"run": record})
+    with pytest.raises(ValueError, match=r"whose code would be run: if you trust it|plays own_games:Grid, not maze"):
+        _of_run(file, game, False)
+
+
+@pytest.mark.parametrize("encoder", ["timm:hf-hub:somebody/model", "hf:somebody/model+frozen", "own_encoders:Tiny"])
+def test_a_survey_of_somebody_elses_fetches_and_imports_no_encoder(encoder, tmp_path):
+    file = tmp_path / "survey.toml"
+    file.write_text(f'games = ["maze"]\nencoder = "{encoder}"\n')
+    with pytest.raises(ValueError, match="whose code would be run, or whose weights fetched: if you trust the file"):
+        Survey.read(file)
+    assert Survey.read(file, trust=True).changes["encoder"] == encoder
+
+
 def test_a_teacher_that_was_exchanged_after_planning_is_not_imported(tmp_path, monkeypatch):
     save_policy(policy(3), file := tmp_path / "teacher.safetensors", {})
     run = next(each for each in plan_game("courier", TINY).cells if each.learning == "imitation")
@@ -468,6 +493,12 @@ def test_a_path_that_cannot_be_is_bad_input():
     with pytest.raises(OSError, match="too long") as caught:
         Path("a" * 3000).stat()
     assert exit_status(caught.value) == BAD_INPUT
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), BrokenProcessPool("abruptly")])
+def test_memory_that_runs_out_is_one_sentence(error):
+    assert exit_status(error) == FAILURE
+    assert re.fullmatch(r"(The memory of the GPU|A process was ended)[^\n]* use [^\n]*\.", sentence(error))
 
 
 def test_one_of_two_folders_of_maps_is_not_enough(tmp_path):

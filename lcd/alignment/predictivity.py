@@ -267,7 +267,9 @@ def _ceilings(
     total = np.zeros(shape)
     for one, other in _halves(recording, seed):
         total += np.nan_to_num(_correlations(counts, one, other, fold, clusters))
-    reliability = spearman_brown(total / SPLITS, float((several / (several // 2)).mean()))
+    halves = total / SPLITS
+    longer = float((several / (several // 2)).mean())
+    reliability = np.where(halves > 0, spearman_brown(np.maximum(halves, 0), longer), 0.0)  # else it may pass a pole
     reliable = reliability >= LEAST_RELIABILITY
     return np.where(reliable, np.sqrt(np.where(reliable, reliability, 0.0)), np.nan)
 

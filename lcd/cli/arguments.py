@@ -173,7 +173,7 @@ TrustPlan = Annotated[
     typer.Option(
         "--trust",
         help="Let the file name games, wrappers, teachers, encoders, algorithms and improvements as module:name, whose "
-        "code is run.",
+        "code is run, and encoders of timm: and hf:, whose weights are fetched.",
     ),
 ]
 Ladder = Annotated[

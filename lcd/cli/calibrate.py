@@ -63,9 +63,12 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 
 def _summary(found: pd.DataFrame) -> Table:
+    from lcd.cli.display import limits_text
+
     table = Table("factor", "demand", "Spearman", "moves by", "the other by", "leak", "passes", title="Dissociation")
     for row in found.to_dict("records"):
         numbers = (f"{row[name]:.2f}" for name in ("spearman", "movement", "other_movement"))
-        leak = f"{row['leak']:.0%} [{row['leak_low']:.0%}, {row['leak_high']:.0%}]"
+        limits = limits_text(row["leak_low"], row["leak_high"], ".0%")
+        leak = f"{row['leak']:.0%}" + f" [{limits}]" * bool(limits)
         table.add_row(row["dial"], row["own"], *numbers, leak, "yes" if row["passes"] else "no")
     return table

@@ -139,11 +139,15 @@ def next_step(folder: Path) -> str:
     from lcd.studies.taxonomy.taxonomy import FEWEST_GAMES
 
     try:
-        known = len(SurveyTables.read(folder).games)
-    except ValueError:
-        known = 0
-    if known < FEWEST_GAMES:
+        tables = SurveyTables.read(folder)
+    except ValueError as error:
+        if any(folder.glob("*/diagnosis.json")):
+            return f"lcd taxonomy does not sort the games of {folder}: {error}"
+        return f"lcd taxonomy sorts {FEWEST_GAMES} games or more, and {folder} has 0."
+    if (known := len(tables.games)) < FEWEST_GAMES:
         return f"lcd taxonomy sorts {FEWEST_GAMES} games or more, and {folder} has {known}."
+    if tables.scores.groupby("game")["seed"].nunique().min() < 2:
+        return "lcd taxonomy sorts games of two seeds or more."
     return f"lcd taxonomy {folder} sorts the games."
 
 

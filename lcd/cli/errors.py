@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from concurrent.futures.process import BrokenProcessPool
 
 BAD_INPUT, FAILURE = 2, 1
 
@@ -39,9 +40,16 @@ def exit_status(error: Exception) -> int | None:
         return BAD_INPUT
     if isinstance(error, OSError) and error.errno in _PATHS:
         return BAD_INPUT
-    if isinstance(error, (RunFailed, NothingLearned, GameFault, TrainingDiverged, OSError, MemoryError)):
+    failures = (RunFailed, NothingLearned, GameFault, TrainingDiverged, OSError, MemoryError, BrokenProcessPool)
+    if isinstance(error, failures) or _is_of_gpu(error):
         return FAILURE
     return BAD_INPUT if isinstance(error, ValueError) else None
+
+
+def _is_of_gpu(error: Exception) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError)
 
 
 def sentence(error: Exception) -> str:
@@ -54,6 +62,10 @@ def sentence(error: Exception) -> str:
     """
     if isinstance(error, MemoryError):
         return "The memory is exhausted: use fewer --workers, or smaller files."
+    if isinstance(error, BrokenProcessPool):
+        return "A process was ended from outside, perhaps as the memory is exhausted: use fewer --workers."
+    if _is_of_gpu(error):
+        return "The memory of the GPU is exhausted: use a smaller network or fewer images at once, or --device cpu."
     if not isinstance(error, OSError) or error.errno is None:
         text = "".join(sign if sign.isprintable() else " " for sign in str(error))
         text = " ".join(text.split()) or type(error).__name__

@@ -88,7 +88,7 @@ def games() -> None:
     plain_console().print(table)
 
 
-RESUMED = [[name] for name in ("diagnose", "calibrate", "survey", "validate", "harmonize", "tracking")]
+RESUMED = [[name] for name in ("diagnose", "calibrate", "survey", "validate", "harmonize", "tracking", "teachers")]
 """Commands whose runs are kept one by one."""
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from lcd.cli.arguments import names
+from lcd.cli.arguments import parts
 from lcd.io.console import plain_console
 
 
@@ -40,13 +40,13 @@ def command(
     """
     from lcd.studies.scaling import DEMANDS, extrapolation_summary, judgements, scaling
 
-    found = scaling(source, levels=levels, size=size, value=value, by=names(by), out=out, figure=figure)
+    found = scaling(source, levels=levels, size=size, value=value, by=parts(by), out=out, figure=figure)
     laws = Table("game", "gap")
     for name in ("form", "last", "twice", "tenfold"):
         laws.add_column(name, no_wrap=True)
     for name in ("solved at", "helped at"):  # the estimate above its limits, where both do not fit into a line
         laws.add_column(name, min_width=len(">1,000]"))
-    gaps = found.laws[~found.laws["quantity"].isin(list(DEMANDS))]
+    gaps = found.laws[~found.laws["quantity"].isin(list(DEMANDS))] if size is None else found.laws
     for row in gaps.to_dict("records"):
         numbers = (f"{row[name]:.2f}" for name in ("last", "twice", "tenfold"))
         multiples = (_multiple(row, name) for name in ("solved", "helped"))

@@ -115,20 +115,28 @@ def _of_run(run: Path, game: str | None, trust: bool) -> tuple[EncoderPolicy, Ga
         if needs_hub(made.options.encoder) and not trust:
             raise ValueError(f"{run} has the view of the encoder {made.options.encoder}: fetch it with --trust.")
         locate(_weights_beside(file.parent.parent, made.options.needs))
-    if game is None and not trust and runs_others_code(made.options):
+    played = family_of(made.options).full_name(made.options)
+    if game is not None and find_game(game)[1] != played:
+        raise ValueError(f"{run} plays {played}, not {game}: choose another run.")
+    if runs_others_code(made.options) and not trust and (game is None or _is_changed(made.options)):
         raise ValueError(
             f"{run} plays {made.game}, perhaps of another package, whose code would be run: if you trust it, give "
-            "--trust, or name the game as well."
+            "--trust, or where it has no other settings, name the game as well."
         )
     if get_learner(made.learning).fits_values:
         raise ValueError(f"{run} has learned what its teacher returns, and not to act: choose another run.")
     if get_view(made.view).drawn_as == made.view:
         view_of(policy, made.options)
-    played = family_of(made.options).full_name(made.options)
-    if game is not None and find_game(game)[1] != played:
-        raise ValueError(f"{run} plays {played}, not {game}: choose another run.")
     derived = get_view(made.view).drawn_as != made.view
     return policy, made.options, made.options.num_levels, made.view if derived else None
+
+
+def _is_changed(options: GameOptions) -> bool:
+    """Whether a game has settings, beside its levels, which may name more than the game does."""
+    from lcd.envs.family import game_options
+
+    beneath: GameOptions = getattr(options, "base", options)  # of a game in an encoder's view
+    return beneath.training_levels(0) != game_options(beneath.game).training_levels(0)
 
 
 def _weights_beside(store: Path, identities: Sequence[str]) -> dict[str, Path]:

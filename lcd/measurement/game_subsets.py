@@ -82,7 +82,7 @@ def subset_table(
         rows.append(
             {
                 "size": size,
-                "games": " ".join(games[number] for number in sorted(found)),
+                "games": ", ".join(games[number] for number in sorted(found)),
                 "tau": whole.tau(found),
                 "left_out": known.mean() if len(known) else np.nan,
                 "low": np.quantile(known, 0.05) if len(known) else np.nan,

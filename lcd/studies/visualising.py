@@ -334,7 +334,12 @@ def _matched(
         for network in (own, other)
     )
     channel, correlation = matching_channel(one[:, target.channel], many)
-    return Target(target.layer, channel, target.position), correlation
+    matched = Target(target.layer, channel, target.position)
+    try:
+        other.visible.objective(matched, real[0])
+    except ValueError:  # its map is smaller than the target's position
+        return None, float("nan")
+    return matched, correlation
 
 
 def transparent(made: Visualisation) -> NDArray[np.uint8]:

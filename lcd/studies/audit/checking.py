@@ -93,7 +93,7 @@ def mode_of(table: pd.DataFrame, file: Path) -> str | None:
         named = ", ".join(mode or "none" for mode in modes)
         raise ValueError(
             f"{file} holds scores in several modes ({named}), which cannot be compared: choose one with --where "
-            f"mode={modes[0]}."
+            f"mode={next(filter(None, modes))}."
         )
     return modes[0] or None
 

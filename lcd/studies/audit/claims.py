@@ -167,7 +167,9 @@ def _choices(audit: Audit) -> list[Claim]:
     reference, others = rows.iloc[0], rows.iloc[1:]
     others = others[others["tau"].notna()]
     if others.empty:
-        return [Claim(topic, "All methods are equal by every choice.", "choices")]
+        apart = (rows["first"].str.count(AND) + 1 < audit.rankings["method"].nunique()).any()
+        text = "The methods are equal by the reference, and by other choices they are not: look at the table."
+        return [Claim(topic, text if apart else "All methods are equal by every choice.", "choices")]
     found = []
     for name, by in (("aggregate", "normalisation"), ("normalisation", "aggregate")):
         alike = others[others[by] == reference[by]]
@@ -198,6 +200,9 @@ def _splits(audit: Audit) -> Claim:
     if rows.empty:
         return Claim(topic, "Fewer than two methods have scores of the same games on both splits.", "entries")
     row = rows.iloc[0]
+    if not np.isfinite(row["tau"]):
+        text = "On one of the splits the methods are all equal, so that there is no ranking to compare."
+        return Claim(topic, text, "choices")
     methods = audit.rankings[audit.rankings["split"] == row["split"]]["method"].nunique()
     text = (
         f"On {row['split']} levels the {methods} methods that have both are ranked with a correlation of "
@@ -245,7 +250,8 @@ def _noise(audit: Audit) -> Claim:
     parts = []
     for row in audit.noise[audit.noise["gains"] > 0].to_dict("records"):
         what = {"all": "of all gains"}.get(row["gains_of"], f"of those {row['gains_of']}")
-        limits = f" [{row['low']:.0%}, {row['high']:.0%}]" if np.isfinite(row["low"]) else ""
+        ends = [f"{row[end]:.0%}" if np.isfinite(row[end]) else "no limit" for end in ("low", "high")]
+        limits = f" [{', '.join(ends)}]" if np.isfinite(row["low"]) else ""
         parts.append(
             f"{what} {row['within']:.0%} ({row['gains']} gains), and the noise alone makes {row['share']:.0%}{limits} "
             "of their mean square"

@@ -96,7 +96,8 @@ def replicates(entries: pd.DataFrame, scores: MethodScores) -> list[list[int]]:
 
     A publication whose scores are those of another one, up to rounding, has copied them and is left out.
     """
-    deviation = np.nanstd(scores.means, axis=0)
+    known = np.isfinite(scores.means).any(axis=0)  # a game may have scores on the other split only
+    deviation = np.nanstd(np.where(known, scores.means, 0.0), axis=0)
     scaled = scores.means / np.where(deviation > 0, deviation, 1.0)
     rows = [row for row in entries.to_dict("records") if row["entry"] in scores.methods and row["publication"]]
     found: list[list[int]] = []

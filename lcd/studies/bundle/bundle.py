@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lcd.io.files import check_output_folder, checksum, replacing
+from lcd.io.limits import path as path_of
 from lcd.studies.bundle import unpack
 from lcd.studies.bundle.archive import write_archive
 from lcd.studies.bundle.libraries import SystemLibraries, find_libraries, here
@@ -57,9 +58,9 @@ def bundle(
     have: Sequence[str] = (),
     extras: Sequence[str] = (),
     platform: str = USUAL_PLATFORM,
-    source: Path | None = None,
-    constraints: Path | None = None,
-    out: Path = Path("lcd-bundle"),
+    source: Path | str | None = None,
+    constraints: Path | str | None = None,
+    out: Path | str = Path("lcd-bundle"),
     report: Callable[[str], None] = lambda what: None,
 ) -> Bundle:
     """Pack the LCD with its reference teachers for a Linux machine without internet.
@@ -100,8 +101,10 @@ def bundle(
         is missing.
     """
     node = read_node(python, platform, have)
+    out = path_of("out", out)
     check_output_folder(out, "--out")
-    tree = source if source is not None else _own_tree()
+    constraints = None if constraints is None else path_of("constraints", constraints)
+    tree = path_of("source", source) if source is not None else _own_tree()
     pins = _constraints(constraints, tree)
     with TemporaryDirectory(prefix="lcd-bundle-") as folder:
         work = Path(folder)

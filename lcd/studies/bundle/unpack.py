@@ -93,6 +93,14 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in matched.group().split(".")) if matched else ()
 
 
+def _without_zeros(version: str) -> tuple[int, ...]:
+    """The numbers of a version without zeros at their end: 2.0 and 2.0.0 are one."""
+    found = numbers(version)
+    while found and found[-1] == 0:
+        found = found[:-1]
+    return found
+
+
 def this_machine() -> Machine:
     """What is there on this machine."""
     try:
@@ -219,11 +227,11 @@ def _package(had: dict[str, Any], there: Machine) -> Finding:
         return Finding(
             "problem", f"{name} is missing for this Python: install {wanted}, or pack without --have {name}."
         )
-    if least is not None and numbers(version) < numbers(least):
+    if least is not None and _without_zeros(version) < _without_zeros(least):
         return Finding(
             "problem", f"{name} is {version}, and at least {least} is needed: install a newer one, or pack it as well."
         )
-    if packed_for is not None and numbers(version) != numbers(packed_for):
+    if packed_for is not None and _without_zeros(version) != _without_zeros(packed_for):
         return Finding(
             "note", f"{name} is {version}, and the bundle was made for {packed_for}: pack again if something fails."
         )

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from lcd.agents import import_encoder
+from lcd.agents.encoders.pretrained import HUBS
 from lcd.agents.encoders.registry import names_a_class
 from lcd.envs import GameOptions, find_game
 from lcd.envs.family import named_game
@@ -147,8 +148,8 @@ class Survey:
             A TOML file, with `games` and, where they differ from the defaults, the other attributes of this class and
             the numbers in `ADJUSTABLE`; or a name in `shipped_surveys`.
         trust
-            Whether the file may name games, wrappers, teachers, encoders and improvements as ``module:name``, whose
-            code is run.
+            Whether the file may name games, wrappers, teachers, encoders and algorithms as ``module:name``, whose code
+            is run, and encoders that timm or the Hugging Face hub fetches.
 
         Raises
         ------
@@ -251,7 +252,8 @@ def _names_in(data: Mapping[str, Any]) -> list[Any]:
     for given in arguments.values() if isinstance(arguments, dict) else []:
         found += [given.get(name) for name in ("semantic", "teacher")] if isinstance(given, dict) else []
     found.append(data.get("algorithm"))
-    return found + [encoder] * (isinstance(encoder, str) and names_a_class(encoder.partition("@")[0].partition("+")[0]))
+    named = encoder.partition("@")[0].partition("+")[0] if isinstance(encoder, str) else ""
+    return found + [encoder] * (names_a_class(named) or named.partition(":")[0] in HUBS)
 
 
 def check_trusted(names: Any, source: Path | str, *, trust: bool) -> None:
@@ -275,7 +277,8 @@ def check_trusted(names: Any, source: Path | str, *, trust: bool) -> None:
     code = next((text for text in texts if ":" in text), None)
     if code is not None and not trust:
         raise ValueError(
-            f"{source} names {short(code)}, whose code would be run: if you trust the file, give --trust (trust=True)."
+            f"{source} names {short(code)}, whose code would be run, or whose weights fetched: if you trust the file, "
+            "give --trust (trust=True)."
         )
 
 

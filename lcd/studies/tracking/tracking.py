@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -222,9 +222,17 @@ def _trained(conditions: Sequence[Condition], workers: int) -> Iterator[tuple[Co
     with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
         with hidden_script():  # processes are started as work is given to them
             waiting = {pool.submit(_train, each): each for each in conditions}
+        given: set[Future[pd.DataFrame]] = set()
         try:
-            for finished in as_completed(waiting):
-                yield waiting[finished], finished.result()
+            try:
+                for finished in as_completed(waiting):
+                    yield waiting[finished], finished.result()
+                    given.add(finished)
+            except Exception:
+                for each in waiting.keys() - given:  # what is finished is kept
+                    if each.done() and not each.cancelled() and each.exception() is None:
+                        yield waiting[each], each.result()
+                raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list(pool._processes.values()):
