@@ -253,7 +253,7 @@ def test_two_games_that_stand_for_all_are_found_and_hold_for_methods_left_out():
     values[:, :2] = 3 * abilities
     table = subset_table(values, [f"g{number}" for number in range(8)], [f"m{number}" for number in range(30)])
     pair = table[table["size"] == 2].iloc[0]
-    assert pair["games"] == "g0 g1"
+    assert pair["games"] == "g0, g1"
     assert pair["left_out"] > pair["random"] + 0.1
     found = smallest_set(table, pair["left_out"] - 0.01)
     assert found is not None

@@ -227,7 +227,7 @@ def test_a_command_and_its_function_have_the_same_options_and_defaults(command, 
     )
     for only_prints in ("dry_run", "budget", "evidence"):
         assert not of_command.pop(only_prints, None)
-    for tells in ("listener", "report"):
+    for tells in ("listener", "report", "progress"):
         of_function.pop(tells, None)
     if "mode" in of_command:
         of_command["distribution_mode"] = of_command.pop("mode")
