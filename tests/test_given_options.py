@@ -93,8 +93,9 @@ def test_a_survey_takes_what_makes_its_games(registered):
     for game in (ProcgenOptions("maze", "hard"), gymnasium.make("lcd/Maze-v0", distribution_mode="hard").spec):
         with pytest.raises(ValueError, match=shared):
             Survey((game,))
+    assert Survey((gymnasium.spec(registered),)).games == (f"own_games:{registered}",)
     with pytest.raises(ValueError, match=r"has settings of its own: name it, with arguments = \{'own_games:Given"):
-        Survey((gymnasium.spec(registered),))
+        Survey((gymnasium.make(registered, limit=7).spec,))
 
 
 @pytest.fixture

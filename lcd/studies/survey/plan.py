@@ -276,9 +276,9 @@ def check_trusted(names: Any, source: Path | str, *, trust: bool) -> None:
     texts = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
     code = next((text for text in texts if ":" in text), None)
     if code is not None and not trust:
+        what = "weights would be fetched" if code.partition(":")[0] in HUBS else "code would be run"
         raise ValueError(
-            f"{source} names {short(code)}, whose code would be run, or whose weights fetched: if you trust the file, "
-            "give --trust (trust=True)."
+            f"{source} names {short(code)}, whose {what}: if you trust the file, give --trust (trust=True)."
         )
 
 
