@@ -423,7 +423,7 @@ def test_a_film_of_a_file_imports_nothing_that_the_file_names(game, tmp_path, mo
 def test_a_survey_of_somebody_elses_fetches_and_imports_no_encoder(encoder, tmp_path):
     file = tmp_path / "survey.toml"
     file.write_text(f'games = ["maze"]\nencoder = "{encoder}"\n')
-    with pytest.raises(ValueError, match="whose (code would be run|weights would be fetched): if you trust the file"):
+    with pytest.raises(ValueError, match=r"whose (code would be run|weights would be fetched): if you trust the file"):
         Survey.read(file)
     assert Survey.read(file, trust=True).changes["encoder"] == encoder
 
