@@ -5,12 +5,15 @@
     python scripts/compare_learners.py encoders --device cuda --seconds 60 --output docs/learner/encoders_cuda.csv
 
 The first compares encoders in all cells (`default_encoders` with the default learner's minibatches, learning rate and
-single pass), the second hyperparameters of imitation: minibatch size, epochs, learning
-rate, aggregated rollouts (DAgger as published), acting by the teacher (β), width. `minutes` compares those that learn
-fast within a minute or two, for the preset `quick`; `default` the best of these with the default over longer. Every
-learner trains for the same time on one core (or on the GPU): the script first measures the steps a second of each, and
-writes these beside the table (``..._rates.csv``). A later start reads them, so that a resumed comparison keeps its
-budgets. Runs are kept in the store, and the same command resumes. ``--draw`` draws the figure from the table alone.
+single pass), the second hyperparameters of imitation: minibatch size, epochs, learning rate, aggregated rollouts
+(DAgger as published), acting by the teacher (β), width. `minutes` compares those that learn fast within a minute or
+two, for the preset `quick`; `default` the best of these with the default over longer; `levels` the default learner and
+IMPALA's encoder on different numbers of training levels.
+
+Every learner trains for the same time on one core (or on the GPU): the script first measures the steps a second of
+each, and writes these beside the table (``..._rates.csv``). A later start reads them, so that a resumed comparison
+keeps its budgets. Runs are kept in the store, and the same command resumes. ``--draw`` draws the figure from the table
+alone.
 
 One row an evaluation: game, view, learning, learner, seed, step, seconds (step divided by the rate), training_return,
 unseen_return (with the inverse temperature of a diagnosis, see docs/method.md), sampled_return (unseen levels, with
@@ -51,10 +54,15 @@ BASE = Hyperparameters(rollout_steps=64, minibatches=16)
 
 
 class Learner(NamedTuple):
-    """An encoder, and changes to the hyperparameters `BASE`."""
+    """An encoder, changes to the hyperparameters `BASE`, and the number of training levels."""
 
     encoder: str = "nature"
     changes: Mapping[str, Any] = MappingProxyType({})
+    num_levels: int = PRESETS["standard"].num_levels
+
+
+DEFAULT: Mapping[str, Any] = {"minibatches": 32, "learning_rate": 1e-3, "epochs": 1}
+"""Changes that make `BASE` the default learner."""
 
 
 LEARNERS: Mapping[str, Mapping[str, Learner]] = {
@@ -72,8 +80,13 @@ LEARNERS: Mapping[str, Mapping[str, Learner]] = {
         )
     },
     "default_encoders": {
-        name: Learner(name, {"minibatches": 32, "learning_rate": 1e-3, "epochs": 1})
+        name: Learner(name, DEFAULT)
         for name in ("nature", "residual:4,32,64", "residual:4,32,64,64", "residual:2,16,32,32", "impala", "impoola")
+    },
+    "levels": {
+        f"{encoder}, {levels:,} levels": Learner(encoder, DEFAULT, levels)
+        for encoder in ("nature", "impala")
+        for levels in (200, 2_000, 20_000, 200_000)
     },
     "imitation": {
         "default": Learner(),
@@ -135,7 +148,7 @@ def settings_of(
     ends = tuple(round(part * rollouts / POINTS) * hyper.rollout for part in range(POINTS + 1))
     view, learning = CELLS[cell]
     return RunSettings(
-        game_options(game, num_levels=preset.num_levels),
+        game_options(game, num_levels=learner.num_levels),
         view,
         learning,
         seed,
