@@ -28,6 +28,7 @@ from lcd.agents.recorded import recordable
 from lcd.agents.rollout import ByteRolloutBuffer, channels_first, channels_last, turned_first
 from lcd.agents.teacher import Teacher, check_can_teach, check_fits, distributions, shaped
 from lcd.envs.gymnasium_vec_env import as_vec_env
+from lcd.envs.views import with_last_observations
 from lcd.io.limits import short, whole_number
 
 LABELLED_AT_ONCE = 256
@@ -96,13 +97,12 @@ class TaughtVecEnv(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Finish the step; the last observation of an episode is in the student's view as well."""
-        observations, rewards, dones, given = self.venv.step_wait()
-        infos = list(given)  # some environments give a tuple
-        for index in np.flatnonzero(dones).tolist():
-            final = infos[index].get("terminal_observation")
-            if isinstance(final, dict):
-                infos[index] = infos[index] | {"terminal_observation": final[self._student_view]}
-        return self._split(observations), rewards, dones, infos
+        observations, rewards, dones, infos = self.venv.step_wait()
+        shown = with_last_observations(infos, dones, self._of_student)
+        return self._split(observations), rewards, dones, shown
+
+    def _of_student(self, last: Any) -> Any:
+        return last[self._student_view] if isinstance(last, dict) else last
 
 
 class LabelledSamples(NamedTuple):

@@ -96,12 +96,20 @@ class PPO(stable_baselines3.PPO):
     **kwargs
         Further arguments of ``stable_baselines3.PPO``.
 
+    Attributes
+    ----------
+    trains_encoder
+        Why the encoder must be one that is trained, as the beginning of a sentence; empty where a frozen one will do.
+
     Raises
     ------
+    ValueError
+        If the encoder is frozen and must not be.
     TrainingDiverged
         From `learn`, when a loss is not finite.
     """
 
+    trains_encoder: ClassVar[str] = ""
     policy_aliases: ClassVar[dict[str, Any]] = stable_baselines3.PPO.policy_aliases | {"EncoderPolicy": EncoderPolicy}
 
     def __init__(
@@ -147,6 +155,10 @@ class PPO(stable_baselines3.PPO):
             raise ValueError(f"lcd.agents.PPO takes one image at a time: {self.observation_space} is not a Box.")
         super()._setup_model()
         if self.caches_features:
+            if self.trains_encoder:
+                raise ValueError(
+                    f"{self.trains_encoder}, and a frozen encoder does not learn: choose one that is trained."
+                )
             self._cache_features()
         if self.device.type == "cpu":
             keep_freed_memory()

@@ -42,7 +42,7 @@ def draw_ladder(ladder: pd.DataFrame, game: str) -> Figure:
         _draw_chain(panel, ladder[ladder["chain"] == chain], DEMAND_STYLES[demand].colour)
         panel.set_title(title, loc="left", fontsize=10)
     panels[-1].set_xlabel("normalised score on unseen levels")
-    alone = "over" in ladder and (ladder["over"] == "episodes").any()
+    alone = "over" in ladder and bool((ladder["over"] == "episodes").any())
     of = ", limits of one seed over its episodes" * alone
     figure.suptitle("\n".join(wrap(f"{game}: the ladder{of}", 80)), x=0.01, ha="left", fontsize=11)
     return figure

@@ -189,13 +189,36 @@ class ViewVecEnv(VecEnvWrapper):
 
     def step_wait(self) -> VecEnvStepReturn:
         """Finish the step; the last observation of an episode is shown in the same views."""
-        observations, rewards, dones, given = self.venv.step_wait()
-        infos = list(given)  # some environments give a tuple
-        for index in np.flatnonzero(dones).tolist():
-            final = infos[index].get("terminal_observation")
-            if final is not None:
-                one = {name: each[None] for name, each in final.items()} if isinstance(final, dict) else final[None]
-                last = self._show(one)
-                last = {name: each[0] for name, each in last.items()} if isinstance(last, dict) else last[0]
-                infos[index] = infos[index] | {"terminal_observation": last}
-        return self._show(observations), rewards, dones, infos
+        observations, rewards, dones, infos = self.venv.step_wait()
+        return self._show(observations), rewards, dones, with_last_observations(infos, dones, self._show_one)
+
+    def _show_one(self, last: Any) -> Any:
+        one = {name: each[None] for name, each in last.items()} if isinstance(last, dict) else last[None]
+        shown = self._show(one)
+        return {name: each[0] for name, each in shown.items()} if isinstance(shown, dict) else shown[0]
+
+
+def with_last_observations(
+    infos: Sequence[dict[str, Any]], dones: NDArray[np.bool_], show: Callable[[Any], Any]
+) -> list[dict[str, Any]]:
+    """Infos of a step in which the last observations of the episodes that it ends are shown otherwise.
+
+    Parameters
+    ----------
+    infos
+        Of each game, as a vector environment of Stable-Baselines3 gives them; some give a tuple. They stay as they are.
+    dones
+        Whether the step has ended each game's episode, shape (games,).
+    show
+        What is shown of a last observation.
+
+    Returns
+    -------
+    list of dict
+        One a game.
+    """
+    changed = list(infos)
+    for game in np.flatnonzero(dones).tolist():
+        if (last := changed[game].get("terminal_observation")) is not None:
+            changed[game] = changed[game] | {"terminal_observation": show(last)}
+    return changed

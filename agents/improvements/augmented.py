@@ -126,11 +126,6 @@ class RegularisedPPO(_Augmenting):
         self.weight = real_number("weight", weight, least=0)
         super().__init__(*args, **kwargs)
 
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        if self.caches_features:
-            raise ValueError("A frozen encoder is made invariant to nothing: choose one that is trained.")
-
     def _minibatches(self) -> Iterator[RegularisedSamples]:
         for batch in super()._minibatches():  # here and not in the loss, whose parts threads compute at once
             yield RegularisedSamples._make((*batch, self.augment(batch.observations)))

@@ -22,24 +22,11 @@ class PPOWithNetworks(PPO):
     scheduled
         Those among them that are optimisers with the learning rate of the policy's. Made of
         `lcd.agents.EncoderPolicy.parameter_groups`, they fine-tune a backbone at its own.
-    trains_encoder
-        Why the encoder must be one that is trained, as the beginning of a sentence; empty where a frozen one will do.
-
-    Raises
-    ------
-    ValueError
-        If the encoder is frozen, so that its features are stored instead of observations, and must not be.
     """
 
     policy: EncoderPolicy
     networks: ClassVar[tuple[str, ...]] = ()
     scheduled: ClassVar[tuple[str, ...]] = ()
-    trains_encoder: ClassVar[str] = ""
-
-    def _setup_model(self) -> None:
-        super()._setup_model()
-        if self.trains_encoder and self.caches_features:
-            raise ValueError(f"{self.trains_encoder}, and a frozen encoder does not learn: choose one that is trained.")
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         modules, others = super()._get_torch_save_params()

@@ -11,7 +11,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.io.limits import STEP_LIMIT
 
 WARM = "lcd.experiments.warm_start"
-"""Module that new worker processes find imported, see `lcd.io.child_processes.preload`."""
+"""Module that new worker processes find imported."""
 
 
 @dataclass(frozen=True)
