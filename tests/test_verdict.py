@@ -26,10 +26,11 @@ def gains_of(cells):
     return pd.DataFrame({letter: {"final": v, **FLAT} for letter, v in zip("abcd", cells, strict=True)}).T
 
 
-def verdict_of(*cells, spread=0.009, seeds=3, gains=None, teacher=0.9, error=0.0, better=None):
+def verdict_of(*cells, spread=0.009, seeds=3, gains=None, training=None, teacher=0.9, error=0.0, better=None):
     samples, errors = samples_of(cells, seeds, spread), [np.full(seeds, error)] * 4
     gains = gains_of(cells) if gains is None else gains
-    return decide(samples, errors, gains=gains, teacher_score=teacher, better=better)
+    on_training = None if training is None else gains_of(training)
+    return decide(samples, errors, gains=gains, training_gains=on_training, teacher_score=teacher, better=better)
 
 
 @pytest.mark.parametrize(
@@ -162,6 +163,23 @@ def test_a_game_in_which_no_cell_leaves_the_floor_is_unlearnable_at_this_budget(
     )
     assert end in reason
     assert "Unlearnable" not in verdict_of(0.01, 0.02, 0.01, 0.11).reason
+
+
+def test_a_student_that_knows_only_its_training_levels_asks_for_more_levels_or_another_encoder():
+    learned, flat = (0.1, 0.1, 0.1, 0.9), (0.0, 0.0, 0.0, 0.02)
+    verdict = verdict_of(*flat, training=learned)
+    assert verdict.cautions[0].startswith(
+        "Learned by heart: semantic/imitation ends at 0.90 on training levels and at 0.02 on unseen ones"
+    )
+    assert "Unlearnable" not in verdict.reason
+    assert any("More training levels (--levels)" in way for way in verdict.would_decide)
+    assert not any("More steps" in way for way in verdict.would_decide)
+    for training, unseen in ((learned, (0.1, 0.1, 0.1, 0.46)), ((0.1, 0.1, 0.1, 0.49), flat)):
+        found = verdict_of(*unseen, training=training)
+        assert not any("by heart" in caution for caution in found.cautions)
+    decided = verdict_of(0.1, 0.1, 0.4, 0.4, training=learned)
+    assert decided.name == "policy-limited"
+    assert "by heart" in decided.cautions[0]
 
 
 def test_rising_curves_ask_for_steps_and_name_the_cells():

@@ -32,6 +32,10 @@ CLEARLY_BETTER = 0.1
 CLEAR_ERRORS = 3
 """So many standard errors are beyond chance for the best of a handful of learners."""
 
+KNOWN_TRAINING = 0.5
+"""A student that ends at this score or above on its training levels, and on unseen ones at less than half of that,
+knows its training levels by heart."""
+
 MOST_SEEDS = 50
 """Seeds a cell beyond which more seeds are not proposed, unless they only double those there are."""
 
@@ -100,6 +104,7 @@ def decide(
     errors: Sequence[Floats],
     *,
     gains: pd.DataFrame,
+    training_gains: pd.DataFrame | None = None,
     teacher_score: float | None = None,
     better: BetterLearner | None = None,
     threshold: float = NEGLIGIBLE,
@@ -112,6 +117,8 @@ def decide(
         As in :func:`lcd.measurement.intervals.contrast_interval`.
     gains : pandas.DataFrame
         What :func:`lcd.measurement.scores.late_gains` returned.
+    training_gains : pandas.DataFrame, optional
+        The same on training levels.
     teacher_score : float or None
         Normalised score of the teacher on unseen levels, None if unknown.
     better : BetterLearner or None
@@ -126,17 +133,25 @@ def decide(
     """
     shown, careful = intervals_of(samples, errors), rule_intervals(samples, errors)
     name = classify(careful, threshold)
+    by_heart = None if training_gains is None else _by_heart(gains, training_gains)
     ways: list[str] = []
     if name == "inconclusive":
         ways += [] if better is None else [f"A better teacher: {better.remedy}"]
         ways += _more_seeds(shown, samples, errors, threshold)
-        ways += _more_steps(gains, threshold)
-        ways += _better_teacher(gains, teacher_score, named=better is not None)
+        if by_heart is None:
+            ways += _more_steps(gains, threshold)
+            ways += _better_teacher(gains, teacher_score, named=better is not None)
+        else:
+            ways += [
+                "More training levels (--levels), or an encoder that generalises further, such as --encoder impala."
+            ]
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
     reason = _reason(name, shown, careful, threshold, comparable=not floor_limited_demands(gains))
-    if name == "inconclusive" and not has_learned(gains):
-        reason = f"{_unlearnable(gains)} {reason}"
     cautions = _cautions(shown, gains, threshold)
+    if by_heart is not None:
+        cautions = (by_heart, *cautions)
+    elif name == "inconclusive" and not has_learned(gains):
+        reason = f"{_unlearnable(gains)} {reason}"
     if better is not None:
         reason = f"{better.meaning} {reason}"
         if name != "inconclusive":
@@ -235,6 +250,17 @@ def _unlearnable(gains: pd.DataFrame) -> str:
     return (
         f"Unlearnable at this budget: no cell reaches {FLOOR:g} in the end. The best, {name}, ends at "
         f"{best['final']:.3f}, {best['late_gain']:+.3f} in the last third of its steps."
+    )
+
+
+def _by_heart(gains: pd.DataFrame, training_gains: pd.DataFrame) -> str | None:
+    """Say that the learner with both helps knows its training levels by heart; None where it does not."""
+    unseen, training = (float(each["final"].to_dict()["d"]) for each in (gains, training_gains))
+    if training < KNOWN_TRAINING or unseen >= training / 2:
+        return None
+    return (
+        f"Learned by heart: semantic/imitation ends at {two_places(training)} on training levels and at "
+        f"{two_places(unseen)} on unseen ones, so that demands on these are of what does not carry over to them."
     )
 
 

@@ -206,6 +206,7 @@ class Diagnosis:
             samples,
             errors,
             gains=late_gains(curves),
+            training_gains=late_gains(curves, "training"),
             teacher_score=unseen,
             better=better_than_teacher(teachable, training),
         )

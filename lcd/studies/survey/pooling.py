@@ -124,6 +124,7 @@ def joined(kept: Rows, newer: Rows) -> Rows:
     verdict = decide(
         *cell_samples(scores, *PRIMARY),
         gains=late_gains(curves),
+        training_gains=late_gains(curves, "training"),
         teacher_score=unseen,
         better=better_than_teacher(curves, training),
     )
