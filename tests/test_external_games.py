@@ -2,45 +2,26 @@ import json
 import time
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import own_games
 import pytest
-from commands import lcd as lcd_command
 from gymnasium import spaces
-from in_process import InProcess
 from stable_baselines3.common.env_util import make_vec_env as sb3_make_vec_env
 from tiny import TINY
 
-import lcd
-from lcd.agents import load_policy
-from lcd.alignment.privileged import collect_references
-from lcd.analyses.report import _pictures
 from lcd.envs import family_of, make_vec_env
-from lcd.envs.external.family import EXTERNAL
-from lcd.envs.external.game import ExternalGame, GameFault, NumberedActions, actions_of, spaces_of
+from lcd.envs.external.game import ExternalGame, GameFault
 from lcd.envs.external.images import image_reader, label_map
 from lcd.envs.external.making import UnknownGame, make_game, named, registered_games
 from lcd.envs.external.options import ExternalOptions
 from lcd.envs.external.privileged import kind_of
 from lcd.envs.family import chosen_options, game_options, observation_space, options_from_record, policy_spaces
-from lcd.envs.random_play import random_return
-from lcd.experiments.plan import UNMEASURED, Plan, plan_game
-from lcd.experiments.presets import PRESETS
-from lcd.experiments.store import Store
+from lcd.experiments.plan import plan_game
 from lcd.io.watching import WATCH
-from lcd.measurement.scores import Normalisation
-from lcd.pretraining.frames import collect_frames
-from lcd.pretraining.pretraining import Pretraining, pretrain_on_frames
-from lcd.studies.aligning import unseen_levels
-from lcd.studies.diagnosing import prepare_diagnosis
-from lcd.studies.harmonization import prepare_harmonization
-from lcd.studies.output import OutputFolder
-from lcd.studies.pipeline import normalisation_of
 
-pytestmark = pytest.mark.costly("envs/external/*.py", "analyses/*.py", "analyses/templates/*")
+pytestmark = pytest.mark.costly("envs/external/*.py")
 
 GRID = "own_games:Grid"
 
@@ -107,70 +88,11 @@ def test_levels_are_the_seeds_of_episodes():
     assert all(info["level_seed"] < 5 for info in one.reset_infos)
 
 
-def test_a_grey_image_gets_a_channel_and_parts_of_actions_are_combined():
-    options = game_options("own_games:Grey", num_levels=5)
-    side = own_games.SIDE * own_games.CELL
-    assert observation_space(options, "pixels").shape == (side, side, 1)
-    frames, actions = policy_spaces(options, "pixels")
-    assert (frames.shape, actions.n) == ((1, side, side), 4)
-
-
 def test_a_vector_is_a_privileged_view_too():
     options = game_options("own_games:Remembered", num_levels=5)
     env = make_vec_env(options, 2, "semantic")
     assert env.reset().shape == (2, 4)
     assert policy_spaces(options, "semantic")[0].shape == (4,)
-
-
-@pytest.mark.parametrize(
-    ("space", "number", "last"),
-    [
-        (spaces.Discrete(3, start=2), 3, 4),
-        (spaces.MultiDiscrete([2, 3]), 6, [1, 2]),
-        (spaces.MultiBinary(3), 8, [1, 1, 1]),
-        (spaces.Box(np.float32([-1, 0]), np.float32([1, 4])), 9, [1, 4]),
-        (spaces.Box(np.int64([0, 0]), np.int64([1, 4]), dtype=np.int64), 6, [1, 4]),
-    ],
-)
-def test_every_kind_of_action_has_a_number(space, number, last):
-    found, action = actions_of(space)
-    assert found == number
-    assert np.array_equal(action(number - 1), last)
-    assert space.contains(action(0))
-    assert space.contains(action(number - 1))
-
-
-@pytest.mark.parametrize("space", [spaces.MultiBinary(64), spaces.Box(-1, 1, (41,)), spaces.MultiDiscrete([99] * 40)])
-def test_more_actions_than_a_policy_can_have_are_refused(space):
-    """Their number is not one of 64 bits."""
-    with pytest.raises(ValueError, match="combinations, more than 1,024"):
-        actions_of(space)
-
-
-def test_continuous_actions_may_have_more_values():
-    found, action = actions_of(spaces.Box(np.float32([-1, 0]), np.float32([1, 4])), 5)
-    assert found == 25
-    assert np.allclose([action(number) for number in (0, 1, 5, 24)], [[-1, 0], [-1, 1], [-0.5, 0], [1, 4]])
-    assert NumberedActions(own_games.Steered(), 5).action_space.n == 25
-    options = ExternalOptions("own_games:Steered", action_values=5)
-    assert spaces_of(options).actions.n == 25
-    assert spaces_of(ExternalOptions("own_games:Steered")).actions.n == 9
-    assert EXTERNAL.from_record(options.as_record())[0] == options
-    with pytest.raises(ValueError, match=r"continuous actions, and those of own_games:Grid are Discrete.*leave it out"):
-        spaces_of(ExternalOptions("own_games:Grid", action_values=5))
-
-
-@pytest.mark.parametrize(
-    ("space", "words"),
-    [
-        (spaces.MultiDiscrete([100, 100]), "10,000 combinations"),
-        (spaces.Box(-np.inf, np.inf, (2,)), "are not taken"),
-        (spaces.Text(3), "are not taken"),
-    ],
-)
-def test_actions_that_have_no_number_are_refused(space, words):
-    with pytest.raises(ValueError, match=words):
-        actions_of(space)
 
 
 def image_space(*shape, high=255, kind=np.uint8):
@@ -283,51 +205,6 @@ def test_a_game_whose_arguments_nobody_knows_is_refused(monkeypatch):
     assert named(NoArguments()) == ("own_games:NoArguments", {})
 
 
-def test_a_random_policy_is_played_where_no_constants_are_known():
-    options = game_options(GRID, num_levels=50)
-    assert family_of(options).normalisation(options) is None
-    plan = plan_game(options, TINY)
-    assert plan.normalisation is None
-    assert plan.measures_random
-    assert plan.random_return == random_return(options.training_levels(TINY.num_levels))
-    assert 0 < plan.random_return < 1
-    given = plan_game(options, TINY, random=0.1, best=0.9).normalisation
-    assert (given.random, given.best, given.source) == (0.1, 0.9, "given")
-
-
-def test_a_plan_does_not_play_the_random_policy_until_it_is_carried_out(monkeypatch, tmp_path):
-    """In slow games that takes a minute, which neither a dry run nor the check of a folder is worth."""
-    plan = plan_game(game_options(GRID), PRESETS["smoke"], best=0.9)
-    folder = OutputFolder(tmp_path / "out")
-    folder.claim(Plan((plan,)).as_dict())
-    assert normalisation_of(plan, Store(tmp_path)) == Normalisation(plan.random_return, 0.9, source="given")
-
-    def refuse(options):
-        raise AssertionError("played")
-
-    monkeypatch.setattr("lcd.experiments.plan.random_return", refuse)
-    again = prepare_diagnosis(GRID, "smoke", best=0.9, store=tmp_path / "store")
-    assert again.game_plan.constants(measure=False) == {"random": UNMEASURED, "best": 0.9, "source": "given"}
-    assert again.writing_to(tmp_path / "out").game_plan.random_return == plan.random_return  # it is not played again
-    OutputFolder(tmp_path / "given").claim(Plan((replace(plan, random=-3.0),)).as_dict())
-    assert again.writing_to(tmp_path / "given").game_plan.measured_random is None  # nobody measured it
-    with pytest.raises(ValueError, match=r"normalisation.best was 0.9 and is None"):
-        prepare_diagnosis(GRID, "smoke", store=tmp_path / "store").writing_to(tmp_path / "out")
-
-
-def test_a_best_return_below_that_of_a_random_policy_is_refused_before_anything_trains(tmp_path):
-    prepared = prepare_diagnosis(GRID, "smoke", best=-5.0, store=tmp_path / "store")
-    with pytest.raises(ValueError, match=r"best=-5.0 must exceed random="):
-        prepared.diagnose()
-    assert not (tmp_path / "store").exists()
-
-
-def test_an_episode_without_end_is_found_before_anything_trains(monkeypatch):
-    monkeypatch.setattr("lcd.envs.random_play.MOST_STEPS", 200)
-    with pytest.raises(ValueError, match="does not end within"):
-        random_return(game_options("own_games:Broken", env_kwargs={"how": "endless", "limit": 10**9}))
-
-
 @pytest.mark.parametrize(
     ("what", "words"),
     [
@@ -357,19 +234,6 @@ def test_a_game_that_cannot_close_is_left_to_itself():
     options = game_options("own_games:Twisted", env_kwargs={"what": "closing"}, num_levels=3)
     assert "source" in family_of(options).version(options)
     make_vec_env(options, 2).close()
-
-
-def test_an_action_that_a_game_changes_is_the_same_the_next_time():
-    game = ExternalGame(game_options("own_games:InPlace"), "pixels")
-    game.begin(0)
-    for _ in range(3):
-        game.step(0)
-    assert game.env.given == [[-1, -1]] * 3
-
-
-def test_parts_of_an_action_begin_where_their_space_does():
-    number, numbered = actions_of(spaces.MultiDiscrete([2, 2], start=[1, 3]))
-    assert [numbered(action).tolist() for action in range(number)] == [[1, 3], [1, 4], [2, 3], [2, 4]]
 
 
 def test_a_game_that_seeds_what_all_draw_from_does_not_seed_its_learner():
@@ -442,23 +306,6 @@ def test_spaces_that_change_are_a_fault():
     game.close()
 
 
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        ("die", r"own_games:Odd ended its process \(exit code 3\)"),
-        ("interrupt", r"own_games:Odd fails in step 1 of level \d+ \(KeyboardInterrupt"),
-        ("hang", r"own_games:Odd in step 4 of level \d+ has not come back for 1 seconds: it hangs"),
-    ],
-)
-def test_a_game_that_fails_while_it_is_planned_takes_nobody_along(how, words, monkeypatch):
-    monkeypatch.setattr(WATCH, "limit", 1.0)
-    options = game_options("own_games:Odd", num_levels=20, env_kwargs={"how": how})
-    with pytest.raises(GameFault, match=words):
-        family_of(options).levels_differ(options)
-    with pytest.raises(GameFault, match=words):
-        random_return(options)
-
-
 def test_a_level_decides_what_a_game_draws_from_the_common_generators():
     """Not the learner, nor the games beside it, nor how many processes step them."""
     options = game_options("own_games:DrawsItsLevel", num_levels=1_000)
@@ -510,84 +357,6 @@ def test_identities_tell_games_and_settings_apart():
     assert isinstance(run.options, ExternalOptions)
 
 
-@pytest.fixture(scope="module")
-def diagnosed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("own")
-    return folder, lcd.diagnose(
-        own_games.Grid, "smoke", seeds=2, out=folder / "out", store=folder / "store", workers=1, threads=1
-    )
-
-
-def test_a_game_of_somebody_else_is_diagnosed(diagnosed):
-    folder, diagnosis = diagnosed
-    assert diagnosis.game == GRID
-    assert diagnosis.normalisation.source == "measured"
-    assert 0 < diagnosis.normalisation.random < diagnosis.normalisation.best <= 1
-    assert diagnosis.teacher.source == "trained"
-    assert set(diagnosis.scores["view"]) == {"pixels", "semantic"}
-    assert (folder / "out" / "diagnosis.png").is_file()
-    assert json.loads(Path(folder / "out" / "plan.json").read_text())["games"][0]["runs"][0]["game"] == GRID
-
-
-def test_a_game_whose_privileged_view_is_a_vector_is_diagnosed(tmp_path, monkeypatch, tiny_preset):
-    monkeypatch.setattr("lcd.experiments.processes.LocalProcesses", InProcess)
-    diagnosis = lcd.diagnose("own_games:Remembered", tiny_preset, store=tmp_path, random=0.0, best=1.0)
-    assert diagnosis.teacher.source == "trained"
-    assert set(diagnosis.scores["view"]) == {"pixels", "semantic"}
-
-
-def test_a_film_shows_a_game_of_somebody_else_where_its_user_names_it(diagnosed, monkeypatch):
-    folder, _ = diagnosed
-    (run,) = (folder / "store").glob("Grid-pixels-imitation-seed0-*")
-    monkeypatch.chdir(folder)
-    refused = lcd_command("watch", "--run", run, "--max-steps", 4, cwd=folder)
-    assert (refused.returncode, "whose code would be run: if you trust it, give --trust" in refused.stderr) == (
-        2,
-        True,
-    )
-    done = lcd_command("watch", GRID, "--run", run, "--max-steps", 4, cwd=folder)
-    assert done.returncode == 0, done.stderr
-    assert (folder / "Grid.gif").is_file()
-
-
-def test_a_file_alone_never_makes_a_game_of_another_package(diagnosed, monkeypatch):
-    folder, _ = diagnosed
-    (run,) = (folder / "store").glob("Grid-pixels-imitation-seed0-*")
-    _, card = load_policy(run / "policy.safetensors")
-    assert unseen_levels(card) is None
-    assert unseen_levels(card, trusted=True).game == GRID
-    assert unseen_levels({"game": "own_games:Grid"}) is None
-    assert unseen_levels({"game": "maze"}).game == "maze"
-    monkeypatch.setattr("lcd.analyses.report.twin_frames", lambda options: pytest.fail("made"))
-    assert _pictures({"game": GRID, "mode": None, "appearance": None}) is None
-
-
-@pytest.mark.parametrize("game", ["own_games:Remembered", "own_games:Hidden"])
-def test_a_game_without_label_maps_is_not_harmonized(game, tmp_path):
-    refused = lcd_command("harmonize", game, "--preset", "smoke", cwd=tmp_path)
-    assert (refused.returncode, list(tmp_path.iterdir())) == (2, [])
-    assert f"made of label maps, and {game} has none: name one that has them with semantic" in refused.stderr
-    with pytest.raises(ValueError, match=f"made of label maps, and {game} has none"):
-        collect_references(game_options(game), 8)
-
-
-def test_studies_of_encoders_take_a_game_with_its_settings(tmp_path):
-    settings = {"env_kwargs": {"limit": 5}, "semantic": "own_games:Labelled"}
-    prepared = prepare_harmonization("own_games:Hidden", preset="smoke", store=tmp_path, **settings)
-    assert {run.game for run in prepared.plan.runs} == {"own_games:Hidden"}
-    assert any(run.harmonizer for run in prepared.plan.runs)
-    options = ["--env-kwargs", '{"limit": 5}', "--semantic", "own_games:Labelled", "--frames", "2048", "--epochs", "1"]
-    made = lcd_command("pretrain", "own_games:Hidden", "--objective", "segmentation", *options, cwd=tmp_path)
-    assert made.returncode == 0, made.stderr
-    assert ", privileged (untrained" in made.stdout
-
-
-def test_a_game_without_a_teacher_of_the_package_is_watched_by_a_run(tmp_path):
-    refused = lcd_command("watch", GRID, cwd=tmp_path)
-    assert refused.returncode == 2
-    assert f"No teacher of {GRID} comes with this package: name a finished run of it with --run." in refused.stderr
-
-
 def test_a_step_that_hangs_is_named_and_ends_its_process(monkeypatch):
     said = []
     monkeypatch.setattr(WATCH, "limit", 0.2)
@@ -602,24 +371,6 @@ def test_a_step_that_hangs_is_named_and_ends_its_process(monkeypatch):
     said.clear()
     time.sleep(0.3)
     assert not said
-
-
-@pytest.mark.parametrize(
-    ("game", "channels", "labelled"),
-    [(GRID, 3, True), ("own_games:Grey", 1, True), ("own_games:Hidden", 3, False), ("own_games:Remembered", 3, False)],
-)
-def test_encoders_are_pretrained_on_frames_of_any_game(game, channels, labelled):
-    options = game_options(game, num_levels=20)
-    frames = collect_frames(options, 64, num_envs=8)
-    assert (frames.channels, frames.labels is not None) == (channels, labelled)
-    settings = Pretraining("autoencoding", frames=2048, epochs=1, batch_size=32, architecture="nature:16")
-    classes = family_of(options).action_classes(options)
-    encoder, found = pretrain_on_frames(frames, frames, classes, settings)
-    assert encoder.channels == channels
-    assert np.isfinite(found["score"])
-    if not labelled:
-        with pytest.raises(ValueError, match="needs label maps"):
-            pretrain_on_frames(frames, frames, classes, replace(settings, objective="segmentation"))
 
 
 def test_an_atari_games_levels_begin_alike_in_any_order_and_load_its_rom_once(monkeypatch):

@@ -96,7 +96,9 @@ def test_everything_works_with_the_oldest_versions(tmp_path):
 
 WITHOUT_PROCGEN = (
     "test_calibration_courier.py",
+    "test_external_actions.py",
     "test_external_games.py",
+    "test_external_studies.py",
     "test_intervals.py",
     "test_scores.py",
     "test_taxonomy.py",
