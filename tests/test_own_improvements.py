@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from commands import lcd as command
+from stable_baselines3.common.vec_env import VecNormalize
 from tiny import TINY
 
 import lcd
@@ -78,6 +79,14 @@ def test_what_is_no_improvement_is_refused(name, sentence):
 def test_one_that_changes_nothing_of_a_learner_is_refused(plain):
     with pytest.raises(ValueError, match="changes nothing of the learner of starpilot"):
         improved(plain, f"{OWN}SAME")
+
+
+def test_games_are_closed_where_their_learner_cannot_be_built(plain, monkeypatch):
+    closed = []
+    monkeypatch.setattr(VecNormalize, "close", lambda env: closed.append(env))
+    with pytest.raises(ValueError, match=r"no lcd\.agents\.PPO"):
+        learner(improved(plain, f"{OWN}HIDDEN"), None, "cpu", 0)
+    assert len(closed) == 1
 
 
 def test_what_is_only_found_while_planning_is_refused_there(plain):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,8 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     chosen = get_learner(settings.learning)
     if (teacher is None) == chosen.needs_teacher:
         raise ValueError(f"The run {settings.name} has {'no' if teacher is None else 'a'} teacher.")
+    if chosen.is_shaped and not isinstance(teacher, EncoderPolicy):
+        raise ValueError(f"The run {settings.name} needs a teacher's value, not {type(teacher).__name__}.")
     encoder = encoder_of(settings)
     weights = EncoderName.read(encoder).weights
     if weights is not None and (not weights.is_file() or checksum(weights) != settings.encoder_checksum):
@@ -197,7 +200,17 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
             f"The file {weights} is gone or has changed since the run was planned: start the command again."
         )
     _check_versions(settings)
-    hyper = settings.hyperparameters
+    env = _environment(settings, teacher, device, num_threads)
+    try:
+        return _learner_in(env, settings, teacher, device), env
+    except BaseException:  # whose games would go on in processes of their own
+        env.close()
+        raise
+
+
+def _environment(settings: RunSettings, teacher: Teacher | None, device: str, num_threads: int) -> VecEnv:
+    """Environment of a run, with what the learner sees and is rewarded with."""
+    chosen, hyper = get_learner(settings.learning), settings.hyperparameters
     uses_labels = chosen.needs_teacher or settings.harmonizer > 0
     views = dict.fromkeys([settings.view, *[settings.teacher_view] * uses_labels])
     view = tuple(views) if len(views) > 1 else settings.view
@@ -206,13 +219,17 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
         env = TaughtVecEnv(env, settings.view, settings.teacher_view)
     env = VecMonitor(env)  # below any shaping: the returns in the log are the game's own
     if chosen.is_shaped:
-        if not isinstance(teacher, EncoderPolicy):
-            raise ValueError(f"The run {settings.name} needs a teacher's value, not {type(teacher).__name__}.")
+        assert isinstance(teacher, EncoderPolicy)
         env = ValueShapedVecEnv(env, teacher, hyper.gamma, get_device(device))
-    env = VecNormalize(env, norm_obs=False, gamma=hyper.gamma)
+    return VecNormalize(env, norm_obs=False, gamma=hyper.gamma)
+
+
+def _learner_in(env: VecEnv, settings: RunSettings, teacher: Teacher | None, device: str) -> PPO:
+    """Untrained learner of a run, in its environment."""
+    chosen, hyper = get_learner(settings.learning), settings.hyperparameters
     arguments: dict[str, Any] = {
         "env": env,
-        "encoder": encoder,
+        "encoder": encoder_of(settings),
         "seed": settings.seed,
         "device": device,
         "policy_kwargs": {"mixed_precision": _is_mixed(settings)},
@@ -222,7 +239,7 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
     if settings.harmonizer:
         harmonizer = Harmonizer(family_of(settings.options).relevant_labels(settings.options), settings.harmonizer)
         assert chosen.harmonized is not None
-        return chosen.harmonized(harmonizer=harmonizer, **arguments), env
+        return chosen.harmonized(harmonizer=harmonizer, **arguments)
     if settings.improvement is not None:
         improved = get_improvement(settings.improvement).learner
         assert improved is not None
@@ -232,8 +249,8 @@ def learner(settings: RunSettings, teacher: Teacher | None, device: str, num_thr
                 f"The improvement {settings.improvement} makes a {type(made).__name__}, and no lcd.agents.PPO: derive "
                 "it from that."
             )
-        return made, env
-    return chosen.build(**arguments), env
+        return made
+    return chosen.build(**arguments)
 
 
 def train(
@@ -283,17 +300,20 @@ def train(
         If the checkpoint is damaged, or the candidates are not those of the settings.
     """
     model, env = learner(settings, teacher, device, num_threads)
-    model.set_logger(configure(str(folder), ["csv"]))
-    evaluation = EvaluationCallback(settings, report, num_threads)
-    maker = {"run": settings.identity, "versions": versions(), "device": model.device.type}
-    checkpoints = CheckpointCallback(
-        None if checkpoint is None else Checkpoint(checkpoint, maker),
-        evaluation,
-        folder / PROGRESS,
-        checkpoint_seconds,
-        stop,
-    )
-    try:
+    with ExitStack() as opened:
+        opened.callback(env.close)
+        model.set_logger(configure(str(folder), ["csv"]))
+        opened.callback(model.logger.close)
+        evaluation = EvaluationCallback(settings, report, num_threads)
+        opened.callback(evaluation.close)
+        maker = {"run": settings.identity, "versions": versions(), "device": model.device.type}
+        checkpoints = CheckpointCallback(
+            None if checkpoint is None else Checkpoint(checkpoint, maker),
+            evaluation,
+            folder / PROGRESS,
+            checkpoint_seconds,
+            stop,
+        )
         resumed = checkpoints.resume(model)
         if settings.candidates and not resumed:
             begin_with_best(model.policy, settings, candidates, evaluation)  # type: ignore[arg-type]
@@ -330,10 +350,6 @@ def train(
             tuple(checkpoints.threads),
             tuple(checkpoints.commits),
         )
-    finally:
-        evaluation.close()
-        env.close()
-        model.logger.close()
     _sort_columns(folder / PROGRESS)
     return result
 

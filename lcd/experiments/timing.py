@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from lcd.envs import ProcgenOptions
@@ -71,14 +72,14 @@ def _measured(run: RunSettings, threads: int, device: str, clock: Callable[[], f
         env.close()
     model, env = learner(run, teacher, device, games)  # type: ignore[arg-type]
     rollout = run.hyperparameters.rollout
-    model.shorten(rollout / usual)
-    model.learn(rollout * model.period)
-    started, steps = clock(), 0
-    while (seconds := clock() - started) < SECONDS:
-        for _ in range(model.period):
-            model.learn(rollout, reset_num_timesteps=False)
-        steps += rollout * model.period
-    env.close()
+    with closing(env):
+        model.shorten(rollout / usual)
+        model.learn(rollout * model.period)
+        started, steps = clock(), 0
+        while (seconds := clock() - started) < SECONDS:
+            for _ in range(model.period):
+                model.learn(rollout, reset_num_timesteps=False)
+            steps += rollout * model.period
     return steps / seconds
 
 
