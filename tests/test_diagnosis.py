@@ -243,7 +243,7 @@ def test_a_written_diagnosis_is_read_again(found, tmp_path):
     folder = OutputFolder(tmp_path / "out")
     folder.path.mkdir()
     folder.write(found)
-    folder.write_tables(ladder=pd.DataFrame({"step": ["where"], "gain": [0.5]}))
+    folder.add_table("ladder", pd.DataFrame({"step": ["where"], "gain": [0.5]}))
     read = Diagnosis.read(tmp_path / "out")
     assert read.verdict == found.verdict
     assert (read.teacher, read.settings, read.normalisation) == (found.teacher, found.settings, found.normalisation)
@@ -252,6 +252,9 @@ def test_a_written_diagnosis_is_read_again(found, tmp_path):
     assert read.ladder is not None
     assert read.ladder["gain"].tolist() == [0.5]
     assert read.encoders is None
+    folder.path.joinpath("ladder.csv").write_text("step,gain\nwhere,0.9\n")
+    with pytest.raises(ValueError, match=r"ladder\.csv has changed since it was written"):
+        Diagnosis.read(tmp_path / "out")
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\\\0]+)")
 _TRIES, _PAUSE = 5, 0.05
 
 
-def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]]) -> None:
+def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]], *, adding: bool = False) -> None:
     """Write several files and their checksums atomically: after a kill, all of them are new or all are old.
 
     New files are prepared beside the old ones. Writing their checksums commits them; a reader moves committed files to
@@ -38,8 +38,16 @@ def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]]) 
         Folder of the files; made if need be. The caller must hold its lock, see `lcd.io.files.locked`.
     files
         Functions that write each file to a path, by name.
+    adding
+        Whether the checksums of the folder's other files stay in the list.
+
+    Raises
+    ------
+    ValueError
+        If files are added to a list of checksums that is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    kept = _sums(folder) if adding else {}
     partials = {name: partial_of(folder / name) for name in files}
     sums: dict[str, str] = {}
     try:
@@ -49,9 +57,10 @@ def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]]) 
                 flush(partials[name])
             sums[name] = checksum(partials[name])
         with replacing(folder / SUMS) as file:
-            file.write_text("".join(f"{found}  {name}\n" for name, found in sums.items()), encoding="utf-8")
+            listed = kept | sums
+            file.write_text("".join(f"{found}  {name}\n" for name, found in listed.items()), encoding="utf-8")
     except BaseException:
-        if len(sums) < len(files) or _listed(folder) != sums:  # else the new files count already
+        if len(sums) < len(files) or _listed(folder) != kept | sums:  # else the new files count already
             for partial in partials.values():
                 partial.unlink(missing_ok=True)
         raise

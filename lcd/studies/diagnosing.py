@@ -162,7 +162,7 @@ class PreparedDiagnosis:
         self._carry_out(ablation.as_plan(), show)
         table = read_ablation(ablation, self.store)
         if self.folder is not None:
-            self.folder.write_tables(encoders=table.round(6))
+            self.folder.add_table("encoders", table.round(6))
         return table
 
     def climb(self, show: Show = silent) -> pd.DataFrame | None:
@@ -179,8 +179,8 @@ class PreparedDiagnosis:
         self._carry_out(self.ladder.as_plan(), show)
         table = read_ladder(self.ladder, self.store)
         if self.folder is not None:
-            self.folder.write_tables(ladder=table.round(6))
-            self.folder.write_figure("ladder", registered("ladder")(table, self.game_plan.game))
+            figure = registered("ladder")(table, self.game_plan.game)
+            self.folder.add_table("ladder", table.round(6), figure)
         return table
 
     def measure_baselines(self, show: Show = silent) -> pd.DataFrame | None:
@@ -196,7 +196,7 @@ class PreparedDiagnosis:
         self._carry_out(self.baselines.as_plan(), show)
         table = read_baselines(self.baselines, self.store)
         if self.folder is not None:
-            self.folder.write_tables(baselines=table.round(6))
+            self.folder.add_table("baselines", table.round(6))
         return table
 
     def _carry_out(self, plan: Plan, show: Show) -> None:

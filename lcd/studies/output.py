@@ -166,15 +166,13 @@ class OutputFolder:
         with locked(self.path):
             write_together(self.path, files)
 
-    def write_tables(self, **tables: pd.DataFrame) -> None:
-        """Write tables as CSV under their names."""
-        for name, table in tables.items():
-            with replacing(self.path / f"{name}.csv") as path:
-                table.to_csv(path, index=False)
-
-    def write_figure(self, name: str, figure: Figure) -> None:
-        """Write a figure as PNG."""
-        save_figure(figure, self.path / f"{name}.png")
+    def add_table(self, name: str, table: pd.DataFrame, figure: Figure | None = None) -> None:
+        """Write a table and its figure, NAME.csv and NAME.png, and add their checksums to those of the folder."""
+        files: dict[str, Callable[[Path], object]] = {f"{name}.csv": partial(table.to_csv, index=False)}
+        if figure is not None:
+            files[f"{name}.png"] = partial(save_figure, figure)
+        with locked(self.path):
+            write_together(self.path, files, adding=True)
 
 
 def write_packed(table: pd.DataFrame, path: Path) -> None:

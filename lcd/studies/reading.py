@@ -11,9 +11,9 @@ from typing import Any
 
 import pandas as pd
 
-from lcd.io.checksums import Contents
+from lcd.io.checksums import Contents, is_listed
 from lcd.io.limits import path, short
-from lcd.io.untrusted import parse_csv, parse_json, read_csv
+from lcd.io.untrusted import parse_csv, parse_json
 from lcd.io.untrusted.tables import LARGEST_TABLE
 from lcd.measurement.scores import Normalisation
 from lcd.measurement.verdict import Verdict
@@ -22,8 +22,8 @@ from lcd.studies.diagnosis import FORMAT, Diagnosis, TeacherCard
 RESULT, EPISODES = "diagnosis.json", "episodes.csv.gz"
 """Files of a diagnosis: all that was found, and what it was found from."""
 
-FURTHER = ("encoders", "ladder", "baselines")
-"""Tables that a diagnosis has where they were asked for."""
+FURTHER = {name: f"{name}.csv" for name in ("encoders", "ladder", "baselines")}
+"""Files of tables that a diagnosis has where they were asked for."""
 
 REMEDY = "make the diagnosis again"
 
@@ -47,8 +47,9 @@ def read_diagnosis_folder(folder: Path | str) -> Diagnosis:
         If there is no diagnosis, or it is damaged.
     """
     home = path("The folder of a diagnosis", folder)
+    further = {name: file for name, file in FURTHER.items() if is_listed(home, file) or (home / file).exists()}
     try:
-        contents = Contents.read(home, [RESULT, EPISODES])
+        contents = Contents.read(home, [RESULT, EPISODES, *further.values()])
     except OSError as error:
         raise ValueError(f"{home} holds no diagnosis ({error}): give a folder that lcd diagnose wrote.") from None
     record = record_of(contents.files[RESULT], home / RESULT)
@@ -69,8 +70,10 @@ def read_diagnosis_folder(folder: Path | str) -> Diagnosis:
     except DAMAGE as error:
         raise ValueError(f"{home / RESULT} is damaged ({short(error)}): {REMEDY}.") from None
     contents.check(REMEDY)
-    further: dict[str, Any] = {name: _table(home / f"{name}.csv") for name in FURTHER}
-    return replace(found, verdict=verdict, controls=controls, **further)
+    tables: dict[str, Any] = {
+        name: parse_csv(contents.files[file], str(home / file), remedy=REMEDY) for name, file in further.items()
+    }
+    return replace(found, verdict=verdict, controls=controls, **tables)
 
 
 def record_of(content: bytes, file: Path) -> dict[str, Any]:
@@ -85,10 +88,6 @@ def record_of(content: bytes, file: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{file} is no diagnosis of this version ({FORMAT}): {REMEDY}.")
     return record
-
-
-def _table(file: Path) -> pd.DataFrame | None:
-    return read_csv(file, remedy=REMEDY) if file.exists() else None
 
 
 def _unpacked(content: bytes, file: Path) -> bytes:

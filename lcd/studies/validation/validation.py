@@ -172,7 +172,7 @@ class PreparedValidation:
             report(f"{plan.game}: random play, for the policy information capacity and the effective horizon")
             (run, *_) = plain_runs(plan, self.validation.further)
             rows.append({"game": plan.game, **complexity_of(plan, run)})
-            self.out.write_tables(complexity=pd.DataFrame(rows))
+            self.out.add_table("complexity", pd.DataFrame(rows))
         measured = pd.DataFrame(rows).set_index("game")
         return predictors.assign(**{name: predictors["game"].map(measured[name]) for name in COMPLEXITY})
 
