@@ -40,6 +40,7 @@ from benchmarking.measuring import NUM_ENVS, PRODUCTS, Measurement, measure
 from rich.console import Console
 from rich.table import Table
 
+from lcd.experiments.host import usable_cores
 from lcd.experiments.plan import plan_game
 from lcd.experiments.presets import PRESETS
 from lcd.experiments.resources import chosen_workers, resolve_device
@@ -168,7 +169,7 @@ def main() -> None:
     options.gpu = on_gpu if options.contenders is None else options.contenders == "gpu"
     options.whole = options.whole or on_gpu
     options.steps = options.steps or (65_536 if on_gpu else 32_768)
-    options.threads = options.threads or (len(os.sched_getaffinity(0)) if on_gpu else 2)
+    options.threads = options.threads or (usable_cores() if on_gpu else 2)
     options.repeats = options.repeats or (1 if on_gpu else 3)
     contenders = gpu_contenders() if options.gpu else CONTENDERS
     if options.measure:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,8 @@ from tiny import TINY
 from lcd.agents import EncoderPolicy
 from lcd.agents.activations import bytes_per_image
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
-from lcd.experiments.gpu import CONTEXT_BYTES, bytes_of_run, free_host_bytes, workers_for, workers_on_gpu
+from lcd.experiments.gpu import CONTEXT_BYTES, bytes_of_run, workers_for, workers_on_gpu
+from lcd.experiments.host import free_host_bytes
 from lcd.experiments.job import sentence_of
 from lcd.experiments.plan import plan_game
 from lcd.experiments.resources import chosen_workers, resolve_device
@@ -88,12 +90,14 @@ def gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (78 * GB, 80 * GB))
     monkeypatch.setattr("lcd.agents.machine.bfloat16_is_fast", lambda device: True)
-    monkeypatch.setattr("lcd.experiments.gpu.free_host_bytes", lambda: 128 * GB)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(16)), raising=False)
+    for module in ("gpu", "resources"):
+        monkeypatch.setattr(f"lcd.experiments.{module}.free_host_bytes", lambda: 128 * GB)
+    monkeypatch.setattr("lcd.experiments.resources.usable_cores", lambda: 16)
 
 
 def test_threads_of_the_workers_are_no_more_than_cores(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(4)), raising=False)
+    monkeypatch.setattr("lcd.experiments.resources.usable_cores", lambda: 4)
+    monkeypatch.setattr("lcd.experiments.resources.free_host_bytes", lambda: None)
     found = [chosen_workers("cpu", threads=threads) for threads in (None, 1, 2, 3, 8)]
     assert found == [(4, 1), (4, 1), (2, 2), (1, 3), (1, 8)]
     assert chosen_workers("cpu", workers=3, threads=2) == (3, 2)
@@ -122,10 +126,25 @@ def test_what_is_chosen_counts(gpu):
 
 def test_without_a_gpu_it_is_a_process_for_each_core(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(6)), raising=False)
+    monkeypatch.setattr("lcd.experiments.resources.usable_cores", lambda: 6)
+    monkeypatch.setattr("lcd.experiments.resources.free_host_bytes", lambda: 128 * GB)
     assert chosen_workers("cpu") == chosen_workers("auto") == (6, 1)
     with pytest.raises(ValueError, match="no GPU that torch can use"):
         chosen_workers("cuda")
+
+
+def test_workers_on_cpus_are_no_more_than_the_memory_takes(monkeypatch):
+    monkeypatch.setattr("lcd.experiments.resources.usable_cores", lambda: 64)
+    for free, workers in ((128 * GB, 64), (24 * GB, 16), (GB, 1), (0, 1)):
+        monkeypatch.setattr("lcd.experiments.resources.free_host_bytes", lambda free=free: free)
+        assert chosen_workers("cpu") == (workers, 1)
+    assert chosen_workers("cpu", workers=32) == (32, 1)
+
+
+def test_cores_are_those_that_the_process_may_use():
+    code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
+    code += "from lcd.experiments.host import usable_cores; print(usable_cores())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
 
 
 def test_a_container_may_have_less_memory_than_its_machine(tmp_path):

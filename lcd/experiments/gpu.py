@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
-from pathlib import Path
 
 from lcd.envs import GameOptions
 from lcd.envs.family import observation_space
 from lcd.envs.views import PIXELS
+from lcd.experiments.host import free_host_bytes
 from lcd.experiments.improvements import get_improvement
 from lcd.experiments.settings import RunSettings, encoder_of
 
@@ -117,25 +116,6 @@ def _measured(encoder: str, options: GameOptions, view: str, half_precision: boo
     assert isinstance(policy.features_extractor, Encoder)
     weights = sum(parameter.numel() for parameter in policy.parameters())
     return bytes_per_image(policy), weights, policy.features_extractor.images_at_once_on_gpu
-
-
-def free_host_bytes(proc: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Memory of the machine that is free, or of the container if that has less; None where nobody says.
-
-    Parameters
-    ----------
-    proc
-        Where Linux tells of the machine's memory.
-    group
-        Where it tells of the container's.
-    """
-    found: list[int] = []
-    with suppress(OSError, ValueError, IndexError):
-        lines = (line.split() for line in proc.read_text().splitlines())
-        found += [1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"]
-    with suppress(OSError, ValueError):  # there is no container, or it is not bounded
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
-    return max(0, min(found)) if found else None
 
 
 def workers_for(runs: Iterable[RunSettings], cores: int) -> int:
