@@ -252,6 +252,7 @@ def test_a_written_diagnosis_is_read_again(found, tmp_path):
     assert read.ladder is not None
     assert read.ladder["gain"].tolist() == [0.5]
     assert read.encoders is None
+    folder.write(found)  # as the same command does without --ladder
     folder.path.joinpath("ladder.csv").write_text("step,gain\nwhere,0.9\n")
     with pytest.raises(ValueError, match=r"ladder\.csv has changed since it was written"):
         Diagnosis.read(tmp_path / "out")

@@ -135,7 +135,7 @@ def test_without_a_gpu_it_is_a_process_for_each_core(monkeypatch):
 
 def test_workers_on_cpus_are_no_more_than_the_memory_takes(monkeypatch):
     monkeypatch.setattr("lcd.experiments.resources.usable_cores", lambda: 64)
-    for free, workers in ((128 * GB, 64), (24 * GB, 16), (GB, 1), (0, 1)):
+    for free, workers in ((128 * GB, 64), (20 * GB, 16), (GB, 1), (0, 1)):
         monkeypatch.setattr("lcd.experiments.resources.free_host_bytes", lambda free=free: free)
         assert chosen_workers("cpu") == (workers, 1)
     assert chosen_workers("cpu", workers=32) == (32, 1)
@@ -155,6 +155,8 @@ def test_a_container_may_have_less_memory_than_its_machine(tmp_path):
     assert free_host_bytes(tmp_path / "meminfo", tmp_path) == 2 * 2**20
     (tmp_path / "memory.max").write_text("2097152\n")
     assert free_host_bytes(tmp_path / "meminfo", tmp_path) == 2**20
+    (tmp_path / "memory.stat").write_text("anon 524288\ninactive_file 262144\nactive_file 8\n")
+    assert free_host_bytes(tmp_path / "meminfo", tmp_path) == 2**20 + 2**18
     assert free_host_bytes(tmp_path / "none", tmp_path / "none") is None
 
 

@@ -171,15 +171,23 @@ def test_a_student_that_knows_only_its_training_levels_asks_for_more_levels_or_a
     assert verdict.cautions[0].startswith(
         "Learned by heart: semantic/imitation ends at 0.90 on training levels and at 0.02 on unseen ones"
     )
-    assert "Unlearnable" not in verdict.reason
+    assert verdict.reason.startswith("Unlearnable at this budget")
+    assert "learning by heart limits the diagnosis" in verdict.reason
     assert any("More training levels (--levels)" in way for way in verdict.would_decide)
-    assert not any("More steps" in way for way in verdict.would_decide)
+    at_floor = verdict_of(0.02, 0.02, 0.02, 0.3, training=learned)
+    for each in (verdict, at_floor):
+        said = " ".join([each.reason, *each.would_decide, *each.cautions])
+        assert "more steps may help" not in said
+        assert "More steps" not in said
+        assert "the teacher or the budget limits" not in said
+    assert "more steps may help" in " ".join(verdict_of(0.02, 0.02, 0.02, 0.3).cautions)
     for training, unseen in ((learned, (0.1, 0.1, 0.1, 0.46)), ((0.1, 0.1, 0.1, 0.49), flat)):
         found = verdict_of(*unseen, training=training)
         assert not any("by heart" in caution for caution in found.cautions)
     decided = verdict_of(0.1, 0.1, 0.4, 0.4, training=learned)
     assert decided.name == "policy-limited"
     assert "by heart" in decided.cautions[0]
+    assert "More training levels" in decided.cautions[0]
 
 
 def test_rising_curves_ask_for_steps_and_name_the_cells():

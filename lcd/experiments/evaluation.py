@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,10 +108,13 @@ class EvaluationCallback(BaseCallback):
         super().__init__()
         self._settings = settings
         self._report = report
-        self._envs = {
-            levels: make_vec_env(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)
-            for levels, chosen in zip(LEVELS, (settings.options, settings.unseen_options), strict=True)
-        }
+        self._envs: dict[str, VecEnv] = {}
+        with ExitStack() as opened:
+            for levels, chosen in zip(LEVELS, (settings.options, settings.unseen_options), strict=True):
+                env = make_vec_env(chosen, settings.evaluation.num_envs, settings.view, num_threads=num_threads)
+                opened.callback(env.close)
+                self._envs[levels] = env
+            opened.pop_all()
         self._tables: list[pd.DataFrame] = []
         self._done: set[int] = set()
         self._patience: int | None = None

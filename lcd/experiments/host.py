@@ -32,5 +32,14 @@ def free_host_bytes(proc: Path = Path("/proc/meminfo"), group: Path = Path("/sys
         lines = (line.split() for line in proc.read_text().splitlines())
         found += [1024 * int(words[1]) for words in lines if words[0] == "MemAvailable:"]
     with suppress(OSError, ValueError):  # there is no container, or it is not bounded
-        found.append(int((group / "memory.max").read_text()) - int((group / "memory.current").read_text()))
+        free = int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+        found.append(free + _reclaimable(group / "memory.stat"))
     return max(0, min(found)) if found else None
+
+
+def _reclaimable(stat: Path) -> int:
+    """Bytes that a container's files take in memory and give back when it is needed."""
+    with suppress(OSError, ValueError):
+        lines = (line.split() for line in stat.read_text().splitlines())
+        return sum(int(words[1]) for words in lines if words[:1] == ["inactive_file"])
+    return 0

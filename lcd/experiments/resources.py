@@ -15,7 +15,7 @@ from lcd.io.limits import LONGEST_STEP_LIMIT, MOST_WORKERS, STEP_LIMIT, real_num
 
 DEVICES = ("auto", "cpu", "cuda")
 
-BYTES_PER_WORKER = 3 * 2**29
+BYTES_PER_WORKER = 5 * 2**28
 """Memory that a worker takes on CPUs: up to 0.8 GiB beside what it shares with others, measured with Nature on Procgen
 in training and evaluation, and room for larger networks."""
 

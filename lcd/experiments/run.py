@@ -214,14 +214,18 @@ def _environment(settings: RunSettings, teacher: Teacher | None, device: str, nu
     uses_labels = chosen.needs_teacher or settings.harmonizer > 0
     views = dict.fromkeys([settings.view, *[settings.teacher_view] * uses_labels])
     view = tuple(views) if len(views) > 1 else settings.view
-    env: VecEnv = make_vec_env(settings.options, hyper.num_envs, view, settings.seed, num_threads)
-    if uses_labels:
-        env = TaughtVecEnv(env, settings.view, settings.teacher_view)
-    env = VecMonitor(env)  # below any shaping: the returns in the log are the game's own
-    if chosen.is_shaped:
-        assert isinstance(teacher, EncoderPolicy)
-        env = ValueShapedVecEnv(env, teacher, hyper.gamma, get_device(device))
-    return VecNormalize(env, norm_obs=False, gamma=hyper.gamma)
+    with ExitStack() as opened:
+        env: VecEnv = make_vec_env(settings.options, hyper.num_envs, view, settings.seed, num_threads)
+        opened.callback(env.close)
+        if uses_labels:
+            env = TaughtVecEnv(env, settings.view, settings.teacher_view)
+        env = VecMonitor(env)  # below any shaping: the returns in the log are the game's own
+        if chosen.is_shaped:
+            assert isinstance(teacher, EncoderPolicy)
+            env = ValueShapedVecEnv(env, teacher, hyper.gamma, get_device(device))
+        env = VecNormalize(env, norm_obs=False, gamma=hyper.gamma)
+        opened.pop_all()
+    return env
 
 
 def _learner_in(env: VecEnv, settings: RunSettings, teacher: Teacher | None, device: str) -> PPO:

@@ -26,11 +26,11 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *]([^/\\\0]+)")
 _TRIES, _PAUSE = 5, 0.05
 
 
-def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]], *, adding: bool = False) -> None:
+def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]]) -> None:
     """Write several files and their checksums atomically: after a kill, all of them are new or all are old.
 
     New files are prepared beside the old ones. Writing their checksums commits them; a reader moves committed files to
-    their places if the writer did not.
+    their places if the writer did not. Other files that were listed stay so.
 
     Parameters
     ----------
@@ -38,16 +38,12 @@ def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]], 
         Folder of the files; made if need be. The caller must hold its lock, see `lcd.io.files.locked`.
     files
         Functions that write each file to a path, by name.
-    adding
-        Whether the checksums of the folder's other files stay in the list.
-
-    Raises
-    ------
-    ValueError
-        If files are added to a list of checksums that is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    kept = _sums(folder) if adding else {}
+    with suppress(ValueError):  # a damaged list is replaced
+        finish(folder)
+    known = _listed(folder) or {}
+    kept = {name: found for name, found in known.items() if name not in files and (folder / name).exists()}
     partials = {name: partial_of(folder / name) for name in files}
     sums: dict[str, str] = {}
     try:
@@ -57,10 +53,10 @@ def write_together(folder: Path, files: Mapping[str, Callable[[Path], object]], 
                 flush(partials[name])
             sums[name] = checksum(partials[name])
         with replacing(folder / SUMS) as file:
-            listed = kept | sums
+            listed = sums | kept
             file.write_text("".join(f"{found}  {name}\n" for name, found in listed.items()), encoding="utf-8")
     except BaseException:
-        if len(sums) < len(files) or _listed(folder) != kept | sums:  # else the new files count already
+        if len(sums) < len(files) or _listed(folder) != sums | kept:  # else the new files count already
             for partial in partials.values():
                 partial.unlink(missing_ok=True)
         raise

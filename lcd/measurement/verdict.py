@@ -36,6 +36,9 @@ KNOWN_TRAINING = 0.5
 """A student that ends at this score or above on its training levels, and on unseen ones at less than half of that,
 knows its training levels by heart."""
 
+OTHER_LEVELS = "More training levels (--levels) or another encoder (--encoder) may help, more steps hardly."
+"""What may help a student that knows its training levels by heart."""
+
 MOST_SEEDS = 50
 """Seeds a cell beyond which more seeds are not proposed, unless they only double those there are."""
 
@@ -142,16 +145,15 @@ def decide(
             ways += _more_steps(gains, threshold)
             ways += _better_teacher(gains, teacher_score, named=better is not None)
         else:
-            ways += [
-                "More training levels (--levels), or an encoder that generalises further, such as --encoder impala."
-            ]
+            ways += [OTHER_LEVELS]
         ways = ways or ["A larger budget, a better teacher or a larger encoder: more seeds would only confirm this."]
-    reason = _reason(name, shown, careful, threshold, comparable=not floor_limited_demands(gains))
-    cautions = _cautions(shown, gains, threshold)
-    if by_heart is not None:
-        cautions = (by_heart, *cautions)
-    elif name == "inconclusive" and not has_learned(gains):
+    limit = "the teacher or the budget" if by_heart is None else "learning by heart"
+    reason = _reason(name, shown, careful, threshold, limit, comparable=not floor_limited_demands(gains))
+    if name == "inconclusive" and not has_learned(gains):
         reason = f"{_unlearnable(gains)} {reason}"
+    cautions = _cautions(shown, gains, threshold, limit, steps_help=by_heart is None)
+    if by_heart is not None:
+        cautions = (by_heart if name == "inconclusive" else f"{by_heart} {OTHER_LEVELS}", *cautions)
     if better is not None:
         reason = f"{better.meaning} {reason}"
         if name != "inconclusive":
@@ -194,6 +196,7 @@ def _reason(
     shown: Mapping[str, Interval],
     careful: Mapping[str, Interval],
     threshold: float,
+    limit: str,
     *,
     comparable: bool,
 ) -> str:
@@ -236,7 +239,7 @@ def _reason(
             )
         return (
             f"Neither demand reaches {threshold:g} of the normalised range, but cell d has a headroom of {headroom}, "
-            f"so that the teacher or the budget limits the diagnosis: {both}."
+            f"so that {limit} limits the diagnosis: {both}."
         )
     if classify(shown, threshold) != "inconclusive":
         return f"The intervals would decide if so close an agreement of few seeds could not be chance: {both}."
@@ -256,11 +259,11 @@ def _unlearnable(gains: pd.DataFrame) -> str:
 def _by_heart(gains: pd.DataFrame, training_gains: pd.DataFrame) -> str | None:
     """Say that the learner with both helps knows its training levels by heart; None where it does not."""
     unseen, training = (float(each["final"].to_dict()["d"]) for each in (gains, training_gains))
-    if training < KNOWN_TRAINING or unseen >= training / 2:
+    if not (training >= KNOWN_TRAINING and unseen < training / 2):
         return None
     return (
         f"Learned by heart: semantic/imitation ends at {two_places(training)} on training levels and at "
-        f"{two_places(unseen)} on unseen ones, so that demands on these are of what does not carry over to them."
+        f"{two_places(unseen)} on unseen ones, where the demands are measured."
     )
 
 
@@ -337,9 +340,11 @@ def _better_teacher(gains: pd.DataFrame, teacher_score: float | None, *, named: 
     return []
 
 
-def _cautions(demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: float) -> tuple[str, ...]:
+def _cautions(
+    demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: float, limit: str, *, steps_help: bool
+) -> tuple[str, ...]:
     """Cautions about what the verdict does not cover."""
-    found = _floor_cautions(gains)
+    found = _floor_cautions(gains, steps_help=steps_help)
     for key, help_ in (("perceptual", "The semantic view"), ("policy", "Imitation")):
         if demands[key].high < -threshold:
             found.append(f"{help_} makes scores worse ({demands[key]}): check it before trusting the demands.")
@@ -359,20 +364,18 @@ def _cautions(demands: Mapping[str, Interval], gains: pd.DataFrame, threshold: f
     # With all demands absent the reason itself says so.
     all_absent = all(demands[key].high < threshold for key in ("perceptual", "policy", "joint"))
     if headroom.estimate > SMALL_HEADROOM and not all_absent:
-        found.append(
-            f"A headroom of {headroom} is explained by neither demand: the teacher or the budget limits the diagnosis."
-        )
+        found.append(f"A headroom of {headroom} is explained by neither demand: {limit} limits the diagnosis.")
     return tuple(found)
 
 
-def _floor_cautions(gains: pd.DataFrame) -> list[str]:
+def _floor_cautions(gains: pd.DataFrame, *, steps_help: bool) -> list[str]:
     """Cautions about floor-limited demands."""
     low, final = floor_limited_demands(gains), gains["final"].to_dict()
     ends = " and ".join(f"{'/'.join(CELLS[letter])} ends at {two_places(final[letter])}" for letter in low.values())
     if len(low) == 2:
         return [
             f"{ends}, below the floor of {FLOOR:g}: both demands are floor-limited, and which of them is the larger "
-            "cannot be told at this budget; more steps may help."
+            f"cannot be told at this budget{'; more steps may help' * steps_help}."
         ]
     names = {"perceptual": "perceptual", "policy": "policy-learning"}
     return [

@@ -172,7 +172,7 @@ class OutputFolder:
         if figure is not None:
             files[f"{name}.png"] = partial(save_figure, figure)
         with locked(self.path):
-            write_together(self.path, files, adding=True)
+            write_together(self.path, files)
 
 
 def write_packed(table: pd.DataFrame, path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lcd.experiments.improvements import IMPROVEMENTS
+from lcd.io.checksums import finish
 from lcd.io.limits import path, short
 from lcd.io.untrusted import parse_csv, read_csv
 from lcd.measurement.validity import KINDS
@@ -77,6 +78,7 @@ def read_complexity(folder: Path) -> pd.DataFrame:
         If their table is damaged.
     """
     file, remedy = folder / COMPLEXITY_FILE, "remove it, and they are measured again"
+    finish(folder)
     if not file.is_file():
         return pd.DataFrame(columns=["game", *COMPLEXITY])
     table = read_csv(file, dtype={"game": str}, remedy=remedy)
