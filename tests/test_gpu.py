@@ -15,7 +15,7 @@ from lcd.agents import EncoderPolicy
 from lcd.agents.activations import bytes_per_image
 from lcd.envs import ProcgenOptions, ProcgenVecEnv
 from lcd.experiments.gpu import CONTEXT_BYTES, bytes_of_run, workers_for, workers_on_gpu
-from lcd.experiments.host import free_host_bytes
+from lcd.experiments.host import free_host_bytes, usable_cores
 from lcd.experiments.job import sentence_of
 from lcd.experiments.plan import plan_game
 from lcd.experiments.resources import chosen_workers, resolve_device
@@ -145,6 +145,12 @@ def test_cores_are_those_that_the_process_may_use():
     code = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
     code += "from lcd.experiments.host import usable_cores; print(usable_cores())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_a_number_of_cores_that_is_none_is_named(monkeypatch):
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "all")
+    with pytest.raises(ValueError, match="LOKY_MAX_CPU_COUNT='all' is no number of cores: set one, or unset it"):
+        usable_cores()
 
 
 def test_a_container_may_have_less_memory_than_its_machine(tmp_path):

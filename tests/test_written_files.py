@@ -75,6 +75,7 @@ def write(folder, text):
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("call", range(5))
 def test_a_process_that_is_killed_leaves_all_files_old_or_all_new(tmp_path, before, call):
+    write_together(tmp_path, {"other.csv": lambda path: path.write_text("kept")})
     write(tmp_path, "old")
     if not (child := os.fork()):
         replace, calls = Path.replace, iter(range(100))
@@ -96,7 +97,8 @@ def test_a_process_that_is_killed_leaves_all_files_old_or_all_new(tmp_path, befo
     expected = b"old" if call == 0 and before else b"new"
     assert set(contents.files.values()) == {expected}
     write(tmp_path, "newest")
-    assert len(list(tmp_path.iterdir())) == 4  # nothing lies about
+    assert "other.csv" in contents.sums
+    assert len(list(tmp_path.iterdir())) == 5  # nothing lies about
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +14,17 @@ def usable_cores() -> int:
 
     A container's quota counts (of Linux's control groups), and ``LOKY_MAX_CPU_COUNT`` lowers the number further, see
     `joblib.cpu_count`.
+
+    Raises
+    ------
+    ValueError
+        If ``LOKY_MAX_CPU_COUNT`` is no number.
     """
-    return max(1, int(joblib.cpu_count()))
+    try:
+        return max(1, int(joblib.cpu_count()))
+    except ValueError:
+        given = os.environ.get("LOKY_MAX_CPU_COUNT")
+        raise ValueError(f"LOKY_MAX_CPU_COUNT={given!r} is no number of cores: set one, or unset it.") from None
 
 
 def free_host_bytes(proc: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int | None:
