@@ -44,6 +44,10 @@ def is_thread_safe(policy: object) -> bool:
 class EncoderPolicy(ActorCriticPolicy):
     """Stable-Baselines3's actor-critic policy with its encoder in mixed precision and channels last.
 
+    Unless ``ortho_init`` is False, all values begin at zero. Those of Stable-Baselines3 begin as noise, which the
+    normalisation of advantages makes as large as any reward: until the first ones arrive, a policy learns from that
+    noise, and may learn to stand still (``docs/learner.md``).
+
     Parameters
     ----------
     observation_space, action_space, lr_schedule
@@ -149,6 +153,8 @@ class EncoderPolicy(ActorCriticPolicy):
         for parameter in [] if pretrained is None else pretrained.parameters():
             parameter.data = parameter.data.contiguous()  # orthogonal initialisation needs it
         super()._build(lr_schedule)
+        if self.ortho_init:
+            self.scale_values(0.0)
         if pretrained is not None:
             pretrained.load_state_dict(kept)
         if isinstance(encoder, Encoder):

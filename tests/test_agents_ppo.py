@@ -253,6 +253,13 @@ def test_the_same_seed_gives_the_same_weights():
     assert not torch.equal(first, other)
 
 
+@pytest.mark.parametrize(("policy", "moves"), [("EncoderPolicy", False), ("CnnPolicy", True)])
+def test_before_the_first_reward_a_policy_learns_nothing_from_its_first_values(policy, moves):
+    model = ppo(ColourGame(4, rewards=0), policy=policy, ent_coef=0.0, policy_kwargs={})
+    before = weights(model)
+    assert torch.equal(weights(model.learn(192)), before) is not moves
+
+
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("reward", [np.nan, np.inf])
 def test_rewards_that_are_no_numbers_stop_it_with_one_sentence(reward):

@@ -8,6 +8,7 @@ from dataclasses import replace
 import compare_learners
 import compare_learning
 import encoder_study
+import first_values
 import harmonizer_weights
 import improvement_study
 import interrupted_run
@@ -75,6 +76,25 @@ def test_learners_are_compared_by_returns_per_second(tmp_path, monkeypatch):
     assert output.read_text() == before
     (run,) = (path for path in (tmp_path / "store").glob("starpilot-*"))
     assert "semantic-imitation-seed0" in run.name
+
+
+def test_first_values_of_zero_are_compared_with_noise(tmp_path, monkeypatch):
+    monkeypatch.setattr(first_values, "PRESETS", {"standard": TINY})
+    output = tmp_path / "first_values.csv"
+    asked = ["--game", "bossfight", "--seeds", 2, "--steps", 1500, "--output", output]
+    assert run_script(first_values, *asked) == 0
+    table = pd.read_csv(output)
+    assert (
+        table.groupby(["first_values", "seed"])["step"].apply(list).tolist() == [[256, 512, 768, 1024, 1280, 1536]] * 4
+    )
+    assert table["training_return"].notna().equals(table["episodes"] > 0)
+    returns = table.pivot_table(index=["seed", "step"], columns="first_values", values="episodes")
+    assert not returns["zero"].equals(returns["noise"])
+    assert imread(output.with_suffix(".png")).ndim == 3
+    monkeypatch.setattr(first_values, "episodes_of", lambda *_: pytest.fail("trained again"))
+    before = output.read_text()
+    assert run_script(first_values, *asked) == 0
+    assert output.read_text() == before
 
 
 def test_improvements_are_compared_with_plain_ppo(tmp_path, monkeypatch):

@@ -15,10 +15,6 @@ from torch import nn
 from lcd.agents.encoders.own_modules import OwnModuleEncoder
 from lcd.agents.memory.networks import FEATURES, MemoryNetwork, build_network
 
-SMALL_GAIN = 0.01
-"""Of the first values, as Stable-Baselines3 has it for the first actions: what a large network happens to say at first
-is not to drown returns of 1 and less."""
-
 States = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -97,7 +93,7 @@ class MemoryPolicy(RecurrentActorCriticPolicy):
             built.apply(partial(self.init_weights, gain=2**0.5))
             for module, weights in zip(own, first, strict=True):
                 module.load_state_dict(weights)
-            self.value_net.apply(partial(self.init_weights, gain=SMALL_GAIN))
+            nn.init.zeros_(self.value_net.weight)  # see EncoderPolicy
         cell = MemoryCell(built, observation_space)
         self.lstm_actor = cell  # type: ignore[assignment]
         self.lstm_hidden_state_shape = (cell.num_layers, 1, cell.hidden_size)

@@ -48,7 +48,7 @@ RunPrecision = Literal["float32", "bfloat16"]
 PRECISIONS: tuple[RunPrecision | None, ...] = (*get_args(RunPrecision), None)
 """Of an encoder's numbers; None in runs of before."""
 
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3
 """Version of the training code; raised when runs with the same settings would give other results."""
 
 IMPORTED = "#"
