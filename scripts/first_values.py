@@ -86,25 +86,25 @@ def missing(file: Path, keys: Sequence[Key]) -> list[Key]:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Episodes that end, above, and their returns, below, over steps: a line a seed."""
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    panels = figure.subplots(2, 2, sharex=True, sharey="row")
-    titles = {"zero": "first values of zero", "noise": "first values of noise"}
-    for column, (name, title) in zip(panels.T, titles.items(), strict=True):
-        for number, (_, run) in enumerate(table[table["first_values"] == name].groupby("seed")):
-            for panel, shown in zip(column, ("episodes", "training_return"), strict=True):
-                panel.plot(run["step"], run[shown], "o-", lw=1.2, ms=3, color=COLOURS[number % len(COLOURS)])
-        column[0].set_title(title, fontsize=10)
-        column[1].set_xlabel("environment steps")
-        for panel in column:
+    """Episodes that end over steps: a row a view, a column the first values, a line a seed."""
+    views = list(dict.fromkeys(table["view"]))
+    figure = Figure(figsize=(7.2, 2.3 * len(views) + 0.5), layout="constrained")
+    panels = figure.subplots(len(views), 2, sharex=True, sharey=True, squeeze=False)
+    for row, view in zip(panels, views, strict=True):
+        for panel, name in zip(row, get_args(FirstValues), strict=True):
+            runs = table[(table["view"] == view) & (table["first_values"] == name)].groupby("seed")
+            for number, (_, run) in enumerate(runs):
+                panel.plot(run["step"], run["episodes"], "o-", lw=1.2, ms=3, color=COLOURS[number % len(COLOURS)])
+            panel.set_title(f"{view}, first values of {name}", fontsize=10)
             panel.spines[["top", "right"]].set_visible(False)
-    panels[0][0].set_ylabel("episodes that end")
-    panels[1][0].set_ylabel("their return")
+        row[0].set_ylabel("episodes that end")
+    for panel in panels[-1]:
+        panel.set_xlabel("environment steps")
     return figure
 
 
 def main() -> None:
-    """Train the missing runs, write the table and draw it."""
+    """Train the missing runs, write the table and draw those of the game."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--game", default="coinrun", help="a Procgen game")
     parser.add_argument("--view", choices=("pixels", "semantic"), default="semantic")
@@ -136,9 +136,7 @@ def main() -> None:
         enter(rows, options.output, KEY)
         print(rows.to_string(index=False, header=seed == 0), flush=True)
     table = pd.read_csv(options.output)
-    draw(table[(table["game"] == options.game) & (table["view"] == options.view)]).savefig(
-        options.output.with_suffix(".png"), dpi=110
-    )
+    draw(table[table["game"] == options.game]).savefig(options.output.with_suffix(".png"), dpi=110)
 
 
 if __name__ == "__main__":
