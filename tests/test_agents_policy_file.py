@@ -25,6 +25,7 @@ def policy_of(space=LABELS, encoder="impoola:4,8", seed=0):
     policy = EncoderPolicy(space, spaces.Discrete(15), lambda _: 1e-3, encoder=encoder)
     with torch.no_grad():
         policy.action_net.weight.normal_()
+        policy.value_net.weight.normal_()
     return policy
 
 

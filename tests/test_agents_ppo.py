@@ -291,6 +291,7 @@ def test_an_episode_cut_off_is_valued_by_its_last_observation():
     games = [ColourGame(2, lengths=[3, 5], rewards=0.0, truncates=truncates) for truncates in (True, False)]
     cut, ended = (ppo(game, n_steps=6, batch_size=12, learning_rate=0.0, gamma=0.9) for game in games)
     for model in (cut, ended):
+        torch.nn.init.normal_(model.policy.value_net.weight)
         model.learn(12)
     expected = np.zeros((6, 2), np.float32)
     assert [(step, index) for step, index, _ in games[0].finals] == [(2, 0), (4, 1), (5, 0)]

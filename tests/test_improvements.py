@@ -104,6 +104,7 @@ def samples(model: PPO, augmented: torch.Tensor) -> RegularisedSamples:
 
 def test_regularisation_is_the_distance_between_both_views(games: VecEnv) -> None:
     plain, model = PPO(env=games, **SMALL), RegularisedPPO(env=games, weight=0.5, **SMALL)
+    torch.nn.init.normal_(plain.policy.value_net.weight)
     model.policy.load_state_dict(plain.policy.state_dict())
     same = samples(model, frames())
     loss, statistics = model.minibatch_loss(same, 0.2)
@@ -124,6 +125,7 @@ def test_regularisation_is_the_distance_between_both_views(games: VecEnv) -> Non
 
 def test_regularisation_moves_only_what_is_said_of_augmented_frames(games: VecEnv) -> None:
     model = RegularisedPPO(env=games, weight=1.0, **SMALL)
+    torch.nn.init.normal_(model.policy.value_net.weight)
     batch = samples(model, 255 - frames())
     gradients = []
     for constant in (False, True):

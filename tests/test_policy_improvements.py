@@ -67,11 +67,11 @@ def mean_divergence(model: PPO, observations: torch.Tensor, before: torch.Tensor
 
 
 def test_the_policy_phase_keeps_values_from_the_encoder(games: VecEnv) -> None:
-    model = PhasicPPO(env=games, max_grad_norm=1e9, **SMALL)
-    model.learn(32)
+    model, plain = PhasicPPO(env=games, max_grad_norm=1e9, **SMALL), PPO(env=games, max_grad_norm=1e9, **SMALL)
+    for each in (model, plain):
+        torch.nn.init.orthogonal_(each.policy.value_net.weight)
+        each.learn(32)
     assert_only_the_value_head_depends_on_returns(model)
-    plain = PPO(env=games, max_grad_norm=1e9, **SMALL)
-    plain.learn(32)
     with pytest.raises(AssertionError):
         assert_only_the_value_head_depends_on_returns(plain)
 
@@ -79,6 +79,7 @@ def test_the_policy_phase_keeps_values_from_the_encoder(games: VecEnv) -> None:
 def auxiliary_phase(games: VecEnv, clone_weight: float) -> tuple[float, float, float, bool]:
     """Mean value errors before and after a phase, the divergence from the policy before, and if the encoder changed."""
     model = PhasicPPO(env=games, rollouts=2, auxiliary_epochs=12, clone_weight=clone_weight, **SMALL)
+    torch.nn.init.orthogonal_(model.policy.value_net.weight)
     phase = model._auxiliary_phase
     model._auxiliary_phase = lambda: None  # type: ignore[method-assign]
     model.learn(64)
@@ -139,6 +140,7 @@ def test_what_is_remembered_are_observations_with_their_returns(games: VecEnv) -
 
 def test_decoupled_policies_get_no_gradient_of_a_value(games: VecEnv) -> None:
     model = DecoupledPPO(env=games, max_grad_norm=0.01, **SMALL)  # so that all gradients are clipped
+    torch.nn.init.orthogonal_(model.critic.value_net.weight)
     model.learn(32)
     assert_only_the_value_head_depends_on_returns(model)
     weights = {name: value.clone() for name, value in model.policy.state_dict().items()}
@@ -173,8 +175,10 @@ def test_decoupled_values_are_those_of_the_critic(games: VecEnv) -> None:
         bootstraps.append((buffer.rewards.copy(), list(noted.cut_offs))),
         valued(buffer, noted),
     )
-    model.learn(32)
     critic = DecoupledPPO(env=ColourGame(), **SMALL).critic  # drawn from the same seed, and not trained
+    for each in (critic, model.critic):
+        torch.nn.init.constant_(each.value_net.weight, 0.1)
+    model.learn(32)
     buffer = model.rollout_buffer
     with torch.no_grad():
         values = critic.predict_values(buffer.frames(torch.arange(32))).reshape(8, 4).numpy()  # type: ignore[attr-defined]
