@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lcd.envs import GAMES
+from lcd.experiments.settings import TRAINING_VERSION
 from lcd.measurement.scores import CELLS, LEVELS, Normalisation
 from lcd.studies.diagnosis import Diagnosis, TeacherCard
 
@@ -69,7 +70,8 @@ def diagnosis(
 def runs(seeds):
     """What a diagnosis tells of its runs."""
     return [
-        {"view": view, "learning": learning, "seed": seed, "run": f"{view}-{learning}-{seed}", "training_version": 2}
+        {"view": view, "learning": learning, "seed": seed, "run": f"{view}-{learning}-{seed}"}
+        | {"training_version": TRAINING_VERSION}
         | {"core_hours": 0.1, "commit": "1e3f", "finished": "2026-01-02T03:04:05+00:00", "machine": "a processor"}
         | {"precision": "float32"}
         for view, learning in CELLS.values()
@@ -95,7 +97,7 @@ def survey(groups, *, spread=0.02, seed=0, **settings):
     ]
 
 
-def measured(game, first_seed=0, teacher="5ea1", version=2, episodes=8, **run):
+def measured(game, first_seed=0, teacher="5ea1", version=TRAINING_VERSION, episodes=8, **run):
     """A diagnosis that tells how it was measured."""
     first = {"view": "pixels", "distribution_mode": "easy", "num_levels": 200, "encoder": "nature"} | run
     plan = {"games": [{"budget": BUDGET, "teacher": teacher, "runs": [{"view": "semantic"}, first]}]}
