@@ -74,6 +74,7 @@ def test_maps_are_taken_of_policies_that_see_frames():
     frames = torch.from_numpy(env.reset()).permute(0, 3, 1, 2).float() / 255
     shape = type(space)(0, 255, (3, 64, 64), np.uint8)
     policy = EncoderPolicy(shape, env.action_space, lambda _: 0.0, "nature")
+    torch.nn.init.normal_(policy.value_net.weight)
     env.close()
     for of, outputs in (("action", 15), ("value", 1)):
         scores = policy_scores(policy, of)

@@ -24,6 +24,7 @@ def made_policy(file, encoder: str = "small", seed: int = 0, card=None, actions=
     torch.manual_seed(seed)
     frames = spaces.Box(0, 255, (3, 64, 64), np.uint8)
     policy = EncoderPolicy(frames, spaces.Discrete(actions), lambda _: 0.0, encoder, **arguments)
+    torch.nn.init.normal_(policy.value_net.weight)
     save_policy(policy, file, {"game": "maze"} if card is None else card)
     return policy
 
