@@ -121,7 +121,16 @@ def test_the_speed_of_a_learner_is_measured_once(tmp_path, monkeypatch):
     learners = {"nature": compare_learners.Learner()}
     first = compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv")
     assert first["nature", "d"] > 0
-    assert compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv") == first
+    cost_the_same = {"gamma": 0.9, "entropy": 0.0, "learning_rate": 1e-4}
+    learners["other"] = compare_learners.Learner(changes=cost_the_same, num_levels=3)
+    monkeypatch.setattr(compare_learners, "steps_per_second", lambda *_, **__: 1.5)
+    other = compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv")
+    assert other == first | {("other", "d"): first["nature", "d"]}
+    learners["fewer passes"] = compare_learners.Learner(changes={"epochs": 1})
+    assert compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv")["fewer passes", "d"] == 1.5
+    monkeypatch.setattr(compare_learners, "steps_per_second", lambda *_, **__: pytest.fail("measured again"))
+    learners = {"nature": compare_learners.Learner()}
+    assert compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv").items() >= first.items()
 
 
 def test_two_libraries_learn_the_same_number_of_steps(tmp_path, monkeypatch):
