@@ -240,6 +240,10 @@ def test_games_that_were_not_measured_alike_share_no_tables(tmp_path):
         ({"learning": "rl", "hyperparameters": {}, "improvement": "phasic"}, "with learner = phasic, maze with ppo"),
         ({"appearance": ["monochrome"]}, "heist was measured with appearance = monochrome, maze with none"),
         ({"num_levels": 500}, "training_levels = 500, maze with 200"),
+        (
+            {"version": 2, "learning": "rl", "hyperparameters": {}},
+            f"training_version = 2, maze with {TRAINING_VERSION}",
+        ),
     ):
         with pytest.raises(ValueError, match=sentence):
             SurveyTables.of([measured("heist", **changed)]).enter(tmp_path / "kept")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,23 @@ MOST_GAMES = 500
 """Limit of the games of a survey, as the time of a taxonomy grows with the square of their number."""
 
 
-def check_alike(games: pd.DataFrame) -> None:
-    """Check that games were measured with the same settings, the columns in `ALIKE`.
+def check_alike(games: pd.DataFrame, versions: Mapping[str, Any]) -> None:
+    """Check that games were measured with the same settings, the columns in `ALIKE`, and the same training code.
+
+    Parameters
+    ----------
+    games
+        The games, a row each.
+    versions
+        The version of the training code, by game, where it is known.
 
     Raises
     ------
     ValueError
         If some were not; the message names two of them.
     """
-    for name in ALIKE:
+    games = games.assign(training_version=games["game"].map(versions))
+    for name in (*ALIKE, "training_version"):
         known = games[games[name].notna()] if name in KNOWN_OF_SOME else games
         values = known[name].astype(object).where(known[name].notna(), "").to_numpy()
         names = known["game"].to_numpy()

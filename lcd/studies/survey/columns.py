@@ -156,8 +156,8 @@ NEEDED = {
 ALIKE = ("budget", "mode", "appearance", "training_levels", "encoder", "learner", "temperatures")
 """Columns of `games` in which all games of a survey must agree: else learners differ, not only games."""
 
-KNOWN_OF_SOME = ("mode", "learner", "temperatures")
-"""Of them those that are compared where they are known: most families have no mode, and earlier tables lack `LATER`."""
+KNOWN_OF_SOME = ("mode", "learner", "temperatures", "training_version")
+"""Settings that are compared where they are known: most families have no mode, earlier tables lack `LATER` or runs."""
 
 LATER = {"games": ("learner", "temperatures", "arguments", "game_version"), "runs": ("precision",)}
 """Columns that earlier tables lack."""

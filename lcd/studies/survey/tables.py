@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lcd.experiments.plan import GamePlan, Plan
-from lcd.experiments.settings import PRECISIONS
+from lcd.experiments.settings import PRECISIONS, TRAINING_VERSION
 from lcd.io.checksums import SUMS, finish, is_listed, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
 from lcd.io.limits import short
@@ -50,7 +50,12 @@ class SurveyTables:
     runs: pd.DataFrame
 
     def __post_init__(self) -> None:
-        check_alike(self.games)
+        check_alike(self.games, self.versions)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Version of the training code, by game, where it is known."""
+        return dict(zip(self.runs["game"], self.runs["training_version"], strict=True))
 
     @classmethod
     def of(cls, diagnoses: Iterable[Diagnosis]) -> SurveyTables:
@@ -240,7 +245,8 @@ class SurveyTables:
         for data in plan.as_dict(measure=False)["games"]:
             settings = {"game": data["game"], **measured_settings(data)}
             planned = pd.DataFrame([settings], dtype=object)
-            check_alike(pd.concat([games[games["game"] != data["game"]], planned]))
+            versions = kept.versions | {data["game"]: TRAINING_VERSION}
+            check_alike(pd.concat([games[games["game"] != data["game"]], planned]), versions)
         return kept
 
     def _check_takes(self, plan: GamePlan, preset: str) -> None:

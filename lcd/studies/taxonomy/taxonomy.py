@@ -273,7 +273,8 @@ class Taxonomy:
             If it holds several games or a cell of a single seed, or was not measured as the games of the taxonomy.
         """
         tables = diagnosis if isinstance(diagnosis, SurveyTables) else SurveyTables.of([diagnosis])
-        check_alike(pd.concat([self.tables.games, tables.games], ignore_index=True))
+        games = pd.concat([self.tables.games, tables.games], ignore_index=True)
+        check_alike(games, self.tables.versions | tables.versions)
         new = Cells.of(tables.scores)
         if len(new.games) != 1:
             raise ValueError(f"One game is placed at a time, not {len(new.games)}: give the folder of one diagnosis.")
