@@ -127,8 +127,7 @@ LEARNERS: Mapping[str, Mapping[str, Learner]] = {
     },
     "credit": {
         f"discount {gamma}, entropy bonus {entropy}": Learner(changes={**DEFAULT, "gamma": gamma, "entropy": entropy})
-        for gamma in (0.999, 0.99)
-        for entropy in (0.01, 0.002)
+        for gamma, entropy in ((0.999, 0.01), (0.999, 0.002), (0.99, 0.01), (0.99, 0.002), (0.98, 0.01))
     },
 }
 """Learners by comparison and name."""
