@@ -92,7 +92,7 @@ LearnerSettings = Annotated[
     typer.Option(
         "--hyperparameters",
         metavar="JSON",
-        help='Some of the learner\'s, such as \'{"learning_rate": 2.5e-4, "gamma": 0.99}\'.',
+        help='Some of the learner\'s, such as \'{"learning_rate": 2.5e-4, "gamma": 0.999}\'.',
     ),
 ]
 Teacher = Annotated[
