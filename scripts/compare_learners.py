@@ -176,20 +176,35 @@ Rates = Mapping[tuple[str, str], float]
 """Steps a second of each learner, by its name, in each cell, by its letter."""
 
 
-def measured(learners: Mapping[str, Learner], cells: str, device: str, path: Path) -> Rates:
-    """Steps a second in one thread; rates in the file are not measured again."""
+def measured(
+    learners: Mapping[str, Learner], cells: str, device: str, path: Path, only: Sequence[str] | None = None
+) -> Rates:
+    """Steps a second in one thread; rates in the file, also those of others that compute the same, stay.
+
+    Parameters
+    ----------
+    learners
+        All learners of a comparison, by name.
+    cells, device
+        What is measured.
+    path
+        The file.
+    only
+        Names of those that are measured; by default all.
+    """
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     known = {(row["learner"], row["cell"]): float(row["steps_per_second"]) for row in rows if row["device"] == device}
     teacher = reference_teacher(game_options("starpilot"))
     clock = time.process_time if device == "cpu" else time.perf_counter
-    for name, learner in learners.items():
+    for name in only or learners:
         for cell in cells:
             if (name, cell) in known:
                 continue
-            alike = (each for each, other in learners.items() if computing(other) == computing(learner))
+            alike = (each for each, other in learners.items() if computing(other) == computing(learners[name]))
             same = next((known[each, cell] for each in alike if (each, cell) in known), None)
             if same is None:
-                same = steps_per_second(settings_of("starpilot", cell, learner, 0, 0, teacher), 1, device, clock=clock)
+                settings = settings_of("starpilot", cell, learners[name], 0, 0, teacher)
+                same = steps_per_second(settings, 1, device, clock=clock)
             known[name, cell] = rate = round(same, 1)
             rows.append({"learner": name, "cell": cell, "device": device, "steps_per_second": rate})
             print(f"{name}, cell {cell}: {rate:,.0f} steps/s", flush=True)
@@ -307,9 +322,10 @@ def main() -> None:
     if not options.draw:
         check_joins(output, "seconds", options.seconds)
         device = resolve_device(options.device)
+        rates_file = output.with_name(f"{output.stem}_rates.csv")
         learners = LEARNERS[options.comparison]
+        rates = measured(learners, options.cells, device, rates_file, options.only)
         learners = {name: learners[name] for name in options.only or learners}
-        rates = measured(learners, options.cells, device, output.with_name(f"{output.stem}_rates.csv"))
         store = Store(options.store)
         found = list(
             plans(options.games, learners, options.cells, options.seeds, options.seconds, rates, options.episodes)

@@ -128,7 +128,10 @@ def test_the_speed_of_a_learner_is_measured_once(tmp_path, monkeypatch):
     assert other == first | {("other", "d"): first["nature", "d"]}
     learners["fewer passes"] = compare_learners.Learner(changes={"epochs": 1})
     assert compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv")["fewer passes", "d"] == 1.5
+    learners["as few"] = compare_learners.Learner(changes={"epochs": 1, "clip_range": 0.1})
     monkeypatch.setattr(compare_learners, "steps_per_second", lambda *_, **__: pytest.fail("measured again"))
+    asked = compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv", ["as few"])
+    assert asked["as few", "d"] == 1.5
     learners = {"nature": compare_learners.Learner()}
     assert compare_learners.measured(learners, "d", "cpu", tmp_path / "rates.csv").items() >= first.items()
 
