@@ -274,25 +274,38 @@ def draw(table: pd.DataFrame, unit: str) -> Figure:
     figure = Figure(figsize=(3.1 * len(cells) + 2.4, 2.6 * len(games) + 0.4), layout="constrained")
     panels = figure.subplots(len(games), len(cells), squeeze=False, sharex=True)
     for row, game in zip(panels, games, strict=True):
+        labelled = False
         for panel, (letter, (view, learning)) in zip(row, cells.items(), strict=True):
             cell = table[(table["game"] == game) & (table["view"] == view) & (table["learning"] == learning)]
+            if cell.empty:
+                panel.set_axis_off()
+                continue
             for number, name in enumerate(learners):
                 means = cell[cell["learner"] == name].groupby("step")[["seconds", "unseen_return"]].mean()
                 style = {"color": COLOURS[number % len(COLOURS)], "ls": "--" if number >= len(COLOURS) else "-"}
                 panel.plot(means["seconds"], means["unseen_return"], lw=1.5, label=name, **style)
             panel.set_title(f"{game}: {letter} ({view}, {learning})", fontsize=9)
             panel.spines[["top", "right"]].set_visible(False)
-        row[0].set_ylabel("return, unseen levels")
-    for panel in panels[-1]:
-        panel.set_xlabel(f"seconds of {unit}")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
+            panel.set_ylabel("" if labelled else "return, unseen levels")
+            labelled = True
+    for column in panels.T:
+        lowest = [panel for panel in column if panel.axison][-1]
+        lowest.tick_params(labelbottom=True)
+        lowest.set_xlabel(f"seconds of {unit}")
+    drawn = [panel.get_legend_handles_labels() for panel in panels.flat]
+    legend = {label: handle for handles, labels in drawn for handle, label in zip(handles, labels, strict=True)}
+    figure.legend(list(legend.values()), list(legend), loc="outside right upper", frameon=False, fontsize=9)
     return figure
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Final normalised score of each learner in each cell, mean over games and seeds, and over the cells."""
+    """Final normalised score of each learner in each cell, mean over games and seeds, and over the cells.
+
+    Of a cell, only those games count in which all of its learners were measured.
+    """
     last = table.loc[table.groupby(["game", "view", "learning", "learner", "seed"])["step"].idxmax()]
+    learners = last.groupby(["view", "learning"])["learner"].transform("nunique")
+    last = last[last.groupby(["game", "view", "learning"])["learner"].transform("nunique") == learners]
     cells = last.pivot_table(index="learner", columns=["learning", "view"], values="score", sort=False)
     return cells.assign(mean=cells.mean(axis=1)).round(3)
 
