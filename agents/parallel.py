@@ -48,6 +48,22 @@ def single_threaded() -> Iterator[None]:
         _threads_left_free.reset(left_free)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Set torch and `parallel_map` to one thread within a context, for work beside which other processes do the like.
+
+    What is computed is then the same however many cores there are.
+    """
+    threads = torch.get_num_threads()
+    left_free = _threads_left_free.set(1)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _threads_left_free.reset(left_free)
+
+
 def parallel_map(function: Callable[[Part], Result], parts: Iterable[Part], device: torch.device) -> Iterator[Result]:
     """Map a function over parts, in parallel threads; results come in order.
 

@@ -55,6 +55,7 @@ from lcd.experiments.display import PlanDisplay
 from lcd.experiments.execution import execute
 from lcd.experiments.plan import GamePlan
 from lcd.experiments.presets import Preset
+from lcd.experiments.resources import FASTEST
 from lcd.experiments.settings import Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
@@ -64,11 +65,11 @@ from lcd.studies.encoder_ablation import (
     SCRATCH,
     EncoderAblation,
     ablation_table,
-    encoder_folder,
-    pretrained_encoder,
-    resolve_encoders,
+    encoders_of,
+    pretrained_in,
     shares_over_games,
 )
+from lcd.studies.game_encoders import encoder_folder, pretrain_all
 from lcd.studies.harmonization import effect_table
 from lcd.studies.pipeline import normalisation_of, plan_diagnosis
 from lcd.studies.predictive_validity import MEASURES, alignment_measures, predictive_validity, rank_correlations
@@ -206,13 +207,10 @@ def study(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The measured runs of a game, the share of its demand that each encoder recovers, and the stages."""
     plan, folder = planned(game, options.steps, options.seeds), encoder_folder(options.store)
-    names = resolve_encoders(
-        encoders,
-        plan.cells[0].encoder,
-        lambda objective: pretrained_encoder(
-            plan, objective, folder, lambda line: console.print(line, highlight=False)
-        ),
+    pretrain_all(
+        pretrained_in(plan, encoders, folder), FASTEST.processes, lambda line: console.print(line, highlight=False)
     )
+    names = encoders_of(plan, encoders, folder)
     runs = carry_out(EncoderAblation(plan, names), store)
     scores = {name: scores_of(plan, store, of_one) for name, of_one in runs.items()}
     rows, (levels, score) = [], PRIMARY

@@ -28,11 +28,10 @@ from lcd.studies.encoder_ablation import (
     _is_privileged,
     ablation_table,
     missing_runs,
-    pretrained_encoder,
-    pretraining_of,
     resolve_encoders,
     shares_over_games,
 )
+from lcd.studies.game_encoders import GameEncoder, pretrain_all
 
 FRAMES = policy_spaces(ProcgenOptions("maze"), "pixels")[0]
 
@@ -241,7 +240,7 @@ def test_missing_runs_are_those_that_would_be_trained(tmp_path):
     for run in random:
         store.folder(run).mkdir(parents=True)
     assert missing_runs(plan, names, store, folder) == [("autoencoding", run) for run in random]  # stand-ins
-    file = pretraining_of(plan, "autoencoding", folder)[1]
+    file = GameEncoder.of(plan, "autoencoding", folder).file
     folder.mkdir()
     save_backbone(Small(FRAMES), file, "small", {})
     pretrained = EncoderAblation(plan, {}).runs_with(f"nature@{file}")
@@ -268,23 +267,22 @@ def test_the_control_has_random_weights_whatever_the_diagnosis_has(tmp_path):
 def test_an_encoder_is_pretrained_again_for_another_appearance(tmp_path, monkeypatch):
     pretrained = []
 
-    def pretrain(options, settings, *, report):
+    def pretrain(options, settings):
         pretrained.append(options)
         return Pretrained(Small(FRAMES), {})
 
     monkeypatch.setattr("lcd.pretraining.pretraining.pretrain", pretrain)
     for appearance in ((), ("monochrome",), ()):
-        pretrained_encoder(
-            plan_game(game_options("maze", appearance=appearance), TINY), "autoencoding", tmp_path, print
-        )
+        plan = plan_game(game_options("maze", appearance=appearance), TINY)
+        pretrain_all([GameEncoder.of(plan, "autoencoding", tmp_path)] * 2, 1, print)
     assert len(pretrained) == len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.costly("analyses/*.py")
 @pytest.mark.usefixtures("trained_copy")
 def test_a_diagnosis_compares_other_encoders(tmp_path, tiny_preset, monkeypatch):
-    def once(options, settings, *, report):
-        return pretrain(options, replace(settings, epochs=1), report=report)
+    def once(options, settings):
+        return pretrain(options, replace(settings, epochs=1))
 
     monkeypatch.setattr("lcd.pretraining.pretraining.pretrain", once)
     options = ["--preset", tiny_preset, "--seeds", "1", "--train-teacher"]

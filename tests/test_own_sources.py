@@ -17,7 +17,7 @@ from lcd.experiments.given_teacher import checksum_of
 from lcd.experiments.plan import plan_game, with_encoder
 from lcd.experiments.run import learner
 from lcd.io.modules import is_own, source_of, version_of_modules
-from lcd.studies.encoder_ablation import pretraining_of
+from lcd.studies.game_encoders import GameEncoder
 
 TESTS = Path(__file__).parent
 
@@ -147,7 +147,7 @@ def test_runs_of_shipped_games_keep_their_identity(game, of_game, identity):
 
 def test_an_encoder_that_was_pretrained_on_an_edited_game_is_not_taken_again(modules, tmp_path):
     def file_of(game):
-        return pretraining_of(plan_game(game, TINY), "segmentation", tmp_path)[1].name
+        return GameEncoder.of(plan_game(game, TINY), "segmentation", tmp_path).file.name
 
     before = file_of("sourced_game:Grid")
     modules(sourced_rules="LIMIT = 13\n")

@@ -61,7 +61,7 @@ def test_the_precision_is_that_of_the_device_that_computes(tmp_path, monkeypatch
     validation = Validation(
         Survey(("maze", "heist", "jumper", "ninja", "miner"), "smoke"), ("augment-crop", "shorter-credit")
     )
-    plan = prepare_validation(validation, out=tmp_path / "v", **asked).untrained()
+    plan = prepare_validation(validation, out=tmp_path / "v", **asked).plan
     assert {run.precision for run in plan.runs} == {"float32"}
 
 

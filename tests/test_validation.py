@@ -67,7 +67,7 @@ def prepared(validation: Validation, folder: Path) -> PreparedValidation:
 def test_no_further_seed_takes_part_in_a_diagnosis(tmp_path):
     validation = Validation(replace(SURVEY, changes=SURVEY.changes | {"seeds": 2}), ("augment-crop", "longer-credit"))
     assert list(validation.further) == [2, 3]
-    for game in prepared(validation, tmp_path).games(lambda plan, name: "nature"):
+    for game in prepared(validation, tmp_path).games():
         diagnosed = {run.seed for run in game.plan.cells}
         assert diagnosed == {0, 1}
         for runs in (game.plain, *game.improved.values()):
@@ -95,7 +95,7 @@ def test_diagnoses_that_tables_hold_are_not_trained_again(tmp_path, monkeypatch)
     plan, tables = docs / "validity" / "procgen-quick.toml", docs / "procgen-quick" / "tables"
     made = prepare_validation(plan, tables=tables, out=tmp_path / "out", store=tmp_path / "store")
     assert set(made.held) >= {"climber", "starpilot"}
-    trained = {(run.game, run.view, run.learning, run.seed) for run in made.untrained().runs}
+    trained = {(run.game, run.view, run.learning, run.seed) for run in made.plan.runs}
     for game in made.held:
         runs = {key for key in trained if key[0] == game}
         assert {(view, learning) for _, view, learning, _ in runs} == {("pixels", "rl")}
@@ -158,7 +158,7 @@ def test_games_that_are_finished_on_another_machine_are_not_trained_again(tmp_pa
     made = begun(tmp_path, FILE, gains={"ninja": both, "starpilot": both, "leaper": both[:1]})
     assert made.finished.games == ["ninja", "starpilot"]
     assert set(made.finished.gains["game"]) == {"ninja", "starpilot"}
-    assert {run.game for run in made.untrained().runs} == {"bossfight", "leaper", "plunder"}
+    assert {run.game for run in made.plan.runs} == {"bossfight", "leaper", "plunder"}
 
 
 def test_a_validation_that_asks_for_a_precision_keeps_no_gains_of_another(tmp_path):
@@ -170,9 +170,9 @@ def test_a_validation_that_asks_for_a_precision_keeps_no_gains_of_another(tmp_pa
 
 def test_each_improvement_is_another_run(tmp_path, monkeypatch):
     validation = Validation(SURVEY, tuple(IMPROVEMENTS), further_seeds=1)
-    first = next(iter(prepared(validation, tmp_path).untrained().games))
+    first = next(iter(prepared(validation, tmp_path).plan.games))
     assert first.game == "bossfight"
-    games = list(prepared(validation, tmp_path).games(lambda plan, name: f"nature:{8 + len(name)}"))
+    games = list(prepared(validation, tmp_path).games())
     for game in games:
         runs = [*game.plain, *(run for (run,) in game.improved.values())]
         assert len({run.identity for run in runs}) == 1 + len(IMPROVEMENTS)
@@ -329,7 +329,7 @@ def test_the_command_trains_resumes_and_writes_its_tables(tmp_path, monkeypatch)
     monkeypatch.setattr("lcd.studies.validation.effective_horizon.procgen_horizon", short)
     two_games = FILE.replace(', "ninja", "leaper", "plunder"', "")
     (tmp_path / "v.toml").write_text(two_games)
-    done = command("validate", "v.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
+    done = command("validate", "v.toml", "--out", "out", "--store", "runs", "--workers", "1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "Hypotheses" in done.stdout
     read = {name: pd.read_csv(tmp_path / "out" / f"{name}.csv") for name in ("predictors", "gains", "hypotheses")}
@@ -353,7 +353,7 @@ def test_the_command_trains_resumes_and_writes_its_tables(tmp_path, monkeypatch)
     assert "out holds the gains in bossfight, starpilot." in elsewhere.stdout
     assert ": started" not in elsewhere.stdout
     planned = prepare_validation(tmp_path / "v.toml", out=tmp_path / "out", store=tmp_path / "runs")
-    for run in planned.untrained().runs:
+    for run in planned.plan.runs:
         if (run.game, run.improvement) == ("starpilot", "augment-crop"):
             shutil.rmtree(planned.store.folder(run))  # the folder of results holds what it gave
     without = command("validate", "v.toml", "--out", "out", "--store", "runs", cwd=tmp_path)
@@ -371,16 +371,16 @@ def test_encoders_that_are_not_pretrained_yet_are_runs_of_their_own(tmp_path):
     given = FILE.replace('"shorter-credit"]', '"shorter-credit", "pretrained-frozen", "pretrained-tuned"]')
     (tmp_path / "v.toml").write_text(given)
     planned = prepare_validation(tmp_path / "v.toml", out=tmp_path / "out", store=tmp_path / "runs")
-    encoders = [run.encoder for run in planned.untrained().runs]
+    encoders = [run.encoder for run in planned.plan.runs]
     assert [encoders.count(name) for name in ("nature+frozen", "nature+tuned")] == [5, 5]
-    assert len(planned.to_pretrain()) == 5  # of one objective
+    assert len(planned.game_encoders()) == 5  # of one objective
     assert len(planned.unplayed()) == 5
 
 
 def test_a_dry_run_writes_nothing(tmp_path):
     (tmp_path / "v.toml").write_text(FILE)
     validation = prepare_validation(tmp_path / "v.toml", out=tmp_path / "out", store=tmp_path / "runs")
-    runs = Plan(tuple(validation.untrained().games)).runs
+    runs = Plan(tuple(validation.plan.games)).runs
     assert len(runs) == 5 * (4 + 1 + 2)
     assert [path.name for path in tmp_path.iterdir()] == ["v.toml"]
 
@@ -408,7 +408,7 @@ def test_a_damaged_table_of_complexity_is_named_before_anything_is_trained(tmp_p
 
 def test_a_learner_with_other_hyperparameters_is_told_from_a_plain_one(tmp_path):
     validation = Validation(SURVEY, ("augment-crop", "shorter-credit"), further_seeds=1)
-    game = next(prepared(validation, tmp_path).games(lambda plan, name: "nature:8"))
+    game = next(prepared(validation, tmp_path).games())
     (plain,) = game.plain
     assert changes_of(plain, plain) == []
     assert changes_of(game.improved["augment-crop"][0], plain) == ["augment-crop"]

@@ -177,7 +177,7 @@ def command(
     if dry_run:
         further = prepared.further_runs()
         console.print(*estimate_table(prepared.plan, prepared.store, prepared.resources, further), sep="\n")
-        console.print(pretraining_sentence(prepared.to_pretrain()), soft_wrap=True, end="")
+        console.print(pretraining_sentence(prepared.game_encoders()), soft_wrap=True, end="")
         console.print(f"The budget of each cell is {prepared.game_plan.budget:,} steps.")
         return
 

@@ -26,7 +26,7 @@ from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.budget import REFERENCE, UNITS, Choice
 
 if TYPE_CHECKING:
-    from lcd.pretraining.pretraining import Pretraining
+    from lcd.studies.game_encoders import GameEncoder
 
 
 @contextmanager
@@ -117,13 +117,14 @@ def _encoder_text(encoder: str) -> str:
     return encoder if read.weights is None else f"{read.architecture}@FILE{'' if read.frozen else '+tuned'}"
 
 
-def pretraining_sentence(planned: Sequence[Pretraining]) -> str:
-    """What is pretrained before the runs of a plan, in a line; empty without any."""
+def pretraining_sentence(encoders: Sequence[GameEncoder]) -> str:
+    """What is pretrained before the runs of a plan, in a line; empty where nothing is."""
+    planned = [each.settings for each in encoders if not each.file.exists()]
     if not planned:
         return ""
     frames = f"{max(each.frames for each in planned):,} frames"
     what = "an encoder is pretrained on" if len(planned) == 1 else f"{len(planned)} encoders are pretrained on up to"
-    return f"Before that, {what} {frames}, one after the other in this process, which takes some minutes each.\n"
+    return f"Before that, {what} {frames} on the cores of this machine, which takes a core some minutes each.\n"
 
 
 def changes_of(run: RunSettings, plain: RunSettings) -> list[str]:

@@ -67,8 +67,8 @@ def command(
         finished = ", ".join(prepared.finished.games)
         console.print(f"{prepared.out.path} holds the gains in {finished}.", highlight=False, soft_wrap=True)
     if dry_run:
-        console.print(*estimate_table(prepared.untrained(), prepared.store, prepared.resources), sep="\n")
-        console.print(pretraining_sentence(prepared.to_pretrain()), soft_wrap=True, end="")
+        console.print(*estimate_table(prepared.plan, prepared.store, prepared.resources), sep="\n")
+        console.print(pretraining_sentence(prepared.game_encoders()), soft_wrap=True, end="")
         if unplayed := prepared.unplayed():
             count = f"{len(unplayed)} game{'s' if len(unplayed) > 1 else ''}"
             console.print(f"After that, random play measures the complexity of {count}, some minutes each.")

@@ -68,6 +68,15 @@ class Resources:
             raise ValueError(f"The device {short(device)} is unknown: choose one of {', '.join(DEVICES)}.")
         return cls(device, workers, threads, executor, step_limit)
 
+    @property
+    def processes(self) -> int:
+        """How many processes of one thread work at once here before and after the runs: as many as runs do, if fewer.
+
+        Where a cluster carries out the runs, their number says nothing about this machine.
+        """
+        most = chosen_workers("cpu")[0]
+        return min(most, self.workers or most) if parse_executor(self.executor)[0] == LOCAL else most
+
     def precise(self, preset: Preset) -> Preset:
         """The preset with the precision that is fastest where its runs are carried out, unless it names one.
 

@@ -6,9 +6,16 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from types import ModuleType
+from typing import TypeVar
+
+from lcd.io.watching import WATCH
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 def end_with_parent() -> None:
@@ -67,3 +74,55 @@ def preload(*modules: str) -> None:
 def start_method() -> str:
     """How processes are started here: forked from a server where the system has that, else anew."""
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def in_processes(
+    work: Callable[[Task], Result], tasks: Sequence[Task], processes: int
+) -> Iterator[tuple[Task, Result]]:
+    """Each task with its result, as soon as it is done; what was done before one failed is given as well.
+
+    Parameters
+    ----------
+    work
+        A function of a module, called with each task, in a process of its own if there are several.
+    tasks
+        What can be sent to a process.
+    processes
+        How many work at once.
+
+    Raises
+    ------
+    concurrent.futures.process.BrokenProcessPool
+        If a process was ended from outside. What `work` raises is raised here.
+    """
+    processes = min(processes, len(tasks))
+    if processes <= 1:
+        yield from ((task, work(task)) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(WATCH.limit,)) as pool:
+        with hidden_script():  # processes are started as work is given to them
+            waiting = {pool.submit(work, task): task for task in tasks}
+        given: set[Future[Result]] = set()
+        try:
+            try:
+                for finished in as_completed(waiting):
+                    yield waiting[finished], finished.result()
+                    given.add(finished)
+            except Exception:
+                for each in waiting.keys() - given:
+                    if each.done() and not each.cancelled() and each.exception() is None:
+                        yield waiting[each], each.result()
+                raise
+        except BaseException:
+            started = list((pool._processes or {}).values())  # which a shutdown forgets
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in started:
+                process.terminate()
+            raise
+
+
+def _begin(step_limit: float) -> None:
+    """What a process does before its first task."""
+    end_with_parent()
+    WATCH.limit = step_limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -29,21 +29,17 @@ from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.encoder_ablation import (
     EncoderAblation,
     check_encoders,
-    encoder_folder,
+    encoders_of,
     missing_runs,
-    pretrained_encoder,
+    pretrained_in,
     read_ablation,
-    resolve_encoders,
-    to_pretrain,
 )
 from lcd.studies.figures import check_registered, registered
+from lcd.studies.game_encoders import GameEncoder, encoder_folder, pretrain_all
 from lcd.studies.ladder import Ladder, ladder_of, read_ladder
 from lcd.studies.output import OutputFolder
 from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
 from lcd.studies.showing import Show, reporting, showing, silent
-
-if TYPE_CHECKING:
-    from lcd.pretraining.pretraining import Pretraining
 
 
 @dataclass(frozen=True)
@@ -118,9 +114,9 @@ class PreparedDiagnosis:
         finer += [] if self.baselines is None else [*self.baselines.blind, *self.baselines.cloned]
         return needed + [(run.encoder, run) for run in finer if not self.store.has(run)]
 
-    def to_pretrain(self) -> list[Pretraining]:
-        """Encoders that an ablation pretrains before its runs."""
-        return to_pretrain(self.game_plan, self.encoders, encoder_folder(self.store.root))
+    def game_encoders(self) -> list[GameEncoder]:
+        """Encoders of an ablation that are pretrained before its runs."""
+        return pretrained_in(self.game_plan, self.encoders, encoder_folder(self.store.root))
 
     def diagnose(self, show: Show = silent) -> Diagnosis:
         """Train the missing runs of the diagnosis, and write it.
@@ -152,12 +148,8 @@ class PreparedDiagnosis:
         """
         if not self.encoders:
             return None
-        folder = encoder_folder(self.store.root)
-        encoders = resolve_encoders(
-            self.encoders,
-            self.game_plan.cells[0].encoder,
-            lambda objective: pretrained_encoder(self.game_plan, objective, folder, report),
-        )
+        pretrain_all(self.game_encoders(), self.resources.processes, report)
+        encoders = encoders_of(self.game_plan, self.encoders, encoder_folder(self.store.root))
         ablation = EncoderAblation(self.game_plan, encoders)
         self._carry_out(ablation.as_plan(), show)
         table = read_ablation(ablation, self.store)

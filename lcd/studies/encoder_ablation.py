@@ -7,25 +7,20 @@ the label map would gain ``b − a``, and the share recovered is ``(a′ − a)/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from lcd.agents import EncoderName, read_card
-from lcd.envs.external.options import ExternalOptions
 from lcd.envs.family import has_label_maps
 from lcd.envs.views import SEMANTIC
 from lcd.experiments.plan import GamePlan, Plan, check_encoder, with_encoder
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
-from lcd.io.files import checksum, locked, replacing
-from lcd.io.modules import SOURCE
 from lcd.measurement.intervals import (
     Interval,
     cell_samples,
@@ -37,18 +32,13 @@ from lcd.measurement.intervals import (
 )
 from lcd.measurement.scores import CELLS, PRIMARY, Normalisation, cell_scores, check_episodes, played_by
 from lcd.pretraining.objectives import OBJECTIVES
+from lcd.studies.game_encoders import GameEncoder
 from lcd.studies.pipeline import episodes_of, normalisation_of
-
-if TYPE_CHECKING:
-    from lcd.pretraining.pretraining import Pretraining
 
 SCRATCH, RANDOM, HARMONIZED = "scratch", "random", "harmonized"
 
 HARMONIZER_WEIGHT = 1.0
 """Weight of the harmonization loss, as in its paper."""
-
-FIRST_VERSIONS = (None, "1", "procgen 0.10.7")
-"""Versions of games whose pretrained encoders have no version in their names."""
 
 ABLATED_CELLS = {"imitation": ("c", "d"), "rl": ("a", "b")}
 """The cell that gets other encoders, and its counterpart on label maps, by learning algorithm."""
@@ -82,7 +72,7 @@ class EncoderAblation:
         return Plan((self.plan, *further))
 
 
-def resolve_encoders(names: Sequence[str], preset_encoder: str, pretrain: Callable[[str], Path]) -> dict[str, str]:
+def resolve_encoders(names: Sequence[str], preset_encoder: str, file_of: Callable[[str], Path]) -> dict[str, str]:
     """Full names of the encoders of an ablation, by their short names.
 
     Parameters
@@ -93,7 +83,7 @@ def resolve_encoders(names: Sequence[str], preset_encoder: str, pretrain: Callab
         `lcd.pretraining.objectives`, on which it is pretrained, with or without ``+tuned``; or any encoder's name.
     preset_encoder : str
         The encoder of the diagnosis.
-    pretrain : callable
+    file_of : callable
         From an objective to the file of an encoder that is pretrained on it, in the game.
 
     Raises
@@ -123,7 +113,7 @@ def resolve_encoders(names: Sequence[str], preset_encoder: str, pretrain: Callab
         else:
             objective, plus, mode = name.partition("+")
             EncoderName.read(f"{own.architecture}{plus}{mode}" if _is_objective(name) else name)
-            found[name] = f"{own.architecture}@{pretrain(objective)}{plus}{mode}" if _is_objective(name) else name
+            found[name] = f"{own.architecture}@{file_of(objective)}{plus}{mode}" if _is_objective(name) else name
     if names and not found:
         raise ValueError(f"{SCRATCH} is the encoder of the diagnosis itself: name another to compare it with.")
     full = [preset_encoder, *found.values()]
@@ -134,10 +124,32 @@ def resolve_encoders(names: Sequence[str], preset_encoder: str, pretrain: Callab
     return found
 
 
-def encoder_folder(store: Path) -> Path:
-    """Folder of the encoders that were pretrained for the runs of a store; in older stores it is ``eyes``."""
-    older = store / "eyes"
-    return older if older.is_dir() else store / "encoders"
+def encoders_of(plan: GamePlan, names: Sequence[str], folder: Path) -> dict[str, str]:
+    """Full names of the encoders of an ablation, with the files of those that are pretrained in the game.
+
+    Parameters
+    ----------
+    plan : GamePlan
+        Game and encoder.
+    names : sequence of str
+        As for `resolve_encoders`.
+    folder : pathlib.Path
+        Folder of the pretrained encoders.
+
+    Raises
+    ------
+    ValueError
+        If a name is not valid.
+    """
+    return resolve_encoders(
+        names, plan.cells[0].encoder, lambda objective: GameEncoder.of(plan, objective, folder).file
+    )
+
+
+def pretrained_in(plan: GamePlan, names: Sequence[str], folder: Path) -> list[GameEncoder]:
+    """Those encoders of an ablation that are pretrained in the game; the arguments are those of `encoders_of`."""
+    objectives = dict.fromkeys(name.partition("+")[0] for name in names if _is_objective(name))
+    return [GameEncoder.of(plan, objective, folder) for objective in objectives]
 
 
 def missing_runs(plan: GamePlan, names: Sequence[str], store: Store, folder: Path) -> list[tuple[str, RunSettings]]:
@@ -156,7 +168,7 @@ def missing_runs(plan: GamePlan, names: Sequence[str], store: Store, folder: Pat
     folder : pathlib.Path
         Folder of the pretrained encoders.
     """
-    encoders = resolve_encoders(names, plan.cells[0].encoder, lambda each: pretraining_of(plan, each, folder)[1])
+    encoders = encoders_of(plan, names, folder)
     read = {name: EncoderName.read(encoder) for name, encoder in encoders.items() if _is_objective(name)}
     untrained = {
         name: encoder.untrained for name, encoder in read.items() if encoder.weights and not encoder.weights.exists()
@@ -198,68 +210,6 @@ def check_encoders(plan: GamePlan, names: Sequence[str]) -> None:
 def _is_objective(name: str) -> bool:
     """Whether a short name is a pretraining objective, with or without ``+tuned``."""
     return name.partition("+")[0] in OBJECTIVES
-
-
-def pretrained_encoder(plan: GamePlan, objective: str, folder: Path, report: Callable[[str], None]) -> Path:
-    """The file of an encoder pretrained on a game's training levels; it is pretrained if there is none.
-
-    Pretraining uses no more frames than the budget of a learner in the diagnosis.
-
-    Parameters
-    ----------
-    plan : GamePlan
-        Game, levels and encoder.
-    objective : str
-        One of `lcd.pretraining.objectives.OBJECTIVES`.
-    folder : pathlib.Path
-        Folder of such files.
-    report : callable
-        Called with a line after every epoch.
-    """
-    from lcd.agents import save_backbone
-    from lcd.agents.encoders.weights import check_sealed
-    from lcd.pretraining.pretraining import pretrain
-
-    options = plan.cells[0].options
-    settings, file = pretraining_of(plan, objective, folder)
-    with locked(file):  # another plan may pretrain the same one
-        if file.exists():
-            check_sealed(file)
-        else:
-            made = pretrain(options, settings, report=report)
-            with replacing(file) as partial:
-                save_backbone(made.encoder, partial, settings.architecture, made.card)
-    return file
-
-
-def to_pretrain(plan: GamePlan, names: Sequence[str], folder: Path) -> list[Pretraining]:
-    """What an ablation still has to pretrain; the arguments are those of `missing_runs`."""
-    objectives = dict.fromkeys(name.partition("+")[0] for name in names if _is_objective(name))
-    planned = [pretraining_of(plan, objective, folder) for objective in objectives]
-    return [settings for settings, file in planned if not file.exists()]
-
-
-def pretraining_of(plan: GamePlan, objective: str, folder: Path) -> tuple[Pretraining, Path]:
-    """Settings of pretraining on an objective, and the file of its encoder."""
-    from lcd.pretraining.objectives import OBJECTIVES
-    from lcd.pretraining.pretraining import FEWEST, Pretraining
-
-    run = plan.cells[0]
-    architecture = EncoderName.read(run.encoder).architecture
-    frames = min(Pretraining.frames, max(FEWEST, plan.budget))
-    record = run.options.as_record()
-    described = [run.options.label, *([record["distribution_mode"]] if "distribution_mode" in record else [])]
-    described += [objective, architecture, f"{run.options.num_levels}levels", f"{frames}frames"]
-    if (version := OBJECTIVES[objective].version) > 1:
-        described.append(f"v{version}")
-    known = [record.get("env"), run.game_version, run.encoder_version]
-    of_a_package = run.options.family == ExternalOptions.family
-    if of_a_package:
-        known.append(run.game)  # whose module may have games of the same names as another
-    if of_a_package or SOURCE in (run.encoder_version or "") or run.game_version not in FIRST_VERSIONS:
-        described.append(checksum(json.dumps(known, sort_keys=True).encode())[:8])
-    file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
-    return Pretraining(objective, architecture, frames, num_levels=run.options.num_levels), file
 
 
 def read_ablation(ablation: EncoderAblation, store: Store) -> pd.DataFrame:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lcd.experiments.resources import check_numbers
-from lcd.io.child_processes import end_with_parent, hidden_script
+from lcd.io.child_processes import in_processes
 from lcd.io.files import check_output, check_output_folder, replacing
 from lcd.io.limits import MOST_SEEDS, listed, path, texts, whole_number
 from lcd.io.untrusted import read_csv
@@ -159,7 +157,7 @@ def tracking(
         else:
             missing.append(each)
     done = len(conditions) - len(missing)
-    for condition, rows in _trained(missing, workers or 1):
+    for condition, rows in in_processes(_train, missing, workers or 1):
         with replacing(_file(agents, condition)) as partial:
             rows.to_csv(partial, index=False)
         done += 1
@@ -213,42 +211,10 @@ def _read_agent(agents: Path, condition: Condition) -> pd.DataFrame:
     return table
 
 
-def _trained(conditions: Sequence[Condition], workers: int) -> Iterator[tuple[Condition, pd.DataFrame]]:
-    """Each condition with its rows, as they are finished."""
-    if workers == 1:
-        yield from ((each, _train(each)) for each in conditions)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=end_with_parent) as pool:
-        with hidden_script():  # processes are started as work is given to them
-            waiting = {pool.submit(_train, each): each for each in conditions}
-        given: set[Future[pd.DataFrame]] = set()
-        try:
-            try:
-                for finished in as_completed(waiting):
-                    yield waiting[finished], finished.result()
-                    given.add(finished)
-            except Exception:
-                for each in waiting.keys() - given:  # what is finished is kept
-                    if each.done() and not each.cancelled() and each.exception() is None:
-                        yield waiting[each], each.result()
-                raise
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(pool._processes.values()):
-                process.terminate()
-            raise
-
-
 def _train(condition: Condition) -> Any:
     """Train with one thread, which is fastest for networks of this size."""
-    import torch
-
+    from lcd.agents.parallel import one_thread
     from lcd.studies.tracking.training import train
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return train(condition)
-    finally:
-        torch.set_num_threads(threads)

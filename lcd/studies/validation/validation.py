@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
 from lcd.agents import EncoderName
 from lcd.experiments.execution import Listener, WhenComplete, execute, in_turn
 from lcd.experiments.executors import LOCAL
-from lcd.experiments.improvements import get_improvement, version_of_improvement
+from lcd.experiments.improvements import Improvement, get_improvement, version_of_improvement
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources
+from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
+from lcd.io.child_processes import in_processes
 from lcd.io.files import DEFAULT_STORE
 from lcd.io.limits import STEP_LIMIT, path
 from lcd.io.watching import WATCH
-from lcd.studies.encoder_ablation import encoder_folder, pretrained_encoder, pretraining_of
+from lcd.studies.game_encoders import GameEncoder, encoder_folder, pretrain_all
 from lcd.studies.ladder import ladder_of
 from lcd.studies.output import OutputFolder
 from lcd.studies.showing import Show, reporting, showing, silent
@@ -34,9 +36,6 @@ from lcd.studies.validation.predictors import (
 )
 from lcd.studies.validation.result import ValidationResult, analyse
 from lcd.studies.validation.tables import read_complexity
-
-if TYPE_CHECKING:
-    from lcd.pretraining.pretraining import Pretraining
 
 FORMAT = "lcd.validation/3"
 
@@ -68,13 +67,10 @@ class PreparedValidation:
     held: Mapping[str, Held] = field(default_factory=dict)
     finished: Finished = field(default_factory=lambda: Finished())
 
-    def games(self, encoder: Callable[[GamePlan, str], str]) -> Iterator[GameRuns]:
+    def games(self) -> Iterator[GameRuns]:
         """The runs in each game that is not finished.
 
-        Parameters
-        ----------
-        encoder
-            From a game's plan and the name of an improvement to the full name of the encoder that it brings.
+        Random weights stand for encoders that are not pretrained yet, at the same cost.
         """
         for plan in self.validation.survey.plan.games:
             if plan.game in self.finished:
@@ -83,36 +79,35 @@ class PreparedValidation:
             improved = {}
             for name in self.validation.improvements:
                 improvement = get_improvement(name)
-                brought = None if improvement.encoder is None else encoder(plan, name)
+                brought = None if improvement.encoder is None else self._encoder_name(plan, improvement)
                 improved[name] = tuple(improved_run(run, improvement, brought) for run in plain)
             ladder = ladder_of(plan) if self.validation.ladder else None
             yield GameRuns(plan, ladder, plain, improved, self.held.get(plan.game))
 
-    def untrained(self) -> Plan:
-        """All runs; random weights stand for encoders that are not pretrained yet, at the same cost."""
-        return Plan(tuple(each for game in self.games(self._stand_in) for each in game.plans))
+    @property
+    def plan(self) -> Plan:
+        """All runs of these games."""
+        return Plan(tuple(each for game in self.games() for each in game.plans))
 
-    def _stand_in(self, plan: GamePlan, name: str) -> str:
-        _, file = self._pretraining(plan, name)
-        full = encoder_with(plan.cells[0], get_improvement(name), str(file))
+    def _encoder_name(self, plan: GamePlan, improvement: Improvement) -> str:
+        """Full name of the encoder that an improvement brings."""
+        file = self._game_encoder(plan, improvement).file
+        full = encoder_with(plan.cells[0], improvement, str(file))
         return full if file.exists() else EncoderName.read(full).untrained
 
-    def _pretraining(self, plan: GamePlan, name: str) -> tuple[Pretraining, Path]:
-        """How the encoder of an improvement is pretrained, and its file."""
-        return pretraining_of(plan, objective_of(get_improvement(name)), encoder_folder(self.store.root))
+    def _game_encoder(self, plan: GamePlan, improvement: Improvement) -> GameEncoder:
+        return GameEncoder.of(plan, objective_of(improvement), encoder_folder(self.store.root))
 
-    def to_pretrain(self) -> list[Pretraining]:
+    def game_encoders(self) -> list[GameEncoder]:
         """Encoders that are pretrained before the runs."""
-        found: dict[Path, Pretraining] = {}
-
-        def note(plan: GamePlan, name: str) -> str:
-            settings, file = self._pretraining(plan, name)
-            if not file.exists():
-                found[file] = settings
-            return self._stand_in(plan, name)
-
-        list(self.games(note))
-        return list(found.values())
+        improvements = [get_improvement(name) for name in self.validation.improvements]
+        found = [
+            self._game_encoder(plan, improvement)
+            for plan in self.validation.survey.plan.games
+            for improvement in improvements
+            if improvement.encoder is not None and plan.game not in self.finished
+        ]
+        return list({each.file: each for each in found}.values())  # several improvements may bring the same
 
     def unplayed(self) -> list[GamePlan]:
         """Games whose complexity is to be measured, by random play after the runs."""
@@ -137,14 +132,8 @@ class PreparedValidation:
             If no game has scores, because nobody returned more than a random policy in any.
         """
         self.out.claim(self.as_dict())
-        folder = encoder_folder(self.store.root)
-
-        def pretrained(plan: GamePlan, name: str) -> str:
-            objective = objective_of(get_improvement(name))
-            file = pretrained_encoder(plan, objective, folder, lambda line: report(f"{plan.game}, {name}: {line}"))
-            return encoder_with(plan.cells[0], get_improvement(name), str(file))
-
-        games = list(self.games(pretrained))
+        pretrain_all(self.game_encoders(), self.resources.processes, report)
+        games = list(self.games())
         plan = Plan(tuple(each for game in games for each in game.plans))
         measured = _Measured(self.store, self.out)
         left_out: list[str] = []
@@ -167,13 +156,16 @@ class PreparedValidation:
 
     def _with_complexity(self, predictors: pd.DataFrame, report: Callable[[str], None]) -> pd.DataFrame:
         """Add the measures of complexity, which random play tells; those in the folder are kept."""
-        rows: list[Any] = read_complexity(self.out.path).to_dict("records")
-        for plan in self.unplayed():
-            report(f"{plan.game}: random play, for the policy information capacity and the effective horizon")
-            (run, *_) = plain_runs(plan, self.validation.further)
-            rows.append({"game": plan.game, **complexity_of(plan, run)})
-            self.out.add_table("complexity", pd.DataFrame(rows))
-        measured = pd.DataFrame(rows).set_index("game")
+        known: dict[str, Any] = {row["game"]: row for row in read_complexity(self.out.path).to_dict("records")}
+        unplayed = [(plan, plain_runs(plan, self.validation.further)[0]) for plan in self.unplayed()]
+        if unplayed:
+            of = f"{len(unplayed)} game{'s' if len(unplayed) > 1 else ''}"
+            report(f"Random play in {of}, for the policy information capacity and the effective horizon.")
+        for done, ((plan, _), measures) in enumerate(in_processes(_complexity, unplayed, self.resources.processes), 1):
+            known[plan.game] = {"game": plan.game, **measures}
+            self.out.add_table("complexity", pd.DataFrame([known[game] for game in sorted(known)]))
+            report(f"{plan.game}: played at random, {done} of {len(unplayed)}")
+        measured = pd.DataFrame(known.values()).set_index("game")
         return predictors.assign(**{name: predictors["game"].map(measured[name]) for name in COMPLEXITY})
 
     def as_dict(self) -> dict[str, Any]:
@@ -191,6 +183,14 @@ class PreparedValidation:
             "ladder": chosen.ladder,
             "hypotheses": [asdict(each) for each in chosen.hypotheses],
         }
+
+
+def _complexity(of: tuple[GamePlan, RunSettings]) -> dict[str, float]:
+    """The complexity of a game, measured with one thread."""
+    from lcd.agents.parallel import one_thread
+
+    with one_thread():
+        return complexity_of(*of)
 
 
 class _Measured:
@@ -256,9 +256,9 @@ def prepare_validation(
     prepared = PreparedValidation(chosen, folder, runs, resources, held_games(chosen, tables, runs))
     folder.check(prepared.as_dict())
     read_complexity(folder.path)  # which is needed at the end
-    games = prepared.games(prepared._stand_in)
+    games = prepared.games()
     prepared = replace(prepared, finished=finished_games(chosen, games, folder.path, runs, precision))
-    prepared.store.check(prepared.untrained().runs)
+    prepared.store.check(prepared.plan.runs)
     return prepared
 
 
