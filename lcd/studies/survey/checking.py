@@ -40,7 +40,7 @@ def check_alike(games: pd.DataFrame, versions: Mapping[str, Any]) -> None:
     ValueError
         If some were not; the message names two of them.
     """
-    games = games.assign(training_version=games["game"].map(versions))
+    games = games.assign(training_version=games["game"].map(versions).astype("Int64"))
     for name in (*ALIKE, "training_version"):
         known = games[games[name].notna()] if name in KNOWN_OF_SOME else games
         values = known[name].astype(object).where(known[name].notna(), "").to_numpy()

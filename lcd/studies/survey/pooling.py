@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from lcd.experiments import settings
 from lcd.experiments.plan import GamePlan, Plan
-from lcd.experiments.settings import TRAINING_VERSION
 from lcd.measurement.intervals import cell_samples, demand_table
 from lcd.measurement.scores import PRIMARY, Normalisation, late_gains
 from lcd.measurement.verdict import better_than_teacher, decide
@@ -54,7 +54,7 @@ class Measured:
         episodes = evaluation.num_envs * evaluation.episodes_per_env
         evaluations = len(evaluation.steps) - 1, episodes
         known = {"preset": preset} | measured_settings(data) | dict(zip(EVALUATED, evaluations, strict=True))
-        known |= {"training_version": TRAINING_VERSION}
+        known |= {"training_version": settings.TRAINING_VERSION}
         made = None if plan.teacher_run is None else plan.teacher_run.identity
         known |= {"teacher_checksum": data["teacher"] or made}
         constants = plan.normalisation or plan

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from lcd.experiments.plan import GamePlan, Plan
-from lcd.experiments.settings import PRECISIONS, TRAINING_VERSION
+from lcd.experiments.settings import PRECISIONS
 from lcd.io.checksums import SUMS, finish, is_listed, write_together
 from lcd.io.files import check_output_folder, is_partial, locked
 from lcd.io.limits import short
@@ -19,7 +19,7 @@ from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.survey.checking import check_alike, read_table
 from lcd.studies.survey.columns import ADDED, ALIKE, COLUMNS, DECIMALS, FILES, KEYS, TABLES
 from lcd.studies.survey.pooling import Measured, joined
-from lcd.studies.survey.rows import Rows, contents_of, measured_settings, read_rows, rows_of, stacked
+from lcd.studies.survey.rows import Rows, contents_of, read_rows, rows_of, stacked
 
 PACKAGE = "lcd.studies.survey"
 """Beside which the tables lie that come with it."""
@@ -242,11 +242,11 @@ class SurveyTables:
         for game in plan.games:
             kept._check_takes(game, preset)
         games = kept.games[["game", *ALIKE]].astype(object)
-        for data in plan.as_dict(measure=False)["games"]:
-            settings = {"game": data["game"], **measured_settings(data)}
-            planned = pd.DataFrame([settings], dtype=object)
-            versions = kept.versions | {data["game"]: TRAINING_VERSION}
-            check_alike(pd.concat([games[games["game"] != data["game"]], planned]), versions)
+        for game in plan.games:
+            newer = Measured.planned(game, preset).settings
+            planned = pd.DataFrame([{"game": game.game} | {name: newer.get(name) for name in ALIKE}], dtype=object)
+            versions = kept.versions | {game.game: newer["training_version"]}
+            check_alike(pd.concat([games[games["game"] != game.game], planned]), versions)
         return kept
 
     def _check_takes(self, plan: GamePlan, preset: str) -> None:
