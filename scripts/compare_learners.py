@@ -47,7 +47,7 @@ from lcd.experiments.settings import Evaluation, Hyperparameters, RunSettings
 from lcd.experiments.store import Store
 from lcd.experiments.timing import steps_per_second
 from lcd.measurement.scores import CELLS, SAMPLED, TEMPERED, played_by
-from lcd.studies.pipeline import reference_teacher
+from lcd.studies.teacher_checks import reference_teacher
 
 BASE = Hyperparameters(rollout_steps=64, minibatches=16)
 """Hyperparameters that the comparisons change: minibatches of 256, three passes, a learning rate of 5e-4."""

@@ -69,9 +69,10 @@ from lcd.studies.encoder_ablation import (
     pretrained_in,
     shares_over_games,
 )
+from lcd.studies.finished_runs import normalisation_of
 from lcd.studies.game_encoders import encoder_folder, pretrain_all
 from lcd.studies.harmonization import effect_table
-from lcd.studies.pipeline import normalisation_of, plan_diagnosis
+from lcd.studies.planning import plan_diagnosis
 from lcd.studies.predictive_validity import MEASURES, alignment_measures, predictive_validity, rank_correlations
 
 GAMES = ("coinrun", "ninja", "jumper", "starpilot", "fruitbot", "caveflyer")

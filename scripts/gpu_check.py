@@ -45,7 +45,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.io.files import replacing
 from lcd.measurement.scores import SAMPLED, played_by
-from lcd.studies.pipeline import plan_diagnosis
+from lcd.studies.planning import plan_diagnosis
 
 GAME = "starpilot"
 ENCODERS = ("nature", "residual:4,32,64", "impala")

@@ -41,7 +41,7 @@ from lcd.io.files import replacing
 from lcd.studies.layered_networks import load_layers
 from lcd.studies.mutual_prediction import UNITS, EncoderKind, activity_table, collect_states, mutual_prediction
 from lcd.studies.output import save_figure
-from lcd.studies.pipeline import plan_diagnosis
+from lcd.studies.planning import plan_diagnosis
 from lcd.teachers.library import shipped_teacher
 
 GAMES, STATES_OF_EACH, FOLDS = 48, 10, 6

@@ -36,7 +36,7 @@ from lcd.measurement.demands import CONTRASTS, Contrast
 from lcd.measurement.intervals import cell_samples, contrast_interval
 from lcd.measurement.rule import NEGLIGIBLE
 from lcd.measurement.scores import PRIMARY, cell_scores, learning_curves, mean_curves, played_by
-from lcd.studies.pipeline import normalisation_of
+from lcd.studies.finished_runs import normalisation_of
 from lcd.studies.survey.plan import Survey
 
 PREDICTIONS = {

@@ -66,5 +66,5 @@ def tiny_preset(monkeypatch):
 
     from lcd.experiments.presets import PRESETS
 
-    monkeypatch.setattr("lcd.studies.pipeline.PRESETS", {**PRESETS, "tiny": TINY})
+    monkeypatch.setattr("lcd.studies.planning.PRESETS", {**PRESETS, "tiny": TINY})
     return "tiny"

@@ -14,7 +14,7 @@ from lcd.experiments.improvements import get_improvement
 from lcd.measurement.intervals import Interval
 from lcd.studies.advice import advise
 from lcd.studies.diagnosis import Diagnosis
-from lcd.studies.pipeline import read_diagnosis
+from lcd.studies.finished_runs import read_diagnosis
 from lcd.studies.validation.evidence import PLAN, read_evidence
 from lcd.studies.validation.predictors import PREDICTORS
 from lcd.studies.validation.tables import FILES

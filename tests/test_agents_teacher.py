@@ -20,7 +20,7 @@ from lcd.experiments.plan import plan_game
 from lcd.experiments.run import teacher_of
 from lcd.io.files import checksum
 from lcd.pretraining.frames import collect_frames
-from lcd.studies.pipeline import plan_diagnosis
+from lcd.studies.planning import plan_diagnosis
 from lcd.teachers.library import SHIPPED, shipped_teacher
 from lcd.teachers.making import make_teacher
 from lcd.teachers.recipes import RECIPES

@@ -23,7 +23,7 @@ from lcd.io.files import checksum
 from lcd.measurement.scores import CELLS, COLUMNS, Normalisation
 from lcd.studies.controls import VIEW, _judged, with_controls
 from lcd.studies.diagnosis import Diagnosis
-from lcd.studies.pipeline import plan_diagnosis
+from lcd.studies.planning import plan_diagnosis
 
 RUN = "0123456789ab"
 """Identity of a run that nobody made."""

@@ -20,7 +20,7 @@ from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.run import train
 from lcd.experiments.store import Store
 from lcd.measurement.scores import SAMPLED, played_by
-from lcd.studies.pipeline import read_diagnosis
+from lcd.studies.finished_runs import read_diagnosis
 
 pytestmark = pytest.mark.costly()
 

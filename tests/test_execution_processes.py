@@ -24,7 +24,7 @@ from lcd.experiments.plan import Plan
 from lcd.experiments.processes import _failure, _Worker
 from lcd.experiments.store import LEASES, Store
 from lcd.io.child_processes import hidden_script
-from lcd.studies.pipeline import read_diagnosis
+from lcd.studies.finished_runs import read_diagnosis
 
 pytestmark = pytest.mark.costly("lcd/cli/*.py")
 
@@ -208,7 +208,7 @@ def test_a_plain_script_can_diagnose(copied, game_plan, tmp_path):
 def _command(folder: Path) -> list[str]:
     """The command line of the tiny plan, in a process of its own."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv.pop(1)); import tiny, lcd.studies.pipeline as p;"
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import tiny, lcd.studies.planning as p;"
         "p.PRESETS = dict(p.PRESETS, tiny=tiny.TINY); from lcd.cli.main import main; main()"
     )
     where = ["--store", str(folder / "runs"), "--out", str(folder / "out"), "--workers", "2"]

@@ -26,9 +26,9 @@ from lcd.pretraining.frames import collect_frames
 from lcd.pretraining.pretraining import Pretraining, pretrain_on_frames
 from lcd.studies.aligning import unseen_levels
 from lcd.studies.diagnosing import prepare_diagnosis
+from lcd.studies.finished_runs import normalisation_of
 from lcd.studies.harmonization import prepare_harmonization
 from lcd.studies.output import OutputFolder
-from lcd.studies.pipeline import normalisation_of
 
 pytestmark = pytest.mark.costly("envs/external/*.py", "analyses/*.py", "analyses/templates/*")
 

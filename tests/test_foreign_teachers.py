@@ -25,7 +25,8 @@ from lcd.agents import EndlessEpisode, as_teacher, evaluate, load_model
 from lcd.envs import make_vec_env
 from lcd.envs.family import game_options
 from lcd.experiments.given_teacher import checksum_of, load_imported
-from lcd.studies.pipeline import _returns_of, plan_diagnosis
+from lcd.studies.finished_runs import _returns_of
+from lcd.studies.planning import plan_diagnosis
 
 GRID = "own_games:Grid"
 

@@ -12,7 +12,8 @@ from lcd.experiments.execution import RunFailed, execute
 from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.store import Store
-from lcd.studies.pipeline import _evaluate_given, plan_diagnosis
+from lcd.studies.finished_runs import _evaluate_given
+from lcd.studies.planning import plan_diagnosis
 
 pytestmark = pytest.mark.costly("lcd/teachers/data/*", "lcd/teachers/encoders/*.py")
 

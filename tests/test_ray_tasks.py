@@ -22,7 +22,7 @@ from lcd.experiments.ray_tasks import MARKS, RayTasks
 from lcd.experiments.resources import Resources
 from lcd.experiments.store import LEASES, UNFINISHED, Store
 from lcd.experiments.timing import measure_speeds
-from lcd.studies.pipeline import read_diagnosis
+from lcd.studies.finished_runs import read_diagnosis
 
 ray = pytest.importorskip("ray")
 pytest_plugins = ["trained"]

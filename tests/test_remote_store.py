@@ -25,7 +25,7 @@ from lcd.experiments.run_archive import pack
 from lcd.experiments.store import Store, StoreError
 from lcd.io import object_storage
 from lcd.io.object_storage import Objects, StorageError
-from lcd.studies.pipeline import read_diagnosis
+from lcd.studies.finished_runs import read_diagnosis
 
 pytestmark = pytest.mark.costly("lcd/cli/*.py", "lcd/experiments/*.py")
 

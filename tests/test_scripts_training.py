@@ -49,7 +49,7 @@ def test_settings_of_committed_results_do_not_follow_the_presets(monkeypatch):
     before = names()
     learner = replace(PRESETS["quick"].hyperparameters, minibatches=8, learning_rate=1e-3)
     changed = replace(PRESETS["quick"], evaluations=2, evaluation_episodes=8, hyperparameters=learner)
-    for module in ("lcd.experiments.presets", "lcd.studies.pipeline"):
+    for module in ("lcd.experiments.presets", "lcd.studies.planning"):
         monkeypatch.setattr(f"{module}.PRESETS", dict(PRESETS) | {"quick": changed})
     assert names() == before
 

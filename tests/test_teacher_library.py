@@ -20,7 +20,7 @@ from lcd.cli.watch import command as watch
 from lcd.envs import ProcgenOptions
 from lcd.experiments.given_teacher import GivenTeacher
 from lcd.experiments.settings import Hyperparameters
-from lcd.studies.pipeline import plan_diagnosis
+from lcd.studies.planning import plan_diagnosis
 from lcd.studies.replay import Replay, record
 from lcd.teachers import library, making, recipes, training
 from lcd.teachers.evaluation import PPO_50M_RETURNS, Score, evaluate_expert, evaluate_teacher, tune_inverse_temperature

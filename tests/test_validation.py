@@ -22,8 +22,8 @@ from lcd.experiments.plan import Plan, plan_game
 from lcd.experiments.resources import Resources
 from lcd.experiments.store import Store
 from lcd.measurement.capacity import information_capacity
+from lcd.studies.finished_runs import NothingLearned, read_diagnosis
 from lcd.studies.output import OutputFolder
-from lcd.studies.pipeline import NothingLearned, read_diagnosis
 from lcd.studies.survey.plan import Survey
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.complexity import policy_capacity

@@ -34,7 +34,7 @@ def exit_status(error: Exception) -> int | None:
     from lcd.envs.external.game import GameFault
     from lcd.experiments.execution import RunFailed
     from lcd.experiments.store import StoreError
-    from lcd.studies.pipeline import NothingLearned
+    from lcd.studies.finished_runs import NothingLearned
 
     if isinstance(error, StoreError):  # what a folder holds that was named
         return BAD_INPUT

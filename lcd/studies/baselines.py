@@ -29,7 +29,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.measurement.intervals import cell_samples, mean_interval
 from lcd.measurement.scores import PRIMARY, cell_scores, played_by
-from lcd.studies.pipeline import normalisation_of
+from lcd.studies.finished_runs import normalisation_of
 
 STATES, GAMES_AT_ONCE, EVERY = 4096, 64, 4
 """States of the teacher on which imitability is measured, games that visit them, and steps between two states."""

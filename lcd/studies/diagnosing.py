@@ -35,10 +35,11 @@ from lcd.studies.encoder_ablation import (
     read_ablation,
 )
 from lcd.studies.figures import check_registered, registered
+from lcd.studies.finished_runs import read_diagnosis
 from lcd.studies.game_encoders import GameEncoder, encoder_folder, pretrain_all
 from lcd.studies.ladder import Ladder, ladder_of, read_ladder
 from lcd.studies.output import OutputFolder
-from lcd.studies.pipeline import adjusted_preset, plan_diagnosis, read_diagnosis
+from lcd.studies.planning import adjusted_preset, plan_diagnosis
 from lcd.studies.showing import Show, reporting, showing, silent
 
 

@@ -32,8 +32,8 @@ from lcd.measurement.intervals import (
 )
 from lcd.measurement.scores import CELLS, PRIMARY, Normalisation, cell_scores, check_episodes, played_by
 from lcd.pretraining.objectives import OBJECTIVES
+from lcd.studies.finished_runs import episodes_of, normalisation_of
 from lcd.studies.game_encoders import GameEncoder
-from lcd.studies.pipeline import episodes_of, normalisation_of
 
 SCRATCH, RANDOM, HARMONIZED = "scratch", "random", "harmonized"
 

@@ -32,7 +32,7 @@ from lcd.io.limits import STEP_LIMIT, path, real_number, text
 from lcd.io.watching import WATCH
 from lcd.measurement.intervals import mean_limits
 from lcd.measurement.scores import played_by
-from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+from lcd.studies.planning import adjusted_preset, plan_diagnosis
 from lcd.studies.policies import files_of
 from lcd.studies.showing import Show, showing, silent
 

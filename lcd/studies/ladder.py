@@ -34,7 +34,7 @@ from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.measurement.intervals import Sample, difference_interval
 from lcd.measurement.scores import PRIMARY, Cell, cell_scores, played_by
-from lcd.studies.pipeline import episodes_of, normalisation_of
+from lcd.studies.finished_runs import episodes_of, normalisation_of
 
 VALUE_SHARE = 2
 """The value of the teacher is learned in a part of a cell's budget: one divided by this number."""

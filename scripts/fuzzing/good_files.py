@@ -283,7 +283,7 @@ def make_plans(good: Path) -> None:
     """A survey's plan, and that of a diagnosis."""
     from lcd.experiments.plan import Plan
     from lcd.experiments.presets import PRESETS
-    from lcd.studies.pipeline import plan_diagnosis
+    from lcd.studies.planning import plan_diagnosis
 
     (good / "plans").mkdir()
     (good / "plans" / "validation.toml").write_text(

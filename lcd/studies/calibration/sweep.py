@@ -18,7 +18,7 @@ from lcd.experiments.settings import Hyperparameters
 from lcd.experiments.store import Store
 from lcd.io.settings import AS_FLOAT, LISTED, Number, Several, Text, one_of, settings
 from lcd.measurement.scores import cell_scores, check_episodes
-from lcd.studies.pipeline import episodes_of
+from lcd.studies.finished_runs import episodes_of
 
 FORMAT = "lcd.sweep/1"
 

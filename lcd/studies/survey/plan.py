@@ -23,7 +23,7 @@ from lcd.io.limits import path as checked_path
 from lcd.io.limits import short
 from lcd.io.settings import Flag, Names, Text, settings
 from lcd.io.untrusted import LARGEST_TOML, check_file, parse_toml, read_toml
-from lcd.studies.pipeline import adjusted_preset, plan_diagnosis
+from lcd.studies.planning import adjusted_preset, plan_diagnosis
 from lcd.studies.survey.rows import NoOwnView
 
 ADJUSTABLE = (

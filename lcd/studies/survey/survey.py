@@ -25,9 +25,9 @@ from lcd.studies.baselines import baselines_of
 from lcd.studies.diagnosing import PreparedDiagnosis
 from lcd.studies.diagnosis import Diagnosis
 from lcd.studies.figures import check_registered
+from lcd.studies.finished_runs import read_diagnosis
 from lcd.studies.ladder import ladder_of
 from lcd.studies.output import OutputFolder
-from lcd.studies.pipeline import read_diagnosis
 from lcd.studies.showing import Show, showing, silent
 from lcd.studies.survey.columns import DECIMALS
 from lcd.studies.survey.plan import Survey

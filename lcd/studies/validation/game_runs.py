@@ -13,8 +13,8 @@ from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
 from lcd.measurement.scores import Normalisation
+from lcd.studies.finished_runs import normalisation_of, read_diagnosis
 from lcd.studies.ladder import Ladder, read_ladder
-from lcd.studies.pipeline import normalisation_of, read_diagnosis
 from lcd.studies.survey.tables import SurveyTables
 from lcd.studies.validation.gains import gains_of
 from lcd.studies.validation.plan import Validation
@@ -76,7 +76,7 @@ class GameRuns:
         ------
         lcd.experiments.store.StoreError
             If a run is missing or damaged.
-        lcd.studies.pipeline.NothingLearned
+        lcd.studies.finished_runs.NothingLearned
             If nobody returned more than a random policy, so that there are no scores.
         """
         constants = normalisation_of(self.plan, store) if self.held is None else self.held.constants
