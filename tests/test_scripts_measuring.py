@@ -16,6 +16,7 @@ import label_cost
 import numpy as np
 import pandas as pd
 import pytest
+import random_returns
 import saved_state_speed
 import shared_levels
 import torch
@@ -144,3 +145,12 @@ def test_shared_levels_are_counted_in_a_table(tmp_path):
     (row,) = pd.read_csv(tmp_path / "table.csv").to_dict("records")
     assert (row["game"], row["training"], row["drawn"]) == ("maze", 10, 30)
     assert row["share"] == pytest.approx(row["shared"] / 30)
+
+
+def test_random_play_is_measured_beside_the_published_range(tmp_path):
+    arguments = ["--games", "maze", "--modes", "easy", "hard", "--episodes", 8]
+    assert run_script(random_returns, *arguments, "--output", tmp_path / "table.csv") == 0
+    table = pd.read_csv(tmp_path / "table.csv").set_index("mode")
+    assert table["random"].to_dict() == {"easy": 5, "hard": 4}
+    assert set((table["return"] * 8 / 10) % 1) == {0.0}  # an episode returns 0 or 10
+    assert np.allclose(table["score"], (table["return"] - table["random"]) / (10 - table["random"]), atol=1e-4)
