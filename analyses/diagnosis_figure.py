@@ -106,14 +106,15 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, levels: str, diagnosis: Diagn
     axes.set_xlabel("environment steps")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.spines[["top", "right"]].set_visible(False)
-    references = {"random": 0.0, "best": 1.0}
+    lowest = "published random" if diagnosis.normalisation.source == "published" else "random"
+    references = {lowest: 0.0, "best": 1.0}
     if diagnosis.teacher is not None:
         own = diagnosis.teacher.unseen_return if levels == "unseen" else diagnosis.teacher.training_return
         references["teacher"] = diagnosis.normalisation.score(own)
-    # Under its line, "random" keeps clear of the curves; of two lines close together the lower's name lies lower.
+    # Under its line, the lowest name keeps clear of the curves; of two lines close together the lower's lies lower.
     near, teacher = 0.06 * (high - low), references.get("teacher", 1.0)
     at_random, at_best = -near < teacher < 0, 0 <= 1 - teacher < near
-    under = {"random": not at_random, "best": 0 < teacher - 1 < near, "teacher": at_random or at_best}
+    under = {lowest: not at_random, "best": 0 < teacher - 1 < near, "teacher": at_random or at_best}
     outside: dict[str, list[str]] = {"above": [], "below": []}
     for name, score in references.items():
         if not low <= score <= high:

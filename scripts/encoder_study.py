@@ -208,9 +208,7 @@ def study(
 ) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The measured runs of a game, the share of its demand that each encoder recovers, and the stages."""
     plan, folder = planned(game, options.steps, options.seeds), encoder_folder(options.store)
-    pretrain_all(
-        pretrained_in(plan, encoders, folder), FASTEST.processes, lambda line: console.print(line, highlight=False)
-    )
+    pretrain_all(pretrained_in(plan, encoders, folder), FASTEST, lambda line: console.print(line, highlight=False))
     names = encoders_of(plan, encoders, folder)
     runs = carry_out(EncoderAblation(plan, names), store)
     scores = {name: scores_of(plan, store, of_one) for name, of_one in runs.items()}

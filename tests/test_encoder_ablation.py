@@ -13,12 +13,13 @@ from rich.console import Console
 from scipy import stats
 from tiny import GAME, TINY
 
-from lcd.agents import save_backbone
+from lcd.agents import import_encoder, save_backbone
 from lcd.agents.encoders.convolutional import Small
 from lcd.cli.display import ablation_rows
 from lcd.envs import ProcgenOptions
 from lcd.envs.family import game_options, policy_spaces
 from lcd.experiments.plan import plan_game
+from lcd.experiments.resources import Resources
 from lcd.experiments.store import Store
 from lcd.measurement.intervals import cell_samples, contrast_intervals, fieller_limits
 from lcd.measurement.scores import CELLS
@@ -274,8 +275,25 @@ def test_an_encoder_is_pretrained_again_for_another_appearance(tmp_path, monkeyp
     monkeypatch.setattr("lcd.pretraining.pretraining.pretrain", pretrain)
     for appearance in ((), ("monochrome",), ()):
         plan = plan_game(game_options("maze", appearance=appearance), TINY)
-        pretrain_all([GameEncoder.of(plan, "autoencoding", tmp_path)] * 2, 1, print)
+        pretrain_all([GameEncoder.of(plan, "autoencoding", tmp_path)] * 2, Resources(workers=1), print)
     assert len(pretrained) == len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.costly()
+def test_encoders_of_ones_own_are_pretrained_in_processes_as_in_this_one(tmp_path):
+    plan = plan_game("maze", replace(TINY, encoder=import_encoder("own_encoders:OfAnyChannels")))
+    said = []
+
+    def once(objective, folder):
+        encoder = GameEncoder.of(plan, objective, folder)
+        return replace(encoder, settings=replace(encoder.settings, epochs=1))
+
+    both = [once(objective, tmp_path) for objective in ("autoencoding", "segmentation")]
+    pretrain_all(both, Resources(workers=2), said.append)
+    assert "2 of 2" in said[-1]
+    alone = once("autoencoding", tmp_path / "alone")
+    pretrain_all([alone], Resources(workers=2), said.append)
+    assert alone.file.read_bytes() == both[0].file.read_bytes()
 
 
 @pytest.mark.costly("analyses/*.py")

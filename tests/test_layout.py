@@ -97,12 +97,12 @@ def test_a_users_own_folders_do_not_break_it(trained, trained_copy, tmp_path: Pa
         "import sys\n"
         "import lcd\n"
         "from lcd.agents import load_policy\n"
-        "from lcd.studies import pipeline\n"
+        "from lcd.studies import planning\n"
         "from lcd.teachers.library import shipped_teacher\n"
         f"sys.path.append({str(Path(__file__).parent)!r})\n"
         "from tiny import GAME, TINY\n"
         "load_policy(shipped_teacher(GAME)[0])\n"  # its encoder is found by name
-        "pipeline.PRESETS = {**pipeline.PRESETS, 'tiny': TINY}\n"
+        "planning.PRESETS = {**planning.PRESETS, 'tiny': TINY}\n"
         "found = lcd.diagnose(GAME, 'tiny', seeds=1, train_teacher=True, workers=1)\n"
         "print(found.verdict.name)\n"
     )

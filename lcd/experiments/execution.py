@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -19,6 +16,7 @@ from lcd.experiments.plan import Plan
 from lcd.experiments.resources import check_numbers
 from lcd.experiments.settings import RunSettings
 from lcd.experiments.store import Store
+from lcd.io.child_processes import terminable
 from lcd.io.limits import STEP_LIMIT
 
 
@@ -124,23 +122,6 @@ def weights_of(plan: Plan, store: Store) -> dict[str, Path]:
     return {identity: file.absolute() for identity, file in files.items()}
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that workers are stopped and workspaces removed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def leave(signum: int, frame: Any) -> None:
-        raise SystemExit(128 + signum)
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def execute(
     plan: Plan,
     store: Store,
@@ -188,7 +169,7 @@ def execute(
     if not waiting:
         return
     store.root.mkdir(parents=True, exist_ok=True)
-    with _terminable():
+    with terminable():
         if isinstance(executor, str):
             executor = make_executor(
                 executor, store, waiting, workers=workers, threads=threads, device=device, step_limit=step_limit

@@ -68,13 +68,17 @@ class Resources:
             raise ValueError(f"The device {short(device)} is unknown: choose one of {', '.join(DEVICES)}.")
         return cls(device, workers, threads, executor, step_limit)
 
-    @property
-    def processes(self) -> int:
-        """How many processes of one thread work at once here before and after the runs: as many as runs do, if fewer.
+    def processes(self, bytes_each: int = BYTES_PER_WORKER) -> int:
+        """How many processes of one thread work at once here before and after the runs.
 
-        Where a cluster carries out the runs, their number says nothing about this machine.
+        As many as this machine takes, and no more than runs do, unless a cluster carries them out.
+
+        Parameters
+        ----------
+        bytes_each
+            Memory that each takes.
         """
-        most = chosen_workers("cpu")[0]
+        most = _workers_on_cpus(usable_cores(), 1, bytes_each)
         return min(most, self.workers or most) if parse_executor(self.executor)[0] == LOCAL else most
 
     def precise(self, preset: Preset) -> Preset:
@@ -134,10 +138,10 @@ def chosen_workers(
     return workers, threads or max(1, cores // workers)
 
 
-def _workers_on_cpus(cores: int, threads: int) -> int:
+def _workers_on_cpus(cores: int, threads: int, bytes_each: int = BYTES_PER_WORKER) -> int:
     """As many processes as the cores and the free memory take."""
     free = free_host_bytes()
-    return max(1, min(cores // threads, cores if free is None else free // BYTES_PER_WORKER))
+    return max(1, min(cores // threads, cores if free is None else free // bytes_each))
 
 
 def resolve_device(device: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from lcd.io.watching import WATCH
 
@@ -76,8 +78,25 @@ def start_method() -> str:
     return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that processes are stopped and workspaces removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def leave(signum: int, frame: Any) -> None:
+        raise SystemExit(128 + signum)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def in_processes(
-    work: Callable[[Task], Result], tasks: Sequence[Task], processes: int
+    work: Callable[[Task], Result], tasks: Sequence[Task], processes: int, *, fault: type[Exception] = RuntimeError
 ) -> Iterator[tuple[Task, Result]]:
     """Each task with its result, as soon as it is done; what was done before one failed is given as well.
 
@@ -89,6 +108,8 @@ def in_processes(
         What can be sent to a process.
     processes
         How many work at once.
+    fault
+        What is raised where a process ends itself because a game hangs.
 
     Raises
     ------
@@ -100,29 +121,45 @@ def in_processes(
         yield from ((task, work(task)) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(WATCH.limit,)) as pool:
-        with hidden_script():  # processes are started as work is given to them
-            waiting = {pool.submit(work, task): task for task in tasks}
-        given: set[Future[Result]] = set()
-        try:
-            try:
-                for finished in as_completed(waiting):
-                    yield waiting[finished], finished.result()
-                    given.add(finished)
-            except Exception:
-                for each in waiting.keys() - given:
-                    if each.done() and not each.cancelled() and each.exception() is None:
-                        yield waiting[each], each.result()
-                raise
-        except BaseException:
-            started = list((pool._processes or {}).values())  # which a shutdown forgets
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in started:
-                process.terminate()
-            raise
+    hanging = context.SimpleQueue()
+    pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(WATCH.limit, hanging))
+    try:
+        with terminable():
+            with hidden_script():  # processes are started as work is given to them
+                waiting = {pool.submit(work, task): task for task in tasks}
+            yield from _as_done(waiting)
+    except BaseException as error:
+        started = list((pool._processes or {}).values())  # which a shutdown forgets
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in started:
+            process.terminate()
+        if isinstance(error, BrokenProcessPool) and not hanging.empty():
+            raise fault(hanging.get()) from None
+        raise
+    pool.shutdown()
 
 
-def _begin(step_limit: float) -> None:
+def _as_done(waiting: Mapping[Future[Result], Task]) -> Iterator[tuple[Task, Result]]:
+    """Each task with its result, as soon as it is done, and after a failure those that are done by then."""
+    given: set[Future[Result]] = set()
+    try:
+        for finished in as_completed(waiting):
+            yield waiting[finished], finished.result()
+            given.add(finished)
+    except Exception:
+        for each in waiting.keys() - given:
+            if each.done() and not each.cancelled() and each.exception() is None:
+                yield waiting[each], each.result()
+        raise
+
+
+def _begin(step_limit: float, hanging: multiprocessing.SimpleQueue[str]) -> None:
     """What a process does before its first task."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that planned the work decides when it ends
     end_with_parent()
-    WATCH.limit = step_limit
+
+    def hangs(sentence: str) -> None:
+        hanging.put(sentence)
+        os._exit(1)
+
+    WATCH.limit, WATCH.ended = step_limit, hangs

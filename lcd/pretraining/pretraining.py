@@ -92,6 +92,12 @@ class Pretrained:
     card: dict[str, Any]
 
 
+def frame_bytes(options: GameOptions, frames: int) -> int:
+    """Memory that so many frames of a game take with their label maps."""
+    height, width, channels = observation_space(options, "pixels").shape or (0, 0, 0)
+    return frames * height * width * (channels + 1)
+
+
 def pretrain(
     options: GameOptions,
     settings: Pretraining,
@@ -123,8 +129,7 @@ def pretrain(
     lcd.agents.TrainingDiverged
         If the loss is not finite.
     """
-    height, width, channels = observation_space(options, "pixels").shape or (0, 0, 0)
-    if settings.frames * height * width * (channels + 1) > memory():  # with their label maps
+    if frame_bytes(options, settings.frames) > memory():
         raise ValueError(f"{settings.frames:,} frames take more memory than there is: use fewer.")
     training = options.training_levels(settings.num_levels)
     unseen = options.unseen_levels(settings.num_levels)

@@ -149,7 +149,7 @@ class PreparedDiagnosis:
         """
         if not self.encoders:
             return None
-        pretrain_all(self.game_encoders(), self.resources.processes, report)
+        pretrain_all(self.game_encoders(), self.resources, report)
         encoders = encoders_of(self.game_plan, self.encoders, encoder_folder(self.store.root))
         ablation = EncoderAblation(self.game_plan, encoders)
         self._carry_out(ablation.as_plan(), show)

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from lcd.agents import EncoderName
 from lcd.envs import GameOptions
+from lcd.envs.external.game import GameFault
 from lcd.envs.external.options import ExternalOptions
+from lcd.experiments.own_code import OwnCode
 from lcd.experiments.plan import GamePlan
+from lcd.experiments.resources import BYTES_PER_WORKER, Resources
 from lcd.io.child_processes import in_processes
 from lcd.io.files import checksum, locked, replacing
 from lcd.io.modules import SOURCE
@@ -35,11 +38,14 @@ class GameEncoder:
         How it is pretrained: on no more frames than the budget of a learner in the diagnosis.
     file
         Its weights.
+    own
+        Code of the user's own that its architecture needs.
     """
 
     options: GameOptions
     settings: Pretraining
     file: Path
+    own: OwnCode
 
     @classmethod
     def of(cls, plan: GamePlan, objective: str, folder: Path) -> GameEncoder:
@@ -73,7 +79,7 @@ class GameEncoder:
             described.append(checksum(json.dumps(known, sort_keys=True).encode())[:8])
         file = folder / f"{'-'.join(described)}.safetensors".replace(":", "_").replace(",", "_")
         settings = Pretraining(objective, architecture, frames, num_levels=run.options.num_levels)
-        return cls(run.options, settings, file)
+        return cls(run.options, settings, file, OwnCode.of([run]))
 
     def pretrain(self) -> None:
         """Pretrain it with one thread and write its file, or check the file where there is one.
@@ -90,6 +96,7 @@ class GameEncoder:
         from lcd.agents.parallel import one_thread
         from lcd.pretraining.pretraining import pretrain
 
+        self.own.load()
         with locked(self.file):  # another plan may pretrain the same one
             if self.file.exists():
                 check_sealed(self.file)
@@ -106,15 +113,15 @@ def encoder_folder(store: Path) -> Path:
     return older if older.is_dir() else store / "encoders"
 
 
-def pretrain_all(encoders: Iterable[GameEncoder], processes: int, report: Callable[[str], None]) -> None:
+def pretrain_all(encoders: Iterable[GameEncoder], resources: Resources, report: Callable[[str], None]) -> None:
     """Pretrain those encoders that have no file yet, and check the files of the others.
 
     Parameters
     ----------
     encoders
         The encoders.
-    processes
-        How many are pretrained at once, each with one thread.
+    resources
+        With what: how many are pretrained at once, each with one thread.
     report
         Called with a line before them and after each.
 
@@ -124,14 +131,22 @@ def pretrain_all(encoders: Iterable[GameEncoder], processes: int, report: Callab
         If a file is damaged, or frames take more memory than there is.
     lcd.agents.TrainingDiverged
         If a loss is not finite.
+    lcd.envs.external.game.GameFault
+        If a game hangs.
     """
+    from lcd.pretraining.pretraining import HELD_OUT, frame_bytes
+
     missing = []
     for encoder in encoders:
         if encoder.file.exists():
             encoder.pretrain()
         else:
             missing.append(encoder)
-    if missing:
-        report(f"Pretraining {len(missing)} encoder{'s' if len(missing) > 1 else ''} on frames of the training levels.")
-    for done, (encoder, _) in enumerate(in_processes(GameEncoder.pretrain, missing, processes), 1):
+    if not missing:
+        return
+    count = f"{len(missing)} encoder{'s' if len(missing) > 1 else ''}"
+    report(f"Pretraining {count} on frames of the training levels, some minutes each.")
+    frames = max(frame_bytes(each.options, each.settings.frames) for each in missing)
+    processes = resources.processes(BYTES_PER_WORKER + round((1 + HELD_OUT) * frames))
+    for done, (encoder, _) in enumerate(in_processes(GameEncoder.pretrain, missing, processes, fault=GameFault), 1):
         report(f"{encoder.options.label}, {encoder.settings.objective}: pretrained, {done} of {len(missing)}")

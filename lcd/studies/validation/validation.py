@@ -10,9 +10,11 @@ from typing import Any
 import pandas as pd
 
 from lcd.agents import EncoderName
+from lcd.envs.external.game import GameFault
 from lcd.experiments.execution import Listener, WhenComplete, execute, in_turn
 from lcd.experiments.executors import LOCAL
 from lcd.experiments.improvements import Improvement, get_improvement, version_of_improvement
+from lcd.experiments.own_code import OwnCode
 from lcd.experiments.plan import GamePlan, Plan
 from lcd.experiments.remote_store import open_store
 from lcd.experiments.resources import Resources
@@ -67,10 +69,13 @@ class PreparedValidation:
     held: Mapping[str, Held] = field(default_factory=dict)
     finished: Finished = field(default_factory=lambda: Finished())
 
-    def games(self) -> Iterator[GameRuns]:
+    def games(self, *, stand_ins: bool = True) -> Iterator[GameRuns]:
         """The runs in each game that is not finished.
 
-        Random weights stand for encoders that are not pretrained yet, at the same cost.
+        Parameters
+        ----------
+        stand_ins
+            Whether random weights stand for encoders that are not pretrained yet, at the same cost.
         """
         for plan in self.validation.survey.plan.games:
             if plan.game in self.finished:
@@ -79,7 +84,7 @@ class PreparedValidation:
             improved = {}
             for name in self.validation.improvements:
                 improvement = get_improvement(name)
-                brought = None if improvement.encoder is None else self._encoder_name(plan, improvement)
+                brought = None if improvement.encoder is None else self._encoder_name(plan, improvement, stand_ins)
                 improved[name] = tuple(improved_run(run, improvement, brought) for run in plain)
             ladder = ladder_of(plan) if self.validation.ladder else None
             yield GameRuns(plan, ladder, plain, improved, self.held.get(plan.game))
@@ -89,11 +94,11 @@ class PreparedValidation:
         """All runs of these games."""
         return Plan(tuple(each for game in self.games() for each in game.plans))
 
-    def _encoder_name(self, plan: GamePlan, improvement: Improvement) -> str:
+    def _encoder_name(self, plan: GamePlan, improvement: Improvement, stand_ins: bool) -> str:
         """Full name of the encoder that an improvement brings."""
         file = self._game_encoder(plan, improvement).file
         full = encoder_with(plan.cells[0], improvement, str(file))
-        return full if file.exists() else EncoderName.read(full).untrained
+        return EncoderName.read(full).untrained if stand_ins and not file.exists() else full
 
     def _game_encoder(self, plan: GamePlan, improvement: Improvement) -> GameEncoder:
         return GameEncoder.of(plan, objective_of(improvement), encoder_folder(self.store.root))
@@ -132,8 +137,8 @@ class PreparedValidation:
             If no game has scores, because nobody returned more than a random policy in any.
         """
         self.out.claim(self.as_dict())
-        pretrain_all(self.game_encoders(), self.resources.processes, report)
-        games = list(self.games())
+        pretrain_all(self.game_encoders(), self.resources, report)
+        games = list(self.games(stand_ins=False))
         plan = Plan(tuple(each for game in games for each in game.plans))
         measured = _Measured(self.store, self.out)
         left_out: list[str] = []
@@ -157,16 +162,18 @@ class PreparedValidation:
     def _with_complexity(self, predictors: pd.DataFrame, report: Callable[[str], None]) -> pd.DataFrame:
         """Add the measures of complexity, which random play tells; those in the folder are kept."""
         known: dict[str, Any] = {row["game"]: row for row in read_complexity(self.out.path).to_dict("records")}
-        unplayed = [(plan, plain_runs(plan, self.validation.further)[0]) for plan in self.unplayed()]
+        unplayed = [_Unplayed.of(plan, plain_runs(plan, self.validation.further)[0]) for plan in self.unplayed()]
         if unplayed:
             of = f"{len(unplayed)} game{'s' if len(unplayed) > 1 else ''}"
             report(f"Random play in {of}, for the policy information capacity and the effective horizon.")
-        for done, ((plan, _), measures) in enumerate(in_processes(_complexity, unplayed, self.resources.processes), 1):
-            known[plan.game] = {"game": plan.game, **measures}
+        measured = in_processes(_Unplayed.measure, unplayed, self.resources.processes(), fault=GameFault)
+        for done, (played, measures) in enumerate(measured, 1):
+            game = played.plan.game
+            known[game] = {"game": game, **measures}
             self.out.add_table("complexity", pd.DataFrame([known[game] for game in sorted(known)]))
-            report(f"{plan.game}: played at random, {done} of {len(unplayed)}")
-        measured = pd.DataFrame(known.values()).set_index("game")
-        return predictors.assign(**{name: predictors["game"].map(measured[name]) for name in COMPLEXITY})
+            report(f"{game}: played at random, {done} of {len(unplayed)}")
+        table = pd.DataFrame(known.values()).set_index("game")
+        return predictors.assign(**{name: predictors["game"].map(table[name]) for name in COMPLEXITY})
 
     def as_dict(self) -> dict[str, Any]:
         """What identifies the validation, as plain data.
@@ -185,12 +192,25 @@ class PreparedValidation:
         }
 
 
-def _complexity(of: tuple[GamePlan, RunSettings]) -> dict[str, float]:
-    """The complexity of a game, measured with one thread."""
-    from lcd.agents.parallel import one_thread
+@dataclass(frozen=True)
+class _Unplayed:
+    """A game whose complexity is to be measured, a run of the learner from frames, and its user's own code."""
 
-    with one_thread():
-        return complexity_of(*of)
+    plan: GamePlan
+    run: RunSettings
+    own: OwnCode
+
+    @classmethod
+    def of(cls, plan: GamePlan, run: RunSettings) -> _Unplayed:
+        return cls(plan, run, OwnCode.of([run]))
+
+    def measure(self) -> dict[str, float]:
+        """Measure it with one thread."""
+        from lcd.agents.parallel import one_thread
+
+        self.own.load()
+        with one_thread():
+            return complexity_of(self.plan, self.run)
 
 
 class _Measured:
