@@ -86,6 +86,14 @@ def test_labels_belong_to_the_states_they_are_learned_with(view):
         assert torch.allclose(batch.teacher_log_probabilities.exp().sum(dim=1), torch.ones(len(observations)))
 
 
+def test_what_only_ppo_uses_changes_nothing_of_what_is_learned_from_labels():
+    def weights(**settings):
+        env = VecNormalize(TaughtVecEnv(ColourGame(3)), norm_obs=False, gamma=settings.get("gamma", 0.99))
+        return dagger(env, ColourTeacher(), **settings).learn(4 * 16 * 3).policy.state_dict()
+
+    assert_same_state(weights(), weights(gamma=0.5, gae_lambda=0.3, clip_range=0.05, ent_coef=0.5))
+
+
 def test_a_teacher_that_is_a_module_comes_to_where_the_student_learns():
     class Module(torch.nn.Module):
         def __init__(self):

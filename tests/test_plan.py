@@ -135,6 +135,21 @@ def test_settings_survive_json_and_any_change_is_another_run():
     assert len({run.identity, *(other.identity for other in changed)}) == len(changed) + 1
 
 
+def test_learners_that_differ_in_what_only_ppo_uses_share_the_learners_from_labels():
+    def cells(**changes):
+        preset = replace(TINY, hyperparameters=TINY.hyperparameters.changed(changes))
+        runs = plan_game("maze", preset).cells
+        return [{run.hyperparameters for run in runs if run.learning == name} for name in ("rl", "imitation")]
+
+    usual, from_labels = cells()
+    for name in ("gamma", "gae_lambda", "clip_range", "entropy"):
+        others, shared = cells(**{name: 0.5})
+        assert shared == from_labels
+        assert not others & usual
+    for name, value in (("learning_rate", 0.1), ("epochs", 2), ("mixing", 0.5)):
+        assert not cells(**{name: value})[1] & from_labels
+
+
 def test_how_a_game_is_drawn_reaches_the_runs_that_see_it_and_their_names():
     plan = plan_game(game_options("starpilot", appearance=["monochrome", "no-backgrounds", "monochrome"]), TINY)
     for run in plan.runs:

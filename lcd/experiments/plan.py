@@ -289,6 +289,7 @@ def cells_of(
         for seed in seeds:
             yield replace(
                 base,
+                hyperparameters=base.hyperparameters.for_labels() if taught else base.hyperparameters,
                 options=options.relevant_to(shown_view(view, teacher_view if taught else view), learning),
                 view=view,
                 learning=learning,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -138,6 +138,13 @@ class Hyperparameters:
         """
         data = json_object("hyperparameters", given, example='{"learning_rate": 2.5e-4}')
         return from_data(Hyperparameters, asdict(self) | data)
+
+    def for_labels(self) -> Hyperparameters:
+        """Those of a learner from labels alone: what only PPO uses has the same values whatever PPO has.
+
+        So such runs are shared by diagnoses of learners that differ in no more than that.
+        """
+        return replace(self, gamma=0.99, gae_lambda=0.95, clip_range=0.2, entropy=0.01)  # those of `standard`
 
     @property
     def rollout(self) -> int:
