@@ -63,6 +63,14 @@ def is_field(app: Sphinx, what: str, name: str, obj: object, skip: bool, options
     return True if isinstance(obj, type(_Pair.field)) else None
 
 
+def types_of(fields: type) -> dict[str, Any]:
+    """Types of a dataclass's fields; none where only type checkers import one: then all are shown as they are written."""
+    try:
+        return typing.get_type_hints(fields)
+    except NameError:
+        return {}
+
+
 def plain_signature(
     app: Sphinx, what: str, name: str, obj: Any, options: object, signature: str | None, result: str | None
 ) -> tuple[str, str | None] | None:
@@ -71,7 +79,7 @@ def plain_signature(
         return "", None
     if not (dataclasses.is_dataclass(obj) and isinstance(obj, type) and signature):
         return None
-    types, found = typing.get_type_hints(obj), inspect.signature(obj)
+    types, found = types_of(obj), inspect.signature(obj)
     parameters = [
         each.replace(
             annotation=types.get(each.name, each.annotation),
