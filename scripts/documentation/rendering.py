@@ -64,7 +64,7 @@ def is_field(app: Sphinx, what: str, name: str, obj: object, skip: bool, options
 
 
 def types_of(fields: type) -> dict[str, Any]:
-    """Types of a dataclass's fields; none where only type checkers import one: then all are shown as they are written."""
+    """Types of a dataclass's fields; none where only type checkers import one: then all are shown as written."""
     try:
         return typing.get_type_hints(fields)
     except NameError:
