@@ -1,5 +1,5 @@
 # Two commands on a fresh machine that has only Python:
-#   make diagnose [GAME=coinrun]   set up, then diagnose a game at the `quick` preset
+#   make diagnose [GAME=coinrun]     set up, then diagnose a game at the `quick` preset
 #   make test                        set up, then pass the checks and the tests
 #   make test OPTIONS=--record-costly   the same, and keep the checksums of the costly tests that ran
 #   make coverage                  the same tests, and which lines they reach: half as long again

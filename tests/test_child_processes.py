@@ -34,7 +34,7 @@ def test_what_was_done_before_a_failure_is_given():
     assert ("1", 1) in given
 
 
-def test_a_process_that_is_ended_from_outside_is_told():
+def test_a_process_that_is_ended_from_outside_breaks_the_work_off():
     with pytest.raises(BrokenProcessPool):
         list(in_processes(os._exit, [3, 4], 2))
 
